@@ -1,0 +1,114 @@
+// Package contract is what other services may know of payments: the commands it takes over service invocation, their
+// typed outcomes, the events it publishes and the shape of its audit.
+//
+// A business refusal (not enough money, already voided) is an outcome in a successful answer, never an error: Dapr's
+// breaker counts error statuses as failures of the service (DESIGN 6). An error item in an answer means that the
+// command itself is wrong, see [SlugOperationReused], or that it may succeed later.
+package contract
+
+import (
+	"time"
+
+	"caravan/internal/money"
+)
+
+// App is the Dapr app id of the payments service.
+const App = "payments"
+
+// Fixed invocation paths: ids travel in the body, because the key of Dapr's breaker includes the path (DESIGN 6).
+const (
+	PathAuthorize = "/internal/authorize"
+	PathCapture   = "/internal/capture"
+	PathVoid      = "/internal/void"
+	PathRefund    = "/internal/refund"
+	PathFeed      = "/internal/feed"
+	PathAudit     = "/internal/audit"
+)
+
+// Outcomes of the commands.
+const (
+	// OutcomeAuthorized: the amount is held for the order.
+	OutcomeAuthorized = "authorized"
+	// OutcomeInsufficientFunds: the wallet has less available than asked, or none in that currency. Nothing is stored,
+	// so the same order may be authorized later.
+	OutcomeInsufficientFunds = "insufficient_funds"
+	// OutcomeVoided: the hold is released, or was forbidden before it came to be. Final.
+	OutcomeVoided = "voided"
+	// OutcomeCaptured: the held amount has left the wallet. Final; only a refund returns money.
+	OutcomeCaptured = "captured"
+	// OutcomeRefunded: the amount is back in the wallet.
+	OutcomeRefunded = "refunded"
+	// OutcomeExceedsCaptured: the refunds of the order would add up to more than was captured. Nothing is stored.
+	OutcomeExceedsCaptured = "exceeds_captured"
+	// OutcomeNotCaptured: nothing of this order has been captured, so there is nothing to refund.
+	OutcomeNotCaptured = "not_captured"
+)
+
+// Problem slugs of refused commands.
+const (
+	// SlugOperationReused (422): the order or refund id was used before with another amount.
+	SlugOperationReused = "operation-id-reused"
+	// SlugNotAuthorized (409): a capture of an order that was never authorized.
+	SlugNotAuthorized = "not-authorized"
+	// SlugAmountOverflow (422): the sum does not fit into 63 bits.
+	SlugAmountOverflow = "amount-overflow"
+	// SlugTooManyHolds (503): the wallet has as many open holds as it can; it succeeds when some end.
+	SlugTooManyHolds = "too-many-holds"
+	// SlugTooManyRefunds (422): the order has as many refunds as it can.
+	SlugTooManyRefunds = "too-many-refunds"
+)
+
+// Authorize holds Amount in the wallet of UserID for the order. Idempotent by OrderID.
+type Authorize struct {
+	OrderID string      `json:"orderId"`
+	UserID  string      `json:"userId"`
+	Amount  money.Money `json:"amount"`
+	// PlacedAt is the instant the order was placed: the same in every command of one order. It tells payments whether
+	// the order may already lie in the wallet's archive.
+	PlacedAt time.Time `json:"placedAt"`
+}
+
+// Authorized answers [Authorize]: authorized, insufficient_funds or voided. An order captured before answers
+// authorized: its hold was granted.
+type Authorized struct {
+	Outcome string `json:"outcome"`
+}
+
+// Capture takes the held amount of the order out of the wallet. Idempotent by OrderID.
+type Capture struct {
+	OrderID  string    `json:"orderId"`
+	UserID   string    `json:"userId"`
+	PlacedAt time.Time `json:"placedAt"`
+}
+
+// Captured answers [Capture]: captured or voided.
+type Captured struct {
+	Outcome string `json:"outcome"`
+}
+
+// Void releases the hold of the order. For an unknown order it leaves a tombstone, so that an authorize that comes late
+// is answered voided. Idempotent by OrderID.
+type Void struct {
+	OrderID  string    `json:"orderId"`
+	UserID   string    `json:"userId"`
+	PlacedAt time.Time `json:"placedAt"`
+}
+
+// Voided answers [Void]: voided or captured.
+type Voided struct {
+	Outcome string `json:"outcome"`
+}
+
+// Refund puts Amount of what the order captured back into the wallet. Idempotent by RefundID within the order.
+type Refund struct {
+	RefundID string      `json:"refundId"`
+	OrderID  string      `json:"orderId"`
+	UserID   string      `json:"userId"`
+	Amount   money.Money `json:"amount"`
+	PlacedAt time.Time   `json:"placedAt"`
+}
+
+// Refunded answers [Refund]: refunded, exceeds_captured or not_captured.
+type Refunded struct {
+	Outcome string `json:"outcome"`
+}

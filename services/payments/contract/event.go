@@ -1,0 +1,22 @@
+package contract
+
+import "caravan/internal/money"
+
+// Types of the events on the topic "payments". Their subject is the wallet, that is the user's id.
+const (
+	EventDeposited = "payments.deposited.v1"
+	EventCaptured  = "payments.captured.v1"
+	EventRefunded  = "payments.refunded.v1"
+	// EventDepositPending says that a deposit was accepted and its outcome at the bank is not known yet. Its subject is
+	// the deposit. Payments itself reads it back from its feed to settle what a crash left behind.
+	EventDepositPending = "payments.deposit_pending.v1"
+)
+
+// Moved is the payload of every event of payments: amounts and ids, never personal data.
+type Moved struct {
+	UserID    string      `json:"userId"`
+	OrderID   string      `json:"orderId,omitempty"`
+	RefundID  string      `json:"refundId,omitempty"`
+	DepositID string      `json:"depositId,omitempty"`
+	Amount    money.Money `json:"amount"`
+}
