@@ -1,0 +1,27 @@
+// Package contract is what other programs may know of the users service: where it answers, which roles and permissions
+// there are, which facts it publishes, and how its verification keys and the addresses of its users are fetched.
+package contract
+
+// App is the Dapr app id of the users service.
+const App = "users"
+
+// Topic is the topic on which the users service publishes its events.
+const Topic = "users"
+
+// The names every access token carries (RFC 9068, section 2.2): who issued it, which API it is for, and through which
+// client it was obtained. Caravan has one first-party client.
+const (
+	Issuer   = "caravan"
+	Audience = "caravan-api"
+	ClientID = "caravan"
+)
+
+// Paths of the users service that other programs call through their sidecar. They are fixed, with no ids inside,
+// because Dapr keys its circuit breakers by app and path.
+const (
+	PathKeys     = "/internal/keys"     // POST {} answers the JSON Web Key Set
+	PathContacts = "/internal/contacts" // POST ContactsRequest answers Contacts
+	PathFeed     = "/internal/feed"     // the change feed
+	PathAudit    = "/internal/audit"    // the service's own invariants
+	PathJWKS     = "/.well-known/jwks.json"
+)
