@@ -1,0 +1,66 @@
+// Package id makes identifiers: random ones that sort by time, and derived ones that a repeated
+// request arrives at again.
+package id
+
+import (
+	"encoding/binary"
+
+	"github.com/google/uuid"
+)
+
+// Source makes new identifiers. Code takes a Source instead of calling for randomness itself, so
+// that the simulation can repeat a run from its seed.
+type Source interface {
+	// New returns an identifier that was never returned before.
+	New() string
+}
+
+// Random makes UUIDs of version 7 (RFC 9562, 5.7) in canonical lower case: they sort by the time
+// they were made, which keeps neighbouring documents near each other in a store.
+type Random struct{}
+
+// New returns a fresh UUIDv7.
+func (Random) New() string {
+	// NewV7 fails only when the operating system has no randomness to give; since Go 1.24
+	// crypto/rand ends the program in that case, so there is no error left to pass on.
+	return uuid.Must(uuid.NewV7()).String()
+}
+
+// Valid tells whether s is a UUID in canonical form (lower case, hyphens, no braces), of whatever
+// version. The form is strict because identifiers become keys: one id must have one spelling.
+func Valid(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Derive returns the same UUIDv5 (RFC 9562, 5.5) for the same parts, and in practice another one
+// for any other parts. Each part goes in with its length, so ("ab", "c") and ("a", "bc") differ.
+func Derive(parts ...string) string {
+	// The namespace is this function's own and must never change: documents are found by it.
+	namespace := uuid.UUID{0x3f, 0x1c, 0x5a, 0x0e, 0x8b, 0x4d, 0x4c, 0x61, 0x9e, 0x27, 0x6d, 0x1f, 0x52, 0xc4, 0xa7, 0x90}
+	size := 0
+	for _, part := range parts {
+		size += binary.MaxVarintLen64 + len(part)
+	}
+	name := make([]byte, 0, size)
+	for _, part := range parts {
+		name = binary.AppendUvarint(name, uint64(len(part)))
+		name = append(name, part...)
+	}
+	return uuid.NewSHA1(namespace, name).String()
+}

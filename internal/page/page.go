@@ -1,0 +1,58 @@
+// Package page is the form of every list: a bounded number of items and an opaque cursor that
+// leads to the next ones.
+package page
+
+import (
+	"encoding/base64"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+
+	"caravan/internal/problem"
+)
+
+// MaxCursor is the longest cursor in bytes that Decode reads.
+const MaxCursor = 512
+
+// List is one page.
+type List[T any] struct {
+	// Items are in the order of the list. A page without items is [], never null.
+	Items []T `json:"items"`
+	// Next leads to the following page and is empty on the last one.
+	Next string `json:"next,omitempty"`
+}
+
+// Encode makes an opaque cursor of a position v, any value that JSON can carry. Its form is
+// base64url of JSON, which clients must not read: it may change between versions. Encode panics
+// when v cannot be written as JSON, as with a channel: that is a mistake in the program.
+func Encode(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("page: a cursor of %T cannot be written: %v", v, err))
+	}
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+// Decode reads a cursor of Encode into v. The empty cursor is the first page and leaves v as it is.
+// What Encode did not produce is a problem.Invalid about "cursor"; a cursor is a client's text and
+// not a secret or a proof, so v still has to be checked for sense.
+func Decode(s string, v any) error {
+	if s == "" {
+		return nil
+	}
+	if len(s) > MaxCursor {
+		return invalid("is too long")
+	}
+	data, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil {
+		return invalid("is not a cursor of this list")
+	}
+	if err := json.Unmarshal(data, v, json.RejectUnknownMembers(true)); err != nil {
+		return invalid("is not a cursor of this list")
+	}
+	return nil
+}
+
+func invalid(message string) error {
+	return problem.Invalid(problem.FieldError{Field: "cursor", Code: "cursor", Message: message})
+}

@@ -1,0 +1,81 @@
+package problem
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"caravan/internal/correlation"
+)
+
+// retryAfter is what a client is told to wait when nothing better is known: long enough for a
+// breaker's half-open probe, short enough not to look like an outage.
+const retryAfter = 2 * time.Second
+
+// From decides the problem of an error, in the one place where that is decided. An error anywhere
+// in the chain that has a method Problem() *Problem answers for itself (so a package's errors keep
+// their meaning without this package importing it); a deadline is a 503, a body over its limit a
+// 413, and everything else a 500 that says nothing of its cause. From(nil) is nil.
+func From(err error) *Problem {
+	if err == nil {
+		return nil
+	}
+	var described interface{ Problem() *Problem }
+	if errors.As(err, &described) {
+		if p := described.Problem(); p != nil {
+			return p
+		}
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return TooLarge(tooLarge.Limit)
+	case errors.Is(err, context.DeadlineExceeded):
+		return Unavailable("deadline-exceeded", "the request took too long", retryAfter)
+	case errors.Is(err, context.Canceled):
+		// The client went away or the program is stopping; a repeat is the right thing for both.
+		return Unavailable("cancelled", "the request was cancelled", retryAfter)
+	}
+	return Internal()
+}
+
+// Write sends the problem of err with the request's correlation id, and logs the cause of a 5xx,
+// which the client does not get to see. It must be called before anything else was written.
+func Write(w http.ResponseWriter, r *http.Request, err error) {
+	p := From(err)
+	if p == nil {
+		p = Internal()
+	}
+	ctx := r.Context()
+	if p.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+		slog.ErrorContext(ctx, "request failed", "status", p.Status, "problem", p.Slug(), "error", err)
+	}
+	out := *p // a problem may be shared between requests: it is never changed here
+	if out.CorrelationID == "" {
+		out.CorrelationID = correlation.ID(ctx)
+	}
+	body, encodeErr := json.Marshal(&out)
+	if encodeErr != nil {
+		slog.ErrorContext(ctx, "a problem could not be written", "problem", p.Slug(), "error", encodeErr)
+		out = *Internal()
+		out.CorrelationID = correlation.ID(ctx)
+		body, _ = json.Marshal(&out) // without extensions there is nothing left that can fail
+	}
+	h := w.Header()
+	h.Set("Content-Type", ContentType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if out.RetryAfter > 0 {
+		seconds := (out.RetryAfter + time.Second - 1) / time.Second
+		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+	}
+	if out.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
+		h.Set("WWW-Authenticate", `Bearer realm="caravan"`) // RFC 9110, 15.5.2
+	}
+	w.WriteHeader(out.Status)
+	_, _ = w.Write(body) // a client that went away cannot be told
+}
