@@ -1,0 +1,105 @@
+package request
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"caravan/internal/problem"
+)
+
+// IdempotencyHeader names the key under which a repeated request finds its first answer
+// (draft-ietf-httpapi-idempotency-key-header).
+const IdempotencyHeader = "Idempotency-Key"
+
+// MaxIdempotencyKey is the longest key in bytes, without its quotes.
+const MaxIdempotencyKey = 255
+
+// IdempotencyKey reads the header Idempotency-Key: the draft's quoted string (RFC 8941, 3.3.3), or
+// a bare token as most clients send it. `"abc"` and `abc` are the same key. A key is 1 to 255
+// visible ASCII characters. A missing, repeated or wrong key is a 400 that names the header.
+func IdempotencyKey(r *http.Request) (string, error) {
+	values := r.Header.Values(IdempotencyHeader)
+	switch len(values) {
+	case 0:
+		return "", invalidKey("required", "is required")
+	case 1:
+		return parseKey(values[0])
+	}
+	return "", invalidKey("duplicate", "appears more than once")
+}
+
+func parseKey(value string) (string, error) {
+	value = strings.Trim(value, " \t")
+	if value == "" {
+		return "", invalidKey("required", "is required")
+	}
+	key := value
+	if value[0] == '"' {
+		var ok bool
+		if key, ok = unquote(value); !ok {
+			return "", invalidKey("format", "must be one quoted string or a bare token")
+		}
+	} else if strings.ContainsAny(value, "\",;\\") {
+		return "", invalidKey("format", "must be one quoted string or a bare token")
+	}
+	if key == "" || len(key) > MaxIdempotencyKey {
+		return "", invalidKey("length", fmt.Sprintf("must be 1 to %d characters", MaxIdempotencyKey))
+	}
+	for i := range len(key) {
+		if key[i] <= ' ' || key[i] > '~' {
+			return "", invalidKey("format", "must be visible ASCII characters")
+		}
+	}
+	return key, nil
+}
+
+// unquote reads an sf-string, in which only the quote and the backslash may be escaped.
+func unquote(value string) (string, bool) {
+	if len(value) < 2 || value[len(value)-1] != '"' {
+		return "", false
+	}
+	inner := value[1 : len(value)-1]
+	var b strings.Builder
+	b.Grow(len(inner))
+	for i := 0; i < len(inner); i++ {
+		switch inner[i] {
+		case '"':
+			return "", false
+		case '\\':
+			i++
+			if i == len(inner) || (inner[i] != '"' && inner[i] != '\\') {
+				return "", false
+			}
+		}
+		b.WriteByte(inner[i])
+	}
+	return b.String(), true
+}
+
+func invalidKey(code, message string) error {
+	return problem.Invalid(problem.FieldError{Field: IdempotencyHeader, Code: code, Message: message})
+}
+
+// Fingerprint is the SHA-256 in hex of v's canonical JSON (RFC 8785, except that whole numbers keep
+// their digits: as doubles, two amounts above 2^53 could look alike). Two requests with one
+// idempotency key are the same request if their fingerprints are equal. It panics when v cannot be
+// written as JSON, which is a mistake in the program: v was read from JSON.
+func Fingerprint(v any) string {
+	data, err := json.Marshal(v, json.Deterministic(true))
+	if err == nil {
+		value := jsontext.Value(data)
+		err = value.Canonicalize(jsontext.CanonicalizeRawInts(false))
+		data = value
+	}
+	if err != nil {
+		panic(fmt.Sprintf("request: a fingerprint of %T: %v", v, err))
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,117 @@
+package request
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/go-playground/validator/v10"
+
+	"caravan/internal/id"
+	"caravan/internal/money"
+	"caravan/internal/problem"
+)
+
+// rules is made once: the validator caches what it learns about each type, and is safe for use by
+// many goroutines.
+var rules = sync.OnceValue(func() *validator.Validate {
+	v := validator.New(validator.WithRequiredStructEnabled())
+	v.RegisterTagNameFunc(func(field reflect.StructField) string {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "-" {
+			return ""
+		}
+		return name
+	})
+	v.RegisterStructValidation(func(level validator.StructLevel) {
+		if m, ok := level.Current().Interface().(money.Money); ok && m.Validate() != nil {
+			level.ReportError(m.Currency, "currency", "Currency", "currency", "")
+		}
+	}, money.Money{})
+	register(v, "currency", money.Known)
+	register(v, "id", id.Valid)
+	return v
+})
+
+// register adds a rule about a string. It panics on a mistake in the rule's own name only.
+func register(v *validator.Validate, tag string, valid func(string) bool) {
+	err := v.RegisterValidation(tag, func(level validator.FieldLevel) bool { return valid(level.Field().String()) })
+	if err != nil {
+		panic(fmt.Sprintf("request: registering the rule %q: %v", tag, err))
+	}
+}
+
+// Validate checks the validator tags of v, a struct or a pointer to one; anything else passes. Two
+// rules are ours: "currency" (a known ISO 4217 code, applied to each money.Money by itself) and
+// "id" (a UUID in canonical form). The error is a problem.Invalid with every broken rule.
+func Validate(v any) error {
+	t := reflect.TypeOf(v)
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil
+	}
+	err := rules().Struct(v)
+	if err == nil {
+		return nil
+	}
+	var broken validator.ValidationErrors
+	if !errors.As(err, &broken) {
+		return fmt.Errorf("validating the request: %w", err)
+	}
+	fields := make([]problem.FieldError, 0, len(broken))
+	for _, rule := range broken {
+		// The namespace starts with the name of the Go type, which is no business of the client's.
+		_, path, found := strings.Cut(rule.Namespace(), ".")
+		if !found {
+			path = rule.Field()
+		}
+		fields = append(fields, problem.FieldError{Field: path, Code: rule.Tag(), Message: explain(rule)})
+	}
+	return problem.Invalid(fields...)
+}
+
+func explain(rule validator.FieldError) string {
+	kind, limit := rule.Kind(), rule.Param()
+	unit := ""
+	switch kind {
+	case reflect.String:
+		unit = " characters"
+	case reflect.Slice, reflect.Array, reflect.Map:
+		unit = " entries"
+	default:
+	}
+	switch rule.Tag() {
+	case "required":
+		return "is required"
+	case "min", "gte":
+		return "must be at least " + limit + unit
+	case "max", "lte":
+		return "must be at most " + limit + unit
+	case "gt":
+		return "must be more than " + limit + unit
+	case "lt":
+		return "must be less than " + limit + unit
+	case "len":
+		return "must be exactly " + limit + unit
+	case "oneof":
+		return "must be one of " + strings.Join(strings.Fields(limit), ", ")
+	case "email":
+		return "must be an e-mail address"
+	case "url", "http_url":
+		return "must be a URL"
+	case "unique":
+		return "must not repeat an entry"
+	case "currency", "iso4217":
+		return "must be an ISO 4217 currency code"
+	case "id", "uuid":
+		return "must be an id"
+	}
+	if limit != "" {
+		return "does not meet the rule " + rule.Tag() + "=" + limit
+	}
+	return "does not meet the rule " + rule.Tag()
+}
