@@ -1,0 +1,137 @@
+// Package batch gathers concurrent calls of one kind into fewer, larger ones.
+//
+// It batches naturally: nothing ever waits for company. While fewer than the
+// allowed number of runs are under way a call leaves at once, alone; the calls
+// that arrive meanwhile leave together when a run ends. An idle system keeps its
+// latency, a loaded one shares the cost of the road.
+package batch
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Result is the outcome of one call of a run.
+type Result[R any] struct {
+	Value R
+	Err   error
+}
+
+// Options bound a Batcher.
+type Options struct {
+	// Size is the largest number of calls in one run; at least 1.
+	Size int
+	// Lanes is how many runs may be under way at once; at least 1.
+	Lanes int
+	// Timeout is the deadline of one run. A run serves several callers, so it
+	// does not end with any one of them.
+	Timeout time.Duration
+	// Distinct, if set, keeps calls with equal keys out of the same run: the
+	// later one travels in the next.
+	Distinct bool
+}
+
+// Batcher runs calls of type C with results of type R.
+type Batcher[C, R any] struct {
+	run  func(context.Context, []C) []Result[R]
+	key  func(C) string
+	opts Options
+
+	mu      sync.Mutex
+	waiting []call[C, R]
+	running int
+}
+
+type call[C, R any] struct {
+	ctx     context.Context
+	command C
+	done    chan Result[R]
+}
+
+// New makes a Batcher. run gets at least one command and returns one result for
+// each, in order; key is needed only when opts.Distinct is set.
+func New[C, R any](opts Options, key func(C) string, run func(context.Context, []C) []Result[R]) *Batcher[C, R] {
+	opts.Size = max(opts.Size, 1)
+	opts.Lanes = max(opts.Lanes, 1)
+	return &Batcher[C, R]{run: run, key: key, opts: opts}
+}
+
+// Do runs one command and waits for its result or for the end of ctx. When ctx
+// ends first the command may still take effect.
+func (b *Batcher[C, R]) Do(ctx context.Context, command C) (R, error) {
+	c := call[C, R]{ctx: ctx, command: command, done: make(chan Result[R], 1)}
+	b.mu.Lock()
+	b.waiting = append(b.waiting, c)
+	if b.running < b.opts.Lanes {
+		b.running++
+		go b.drain()
+	}
+	b.mu.Unlock()
+	select {
+	case r := <-c.done:
+		return r.Value, r.Err
+	case <-ctx.Done():
+		var none R
+		return none, ctx.Err()
+	}
+}
+
+// drain runs batches until nothing waits; it is the only owner of its lane and
+// ends by itself.
+func (b *Batcher[C, R]) drain() {
+	for {
+		calls := b.take()
+		if len(calls) == 0 {
+			return
+		}
+		b.deliver(calls)
+	}
+}
+
+// take removes the next batch from the queue, or gives the lane back.
+func (b *Batcher[C, R]) take() []call[C, R] {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) == 0 {
+		b.running--
+		return nil
+	}
+	if !b.opts.Distinct {
+		n := min(len(b.waiting), b.opts.Size)
+		calls := b.waiting[:n:n]
+		b.waiting = b.waiting[n:]
+		return calls
+	}
+	var calls, rest []call[C, R]
+	seen := make(map[string]bool, b.opts.Size)
+	for _, c := range b.waiting {
+		k := b.key(c.command)
+		if seen[k] || len(calls) == b.opts.Size {
+			rest = append(rest, c)
+			seen[k] = true // keep the order of calls with one key
+			continue
+		}
+		seen[k] = true
+		calls = append(calls, c)
+	}
+	b.waiting = rest
+	return calls
+}
+
+func (b *Batcher[C, R]) deliver(calls []call[C, R]) {
+	ctx := context.WithoutCancel(calls[0].ctx)
+	if b.opts.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.opts.Timeout)
+		defer cancel()
+	}
+	commands := make([]C, len(calls))
+	for i, c := range calls {
+		commands[i] = c.command
+	}
+	results := b.run(ctx, commands)
+	for i, c := range calls {
+		c.done <- results[i]
+	}
+}

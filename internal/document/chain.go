@@ -1,0 +1,125 @@
+package document
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"caravan/internal/page"
+)
+
+// Chain is a list per owner that never grows into one large document: a head
+// with the newest entries and immutable segments with the older ones. A page
+// costs the same with ten entries as with a million.
+type Chain[E any] struct {
+	heads *Repository[chainHead[E], *chainHead[E]]
+	store Store
+	size  int
+}
+
+// chainHead holds the newest entries, oldest first. Segment k holds the entries
+// with index k*size to (k+1)*size-1.
+type chainHead[E any] struct {
+	Root
+	Segments int             `json:"segments,omitempty"`
+	Entries  []chainEntry[E] `json:"entries"`
+}
+
+type chainEntry[E any] struct {
+	ID    string `json:"id"`
+	Value E      `json:"value"`
+}
+
+// NewChain makes a Chain whose documents start with prefix and whose segments
+// hold size entries each. Clock and ids come from opts; its other fields are
+// not used, as a chain emits no events.
+func NewChain[E any](store Store, prefix string, size int, opts Options) *Chain[E] {
+	heads := NewRepository[chainHead[E]](store, Options{Prefix: prefix, Clock: opts.Clock, IDs: opts.IDs, Timeout: opts.Timeout})
+	return &Chain[E]{heads: heads, store: store, size: size}
+}
+
+// Prepend puts an entry in front of an owner's list. An entryID that is among
+// the newest entries (at least size of them) is not added again.
+func (c *Chain[E]) Prepend(ctx context.Context, owner, entryID string, value E) error {
+	_, err := c.heads.Update(ctx, owner, func(h *chainHead[E]) error {
+		for _, e := range h.Entries {
+			if e.ID == entryID {
+				return ErrUnchanged
+			}
+		}
+		h.Entries = append(h.Entries, chainEntry[E]{ID: entryID, Value: value})
+		if len(h.Entries) >= 2*c.size {
+			h.Archive(c.segmentKey(owner, h.Segments), h.Entries[:c.size])
+			h.Segments++
+			h.Entries = append([]chainEntry[E](nil), h.Entries[c.size:]...)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("prepending to list: %w", err)
+	}
+	return nil
+}
+
+// position is the content of a cursor: entries below Before are still to come.
+// Counting from the oldest entry keeps it valid while new ones arrive.
+type position struct {
+	Before int `json:"b"`
+}
+
+// Page returns up to limit entries of an owner, newest first, from the position
+// of cursor (empty: the newest), and the cursor of the next page or "".
+func (c *Chain[E]) Page(ctx context.Context, owner, cursor string, limit int) ([]E, string, error) {
+	heads, err := c.heads.GetMany(ctx, owner)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading list: %w", err)
+	}
+	head, ok := heads[owner]
+	if !ok {
+		return nil, "", nil
+	}
+	archived := head.Segments * c.size
+	at := position{Before: archived + len(head.Entries)}
+	if cursor != "" {
+		total := at.Before
+		if err := page.Decode(cursor, &at); err != nil {
+			return nil, "", err
+		}
+		at.Before = min(max(at.Before, 0), total)
+	}
+	var values []E
+	for at.Before > 0 && len(values) < limit {
+		entries, first := head.Entries, archived
+		if at.Before <= archived {
+			segment := (at.Before - 1) / c.size
+			if entries, err = c.segment(ctx, owner, head, segment); err != nil {
+				return nil, "", err
+			}
+			first = segment * c.size
+		}
+		for at.Before > first && len(values) < limit {
+			at.Before--
+			values = append(values, entries[at.Before-first].Value)
+		}
+	}
+	if at.Before == 0 {
+		return values, "", nil
+	}
+	return values, page.Encode(at), nil
+}
+
+func (c *Chain[E]) segment(ctx context.Context, owner string, head *chainHead[E], n int) ([]chainEntry[E], error) {
+	var entries []chainEntry[E]
+	found, err := ReadArchive(ctx, c.store, &head.Root, c.segmentKey(owner, n), &entries)
+	if err != nil {
+		return nil, err
+	}
+	if !found || len(entries) != c.size {
+		return nil, fmt.Errorf("list segment %s is missing or incomplete", c.segmentKey(owner, n))
+	}
+	return entries, nil
+}
+
+func (c *Chain[E]) segmentKey(owner string, n int) string {
+	return c.heads.Key(owner) + "/" + strconv.Itoa(n)
+}

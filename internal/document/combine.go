@@ -1,0 +1,126 @@
+package document
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// combineMax bounds how many waiting commands share one write.
+const combineMax = 128
+
+// warmFor is how long a record that was read ahead stays usable. An older one
+// is not wrong, compare-and-swap decides, only likely to be useless.
+const warmFor = 2 * time.Second
+
+// warmMax bounds the records read ahead and not yet used.
+const warmMax = 4096
+
+// command is one caller's Update of a document.
+type command[P any] struct {
+	ctx    context.Context
+	decide func(doc P) error
+	done   chan struct{}
+	doc    P
+	err    error
+}
+
+func (c *command[P]) finish(doc P, err error) {
+	c.doc, c.err = doc, err
+	close(c.done)
+}
+
+// queue holds the commands that wait for one key. It exists while a goroutine
+// works on that key.
+type queue[P any] struct {
+	waiting []*command[P]
+}
+
+// enqueue hands a command to the goroutine of its key, starting one if needed.
+func (r *Repository[T, P]) enqueue(id string, c *command[P]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if q, busy := r.queues[id]; busy {
+		q.waiting = append(q.waiting, c)
+		return
+	}
+	q := &queue[P]{waiting: []*command[P]{c}}
+	r.queues[id] = q
+	go r.work(id, q)
+}
+
+// work folds the waiting commands of one key into writes until none is left.
+func (r *Repository[T, P]) work(id string, q *queue[P]) {
+	for {
+		r.mu.Lock()
+		if len(q.waiting) == 0 {
+			delete(r.queues, id)
+			r.mu.Unlock()
+			return
+		}
+		n := min(len(q.waiting), combineMax)
+		commands := q.waiting[:n:n]
+		q.waiting = q.waiting[n:]
+		r.mu.Unlock()
+		r.commit(id, commands)
+	}
+}
+
+// commit applies the commands and answers each of them.
+func (r *Repository[T, P]) commit(id string, commands []*command[P]) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(commands[0].ctx), r.opts.Timeout)
+	defer cancel()
+	u := &update[T, P]{repo: r, id: id, key: r.Key(id)}
+	doc, outcomes, err := u.run(ctx, commands)
+	for i, c := range commands {
+		switch {
+		case err != nil:
+			c.finish(nil, fmt.Errorf("updating %s: %w", u.key, err))
+		case outcomes[i] == nil, errors.Is(outcomes[i], ErrUnchanged):
+			c.finish(doc, nil)
+		default:
+			c.finish(nil, outcomes[i])
+		}
+	}
+	if err == nil && u.wrote && r.warm != nil && r.warm(doc) {
+		r.readAhead(ctx, id)
+	}
+}
+
+// readAhead keeps the record of a document that will soon be written again.
+func (r *Repository[T, P]) readAhead(ctx context.Context, id string) {
+	records, err := r.store.Get(ctx, r.Key(id))
+	if err != nil {
+		return
+	}
+	record, ok := records[r.Key(id)]
+	if !ok {
+		return
+	}
+	now := r.opts.Clock.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.ready) >= warmMax {
+		for k, w := range r.ready {
+			if now.Sub(w.at) > warmFor {
+				delete(r.ready, k)
+			}
+		}
+	}
+	if len(r.ready) < warmMax {
+		r.ready[id] = warmRecord{record: record, at: now}
+	}
+}
+
+// takeWarm gives the record read ahead for id, once.
+func (r *Repository[T, P]) takeWarm(id string) (Record, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w, ok := r.ready[id]
+	delete(r.ready, id)
+	if !ok || r.opts.Clock.Now().Sub(w.at) > warmFor {
+		return Record{}, false
+	}
+	return w.record, true
+}

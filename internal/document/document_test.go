@@ -1,0 +1,272 @@
+package document_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"caravan/internal/clock"
+	"caravan/internal/correlation"
+	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
+	"caravan/internal/event"
+	"caravan/internal/id"
+)
+
+func TestFakeStoreKeepsTheContract(t *testing.T) {
+	documenttest.Contract(t, documenttest.NewStore())
+}
+
+type tally struct {
+	document.Root
+	Applied []string `json:"applied"`
+}
+
+func (d *tally) apply(operation string, now time.Time) error {
+	if slices.Contains(d.Applied, operation) {
+		return document.ErrUnchanged
+	}
+	d.Applied = append(d.Applied, operation)
+	d.Emit("tally.applied.v1", now, map[string]string{"operation": operation})
+	return nil
+}
+
+type recorder struct {
+	mu     sync.Mutex
+	keys   []string
+	events []event.Event
+	fail   error
+}
+
+func (r *recorder) Append(_ context.Context, key string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keys = append(r.keys, key)
+	return r.fail
+}
+
+func (r *recorder) Publish(events []event.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, events...)
+}
+
+func newTallies(store document.Store, r *recorder) *document.Repository[tally, *tally] {
+	return document.NewRepository[tally](store, document.Options{
+		Prefix: "tally/", Source: "tallies", Index: r, Relay: r, Clock: clock.System{}, IDs: id.Random{},
+	})
+}
+
+func TestUpdateStoresStateAndEventTogether(t *testing.T) {
+	store, rec := documenttest.NewStore(), &recorder{}
+	repo := newTallies(store, rec)
+	ctx := correlation.With(t.Context(), "corr-1")
+	doc, err := repo.Update(ctx, "a", func(d *tally) error { return d.apply("one", time.Unix(1, 0)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if doc.Revision != 1 || len(doc.Timeline) != 1 {
+		t.Fatalf("stored %+v", doc)
+	}
+	e := doc.Timeline[0]
+	if e.ID != "tallies/a/1" || e.CorrelationID != "corr-1" || e.Source != "tallies" || e.Subject != "a" {
+		t.Errorf("event is %+v", e)
+	}
+	if !slices.Equal(rec.keys, []string{"tally/a"}) || len(rec.events) != 1 {
+		t.Errorf("indexed %v, published %d", rec.keys, len(rec.events))
+	}
+	if _, err := repo.Update(ctx, "a", func(d *tally) error { return d.apply("one", time.Unix(2, 0)) }); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := repo.Get(ctx, "a"); got.Revision != 1 || len(rec.events) != 1 {
+		t.Errorf("a repeated operation wrote again: %+v", got)
+	}
+}
+
+func TestNothingIsWrittenWhenTheIndexFails(t *testing.T) {
+	store, rec := documenttest.NewStore(), &recorder{fail: documenttest.ErrInjected}
+	_, err := newTallies(store, rec).Update(t.Context(), "a", func(d *tally) error { return d.apply("one", time.Now()) })
+	if !errors.Is(err, documenttest.ErrInjected) || len(store.Keys()) != 0 {
+		t.Fatalf("err %v, keys %v", err, store.Keys())
+	}
+}
+
+func TestARefusalLeavesTheCommandsBesideItAlone(t *testing.T) {
+	store, rec := documenttest.NewStore(), &recorder{}
+	repo := newTallies(store, rec)
+	gate := make(chan struct{})
+	store.BeforeGet = func([]string) error { <-gate; return nil }
+	refusal := errors.New("refused")
+	var all sync.WaitGroup
+	errs := make([]error, 10)
+	for i := range errs {
+		all.Go(func() {
+			_, errs[i] = repo.Update(t.Context(), "a", func(d *tally) error {
+				if i%3 == 0 {
+					d.Applied = append(d.Applied, "must not be stored")
+					return refusal
+				}
+				return d.apply(fmt.Sprint(i), time.Now())
+			})
+		})
+	}
+	close(gate)
+	all.Wait()
+	doc, err := repo.Get(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, err := range errs {
+		if (i%3 == 0) != errors.Is(err, refusal) {
+			t.Errorf("command %d ended with %v", i, err)
+		}
+	}
+	if len(doc.Applied) != 6 || slices.Contains(doc.Applied, "must not be stored") {
+		t.Errorf("applied %v", doc.Applied)
+	}
+}
+
+// TestEveryOperationTakesEffectOnceWhateverTheStoreAnswers lets two replicas
+// work on few documents over a store that loses replies and refuses writes.
+func TestEveryOperationTakesEffectOnceWhateverTheStoreAnswers(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		store := documenttest.NewStore()
+		var mu sync.Mutex
+		dice := rand.New(rand.NewPCG(seed, 1))
+		roll := func(percent int) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return dice.IntN(100) < percent
+		}
+		store.BeforePut = func(string, []byte) error { return errorIf(roll(20)) }
+		store.AfterPut = func(string, []byte) error { return errorIf(roll(20)) }
+		rec := &recorder{}
+		replicas := []*document.Repository[tally, *tally]{newTallies(store, rec), newTallies(store, rec)}
+		var all sync.WaitGroup
+		for i := range 40 {
+			all.Go(func() {
+				operation, owner := fmt.Sprint(i/2), fmt.Sprint(i%4/2) // each operation twice
+				_, err := replicas[i%2].Update(t.Context(), owner, func(d *tally) error { return d.apply(operation, time.Now()) })
+				if err != nil {
+					rt.Errorf("update: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		total := 0
+		for _, owner := range []string{"0", "1"} {
+			doc, err := replicas[0].Get(t.Context(), owner)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			if len(doc.Applied) != len(doc.Timeline) {
+				rt.Errorf("%d operations and %d events", len(doc.Applied), len(doc.Timeline))
+			}
+			total += len(doc.Applied)
+		}
+		if total != 20 {
+			rt.Errorf("%d operations applied; want 20", total)
+		}
+	})
+}
+
+func errorIf(yes bool) error {
+	if yes {
+		return documenttest.ErrInjected
+	}
+	return nil
+}
+
+func TestALongTimelineMovesToSegments(t *testing.T) {
+	store, rec := documenttest.NewStore(), &recorder{}
+	repo := newTallies(store, rec)
+	for i := range 200 {
+		if _, err := repo.Update(t.Context(), "a", func(d *tally) error { return d.apply(fmt.Sprint(i), time.Now()) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	doc, err := repo.Get(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(doc.Timeline) > 64 {
+		t.Errorf("head holds %d events", len(doc.Timeline))
+	}
+	var all []event.Event
+	for n := range doc.TimelineSegments {
+		var part []event.Event
+		found, err := document.ReadArchive(t.Context(), store, &doc.Root, document.TimelineSegmentKey("tally/a", n), &part)
+		if err != nil || !found {
+			t.Fatalf("segment %d: %v %v", n, found, err)
+		}
+		all = append(all, part...)
+	}
+	all = append(all, doc.Timeline...)
+	for i, e := range all {
+		if e.Sequence != int64(i+1) {
+			t.Fatalf("event %d has sequence %d", i, e.Sequence)
+		}
+	}
+	if len(all) != 200 {
+		t.Errorf("%d events", len(all))
+	}
+}
+
+func TestChainPagesEachEntryOnceWhileItGrows(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		store := documenttest.NewStore()
+		chain := document.NewChain[int](store, "list/", 5, document.Options{Clock: clock.System{}, IDs: id.Random{}})
+		n := rapid.IntRange(0, 60).Draw(rt, "entries")
+		limit := rapid.IntRange(1, 13).Draw(rt, "limit")
+		add := func(i int) {
+			if err := chain.Prepend(t.Context(), "o", fmt.Sprint(i), i); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		for i := range n {
+			add(i)
+			add(i) // a repeat is not a second entry
+		}
+		var got []int
+		cursor, more := "", n
+		for {
+			values, next, err := chain.Page(t.Context(), "o", cursor, limit)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			got = append(got, values...)
+			if next == "" {
+				break
+			}
+			cursor = next
+			add(more) // new entries do not disturb a walk under way
+			more++
+		}
+		want := make([]int, n)
+		for i := range want {
+			want[i] = n - 1 - i
+		}
+		if !slices.Equal(got, want) {
+			rt.Fatalf("walked %v; want %v", got, want)
+		}
+	})
+}
+
+func TestABadCursorIsRefused(t *testing.T) {
+	chain := document.NewChain[int](documenttest.NewStore(), "list/", 5, document.Options{Clock: clock.System{}, IDs: id.Random{}})
+	if err := chain.Prepend(t.Context(), "o", "1", 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := chain.Page(t.Context(), "o", "%%%", 5); err == nil || !strings.Contains(err.Error(), "cursor") {
+		t.Errorf("err = %v", err)
+	}
+}

@@ -1,0 +1,176 @@
+package documenttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/internal/document"
+	"caravan/internal/id"
+)
+
+// Contract checks that a store keeps the promises that package document builds
+// on. It runs over the fake and, through a real sidecar, over every component
+// set. Keys are new in each run, so a used store will do.
+func Contract(t *testing.T, store document.Store) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	key := func(t *testing.T) string {
+		return "contract/" + strings.ReplaceAll(t.Name(), "/", "-") + "/" + id.Random{}.New()
+	}
+	t.Run("a missing key is absent", func(t *testing.T) {
+		got, err := store.Get(ctx, key(t))
+		if err != nil || len(got) != 0 {
+			t.Fatalf("Get = %v, %v; want nothing", got, err)
+		}
+	})
+	t.Run("a created document is read back byte for byte", func(t *testing.T) {
+		k, value := key(t), `{"a":1,"text":"größer <&> \u2028","n":12345678901234567}`
+		must(t, store.Put(ctx, k, []byte(value), ""))
+		if r := read(ctx, t, store, k); string(r.Value) != value || r.ETag == "" {
+			t.Fatalf("read %q with etag %q; want %q", r.Value, r.ETag, value)
+		}
+	})
+	t.Run("creating over a document fails and changes nothing", func(t *testing.T) {
+		k := key(t)
+		must(t, store.Put(ctx, k, []byte(`{"owner":"first"}`), ""))
+		if err := store.Put(ctx, k, []byte(`{"owner":"second"}`), ""); err == nil {
+			t.Fatal("the second create reported success")
+		}
+		if r := read(ctx, t, store, k); string(r.Value) != `{"owner":"first"}` {
+			t.Fatalf("document is now %s", r.Value)
+		}
+	})
+	t.Run("a write with a stale etag fails and changes nothing", func(t *testing.T) {
+		k := key(t)
+		must(t, store.Put(ctx, k, []byte(`{"n":1}`), ""))
+		first := read(ctx, t, store, k)
+		must(t, store.Put(ctx, k, []byte(`{"n":2}`), first.ETag))
+		if err := store.Put(ctx, k, []byte(`{"n":3}`), first.ETag); err == nil {
+			t.Fatal("the stale write reported success")
+		}
+		if r := read(ctx, t, store, k); string(r.Value) != `{"n":2}` {
+			t.Fatalf("document is now %s", r.Value)
+		}
+	})
+	t.Run("one read of many keys finds each", func(t *testing.T) {
+		var keys []string
+		for i := range 20 {
+			k := key(t)
+			must(t, store.Put(ctx, k, fmt.Appendf(nil, `{"i":%d}`, i), ""))
+			keys = append(keys, k)
+		}
+		got, err := store.Get(ctx, append(keys, key(t))...)
+		must(t, err)
+		for i, k := range keys {
+			if want := fmt.Sprintf(`{"i":%d}`, i); string(got[k].Value) != want {
+				t.Errorf("key %d holds %s", i, got[k].Value)
+			}
+		}
+		if len(got) != len(keys) {
+			t.Errorf("%d documents; want %d", len(got), len(keys))
+		}
+	})
+	t.Run("of racing writers with one etag exactly one wins", func(t *testing.T) {
+		k := key(t)
+		must(t, store.Put(ctx, k, []byte(`{}`), ""))
+		base := read(ctx, t, store, k)
+		var wins atomic.Int32
+		var all sync.WaitGroup
+		for i := range 16 {
+			all.Go(func() {
+				if store.Put(ctx, k, fmt.Appendf(nil, `{"winner":%d}`, i), base.ETag) == nil {
+					wins.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if wins.Load() > 1 || read(ctx, t, store, k).ETag == base.ETag {
+			t.Fatalf("%d writers won", wins.Load())
+		}
+	})
+	t.Run("concurrent updates of one counter in two processes are all counted", func(t *testing.T) {
+		counters(ctx, t, store, key(t))
+	})
+	t.Run("a large document is kept whole", func(t *testing.T) {
+		k, value := key(t), `{"pad":"`+strings.Repeat("x", 512<<10)+`"}`
+		must(t, store.Put(ctx, k, []byte(value), ""))
+		if r := read(ctx, t, store, k); string(r.Value) != value {
+			t.Fatalf("read %d bytes; want %d", len(r.Value), len(value))
+		}
+	})
+}
+
+type counter struct {
+	document.Root
+	Applied map[string]bool `json:"applied"`
+}
+
+// counters has two repositories, as two replicas have, count on one document.
+func counters(ctx context.Context, t *testing.T, store document.Store, owner string) {
+	t.Helper()
+	replicas := make([]*document.Repository[counter, *counter], 2)
+	for i := range replicas {
+		replicas[i] = document.NewRepository[counter](store, document.Options{
+			Clock: clock.System{}, IDs: id.Random{}, Timeout: 30 * time.Second,
+		})
+	}
+	const each = 20
+	errs := make(chan error, len(replicas)*each)
+	var all sync.WaitGroup
+	for i, repo := range replicas {
+		for j := range each {
+			all.Go(func() {
+				operation := fmt.Sprintf("%d-%d", i, j)
+				_, err := repo.Update(ctx, owner, func(c *counter) error {
+					if c.Applied[operation] {
+						return document.ErrUnchanged
+					}
+					if c.Applied == nil {
+						c.Applied = make(map[string]bool)
+					}
+					c.Applied[operation] = true
+					return nil
+				})
+				errs <- err
+			})
+		}
+	}
+	all.Wait()
+	close(errs)
+	for err := range errs {
+		must(t, err)
+	}
+	got, err := replicas[0].Get(ctx, owner)
+	must(t, err)
+	if len(got.Applied) != len(replicas)*each {
+		t.Fatalf("%d operations applied; want %d", len(got.Applied), len(replicas)*each)
+	}
+}
+
+func read(ctx context.Context, t *testing.T, store document.Store, key string) document.Record {
+	t.Helper()
+	got, err := store.Get(ctx, key)
+	must(t, err)
+	r, ok := got[key]
+	if !ok {
+		t.Fatalf("no document under %s", key)
+	}
+	return r
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ErrInjected is the error that tests inject into a FakeStore.
+var ErrInjected = errors.New("injected fault")

@@ -1,0 +1,172 @@
+package document
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/internal/correlation"
+	"caravan/internal/event"
+	"caravan/internal/id"
+)
+
+// Index remembers, before a document is written, that it is about to have a new
+// event, so that a feed can find it (see package feed).
+type Index interface {
+	Append(ctx context.Context, key string) error
+}
+
+// Relay publishes events after their document was written, off the caller's
+// path. It may lose them: the feed delivers what it loses.
+type Relay interface {
+	Publish(events []event.Event)
+}
+
+// Options configure a Repository.
+type Options struct {
+	// Prefix starts every key, such as "order/".
+	Prefix string
+	// Source is the service name that the events carry.
+	Source string
+	// Index and Relay are needed by aggregates that emit events.
+	Index Index
+	Relay Relay
+	Clock clock.Clock
+	IDs   id.Source
+	// Timeout bounds one write with all its read-backs; 8 s when zero.
+	Timeout time.Duration
+}
+
+// aggregate is what a document type T must be: a struct that embeds Root.
+type aggregate[T any] interface {
+	*T
+	root() *Root
+}
+
+// Repository reads and writes aggregates of type T.
+type Repository[T any, P aggregate[T]] struct {
+	store Store
+	opts  Options
+	// warm tells whether another write of the document is expected within
+	// moments; if so it is read again right after a write, so that the next
+	// command finds its ETag ready instead of waiting for a read.
+	warm func(P) bool
+
+	mu     sync.Mutex
+	queues map[string]*queue[P]
+	ready  map[string]warmRecord
+}
+
+type warmRecord struct {
+	record Record
+	at     time.Time
+}
+
+// NewRepository makes a Repository of documents that embed Root.
+func NewRepository[T any, P aggregate[T]](store Store, opts Options) *Repository[T, P] {
+	if opts.Timeout == 0 {
+		opts.Timeout = 8 * time.Second
+	}
+	return &Repository[T, P]{
+		store: store, opts: opts,
+		queues: make(map[string]*queue[P]), ready: make(map[string]warmRecord),
+	}
+}
+
+// Warm sets the rule by which a freshly written document is read ahead for its
+// next write, and returns the repository. The cost is one read off the path.
+func (r *Repository[T, P]) Warm(expectsWrite func(P) bool) *Repository[T, P] {
+	r.warm = expectsWrite
+	return r
+}
+
+// Key is the store key of the aggregate with the given id.
+func (r *Repository[T, P]) Key(id string) string { return r.opts.Prefix + id }
+
+// Get reads one aggregate, or ErrNotFound.
+func (r *Repository[T, P]) Get(ctx context.Context, id string) (P, error) {
+	docs, err := r.GetMany(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	doc, ok := docs[id]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", r.Key(id), ErrNotFound)
+	}
+	return doc, nil
+}
+
+// GetMany reads several aggregates; those that do not exist are absent.
+func (r *Repository[T, P]) GetMany(ctx context.Context, ids ...string) (map[string]P, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = r.Key(id)
+	}
+	records, err := r.store.Get(ctx, keys...)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", keys[0], err)
+	}
+	docs := make(map[string]P, len(records))
+	for i, key := range keys {
+		record, ok := records[key]
+		if !ok {
+			continue
+		}
+		doc, err := decode[T, P](key, record)
+		if err != nil {
+			return nil, err
+		}
+		docs[ids[i]] = doc
+	}
+	return docs, nil
+}
+
+// decode makes an aggregate of a record; a record without value is a new one.
+func decode[T any, P aggregate[T]](key string, record Record) (P, error) {
+	doc := P(new(T))
+	if len(record.Value) == 0 {
+		return doc, nil
+	}
+	if err := json.Unmarshal(record.Value, doc); err != nil {
+		return nil, fmt.Errorf("decoding document %s: %w", key, err)
+	}
+	return doc, nil
+}
+
+// Update changes one aggregate by compare-and-swap and returns it as stored.
+//
+// decide gets the current document (Revision 0 when there is none), changes it
+// and returns nil; or returns ErrUnchanged to write nothing; or refuses with
+// any other error, which Update returns. It must be a repeatable function of the
+// document: it runs again when another writer was faster, and runs together with
+// the other Updates of the same key that wait in this process, which share one
+// write. It must recognise an operation that was applied before.
+//
+// The returned document is shared with those others: read it only.
+func (r *Repository[T, P]) Update(ctx context.Context, id string, decide func(doc P) error) (P, error) {
+	c := &command[P]{ctx: ctx, decide: decide, done: make(chan struct{})}
+	r.enqueue(id, c)
+	select {
+	case <-c.done:
+		return c.doc, c.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("updating %s: %w", r.Key(id), ctx.Err())
+	}
+}
+
+// attribute completes the events that one command added.
+func (r *Repository[T, P]) attribute(ctx context.Context, id string, events []event.Event) {
+	for i := range events {
+		e := &events[i]
+		e.Source, e.Subject = r.opts.Source, id
+		e.ID = event.ID(e.Source, e.Subject, e.Sequence)
+		e.CorrelationID = correlation.ID(ctx)
+		e.TraceParent = correlation.Traceparent(ctx)
+	}
+}

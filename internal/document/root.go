@@ -1,0 +1,114 @@
+package document
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"caravan/internal/event"
+)
+
+// Timeline bounds: an aggregate keeps at most timelineMax events in its head;
+// the oldest timelineSegment of them move to a segment document when it is full.
+const (
+	timelineMax     = 64
+	timelineSegment = 32
+)
+
+// Root is embedded in every aggregate document. It carries the revision that
+// compare-and-swap protects and the events that the aggregate has produced, so
+// that a state change and its events are one write.
+type Root struct {
+	// Revision counts the writes of the document from 1; 0 means it does not
+	// exist yet.
+	Revision int64 `json:"revision"`
+	// WriteID names the write that produced this revision. After a write of
+	// unknown outcome it tells whose write is stored.
+	WriteID string `json:"writeId"`
+	// Sequence is the number of events produced so far.
+	Sequence int64 `json:"sequence,omitempty"`
+	// Timeline holds the most recent events, oldest first.
+	Timeline []event.Event `json:"timeline,omitempty"`
+	// TimelineSegments counts the segment documents that older events moved to.
+	TimelineSegments int64 `json:"timelineSegments,omitempty"`
+
+	// Sealed holds what Archive moved out of the aggregate, until a later write
+	// has put it into documents of its own.
+	Sealed []Sealed `json:"sealed,omitempty"`
+}
+
+// Sealed is the content of an archive document that is not yet written.
+type Sealed struct {
+	Key   string          `json:"key"`
+	Value json.RawMessage `json:"value"`
+}
+
+func (r *Root) root() *Root { return r }
+
+// Exists reports whether the document has been written before.
+func (r *Root) Exists() bool { return r.Revision > 0 }
+
+// Emit appends an event to the timeline. The repository adds source, subject,
+// correlation id and trace context. data must encode to a JSON object; one that
+// cannot be encoded is a programming error and panics.
+func (r *Root) Emit(typ string, now time.Time, data any) {
+	r.Sequence++
+	r.Timeline = append(r.Timeline, event.Event{Type: typ, Sequence: r.Sequence, Time: now.UTC(), Data: encode(typ, data)})
+}
+
+// Archive moves value out of the aggregate into an immutable document under
+// key. The move takes two writes: this one keeps the value in Sealed, where
+// compare-and-swap fixes its content, and the next one first writes the archive
+// document and then drops it here. So two racing writers never disagree about
+// an archive, and a crash in between loses nothing. Read with ReadArchive.
+func (r *Root) Archive(key string, value any) {
+	r.Sealed = append(r.Sealed, Sealed{Key: key, Value: encode(key, value)})
+}
+
+func encode(what string, v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("encoding %s: %v", what, err))
+	}
+	return b
+}
+
+// ReadArchive reads what Archive put under key into v. It reports false when
+// nothing was ever archived there. r must be the root of the aggregate as read
+// at or after that archiving.
+func ReadArchive(ctx context.Context, store Store, r *Root, key string, v any) (bool, error) {
+	for _, s := range r.Sealed {
+		if s.Key == key {
+			return true, json.Unmarshal(s.Value, v)
+		}
+	}
+	records, err := store.Get(ctx, key)
+	if err != nil {
+		return false, fmt.Errorf("reading archive %s: %w", key, err)
+	}
+	record, ok := records[key]
+	if !ok {
+		return false, nil
+	}
+	if err := json.Unmarshal(record.Value, v); err != nil {
+		return false, fmt.Errorf("decoding archive %s: %w", key, err)
+	}
+	return true, nil
+}
+
+// trimTimeline moves the oldest events out of a full head.
+func (r *Root) trimTimeline(key string) {
+	if len(r.Timeline) <= timelineMax {
+		return
+	}
+	r.Archive(TimelineSegmentKey(key, r.TimelineSegments), r.Timeline[:timelineSegment])
+	r.TimelineSegments++
+	r.Timeline = append([]event.Event(nil), r.Timeline[timelineSegment:]...)
+}
+
+// TimelineSegmentKey is the key of the n-th (from 0) segment of older events of
+// the aggregate under key; it holds a JSON array of events, oldest first.
+func TimelineSegmentKey(key string, n int64) string {
+	return fmt.Sprintf("%s/timeline/%d", key, n)
+}

@@ -1,0 +1,52 @@
+// Package document keeps aggregates as single JSON documents written with
+// compare-and-swap, the only guarantee that SQLite, PostgreSQL and Redis all
+// give through Dapr's state API (docs/adr/0002-single-key-compare-and-swap.md).
+//
+// What must change together lives in one document. A failed write is "unknown"
+// and is read back before anything is decided; commands are idempotent by
+// operation ids that the document itself remembers.
+package document
+
+import (
+	"context"
+	"errors"
+)
+
+// Record is one stored document with the ETag of the revision that was read.
+type Record struct {
+	Value []byte
+	ETag  string
+}
+
+// Store is the port to a key-value store with compare-and-swap on one key.
+type Store interface {
+	// Get reads the documents of keys; a key without a document is absent from
+	// the result.
+	Get(ctx context.Context, keys ...string) (map[string]Record, error)
+	// Put writes value if the stored document still has the given ETag, or, with
+	// an empty ETag, if there is none yet. Any error leaves the outcome unknown:
+	// stores report conflicts in different ways, and a write that timed out may
+	// still land. The caller reads back to learn what happened.
+	Put(ctx context.Context, key string, value []byte, etag string) error
+}
+
+// ErrNotFound says that no document exists under the key.
+var ErrNotFound error = notFound{}
+
+type notFound struct{}
+
+func (notFound) Error() string  { return "document not found" }
+func (notFound) NotFound() bool { return true }
+
+// ErrUnknown says that a write could neither be confirmed nor ruled out within
+// its deadline. Repeating the command is safe; it may pass later.
+var ErrUnknown error = unknown{}
+
+type unknown struct{}
+
+func (unknown) Error() string   { return "outcome of the write is unknown" }
+func (unknown) Temporary() bool { return true }
+
+// ErrUnchanged is returned by a decision that has nothing to write, such as a
+// repeated operation. The caller of Update gets the document and no error.
+var ErrUnchanged = errors.New("document unchanged")

@@ -1,0 +1,243 @@
+package document
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// indexFresh is the largest age of an index entry at the moment its document is
+// written. The feed reads a bucket only after it has settled, so a write must
+// not follow its index entry by long (see package feed).
+const indexFresh = 5 * time.Second
+
+// update is one compare-and-swap of a document for a group of commands.
+type update[T any, P aggregate[T]] struct {
+	repo *Repository[T, P]
+	id   string
+	key  string
+
+	base    Record // what the decision starts from
+	warm    bool   // base was read ahead and may be stale
+	indexed time.Time
+	wrote   bool
+
+	sequence int64 // of the newest event in base
+	sealed   int   // how many sealed archives base holds
+}
+
+// run decides and writes until the commands are applied, refused or out of time.
+func (u *update[T, P]) run(ctx context.Context, commands []*command[P]) (P, []error, error) {
+	if u.base, u.warm = u.repo.takeWarm(u.id); !u.warm {
+		if err := u.load(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	for attempt := 0; ; attempt++ {
+		doc, outcomes, changed, err := u.decide(commands)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !changed && u.warm {
+			// A refusal must rest on the present document, not on one read ahead.
+			if err := u.load(ctx); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		if !changed {
+			return doc, outcomes, nil
+		}
+		stored, err := u.write(ctx, doc)
+		if err != nil {
+			return nil, nil, err
+		}
+		if stored {
+			u.wrote = true
+			u.publish(doc)
+			return doc, outcomes, nil
+		}
+		if err := u.repo.opts.Clock.Sleep(ctx, backoff(attempt)); err != nil {
+			return nil, nil, fmt.Errorf("%w: too many concurrent writers", ErrUnknown)
+		}
+	}
+}
+
+// load reads the document afresh.
+func (u *update[T, P]) load(ctx context.Context) error {
+	records, err := u.repo.store.Get(ctx, u.key)
+	if err != nil {
+		return fmt.Errorf("reading: %w", err)
+	}
+	u.base, u.warm = records[u.key], false
+	return nil
+}
+
+// decide runs every command on a copy of the base. A command that refuses must
+// leave the document alone; as one that does not would corrupt the others'
+// write, the rest is decided again without it.
+func (u *update[T, P]) decide(commands []*command[P]) (doc P, outcomes []error, changed bool, err error) {
+	outcomes = make([]error, len(commands))
+	for clean := false; !clean; {
+		if doc, err = decode[T, P](u.key, u.base); err != nil {
+			return nil, nil, false, err
+		}
+		u.sequence, u.sealed = doc.root().Sequence, len(doc.root().Sealed)
+		clean, changed = true, false
+		for i, c := range commands {
+			if refusal(outcomes[i]) {
+				continue
+			}
+			outcomes[i] = u.apply(doc, c)
+			changed = changed || outcomes[i] == nil
+			if refusal(outcomes[i]) && len(commands) > 1 {
+				clean = false
+				break
+			}
+		}
+	}
+	return doc, outcomes, changed, nil
+}
+
+// refusal reports whether a decision ended in an error of its own.
+func refusal(err error) bool { return err != nil && !errors.Is(err, ErrUnchanged) }
+
+// apply runs one command and attributes the events it added.
+func (u *update[T, P]) apply(doc P, c *command[P]) error {
+	root := doc.root()
+	before := root.Sequence
+	if err := c.decide(doc); err != nil {
+		return err
+	}
+	added := int(root.Sequence - before)
+	u.repo.attribute(c.ctx, u.id, root.Timeline[len(root.Timeline)-added:])
+	return nil
+}
+
+// write stores the decided document. It reports false when another writer was
+// faster; u.base is then that writer's document.
+func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
+	root := doc.root()
+	emitted := root.Sequence > u.sequence
+	if err := u.archive(ctx, root); err != nil {
+		return false, err
+	}
+	root.trimTimeline(u.key)
+	root.Revision++
+	root.WriteID = u.repo.opts.IDs.New()
+	value, err := json.Marshal(doc)
+	if err != nil {
+		return false, fmt.Errorf("encoding: %w", err)
+	}
+	for attempt := 0; ; attempt++ {
+		if emitted {
+			if err := u.index(ctx); err != nil {
+				return false, err
+			}
+		}
+		putErr := u.repo.store.Put(ctx, u.key, value, u.base.ETag)
+		if putErr == nil {
+			return true, nil
+		}
+		stored, moved, err := u.readBack(ctx, root.WriteID)
+		if stored || moved {
+			return stored, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		// Unchanged: only the same write may follow, as it may still land late.
+		if err := u.repo.opts.Clock.Sleep(ctx, backoff(attempt)); err != nil {
+			return false, fmt.Errorf("%w: %w", ErrUnknown, putErr)
+		}
+	}
+}
+
+// index records the key in the feed's current bucket, shortly before the write.
+func (u *update[T, P]) index(ctx context.Context) error {
+	now := u.repo.opts.Clock.Now()
+	if u.repo.opts.Index == nil || now.Sub(u.indexed) < indexFresh {
+		return nil
+	}
+	if err := u.repo.opts.Index.Append(ctx, u.key); err != nil {
+		return fmt.Errorf("indexing for the feed: %w", err)
+	}
+	u.indexed = now
+	return nil
+}
+
+// readBack learns what a failed write left behind: ours is stored, another's
+// document is (moved), or nothing has changed. It insists until ctx ends.
+func (u *update[T, P]) readBack(ctx context.Context, writeID string) (stored, moved bool, err error) {
+	for attempt := 0; ; attempt++ {
+		records, err := u.repo.store.Get(ctx, u.key)
+		if err != nil {
+			if u.repo.opts.Clock.Sleep(ctx, backoff(attempt)) != nil {
+				return false, false, fmt.Errorf("%w: reading back: %w", ErrUnknown, err)
+			}
+			continue
+		}
+		record := records[u.key]
+		var root Root
+		if len(record.Value) > 0 {
+			if err := json.Unmarshal(record.Value, &root); err != nil {
+				return false, false, fmt.Errorf("decoding document %s: %w", u.key, err)
+			}
+		}
+		switch {
+		case root.WriteID == writeID:
+			return true, false, nil
+		case record.ETag != u.base.ETag || !bytes.Equal(record.Value, u.base.Value):
+			u.base, u.warm = record, false
+			return false, true, nil
+		}
+		return false, false, nil
+	}
+}
+
+// archive writes what earlier writes sealed and drops it from the head.
+func (u *update[T, P]) archive(ctx context.Context, root *Root) error {
+	for _, s := range root.Sealed[:u.sealed] {
+		if err := createOnce(ctx, u.repo.store, s.Key, s.Value); err != nil {
+			return fmt.Errorf("archiving to %s: %w", s.Key, err)
+		}
+	}
+	root.Sealed = root.Sealed[u.sealed:]
+	return nil
+}
+
+// createOnce creates an immutable document. Every writer of it writes the same
+// content, so finding it there is success.
+func createOnce(ctx context.Context, store Store, key string, value []byte) error {
+	putErr := store.Put(ctx, key, value, "")
+	if putErr == nil {
+		return nil
+	}
+	records, err := store.Get(ctx, key)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	if _, ok := records[key]; !ok {
+		return fmt.Errorf("%w: %w", ErrUnknown, putErr)
+	}
+	return nil
+}
+
+// publish hands the new events to the relay.
+func (u *update[T, P]) publish(doc P) {
+	timeline := doc.root().Timeline
+	for i, e := range timeline {
+		if u.repo.opts.Relay != nil && e.Sequence > u.sequence {
+			u.repo.opts.Relay.Publish(timeline[i:])
+			return
+		}
+	}
+}
+
+// backoff grows from 2 ms to 250 ms; callers' own rhythm spreads them.
+func backoff(attempt int) time.Duration {
+	return min(2*time.Millisecond<<min(attempt, 7), 250*time.Millisecond)
+}
