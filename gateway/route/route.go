@@ -1,0 +1,131 @@
+// Package route holds the gateway's route table: which public call exists, which service answers it and who may make
+// it. The table is read strictly from routes.yaml when the gateway starts and never changes afterwards, so requests
+// match against it without a lock.
+package route
+
+import (
+	"strings"
+	"time"
+)
+
+// Gateway is the app name of the routes that the gateway answers itself.
+const Gateway = "gateway"
+
+// Unlimited is the rate class of a route that is not limited: the probes of a load balancer must always be answered.
+const Unlimited = "none"
+
+// Kind says what a caller must present to use a route.
+type Kind int
+
+const (
+	// Undeclared is the zero Kind; no loaded route has it, so a forgotten decision can not open a route.
+	Undeclared Kind = iota
+	// Public routes need no credentials, and credentials sent to them are neither read nor forwarded.
+	Public
+	// SignedIn routes need a valid access token.
+	SignedIn
+	// Permitted routes need a valid access token that carries every permission the route names.
+	Permitted
+)
+
+// String returns the spelling of routes.yaml.
+func (k Kind) String() string {
+	switch k {
+	case Public:
+		return "public"
+	case SignedIn:
+		return "signedIn"
+	case Permitted:
+		return "permissions"
+	default:
+		return "undeclared"
+	}
+}
+
+// Access is the decision a route takes about its callers.
+type Access struct {
+	Kind        Kind
+	Permissions []string // all of them are needed; set for Permitted only
+}
+
+// Long describes a request that may be held open: a long poll. Its timeout is the route's own plus what the caller
+// asked for in the query parameter, up to Max.
+type Long struct {
+	Parameter string
+	Max       time.Duration
+}
+
+// Route is one public call. It is immutable after loading.
+type Route struct {
+	Name    string // "GET /v1/orders/{id}": unique, of bounded cardinality, used in logs, spans and metrics
+	Method  string
+	Pattern string
+	App     string // Dapr app id that answers, or Gateway
+	Access  Access
+	Rate    string        // rate class
+	Body    int64         // largest request body in bytes; 0 for methods without one
+	Timeout time.Duration // time the service has to answer
+	Retry   bool          // a failed connection may be tried once more (GET only)
+	Long    *Long         // nil when the route does not hold requests
+	Line    int           // line of routes.yaml that declares it
+
+	segments []segment
+}
+
+// segment is one part of a pattern between slashes: literal text or the name of a parameter.
+type segment struct {
+	text  string
+	param bool
+}
+
+// Params returns the names of the route's path parameters from left to right.
+func (r *Route) Params() []string {
+	var names []string
+	for _, s := range r.segments {
+		if s.param {
+			names = append(names, s.text)
+		}
+	}
+	return names
+}
+
+// Match is a route together with the path parameters of one request.
+type Match struct {
+	Route  *Route
+	values [maxParams]string
+}
+
+// Value returns the i-th path parameter, from left to right, or "" if there is none.
+func (m *Match) Value(i int) string {
+	if i < 0 || i >= maxParams {
+		return ""
+	}
+	return m.values[i]
+}
+
+// Target returns the path to ask of the service: the route's own literal segments and the validated parameters, never
+// the client's text. Parameters hold unreserved characters only (RFC 3986, section 2.3), so nothing is left to escape.
+func (m *Match) Target(prefix string) string {
+	var b strings.Builder
+	size, next := len(prefix), 0
+	for _, s := range m.Route.segments {
+		size += 1 + len(s.text)
+		if s.param {
+			size += len(m.values[next])
+			next++
+		}
+	}
+	b.Grow(size)
+	b.WriteString(prefix)
+	next = 0
+	for _, s := range m.Route.segments {
+		b.WriteByte('/')
+		if !s.param {
+			b.WriteString(s.text)
+			continue
+		}
+		b.WriteString(m.values[next])
+		next++
+	}
+	return b.String()
+}

@@ -1,0 +1,155 @@
+package route
+
+import "strings"
+
+const (
+	maxPathBytes  = 2048
+	maxQueryBytes = 4096
+	maxParamBytes = 128
+)
+
+// TargetError says why a request target is refused. The gateway rejects what could be read in two ways instead of
+// normalising it: a path that two parsers understand differently reaches another route than the one that was checked
+// (CVE-2025-66490, CVE-2026-27587), and daprd itself cleans paths before it routes them.
+type TargetError struct{ Reason string }
+
+// Error returns the reason, which is safe to show to the client.
+func (e *TargetError) Error() string { return e.Reason }
+
+// SplitTarget checks the request target of a request line and splits it into path and query, both as the client wrote
+// them. Only the origin form is accepted (RFC 9112, section 3.2.1). The error is a *TargetError.
+func SplitTarget(target string) (path, query string, err error) {
+	path, query, _ = strings.Cut(target, "?")
+	if err := checkPath(path); err != nil {
+		return "", "", err
+	}
+	if err := checkQuery(query); err != nil {
+		return "", "", err
+	}
+	return path, query, nil
+}
+
+func checkPath(path string) error {
+	if path == "" || path[0] != '/' {
+		return &TargetError{"The request target must be an absolute path."}
+	}
+	if len(path) > maxPathBytes {
+		return &TargetError{"The path is too long."}
+	}
+	start := 1
+	for i := 1; i <= len(path); i++ {
+		if i < len(path) && path[i] != '/' {
+			c := path[i]
+			if !pathByte(c) {
+				return &TargetError{"The path holds a character that must not appear in one."}
+			}
+			if c == '%' {
+				if err := checkEscape(path, i); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		switch segment := path[start:i]; {
+		case segment == "." || segment == "..":
+			return &TargetError{"The path must not hold dot segments."}
+		case segment == "" && i < len(path):
+			return &TargetError{"The path must not hold empty segments."}
+		}
+		start = i + 1
+	}
+	return nil
+}
+
+// checkEscape refuses a percent-encoding that hides a separator, a dot, a control character or a byte beyond ASCII:
+// whatever decodes it would see another path than this router does.
+func checkEscape(path string, i int) error {
+	if i+2 >= len(path) {
+		return &TargetError{"The path holds an incomplete percent-encoding."}
+	}
+	high, low := unhex(path[i+1]), unhex(path[i+2])
+	if high < 0 || low < 0 {
+		return &TargetError{"The path holds an invalid percent-encoding."}
+	}
+	switch c := byte(high<<4 | low); {
+	case c <= 0x20 || c >= 0x7f, strings.IndexByte(`/\%.?#;`, c) >= 0:
+		return &TargetError{"The path hides a reserved character in a percent-encoding."}
+	}
+	return nil
+}
+
+func checkQuery(query string) error {
+	if len(query) > maxQueryBytes {
+		return &TargetError{"The query is too long."}
+	}
+	for i := 0; i < len(query); i++ {
+		c := query[i]
+		if c <= 0x20 || c >= 0x7f || c == '#' || c == '\\' {
+			return &TargetError{"The query holds a character that must not appear in one."}
+		}
+		if c != '%' {
+			continue
+		}
+		if i+2 >= len(query) || unhex(query[i+1]) < 0 || unhex(query[i+2]) < 0 {
+			return &TargetError{"The query holds an invalid percent-encoding."}
+		}
+		if query[i+1] == '0' && query[i+2] == '0' {
+			return &TargetError{"The query hides a NUL in a percent-encoding."}
+		}
+	}
+	return nil
+}
+
+// Sets of ASCII characters as bit masks, one word for 0x00 to 0x3f and one for 0x40 to 0x7f: the checks run over every
+// byte of every request.
+const (
+	digits      = (1<<10 - 1) << '0'
+	letters     = (1<<26-1)<<('A'-64) | (1<<26-1)<<('a'-64)
+	plainLow    = digits | 1<<'-' | 1<<'.'
+	plainHigh   = letters | 1<<('_'-64) | 1<<('~'-64)
+	pathLow     = plainLow | 1<<'%' | 1<<'!' | 1<<'$' | 1<<'&' | 1<<'\'' | 1<<'(' | 1<<')' | 1<<'*' | 1<<'+' | 1<<',' | 1<<';' | 1<<'=' | 1<<':'
+	pathHigh    = plainHigh | 1<<('@'-64)
+	lastOfASCII = 0x7f
+)
+
+// pathByte reports whether c may appear in a path: pchar of RFC 3986, section 3.3, with '%' introducing an escape.
+func pathByte(c byte) bool { return member(c, pathLow, pathHigh) }
+
+// unreserved reports whether c never needs escaping in a URI (RFC 3986, section 2.3).
+func unreserved(c byte) bool { return member(c, plainLow, plainHigh) }
+
+func member(c byte, low, high uint64) bool {
+	if c < 64 {
+		return low>>c&1 == 1
+	}
+	return c <= lastOfASCII && high>>(c-64)&1 == 1
+}
+
+// validParam reports whether a segment may stand for a path parameter: an id or a SKU, 1 to 128 unreserved characters
+// beginning with a letter or a digit. Anything else can not name something that exists.
+func validParam(segment string) bool {
+	if segment == "" || len(segment) > maxParamBytes {
+		return false
+	}
+	if c := segment[0]; c == '-' || c == '.' || c == '_' || c == '~' {
+		return false
+	}
+	for i := 0; i < len(segment); i++ {
+		if !unreserved(segment[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func unhex(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
