@@ -1,0 +1,293 @@
+// Package domain holds the rules of a wallet: what may be held, captured, voided, refunded and deposited, and how every
+// movement is booked twice.
+//
+// It is pure: no clock, no randomness, no input or output. Time and ids come in as arguments; what lies in the archive
+// comes in as [Past].
+package domain
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"caravan/internal/document"
+	"caravan/internal/money"
+)
+
+// AccountPrefix starts the key of every account document; the user's id follows.
+const AccountPrefix = "account/"
+
+// Accounts outside of Caravan's wallets that a posting names as its other side.
+const (
+	// CounterBank is the account of the test bank, which deposits come from.
+	CounterBank = "bank:test"
+	// CounterSales is the merchant's account, which captures go to and refunds come from.
+	CounterSales = "merchant:sales"
+)
+
+// Bounds of one account document. They are far above what an honest wallet needs.
+const (
+	// MaxActiveHolds is the largest number of holds that wait for capture or void at once.
+	MaxActiveHolds = 512
+	// MaxRefunds is the largest number of refunds of one order.
+	MaxRefunds = 100
+)
+
+var (
+	// ErrOperationReused means that an order, refund or deposit id came again with another amount.
+	ErrOperationReused = errors.New("the operation id was used with another amount")
+	// ErrNotAuthorized means that a capture names an order that holds nothing and was never voided.
+	ErrNotAuthorized = errors.New("the order was never authorized")
+	// ErrTooManyHolds means that MaxActiveHolds are open; it passes when one of them ends.
+	ErrTooManyHolds = errors.New("the wallet has too many open holds")
+	// ErrTooManyRefunds means that the order has MaxRefunds refunds.
+	ErrTooManyRefunds = errors.New("the order has too many refunds")
+	// ErrAmount means that an amount is negative, or zero where money must move.
+	ErrAmount = errors.New("the amount is out of range")
+	// ErrArchive means that the answer may lie in the archive: find it there and pass it as Past.
+	ErrArchive = errors.New("the archive has to be consulted")
+	// ErrNotOpen means that the account does not exist and the operation needs one: open it first.
+	ErrNotOpen = errors.New("the account is not open")
+)
+
+// State is where a hold stands.
+type State string
+
+// A hold starts authorized (or voided, as a tombstone) and ends captured or voided.
+const (
+	Authorized State = "authorized"
+	Captured   State = "captured"
+	Voided     State = "voided"
+)
+
+// Hold is the money of one order: set aside first, then taken or released. Amounts are minor units of the account's
+// currency. A hold itself moves no money, so it is not a posting.
+type Hold struct {
+	State State `json:"state"`
+	// Amount is what was authorized; 0 for the tombstone of an order voided before it was authorized.
+	Amount   int64 `json:"amount,omitempty"`
+	Captured int64 `json:"captured,omitempty"`
+	// Posting is the sequence of the posting that the capture made.
+	Posting  int64 `json:"posting,omitempty"`
+	Refunded int64 `json:"refunded,omitempty"`
+	// Refunds are the amounts by refund id; they add up to Refunded.
+	Refunds map[string]int64 `json:"refunds,omitempty"`
+	// PlacedAt is the order's own time, the same in all its commands.
+	PlacedAt time.Time `json:"placedAt"`
+}
+
+// finished holds only change by a refund.
+func (h Hold) finished() bool { return h.State != Authorized }
+
+// Kind says what a posting books.
+type Kind string
+
+// Kinds of postings.
+const (
+	KindDeposit Kind = "deposit"
+	KindCapture Kind = "capture"
+	KindRefund  Kind = "refund"
+)
+
+// Posting is one movement of money between the account and a counter-account.
+type Posting struct {
+	// Sequence counts the postings of one account from 1 without gaps.
+	Sequence int64 `json:"sequence"`
+	Kind     Kind  `json:"kind"`
+	// Operation is what caused it and what makes it unique within its kind: the deposit's, order's or refund's id.
+	Operation string `json:"operation"`
+	// OrderID is set for captures and refunds.
+	OrderID string `json:"orderId,omitempty"`
+	// Amount is the signed change of the account's balance; the counter-account changes by the opposite.
+	Amount         int64  `json:"amount"`
+	CounterAccount string `json:"counterAccount"`
+	// At is when it was booked.
+	At time.Time `json:"at"`
+	// Since is when a deposit was asked for; a repeat carries the same instant, so that it is found in the archive.
+	Since time.Time `json:"since,omitzero"`
+}
+
+// Books are the sums over all postings up to a point.
+type Books struct {
+	// Balance is the sum of all amounts.
+	Balance int64 `json:"balance"`
+	// Counters are the balances of the counter-accounts towards this account. Balance plus all of them is zero.
+	Counters map[string]int64 `json:"counters,omitempty"`
+}
+
+// post returns the books after one more posting.
+func (b Books) post(p Posting) Books {
+	counters := maps.Clone(b.Counters)
+	if counters == nil {
+		counters = make(map[string]int64, 2)
+	}
+	counters[p.CounterAccount] -= p.Amount
+	return Books{Balance: b.Balance + p.Amount, Counters: counters}
+}
+
+// Sum is Balance plus all counter-accounts: zero if every posting was booked twice.
+func (b Books) Sum() int64 {
+	sum := b.Balance
+	for _, amount := range b.Counters {
+		sum += amount
+	}
+	return sum
+}
+
+// Equal compares the sums; a counter-account at zero equals one never used.
+func (b Books) Equal(o Books) bool {
+	for name, amount := range b.Counters {
+		if o.Counters[name] != amount {
+			return false
+		}
+	}
+	for name, amount := range o.Counters {
+		if b.Counters[name] != amount {
+			return false
+		}
+	}
+	return b.Balance == o.Balance
+}
+
+// Account is the wallet of one user: one document, one compare-and-swap, one currency.
+type Account struct {
+	document.Root
+	UserID string `json:"userId"`
+	// Currency of every amount in the document (ISO 4217).
+	Currency string `json:"currency"`
+	// Entry is the id of the registry entry under which audits find this account.
+	Entry string `json:"entry"`
+	// Books are the running totals over all postings, archived ones included.
+	Books Books `json:"books"`
+	// Held is the sum of the holds that are authorized. What is available is the balance less this.
+	Held int64 `json:"held"`
+	// Holds by order id: all active ones and the youngest finished ones.
+	Holds map[string]Hold `json:"holds,omitempty"`
+	// Posted is the sequence of the youngest posting.
+	Posted int64 `json:"posted"`
+	// Postings are the youngest postings, oldest first.
+	Postings []Posting `json:"postings,omitempty"`
+	// Archived points to everything older.
+	Archived Archive `json:"archived"`
+}
+
+// Order names the order that a command is about.
+type Order struct {
+	ID       string
+	PlacedAt time.Time
+}
+
+// Result is the outcome of an operation on an account.
+type Result struct {
+	Outcome Outcome
+	// Changed tells that the operation was applied now; false for a refusal and for the repeat of an operation.
+	Changed bool
+}
+
+// Outcome is the typed answer to an operation; its text is the one of the payments contract.
+type Outcome string
+
+// Outcomes, as in services/payments/contract.
+const (
+	OutcomeAuthorized        Outcome = "authorized"
+	OutcomeInsufficientFunds Outcome = "insufficient_funds"
+	OutcomeVoided            Outcome = "voided"
+	OutcomeCaptured          Outcome = "captured"
+	OutcomeRefunded          Outcome = "refunded"
+	OutcomeExceedsCaptured   Outcome = "exceeds_captured"
+	OutcomeNotCaptured       Outcome = "not_captured"
+	OutcomeDeposited         Outcome = "deposited"
+)
+
+// Open makes the account, once. entry is the registry entry that points to it.
+func (a *Account) Open(userID, currency, entry string) bool {
+	if a.Currency != "" {
+		return false
+	}
+	a.UserID, a.Currency, a.Entry = userID, currency, entry
+	return true
+}
+
+// Balance is what the account owns.
+func (a *Account) Balance() money.Money { return money.New(a.Books.Balance, a.Currency) }
+
+// Available is what can still be held.
+func (a *Account) Available() money.Money { return money.New(a.Books.Balance-a.Held, a.Currency) }
+
+// hold finds the hold of an order in the head or, if the order is old enough to have left it, in past.
+func (a *Account) hold(order Order, past Past) (Hold, bool, error) {
+	if h, ok := a.Holds[order.ID]; ok {
+		return h, true, nil
+	}
+	if !a.Archived.covers(order.PlacedAt) {
+		return Hold{}, false, nil
+	}
+	if past.Count != a.Archived.Count {
+		return Hold{}, false, ErrArchive
+	}
+	if past.Hold == nil {
+		return Hold{}, false, nil
+	}
+	return *past.Hold, true, nil
+}
+
+// keep stores a hold, also one that a refund takes back out of the archive: from then on the head has the valid version.
+func (a *Account) keep(orderID string, h Hold) {
+	if a.Holds == nil {
+		a.Holds = make(map[string]Hold)
+	}
+	a.Holds[orderID] = h
+}
+
+// movable checks that the balance and every sum stay within range after a posting of amount against counter.
+func (a *Account) movable(amount int64, counter string) error {
+	if _, err := a.Balance().Add(money.New(amount, a.Currency)); err != nil {
+		return fmt.Errorf("booking %d: %w", amount, err)
+	}
+	if _, err := money.New(a.Books.Counters[counter], a.Currency).Sub(money.New(amount, a.Currency)); err != nil {
+		return fmt.Errorf("booking %d against %s: %w", amount, counter, err)
+	}
+	return nil
+}
+
+// post books one movement, which movable has checked, and returns its sequence.
+func (a *Account) post(p Posting) int64 {
+	a.Posted++
+	p.Sequence = a.Posted
+	a.Postings = append(a.Postings, p)
+	a.Books = a.Books.post(p)
+	return p.Sequence
+}
+
+// active counts the holds that wait for capture or void.
+func (a *Account) active() int {
+	n := 0
+	for _, h := range a.Holds {
+		if !h.finished() {
+			n++
+		}
+	}
+	return n
+}
+
+// finished lists the orders whose holds have ended, the oldest first.
+func (a *Account) finished() []string {
+	var ids []string
+	for id, h := range a.Holds {
+		if h.finished() {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(x, y string) int {
+		if c := a.Holds[x].PlacedAt.Compare(a.Holds[y].PlacedAt); c != 0 {
+			return c
+		}
+		if x < y {
+			return -1
+		}
+		return 1
+	})
+	return ids
+}

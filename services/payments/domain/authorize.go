@@ -1,0 +1,44 @@
+package domain
+
+import "caravan/internal/money"
+
+// Authorize holds an amount for an order, if that much is available. A refusal stores nothing. Repeats answer as the
+// first time, and an order that was voided stays voided, whichever came first.
+//
+// Errors: ErrAmount, ErrOperationReused, ErrTooManyHolds, ErrArchive, ErrNotOpen.
+func (a *Account) Authorize(order Order, amount money.Money, past Past) (Result, error) {
+	if amount.Amount < 0 {
+		return Result{}, ErrAmount
+	}
+	h, known, err := a.hold(order, past)
+	if err != nil {
+		return Result{}, err
+	}
+	if known {
+		return a.authorizeAgain(h, amount)
+	}
+	if a.Currency == "" && amount.Amount == 0 {
+		return Result{}, ErrNotOpen
+	}
+	if amount.Currency != a.Currency || amount.Amount > a.Available().Amount {
+		return Result{Outcome: OutcomeInsufficientFunds}, nil
+	}
+	if a.active() >= MaxActiveHolds {
+		return Result{}, ErrTooManyHolds
+	}
+	a.keep(order.ID, Hold{State: Authorized, Amount: amount.Amount, PlacedAt: order.PlacedAt})
+	a.Held += amount.Amount // at most the balance, so it cannot overflow
+	return Result{Outcome: OutcomeAuthorized, Changed: true}, nil
+}
+
+// authorizeAgain answers for an order that the account knows.
+func (a *Account) authorizeAgain(h Hold, amount money.Money) (Result, error) {
+	tombstone := h.State == Voided && h.Amount == 0
+	if !tombstone && (h.Amount != amount.Amount || a.Currency != amount.Currency) {
+		return Result{}, ErrOperationReused
+	}
+	if h.State == Voided {
+		return Result{Outcome: OutcomeVoided}, nil
+	}
+	return Result{Outcome: OutcomeAuthorized}, nil
+}

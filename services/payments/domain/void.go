@@ -1,0 +1,27 @@
+package domain
+
+// Void releases what the order holds. An order that the account does not know gets a tombstone, so that its authorize,
+// if it comes late, holds nothing: compensations commute with what they compensate. Repeats answer "voided"; a captured
+// order answers "captured".
+//
+// Errors: ErrArchive, ErrNotOpen.
+func (a *Account) Void(order Order, past Past) (Result, error) {
+	h, known, err := a.hold(order, past)
+	switch {
+	case err != nil:
+		return Result{}, err
+	case known && h.State == Captured:
+		return Result{Outcome: OutcomeCaptured}, nil
+	case known && h.State == Voided:
+		return Result{Outcome: OutcomeVoided}, nil
+	case a.Currency == "":
+		return Result{}, ErrNotOpen
+	}
+	if !known {
+		h.PlacedAt = order.PlacedAt
+	}
+	a.Held -= h.Amount
+	h.State = Voided
+	a.keep(order.ID, h)
+	return Result{Outcome: OutcomeVoided, Changed: true}, nil
+}
