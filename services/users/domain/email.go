@@ -1,0 +1,102 @@
+package domain
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
+)
+
+// The longest address and local part, in bytes (RFC 5321, section 4.5.3.1).
+const (
+	maxEmailLength = 254
+	maxLocalLength = 64
+	maxLabelLength = 63 // RFC 1035, section 2.3.4
+)
+
+// NormalizeEmail returns the one form under which an address is compared and stored: trimmed, Unicode normal form C,
+// lower case, its domain in ASCII (RFC 5891), so that no two spellings of one mailbox make two accounts. The local
+// part is a dot-atom (RFC 5322, section 3.2.3; RFC 6531 for letters beyond ASCII); quoted local parts and address
+// literals are refused. Normalizing twice changes nothing. Its error is a *Violation of the field email.
+func NormalizeEmail(raw string) (string, error) {
+	if !utf8.ValidString(raw) {
+		return "", invalidEmail("invalid", "is not valid UTF-8")
+	}
+	if len(raw) > 4*maxEmailLength {
+		return "", invalidEmail("too_long", "must be at most 254 bytes long")
+	}
+	address := norm.NFC.String(strings.ToLower(norm.NFC.String(strings.TrimSpace(raw))))
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 {
+		return "", invalidEmail("invalid", "must have the form name@example.com")
+	}
+	local, host := address[:at], address[at+1:]
+	if !validLocalPart(local) {
+		return "", invalidEmail("invalid", "has a part before the @ that is not a mailbox name")
+	}
+	ascii, err := idna.Lookup.ToASCII(host)
+	if err != nil || !validHost(ascii) {
+		return "", invalidEmail("invalid", "has a part after the @ that is not a domain name")
+	}
+	normalized := local + "@" + ascii
+	if len(normalized) > maxEmailLength {
+		return "", invalidEmail("too_long", "must be at most 254 bytes long")
+	}
+	return normalized, nil
+}
+
+func invalidEmail(code, message string) error {
+	return &Violation{Field: "email", Code: code, Message: message}
+}
+
+func validLocalPart(local string) bool {
+	if local == "" || len(local) > maxLocalLength {
+		return false
+	}
+	for atom := range strings.SplitSeq(local, ".") {
+		if atom == "" {
+			return false
+		}
+		for i, r := range atom {
+			if !validAtom(r) || i == 0 && unicode.IsMark(r) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func validAtom(r rune) bool {
+	if r < utf8.RuneSelf {
+		return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
+	}
+	return unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r)
+}
+
+// validHost accepts a domain name of at least two labels whose last is not a number, so no IP address.
+func validHost(host string) bool {
+	labels := strings.Split(host, ".")
+	for _, label := range labels {
+		if label == "" || len(label) > maxLabelLength || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-') {
+				return false
+			}
+		}
+	}
+	last := labels[len(labels)-1]
+	return len(labels) >= 2 && strings.Trim(last, "0123456789") != ""
+}
+
+// ClaimID is the id of the claim document of a normalized address. It is a digest so that keys, which appear in
+// traces and in the store's own logs, do not spell out personal data.
+func ClaimID(email string) string {
+	sum := sha256.Sum256([]byte(email))
+	return hex.EncodeToString(sum[:])
+}

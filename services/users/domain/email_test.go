@@ -1,0 +1,103 @@
+package domain_test
+
+import (
+	"strings"
+	"testing"
+
+	"caravan/services/users/domain"
+)
+
+func TestNormalizeEmail(t *testing.T) {
+	accepted := map[string]string{
+		"ada@example.com":                  "ada@example.com",
+		"  Ada.Lovelace@Example.COM\t\n":   "ada.lovelace@example.com",
+		"ada+shop@sub.example.co.uk":       "ada+shop@sub.example.co.uk",
+		"o'neil_{x}@example.com":           "o'neil_{x}@example.com",
+		"Jose\u0301@example.com":           "jos\u00e9@example.com", // combining accent
+		"\u00c5se@example.com":             "\u00e5se@example.com",
+		"a\u030ase@example.com":            "\u00e5se@example.com",
+		"ada@B\u00dcCHER.example":          "ada@xn--bcher-kva.example",
+		"ada@xn--bcher-kva.example":        "ada@xn--bcher-kva.example",
+		"\u212alaus@example.com":           "klaus@example.com", // the Kelvin sign
+		strings.Repeat("a", 64) + "@x.org": strings.Repeat("a", 64) + "@x.org",
+		"1@2.example":                      "1@2.example",
+	}
+	for raw, want := range accepted {
+		got, err := domain.NormalizeEmail(raw)
+		if err != nil || got != want {
+			t.Errorf("NormalizeEmail(%q) = %q, %v, want %q", raw, got, err, want)
+		}
+	}
+	refused := []string{
+		"", " ", "ada", "@example.com", "ada@", "ada@localhost", "ada@127.0.0.1", "ada@[127.0.0.1]", "a b@example.com",
+		"ada@exa mple.com", ".ada@example.com", "ada.@example.com", "a..b@example.com", `"ada"@example.com`, "ada@example..com",
+		"ada@example.com.", "ada@-example.com", "ada@exam_ple.com", "ada@example.com\r\nBcc: eve@example.com", "a@b@example.com",
+		"ada\u200b@example.com", "ada\x00@example.com", "ada<x>@example.com", "ada,eve@example.com", "ada@example.com>",
+		strings.Repeat("a", 65) + "@x.org", "a@" + strings.Repeat("b.", 130) + "example", "ada@" + strings.Repeat("a", 64) + ".org",
+		"\xff@example.com", strings.Repeat("a", 5000) + "@example.com", "\u0301ada@example.com",
+	}
+	for _, raw := range refused {
+		got, err := domain.NormalizeEmail(raw)
+		if err == nil {
+			t.Errorf("NormalizeEmail(%q) = %q, want a refusal", raw, got)
+			continue
+		}
+		if all := domain.Violations(err); len(all) != 1 || all[0].Field != "email" {
+			t.Errorf("NormalizeEmail(%q) refuses with %v, want one violation of email", raw, err)
+		}
+	}
+}
+
+// Whatever is accepted is a fixed point, bounded, and cannot break out of a mail header.
+func FuzzNormalizeEmail(f *testing.F) {
+	for _, seed := range []string{"ada@example.com", " Ada@BÜCHER.example ", "İ@x.org", "ß@ß.de", "a\u030a@x.yz", "ada@。example.com", "ΑΣ@x.gr", "ǅ@x.org"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		once, err := domain.NormalizeEmail(raw)
+		if err != nil {
+			return
+		}
+		twice, err := domain.NormalizeEmail(once)
+		if err != nil || twice != once {
+			t.Fatalf("NormalizeEmail(%q) = %q, which normalizes to %q, %v", raw, once, twice, err)
+		}
+		if len(once) > 254 || strings.ContainsAny(once, " \t\r\n\x00<>,;:\"()[]\\") || strings.Count(once, "@") != 1 {
+			t.Fatalf("NormalizeEmail(%q) = %q", raw, once)
+		}
+	})
+}
+
+func TestNormalizeName(t *testing.T) {
+	for raw, want := range map[string]string{"  Ada  ": "Ada", "Jose\u0301": "José", "李 小龙": "李 小龙", strings.Repeat("é", 100): strings.Repeat("é", 100)} {
+		if got, err := domain.NormalizeName(raw); err != nil || got != want {
+			t.Errorf("NormalizeName(%q) = %q, %v, want %q", raw, got, err, want)
+		}
+	}
+	for _, raw := range []string{"", " \t", "a\nb", "a\x00b", "a\u2028b", strings.Repeat("é", 101), "\xff", strings.Repeat("a", 10000)} {
+		if got, err := domain.NormalizeName(raw); err == nil {
+			t.Errorf("NormalizeName(%q) = %q, want a refusal", raw, got)
+		}
+	}
+}
+
+func TestCheckPassword(t *testing.T) {
+	const email, name = "grace.hopper@example.com", "Grace Hopper"
+	for _, password := range []string{"correct horse battery staple", "pässwörter", "        x", "Tr0ub4dor&3", strings.Repeat("ab", 64)} {
+		if err := domain.CheckPassword("password", password, email, name); err != nil {
+			t.Errorf("CheckPassword(%q) = %v, want nil", password, err)
+		}
+	}
+	tests := map[string]string{
+		"": "too_short", "seven77": "too_short", "üüüüüüü": "too_short", strings.Repeat("ab", 65): "too_long",
+		"Password123": "too_common", "12345678": "too_common", "aaaaaaaaaaaa": "too_common", "AaAaAaAaAa": "too_common",
+		"Grace.Hopper": "too_common", "grace.hopper@example.com": "too_common", "grace hopper": "too_common", "caravan123": "too_common",
+		"\xff\xfe567890": "invalid",
+	}
+	for password, code := range tests {
+		violations := domain.Violations(domain.CheckPassword("newPassword", password, email, name))
+		if len(violations) != 1 || violations[0].Code != code || violations[0].Field != "newPassword" {
+			t.Errorf("CheckPassword(%q) = %v, want %s of newPassword", password, violations, code)
+		}
+	}
+}

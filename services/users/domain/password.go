@@ -1,0 +1,52 @@
+package domain
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// The length of a password in characters (NIST SP 800-63B, section 5.1.1; OWASP ASVS 5.0, 6.2). The upper bound keeps
+// hashing affordable.
+const (
+	MinPasswordLength = 8
+	MaxPasswordLength = 128
+)
+
+// CheckPassword says whether password may protect the account of email and name. Any character is welcome and none is
+// required; what is refused is what an attacker tries first: the commonest passwords, the account's own address or
+// name, a single repeated character. The error is a *Violation of field.
+func CheckPassword(field, password, email, name string) error {
+	length := utf8.RuneCountInString(password)
+	switch {
+	case !utf8.ValidString(password):
+		return &Violation{field, "invalid", "is not valid UTF-8"}
+	case length < MinPasswordLength:
+		return &Violation{field, "too_short", "must be at least 8 characters long"}
+	case length > MaxPasswordLength:
+		return &Violation{field, "too_long", "must be at most 128 characters long"}
+	}
+	lowered := strings.ToLower(password)
+	first, _ := utf8.DecodeRuneInString(lowered)
+	local, _, _ := strings.Cut(email, "@")
+	if strings.Trim(lowered, string(first)) == "" || common(lowered) ||
+		lowered == email || lowered == local || lowered == strings.ToLower(name) {
+		return &Violation{field, "too_common", "is too easy to guess"}
+	}
+	return nil
+}
+
+// common reports whether a lower-case password of at least MinPasswordLength characters is among those tried first.
+func common(password string) bool {
+	switch password {
+	case "password", "password1", "password12", "password123", "password1234", "passw0rd", "p@ssw0rd", "p@ssword",
+		"12345678", "123456789", "1234567890", "12345678910", "123123123", "1234qwer", "1q2w3e4r", "1q2w3e4r5t", "1qaz2wsx",
+		"0987654321", "87654321", "987654321", "qwertyui", "qwertyuiop", "qwerty12", "qwerty123", "qwerty1234",
+		"asdfghjk", "asdfghjkl", "zxcvbnm1", "abcd1234", "abc12345", "abcdefgh", "a1b2c3d4", "iloveyou", "iloveyou1",
+		"sunshine", "princess", "football", "baseball", "superman", "starwars", "trustno1", "whatever", "computer",
+		"internet", "samsung1", "welcome1", "welcome123", "letmein1", "letmein123", "changeme", "changeme1", "administrator",
+		"admin123", "admin1234", "default1", "test1234", "testtest", "q1w2e3r4", "michelle", "jennifer", "liverpool",
+		"corvette", "mustang1", "charlie1", "dragon12", "master12", "monkey12", "shadow12", "caravan1", "caravan123":
+		return true
+	}
+	return false
+}

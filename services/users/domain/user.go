@@ -1,0 +1,211 @@
+package domain
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"caravan/internal/document"
+	"caravan/services/users/contract"
+)
+
+// MaxSessions is how many sessions one account can have at a time; logging in once more ends the oldest.
+const MaxSessions = 10
+
+// Errors of an account's rules.
+var (
+	// ErrNoUser says that there is no such account.
+	ErrNoUser = errors.New("no such user")
+	// ErrCredentials says that address and password do not belong together; it never says which one is wrong.
+	ErrCredentials = errors.New("wrong e-mail address or password")
+	// ErrPasswordMoved says that the password hash changed since it was verified; verify again.
+	ErrPasswordMoved = errors.New("password changed meanwhile")
+	// ErrOwnAdminRole says that an admin tried to stop being one; another admin has to do it, so one always remains.
+	ErrOwnAdminRole = errors.New("an admin cannot give up their own admin role")
+)
+
+// User is one account.
+type User struct {
+	document.Root
+	ID                string        `json:"id"`
+	Email             string        `json:"email"` // normalized; its claim names this account
+	Name              string        `json:"name"`
+	PasswordHash      string        `json:"passwordHash"` // PHC string
+	Roles             []string      `json:"roles"`
+	Version           int64         `json:"version"` // grows when what tokens say of the account becomes outdated
+	Sessions          []OpenSession `json:"sessions,omitempty"`
+	CreatedAt         time.Time     `json:"createdAt"`
+	UpdatedAt         time.Time     `json:"updatedAt"`
+	PasswordChangedAt time.Time     `json:"passwordChangedAt"`
+}
+
+// OpenSession is an account's note of one of its sessions.
+type OpenSession struct {
+	ID       string    `json:"id"`
+	OpenedAt time.Time `json:"openedAt"`
+	Until    time.Time `json:"until"` // after it the session has ended by itself
+}
+
+// Registration is a new account. Email and Name are normalized, the password is hashed.
+type Registration struct {
+	ID, Email, Name, PasswordHash string
+	Roles                         []string
+}
+
+// Register creates the account. Its error is ErrEmailTaken when the claim's account exists already; its id tells, as
+// two registrations may be folded into one write, in which the revision is still that of the document before.
+func (u *User) Register(r Registration, now time.Time) error {
+	if u.ID != "" {
+		return ErrEmailTaken
+	}
+	u.ID, u.Email, u.Name, u.PasswordHash = r.ID, r.Email, r.Name, r.PasswordHash
+	u.Roles, u.Version = r.Roles, 1
+	u.CreatedAt, u.UpdatedAt, u.PasswordChangedAt = now, now, now
+	u.Emit(contract.EventRegistered, now, contract.Registered{UserID: u.ID, Roles: u.Roles})
+	return nil
+}
+
+// Rename changes the display name to a normalized one.
+func (u *User) Rename(name string, now time.Time) error {
+	if u.ID == "" {
+		return ErrNoUser
+	}
+	if u.Name == name {
+		return document.ErrUnchanged
+	}
+	u.Name, u.UpdatedAt = name, now
+	return nil
+}
+
+// OpenSession notes a session that is about to start, and puts rehashed, if not empty, in place of the hash the
+// password was verified against. The oldest sessions make room. Its error is ErrPasswordMoved when verified is no
+// longer the account's hash: then the password may be wrong by now.
+func (u *User) OpenSession(session OpenSession, verified, rehashed string, now time.Time) error {
+	if u.ID == "" {
+		return ErrNoUser
+	}
+	if u.PasswordHash != verified {
+		return ErrPasswordMoved
+	}
+	if rehashed != "" {
+		u.PasswordHash = rehashed
+	}
+	u.Sessions = slices.DeleteFunc(slices.Clone(u.Sessions), func(s OpenSession) bool { return !now.Before(s.Until) })
+	if surplus := len(u.Sessions) - MaxSessions + 1; surplus > 0 {
+		displaced := sessionIDs(u.Sessions[:surplus])
+		u.Sessions = slices.Delete(u.Sessions, 0, surplus)
+		u.emitRevoked(displaced, contract.RevokedDisplaced, now)
+	}
+	u.Sessions = append(u.Sessions, session)
+	return nil
+}
+
+// CloseSession strikes a session off the list; the session's own document says why.
+func (u *User) CloseSession(id string) error {
+	if !u.lists(id) {
+		return document.ErrUnchanged
+	}
+	u.Sessions = slices.DeleteFunc(slices.Clone(u.Sessions), func(s OpenSession) bool { return s.ID == id })
+	return nil
+}
+
+// HasSession reports whether the account lists the session and it has not run out.
+func (u *User) HasSession(id string, now time.Time) bool {
+	return slices.ContainsFunc(u.Sessions, func(s OpenSession) bool { return s.ID == id && now.Before(s.Until) })
+}
+
+func (u *User) lists(id string) bool {
+	return slices.ContainsFunc(u.Sessions, func(s OpenSession) bool { return s.ID == id })
+}
+
+// ChangePassword puts a new hash in place of the verified one and ends every session but the one that asked. Its error
+// is ErrPasswordMoved when verified is no longer the account's hash, and ErrSessionEnded when keep is no session of
+// the account.
+func (u *User) ChangePassword(verified, hash, keep string, now time.Time) error {
+	switch {
+	case u.ID == "":
+		return ErrNoUser
+	case !u.HasSession(keep, now):
+		return ErrSessionEnded
+	case u.PasswordHash != verified:
+		return ErrPasswordMoved
+	}
+	var kept, ended []OpenSession
+	for _, session := range u.Sessions {
+		if session.ID == keep {
+			kept = append(kept, session)
+		} else {
+			ended = append(ended, session)
+		}
+	}
+	u.PasswordHash, u.Sessions = hash, kept
+	u.Version++
+	u.UpdatedAt, u.PasswordChangedAt = now, now
+	if len(ended) > 0 {
+		u.emitRevoked(sessionIDs(ended), contract.RevokedPasswordChanged, now)
+	}
+	return nil
+}
+
+// ChangeRoles gives the account exactly these roles. by is the id of who decided it. Its error is ErrOwnAdminRole when
+// an admin would stop being one by their own hand.
+func (u *User) ChangeRoles(roles []string, by string, now time.Time) error {
+	if u.ID == "" {
+		return ErrNoUser
+	}
+	roles = slices.Clone(roles)
+	slices.Sort(roles)
+	if slices.Equal(roles, u.Roles) {
+		return document.ErrUnchanged
+	}
+	if by == u.ID && u.HasRole(contract.RoleAdmin) && !slices.Contains(roles, contract.RoleAdmin) {
+		return ErrOwnAdminRole
+	}
+	u.Roles = roles
+	u.Version++
+	u.UpdatedAt = now
+	u.Emit(contract.EventRolesChanged, now, contract.RolesChanged{UserID: u.ID, Roles: roles, ChangedBy: by})
+	return nil
+}
+
+// HasRole reports whether the account has the role itself.
+func (u *User) HasRole(role string) bool { return slices.Contains(u.Roles, role) }
+
+// Can reports whether the account's roles grant the permission now, whatever its tokens still say.
+func (u *User) Can(permission string) bool {
+	return slices.Contains(contract.PermissionsOf(u.Roles), permission)
+}
+
+func (u *User) emitRevoked(sessions []string, reason string, now time.Time) {
+	u.Emit(contract.EventSessionsRevoked, now, contract.SessionsRevoked{UserID: u.ID, SessionIDs: sessions, Reason: reason})
+}
+
+func sessionIDs(sessions []OpenSession) []string {
+	ids := make([]string, len(sessions))
+	for i, session := range sessions {
+		ids[i] = session.ID
+	}
+	return ids
+}
+
+// CheckRoles says whether roles can be given to an account: at least one, each known, none twice. The error joins one
+// *Violation per entry.
+func CheckRoles(roles []string) error {
+	if len(roles) == 0 {
+		return &Violation{"roles", "required", "must name at least one role"}
+	}
+	if len(roles) > len(contract.Roles()) {
+		return &Violation{"roles", "too_many", "names more roles than there are"}
+	}
+	var violations []error
+	for i, role := range roles {
+		field := "roles[" + strconv.Itoa(i) + "]"
+		if !slices.Contains(contract.Roles(), role) {
+			violations = append(violations, &Violation{field, "unknown", "must be one of customer, staff, admin"})
+		} else if slices.Contains(roles[:i], role) {
+			violations = append(violations, &Violation{field, "duplicate", "is named twice"})
+		}
+	}
+	return errors.Join(violations...)
+}
