@@ -1,0 +1,92 @@
+package domain
+
+import (
+	"slices"
+	"strings"
+
+	"caravan/internal/document"
+)
+
+// Bounds of the directory. It is small because every replica keeps all of it in memory.
+const (
+	// SegmentSize is how many products one directory segment lists.
+	SegmentSize = 200
+	// MaxSegments bounds the catalogue to a hundred thousand products.
+	MaxSegments = 500
+)
+
+// DirectoryHead is the document directory/head. It tells which segments there are and at which revision each was when
+// last announced, so that a replica reads only the segments that changed.
+type DirectoryHead struct {
+	document.Root
+	Revisions []int64 `json:"revisions"`
+}
+
+// Announce raises the announced revision of a segment and reports whether that changed anything.
+func (h *DirectoryHead) Announce(segment int, revision int64) bool {
+	for len(h.Revisions) <= segment {
+		h.Revisions = append(h.Revisions, 0)
+	}
+	if h.Revisions[segment] >= revision {
+		return false
+	}
+	h.Revisions[segment] = revision
+	return true
+}
+
+// DirectorySegment is the document directory/<n>: up to [SegmentSize] products with what is needed to list and search
+// them. An entry is written before its product, so it may point to a product that never came.
+type DirectorySegment struct {
+	document.Root
+	Entries []Entry `json:"entries"`
+}
+
+// Entry lists one product.
+type Entry struct {
+	SKU      string `json:"sku"`
+	Name     string `json:"name"`
+	Category string `json:"category"`
+	// Terms are the search terms of the description, sorted and without repeats.
+	Terms []string `json:"terms,omitempty"`
+	// Hidden keeps an inactive product out of lists.
+	Hidden bool `json:"hidden,omitempty"`
+	// Version is the product version that the entry shows; 0 while the product is being created.
+	Version int64 `json:"version"`
+}
+
+// EntryOf lists a product.
+func EntryOf(p *Product) Entry {
+	return Entry{
+		SKU: p.SKU, Name: p.Name, Category: p.Category, Terms: descriptionTerms(p.Description),
+		Hidden: p.Status != Active, Version: p.Version,
+	}
+}
+
+// Add lists a product that is about to be created and reports whether that changed anything. Error: [ErrFull].
+func (s *DirectorySegment) Add(e Entry) (bool, error) {
+	if s.index(e.SKU) >= 0 {
+		return false, nil
+	}
+	if len(s.Entries) >= SegmentSize {
+		return false, ErrFull
+	}
+	s.Entries = append(s.Entries, e)
+	return true, nil
+}
+
+// Show brings the entry of a product up to date and reports whether that changed anything.
+func (s *DirectorySegment) Show(e Entry) bool {
+	i := s.index(e.SKU)
+	if i < 0 || s.Entries[i].Version >= e.Version {
+		return false
+	}
+	s.Entries[i] = e
+	return true
+}
+
+func (s *DirectorySegment) index(sku string) int {
+	return slices.IndexFunc(s.Entries, func(e Entry) bool { return e.SKU == sku })
+}
+
+// bySKU orders entries.
+func bySKU(a, b Entry) int { return strings.Compare(a.SKU, b.SKU) }

@@ -1,0 +1,240 @@
+package domain
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"caravan/internal/document"
+	"caravan/internal/money"
+)
+
+// Limits of a product's texts in characters, and of quantities.
+const (
+	MaxName        = 120
+	MaxDescription = 4000
+	MaxCategory    = 40
+	// MaxQuantity is the greatest quantity of one order line.
+	MaxQuantity = 1_000_000
+	// MaxOnHand is the greatest stock of one SKU.
+	MaxOnHand = 1_000_000_000
+)
+
+// Status says whether a product can be bought.
+type Status string
+
+// The statuses of a product. An inactive one is in no list and cannot be reserved; its holds stay valid.
+const (
+	Active   Status = "active"
+	Inactive Status = "inactive"
+)
+
+var (
+	skuPattern      = regexp.MustCompile(`^[A-Z0-9][A-Z0-9-]{1,31}$`)
+	categoryPattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+)
+
+// ValidSKU reports whether sku is 2 to 32 capital letters, digits and hyphens, not starting with a hyphen.
+func ValidSKU(sku string) bool { return skuPattern.MatchString(sku) }
+
+// ValidCategory reports whether category is lower-case words of letters and digits joined by single hyphens.
+func ValidCategory(category string) bool {
+	return len(category) <= MaxCategory && categoryPattern.MatchString(category)
+}
+
+// Product is what the shop sells under one SKU. The document is product/<sku>.
+type Product struct {
+	document.Root
+	SKU         string `json:"sku"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Category    string `json:"category"`
+	Status      Status `json:"status"`
+	// Price is the base price of one unit; its currency never changes.
+	Price money.Money `json:"price"`
+	// Schedule holds price changes by rising time; some may be in effect already.
+	Schedule []ScheduledPrice `json:"schedule,omitempty"`
+	// Tiers hold quantity prices by rising quantity.
+	Tiers []Tier `json:"tiers,omitempty"`
+	// Version counts the changes of what customers see, from 1.
+	Version int64 `json:"version"`
+	// InitialStock is what the stock document is opened with, so that a crash between the two documents heals.
+	InitialStock int64     `json:"initialStock"`
+	CreatedAt    time.Time `json:"createdAt"`
+	ChangedAt    time.Time `json:"changedAt"`
+}
+
+// Draft is a product to be created.
+type Draft struct {
+	SKU, Name, Description, Category string
+	Price                            money.Money
+	Schedule                         []ScheduledPrice
+	Tiers                            []Tier
+	InitialStock                     int64
+}
+
+// Check returns [Violations] when the draft breaks a rule.
+func (d Draft) Check(now time.Time) error {
+	var v Violations
+	if !ValidSKU(d.SKU) {
+		v.add("sku", "pattern", "must be 2 to 32 capital letters, digits and hyphens, and not start with a hyphen")
+	}
+	checkText(&v, "name", d.Name, 1, MaxName)
+	checkText(&v, "description", d.Description, 0, MaxDescription)
+	checkCategory(&v, d.Category)
+	checkPrice(&v, "price", d.Price, "")
+	checkTiers(&v, d.Tiers, d.Price)
+	checkSchedule(&v, d.Schedule, d.Price.Currency, now)
+	if d.InitialStock < 0 || d.InitialStock > MaxOnHand {
+		v.add("stock", "range", "must be from 0 to %d", MaxOnHand)
+	}
+	return v.asError()
+}
+
+// Create makes the product from a draft that passed Check. Error: [ErrExists].
+func (p *Product) Create(d Draft, now time.Time) error {
+	if p.Exists() {
+		return ErrExists
+	}
+	p.SKU, p.Name, p.Description, p.Category = d.SKU, d.Name, d.Description, d.Category
+	p.Status, p.Price, p.InitialStock = Active, d.Price, d.InitialStock
+	p.Schedule, p.Tiers = inUTC(d.Schedule), slices.Clone(d.Tiers)
+	p.Version, p.CreatedAt, p.ChangedAt = 1, now, now
+	return nil
+}
+
+// Change is what a member of staff wants to be different; nil leaves a field as it is.
+type Change struct {
+	Name, Description, Category *string
+	Status                      *Status
+	Price                       *money.Money
+	Schedule                    *[]ScheduledPrice
+	Tiers                       *[]Tier
+}
+
+// Apply changes the product and returns the names of the fields that differ, in the API's spelling; none if the change
+// changes nothing. A new base price takes effect at once and replaces scheduled prices in effect, not those to come.
+// Errors: [ErrNoProduct], [Violations].
+func (p *Product) Apply(c Change, now time.Time) ([]string, error) {
+	if !p.Exists() {
+		return nil, ErrNoProduct
+	}
+	next := *p
+	next.foldSchedule(now)
+	set(&next.Name, c.Name)
+	set(&next.Description, c.Description)
+	set(&next.Category, c.Category)
+	set(&next.Status, c.Status)
+	set(&next.Price, c.Price)
+	if c.Tiers != nil {
+		next.Tiers = slices.Clone(*c.Tiers)
+	}
+	if c.Schedule != nil {
+		next.Schedule = inUTC(*c.Schedule)
+	}
+	if err := next.check(p, now); err != nil {
+		return nil, err
+	}
+	fields := p.differences(&next, now)
+	if len(fields) == 0 {
+		return nil, nil
+	}
+	p.Name, p.Description, p.Category, p.Status = next.Name, next.Description, next.Category, next.Status
+	p.Price, p.Schedule, p.Tiers = next.Price, next.Schedule, next.Tiers
+	p.Version++
+	p.ChangedAt = now
+	return fields, nil
+}
+
+func (p *Product) check(before *Product, now time.Time) error {
+	var v Violations
+	checkText(&v, "name", p.Name, 1, MaxName)
+	checkText(&v, "description", p.Description, 0, MaxDescription)
+	checkCategory(&v, p.Category)
+	if p.Status != Active && p.Status != Inactive {
+		v.add("status", "oneof", "must be %s or %s", Active, Inactive)
+	}
+	checkPrice(&v, "price", p.Price, before.Price.Currency)
+	checkTiers(&v, p.Tiers, p.Price)
+	checkSchedule(&v, p.Schedule, before.Price.Currency, now)
+	return v.asError()
+}
+
+func (p *Product) differences(next *Product, now time.Time) []string {
+	var fields []string
+	for _, f := range []struct {
+		name string
+		same bool
+	}{
+		{"name", p.Name == next.Name},
+		{"description", p.Description == next.Description},
+		{"category", p.Category == next.Category},
+		{"status", p.Status == next.Status},
+		{"price", p.CurrentPrice(now) == next.Price},
+		{"tiers", slices.Equal(p.Tiers, next.Tiers)},
+		{"schedule", slices.EqualFunc(future(p.Schedule, now), next.Schedule, sameScheduled)},
+	} {
+		if !f.same {
+			fields = append(fields, f.name)
+		}
+	}
+	return fields
+}
+
+func future(schedule []ScheduledPrice, now time.Time) []ScheduledPrice {
+	i := slices.IndexFunc(schedule, func(s ScheduledPrice) bool { return s.EffectiveFrom.After(now) })
+	if i < 0 {
+		return nil
+	}
+	return schedule[i:]
+}
+
+func sameScheduled(a, b ScheduledPrice) bool {
+	return a.EffectiveFrom.Equal(b.EffectiveFrom) && a.Price == b.Price
+}
+
+func inUTC(schedule []ScheduledPrice) []ScheduledPrice {
+	utc := slices.Clone(schedule)
+	for i := range utc {
+		utc[i].EffectiveFrom = utc[i].EffectiveFrom.UTC()
+	}
+	return utc
+}
+
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+func checkCategory(v *Violations, category string) {
+	if !ValidCategory(category) {
+		v.add("category", "pattern", "must be lower-case words of letters and digits joined by hyphens, at most %d long", MaxCategory)
+	}
+}
+
+// checkText accepts printable text without control characters and without space at either end. Descriptions may have
+// line breaks.
+func checkText(v *Violations, field, text string, least, most int) {
+	n := utf8.RuneCountInString(text)
+	single := field != "description"
+	switch {
+	case n < least:
+		v.add(field, "required", "must not be empty")
+	case n > most:
+		v.add(field, "max", "must be at most %d characters", most)
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, unprintable), single && strings.Contains(text, "\n"):
+		v.add(field, "printable", "must be printable text")
+	case text != strings.TrimSpace(text):
+		v.add(field, "trimmed", "must not begin or end with space")
+	}
+}
+
+// unprintable are control and formatting characters, which can disguise a text in a log or on a page (Unicode's
+// bidirectional overrides are of the class Cf).
+func unprintable(r rune) bool {
+	return r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) && r != '\u200d')
+}
