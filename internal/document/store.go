@@ -10,6 +10,9 @@ package document
 import (
 	"context"
 	"errors"
+	"time"
+
+	"caravan/internal/problem"
 )
 
 // Record is one stored document with the ETag of the revision that was read.
@@ -35,8 +38,10 @@ var ErrNotFound error = notFound{}
 
 type notFound struct{}
 
-func (notFound) Error() string  { return "document not found" }
-func (notFound) NotFound() bool { return true }
+func (notFound) Error() string { return "document not found" }
+
+// Problem tells a public caller.
+func (notFound) Problem() *problem.Problem { return problem.NotFound("resource") }
 
 // ErrUnknown says that a write could neither be confirmed nor ruled out within
 // its deadline. Repeating the command is safe; it may pass later.
@@ -46,6 +51,28 @@ type unknown struct{}
 
 func (unknown) Error() string   { return "outcome of the write is unknown" }
 func (unknown) Temporary() bool { return true }
+
+// Problem tells a public caller to try again: the command is idempotent.
+func (unknown) Problem() *problem.Problem {
+	return problem.Unavailable("outcome-unknown", "The request may or may not have taken effect. Repeating it with the same Idempotency-Key is safe.", time.Second)
+}
+
+// Unavailable wraps an error of a store that could not be read or reached.
+type Unavailable struct{ Err error }
+
+// Error implements error.
+func (u Unavailable) Error() string { return "store unavailable: " + u.Err.Error() }
+
+// Unwrap gives the cause.
+func (u Unavailable) Unwrap() error { return u.Err }
+
+// Temporary reports that the same read may succeed later.
+func (Unavailable) Temporary() bool { return true }
+
+// Problem tells a public caller to try again later.
+func (Unavailable) Problem() *problem.Problem {
+	return problem.Unavailable("store-unavailable", "The store is not available.", 2*time.Second)
+}
 
 // ErrUnchanged is returned by a decision that has nothing to write, such as a
 // repeated operation. The caller of Update gets the document and no error.

@@ -1,0 +1,137 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/internal/correlation"
+	"caravan/internal/document"
+	"caravan/internal/event"
+	"caravan/internal/id"
+	"caravan/internal/invoke"
+)
+
+// Puller pulls the feed of one producer on a slow clock and hands what was not
+// seen to a handler. It is what makes delivery complete; the broker only makes
+// it fast.
+type Puller struct {
+	// Producer is the app whose feed is pulled.
+	Producer string
+	Invoker  invoke.Invoker
+	Store    document.Store
+	// Seen remembers the events that were handled, pushed or pulled.
+	Seen    *Seen
+	Handle  event.Handler
+	Clock   clock.Clock
+	IDs     id.Source
+	Log     *slog.Logger
+	Every   time.Duration
+	cursors *document.Repository[cursorDocument, *cursorDocument]
+}
+
+// cursorDocument stores how far a consumer has pulled a producer's feed.
+type cursorDocument struct {
+	document.Root
+	Settled string `json:"settled"`
+}
+
+// Run pulls until ctx ends.
+func (p *Puller) Run(ctx context.Context) error {
+	p.cursors = document.NewRepository[cursorDocument](p.Store, document.Options{Prefix: "cursor/", Clock: p.Clock, IDs: p.IDs})
+	for {
+		if err := p.Pull(ctx); err != nil && ctx.Err() == nil {
+			p.Log.WarnContext(ctx, "pulling the feed failed; it goes on from the same place", "producer", p.Producer, "error", err)
+		}
+		if err := p.Clock.Sleep(ctx, p.Every); err != nil {
+			return nil
+		}
+	}
+}
+
+// Pull reads the feed from the stored cursor to its end once.
+func (p *Puller) Pull(ctx context.Context) error {
+	if p.cursors == nil {
+		p.cursors = document.NewRepository[cursorDocument](p.Store, document.Options{Prefix: "cursor/", Clock: p.Clock, IDs: p.IDs})
+	}
+	docs, err := p.cursors.GetMany(ctx, p.Producer)
+	if err != nil {
+		return fmt.Errorf("reading the cursor: %w", err)
+	}
+	var cursor string
+	if doc, ok := docs[p.Producer]; ok {
+		cursor = doc.Settled
+	}
+	stored := cursor
+	for {
+		var page Response
+		if err := p.Invoker.Invoke(ctx, p.Producer, Path, Request{Cursor: cursor}, &page); err != nil {
+			return err
+		}
+		for _, e := range page.Events {
+			if err := p.deliver(ctx, e); err != nil {
+				return err
+			}
+		}
+		if page.Settled != stored && page.Settled != (Cursor{}).String() {
+			if err := p.advance(ctx, page.Settled); err != nil {
+				return err
+			}
+			stored = page.Settled
+		}
+		if page.End || page.Next == cursor {
+			return nil
+		}
+		cursor = page.Next
+	}
+}
+
+// deliver hands one event over. One that can never be handled is the handler's
+// to put away; here it only must not stop the feed.
+func (p *Puller) deliver(ctx context.Context, e event.Event) error {
+	if p.Seen.Has(e.ID) {
+		return nil
+	}
+	ctx = correlation.Remote(ctx, e.CorrelationID, e.TraceParent)
+	switch err := p.Handle(ctx, e); {
+	case err == nil:
+		p.Log.InfoContext(ctx, "event pulled", "event", e.ID, "type", e.Type)
+	case event.Retriable(err):
+		return fmt.Errorf("handling pulled event %s: %w", e.ID, err)
+	default:
+		p.Log.ErrorContext(ctx, "pulled event can not be handled", "event", e.ID, "type", e.Type, "error", err)
+	}
+	p.Seen.Add(e.ID)
+	return nil
+}
+
+// advance stores the cursor, never backwards.
+func (p *Puller) advance(ctx context.Context, settled string) error {
+	to, err := ParseCursor(settled)
+	if err != nil {
+		return fmt.Errorf("feed of %s: %w", p.Producer, err)
+	}
+	_, err = p.cursors.Update(ctx, p.Producer, func(d *cursorDocument) error {
+		if at, err := ParseCursor(d.Settled); err == nil && !at.before(to) {
+			return document.ErrUnchanged
+		}
+		d.Settled = settled
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("storing the cursor: %w", err)
+	}
+	return nil
+}
+
+func (c Cursor) before(o Cursor) bool {
+	if c.Bucket != o.Bucket {
+		return c.Bucket < o.Bucket
+	}
+	if c.Slot != o.Slot {
+		return c.Slot < o.Slot
+	}
+	return c.N < o.N
+}

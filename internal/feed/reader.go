@@ -1,0 +1,237 @@
+package feed
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/internal/document"
+	"caravan/internal/event"
+	"caravan/internal/problem"
+)
+
+// Cursor is a place in the feed: an index entry. Its text form is
+// "<bucket>.<slot>.<n>"; the zero Cursor is the beginning.
+type Cursor struct {
+	Bucket Bucket
+	Slot   int
+	N      int
+}
+
+// String is the text form.
+func (c Cursor) String() string {
+	return fmt.Sprintf("%d.%d.%d", c.Bucket, c.Slot, c.N)
+}
+
+// ParseCursor reads the text form; "" is the zero Cursor.
+func ParseCursor(s string) (Cursor, error) {
+	if s == "" {
+		return Cursor{}, nil
+	}
+	parts := strings.Split(s, ".")
+	invalid := problem.Invalid(problem.FieldError{Field: "cursor", Code: "form", Message: "must be <bucket>.<slot>.<n>"})
+	if len(parts) != 3 || len(s) > 64 {
+		return Cursor{}, invalid
+	}
+	bucket, err1 := strconv.ParseInt(parts[0], 10, 64)
+	slot, err2 := strconv.Atoi(parts[1])
+	n, err3 := strconv.Atoi(parts[2])
+	if err1 != nil || err2 != nil || err3 != nil || bucket < 0 || slot < 0 || slot >= slots || n < 0 {
+		return Cursor{}, invalid
+	}
+	return Cursor{Bucket: Bucket(bucket), Slot: slot, N: n}, nil
+}
+
+// Reader reads the keys and events that a service's Index has entered.
+type Reader struct {
+	store  document.Store
+	clock  clock.Clock
+	timing Timing
+}
+
+// NewReader makes a Reader of the index in store.
+func NewReader(store document.Store, clk clock.Clock, timing Timing) *Reader {
+	return &Reader{store: store, clock: clk, timing: timing}
+}
+
+// Keys is a part of the feed: the keys of some index entries.
+type Keys struct {
+	// Buckets holds the keys by the bucket they were entered in, oldest first.
+	Buckets []BucketKeys
+	// Next is where to read on.
+	Next Cursor
+	// Settled is the furthest place that is final; a reader that stores its
+	// place stores this one, and reads on from Next while it runs.
+	Settled Cursor
+	// End is set when nothing was left to read.
+	End bool
+}
+
+// BucketKeys are keys that were entered in one bucket.
+type BucketKeys struct {
+	Bucket Bucket
+	Keys   []string
+}
+
+// readAhead is how many entry numbers of a slot are asked for at once.
+const readAhead = 8
+
+// Keys reads the feed from a cursor, up to about limit keys, and only buckets
+// that ended at least age ago. A negative age reaches into the current bucket,
+// which may still grow behind the reader.
+func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Duration) (Keys, error) {
+	now := r.clock.Now()
+	if from == (Cursor{}) {
+		first, err := r.first(ctx)
+		if err != nil || first < 0 {
+			return Keys{End: true}, err
+		}
+		from.Bucket = first
+	}
+	out := Keys{Next: from, Settled: from}
+	newest := r.timing.bucket(now.Add(-age))
+	settled := r.timing.bucket(now.Add(-r.timing.Settle))
+	count := 0
+	for out.Next.Bucket < newest {
+		keys, next, err := r.slotKeys(ctx, out.Next, limit-count)
+		if err != nil {
+			return Keys{}, err
+		}
+		if len(keys) > 0 {
+			out.Buckets = append(out.Buckets, BucketKeys{Bucket: out.Next.Bucket, Keys: keys})
+			count += len(keys)
+		}
+		out.Next = next
+		if next.Bucket < settled {
+			out.Settled = next
+		} else if out.Settled.Bucket < settled {
+			out.Settled = Cursor{Bucket: settled}
+		}
+		if count >= limit {
+			return out, nil
+		}
+		if next.Slot == 0 && next.N == 0 && ctx.Err() != nil {
+			return Keys{}, ctx.Err()
+		}
+	}
+	out.End = true
+	return out, nil
+}
+
+// first is the bucket in which the feed began, or -1.
+func (r *Reader) first(ctx context.Context) (Bucket, error) {
+	records, err := r.store.Get(ctx, firstKey)
+	if err != nil {
+		return 0, fmt.Errorf("reading the first bucket: %w", err)
+	}
+	record, ok := records[firstKey]
+	if !ok {
+		return -1, nil
+	}
+	var b Bucket
+	if err := json.Unmarshal(record.Value, &b); err != nil {
+		return 0, fmt.Errorf("decoding the first bucket: %w", err)
+	}
+	return b, nil
+}
+
+// slotKeys reads entries of one slot of one bucket from a cursor, and tells
+// where the next place is.
+func (r *Reader) slotKeys(ctx context.Context, at Cursor, limit int) ([]string, Cursor, error) {
+	var keys []string
+	for len(keys) < max(limit, 1) {
+		wanted := make([]string, readAhead)
+		for i := range wanted {
+			wanted[i] = entryKey(at.Bucket, at.Slot, at.N+i)
+		}
+		records, err := r.store.Get(ctx, wanted...)
+		if err != nil {
+			return nil, at, fmt.Errorf("reading the index: %w", err)
+		}
+		for _, k := range wanted {
+			record, ok := records[k]
+			if !ok {
+				return keys, r.following(at), nil
+			}
+			var entered []string
+			if err := json.Unmarshal(record.Value, &entered); err != nil {
+				return nil, at, fmt.Errorf("decoding index entry %s: %w", k, err)
+			}
+			keys = append(keys, entered...)
+			at.N++
+		}
+	}
+	return keys, at, nil
+}
+
+// following is the beginning of the next slot or bucket.
+func (r *Reader) following(c Cursor) Cursor {
+	if c.Slot+1 < slots {
+		return Cursor{Bucket: c.Bucket, Slot: c.Slot + 1}
+	}
+	return Cursor{Bucket: r.timing.next(c.Bucket)}
+}
+
+// window is how far an event's time may lie from the bucket its key was entered
+// in: the clocks of two replicas differ by less.
+const window = time.Minute
+
+// Events reads the events of the documents under keys that were entered in one
+// bucket: those decided around that time.
+func (r *Reader) Events(ctx context.Context, b BucketKeys) ([]event.Event, error) {
+	from := time.Unix(int64(b.Bucket), 0).Add(-window)
+	to := time.Unix(int64(r.timing.next(b.Bucket)), 0).Add(window)
+	var events []event.Event
+	for keys := range slices.Chunk(b.Keys, 64) {
+		records, err := r.store.Get(ctx, keys...)
+		if err != nil {
+			return nil, fmt.Errorf("reading documents of the feed: %w", err)
+		}
+		for _, key := range keys {
+			record, ok := records[key]
+			if !ok {
+				continue // entered, but never written
+			}
+			timeline, err := r.timeline(ctx, key, record, from)
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range timeline {
+				if !e.Time.Before(from) && e.Time.Before(to) {
+					events = append(events, e)
+				}
+			}
+		}
+	}
+	return events, nil
+}
+
+// timeline is the events of a document from a time on, with those that moved
+// from its head to segments.
+func (r *Reader) timeline(ctx context.Context, key string, record document.Record, from time.Time) ([]event.Event, error) {
+	var root document.Root
+	if err := json.Unmarshal(record.Value, &root); err != nil {
+		return nil, fmt.Errorf("decoding document %s: %w", key, err)
+	}
+	timeline := root.Timeline
+	for n := root.TimelineSegments - 1; n >= 0; n-- {
+		if len(timeline) > 0 && timeline[0].Time.Before(from) {
+			break
+		}
+		var older []event.Event
+		found, err := document.ReadArchive(ctx, r.store, &root, document.TimelineSegmentKey(key, n), &older)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			return nil, fmt.Errorf("timeline segment %d of %s is missing", n, key)
+		}
+		timeline = append(older, timeline...)
+	}
+	return timeline, nil
+}

@@ -1,0 +1,119 @@
+package invoke
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel"
+
+	"caravan/internal/correlation"
+	"caravan/internal/problem"
+)
+
+// Limits of one batched call, in bytes, commands, and commands at once.
+const (
+	maxBody     = 1 << 20
+	maxCommands = 256
+	concurrency = 64
+)
+
+// Serve answers a batched path. Each command runs with the correlation id and
+// trace of its own cause and is logged by itself. handle returns a typed outcome
+// for everything the business can answer; an error means that there is no answer
+// now, and the caller will ask again. When not one command got an answer the
+// whole call is a 503, so that the caller's circuit breaker sees it.
+func Serve[C, R any](log *slog.Logger, handle func(ctx context.Context, command C) (R, error)) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var request Request[C]
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&request); err != nil {
+			return problem.Malformed(err.Error())
+		}
+		if n := len(request.Commands); n < 1 || n > maxCommands {
+			return problem.Invalid(problem.FieldError{Field: "commands", Code: "size", Message: fmt.Sprintf("must hold 1 to %d commands", maxCommands)})
+		}
+		response := Response[R]{Results: make([]Outcome[R], len(request.Commands))}
+		runAll(r.Context(), log, r.URL.Path, request.Commands, response.Results, handle)
+		if failure := commonFailure(response.Results); failure != nil {
+			return failure
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(response); err != nil {
+			return fmt.Errorf("writing results: %w", err)
+		}
+		return nil
+	}
+}
+
+func runAll[C, R any](ctx context.Context, log *slog.Logger, path string, commands []Envelope[C], outcomes []Outcome[R], handle func(context.Context, C) (R, error)) {
+	slots := make(chan struct{}, concurrency)
+	var all sync.WaitGroup
+	for i, c := range commands {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			outcomes[i] = runOne(ctx, log, path, c, handle)
+		})
+	}
+	all.Wait()
+}
+
+// runOne runs a command in the context of its cause.
+func runOne[C, R any](ctx context.Context, log *slog.Logger, path string, c Envelope[C], handle func(context.Context, C) (R, error)) (outcome Outcome[R]) {
+	if c.CorrelationID != "" && correlation.Valid(c.CorrelationID) {
+		ctx = correlation.Remote(ctx, c.CorrelationID, c.TraceParent)
+	}
+	ctx, span := otel.Tracer("caravan/internal/invoke").Start(ctx, "command "+path)
+	defer span.End()
+	start := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			log.ErrorContext(ctx, "command panicked", "path", path, "panic", fmt.Sprint(p))
+			outcome = Outcome[R]{Error: &Failure{Status: http.StatusInternalServerError, Slug: "internal"}}
+		}
+	}()
+	result, err := handle(ctx, c.Command)
+	if err != nil {
+		p := problem.From(err)
+		log.WarnContext(ctx, "command failed", "path", path, "aggregate", label(c.Command), "error", err, "duration_ms", time.Since(start).Milliseconds())
+		return Outcome[R]{Error: &Failure{Status: p.Status, Slug: p.Slug(), Detail: p.Detail}}
+	}
+	log.InfoContext(ctx, "command", "path", path, "aggregate", label(c.Command), "outcome", label(result),
+		"duration_ms", time.Since(start).Milliseconds())
+	return Outcome[R]{Result: &result}
+}
+
+// label is what a command or result says of itself in a log line; one that
+// says nothing is not written out.
+func label(v any) slog.Value {
+	if l, ok := v.(slog.LogValuer); ok {
+		return l.LogValue()
+	}
+	return slog.StringValue("")
+}
+
+// commonFailure is the answer to a call in which no command succeeded and each
+// failed for a passing reason.
+func commonFailure[R any](outcomes []Outcome[R]) error {
+	for _, o := range outcomes {
+		if o.Error == nil || o.Error.Status < http.StatusInternalServerError {
+			return nil
+		}
+	}
+	return problem.Unavailable("service-unavailable", outcomes[0].Error.Detail, time.Second)
+}
+
+// Refused reports whether err is the callee's final refusal of a command, with
+// the slug of its problem.
+func Refused(err error) (slug string, ok bool) {
+	var e *Error
+	if !errors.As(err, &e) || e.Temporary() || e.Detail == nil {
+		return "", false
+	}
+	return e.Detail.Slug(), true
+}

@@ -1,0 +1,171 @@
+// Package sidecar is the road to everything outside a service: documents,
+// events and other services, all through the Dapr sidecar beside it. It
+// implements the ports of packages document, feed and invoke.
+package sidecar
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	dapr "github.com/dapr/go-sdk/client"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"caravan/internal/clock"
+	"caravan/internal/document"
+	"caravan/internal/feed"
+	"caravan/internal/invoke"
+)
+
+// Names of the Dapr components that every component set defines.
+const (
+	StoreName  = "store"
+	PubSubName = "pubsub"
+)
+
+// Options say where the sidecar is and how to talk to it.
+type Options struct {
+	// AppID is this app's Dapr id.
+	AppID string
+	// Host is where the sidecar listens; 127.0.0.1 when empty.
+	Host string
+	// HTTPPort and GRPCPort are the sidecar's API ports.
+	HTTPPort, GRPCPort int
+	// Token is sent to the sidecar as dapr-api-token.
+	Token string
+	// AppToken is what the sidecar sends to us as dapr-api-token.
+	AppToken string
+	Log      *slog.Logger
+	Clock    clock.Clock
+}
+
+// Client talks to one sidecar. It is safe for concurrent use.
+type Client struct {
+	opts     Options
+	base     string
+	sdk      dapr.Client
+	conn     *grpc.ClientConn
+	http     *http.Client
+	store    *store
+	breakers *breakers
+}
+
+// maxMessage is the largest gRPC message in bytes that passes between us and
+// the sidecar in one call, such as a bulk read of documents.
+const maxMessage = 16 << 20
+
+// New makes a Client. It does not wait for the sidecar: calls fail until the
+// sidecar listens, and Outbound tells when it does.
+func New(opts Options) (*Client, error) {
+	if opts.Host == "" {
+		opts.Host = "127.0.0.1"
+	}
+	conn, err := grpc.NewClient(opts.Host+":"+strconv.Itoa(opts.GRPCPort),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithUnaryInterceptor(withToken(opts.Token)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the connection to the sidecar: %w", err)
+	}
+	c := &Client{
+		opts: opts, base: "http://" + opts.Host + ":" + strconv.Itoa(opts.HTTPPort), conn: conn,
+		sdk:      dapr.NewClientWithConnection(conn),
+		http:     &http.Client{Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, IdleConnTimeout: 90 * time.Second}},
+		breakers: newBreakers(opts.Clock),
+	}
+	c.store = newStore(c.sdk)
+	return c, nil
+}
+
+// Store is the document store.
+func (c *Client) Store() document.Store { return c.store }
+
+// Invoker calls other apps.
+func (c *Client) Invoker() invoke.Invoker { return invoker{c} }
+
+// Publisher publishes events.
+func (c *Client) Publisher() feed.Publisher { return publisher{c.sdk} }
+
+// Breakers lists what was observed of the sidecar's circuit breakers.
+func (c *Client) Breakers() []Breaker { return c.breakers.list() }
+
+// Close ends the connections.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	c.sdk.Close()
+	return nil
+}
+
+// Outbound reports whether the sidecar's components are ready to be used
+// (https://docs.dapr.io/reference/api/health_api/).
+func (c *Client) Outbound(ctx context.Context) error {
+	response, err := c.get(ctx, "/v1.0/healthz/outbound")
+	if err != nil {
+		return fmt.Errorf("asking the sidecar's health: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return fmt.Errorf("sidecar is not ready: status %d", response.StatusCode)
+	}
+	return nil
+}
+
+// Subscriptions lists the topics that the sidecar has subscribed for this app
+// (https://docs.dapr.io/reference/api/metadata_api/). A consumer whose topic is
+// missing gets nothing and has to say so.
+func (c *Client) Subscriptions(ctx context.Context) ([]string, error) {
+	response, err := c.get(ctx, "/v1.0/metadata")
+	if err != nil {
+		return nil, fmt.Errorf("asking the sidecar's subscriptions: %w", err)
+	}
+	defer response.Body.Close()
+	var metadata struct {
+		Subscriptions []struct {
+			Topic string `json:"topic"`
+		} `json:"subscriptions"`
+	}
+	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&metadata); err != nil {
+		return nil, fmt.Errorf("reading the sidecar's subscriptions: %w", err)
+	}
+	var topics []string
+	for _, s := range metadata.Subscriptions {
+		topics = append(topics, s.Topic)
+	}
+	return topics, nil
+}
+
+func (c *Client) get(ctx context.Context, path string) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	request.Header.Set(tokenHeader, c.opts.Token)
+	response, err := c.http.Do(request)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	response.Body = cancelBody{response.Body, cancel}
+	return response, nil
+}
+
+// cancelBody ends the request's context with its body.
+type cancelBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b cancelBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
