@@ -99,7 +99,7 @@ func (s *Subscriber) Handler() http.Handler {
 	})
 }
 
-func status(w http.ResponseWriter, s string) {
+func status(w http.ResponseWriter, s common.SubscriptionResponseStatus) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(common.SubscriptionResponse{Status: s}) // the sidecar tries again if it does not get this
 }
