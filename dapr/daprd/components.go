@@ -1,0 +1,72 @@
+package main
+
+import (
+	"github.com/dapr/components-contrib/bindings/smtp"
+	"github.com/dapr/components-contrib/nameresolution/hashicorp/consul"
+	"github.com/dapr/components-contrib/nameresolution/kubernetes"
+	"github.com/dapr/components-contrib/nameresolution/mdns"
+	"github.com/dapr/components-contrib/nameresolution/sqlite"
+	"github.com/dapr/components-contrib/pubsub/kafka"
+	"github.com/dapr/components-contrib/pubsub/rabbitmq"
+	"github.com/dapr/components-contrib/secretstores/local/env"
+	"github.com/dapr/components-contrib/secretstores/local/file"
+	"github.com/dapr/components-contrib/state/postgresql/v2"
+	"github.com/dapr/components-contrib/state/redis"
+	sqlitestate "github.com/dapr/components-contrib/state/sqlite"
+	"github.com/dapr/dapr/pkg/components/bindings"
+	"github.com/dapr/dapr/pkg/components/configuration"
+	"github.com/dapr/dapr/pkg/components/conversation"
+	"github.com/dapr/dapr/pkg/components/crypto"
+	"github.com/dapr/dapr/pkg/components/lock"
+	"github.com/dapr/dapr/pkg/components/middleware/http"
+	"github.com/dapr/dapr/pkg/components/nameresolution"
+	"github.com/dapr/dapr/pkg/components/pubsub"
+	"github.com/dapr/dapr/pkg/components/secretstores"
+	"github.com/dapr/dapr/pkg/components/state"
+	"github.com/dapr/dapr/pkg/runtime/registry"
+	"github.com/dapr/kit/logger"
+
+	versions "github.com/dapr/dapr/pkg/components"
+)
+
+// components registers every component a file under components/ may name, and
+// the name resolutions of a laptop, of compose and of Kubernetes.
+func components(contrib, log logger.Logger) *registry.Options {
+	brokers, stores := pubsub.NewRegistry(), state.NewRegistry()
+	brokers.Logger, stores.Logger = contrib, contrib
+	brokers.RegisterComponent(rabbitmq.NewRabbitMQ, "rabbitmq")
+	brokers.RegisterComponent(kafka.NewKafka, "kafka")
+	stores.RegisterComponent(sqlitestate.NewSQLiteStateStore, "sqlite")
+	stores.RegisterComponent(redis.NewRedisStateStore, "redis")
+	stores.RegisterComponentWithVersions("postgresql", versions.Versioning{
+		Preferred: versions.VersionConstructor{Version: "v2", Constructor: postgresql.NewPostgreSQLStateStore},
+		Default:   "v2",
+	})
+
+	names := nameresolution.NewRegistry()
+	names.Logger = contrib
+	names.RegisterComponent(sqlite.NewResolver, "sqlite")
+	names.RegisterComponent(mdns.NewResolver, "mdns")
+	names.RegisterComponent(consul.NewResolver, "consul")
+	names.RegisterComponent(kubernetes.NewResolver, "kubernetes")
+
+	secrets, outputs := secretstores.NewRegistry(), bindings.NewRegistry()
+	secrets.Logger, outputs.Logger = contrib, contrib
+	secrets.RegisterComponent(env.NewEnvSecretStore, "local.env")
+	secrets.RegisterComponent(file.NewLocalSecretStore, "local.file")
+	outputs.RegisterOutputBinding(smtp.NewSMTP, "smtp")
+
+	middleware := http.NewRegistry()
+	middleware.Logger = log
+	return registry.NewOptions().
+		WithPubSubs(brokers).
+		WithStateStores(stores).
+		WithNameResolutions(names).
+		WithSecretStores(secrets).
+		WithBindings(outputs).
+		WithHTTPMiddlewares(middleware).
+		WithConfigurations(configuration.NewRegistry()).
+		WithLocks(lock.NewRegistry()).
+		WithCryptoProviders(crypto.NewRegistry()).
+		WithConversations(conversation.NewRegistry())
+}

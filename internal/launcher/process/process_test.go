@@ -1,0 +1,202 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const patience = 10 * time.Second
+
+func shell(name, script string) Spec {
+	return Spec{Name: name, Path: "/bin/sh", Args: []string{"-c", script}, Env: []string{"PATH=" + os.Getenv("PATH")}, StopTimeout: time.Second}
+}
+
+func supervise(t *testing.T, spec Spec) *Process {
+	t.Helper()
+	supervisor := NewSupervisor(t.TempDir(), nil, nil)
+	p, err := supervisor.Add(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Close(context.Background())
+		supervisor.Close()
+	})
+	return p
+}
+
+func await(t *testing.T, p *Process, what string, condition func(Status) bool) Status {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for {
+		status, turn := p.observe()
+		if condition(status) {
+			return status
+		}
+		select {
+		case <-turn:
+		case <-deadline.C:
+			t.Fatalf("%s: still %+v", what, status)
+		}
+	}
+}
+
+func TestProcessIsRestartedWhenItDies(t *testing.T) {
+	p := supervise(t, shell("sleeper", "exec sleep 600"))
+	p.Start()
+	first := await(t, p, "first life", func(s Status) bool { return s.State == Ready })
+	if err := p.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	second := await(t, p, "second life", func(s Status) bool { return s.State == Ready && s.PID != first.PID })
+	if second.Restarts != 1 || second.LastExit != "signal: killed" {
+		t.Errorf("got %+v, want one restart after signal: killed", second)
+	}
+}
+
+func TestStoppedProcessStaysDownUntilStarted(t *testing.T) {
+	p := supervise(t, shell("sleeper", "exec sleep 600"))
+	p.Start()
+	first := await(t, p, "up", func(s Status) bool { return s.State == Ready })
+	p.Stop(context.Background())
+	if status := p.Status(); status.State != Stopped || status.PID != 0 {
+		t.Fatalf("after Stop: %+v", status)
+	}
+	if StartTime(first.PID) != "" {
+		t.Errorf("pid %d still exists", first.PID)
+	}
+	if err := p.Signal(syscall.SIGTERM); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("signal to a stopped process: %v, want ErrNotRunning", err)
+	}
+	p.Start()
+	await(t, p, "up again", func(s Status) bool { return s.State == Ready })
+}
+
+func TestStopKillsWhatDoesNotEnd(t *testing.T) {
+	p := supervise(t, shell("stubborn", "trap '' TERM; while :; do sleep 1; done"))
+	p.Start()
+	await(t, p, "up", func(s Status) bool { return s.State == Ready })
+	p.Stop(context.Background())
+	if status := p.Status(); status.State != Stopped {
+		t.Errorf("after Stop: %+v", status)
+	}
+}
+
+func TestDescendantsEndWithTheProcess(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "child")
+	p := supervise(t, Spec{
+		Name: "parent", Path: "/bin/sh", Env: []string{"PATH=" + os.Getenv("PATH")},
+		Args: []string{"-c", "sleep 600 & echo $! > " + file + "; wait"},
+		Ready: func(context.Context) error {
+			raw, err := os.ReadFile(file)
+			if err == nil && !strings.HasSuffix(string(raw), "\n") {
+				err = errors.New("not written yet")
+			}
+			return err
+		},
+	})
+	p.Start()
+	await(t, p, "up", func(s Status) bool { return s.State == Ready })
+	raw, _ := os.ReadFile(file)
+	child, _ := strconv.Atoi(strings.TrimSpace(string(raw)))
+	p.Stop(context.Background())
+	// A killed orphan is reaped by init a moment later.
+	deadline := time.Now().Add(patience)
+	for f := statFields("/proc/" + strconv.Itoa(child) + "/stat"); len(f) > 0 && f[0] != "Z"; f = statFields("/proc/" + strconv.Itoa(child) + "/stat") {
+		if time.Now().After(deadline) {
+			t.Fatalf("child %d of a stopped process still runs", child)
+		}
+	}
+}
+
+func TestOutputIsLogged(t *testing.T) {
+	p := supervise(t, shell("talker", `echo '{"msg":"hello"}'; echo oops >&2; exec sleep 600`))
+	p.Start()
+	deadline := time.Now().Add(patience)
+	for {
+		raw, err := os.ReadFile(p.LogPath())
+		if err == nil && string(raw) == "{\"msg\":\"hello\"}\noops\n" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("log is %q (%v)", raw, err)
+		}
+	}
+}
+
+func TestWaitReadyExplainsWhatEnded(t *testing.T) {
+	p := supervise(t, shell("broken", "echo no such database; exit 3"))
+	p.Start()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := p.WaitReady(ctx, 0)
+	// It may have been ready for an instant, as it has no probe.
+	if err == nil {
+		t.Skip("seen ready before it ended")
+	}
+	var failed *FailedError
+	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "no such database") || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("got %v, want the log line and the exit status", err)
+	}
+}
+
+func TestMissingProgramIsAFailureNotAPanic(t *testing.T) {
+	p := supervise(t, Spec{Name: "ghost", Path: "/nonexistent/program"})
+	p.Start()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := p.WaitReady(ctx, 0); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPortInUseNamesItsHolder(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	port := listener.Addr().(*net.TCPAddr).Port
+	err = CheckPort(port, "orders")
+	var inUse *PortInUseError
+	if !errors.As(err, &inUse) || inUse.PID != os.Getpid() || inUse.Port != port {
+		t.Fatalf("got %v, want this process (%d) named as the holder", err, os.Getpid())
+	}
+	if !strings.Contains(err.Error(), "wanted for orders") {
+		t.Errorf("%q does not say what the port was wanted for", err)
+	}
+}
+
+func TestTakenPortsDiffer(t *testing.T) {
+	one, two := NewPorts(), NewPorts()
+	defer one.Release()
+	defer two.Release()
+	seen := map[int]bool{}
+	for range 50 {
+		for _, ports := range []*Ports{one, two} {
+			port, err := ports.Take()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[port] {
+				t.Fatalf("port %d handed out twice", port)
+			}
+			seen[port] = true
+		}
+	}
+}
+
+func TestGroupMemoryOfThisProcess(t *testing.T) {
+	if m := GroupMemory(syscall.Getpgrp()); m.RSS < 1<<20 || m.PSS <= 0 || m.PSS > m.RSS {
+		t.Errorf("got %+v", m)
+	}
+}
