@@ -52,6 +52,10 @@ const (
 	SlugNotAuthorized = "not-authorized"
 	// SlugAmountOverflow (422): the sum does not fit into 63 bits.
 	SlugAmountOverflow = "amount-overflow"
+	// SlugAmount (422): a negative amount, or zero where money must move.
+	SlugAmount = "amount-out-of-range"
+	// SlugCurrency (422): the wallet holds another currency.
+	SlugCurrency = "currency-mismatch"
 	// SlugTooManyHolds (503): the wallet has as many open holds as it can; it succeeds when some end.
 	SlugTooManyHolds = "too-many-holds"
 	// SlugTooManyRefunds (422): the order has as many refunds as it can.
@@ -60,12 +64,12 @@ const (
 
 // Authorize holds Amount in the wallet of UserID for the order. Idempotent by OrderID.
 type Authorize struct {
-	OrderID string      `json:"orderId"`
-	UserID  string      `json:"userId"`
+	OrderID string      `json:"orderId" validate:"required,max=128"`
+	UserID  string      `json:"userId" validate:"required,max=128,excludesall=/0x7C"`
 	Amount  money.Money `json:"amount"`
 	// PlacedAt is the instant the order was placed: the same in every command of one order. It tells payments whether
 	// the order may already lie in the wallet's archive.
-	PlacedAt time.Time `json:"placedAt"`
+	PlacedAt time.Time `json:"placedAt" validate:"required"`
 }
 
 // Authorized answers [Authorize]: authorized, insufficient_funds or voided. An order captured before answers
@@ -76,9 +80,9 @@ type Authorized struct {
 
 // Capture takes the held amount of the order out of the wallet. Idempotent by OrderID.
 type Capture struct {
-	OrderID  string    `json:"orderId"`
-	UserID   string    `json:"userId"`
-	PlacedAt time.Time `json:"placedAt"`
+	OrderID  string    `json:"orderId" validate:"required,max=128"`
+	UserID   string    `json:"userId" validate:"required,max=128,excludesall=/0x7C"`
+	PlacedAt time.Time `json:"placedAt" validate:"required"`
 }
 
 // Captured answers [Capture]: captured or voided.
@@ -89,9 +93,9 @@ type Captured struct {
 // Void releases the hold of the order. For an unknown order it leaves a tombstone, so that an authorize that comes late
 // is answered voided. Idempotent by OrderID.
 type Void struct {
-	OrderID  string    `json:"orderId"`
-	UserID   string    `json:"userId"`
-	PlacedAt time.Time `json:"placedAt"`
+	OrderID  string    `json:"orderId" validate:"required,max=128"`
+	UserID   string    `json:"userId" validate:"required,max=128,excludesall=/0x7C"`
+	PlacedAt time.Time `json:"placedAt" validate:"required"`
 }
 
 // Voided answers [Void]: voided or captured.
@@ -101,11 +105,11 @@ type Voided struct {
 
 // Refund puts Amount of what the order captured back into the wallet. Idempotent by RefundID within the order.
 type Refund struct {
-	RefundID string      `json:"refundId"`
-	OrderID  string      `json:"orderId"`
-	UserID   string      `json:"userId"`
+	RefundID string      `json:"refundId" validate:"required,max=128"`
+	OrderID  string      `json:"orderId" validate:"required,max=128"`
+	UserID   string      `json:"userId" validate:"required,max=128,excludesall=/0x7C"`
 	Amount   money.Money `json:"amount"`
-	PlacedAt time.Time   `json:"placedAt"`
+	PlacedAt time.Time   `json:"placedAt" validate:"required"`
 }
 
 // Refunded answers [Refund]: refunded, exceeds_captured or not_captured.

@@ -1,0 +1,211 @@
+// Package testbank is the bank that deposits come from while there is no real one: a small acquirer with a memory of its
+// own. As real ones it is idempotent by operation id, answers later what became of an operation, keeps a report of all
+// charges, and can fall silent after it took the money.
+package testbank
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/internal/document"
+	"caravan/internal/id"
+	"caravan/internal/page"
+	"caravan/services/payments/app"
+)
+
+// Sources that the bank knows.
+const (
+	// SourceOK pays at once.
+	SourceOK = "tok_ok"
+	// SourceDeclined is refused by the payer's bank.
+	SourceDeclined = "tok_declined"
+	// SourceTimeout pays, but the first call gets no answer; a question for the outcome does.
+	SourceTimeout = "tok_timeout"
+)
+
+// Reasons of declines.
+const (
+	ReasonDeclined = "declined_by_issuer"
+	ReasonUnknown  = "unknown_source"
+)
+
+const (
+	prefix        = "testbank/charge/"
+	reportPrefix  = "testbank/report/"
+	reportShards  = 8
+	reportSegment = 50
+)
+
+var (
+	// ErrNoAnswer means that the bank fell silent; the charge may have happened.
+	ErrNoAnswer = errors.New("the bank did not answer in time")
+	// ErrReused means that an operation id came again for another charge.
+	ErrReused = errors.New("the bank knows this operation with another amount or source")
+)
+
+// Bank is the simulator. It implements app.Bank.
+type Bank struct {
+	charges *document.Repository[charge, *charge]
+	report  *document.Chain[line]
+	clock   clock.Clock
+	ids     id.Source
+	silence time.Duration
+}
+
+// charge is what the bank remembers of one operation.
+type charge struct {
+	document.Root
+	app.Charged
+	// Line is the id of the line in the report that stands for this charge.
+	Line string    `json:"line"`
+	At   time.Time `json:"at"`
+}
+
+// line of the report names a charge. It is written first; one whose charge does not point back is void.
+type line struct {
+	ID          string `json:"id"`
+	OperationID string `json:"operationId"`
+}
+
+// New makes the bank over its documents in store; silence is how long it keeps callers of SourceTimeout waiting.
+func New(store document.Store, clk clock.Clock, ids id.Source, silence time.Duration) *Bank {
+	opts := document.Options{Prefix: prefix, Clock: clk, IDs: ids}
+	return &Bank{
+		charges: document.NewRepository[charge](store, opts),
+		report:  document.NewChain[line](store, reportPrefix, reportSegment, opts),
+		clock:   clk, ids: ids, silence: silence,
+	}
+}
+
+// errFirst tells that an operation is not on record yet.
+var errFirst = errors.New("first call of this operation")
+
+// Charge implements app.Bank.
+func (b *Bank) Charge(ctx context.Context, c app.Charge) (app.Answer, error) {
+	known, err := b.charges.Update(ctx, c.OperationID, func(doc *charge) error { return doc.repeat(c) })
+	if err == nil {
+		return known.Answer, nil
+	}
+	if !errors.Is(err, errFirst) {
+		return app.Answer{}, fmt.Errorf("charging: %w", err)
+	}
+	recorded, err := b.record(ctx, c)
+	if err != nil {
+		return app.Answer{}, fmt.Errorf("charging: %w", err)
+	}
+	if c.Source == SourceTimeout {
+		if err := b.clock.Sleep(ctx, b.silence); err != nil {
+			return app.Answer{}, fmt.Errorf("%w: %w", ErrNoAnswer, err)
+		}
+		return app.Answer{}, ErrNoAnswer
+	}
+	return recorded.Answer, nil
+}
+
+// repeat finds out whether c was charged before.
+func (doc *charge) repeat(c app.Charge) error {
+	switch {
+	case doc.OperationID == "":
+		return errFirst
+	case doc.Charge != c:
+		return ErrReused
+	}
+	return document.ErrUnchanged
+}
+
+// record decides a charge and remembers it, reported first so that the report misses none.
+func (b *Bank) record(ctx context.Context, c app.Charge) (*charge, error) {
+	entry, now := b.ids.New(), b.clock.Now()
+	if err := b.report.Prepend(ctx, shardOf(c.OperationID), entry, line{ID: entry, OperationID: c.OperationID}); err != nil {
+		return nil, fmt.Errorf("reporting: %w", err)
+	}
+	return b.charges.Update(ctx, c.OperationID, func(doc *charge) error {
+		if err := doc.repeat(c); !errors.Is(err, errFirst) {
+			return err
+		}
+		doc.Charged = app.Charged{Charge: c, Answer: decide(c.Source)}
+		doc.Line, doc.At = entry, now
+		return nil
+	})
+}
+
+func decide(source string) app.Answer {
+	switch source {
+	case SourceOK, SourceTimeout:
+		return app.Answer{Paid: true}
+	case SourceDeclined:
+		return app.Answer{Reason: ReasonDeclined}
+	}
+	return app.Answer{Reason: ReasonUnknown}
+}
+
+// Outcome implements app.Bank.
+func (b *Bank) Outcome(ctx context.Context, operationID string) (app.Answer, error) {
+	doc, err := b.charges.Get(ctx, operationID)
+	if errors.Is(err, document.ErrNotFound) {
+		return app.Answer{}, app.ErrUnknownCharge
+	}
+	if err != nil {
+		return app.Answer{}, fmt.Errorf("asking for the outcome: %w", err)
+	}
+	return doc.Answer, nil
+}
+
+// place is the content of a report cursor.
+type place struct {
+	Shard int    `json:"s"`
+	Chain string `json:"c,omitempty"`
+}
+
+// Report implements app.Bank. A page may be empty although more follow.
+func (b *Bank) Report(ctx context.Context, cursor string, limit int) ([]app.Charged, string, error) {
+	var at place
+	if err := page.Decode(cursor, &at); err != nil {
+		return nil, "", err
+	}
+	lines, next, err := b.report.Page(ctx, strconv.Itoa(at.Shard), at.Chain, limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading the report: %w", err)
+	}
+	charged, err := b.read(ctx, lines)
+	if err != nil {
+		return nil, "", err
+	}
+	if at.Chain = next; next == "" {
+		at.Shard++
+	}
+	if at.Shard >= reportShards {
+		return charged, "", nil
+	}
+	return charged, page.Encode(at), nil
+}
+
+// read gets the charges of report lines, leaving out void lines.
+func (b *Bank) read(ctx context.Context, lines []line) ([]app.Charged, error) {
+	ids := make([]string, len(lines))
+	for i, l := range lines {
+		ids[i] = l.OperationID
+	}
+	docs, err := b.charges.GetMany(ctx, ids...)
+	if err != nil {
+		return nil, fmt.Errorf("reading charges: %w", err)
+	}
+	var charged []app.Charged
+	for _, l := range lines {
+		if doc, ok := docs[l.OperationID]; ok && doc.Line == l.ID {
+			charged = append(charged, doc.Charged)
+		}
+	}
+	return charged, nil
+}
+
+func shardOf(operationID string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(operationID)) // a hash never fails
+	return strconv.FormatUint(uint64(h.Sum32()%reportShards), 10)
+}

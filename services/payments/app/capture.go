@@ -1,0 +1,28 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"caravan/internal/money"
+	"caravan/services/payments/contract"
+	"caravan/services/payments/domain"
+)
+
+// Capture takes what an order holds out of the wallet.
+func (l *Ledger) Capture(ctx context.Context, c contract.Capture) (contract.Captured, error) {
+	order, now := domain.Order{ID: c.OrderID, PlacedAt: c.PlacedAt}, l.clock.Now()
+	result, err := l.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
+		result, err := a.Capture(order, now, past)
+		if result.Changed {
+			a.Emit(contract.EventCaptured, now, contract.Moved{
+				UserID: c.UserID, OrderID: c.OrderID, Amount: money.New(a.Holds[c.OrderID].Captured, a.Currency),
+			})
+		}
+		return result, err
+	})
+	if err != nil {
+		return contract.Captured{}, fmt.Errorf("capturing order %s: %w", c.OrderID, err)
+	}
+	return contract.Captured{Outcome: string(result.Outcome)}, nil
+}

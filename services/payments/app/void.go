@@ -1,0 +1,21 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"caravan/services/payments/contract"
+	"caravan/services/payments/domain"
+)
+
+// Void releases what an order holds, or forbids it to hold anything later.
+func (l *Ledger) Void(ctx context.Context, c contract.Void) (contract.Voided, error) {
+	order := domain.Order{ID: c.OrderID, PlacedAt: c.PlacedAt}
+	result, err := l.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
+		return a.Void(order, past)
+	})
+	if err != nil {
+		return contract.Voided{}, fmt.Errorf("voiding order %s: %w", c.OrderID, err)
+	}
+	return contract.Voided{Outcome: string(result.Outcome)}, nil
+}
