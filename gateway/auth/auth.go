@@ -1,0 +1,122 @@
+// Package auth decides at the edge who a caller is and whether a route is open to them. The services verify the same
+// token again and decide about the objects it may touch; the edge keeps everybody else out.
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"caravan/gateway/route"
+	"caravan/internal/problem"
+	"caravan/internal/token"
+)
+
+// Challenges of RFC 6750, section 3: without an error when no credentials were sent, with one when they were.
+const (
+	challengeMissing = `Bearer realm="caravan"`
+	challengeInvalid = `Bearer realm="caravan", error="invalid_token"`
+)
+
+// Verifier judges access tokens; *token.Verifier is one.
+type Verifier interface {
+	Verify(ctx context.Context, raw string) (token.Claims, error)
+}
+
+// Refusal is a caller who is not let in. It wraps the reason.
+type Refusal struct {
+	Challenge string // value of the WWW-Authenticate header; "" if there is none to send
+	problem   *problem.Problem
+	cause     error
+}
+
+// Error says why, for the log. It never holds the token.
+func (r *Refusal) Error() string { return r.cause.Error() }
+
+// Unwrap returns the reason.
+func (r *Refusal) Unwrap() error { return r.cause }
+
+// Problem is what the client is told. All tokens that are not accepted get the same answer, so that it tells an attacker
+// nothing about how far a forged one came.
+func (r *Refusal) Problem() *problem.Problem { return r.problem }
+
+// Identify returns the claims of the request's access token. It returns a *Refusal: 401 without acceptable credentials,
+// 503 when tokens can not be judged at the moment.
+func Identify(r *http.Request, v Verifier) (token.Claims, error) {
+	raw, err := bearer(r.Header)
+	if err != nil {
+		return token.Claims{}, err
+	}
+	claims, err := v.Verify(r.Context(), raw)
+	if err == nil {
+		return claims, nil
+	}
+	if errors.Is(err, token.ErrInvalid) || errors.Is(err, token.ErrExpired) {
+		return token.Claims{}, unauthorized(challengeInvalid, err)
+	}
+	return token.Claims{}, &Refusal{problem: problem.From(err), cause: fmt.Errorf("judging an access token: %w", err)}
+}
+
+// Permit decides whether the claims open the route; if not, it returns a *Refusal with 403.
+func Permit(access route.Access, claims token.Claims) error {
+	switch access.Kind {
+	case route.Public, route.SignedIn:
+		return nil
+	case route.Permitted:
+		for _, permission := range access.Permissions {
+			if !claims.Can(permission) {
+				return forbidden(access.Permissions, permission)
+			}
+		}
+		return nil
+	}
+	return forbidden(nil, "a declared access")
+}
+
+// bearer returns the token of a single well-formed Authorization header (RFC 6750, section 2.1). Tokens in queries,
+// cookies or bodies are never looked at.
+func bearer(h http.Header) (string, error) {
+	values := h["Authorization"]
+	switch {
+	case len(values) == 0:
+		return "", unauthorized(challengeMissing, errors.New("no credentials"))
+	case len(values) > 1:
+		return "", unauthorized(challengeInvalid, errors.New("several Authorization headers"))
+	}
+	scheme, raw, found := strings.Cut(values[0], " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") {
+		return "", unauthorized(challengeInvalid, errors.New("not the Bearer scheme"))
+	}
+	if !compact(raw) {
+		return "", unauthorized(challengeInvalid, errors.New("not a token"))
+	}
+	return raw, nil
+}
+
+// compact reports whether raw looks like the compact form of a signed token: base64url and dots, at most 4 KiB.
+func compact(raw string) bool {
+	if raw == "" || len(raw) > token.MaxLength {
+		return false
+	}
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return false
+		}
+	}
+	return true
+}
+
+func unauthorized(challenge string, cause error) *Refusal {
+	return &Refusal{Challenge: challenge, cause: cause, problem: problem.Unauthorized("A valid access token is required.")}
+}
+
+func forbidden(needed []string, missing string) *Refusal {
+	return &Refusal{
+		Challenge: fmt.Sprintf(`Bearer realm="caravan", error="insufficient_scope", scope=%q`, strings.Join(needed, " ")),
+		problem:   problem.Forbidden("The access token does not carry the permission this needs."),
+		cause:     fmt.Errorf("the caller lacks %s", missing),
+	}
+}

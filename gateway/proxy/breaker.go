@@ -1,0 +1,117 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"caravan/internal/problem"
+)
+
+// BreakerSettings says when the gateway stops asking a service that fails.
+type BreakerSettings struct {
+	// Consecutive failures after which the breaker opens.
+	Consecutive uint32
+	// Ratio of failures among at least Requests requests of the last Window after which it opens, 0 to 1.
+	Ratio    float64
+	Requests uint32
+	Window   time.Duration
+	// Open is how long nothing is asked before a few probes are let through.
+	Open time.Duration
+	// Probes is how many requests must succeed in a row, at most so many at once, before it closes again.
+	Probes uint32
+}
+
+// errExcluded marks a call that says nothing about the service: its caller went away.
+var errExcluded = errors.New("the caller went away")
+
+// errFailed marks a call that the service or the way to it failed.
+var errFailed = errors.New("the service failed")
+
+// Breakers is one circuit breaker per app. Only real failures count: no answer, 502, 503, 504, or a sidecar that could
+// not deliver the call. A refusal (4xx) or a caller who goes away never does.
+type Breakers struct {
+	settings BreakerSettings
+	byApp    map[string]*breaker
+}
+
+type breaker struct {
+	*gobreaker.TwoStepCircuitBreaker[any]
+	since atomic.Pointer[time.Time] // when the state began
+}
+
+// BreakerStatus is the state of one breaker, for operators.
+type BreakerStatus struct {
+	App                 string    `json:"app"`
+	State               string    `json:"state"` // closed, half-open or open
+	Since               time.Time `json:"since"`
+	Requests            uint32    `json:"requests"` // in the current window
+	Failures            uint32    `json:"failures"`
+	ConsecutiveFailures uint32    `json:"consecutiveFailures"`
+}
+
+// NewBreakers returns a closed breaker for each app. changed is told of every change of state; it must not block.
+func NewBreakers(apps []string, settings BreakerSettings, changed func(app, from, to string)) *Breakers {
+	b := &Breakers{settings: settings, byApp: make(map[string]*breaker, len(apps))}
+	for _, app := range apps {
+		b.byApp[app] = newBreaker(app, settings, changed)
+	}
+	return b
+}
+
+func newBreaker(app string, s BreakerSettings, changed func(app, from, to string)) *breaker {
+	b := new(breaker)
+	mark := func() { now := time.Now().UTC(); b.since.Store(&now) }
+	mark()
+	b.TwoStepCircuitBreaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+		Name:         app,
+		MaxRequests:  s.Probes,
+		Interval:     s.Window,
+		BucketPeriod: s.Window / 10,
+		Timeout:      s.Open,
+		ReadyToTrip: func(c gobreaker.Counts) bool {
+			return c.ConsecutiveFailures >= s.Consecutive ||
+				c.Requests >= s.Requests && float64(c.TotalFailures) >= s.Ratio*float64(c.Requests)
+		},
+		IsExcluded: func(err error) bool { return errors.Is(err, errExcluded) },
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			mark()
+			changed(app, from.String(), to.String())
+		},
+	})
+	return b
+}
+
+// allow admits a call to an app, whose outcome must be reported to done: nil, errFailed or errExcluded. The error is a
+// 503 problem that says when to come back.
+func (b *Breakers) allow(app string) (done func(error), err error) {
+	one := b.byApp[app]
+	if one == nil {
+		return nil, fmt.Errorf("no breaker for app %q", app)
+	}
+	done, err = one.Allow()
+	if err == nil {
+		return done, nil
+	}
+	wait := time.Until(one.since.Load().Add(b.settings.Open))
+	return nil, problem.Unavailable(slugUnavailable, "The service failed repeatedly and is given time to recover.", max(wait, time.Second))
+}
+
+// Status returns the state of every breaker, sorted by app.
+func (b *Breakers) Status() []BreakerStatus {
+	all := make([]BreakerStatus, 0, len(b.byApp))
+	for app, one := range b.byApp {
+		state, counts := one.State(), one.Counts() // the state first: asking for it may begin another window
+		all = append(all, BreakerStatus{
+			App: app, State: state.String(), Since: *one.since.Load(),
+			Requests: counts.Requests, Failures: counts.TotalFailures, ConsecutiveFailures: counts.ConsecutiveFailures,
+		})
+	}
+	slices.SortFunc(all, func(a, b BreakerStatus) int { return strings.Compare(a.App, b.App) })
+	return all
+}

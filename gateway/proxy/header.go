@@ -1,0 +1,103 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"caravan/internal/correlation"
+	"caravan/internal/problem"
+)
+
+// maxForwarded is the most bytes of one forwarded request header: daprd has a budget for all headers together
+// (--read-buffer-size), and what exceeds it fails there with an answer that no client understands.
+const maxForwarded = 1 << 10
+
+// requestHeaders may travel from the client to a service. Everything else stays outside: above all dapr-app-id, which
+// overrides the target of an invocation, and every header that claims an identity. Those marked single must not be
+// repeated, as two readers could pick different values.
+func requestHeaders() []allowed {
+	return []allowed{
+		{name: "Content-Type", single: true, body: true},
+		{name: "Accept"},
+		{name: "Accept-Language"},
+		{name: "If-None-Match"},
+		{name: "If-Match"},
+		{name: "Idempotency-Key", single: true},
+		{name: "Prefer"},
+	}
+}
+
+type allowed struct {
+	name   string
+	single bool
+	body   bool // describes a body, and is dropped when there is none
+}
+
+// responseHeaders may travel from a service to the client. Content-Length is framed anew.
+func responseHeaders() []string {
+	return []string{
+		"Content-Type", "Content-Language", "Location", "Etag", "Last-Modified", "Cache-Control", "Expires", "Vary", "Retry-After",
+		"Preference-Applied", "Allow", "Www-Authenticate", "Link", "Deprecation", "Sunset",
+	}
+}
+
+// forward fills out with the client's headers that may pass. The values are shared with in, which is never changed.
+func (f *Forwarder) forward(out, in http.Header, hasBody bool) error {
+	for _, h := range f.requestHeaders {
+		values := in[h.name]
+		if len(values) == 0 || h.body && !hasBody {
+			continue
+		}
+		if h.single && len(values) > 1 {
+			return problem.Malformed(fmt.Sprintf("The header %s must be sent once.", h.name))
+		}
+		size := 0
+		for _, value := range values {
+			size += len(value)
+		}
+		if size > maxForwarded {
+			return problem.Malformed(fmt.Sprintf("The header %s is too long.", h.name))
+		}
+		out[h.name] = values
+	}
+	return nil
+}
+
+// identify adds the headers that only the gateway may set. It comes after forward, so nothing of the client survives.
+func (f *Forwarder) identify(out http.Header, r *http.Request, c *Call) {
+	values := make([]string, 0, 6) // one allocation for all of them
+	set := func(name, value string) {
+		if value != "" {
+			values = append(values, value)
+			out[name] = values[len(values)-1 : len(values) : len(values)]
+		}
+	}
+	ctx := r.Context()
+	set(correlation.Header, correlation.ID(ctx))
+	set("Traceparent", correlation.Traceparent(ctx))
+	set("X-Forwarded-For", c.Client)
+	set("Dapr-Api-Token", f.token)
+	if c.Authorized {
+		set("Authorization", r.Header.Get("Authorization"))
+	}
+	out["User-Agent"] = nil // net/http adds its own otherwise
+}
+
+// answer copies the service's headers that may pass to the client.
+func (f *Forwarder) answer(out, in http.Header) {
+	for _, name := range f.responseHeaders {
+		if values := in[name]; len(values) > 0 {
+			out[name] = values
+		}
+	}
+	if location := in["Location"]; len(location) > 0 && !local(location[0]) {
+		delete(out, "Location")
+	}
+}
+
+// local reports whether a location is a path of this API. A service behind the gateway can not name another host, which
+// it only could by repeating what a client sent it.
+func local(location string) bool {
+	return strings.HasPrefix(location, "/") && !strings.HasPrefix(location, "//") && !strings.ContainsAny(location, "\\\r\n")
+}

@@ -1,0 +1,303 @@
+// Package proxy carries a request that the edge has let in to the service that answers it, through the gateway's Dapr
+// sidecar. It builds a new request from what the route and the allow-lists name instead of copying the client's and
+// taking things away: Dapr chooses the target of an invocation from headers before it looks at the URL, so a header
+// that slips through could reach any app.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"caravan/gateway/route"
+	"caravan/internal/problem"
+)
+
+const (
+	slugUnavailable = "service-unavailable"
+	retryAfter      = 2 * time.Second // what a client is told to wait when nothing better is known
+	maxErrorBody    = 8 << 10         // of an error that did not come from a service, as much as is read for the log
+	copyBuffer      = 32 << 10
+)
+
+// ErrCallerLeft means that the client went away before it was answered; there is nobody left to answer.
+var ErrCallerLeft = errors.New("the caller went away")
+
+// Settings of a Forwarder.
+type Settings struct {
+	Sidecar   *url.URL // base URL of the sidecar's HTTP API
+	Token     string   // DAPR_API_TOKEN, sent to the sidecar
+	Transport http.RoundTripper
+	Breakers  *Breakers
+}
+
+// Forwarder forwards requests to services. It is safe for concurrent use.
+type Forwarder struct {
+	sidecar         *url.URL
+	token           string
+	transport       http.RoundTripper
+	breakers        *Breakers
+	prefixes        map[string]string // /v1.0/invoke/<app>/method by app
+	requestHeaders  []allowed
+	responseHeaders []string
+	buffers         sync.Pool
+}
+
+// New returns a forwarder to the apps that have a breaker.
+func New(s Settings) *Forwarder {
+	f := &Forwarder{
+		sidecar: s.Sidecar, token: s.Token, transport: s.Transport, breakers: s.Breakers,
+		prefixes:       make(map[string]string),
+		requestHeaders: requestHeaders(), responseHeaders: responseHeaders(),
+	}
+	f.buffers.New = func() any { b := make([]byte, copyBuffer); return &b }
+	for app := range s.Breakers.byApp {
+		f.prefixes[app] = "/v1.0/invoke/" + app + "/method"
+	}
+	return f
+}
+
+// NewTransport returns the one transport to the sidecar. All traffic goes to a single host, for which the two idle
+// connections that net/http keeps by default would mean a new connection for nearly every request under load.
+func NewTransport(dial time.Duration) *http.Transport {
+	dialer := &net.Dialer{Timeout: dial, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		DialContext:            dialer.DialContext,
+		MaxIdleConns:           512,
+		MaxIdleConnsPerHost:    512,
+		IdleConnTimeout:        90 * time.Second,
+		DisableCompression:     true, // bodies pass as they are
+		MaxResponseHeaderBytes: 64 << 10,
+		ExpectContinueTimeout:  time.Second,
+	}
+}
+
+// Call is what the edge has decided about a request.
+type Call struct {
+	Match      route.Match
+	Query      string // as the client wrote it, checked by route.SplitTarget
+	Client     string // the client's address
+	Authorized bool   // the bearer token was verified and goes along
+}
+
+// Forward asks the service and passes its answer on. An error means that nothing was written yet, and is ErrCallerLeft
+// or carries the problem to answer with. If the answer breaks off in the middle Forward panics with
+// http.ErrAbortHandler, so that the client sees a broken answer instead of a short one.
+func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) error {
+	body, err := f.body(w, r, c.Match.Route)
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		// The transport may still read the body when it has returned; after the handler nobody may (golang/go#46866).
+		defer body.Close()
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout(c))
+	defer cancel()
+	out, err := f.request(ctx, r, c, body)
+	if err != nil {
+		return err
+	}
+	done, err := f.breakers.allow(c.Match.Route.App)
+	if err != nil {
+		return err
+	}
+	response, err := f.send(out, c.Match.Route)
+	if err != nil {
+		outcome, refusal := judge(r, ctx, body, err)
+		done(outcome)
+		return refusal
+	}
+	defer response.Body.Close()
+	if foreign(response) {
+		err := f.translate(response)
+		done(failure(problem.From(err).Status))
+		return err
+	}
+	done(failure(response.StatusCode))
+	f.deliver(w, r, response)
+	return nil
+}
+
+// body returns the request's body, nil if the route takes none or none was sent.
+func (f *Forwarder) body(w http.ResponseWriter, r *http.Request, route *route.Route) (*limitedBody, error) {
+	if r.ContentLength == 0 || route.Body == 0 {
+		return nil, nil
+	}
+	if r.ContentLength > route.Body {
+		return nil, problem.TooLarge(route.Body)
+	}
+	return newLimitedBody(w, r, route.Body), nil
+}
+
+func (f *Forwarder) request(ctx context.Context, r *http.Request, c *Call, body *limitedBody) (*http.Request, error) {
+	header := make(http.Header, 12)
+	if err := f.forward(header, r.Header, body != nil); err != nil {
+		return nil, err
+	}
+	f.identify(header, r, c)
+	out := &http.Request{
+		Method: c.Match.Route.Method,
+		URL: &url.URL{
+			Scheme: f.sidecar.Scheme, Host: f.sidecar.Host,
+			Path: c.Match.Target(f.prefixes[c.Match.Route.App]), RawQuery: c.Query,
+		},
+		Host:  f.sidecar.Host,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header,
+	}
+	if body != nil {
+		out.Body, out.ContentLength = body, r.ContentLength
+	}
+	return out.WithContext(ctx), nil
+}
+
+// send asks once, and once more when the route allows it and the connection failed.
+func (f *Forwarder) send(out *http.Request, route *route.Route) (*http.Response, error) {
+	response, err := f.transport.RoundTrip(out)
+	if err == nil || !route.Retry || out.Context().Err() != nil || !connectionFailed(err) {
+		return response, err
+	}
+	return f.transport.RoundTrip(out)
+}
+
+// timeout is how long the service has: what the route says, and what the caller of a long poll asked for on top.
+func timeout(c *Call) time.Duration {
+	long := c.Match.Route.Long
+	if long == nil || !strings.Contains(c.Query, long.Parameter+"=") {
+		return c.Match.Route.Timeout
+	}
+	query, err := url.ParseQuery(c.Query)
+	if err != nil {
+		return c.Match.Route.Timeout
+	}
+	wait, err := time.ParseDuration(query.Get(long.Parameter))
+	if err != nil || wait < 0 {
+		return c.Match.Route.Timeout // the service says what is wrong with it
+	}
+	return c.Match.Route.Timeout + min(wait, long.Max)
+}
+
+// connectionFailed reports whether err means that the connection broke or was never made, so that a safe request may be
+// sent again.
+func connectionFailed(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// judge tells what a failed exchange says about the service and what the client is told.
+func judge(r *http.Request, ctx context.Context, body *limitedBody, err error) (outcome, refusal error) {
+	if body != nil {
+		if tooLarge := body.exceeded.Load(); tooLarge != nil {
+			return errExcluded, problem.TooLarge(tooLarge.Limit)
+		}
+	}
+	switch {
+	case r.Context().Err() != nil:
+		return errExcluded, fmt.Errorf("%w: %w", ErrCallerLeft, err)
+	case ctx.Err() != nil:
+		return errFailed, unavailable("The service did not answer in time.", err)
+	}
+	return errFailed, unavailable("The service can not be reached at the moment.", err)
+}
+
+// failure is the outcome of an answered call.
+func failure(status int) error {
+	switch status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return errFailed
+	}
+	return nil
+}
+
+// foreign reports whether an error did not come from a service: services answer every error with a problem, while
+// daprd answers application/json with an errorCode, or plain text.
+func foreign(response *http.Response) bool {
+	if response.StatusCode < 300 {
+		return false
+	}
+	if response.StatusCode == http.StatusNotModified {
+		return false
+	}
+	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	return err != nil || media != problem.ContentType
+}
+
+// translate turns an answer that no service gave into a 503. What the sidecar says names apps, addresses and how often
+// it tried; that goes to the log only.
+func (f *Forwarder) translate(response *http.Response) error {
+	said, err := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
+	if err != nil {
+		said = append(said, (" (cut off: " + err.Error() + ")")...)
+	}
+	return unavailable("The service can not be reached at the moment.", fmt.Errorf("the sidecar answered %d: %s", response.StatusCode, said))
+}
+
+// deliver writes the answer.
+func (f *Forwarder) deliver(w http.ResponseWriter, r *http.Request, response *http.Response) {
+	header := w.Header()
+	f.answer(header, response.Header)
+	if response.ContentLength >= 0 && response.StatusCode != http.StatusNotModified && response.StatusCode != http.StatusNoContent {
+		header["Content-Length"] = []string{strconv.FormatInt(response.ContentLength, 10)}
+	}
+	w.WriteHeader(response.StatusCode)
+	if response.ContentLength == 0 {
+		return
+	}
+	var to io.Writer = bare{w}
+	if strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") {
+		to = flushing{w: w, controller: http.NewResponseController(w)}
+	}
+	buffer := f.buffers.Get().(*[]byte)
+	defer f.buffers.Put(buffer)
+	if _, err := io.CopyBuffer(to, response.Body, *buffer); err != nil && r.Method != http.MethodHead {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// bare hides everything but Write, so that io.CopyBuffer uses the buffer it is given.
+type bare struct{ io.Writer }
+
+// flushing sends each part of an event stream on as it comes.
+type flushing struct {
+	w          io.Writer
+	controller *http.ResponseController
+}
+
+// Write writes and flushes.
+func (f flushing) Write(p []byte) (int, error) {
+	n, err := f.w.Write(p)
+	if err == nil {
+		err = f.controller.Flush()
+	}
+	return n, err
+}
+
+// failedCall is a call without a usable answer: a 503 for the client, the cause for the log.
+type failedCall struct {
+	problem *problem.Problem
+	cause   error
+}
+
+func unavailable(detail string, cause error) error {
+	return &failedCall{problem: problem.Unavailable(slugUnavailable, detail, retryAfter), cause: cause}
+}
+
+// Error says what happened.
+func (e *failedCall) Error() string { return "forwarding a request: " + e.cause.Error() }
+
+// Unwrap returns the cause.
+func (e *failedCall) Unwrap() error { return e.cause }
+
+// Problem is what the client is told.
+func (e *failedCall) Problem() *problem.Problem { return e.problem }

@@ -1,0 +1,460 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"caravan/gateway/proxy/proxytest"
+	"caravan/gateway/route"
+	"caravan/internal/correlation"
+	"caravan/internal/problem"
+)
+
+const routesFile = `apps: [orders, products]
+routes:
+  - { method: GET, path: "/v1/orders/{id}", app: orders, access: signedIn, retry: true, long: { parameter: wait, max: 30s } }
+  - { method: POST, path: /v1/orders, app: orders, access: signedIn, body: 1KiB }
+  - { method: DELETE, path: "/v1/orders/{id}", app: orders, access: signedIn }
+  - { method: GET, path: /v1/products, app: products, access: public, timeout: 50ms }
+`
+
+func settings() BreakerSettings {
+	return BreakerSettings{Consecutive: 1000, Ratio: 0.5, Requests: 1000, Window: 10 * time.Second, Open: 5 * time.Second, Probes: 1}
+}
+
+type stage struct {
+	sidecar   *proxytest.FakeSidecar
+	table     *route.Table
+	forwarder *Forwarder
+}
+
+func newStage(t testing.TB, s BreakerSettings) *stage {
+	t.Helper()
+	table, err := route.Parse([]byte(routesFile), route.Known{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sidecar := proxytest.NewFakeSidecar(t)
+	transport := NewTransport(time.Second)
+	t.Cleanup(transport.CloseIdleConnections)
+	return &stage{sidecar: sidecar, table: table, forwarder: New(Settings{
+		Sidecar: sidecar.URL(), Token: proxytest.Token, Transport: transport,
+		Breakers: NewBreakers(table.Apps(), s, func(string, string, string) {}),
+	})}
+}
+
+// do sends a request through the forwarder as the edge would.
+func (s *stage) do(t testing.TB, r *http.Request, authorized bool) (*httptest.ResponseRecorder, error) {
+	t.Helper()
+	path, query, err := route.SplitTarget(r.RequestURI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	match, err := s.table.Match(r.Method, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	return w, s.forwarder.Forward(w, r, &Call{Match: match, Query: query, Client: "192.0.2.7", Authorized: authorized})
+}
+
+func TestForwardsOnlyWhatIsNamed(t *testing.T) {
+	s := newStage(t, settings())
+	s.sidecar.Handle("orders", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Location", "/v1/orders/o1")
+		w.Header().Set("X-Secret", "internal")
+		w.Header().Set("Set-Cookie", "a=b")
+		w.Header().Set("Server", "daprd")
+		w.Header().Set("Dapr-Callee-App-Id", "orders")
+		w.WriteHeader(http.StatusAccepted)
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s?%s %s", r.URL.Path, r.URL.RawQuery, body)
+	})
+	r := httptest.NewRequest("POST", "/v1/orders?a=b%20c", strings.NewReader(`{"x":1}`))
+	for name, value := range map[string]string{
+		"Content-Type": "application/json", "Idempotency-Key": `"k1"`, "Accept-Language": "de", "Authorization": "Bearer t.o.k",
+		"Dapr-App-Id": "payments", "Dapr-Api-Token": "guess", "Dapr-Caller-App-Id": "orders", "X-User-Id": "admin",
+		"X-Forwarded-For": "10.0.0.1", "X-Forwarded-Host": "evil", "Forwarded": "for=10.0.0.1", "Cookie": "a=b", "Baggage": "x=y",
+		"Traceparent": "00-11111111111111111111111111111111-2222222222222222-01", "X-Correlation-Id": "theirs", "X-Original-Url": "/internal",
+		"Connection": "close, X-User-Id, Dapr-Api-Token", "User-Agent": "curl", "X-Http-Method-Override": "DELETE", "Transfer-Encoding": "chunked",
+	} {
+		r.Header.Set(name, value)
+	}
+	w, err := s.do(t, r.WithContext(correlation.With(r.Context(), "ours")), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Code != http.StatusAccepted || w.Body.String() != `/v1/orders?a=b%20c {"x":1}` {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+	got := s.sidecar.Requests()[0].Header
+	want := map[string]string{
+		"Content-Type": "application/json", "Idempotency-Key": `"k1"`, "Accept-Language": "de", "Authorization": "Bearer t.o.k",
+		"Dapr-Api-Token": proxytest.Token, "X-Correlation-Id": "ours", "X-Forwarded-For": "192.0.2.7", "Content-Length": "7",
+	}
+	for name := range got {
+		if got.Get(name) != want[name] || len(got[name]) != 1 {
+			t.Errorf("the sidecar received %s: %q, want %q", name, got[name], want[name])
+		}
+	}
+	for name := range want {
+		if got.Get(name) == "" {
+			t.Errorf("the sidecar did not receive %s", name)
+		}
+	}
+	for name, values := range w.Header() {
+		if !slices.Contains([]string{"Content-Type", "Location", "Content-Length"}, name) {
+			t.Errorf("the client received %s: %q", name, values)
+		}
+	}
+	if stray := s.sidecar.Stray(); len(stray) > 0 {
+		t.Error(stray)
+	}
+}
+
+func TestPublicCallsCarryNoCredentials(t *testing.T) {
+	s := newStage(t, settings())
+	s.sidecar.Handle("products", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	r := httptest.NewRequest("GET", "/v1/products", nil)
+	r.Header.Set("Authorization", "Basic ZGFwci1hcHAtaWQ6cGF5bWVudHM=")
+	if w, err := s.do(t, r, false); err != nil || w.Code != http.StatusNoContent {
+		t.Fatalf("got %d, %v", w.Code, err)
+	}
+	if got := s.sidecar.Requests()[0].Header.Get("Authorization"); got != "" {
+		t.Errorf("the sidecar received Authorization: %q", got)
+	}
+}
+
+func TestAnswersOfTheSidecarItselfBecomeProblems(t *testing.T) {
+	s := newStage(t, settings())
+	for name, tc := range map[string]struct {
+		handler http.HandlerFunc
+		status  int // 0: passes through
+	}{
+		"no such app":   {nil, 503},
+		"breaker open":  {refusing(500, "ERR_DIRECT_INVOKE", "failed to invoke, id: orders, err: circuit breaker is open"), 503},
+		"access denied": {refusing(403, "ERR_DIRECT_INVOKE", "access denied"), 503},
+		"plain text":    {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "404 page not found", 404) }, 503},
+		"redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://evil.example", 302) }, 503},
+		"no media type": {func(w http.ResponseWriter, _ *http.Request) { w.Header()["Content-Type"] = nil; w.WriteHeader(502) }, 503},
+		"problem": {func(w http.ResponseWriter, r *http.Request) {
+			problem.Write(w, r, problem.Conflict("insufficient-funds", "no money"))
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.sidecar.Handle("orders", tc.handler)
+			w, err := s.do(t, httptest.NewRequest("GET", "/v1/orders/o1", nil), true)
+			if tc.status == 0 {
+				if err != nil || w.Code != 409 || w.Header().Get("Content-Type") != problem.ContentType || !strings.Contains(w.Body.String(), "insufficient-funds") {
+					t.Errorf("got %v, %d %s", err, w.Code, w.Body)
+				}
+				return
+			}
+			p := problem.From(err)
+			if err == nil || p.Status != tc.status || p.Slug() != "service-unavailable" || p.RetryAfter <= 0 {
+				t.Fatalf("got %v", err)
+			}
+			if strings.Contains(p.Detail, "orders") || strings.Contains(p.Detail, "circuit") {
+				t.Errorf("the client is told about the inside: %s", p.Detail)
+			}
+		})
+	}
+}
+
+func refusing(status int, code, message string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { proxytest.Refuse(w, status, code, message) }
+}
+
+func TestBodiesAreLimited(t *testing.T) {
+	s := newStage(t, settings())
+	s.sidecar.Handle("orders", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	for name, tc := range map[string]struct {
+		size      int
+		announced bool
+		want      int
+	}{
+		"within, announced": {1024, true, 204}, "within, chunked": {1024, false, 204},
+		"over, announced": {1025, true, 413}, "over, chunked": {100_000, false, 413},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "/v1/orders", bytes.NewReader(make([]byte, tc.size)))
+			if !tc.announced {
+				r.ContentLength = -1
+			}
+			w, err := s.do(t, r, true)
+			status := w.Code
+			if err != nil {
+				status = problem.From(err).Status
+			}
+			if status != tc.want {
+				t.Errorf("got %d (%v), want %d", status, err, tc.want)
+			}
+		})
+	}
+	r := httptest.NewRequest("DELETE", "/v1/orders/o1", strings.NewReader("body"))
+	r.Header.Set("Content-Type", "text/plain")
+	if _, err := s.do(t, r, true); err != nil {
+		t.Fatal(err)
+	}
+	all := s.sidecar.Requests()
+	if last := all[len(all)-1].Header; last.Get("Content-Length") != "" || last.Get("Content-Type") != "" {
+		t.Errorf("a body was forwarded on a route without one: %v", last)
+	}
+}
+
+func TestRepeatedSingleHeadersAreRefused(t *testing.T) {
+	s := newStage(t, settings())
+	r := httptest.NewRequest("POST", "/v1/orders", strings.NewReader("{}"))
+	r.Header["Idempotency-Key"] = []string{"a", "b"}
+	if _, err := s.do(t, r, true); problem.From(err) == nil || problem.From(err).Status != 400 {
+		t.Errorf("two keys: got %v", err)
+	}
+	r = httptest.NewRequest("GET", "/v1/orders/o1", nil)
+	r.Header.Set("Accept", strings.Repeat("a", maxForwarded+1))
+	if _, err := s.do(t, r, true); problem.From(err) == nil || problem.From(err).Status != 400 {
+		t.Errorf("a long header: got %v", err)
+	}
+	if n := len(s.sidecar.Requests()); n != 0 {
+		t.Errorf("%d requests reached the sidecar", n)
+	}
+}
+
+func TestForeignLocationsAreDropped(t *testing.T) {
+	for location, kept := range map[string]bool{
+		"/v1/orders/o1": true, "http://evil.example/": false, "//evil.example/": false, "orders/o1": false, `/\evil.example`: false,
+	} {
+		if local(location) != kept {
+			t.Errorf("%s: kept is %v", location, !kept)
+		}
+	}
+}
+
+func TestTimeoutAndCallerLeft(t *testing.T) {
+	s := newStage(t, BreakerSettings{Consecutive: 1, Ratio: 1, Requests: 1, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
+	entered := make(chan struct{})
+	s.sidecar.Handle("orders", func(_ http.ResponseWriter, r *http.Request) { close(entered); <-r.Context().Done() })
+	s.sidecar.Handle("products", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+
+	ctx, leave := context.WithCancel(t.Context())
+	go func() { <-entered; leave() }()
+	if _, err := s.do(t, httptest.NewRequest("GET", "/v1/orders/o1", nil).WithContext(ctx), true); !errors.Is(err, ErrCallerLeft) {
+		t.Errorf("a caller who left: got %v", err)
+	}
+	if _, err := s.do(t, httptest.NewRequest("GET", "/v1/products", nil), false); problem.From(err) == nil || problem.From(err).Status != 503 {
+		t.Errorf("a late service: got %v", err)
+	}
+	for _, status := range s.forwarder.breakers.Status() {
+		if want := map[string]string{"orders": "closed", "products": "open"}[status.App]; status.State != want {
+			t.Errorf("the breaker of %s is %s, want %s", status.App, status.State, want)
+		}
+	}
+}
+
+func TestLongPollsGetTheTimeTheyAskFor(t *testing.T) {
+	s := newStage(t, settings())
+	match, err := s.table.Match("GET", "/v1/orders/o1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]time.Duration{
+		"": 10 * time.Second, "wait=5s": 15 * time.Second, "wait=1h": 40 * time.Second, "wait=-1s": 10 * time.Second,
+		"wait=x": 10 * time.Second, "await=5s": 10 * time.Second, "x=1&wait=500ms": 10500 * time.Millisecond,
+	} {
+		if got := timeout(&Call{Match: match, Query: query}); got != want {
+			t.Errorf("%s: got %s, want %s", query, got, want)
+		}
+	}
+}
+
+// fakeTransport answers from a function.
+type fakeTransport func(*http.Request) (*http.Response, error)
+
+func (f fakeTransport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestOnlySafeRequestsAreSentAgainAndOnlyOnce(t *testing.T) {
+	s := newStage(t, settings())
+	for name, tc := range map[string]struct {
+		method, target string
+		err            error
+		want           int32
+	}{
+		"get refused": {"GET", "/v1/orders/o1", syscall.ECONNREFUSED, 2}, "get reset": {"GET", "/v1/orders/o1", syscall.ECONNRESET, 2},
+		"get closed": {"GET", "/v1/orders/o1", io.EOF, 2}, "get other": {"GET", "/v1/orders/o1", errors.New("malformed"), 1},
+		"get without retry": {"GET", "/v1/products", syscall.ECONNREFUSED, 1}, "post": {"POST", "/v1/orders", syscall.ECONNREFUSED, 1},
+		"delete": {"DELETE", "/v1/orders/o1", syscall.ECONNREFUSED, 1},
+	} {
+		var sent atomic.Int32
+		s.forwarder.transport = fakeTransport(func(*http.Request) (*http.Response, error) {
+			sent.Add(1)
+			return nil, fmt.Errorf("dial: %w", &os.SyscallError{Err: tc.err})
+		})
+		_, err := s.do(t, httptest.NewRequest(tc.method, tc.target, nil), true)
+		if problem.From(err) == nil || problem.From(err).Status != 503 || sent.Load() != tc.want {
+			t.Errorf("%s: sent %d times, want %d; %v", name, sent.Load(), tc.want, err)
+		}
+	}
+}
+
+func TestABrokenAnswerIsNotPassedOffAsWhole(t *testing.T) {
+	s := newStage(t, settings())
+	s.sidecar.Handle("products", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"items":[`)
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	defer func() {
+		if recovered := recover(); recovered != http.ErrAbortHandler {
+			t.Errorf("got %v, want the handler aborted", recovered)
+		}
+	}()
+	_, err := s.do(t, httptest.NewRequest("GET", "/v1/products", nil), false)
+	t.Errorf("the handler went on: %v", err)
+}
+
+// The forwarder answers as httputil.ReverseProxy does, apart from what the allow-lists take away on purpose.
+func TestSameAsReverseProxy(t *testing.T) {
+	s := newStage(t, settings())
+	s.sidecar.Handle("orders", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		status := 200
+		if code := r.URL.Query().Get("status"); code != "" {
+			if _, err := fmt.Sscan(code, &status); err != nil {
+				panic(err)
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("ETag", `"7"`)
+		if status >= 400 {
+			w.Header().Set("Content-Type", problem.ContentType)
+			w.Header().Set("Retry-After", "3")
+		}
+		if status == 304 || status == 204 {
+			w.WriteHeader(status)
+			return
+		}
+		w.WriteHeader(status)
+		reply := fmt.Sprintf("%s %s?%s len=%d ct=%s key=%s", r.Method, r.URL.Path, r.URL.RawQuery, r.ContentLength, r.Header.Get("Content-Type"), r.Header.Get("Idempotency-Key"))
+		repeat := 1
+		if r.URL.Query().Has("large") {
+			repeat = 5000
+		}
+		for range repeat {
+			_, _ = io.WriteString(w, reply)
+			_, _ = w.Write(body)
+		}
+	})
+	oracle := &httputil.ReverseProxy{
+		Transport: s.forwarder.transport,
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.Out.URL = &url.URL{Scheme: "http", Host: s.sidecar.URL().Host, Path: "/v1.0/invoke/orders/method" + pr.In.URL.Path, RawQuery: pr.In.URL.RawQuery}
+			pr.Out.Header.Set("Dapr-Api-Token", proxytest.Token)
+		},
+	}
+	for _, tc := range []struct{ method, target, body string }{
+		{"GET", "/v1/orders/o1", ""}, {"GET", "/v1/orders/o1?a=1&a=2&b=%20x", ""}, {"GET", "/v1/orders/o1?large", ""},
+		{"GET", "/v1/orders/o1?status=304", ""}, {"GET", "/v1/orders/o1?status=404", ""}, {"GET", "/v1/orders/o1?status=503", ""},
+		{"HEAD", "/v1/orders/o1", ""}, {"DELETE", "/v1/orders/o1?status=204", ""}, {"POST", "/v1/orders", ""}, {"POST", "/v1/orders", `{"a":1}`},
+		{"POST", "/v1/orders?large&status=202", `{"a":1}`}, {"POST", "/v1/orders?status=422", `{"a":1}`}, {"POST", "/v1/orders?status=500", `{}`},
+	} {
+		for _, chunked := range []bool{false, true} {
+			name := fmt.Sprintf("%s %s chunked=%v", tc.method, tc.target, chunked)
+			request := func() *http.Request {
+				r := httptest.NewRequest(tc.method, tc.target, strings.NewReader(tc.body))
+				r.Header.Set("Idempotency-Key", "k")
+				if tc.body != "" {
+					r.Header.Set("Content-Type", "application/json")
+				}
+				if chunked && tc.body != "" {
+					r.ContentLength = -1
+				}
+				return r
+			}
+			mine, err := s.do(t, request(), true)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			theirs := httptest.NewRecorder()
+			oracle.ServeHTTP(theirs, request())
+			compare(t, name, mine.Result(), theirs.Result(), tc.method == "HEAD")
+		}
+	}
+}
+
+// compare reports differences. The recorder keeps what a server would drop from the answer to HEAD, so that body is not
+// looked at.
+func compare(t *testing.T, name string, mine, theirs *http.Response, head bool) {
+	t.Helper()
+	a, errA := io.ReadAll(mine.Body)
+	b, errB := io.ReadAll(theirs.Body)
+	if errA != nil || errB != nil {
+		t.Errorf("%s: %v, %v", name, errA, errB)
+	}
+	if mine.StatusCode != theirs.StatusCode || !head && !bytes.Equal(a, b) {
+		t.Errorf("%s: got %d %.80s, the oracle %d %.80s", name, mine.StatusCode, a, theirs.StatusCode, b)
+	}
+	for _, header := range responseHeaders() {
+		if !slices.Equal(mine.Header[header], theirs.Header[header]) {
+			t.Errorf("%s: got %s %q, the oracle %q", name, header, mine.Header[header], theirs.Header[header])
+		}
+	}
+	if head {
+		return
+	}
+	if got, want := mine.Header.Get("Content-Length"), theirs.Header.Get("Content-Length"); got != want {
+		t.Errorf("%s: got Content-Length %q, the oracle %q", name, got, want)
+	}
+}
+
+// Whatever headers a client sends, only allowed names with the client's values and the gateway's own reach the sidecar.
+func FuzzHeaderFilter(f *testing.F) {
+	for _, name := range []string{"Dapr-App-Id", "dapr-app-id", "DAPR_APP_ID", "Authorization", "X-Correlation-Id", "Accept", "Traceparent", "Connection", "Content-Type "} {
+		f.Add(name, "payments", "X-Forwarded-For", "10.0.0.1")
+	}
+	s := newStage(f, settings())
+	f.Fuzz(func(t *testing.T, name1, value1, name2, value2 string) {
+		in := http.Header{}
+		in.Add(name1, value1)
+		in.Add(name2, value2)
+		r := httptest.NewRequest("POST", "/v1/orders", nil)
+		r.Header = in
+		out := make(http.Header)
+		if err := s.forwarder.forward(out, in, true); err != nil {
+			return
+		}
+		s.forwarder.identify(out, r, &Call{Client: "192.0.2.7"})
+		for name, values := range out {
+			i := slices.IndexFunc(requestHeaders(), func(h allowed) bool { return h.name == name })
+			switch {
+			case name == "User-Agent" && values == nil, name == "X-Forwarded-For" && values[0] == "192.0.2.7", name == "Dapr-Api-Token" && values[0] == proxytest.Token:
+			case i >= 0 && slices.Equal(values, in[name]):
+			default:
+				t.Fatalf("%q: %q gets through", name, values)
+			}
+		}
+	})
+}
