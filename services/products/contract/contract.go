@@ -23,6 +23,10 @@ const (
 	PathCommit = "/internal/commit"
 	// PathRelease takes [Release] and answers [Released].
 	PathRelease = "/internal/release"
+	// PathFeed serves the change feed.
+	PathFeed = "/internal/feed"
+	// PathAudit takes [Audit] and answers [AuditPage].
+	PathAudit = "/internal/audit"
 )
 
 // Outcomes of the internal commands. A refusal for a business reason is one of these in a 200 answer, never an error.
@@ -39,6 +43,14 @@ const (
 	OutcomeReleased = "released"
 	// OutcomeCommitted says that the units have left the stock for good.
 	OutcomeCommitted = "committed"
+)
+
+// Problem slugs of refused commands.
+const (
+	// SlugOtherQuantity (422): the order holds another quantity of a SKU than the one asked for.
+	SlugOtherQuantity = "operation-id-reused"
+	// SlugTooManyHolds (503): a SKU has as many reservations under way as it can; it succeeds when some end.
+	SlugTooManyHolds = "too-many-holds"
 )
 
 // Limits of one order, checked again here although orders checks them first.

@@ -50,7 +50,7 @@ type Entry struct {
 	Terms []string `json:"terms,omitempty"`
 	// Hidden keeps an inactive product out of lists.
 	Hidden bool `json:"hidden,omitempty"`
-	// Version is the product version that the entry shows; 0 while the product is being created.
+	// Version is the product version that the entry shows.
 	Version int64 `json:"version"`
 }
 
@@ -74,10 +74,11 @@ func (s *DirectorySegment) Add(e Entry) (bool, error) {
 	return true, nil
 }
 
-// Show brings the entry of a product up to date and reports whether that changed anything.
+// Show brings the entry of a product up to date and reports whether that changed anything. e must be made from the
+// stored product, never from one about to be stored.
 func (s *DirectorySegment) Show(e Entry) bool {
 	i := s.index(e.SKU)
-	if i < 0 || s.Entries[i].Version >= e.Version {
+	if i < 0 || s.Entries[i].Version > e.Version || s.Entries[i].Equal(e) {
 		return false
 	}
 	s.Entries[i] = e
@@ -86,6 +87,12 @@ func (s *DirectorySegment) Show(e Entry) bool {
 
 func (s *DirectorySegment) index(sku string) int {
 	return slices.IndexFunc(s.Entries, func(e Entry) bool { return e.SKU == sku })
+}
+
+// Equal reports whether two entries show the same.
+func (e Entry) Equal(o Entry) bool {
+	return e.SKU == o.SKU && e.Name == o.Name && e.Category == o.Category && e.Hidden == o.Hidden &&
+		e.Version == o.Version && slices.Equal(e.Terms, o.Terms)
 }
 
 // bySKU orders entries.

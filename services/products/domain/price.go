@@ -88,8 +88,8 @@ func checkPrice(v *Violations, field string, price money.Money, currency string)
 	switch {
 	case price.Validate() != nil:
 		v.add(field+".currency", "currency", "must be an ISO 4217 code such as EUR")
-	case currency != "" && price.Currency != currency:
-		v.add(field+".currency", "currency", "must be %s, the currency of the product", currency)
+	case price.Currency != currency:
+		v.add(field+".currency", "currency", "must be %s", currency)
 	}
 	if price.Amount < 1 || price.Amount > MaxPrice {
 		v.add(field+".amount", "range", "must be from 1 to %d minor units", MaxPrice)

@@ -76,8 +76,9 @@ type Draft struct {
 	InitialStock                     int64
 }
 
-// Check returns [Violations] when the draft breaks a rule.
-func (d Draft) Check(now time.Time) error {
+// Check returns [Violations] when the draft breaks a rule. currency is the only one the shop sells in: a total of an
+// order must be one amount.
+func (d Draft) Check(currency string, now time.Time) error {
 	var v Violations
 	if !ValidSKU(d.SKU) {
 		v.add("sku", "pattern", "must be 2 to 32 capital letters, digits and hyphens, and not start with a hyphen")
@@ -85,7 +86,7 @@ func (d Draft) Check(now time.Time) error {
 	checkText(&v, "name", d.Name, 1, MaxName)
 	checkText(&v, "description", d.Description, 0, MaxDescription)
 	checkCategory(&v, d.Category)
-	checkPrice(&v, "price", d.Price, "")
+	checkPrice(&v, "price", d.Price, currency)
 	checkTiers(&v, d.Tiers, d.Price)
 	checkSchedule(&v, d.Schedule, d.Price.Currency, now)
 	if d.InitialStock < 0 || d.InitialStock > MaxOnHand {

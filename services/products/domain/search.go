@@ -78,7 +78,7 @@ func NewCatalogue(segments ...[]Entry) *Catalogue {
 		categories: make(map[string][]int),
 	}
 	for i, e := range c.entries {
-		if e.Hidden || e.Version == 0 {
+		if e.Hidden {
 			continue
 		}
 		c.shown = append(c.shown, i)

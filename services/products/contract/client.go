@@ -1,0 +1,81 @@
+package contract
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"caravan/internal/invoke"
+)
+
+// batchSize is the most commands of one kind in one call.
+const batchSize = 64
+
+// Client commands products through the sidecar. Commands issued while a call is under way travel together in the next
+// one. It is safe for concurrent use.
+//
+// An error that matches invoke.ErrUnavailable leaves open whether the command took effect; repeating it is safe.
+type Client struct {
+	reserve *invoke.Batch[Reserve, Reserved]
+	commit  *invoke.Batch[Commit, Committed]
+	release *invoke.Batch[Release, Released]
+}
+
+// NewClient makes a Client.
+func NewClient(invoker invoke.Invoker) *Client {
+	return &Client{
+		reserve: invoke.NewBatch[Reserve, Reserved](invoker, App, PathReserve, batchSize),
+		commit:  invoke.NewBatch[Commit, Committed](invoker, App, PathCommit, batchSize),
+		release: invoke.NewBatch[Release, Released](invoker, App, PathRelease, batchSize),
+	}
+}
+
+// Reserve holds all lines of an order or none.
+func (c *Client) Reserve(ctx context.Context, command Reserve) (Reserved, error) {
+	answer, err := c.reserve.Do(ctx, command)
+	if err != nil {
+		return Reserved{}, fmt.Errorf("reserving stock: %w", err)
+	}
+	return answer, nil
+}
+
+// Commit takes the held units of an order out of the stock.
+func (c *Client) Commit(ctx context.Context, command Commit) (Committed, error) {
+	answer, err := c.commit.Do(ctx, command)
+	if err != nil {
+		return Committed{}, fmt.Errorf("committing stock: %w", err)
+	}
+	return answer, nil
+}
+
+// Release gives the held units of an order back.
+func (c *Client) Release(ctx context.Context, command Release) (Released, error) {
+	answer, err := c.release.Do(ctx, command)
+	if err != nil {
+		return Released{}, fmt.Errorf("releasing stock: %w", err)
+	}
+	return answer, nil
+}
+
+// LogValue names the order in a log line.
+func (r Reserve) LogValue() slog.Value { return slog.StringValue(r.OrderID) }
+
+// LogValue names the order in a log line.
+func (c Commit) LogValue() slog.Value { return slog.StringValue(c.OrderID) }
+
+// LogValue names the order in a log line.
+func (r Release) LogValue() slog.Value { return slog.StringValue(r.OrderID) }
+
+// LogValue is the outcome and the refused SKU, if any.
+func (r Reserved) LogValue() slog.Value {
+	if r.SKU != "" {
+		return slog.StringValue(r.Outcome + " " + r.SKU)
+	}
+	return slog.StringValue(r.Outcome)
+}
+
+// LogValue is the outcome.
+func (c Committed) LogValue() slog.Value { return slog.StringValue(c.Outcome) }
+
+// LogValue is the outcome.
+func (r Released) LogValue() slog.Value { return slog.StringValue(r.Outcome) }
