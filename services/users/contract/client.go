@@ -3,6 +3,8 @@ package contract
 import (
 	"context"
 	"fmt"
+
+	"caravan/internal/token"
 )
 
 // MaxContacts is the most users one ContactsRequest may ask for.
@@ -41,4 +43,13 @@ func FetchContacts(ctx context.Context, invoker Invoker, userIDs ...string) (map
 		contacts[contact.UserID] = contact
 	}
 	return contacts, nil
+}
+
+// FetchKeys returns the public keys that verify access tokens; token.NewVerifier takes such a function.
+func FetchKeys(ctx context.Context, invoker Invoker) (token.KeySet, error) {
+	var keys token.KeySet
+	if err := invoker.Invoke(ctx, App, PathKeys, struct{}{}, &keys); err != nil {
+		return token.KeySet{}, fmt.Errorf("fetching verification keys: %w", err)
+	}
+	return keys, nil
 }

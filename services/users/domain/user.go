@@ -35,6 +35,7 @@ type User struct {
 	Roles             []string      `json:"roles"`
 	Version           int64         `json:"version"` // grows when what tokens say of the account becomes outdated
 	Sessions          []OpenSession `json:"sessions,omitempty"`
+	ListedAs          string        `json:"listedAs"` // the one entry of the user list that stands for this account
 	CreatedAt         time.Time     `json:"createdAt"`
 	UpdatedAt         time.Time     `json:"updatedAt"`
 	PasswordChangedAt time.Time     `json:"passwordChangedAt"`
@@ -51,16 +52,21 @@ type OpenSession struct {
 type Registration struct {
 	ID, Email, Name, PasswordHash string
 	Roles                         []string
+	ListedAs                      string // names this attempt and its entry in the user list
 }
 
-// Register creates the account. Its error is ErrEmailTaken when the claim's account exists already; its id tells, as
-// two registrations may be folded into one write, in which the revision is still that of the document before.
+// Register creates the account. Its error is ErrEmailTaken when another registration created it. The fields tell, not
+// the revision: two registrations may be folded into one write, in which the revision is still that of before.
 func (u *User) Register(r Registration, now time.Time) error {
-	if u.ID != "" {
+	switch u.ListedAs {
+	case "":
+	case r.ListedAs: // this very attempt
+		return document.ErrUnchanged
+	default:
 		return ErrEmailTaken
 	}
 	u.ID, u.Email, u.Name, u.PasswordHash = r.ID, r.Email, r.Name, r.PasswordHash
-	u.Roles, u.Version = r.Roles, 1
+	u.Roles, u.Version, u.ListedAs = r.Roles, 1, r.ListedAs
 	u.CreatedAt, u.UpdatedAt, u.PasswordChangedAt = now, now, now
 	u.Emit(contract.EventRegistered, now, contract.Registered{UserID: u.ID, Roles: u.Roles})
 	return nil
@@ -84,6 +90,9 @@ func (u *User) Rename(name string, now time.Time) error {
 func (u *User) OpenSession(session OpenSession, verified, rehashed string, now time.Time) error {
 	if u.ID == "" {
 		return ErrNoUser
+	}
+	if u.lists(session.ID) {
+		return document.ErrUnchanged
 	}
 	if u.PasswordHash != verified {
 		return ErrPasswordMoved
@@ -128,6 +137,8 @@ func (u *User) ChangePassword(verified, hash, keep string, now time.Time) error 
 		return ErrNoUser
 	case !u.HasSession(keep, now):
 		return ErrSessionEnded
+	case u.PasswordHash == hash: // this very change; no other has the same salt
+		return document.ErrUnchanged
 	case u.PasswordHash != verified:
 		return ErrPasswordMoved
 	}

@@ -18,7 +18,7 @@ const hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaA"
 func registered(t *testing.T, roles ...string) *domain.User {
 	t.Helper()
 	var user domain.User
-	err := user.Register(domain.Registration{ID: "u", Email: "ada@example.com", Name: "Ada", PasswordHash: hash, Roles: roles}, start)
+	err := user.Register(domain.Registration{ID: "u", Email: "ada@example.com", Name: "Ada", PasswordHash: hash, Roles: roles, ListedAs: "first"}, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,8 +27,11 @@ func registered(t *testing.T, roles ...string) *domain.User {
 
 func TestRegister(t *testing.T) {
 	user := registered(t, contract.RoleCustomer)
-	if err := user.Register(domain.Registration{ID: "v"}, start); !errors.Is(err, domain.ErrEmailTaken) || user.ID != "u" {
+	if err := user.Register(domain.Registration{ID: "v", ListedAs: "second"}, start); !errors.Is(err, domain.ErrEmailTaken) || user.ID != "u" {
 		t.Errorf("registering again = %v, id %s", err, user.ID)
+	}
+	if err := user.Register(domain.Registration{ID: "u", ListedAs: "first"}, start); !errors.Is(err, document.ErrUnchanged) {
+		t.Errorf("the same registration again = %v", err)
 	}
 	if len(user.Timeline) != 1 || user.Timeline[0].Type != contract.EventRegistered {
 		t.Fatalf("timeline %v", user.Timeline)
@@ -78,6 +81,9 @@ func TestOpenSessionDisplacesTheOldest(t *testing.T) {
 	if len(user.Sessions) != 1 || len(user.Timeline) != events || user.PasswordHash != "rehashed" {
 		t.Errorf("%d sessions, %d new events, hash %s after all ran out", len(user.Sessions), len(user.Timeline)-events, user.PasswordHash)
 	}
+	if err := user.OpenSession(domain.OpenSession{ID: "fresh"}, hash, "rehashed", later); !errors.Is(err, document.ErrUnchanged) {
+		t.Errorf("opening the same session again = %v", err)
+	}
 	if err := user.OpenSession(domain.OpenSession{ID: "late"}, hash, "", later); !errors.Is(err, domain.ErrPasswordMoved) {
 		t.Errorf("opening on an old verification = %v", err)
 	}
@@ -109,6 +115,9 @@ func TestChangePassword(t *testing.T) {
 	}
 	if !user.HasSession("b", start) || user.HasSession("a", start) || user.HasSession("c", start) || user.Version != 2 {
 		t.Errorf("sessions %v, version %d", user.Sessions, user.Version)
+	}
+	if err := user.ChangePassword(hash, "new", "b", start); !errors.Is(err, document.ErrUnchanged) {
+		t.Errorf("the same change again = %v", err)
 	}
 	if err := new(domain.User).ChangePassword(hash, "new", "b", start); !errors.Is(err, domain.ErrNoUser) {
 		t.Errorf("nobody's password: %v", err)

@@ -1,0 +1,122 @@
+// Package password hashes passwords with Argon2id (RFC 9106), a bounded number at a time.
+package password
+
+import (
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"caravan/internal/problem"
+	"caravan/services/users/app"
+)
+
+// Default are OWASP's parameters of least memory: 19 MiB and 2 passes, about 31 ms on one core.
+func Default() Parameters { return Parameters{Memory: 19456, Iterations: 2, Parallelism: 1} }
+
+// busyError says that too many passwords are being hashed.
+type busyError struct{}
+
+func (busyError) Error() string { return "too many passwords are being hashed" }
+
+// Temporary marks the error as one that passes.
+func (busyError) Temporary() bool { return true }
+
+// Problem is what a client is told.
+func (busyError) Problem() *problem.Problem {
+	return problem.Unavailable("busy", "Too many people are logging in at this moment.", time.Second)
+}
+
+// ErrBusy is answered at once when the queue is full, so that a flood of logins costs no more than the queue.
+var ErrBusy error = busyError{}
+
+// Hasher is an app.Passwords. It hashes with its parameters and compares with those of the stored hash.
+type Hasher struct {
+	parameters Parameters
+	random     io.Reader
+	nobody     Hash // compared with when there is no account
+	slots      chan struct{}
+	queue      int64
+	waiting    atomic.Int64
+}
+
+// New makes a Hasher that works on slots passwords at a time, as many as there are cores, and lets queue more wait.
+func New(parameters Parameters, slots, queue int, random io.Reader) (*Hasher, error) {
+	if err := parameters.Check(); err != nil {
+		return nil, err
+	}
+	hasher := &Hasher{parameters: parameters, random: random, slots: make(chan struct{}, max(slots, 1)), queue: int64(queue)}
+	var err error
+	if hasher.nobody, err = hasher.fresh(); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(random, hasher.nobody.Tag); err != nil {
+		return nil, fmt.Errorf("reading randomness: %w", err)
+	}
+	return hasher, nil
+}
+
+// fresh returns a hash with a new salt and an empty tag.
+func (h *Hasher) fresh() (Hash, error) {
+	hash := Hash{Parameters: h.parameters, Salt: make([]byte, saltLength), Tag: make([]byte, tagLength)}
+	if _, err := io.ReadFull(h.random, hash.Salt); err != nil {
+		return Hash{}, fmt.Errorf("reading randomness: %w", err)
+	}
+	return hash, nil
+}
+
+// Hash returns the PHC string of a password.
+func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
+	hash, err := h.fresh()
+	if err != nil {
+		return "", err
+	}
+	if err := h.acquire(ctx); err != nil {
+		return "", err
+	}
+	defer h.release()
+	hash.Tag = hash.tag(password)
+	return hash.String(), nil
+}
+
+// Verify compares a password with a PHC string, or, if that is empty, with the hash of a password nobody has, which
+// takes as long.
+func (h *Hasher) Verify(ctx context.Context, encoded, password string) (app.Verdict, error) {
+	hash := h.nobody
+	if encoded != "" {
+		var err error
+		if hash, err = Parse(encoded); err != nil {
+			return app.Verdict{}, err
+		}
+	}
+	if err := h.acquire(ctx); err != nil {
+		return app.Verdict{}, err
+	}
+	defer h.release()
+	match := subtle.ConstantTimeCompare(hash.tag(password), hash.Tag) == 1
+	return app.Verdict{Match: match && encoded != "", Outdated: hash.Parameters != h.parameters}, nil
+}
+
+// acquire takes a slot, waiting in the queue if there is room in it.
+func (h *Hasher) acquire(ctx context.Context) error {
+	select {
+	case h.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	if h.waiting.Add(1) > h.queue {
+		h.waiting.Add(-1)
+		return ErrBusy
+	}
+	defer h.waiting.Add(-1)
+	select {
+	case h.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting to hash a password: %w", ctx.Err())
+	}
+}
+
+func (h *Hasher) release() { <-h.slots }

@@ -1,0 +1,115 @@
+package password
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// Parameters are the costs of Argon2id (RFC 9106, section 3.1).
+type Parameters struct {
+	Memory      uint32 // KiB, 8 to MaxMemory
+	Iterations  uint32 // 1 to MaxIterations
+	Parallelism uint8  // 1 to MaxParallelism
+}
+
+// Bounds of what is accepted from a stored hash, so that a corrupt one cannot take the machine down.
+const (
+	MaxMemory      = 1 << 20 // KiB, so 1 GiB
+	MaxIterations  = 16
+	MaxParallelism = 16
+)
+
+const (
+	saltLength = 16
+	tagLength  = 32
+)
+
+// errEncoding says that a text is not an Argon2id hash; it never quotes the text.
+var errEncoding = errors.New("not an argon2id hash in PHC form")
+
+// Hash is a password hash with all that is needed to compare a password with it.
+type Hash struct {
+	Parameters
+	Salt []byte // 8 to 64 bytes
+	Tag  []byte // 16 to 64 bytes
+}
+
+// String writes the PHC string format: $argon2id$v=19$m=19456,t=2,p=1$<salt>$<tag>, the last two in base64 without
+// padding (https://github.com/P-H-C/phc-string-format).
+func (h Hash) String() string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.Memory, h.Iterations, h.Parallelism,
+		base64.RawStdEncoding.EncodeToString(h.Salt), base64.RawStdEncoding.EncodeToString(h.Tag))
+}
+
+// Parse reads the form String writes and nothing else.
+func Parse(encoded string) (Hash, error) {
+	if len(encoded) > 512 {
+		return Hash{}, errEncoding
+	}
+	parts := strings.Split(encoded, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
+		return Hash{}, errEncoding
+	}
+	parameters, err := parseParameters(parts[3])
+	if err != nil {
+		return Hash{}, err
+	}
+	hash := Hash{Parameters: parameters}
+	if hash.Salt, err = parseBytes(parts[4], 8, 64); err != nil {
+		return Hash{}, err
+	}
+	if hash.Tag, err = parseBytes(parts[5], 16, 64); err != nil {
+		return Hash{}, err
+	}
+	if hash.String() != encoded { // another version, or a second spelling of the same values
+		return Hash{}, errEncoding
+	}
+	return hash, nil
+}
+
+func parseParameters(text string) (Parameters, error) {
+	names, limits := []string{"m=", "t=", "p="}, []uint64{MaxMemory, MaxIterations, MaxParallelism}
+	fields := strings.Split(text, ",")
+	if len(fields) != len(names) {
+		return Parameters{}, errEncoding
+	}
+	var values [3]uint64
+	for i, field := range fields {
+		digits, ok := strings.CutPrefix(field, names[i])
+		value, err := strconv.ParseUint(digits, 10, 32)
+		if !ok || err != nil || value < 1 || value > limits[i] {
+			return Parameters{}, errEncoding
+		}
+		values[i] = value
+	}
+	p := Parameters{Memory: uint32(values[0]), Iterations: uint32(values[1]), Parallelism: uint8(values[2])}
+	return p, p.Check()
+}
+
+// Check says whether the parameters are within their bounds and those of RFC 9106.
+func (p Parameters) Check() error {
+	switch {
+	case p.Iterations < 1 || p.Iterations > MaxIterations, p.Parallelism < 1 || p.Parallelism > MaxParallelism,
+		p.Memory < 8*uint32(p.Parallelism) || p.Memory > MaxMemory:
+		return fmt.Errorf("%w: parameters out of bounds", errEncoding)
+	}
+	return nil
+}
+
+func parseBytes(text string, shortest, longest int) ([]byte, error) {
+	decoded, err := base64.RawStdEncoding.DecodeString(text)
+	if err != nil || len(decoded) < shortest || len(decoded) > longest {
+		return nil, errEncoding
+	}
+	return decoded, nil
+}
+
+// tag computes the Argon2id tag of a password with the hash's own parameters and salt.
+func (h Hash) tag(password string) []byte {
+	return argon2.IDKey([]byte(password), h.Salt, h.Iterations, h.Memory, h.Parallelism, uint32(len(h.Tag)))
+}

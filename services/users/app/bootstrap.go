@@ -1,0 +1,65 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"caravan/internal/document"
+	"caravan/services/users/contract"
+	"caravan/services/users/domain"
+)
+
+// bootstrapActor is named in events as who made the first admin.
+const bootstrapActor = "bootstrap"
+
+// ErrBootstrap says that somebody else holds the configured admin's address: the account is no admin and has another
+// password, so it is left alone.
+var ErrBootstrap = errors.New("the bootstrap address belongs to an account with another password")
+
+// Bootstrap makes sure that the configured admin exists. It can be repeated, also by several replicas at once, and
+// never changes the password of an account that exists.
+func (a *Accounts) Bootstrap(ctx context.Context, admin Registration) error {
+	_, err := a.register(ctx, admin, contract.RoleAdmin)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, domain.ErrEmailTaken) {
+		return fmt.Errorf("creating the first admin: %w", err)
+	}
+	email, err := domain.NormalizeEmail(admin.Email)
+	if err != nil {
+		return err
+	}
+	user, err := a.userByEmail(ctx, email)
+	if err != nil {
+		return fmt.Errorf("finding the first admin: %w", err)
+	}
+	if user.HasRole(contract.RoleAdmin) {
+		return nil
+	}
+	return a.promote(ctx, user, admin.Password)
+}
+
+// promote makes an account an admin if the password shows that it belongs to who configured it.
+func (a *Accounts) promote(ctx context.Context, user *domain.User, password string) error {
+	verdict, err := a.Passwords.Verify(ctx, user.PasswordHash, password)
+	if err != nil {
+		return fmt.Errorf("verifying the first admin's password: %w", err)
+	}
+	if !verdict.Match {
+		return ErrBootstrap
+	}
+	now := a.Clock.Now()
+	_, err = a.Users.Update(ctx, user.ID, func(u *domain.User) error {
+		if u.HasRole(contract.RoleAdmin) {
+			return document.ErrUnchanged
+		}
+		return u.ChangeRoles(append(slices.Clone(u.Roles), contract.RoleAdmin), bootstrapActor, now)
+	})
+	if err != nil {
+		return fmt.Errorf("promoting the first admin: %w", err)
+	}
+	return nil
+}
