@@ -17,9 +17,10 @@ import (
 const retryAfter = 2 * time.Second
 
 // From decides the problem of an error, in the one place where that is decided. An error anywhere
-// in the chain that has a method Problem() *Problem answers for itself (so a package's errors keep
-// their meaning without this package importing it); a deadline is a 503, a body over its limit a
-// 413, and everything else a 500 that says nothing of its cause. From(nil) is nil.
+// in the chain that has a method Problem() *Problem answers for itself, so a package's errors keep
+// their meaning without this package importing it. Otherwise NotFound() true is a 404, Temporary()
+// true and an ended context are a 503, a body over its limit is a 413, and everything else a 500
+// that says nothing of its cause. From(nil) is nil.
 func From(err error) *Problem {
 	if err == nil {
 		return nil
@@ -30,8 +31,14 @@ func From(err error) *Problem {
 			return p
 		}
 	}
-	var tooLarge *http.MaxBytesError
+	var (
+		tooLarge  *http.MaxBytesError
+		missing   interface{ NotFound() bool }
+		temporary interface{ Temporary() bool }
+	)
 	switch {
+	case errors.As(err, &missing) && missing.NotFound():
+		return NotFound("resource")
 	case errors.As(err, &tooLarge):
 		return TooLarge(tooLarge.Limit)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -39,6 +46,8 @@ func From(err error) *Problem {
 	case errors.Is(err, context.Canceled):
 		// The client went away or the program is stopping; a repeat is the right thing for both.
 		return Unavailable("cancelled", "the request was cancelled", retryAfter)
+	case errors.As(err, &temporary) && temporary.Temporary():
+		return Unavailable("try-again", "something this request needs does not answer right now", retryAfter)
 	}
 	return Internal()
 }

@@ -52,8 +52,8 @@ func (k *keys) find(ctx context.Context, id string) (ed25519.PublicKey, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.failure != nil || k.fetched.IsZero() {
-		return nil, fmt.Errorf("%w: %w", ErrKeysUnavailable, errors.Join(k.failure))
+	if k.failure != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKeysUnavailable, k.failure)
 	}
 	return nil, fmt.Errorf("%w: the key is not the issuer's", ErrInvalid)
 }

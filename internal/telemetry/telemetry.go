@@ -1,0 +1,138 @@
+// Package telemetry sets up what a program tells about itself: log lines (JSON on standard output),
+// traces (OTLP, if there is somewhere to send them) and metrics (Prometheus, and OTLP likewise).
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// The environment that decides whether anything is exported
+// (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/). The exporters
+// and the sampler read the rest of it themselves: headers, protocol limits, OTEL_TRACES_SAMPLER, ...
+const (
+	envEndpoint = "OTEL_EXPORTER_OTLP_ENDPOINT"
+	envDisabled = "OTEL_SDK_DISABLED"
+)
+
+// Telemetry is the traces and metrics of one program.
+type Telemetry struct {
+	// Tracer makes the program's spans.
+	Tracer trace.Tracer
+	// Meter makes the program's instruments; they show on /metrics and go out by OTLP.
+	Meter metric.Meter
+	// Registry takes collectors of Prometheus; they show on /metrics only.
+	Registry *prometheus.Registry
+
+	traces  *sdktrace.TracerProvider
+	metrics *sdkmetric.MeterProvider
+}
+
+// New sets telemetry up for the program of that name. Spans and metrics are exported by OTLP over
+// HTTP if OTEL_EXPORTER_OTLP_ENDPOINT is set in the environment that getenv reads. If not, spans
+// still have valid contexts, so that logs and events can be joined on them, but none is recorded.
+func New(ctx context.Context, service string, getenv func(string) string) (*Telemetry, error) {
+	described, err := resource.New(ctx,
+		resource.WithAttributes(attribute.String("service.name", service), attribute.String("service.namespace", "caravan")),
+		resource.WithFromEnv(), // last, so that OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
+	)
+	if err != nil {
+		return nil, fmt.Errorf("describing the program to telemetry: %w", err)
+	}
+	export := getenv(envEndpoint) != "" && !strings.EqualFold(getenv(envDisabled), "true")
+	t := &Telemetry{Registry: prometheus.NewRegistry()}
+	if t.traces, err = newTraces(ctx, described, export); err != nil {
+		return nil, err
+	}
+	if t.metrics, err = newMetrics(ctx, described, export, t.Registry); err != nil {
+		return nil, errors.Join(err, t.traces.Shutdown(ctx))
+	}
+	t.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	t.Tracer = t.traces.Tracer("caravan")
+	t.Meter = t.metrics.Meter("caravan")
+	return t, nil
+}
+
+// Propagator is W3C trace context, the one form in which traces travel here.
+func Propagator() propagation.TextMapPropagator { return propagation.TraceContext{} }
+
+// TracerProvider is for code that takes a provider rather than a tracer.
+func (t *Telemetry) TracerProvider() trace.TracerProvider { return t.traces }
+
+// MeterProvider is for code that takes a provider rather than a meter.
+func (t *Telemetry) MeterProvider() metric.MeterProvider { return t.metrics }
+
+// Handler serves the metrics in the form of Prometheus.
+func (t *Telemetry) Handler() http.Handler {
+	return promhttp.HandlerFor(t.Registry, promhttp.HandlerOpts{Registry: t.Registry})
+}
+
+// Shutdown sends what has not been sent yet and stops the exporters.
+func (t *Telemetry) Shutdown(ctx context.Context) error {
+	if err := errors.Join(t.traces.Shutdown(ctx), t.metrics.Shutdown(ctx)); err != nil {
+		return fmt.Errorf("sending the last telemetry: %w", err)
+	}
+	return nil
+}
+
+func newTraces(ctx context.Context, described *resource.Resource, export bool) (*sdktrace.TracerProvider, error) {
+	if !export {
+		return sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample())), nil
+	}
+	exporter, err := otlptracehttp.New(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("making the trace exporter: %w", err)
+	}
+	// The batch processor drops spans rather than hold a request up.
+	return sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described)), nil
+}
+
+func newMetrics(ctx context.Context, described *resource.Resource, export bool, registry *prometheus.Registry) (*sdkmetric.MeterProvider, error) {
+	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo())
+	if err != nil {
+		return nil, fmt.Errorf("making the Prometheus exporter: %w", err)
+	}
+	options := []sdkmetric.Option{
+		sdkmetric.WithResource(described), sdkmetric.WithReader(reader),
+		sdkmetric.WithView(fineDurations),
+	}
+	if export {
+		exporter, err := otlpmetrichttp.New(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("making the metric exporter: %w", err)
+		}
+		options = append(options, sdkmetric.WithReader(sdkmetric.NewPeriodicReader(exporter)))
+	}
+	return sdkmetric.NewMeterProvider(options...), nil
+}
+
+// fineDurations gives every histogram in seconds buckets for calls on one machine: half of them
+// below the 5 ms at which the default ones begin.
+func fineDurations(instrument sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+	if instrument.Kind != sdkmetric.InstrumentKindHistogram || instrument.Unit != "s" {
+		return sdkmetric.Stream{}, false
+	}
+	return sdkmetric.Stream{
+		Name: instrument.Name, Description: instrument.Description, Unit: instrument.Unit,
+		Aggregation: sdkmetric.AggregationExplicitBucketHistogram{
+			Boundaries: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15},
+		},
+	}, true
+}
