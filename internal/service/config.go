@@ -3,7 +3,6 @@ package service
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -265,5 +264,3 @@ func edits(a, b string) int {
 	}
 	return row[len(b)]
 }
-
-func environment() []string { return os.Environ() }

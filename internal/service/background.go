@@ -1,0 +1,66 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+const (
+	restartFirst = 100 * time.Millisecond
+	restartMost  = 30 * time.Second
+	restartReset = time.Minute // a worker that ran this long starts over with the first pause
+)
+
+// worker is a goroutine that the program owns.
+type worker struct {
+	name       string
+	run        func(ctx context.Context) error
+	underneath bool // stopped after the requests
+}
+
+// start runs the workers of one layer until ctx ends; the group is done when they all are.
+func (s *Service) start(ctx context.Context, group *sync.WaitGroup, underneath bool) {
+	for _, w := range s.workers {
+		if w.underneath == underneath {
+			group.Go(func() { s.keep(ctx, w) })
+		}
+	}
+}
+
+// keep runs one worker, again after each failure. The pause doubles, and a random part of it keeps
+// the workers of many replicas from coming back in step.
+func (s *Service) keep(ctx context.Context, w worker) {
+	pause := restartFirst
+	for {
+		began := s.Clock.Now()
+		err := protect(ctx, w.run)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			s.Log.InfoContext(ctx, "background work finished", "worker", w.name)
+			return
+		}
+		if s.Clock.Now().Sub(began) >= restartReset {
+			pause = restartFirst
+		}
+		s.Log.ErrorContext(ctx, "background work failed and starts again", "worker", w.name, "error", err, "pause_ms", pause.Milliseconds())
+		if s.Clock.Sleep(ctx, pause/2+rand.N(pause/2)) != nil {
+			return
+		}
+		pause = min(pause*2, restartMost)
+	}
+}
+
+func protect(ctx context.Context, run func(ctx context.Context) error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("panic: %v\n%s", value, debug.Stack())
+		}
+	}()
+	return run(ctx)
+}

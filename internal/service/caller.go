@@ -1,0 +1,44 @@
+package service
+
+import (
+	"net/http"
+	"strings"
+
+	"caravan/internal/problem"
+	"caravan/internal/token"
+)
+
+// Caller is who sent the request to a Public route. The error is a 401 if nobody did.
+func Caller(r *http.Request) (token.Claims, error) {
+	c, ok := token.From(r.Context())
+	if !ok {
+		return token.Claims{}, problem.Unauthorized("send an access token")
+	}
+	return c, nil
+}
+
+// Require is Caller for routes that need a permission: the error is a 401 for nobody and a 403 for
+// somebody who may not.
+func Require(r *http.Request, permission string) (token.Claims, error) {
+	c, err := Caller(r)
+	if err != nil {
+		return token.Claims{}, err
+	}
+	if !c.Can(permission) {
+		return token.Claims{}, problem.Forbidden("the permission " + permission + " is needed")
+	}
+	return c, nil
+}
+
+// bearer is the token of the Authorization header (RFC 6750, 2.1), "" if there is no header.
+func bearer(r *http.Request) (string, error) {
+	values := r.Header["Authorization"]
+	if len(values) == 0 {
+		return "", nil
+	}
+	scheme, raw, found := strings.Cut(values[0], " ")
+	if len(values) > 1 || !found || !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(raw) == "" {
+		return "", problem.Unauthorized("send one Authorization header: Bearer and an access token")
+	}
+	return strings.TrimSpace(raw), nil
+}

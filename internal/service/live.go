@@ -1,0 +1,152 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	headerTimeout = 5 * time.Second
+	// idleTimeout is longer than that of the sidecar's client, so that it is always the client who
+	// closes an idle connection: the other way round a request can meet a closing connection.
+	idleTimeout  = 10 * time.Minute
+	writeGrace   = 5 * time.Second // for the answer to leave after the handler's own limit
+	flushTimeout = 6 * time.Second // for the relay, then telemetry, after the requests
+	waitFirst    = 50 * time.Millisecond
+	waitMost     = time.Second
+	waitNotice   = 5 * time.Second
+)
+
+// live serves until ctx ends and then stops in order: unready first, so that nothing new is sent
+// here; then background work, streams and requests; then what they all lean on.
+func (s *Service) live(ctx context.Context) int {
+	listener, err := net.Listen("tcp", net.JoinHostPort(s.Settings.App.Host, strconv.Itoa(s.Settings.App.Port)))
+	if err != nil {
+		s.Log.ErrorContext(ctx, "the port cannot be listened on", "error", err)
+		return exitFailure
+	}
+	err = s.serve(ctx, listener, s.Sidecar)
+	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	if s.Sidecar != nil {
+		err = errors.Join(err, s.Sidecar.Close())
+	}
+	err = errors.Join(err, s.Telemetry.Shutdown(finish))
+	if err != nil {
+		s.Log.ErrorContext(finish, "stopped with errors", "error", err)
+		return exitFailure
+	}
+	s.Log.InfoContext(finish, "stopped")
+	return 0
+}
+
+// serve runs the HTTP server and the workers on a listener, until ctx ends or the server fails.
+func (s *Service) serve(ctx context.Context, listener net.Listener, c connection) error {
+	s.standardProbes(c)
+	// None of these descend from ctx: they are ended one after another, below.
+	base := context.WithoutCancel(ctx)
+	streams, endStreams := context.WithCancel(base)
+	defer endStreams()
+	s.streams = streams
+	server := s.server(base)
+
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }() // ends with Shutdown or Close, both below
+	s.Log.InfoContext(ctx, "listening", "address", listener.Addr().String())
+
+	work, stopWork := context.WithCancel(base)
+	defer stopWork()
+	foundation, stopFoundation := context.WithCancel(base)
+	defer stopFoundation()
+	var workers, foundations sync.WaitGroup
+	workers.Go(func() {
+		if s.awaitSidecar(work, c) != nil {
+			return
+		}
+		s.start(foundation, &foundations, true)
+		s.started.Store(true)
+		s.Log.InfoContext(work, "started")
+		s.start(work, &workers, false)
+	})
+
+	var err error
+	select {
+	case <-ctx.Done():
+		s.Log.InfoContext(ctx, "stopping")
+	case err = <-failed:
+	}
+	s.draining.Store(true)
+	_ = s.Clock.Sleep(base, s.Settings.Drain.Delay) // base never ends
+	stopWork()
+	endStreams()
+	err = errors.Join(err, s.drain(base, server, &workers))
+	stopFoundation()
+	within(base, flushTimeout, foundations.Wait)
+	return err
+}
+
+func (s *Service) server(base context.Context) *http.Server {
+	limits := s.Settings.HTTP
+	return &http.Server{
+		Handler: s, BaseContext: func(net.Listener) context.Context { return base },
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: limits.ReadTimeout,
+		WriteTimeout: limits.ReadTimeout + limits.RequestTimeout + writeGrace,
+		IdleTimeout:  idleTimeout, MaxHeaderBytes: limits.MaxHeader,
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// drain lets the requests in flight and the workers finish within drain.timeout; then connections
+// are cut.
+func (s *Service) drain(ctx context.Context, server *http.Server, workers *sync.WaitGroup) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Settings.Drain.Timeout)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if err != nil {
+		s.Log.WarnContext(ctx, "requests did not finish in time and are cut off", "error", err)
+		err = server.Close()
+	}
+	if !within(ctx, s.Settings.Drain.Timeout, workers.Wait) {
+		s.Log.WarnContext(ctx, "background work did not stop in time")
+	}
+	return err
+}
+
+// within waits for wait to return, at most for d or until ctx ends. A wait that never returns is left
+// behind: the program is ending.
+func within(ctx context.Context, d time.Duration, wait func()) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	done := make(chan struct{})
+	go func() { wait(); close(done) }()
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// awaitSidecar returns when the sidecar's components are ready to be used, or when ctx ends.
+func (s *Service) awaitSidecar(ctx context.Context, c connection) error {
+	began, noticed := s.Clock.Now(), s.Clock.Now()
+	for pause := waitFirst; ; pause = min(pause*2, waitMost) {
+		err := c.Outbound(ctx)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if now := s.Clock.Now(); now.Sub(noticed) >= waitNotice {
+			noticed = now
+			s.Log.WarnContext(ctx, "waiting for the sidecar", "seconds", int(now.Sub(began).Seconds()), "error", err)
+		}
+		if err := s.Clock.Sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"go.opentelemetry.io/otel"
+
+	"caravan/internal/sidecar"
+	"caravan/internal/telemetry"
+	"caravan/internal/token"
+)
+
+// Build registers what a program does. It returns before the program serves anything; ctx ends with
+// the program.
+type Build = func(ctx context.Context, s *Service) error
+
+// Exit codes of Main.
+const (
+	exitFailure = 1 // the program could not run, or not stop in order
+	exitUsage   = 2 // the command line or the configuration is wrong
+)
+
+// Main runs a program to its end and exits: 0 after an orderly stop by SIGTERM or SIGINT, 1 when it
+// could not run or stop, 2 when its configuration is wrong. A second signal ends it at once.
+func Main(name string, build Build) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	context.AfterFunc(ctx, stop) // from the first signal on, the next one has its default effect
+	os.Exit(run(ctx, name, os.Args[1:], os.Stdout, os.Stderr, build))
+}
+
+func run(ctx context.Context, name string, args []string, stdout, stderr io.Writer, build Build) int {
+	arguments, err := parseArguments(args)
+	if err != nil {
+		return usage(stderr, name, err)
+	}
+	cfg, err := loadConfig(arguments, os.Environ())
+	if err != nil {
+		return usage(stderr, name, err)
+	}
+	var settings Settings
+	if err := cfg.configure(&settings); err != nil {
+		return usage(stderr, name, err)
+	}
+	if settings.App.ID == "" {
+		settings.App.ID = name
+	}
+	if arguments.help || arguments.printConfig {
+		return describe(ctx, name, arguments, cfg, settings, stdout, stderr, build)
+	}
+	log := newLogger(stdout, name, settings.Log.Level)
+	slog.SetDefault(log) // for what logs without being handed a logger: package problem, libraries
+	s, code := assemble(ctx, name, cfg, settings, log, stderr, build)
+	if s == nil {
+		return code
+	}
+	return s.live(ctx)
+}
+
+func usage(stderr io.Writer, name string, err error) int {
+	fmt.Fprintf(stderr, "%s: %v\n", name, err)
+	return exitUsage
+}
+
+func newLogger(w io.Writer, name, level string) *slog.Logger {
+	var threshold slog.Level
+	if err := threshold.UnmarshalText([]byte(level)); err != nil {
+		threshold = slog.LevelInfo // the setting is validated; this is for no level at all
+	}
+	return telemetry.NewLogger(w, name, threshold)
+}
+
+// describe answers --help and --print-config. The program is built only as far as its first Configure,
+// without a sidecar, to learn its keys.
+func describe(ctx context.Context, name string, args arguments, cfg *config, settings Settings, stdout, stderr io.Writer, build Build) int {
+	silent := slog.New(slog.DiscardHandler)
+	t, err := telemetry.New(ctx, name, func(string) string { return "" })
+	if err != nil {
+		return usage(stderr, name, err)
+	}
+	s, err := newService(name, settings, cfg, silent, t)
+	if err != nil {
+		return usage(stderr, name, err)
+	}
+	s.describing = true
+	buildErr := protect(ctx, func(ctx context.Context) error { return build(ctx, s) })
+	if args.help {
+		// The keys are known even if a value is wrong, and help is what one looks for then.
+		if err := cfg.help(stdout, name); err != nil {
+			return usage(stderr, name, err)
+		}
+		return 0
+	}
+	// A program without keys of its own goes on after it was described, and may well fail for lack
+	// of a sidecar; that says nothing about its configuration.
+	if !errors.Is(buildErr, errDescribed) && len(cfg.sections) > 1 {
+		return usage(stderr, name, buildErr)
+	}
+	if err := errors.Join(cfg.checkUnknown(), cfg.print(stdout)); err != nil {
+		return usage(stderr, name, err)
+	}
+	return 0
+}
+
+// assemble makes the service and builds the program on it. A nil service means to exit with the code.
+func assemble(ctx context.Context, name string, cfg *config, settings Settings, log *slog.Logger, stderr io.Writer, build Build) (*Service, int) {
+	t, err := telemetry.New(ctx, settings.App.ID, os.Getenv)
+	if err != nil {
+		log.ErrorContext(ctx, "telemetry cannot be set up", "error", err)
+		return nil, exitFailure
+	}
+	otel.SetTracerProvider(t.TracerProvider()) // for libraries and packages that make their own spans
+	otel.SetMeterProvider(t.MeterProvider())
+	otel.SetTextMapPropagator(telemetry.Propagator())
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("telemetry is losing data", "error", err) }))
+	s, err := newService(name, settings, cfg, log, t)
+	if err == nil {
+		s.Sidecar, err = sidecar.New(sidecar.Options{
+			AppID: settings.App.ID, HTTPPort: settings.Dapr.HTTPPort, GRPCPort: settings.Dapr.GRPCPort,
+			Token: settings.Dapr.Token, AppToken: settings.App.Token, Log: log, Clock: s.Clock,
+		})
+	}
+	if err != nil {
+		log.ErrorContext(ctx, "the service cannot be set up", "error", err)
+		return nil, exitFailure
+	}
+	if err := s.build(ctx, build); err != nil {
+		log.ErrorContext(ctx, "the service cannot be built", "error", err)
+		return nil, usage(stderr, name, err)
+	}
+	return s, 0
+}
+
+// build runs the program's build function and checks what came of it.
+func (s *Service) build(ctx context.Context, build Build) error {
+	if err := build(ctx, s); err != nil {
+		return err
+	}
+	if err := errors.Join(append(s.failures, s.config.checkUnknown())...); err != nil {
+		return err
+	}
+	if s.guarded && s.Settings.App.Token == "" {
+		return errors.New("app.token (APP_API_TOKEN, CARAVAN_APP_TOKEN): is required, or no request could be told from a sidecar's")
+	}
+	if s.public && s.Verifier == nil {
+		s.Verifier = token.NewVerifier(s.fetchKeys, s.Settings.Auth.Issuer, s.Settings.Auth.Audience, s.Clock)
+	}
+	return nil
+}
+
+// fetchKeys asks the issuing service for its verification keys.
+func (s *Service) fetchKeys(ctx context.Context) (token.KeySet, error) {
+	var keys token.KeySet
+	auth := s.Settings.Auth
+	if err := s.Sidecar.Invoker().Invoke(ctx, auth.KeysApp, auth.KeysPath, struct{}{}, &keys); err != nil {
+		return token.KeySet{}, fmt.Errorf("fetching the verification keys of %s: %w", auth.KeysApp, err)
+	}
+	return keys, nil
+}

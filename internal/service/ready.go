@@ -1,0 +1,135 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/internal/request"
+)
+
+const (
+	probeTimeout  = 2 * time.Second
+	probeBelieved = time.Second            // how long a success counts
+	storeBelieved = 2 * time.Second        // the same for the round trip to the store
+	probeRetry    = 200 * time.Millisecond // how long a failure counts
+
+	// probeKey is read to see whether the store answers; no document has it.
+	probeKey = "readyz"
+)
+
+// probe is one condition of readiness. Its answers are kept for a moment and it runs once at a time,
+// so that whoever asks for readiness often does not become a load.
+type probe struct {
+	name     string
+	check    func(ctx context.Context) error
+	believed time.Duration
+	clock    clock.Clock
+
+	mu    sync.Mutex
+	until time.Time
+	last  error
+}
+
+func (p *probe) run(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.clock.Now().Before(p.until) {
+		return p.last
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	defer cancel()
+	p.last = p.check(ctx)
+	p.until = p.clock.Now().Add(p.believed)
+	if p.last != nil {
+		p.until = p.clock.Now().Add(probeRetry)
+	}
+	return p.last
+}
+
+// standardProbes are what every program's readiness depends on: its sidecar, and for a service its
+// store and its subscriptions. Without a live subscription a consumer looks healthy and hears
+// nothing.
+func (s *Service) standardProbes(c connection) {
+	probes := []*probe{{name: "sidecar", check: c.Outbound, believed: probeBelieved, clock: s.Clock}}
+	if s.guarded {
+		probes = append(probes, &probe{name: "store", believed: storeBelieved, clock: s.Clock, check: func(ctx context.Context) error {
+			_, err := c.Store().Get(ctx, probeKey)
+			return err
+		}})
+	}
+	if len(s.topics) > 0 {
+		probes = append(probes, &probe{name: "subscriptions", believed: probeBelieved, clock: s.Clock, check: func(ctx context.Context) error {
+			return s.subscribed(ctx, c)
+		}})
+	}
+	s.probes = append(probes, s.probes...)
+}
+
+func (s *Service) subscribed(ctx context.Context, c connection) error {
+	live, err := c.Subscriptions(ctx)
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, topic := range s.topics {
+		if !slices.Contains(live, topic) && !slices.Contains(live, s.Name+"."+topic) {
+			missing = append(missing, topic)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("the sidecar has no subscription to %s", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+type readiness struct {
+	Status string            `json:"status"`
+	Checks map[string]string `json:"checks"`
+}
+
+// readyz answers 200 when every probe passes, and 503 otherwise and while the program starts or
+// stops. What is wrong is named in words by services only: the gateway's answer is public.
+func (s *Service) readyz(w http.ResponseWriter, r *http.Request) error {
+	answer := readiness{Status: "ready", Checks: make(map[string]string, len(s.probes))}
+	results := make([]error, len(s.probes))
+	var all sync.WaitGroup
+	for i, p := range s.probes {
+		all.Go(func() { results[i] = p.run(r.Context()) })
+	}
+	all.Wait()
+	for i, p := range s.probes {
+		answer.Checks[p.name] = "ok"
+		if err := results[i]; err != nil {
+			answer.Status = "unready"
+			answer.Checks[p.name] = "failing"
+			if s.guarded {
+				answer.Checks[p.name] = err.Error()
+			}
+			s.Log.DebugContext(r.Context(), "not ready", "check", p.name, "error", err)
+		}
+	}
+	switch {
+	case s.draining.Load():
+		answer.Status = "draining"
+	case !s.started.Load():
+		answer.Status = "starting"
+	}
+	status := http.StatusOK
+	if answer.Status != "ready" {
+		status = http.StatusServiceUnavailable
+	}
+	request.Respond(w, status, answer)
+	return nil
+}
+
+// livez answers as long as the program can answer at all.
+func (s *Service) livez(w http.ResponseWriter, _ *http.Request) error {
+	request.Respond(w, http.StatusOK, map[string]string{"status": "alive"})
+	return nil
+}

@@ -1,0 +1,129 @@
+package service
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+)
+
+type kind int
+
+const (
+	kindPublic kind = iota
+	kindStream
+	kindInternal
+	kindEvent
+	kindProbe
+	kindUnmatched
+)
+
+// route is one pattern with everything about it that is the same for all its requests.
+type route struct {
+	pattern string
+	kind    kind
+	handler Handler
+	// metricOptions has the attributes of each status that has occurred, from status 100 on: making
+	// an attribute set costs more than recording a duration.
+	metricOptions [500]atomic.Pointer[metric.MeasurementOption]
+}
+
+func newRoute(pattern string, kind kind, h Handler) *route {
+	return &route{pattern: pattern, kind: kind, handler: h}
+}
+
+func (rt *route) guarded() bool { return rt.kind != kindProbe }
+
+func (rt *route) bounded() bool { return rt.kind != kindStream }
+
+func (rt *route) readsTokens() bool { return rt.kind == kindPublic || rt.kind == kindStream }
+
+// split returns the method and the path of the pattern.
+func (rt *route) split() (method, path string) {
+	method, path, found := strings.Cut(rt.pattern, " ")
+	if !found {
+		return "", method
+	}
+	return method, path
+}
+
+func (rt *route) describe(span trace.Span) {
+	method, path := rt.split()
+	span.SetAttributes(attribute.String("http.request.method", method), attribute.String("http.route", path))
+}
+
+func (rt *route) record(ctx context.Context, durations metric.Float64Histogram, seconds float64, status int) {
+	if rt.kind == kindProbe || status < 100 || status >= 600 {
+		return
+	}
+	option := rt.metricOptions[status-100].Load()
+	if option == nil {
+		method, path := rt.split()
+		var made metric.MeasurementOption = metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("http.request.method", method), attribute.String("http.route", path),
+			attribute.Int("http.response.status_code", status),
+		))
+		option = &made
+		rt.metricOptions[status-100].Store(option)
+	}
+	durations.Record(ctx, seconds, *option)
+}
+
+// mounted is a handler that wants the connection's own writer.
+type mounted struct{ http.Handler }
+
+func (m mounted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if x, ok := w.(*exchange); ok {
+		x.matched = true
+		w = x.ResponseWriter
+	}
+	m.Handler.ServeHTTP(w, r)
+}
+
+// exchange is one request's answer while it is being made: a writer that remembers what was written.
+type exchange struct {
+	http.ResponseWriter
+	matched bool // a route of ours has taken the request
+	status  int  // 0 until the header was written
+	bytes   int64
+	subject string // who asked, if a token said so
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// WriteHeader remembers the status. Until a route of ours took the request it is http.ServeMux that
+// writes, in plain text: of that only the status is kept, and a problem is written instead.
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 && status >= 200 {
+		x.status = status
+	}
+	if x.matched {
+		x.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Write counts the bytes.
+func (x *exchange) Write(p []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	if !x.matched {
+		return len(p), nil
+	}
+	n, err := x.ResponseWriter.Write(p)
+	x.bytes += int64(n)
+	return n, err
+}
+
+// Flush sends what was written so far, for handlers that ask for a http.Flusher.
+func (x *exchange) Flush() {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	_ = http.NewResponseController(x.ResponseWriter).Flush() // not every writer can; nothing depends on it
+}

@@ -1,0 +1,221 @@
+package service
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"caravan/internal/correlation"
+	"caravan/internal/problem"
+	"caravan/internal/token"
+)
+
+// appTokenHeader is where the sidecar puts the app token
+// (https://docs.dapr.io/operations/security/app-api-token/), in the canonical form of net/http.
+const appTokenHeader = "Dapr-Api-Token"
+
+// ServeHTTP serves every request of the program. Tests call it without a listener.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{ResponseWriter: w}
+	s.mux.ServeHTTP(x, r)
+	if x.matched {
+		return
+	}
+	// The mux answered by itself; its words are gone, its status and its Allow header are kept.
+	refusal := problem.NotFound("route")
+	if x.status == http.StatusMethodNotAllowed {
+		refusal = problem.New(x.status, "method-not-allowed", "The method is not allowed here",
+			"allowed: "+x.Header().Get("Allow"))
+	}
+	x.Header().Del("Location") // of a redirect to a tidier path, which no client of ours needs
+	x.status = 0
+	s.answer(x, r, s.unmatched, func(http.ResponseWriter, *http.Request) error { return refusal })
+}
+
+// endpoint is a route as the mux knows it.
+type endpoint struct {
+	service *Service
+	route   *route
+}
+
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x, ok := w.(*exchange)
+	if !ok {
+		x = &exchange{ResponseWriter: w}
+	}
+	e.service.answer(x, r, e.route, e.route.handler)
+}
+
+// answer is everything around a handler: identity, trace, limits, guard, panic, problem, metric, log.
+func (s *Service) answer(x *exchange, r *http.Request, rt *route, h Handler) {
+	x.matched = true
+	start := s.Clock.Now()
+	ctx := s.identify(x, r, rt)
+	ctx, span := s.tracer.Start(ctx, rt.pattern, trace.WithSpanKind(trace.SpanKindServer))
+	if span.IsRecording() {
+		rt.describe(span)
+	}
+	ctx, cancel := s.limit(ctx, x, rt)
+	defer cancel()
+
+	ctx, err := s.admit(ctx, x, r, rt)
+	r = r.WithContext(ctx)
+	if err == nil {
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = http.MaxBytesReader(x, r.Body, s.Settings.HTTP.MaxBody)
+		}
+		err = s.call(h, x, r)
+	}
+	s.conclude(x, r, err)
+	s.report(ctx, x, rt, span, start)
+	if errors.Is(err, http.ErrAbortHandler) {
+		panic(http.ErrAbortHandler) // net/http then closes the connection, and logs nothing
+	}
+}
+
+// identify gives the request its correlation id and the caller's trace. Deliveries of events have
+// their ids inside, where the subscriber finds them; giving them new ones here would only mislead.
+func (s *Service) identify(x *exchange, r *http.Request, rt *route) context.Context {
+	id := r.Header.Get(correlation.Header)
+	if !correlation.Valid(id) {
+		id = ""
+		if rt.kind != kindEvent && rt.kind != kindProbe {
+			id = correlation.New(s.IDs)
+		}
+	}
+	if id != "" {
+		x.Header().Set(correlation.Header, id)
+	}
+	return correlation.Remote(r.Context(), id, r.Header.Get("Traceparent"))
+}
+
+// limit bounds the time of the request. A stream ends with the program instead, and loses the
+// deadlines of the connection.
+func (s *Service) limit(ctx context.Context, x *exchange, rt *route) (context.Context, context.CancelFunc) {
+	if rt.bounded() {
+		return context.WithTimeout(ctx, s.Settings.HTTP.RequestTimeout)
+	}
+	connection := http.NewResponseController(x.ResponseWriter)
+	// A writer that cannot do this has no deadlines to take away, as in tests.
+	_ = connection.SetReadDeadline(time.Time{})
+	_ = connection.SetWriteDeadline(time.Time{})
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.streams, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// admit decides whether the request may come in, and finds out who sent it.
+func (s *Service) admit(ctx context.Context, x *exchange, r *http.Request, rt *route) (context.Context, error) {
+	if rt.kind == kindProbe || (rt.kind == kindUnmatched && !s.guarded) {
+		return ctx, nil
+	}
+	presented := r.Header[appTokenHeader]
+	if s.Settings.App.Token == "" || len(presented) != 1 ||
+		subtle.ConstantTimeCompare([]byte(presented[0]), []byte(s.Settings.App.Token)) != 1 {
+		return ctx, problem.Unauthorized("this address answers its sidecar only")
+	}
+	if !s.started.Load() {
+		return ctx, problem.Unavailable("starting", "the service is starting", time.Second)
+	}
+	if !rt.readsTokens() {
+		return ctx, nil
+	}
+	raw, err := bearer(r)
+	if raw == "" || err != nil {
+		return ctx, err
+	}
+	claims, err := s.Verifier.Verify(ctx, raw)
+	if err != nil {
+		return ctx, fmt.Errorf("verifying the caller's access token: %w", err)
+	}
+	x.subject = claims.Subject
+	return token.With(ctx, claims), nil
+}
+
+// panicError is a panic of a handler, with where it happened.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+func (s *Service) call(h Handler, x *exchange, r *http.Request) (err error) {
+	defer func() {
+		value := recover()
+		if value == nil {
+			return
+		}
+		if abort, ok := value.(error); ok && errors.Is(abort, http.ErrAbortHandler) {
+			err = http.ErrAbortHandler
+			return
+		}
+		err = &panicError{value, debug.Stack()}
+	}()
+	return h(x, r)
+}
+
+// conclude writes the problem of an error, or, when the answer is already under way, says in the log
+// that it is not whole.
+func (s *Service) conclude(x *exchange, r *http.Request, err error) {
+	if err == nil || errors.Is(err, http.ErrAbortHandler) {
+		return
+	}
+	ctx := r.Context()
+	var panicked *panicError
+	if errors.As(err, &panicked) {
+		s.Log.ErrorContext(ctx, "handler panicked", "panic", fmt.Sprint(panicked.value), "stack", string(panicked.stack))
+	}
+	if x.status != 0 {
+		if !errors.Is(err, context.Canceled) {
+			s.Log.WarnContext(ctx, "answer was cut short", "error", err)
+		}
+		return
+	}
+	problem.Write(x, r, err)
+}
+
+// report is the access log, the duration metric and the end of the span.
+func (s *Service) report(ctx context.Context, x *exchange, rt *route, span trace.Span, start time.Time) {
+	status := x.status
+	if status == 0 {
+		status = http.StatusOK // net/http writes it when the handler wrote nothing
+	}
+	took := s.Clock.Now().Sub(start)
+	rt.record(ctx, s.durations, took.Seconds(), status)
+	if span.IsRecording() {
+		span.SetAttributes(attribute.Int("http.response.status_code", status))
+		if status >= http.StatusInternalServerError {
+			span.SetStatus(codes.Error, http.StatusText(status))
+		}
+	}
+	span.End()
+
+	level := slog.LevelInfo
+	if rt.kind == kindProbe || rt.kind == kindEvent { // the subscriber logs events, with what they are
+		level = slog.LevelDebug
+	}
+	if !s.Log.Enabled(ctx, level) {
+		return
+	}
+	attributes := [5]slog.Attr{
+		slog.String("route", rt.pattern), slog.Int("status", status),
+		slog.Float64("duration_ms", math.Round(took.Seconds()*1e6)/1e3), slog.Int64("bytes", x.bytes),
+	}
+	n := 4
+	if x.subject != "" {
+		attributes[n] = slog.String("subject", x.subject)
+		n++
+	}
+	s.Log.LogAttrs(ctx, level, "request", attributes[:n]...)
+}

@@ -1,0 +1,203 @@
+// Package service is the chassis under every program of Caravan: configuration, logs, traces and
+// metrics, the HTTP server with its guards, readiness that really probes, and an orderly stop. A
+// program's main is one call of Main with a function that registers what the program does:
+//
+//	func main() { service.Main("orders", build) }
+//
+//	func build(ctx context.Context, s *service.Service) error {
+//		var cfg settings
+//		if err := s.Configure(&cfg); err != nil {
+//			return err
+//		}
+//		s.Public("POST /v1/orders", ...)
+//		s.Internal("POST /internal/feed", ...)
+//		s.Subscribe("payments", ...)
+//		s.Background("sweeper", ...)
+//		return nil
+//	}
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"caravan/internal/clock"
+	"caravan/internal/document"
+	"caravan/internal/event"
+	"caravan/internal/id"
+	"caravan/internal/sidecar"
+	"caravan/internal/telemetry"
+	"caravan/internal/token"
+)
+
+// Service is a program while it is being built and while it runs. The build function registers
+// everything; nothing is registered later.
+type Service struct {
+	// Name is the program's name, which is also its default Dapr app id.
+	Name string
+	// Log writes JSON lines; with a context they carry the correlation id and the trace.
+	Log *slog.Logger
+	// Clock is the time.
+	Clock clock.Clock
+	// IDs makes identifiers.
+	IDs id.Source
+	// Sidecar is the way to everything outside: documents, other services, events.
+	Sidecar *sidecar.Client
+	// Settings is the configuration that every program has.
+	Settings Settings
+	// Telemetry makes spans and instruments beyond those that each request gets.
+	Telemetry *telemetry.Telemetry
+	// Verifier judges the access tokens of Public routes. If build leaves it nil, it is one that
+	// fetches the keys from the app auth.keys_app through the sidecar.
+	Verifier *token.Verifier
+
+	config     *config
+	describing bool // --help and --print-config: learn the keys, do nothing
+	failures   []error
+
+	mux        *http.ServeMux
+	guarded    bool // there is a route that asks for the app token
+	public     bool // there is a route that reads access tokens
+	unmatched  *route
+	subscriber *sidecar.Subscriber
+	topics     []string
+	durations  metric.Float64Histogram
+	tracer     trace.Tracer
+
+	probes   []*probe
+	workers  []worker
+	started  atomic.Bool // the sidecar answered once
+	draining atomic.Bool
+	streams  context.Context // ends when the program begins to drain
+}
+
+// connection is what the chassis itself needs of the sidecar.
+type connection interface {
+	Outbound(ctx context.Context) error
+	Subscriptions(ctx context.Context) ([]string, error)
+	Store() document.Store
+}
+
+// errDescribed ends build when only the configuration keys were wanted.
+var errDescribed = errors.New("the configuration is described; nothing else is to be done")
+
+func newService(name string, settings Settings, cfg *config, log *slog.Logger, t *telemetry.Telemetry) (*Service, error) {
+	s := &Service{
+		Name: name, Log: log, Clock: clock.System{}, IDs: id.Random{}, Settings: settings, Telemetry: t,
+		config: cfg, mux: http.NewServeMux(), tracer: t.Tracer, streams: context.Background(),
+		subscriber: sidecar.NewSubscriber(settings.App.Token, log),
+	}
+	var err error
+	s.durations, err = t.Meter.Float64Histogram("http.server.request.duration",
+		metric.WithUnit("s"), metric.WithDescription("Duration of HTTP requests by route and status."))
+	if err != nil {
+		return nil, fmt.Errorf("making the request histogram: %w", err)
+	}
+	s.unmatched = newRoute("unmatched", kindUnmatched, nil)
+	s.mux.Handle("GET /livez", &endpoint{s, newRoute("GET /livez", kindProbe, s.livez)})
+	s.mux.Handle("GET /readyz", &endpoint{s, newRoute("GET /readyz", kindProbe, s.readyz)})
+	metrics := t.Handler()
+	s.mux.Handle("GET /metrics", &endpoint{s, newRoute("GET /metrics", kindProbe, func(w http.ResponseWriter, r *http.Request) error {
+		metrics.ServeHTTP(w, r)
+		return nil
+	})})
+	return s, nil
+}
+
+// Configure fills cfg, a pointer to a struct, with the program's own settings and checks them. Tags:
+// mapstructure names the key below the root (a nested struct is a section), default is its value as
+// text, validate holds rules of go-playground/validator, secret:"true" keeps the value out of what is
+// printed, env names a second variable to read, help says what it means. The environment variable of
+// the key keys.dir is CARAVAN_KEYS_DIR.
+//
+// Call it first thing in build and return its error as it is: with --help and --print-config that is
+// how build ends.
+func (s *Service) Configure(cfg any) error {
+	if err := s.config.configure(cfg); err != nil {
+		return err
+	}
+	if s.describing {
+		return errDescribed
+	}
+	return nil
+}
+
+// Handler answers a request. An error becomes a problem (see package problem); after the handler
+// began to write, an error is only logged.
+type Handler = func(w http.ResponseWriter, r *http.Request) error
+
+// Public registers a route for the gateway to forward to, by a pattern of http.ServeMux with its
+// method: "POST /v1/orders". Like every route except Mount's it wants the app token, which only the
+// sidecar has. A bearer token is verified if there is one, and its claims are in the context: see
+// Caller. A token that is not valid is refused even if the handler would not ask for it.
+func (s *Service) Public(pattern string, h Handler) {
+	s.public = true
+	s.route(pattern, kindPublic, h)
+}
+
+// Stream is Public without the time limit of a request, for server-sent events. Its context ends
+// when the client goes away or the program begins to stop.
+func (s *Service) Stream(pattern string, h Handler) {
+	s.public = true
+	s.route(pattern, kindStream, h)
+}
+
+// Internal registers a route for other services, which call it through the sidecars.
+func (s *Service) Internal(pattern string, h Handler) { s.route(pattern, kindInternal, h) }
+
+// Mount registers a handler that does everything itself: it gets requests as they came, without
+// guard, limits, tracing or logging. It is what the gateway is built on.
+func (s *Service) Mount(pattern string, h http.Handler) {
+	s.mux.Handle(pattern, mounted{h})
+}
+
+// Subscribe handles the events of a topic, which the sidecar posts to /events/<topic> as
+// dapr/subscriptions.yaml tells it to. The program is not ready while its sidecar has no such
+// subscription. A topic of the program's own name space may be given either way: Subscribe("dead")
+// in notifications takes what is subscribed as notifications.dead.
+func (s *Service) Subscribe(topic string, h event.Handler) {
+	topic = strings.TrimPrefix(topic, s.Name+".")
+	if err := s.subscriber.Handle(topic, h); err != nil {
+		s.failures = append(s.failures, fmt.Errorf("subscribing to %s: %w", topic, err))
+		return
+	}
+	if len(s.topics) == 0 {
+		deliveries := s.subscriber.Handler()
+		s.route("POST "+sidecar.EventPath+"{topic}", kindEvent, func(w http.ResponseWriter, r *http.Request) error {
+			deliveries.ServeHTTP(w, r)
+			return nil
+		})
+	}
+	s.topics = append(s.topics, topic)
+}
+
+// Background runs f from when the sidecar is ready until the program begins to stop; then its context
+// ends. After an error or a panic it is started again, with a growing pause; when it returns nil
+// before its context ended it is finished.
+func (s *Service) Background(name string, f func(ctx context.Context) error) {
+	s.workers = append(s.workers, worker{name: name, run: f})
+}
+
+// Underneath is Background for what requests and other workers lean on, such as the relay of events:
+// it is stopped after them, and what it still does then is waited for.
+func (s *Service) Underneath(name string, f func(ctx context.Context) error) {
+	s.workers = append(s.workers, worker{name: name, run: f, underneath: true})
+}
+
+// Ready adds a condition to /readyz. The probe gets two seconds; a success is believed for one.
+func (s *Service) Ready(name string, check func(ctx context.Context) error) {
+	s.probes = append(s.probes, &probe{name: name, check: check, believed: probeBelieved, clock: s.Clock})
+}
+
+func (s *Service) route(pattern string, kind kind, h Handler) {
+	s.guarded = true
+	s.mux.Handle(pattern, &endpoint{s, newRoute(pattern, kind, h)})
+}
