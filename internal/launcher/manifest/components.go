@@ -1,0 +1,122 @@
+package manifest
+
+// The settings each component type reads, as the fields of its metadata struct
+// in github.com/dapr/components-contrib v1.18.0 say. A setting not listed here
+// is ignored by the component without a word; Dapr's documentation names some.
+var knownSettings = map[string][]string{
+	// pubsub/rabbitmq/metadata.go, struct rabbitmqMetadata; pubsub.TLSProperties.
+	"pubsub.rabbitmq": {
+		"consumerID", "connectionString", "protocol", "hostname", "username", "password", "durable", "enableDeadLetter",
+		"deletedWhenUnused", "autoAck", "requeueInFailure", "deliveryMode", "prefetchCount", "reconnectWaitSeconds",
+		"maxLen", "maxLenBytes", "exchangeKind", "clientName", "heartBeat", "publisherConfirm", "saslExternal",
+		"concurrency", "ttlInSeconds", "publishMessagePropertiesToMetadata", "caCert", "clientCert", "clientKey",
+	},
+	// common/component/kafka/metadata.go, struct KafkaMetadata.
+	"pubsub.kafka": {
+		"brokers", "consumerGroup", "consumerID", "clientId", "authType", "saslUsername", "saslPassword", "saslMechanism",
+		"initialOffset", "maxMessageBytes", "oidcTokenEndpoint", "oidcClientID", "oidcClientSecret", "oidcScopes",
+		"oidcExtensions", "disableTls", "skipVerify", "caCert", "clientCert", "clientKey", "consumeRetryEnabled",
+		"consumeRetryInterval", "heartbeatInterval", "sessionTimeout", "version", "escapeHeaders", "compression",
+		"clientConnectionTopicMetadataRefreshInterval", "clientConnectionKeepAliveInterval",
+		"consumerGroupRebalanceStrategy", "excludeHeaderMetaRegex",
+	},
+	// state/sqlite/sqlite_metadata.go; common/authentication/sqlite/metadata.go.
+	"state.sqlite": {
+		"connectionString", "timeout", "busyTimeout", "disableWAL", "tableName", "metadataTableName", "cleanupInterval",
+		"keyPrefix",
+	},
+	// state/postgresql/v2/metadata.go; common/authentication/postgresql/metadata.go.
+	"state.postgresql": {
+		"connectionString", "host", "hostaddr", "port", "database", "user", "password", "sslRootCert",
+		"connectionMaxIdleTime", "maxConns", "queryExecMode", "tablePrefix", "metadataTableName", "timeout",
+		"cleanupInterval", "keyPrefix",
+	},
+	// common/component/redis/settings.go, struct Settings, without mdonly:"pubsub".
+	"state.redis": {
+		"redisHost", "redisPort", "redisPassword", "redisUsername", "sentinelPassword", "sentinelUsername", "redisDB",
+		"redisType", "redisMaxRetries", "redisMinRetryInterval", "redisMaxRetryInterval", "dialTimeout", "readTimeout",
+		"writeTimeout", "poolSize", "minIdleConns", "maxConnAge", "poolTimeout", "idleTimeout", "idleCheckFrequency",
+		"sentinelMasterName", "failover", "enableTLS", "insecureSkipTLSVerify", "clientCert", "clientKey",
+		"ttlInSeconds", "queryIndexes", "keyPrefix",
+	},
+	// bindings/smtp/smtp.go, struct Metadata.
+	"bindings.smtp": {
+		"host", "port", "user", "password", "skipTLSVerify", "emailFrom", "emailTo", "emailCC", "emailBCC", "subject",
+		"priority",
+	},
+	// secretstores/local/env and /file: struct Metadata and localSecretStoreMetaData.
+	"secretstores.local.env":  {"prefix"},
+	"secretstores.local.file": {"secretsFile", "nestedSeparator", "multiValued"},
+	// nameresolution/sqlite/sqlite_metadata.go, struct sqliteMetadata.
+	"nameresolution.sqlite": {
+		"connectionString", "timeout", "busyTimeout", "disableWAL", "tableName", "metadataTableName", "updateInterval",
+		"cleanupInterval",
+	},
+}
+
+// rule is what one setting must be, because something is lost otherwise.
+type rule struct {
+	setting string
+	accept  func(value string, set bool) bool
+	reason  string
+}
+
+func must(setting, value, reason string) rule {
+	return rule{setting, func(got string, set bool) bool { return set && got == value }, "must be \"" + value + "\": " + reason}
+}
+
+func mustBeSet(setting, reason string) rule {
+	return rule{setting, func(got string, set bool) bool { return set && got != "" && got != "0" }, "must be set: " + reason}
+}
+
+func mustHold(setting, part, reason string) rule {
+	return rule{setting, func(got string, set bool) bool { return set && contains(got, part) }, "must hold " + part + ": " + reason}
+}
+
+func mustNot(setting, value, reason string) rule {
+	return rule{setting, func(got string, set bool) bool { return !set || got != value }, "must not be \"" + value + "\": " + reason}
+}
+
+// lossless holds, by component type, the settings whose default (or whose
+// opposite) loses or reorders what was accepted. Each was read in the source of
+// the component; reconnectWait, an ignored name, is caught as an unknown key.
+var lossless = map[string][]rule{
+	"pubsub.rabbitmq": {
+		must("durable", "true", "queues would not survive a restart of the broker"),
+		must("deletedWhenUnused", "false", "the default deletes a queue with its last consumer"),
+		must("deliveryMode", "2", "the default keeps messages in memory only"),
+		must("publisherConfirm", "true", "the default answers before the broker has the message"),
+		must("requeueInFailure", "true", "the default drops a message whose handler failed"),
+		must("autoAck", "false", "a message would be gone before its handler ran"),
+		mustBeSet("prefetchCount", "the default hands a consumer its whole backlog at once"),
+		mustBeSet("reconnectWaitSeconds", "it says how soon a lost broker is sought again"),
+		mustNot("enableDeadLetter", "true", "dead letters go to a topic Dapr reads, not to a queue nobody does"),
+	},
+	"pubsub.kafka": {
+		must("initialOffset", "oldest", "the default skips events published before a consumer first joined"),
+		mustNot("consumeRetryEnabled", "false", "a failed delivery would be skipped"),
+		mustBeSet("authType", "the component refuses to start without it"),
+		mustBeSet("version", "the newest protocol is not what every broker speaks"),
+	},
+	"state.sqlite": {
+		mustHold("connectionString", "synchronous(FULL)", "a power cut may otherwise forget the last commits"),
+		mustNot("disableWAL", "true", "readers would wait for writers"),
+		must("busyTimeout", "10s", "two replicas share the file, and the default gives up after two seconds"),
+		must("keyPrefix", "appid", "another prefix would hide the documents written so far"),
+		must("cleanupInterval", "0", "no document expires"),
+	},
+	"state.postgresql": {
+		must("keyPrefix", "appid", "services share the table"),
+		must("cleanupInterval", "0", "no document expires"),
+		mustBeSet("maxConns", "the default is four per core and sidecar"),
+	},
+	"state.redis": {
+		must("keyPrefix", "appid", "services share the database"),
+		must("redisMaxRetries", "-1", "a write the client repeats by itself would conflict with itself"),
+		mustNot("ttlInSeconds", "", "documents would expire"),
+	},
+	"nameresolution.sqlite": {
+		must("cleanupInterval", "0", "the clean-up deletes live entries, and the sidecars exit (dapr/dapr#8507)"),
+		mustBeSet("updateInterval", "an entry not renewed within it counts as dead"),
+	},
+}

@@ -1,0 +1,222 @@
+package manifest
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const root = "../../.."
+
+var apps = []string{"users", "products", "orders", "payments", "notifications", "gateway"}
+
+// repositoryFiles are every Dapr resource file of the repository that runs on
+// one machine, which the launcher renders or the stock CLI reads.
+func repositoryFiles(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	for _, folder := range []string{"components", "dapr"} {
+		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() && strings.HasSuffix(path, ".yaml") && entry.Name() != "dapr.yaml" {
+				files = append(files, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(files) < 12 {
+		t.Fatalf("found only %v", files)
+	}
+	return files
+}
+
+func readAll(t *testing.T) []Document {
+	t.Helper()
+	var documents []Document
+	for _, file := range repositoryFiles(t) {
+		read, err := Read(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents = append(documents, read...)
+	}
+	return documents
+}
+
+func TestRepositoryResourcesLoseNothing(t *testing.T) {
+	for _, violation := range Check(readAll(t), apps) {
+		t.Error(violation)
+	}
+}
+
+// planted is a change to one repository file and what the checker must say.
+type planted struct {
+	name, file, old, new, want string
+}
+
+func TestCheckerFindsPlantedViolations(t *testing.T) {
+	for _, p := range []planted{
+		{"misspelt broker setting", "components/rabbitmq/pubsub.yaml", "reconnectWaitSeconds", "reconnectWait", `does not read "reconnectWait"; did you mean "reconnectWaitSeconds"?`},
+		{"queues that vanish", "components/rabbitmq/pubsub.yaml", "name: deletedWhenUnused\n      value: \"false\"", "name: deletedWhenUnused\n      value: \"true\"", "deletedWhenUnused must be"},
+		{"transient messages", "components/rabbitmq/pubsub.yaml", "name: deliveryMode\n      value: \"2\"", "name: deliveryMode\n      value: \"1\"", "deliveryMode must be"},
+		{"no confirms", "components/rabbitmq/pubsub.yaml", "    - name: publisherConfirm\n      value: \"true\"\n", "", "publisherConfirm must be"},
+		{"failed messages dropped", "components/rabbitmq/pubsub.yaml", "    - name: requeueInFailure\n      value: \"true\"\n", "", "requeueInFailure must be"},
+		{"acknowledged unread", "components/rabbitmq/pubsub.yaml", "name: autoAck\n      value: \"false\"", "name: autoAck\n      value: \"true\"", "autoAck must be"},
+		{"unbounded prefetch", "components/rabbitmq/pubsub.yaml", "name: prefetchCount\n      value: \"32\"", "name: prefetchCount\n      value: \"0\"", "prefetchCount must be set"},
+		{"setting given twice", "components/rabbitmq/pubsub.yaml", "name: heartBeat", "name: autoAck", "set twice"},
+		{"events skipped", "components/kafka/pubsub.yaml", "oldest", "newest", "initialOffset must be"},
+		{"deliveries skipped", "components/kafka/pubsub.yaml", "name: consumeRetryEnabled\n      value: \"true\"", "name: consumeRetryEnabled\n      value: \"false\"", "consumeRetryEnabled must not be"},
+		{"forgetful file", "components/sqlite/orders/store.yaml", "?_pragma=synchronous(FULL)", "", "must hold synchronous(FULL)"},
+		{"no write-ahead log", "components/sqlite/orders/store.yaml", "name: disableWAL\n      value: \"false\"", "name: disableWAL\n      value: \"true\"", "disableWAL must not be"},
+		{"old table layout", "components/postgres/store.yaml", "version: v2", "version: v1", "only v2"},
+		{"client repeats writes", "components/redis/store.yaml", `"-1"`, `"3"`, "redisMaxRetries must be"},
+		{"sidecar runs without it", "components/redis/store.yaml", "  initTimeout: 30s", "  initTimeout: 30s\n  ignoreErrors: true", "ignoreErrors"},
+		{"not a duration", "components/redis/store.yaml", "initTimeout: 30s", "initTimeout: soon", "no duration"},
+		{"unknown app", "components/redis/store.yaml", "scopes: [users", "scopes: [usres", `scope "usres" is no app`},
+		{"loaded by all", "components/redis/store.yaml", "scopes: [users, products, orders, payments, notifications]", "", "has no scopes"},
+		{"unknown type", "components/redis/store.yaml", "state.redis", "state.rediss", "none whose settings are known"},
+		{"live entries deleted", "dapr/config.yaml", `cleanupInterval: "0"`, "cleanupInterval: 1h", "cleanupInterval must be"},
+		{"unknown resolver setting", "dapr/config.yaml", "busyTimeout", "bussyTimeout", `did you mean "busyTimeout"?`},
+		{"traces off", "dapr/config.yaml", `samplingRate: "1"`, `samplingRate: "0"`, "turns trace contexts off"},
+		{"second document", "dapr/resiliency.yaml", "apiVersion:", "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: x}\n---\napiVersion:", "daprd reads only the first"},
+		{"callee left out", "dapr/resiliency.yaml", "      orders: {timeout: call}\n", "", "does not list orders"},
+		{"policy not defined", "dapr/resiliency.yaml", "users: {timeout: call}", "users: {timeout: cal}", `names timeout "cal"`},
+		{"endless retry", "dapr/resiliency.yaml", ", maxRetries: 6", "", "for ever"},
+		{"no inbound retry", "dapr/resiliency.yaml", "inbound: {retry: delivery}", "inbound: {}", "has no inbound retry"},
+		{"refusals repeated", "dapr/resiliency-orders.yaml", "httpStatusCodes: 500-599", "httpStatusCodes: 400-599", "or refusals are repeated too"},
+		{"breaker in both directions", "dapr/resiliency-orders.yaml", "inbound: {retry: delivery}", "inbound: {retry: delivery, circuitBreaker: step}", "both its directions"},
+		{"built-in retries stay", "dapr/resiliency-gateway.yaml", "notifications: {retry: none}", "notifications: {}", "built-in three retries stay"},
+		{"caller left out", "dapr/resiliency-gateway.yaml", "scopes: [gateway]", "scopes: [orders]", "is missing"},
+		{"no dead letters", "dapr/subscriptions.yaml", "  deadLetterTopic: notifications.dead\n", "", "would be gone"},
+		{"classic queue", "dapr/subscriptions.yaml", "    queueType: quorum", "    queueType: classic", "classic queue"},
+		{"unread subscription setting", "dapr/subscriptions.yaml", "    queueType:", "    queueKind:", `did you mean "queueType"?`},
+		{"wrong route", "dapr/subscriptions.yaml", "default: /events/users", "default: /events/user", `want "/events/users"`},
+	} {
+		t.Run(p.name, func(t *testing.T) {
+			var all []string
+			for _, violation := range Check(plant(t, p), apps) {
+				all = append(all, violation.String())
+			}
+			if joined := strings.Join(all, "\n"); !strings.Contains(joined, p.want) {
+				t.Errorf("want a violation with %q, got:\n%s", p.want, joined)
+			}
+		})
+	}
+}
+
+// plant reads the repository's resources with one file changed.
+func plant(t *testing.T, p planted) []Document {
+	t.Helper()
+	var documents []Document
+	for _, file := range repositoryFiles(t) {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(file, p.file) {
+			if !strings.Contains(string(raw), p.old) {
+				t.Fatalf("%s does not hold %q any more", p.file, p.old)
+			}
+			raw = []byte(strings.Replace(string(raw), p.old, p.new, 1))
+		}
+		read, err := Decode(file, raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents = append(documents, read...)
+	}
+	return documents
+}
+
+func TestUnknownKeysAreRefused(t *testing.T) {
+	for name, raw := range map[string]string{
+		"component":     "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: x}\nspec: {type: state.redis, version: v1, metdata: []}\n",
+		"item":          "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: x}\nspec: {type: state.redis, version: v1, metadata: [{name: a, valeu: b}]}\n",
+		"subscription":  "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {name: x}\nspec: {pubsubname: pubsub, topic: t, deadletterTopic: d}\n",
+		"resiliency":    "apiVersion: dapr.io/v1alpha1\nkind: Resiliency\nmetadata: {name: x}\nspec: {policies: {retry: {}}}\n",
+		"configuration": "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: x}\nspec: {tracing: {samplingrate: \"1\"}}\n",
+		"old version":   "apiVersion: dapr.io/v1alpha1\nkind: Subscription\nmetadata: {name: x}\nspec: {}\n",
+		"other kind":    "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n",
+		"no name":       "apiVersion: dapr.io/v1alpha1\nkind: Component\nspec: {type: state.redis, version: v1, metadata: []}\n",
+		"empty":         "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if documents, err := Decode("x.yaml", []byte(raw)); err == nil {
+				t.Errorf("accepted as %+v", documents)
+			}
+		})
+	}
+}
+
+func TestWrittenResourcesReadBack(t *testing.T) {
+	folder := t.TempDir()
+	var documents []Document
+	for _, d := range readAll(t) {
+		if d.For("orders") && d.Component == nil {
+			documents = append(documents, d)
+		}
+	}
+	set, err := ReadSet(filepath.Join(root, "components", "sqlite"), "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set[0].Component.Set("connectionString", "file:/elsewhere.db")
+	documents = append(documents, set...)
+	if err := Write(folder, documents); err != nil {
+		t.Fatal(err)
+	}
+	back, err := ReadFolder(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(back) != len(documents) {
+		t.Fatalf("wrote %d documents, read %d", len(documents), len(back))
+	}
+	for _, d := range back {
+		if d.Component != nil {
+			if value, _ := d.Component.Value("connectionString"); value != "file:/elsewhere.db" {
+				t.Errorf("connectionString read back as %q", value)
+			}
+			if value, _ := d.Component.Value("busyTimeout"); value != "10s" {
+				t.Errorf("busyTimeout read back as %q", value)
+			}
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	candidates := []string{"up", "down", "status", "restart", "bench"}
+	for name, want := range map[string]string{"staus": "status", "restrat": "restart", "benhc": "bench", "res": "restart", "xyzzy": "", "donw": "down"} {
+		if got := Nearest(name, candidates); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, file := range []string{"components/rabbitmq/pubsub.yaml", "dapr/subscriptions.yaml", "dapr/resiliency-orders.yaml", "dapr/config.yaml"} {
+		raw, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		documents, err := Decode("fuzz.yaml", raw)
+		if err != nil {
+			return
+		}
+		Check(documents, apps)
+		for _, d := range documents {
+			if _, err := yaml.Marshal(d.resource()); err != nil {
+				t.Errorf("%s cannot be written: %v", d.At(), err)
+			}
+		}
+	})
+}
