@@ -2,12 +2,16 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"caravan/internal/document"
 	"caravan/services/payments/domain"
 )
+
+// errSegmentMissing means that a document which the head points to is not there: money records were lost.
+var errSegmentMissing = errors.New("archive segment is missing")
 
 // wanted names what an archive search looks for: an order's hold or a deposit's posting, by its own instant.
 type wanted struct {
@@ -60,7 +64,7 @@ func (l *Ledger) walk(ctx context.Context, account *domain.Account, within func(
 			return err
 		}
 		if !found {
-			return fmt.Errorf("archive segment %s is missing", ref.Key)
+			return fmt.Errorf("%w: %s", errSegmentMissing, ref.Key)
 		}
 		if !visit(ref.Key, segment) {
 			return nil

@@ -1,0 +1,116 @@
+package domain
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+)
+
+// audited is an account with every kind of content and the one segment of its archive.
+func audited(t *testing.T) (*Account, string, Segment) {
+	t.Helper()
+	a := wallet(t, 1000)
+	for i, id := range []string{"a", "b", "c", "d"} {
+		order := Order{ID: id, PlacedAt: placed.Add(time.Duration(i) * time.Minute)}
+		if _, err := a.Authorize(order, eur(100), Past{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Capture(order, placed, Past{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Refund(order, "r-"+id, eur(10), placed, Past{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := a.Authorize(order1, eur(50), Past{}); err != nil {
+		t.Fatal(err)
+	}
+	a.Trim(Limits{Keep: 2, Max: 3})
+	if len(a.Sealed) != 1 {
+		t.Fatalf("%d segments were archived", len(a.Sealed))
+	}
+	var s Segment
+	if err := json.Unmarshal(a.Sealed[0].Value, &s); err != nil {
+		t.Fatal(err)
+	}
+	return a, a.Sealed[0].Key, s
+}
+
+func TestAuditFindsNothingInASoundAccount(t *testing.T) {
+	a, key, s := audited(t)
+	if found := append(AuditAccount(a), AuditSegment(a.UserID, key, s, a.Archived.Books)...); len(found) > 0 {
+		t.Errorf("found %v", found)
+	}
+}
+
+func TestAuditFindsPlantedViolations(t *testing.T) {
+	change := func(a *Account, id string, f func(h *Hold)) {
+		h := a.Holds[id]
+		f(&h)
+		a.Holds[id] = h
+	}
+	for _, c := range []struct {
+		name  string
+		plant func(a *Account)
+		want  string
+	}{
+		{"money out of nothing", func(a *Account) { a.Books.Balance++ }, InvariantZeroSum},
+		{"a counter-account that forgot", func(a *Account) { a.Books.Counters[CounterSales]-- }, InvariantZeroSum},
+		{"both sides changed without a posting", func(a *Account) { a.Books = a.Books.post(Posting{Amount: 5, CounterAccount: CounterBank}) }, InvariantBalance},
+		{"a posting with another amount", func(a *Account) { a.Postings[1].Amount++ }, InvariantBalance},
+		{"a lost posting", func(a *Account) { a.Postings = a.Postings[1:] }, InvariantBalance},
+		{"postings out of order", func(a *Account) { slices.Reverse(a.Postings) }, InvariantPostings},
+		{"a hold that is not counted", func(a *Account) { a.Held -= 50 }, InvariantHeld},
+		{"held too much", func(a *Account) { a.Held += 10_000 }, InvariantAvailable},
+		{"captured more than authorized", func(a *Account) { change(a, "d", func(h *Hold) { h.Captured = 101 }) }, InvariantHold},
+		{"captured while active", func(a *Account) { change(a, "order-1", func(h *Hold) { h.Captured = 1 }) }, InvariantHold},
+		{"refunded more than captured", func(a *Account) { change(a, "d", func(h *Hold) { h.Refunded = 200 }) }, InvariantRefunds},
+		{"a forgotten refund", func(a *Account) { change(a, "d", func(h *Hold) { h.Refunds = nil; h.Refunded = 0 }) }, InvariantOrderPosting},
+		{"a capture booked for a voided order", func(a *Account) { change(a, "d", func(h *Hold) { *h = Hold{State: Voided, PlacedAt: placed} }) }, InvariantOrderPosting},
+		{"a capture by another posting", func(a *Account) { change(a, "c", func(h *Hold) { h.Posting = a.Posted }) }, InvariantOrderPosting},
+		{"a lost segment", func(a *Account) { a.Archived.Trees = nil }, InvariantArchive},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, _, _ := audited(t)
+			c.plant(a)
+			if found := AuditAccount(a); !blames(found, c.want) {
+				t.Errorf("found %v; want %s", found, c.want)
+			}
+		})
+	}
+}
+
+func TestAuditFindsViolationsInTheArchive(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		plant func(s *Segment)
+		want  string
+	}{
+		{"a changed posting", func(s *Segment) { s.Postings[0].Amount++ }, InvariantBalance},
+		{"a lost posting", func(s *Segment) { s.Postings = s.Postings[1:] }, InvariantPostings},
+		{"a changed total", func(s *Segment) { s.Closing.Balance++ }, InvariantZeroSum},
+		{"a beginning out of nothing", func(s *Segment) {
+			s.Opening = s.Opening.post(Posting{Amount: 1, CounterAccount: CounterBank})
+		}, InvariantArchive},
+		{"another order", func(s *Segment) { s.Holds["x"] = Hold{State: Voided, PlacedAt: placed} }, InvariantArchive},
+		{"an active hold", func(s *Segment) { s.Holds["x"] = Hold{State: Authorized, PlacedAt: placed} }, InvariantArchive},
+		{"a refund that was not", func(s *Segment) {
+			h := s.Holds["a"]
+			h.Refunded = 20
+			s.Holds["a"] = h
+		}, InvariantRefunds},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, key, s := audited(t)
+			c.plant(&s)
+			if found := AuditSegment(a.UserID, key, s, a.Archived.Books); !blames(found, c.want) {
+				t.Errorf("found %v; want %s", found, c.want)
+			}
+		})
+	}
+}
+
+func blames(found []Finding, invariant string) bool {
+	return slices.ContainsFunc(found, func(f Finding) bool { return f.Invariant == invariant })
+}
