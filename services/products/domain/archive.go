@@ -137,10 +137,27 @@ func (n Node) ref() Ref {
 	r := Ref{First: n.Refs[0].First, Digest: digest(n), From: n.Refs[0].From, To: n.Refs[0].To}
 	for _, child := range n.Refs {
 		r.From, r.To = min(r.From, child.From), max(r.To, child.To)
-		r.Holds += child.Holds
-		r.Units += child.Units
 	}
+	r.Holds, r.Units = n.Sums()
 	return r
+}
+
+// Sums add up the holds and committed units of the references.
+func (n Node) Sums() (holds, units int64) {
+	for _, child := range n.Refs {
+		holds += child.Holds
+		units += child.Units
+	}
+	return holds, units
+}
+
+// LeavesOf is how many leaves a reference of a level leads to.
+func LeavesOf(level int) int64 {
+	leaves := int64(1)
+	for range level {
+		leaves *= Fanout
+	}
+	return leaves
 }
 
 // digest is 96 bits of the SHA-256 of a document.

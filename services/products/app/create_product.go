@@ -1,0 +1,63 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"caravan/internal/document"
+	"caravan/services/products/contract"
+	"caravan/services/products/domain"
+)
+
+// CreateProduct puts a product with its initial stock into the catalogue. Errors: [domain.Violations],
+// [domain.ErrExists], [domain.ErrFull].
+//
+// The directory lists the product before it exists, so that a crash in between leaves at worst an entry of nothing;
+// the stock is opened from the product, by whoever needs it first.
+func (s *Shop) CreateProduct(ctx context.Context, draft domain.Draft) (Item, error) {
+	now := s.clock.Now()
+	if err := draft.Check(s.settings.Currency, now); err != nil {
+		return Item{}, err
+	}
+	if _, err := s.documents.products.Get(ctx, draft.SKU); !errors.Is(err, document.ErrNotFound) {
+		if err == nil {
+			err = domain.ErrExists
+		}
+		return Item{}, fmt.Errorf("creating product %s: %w", draft.SKU, err)
+	}
+	preview := new(domain.Product)
+	if err := preview.Create(draft, now); err != nil {
+		return Item{}, err
+	}
+	if err := s.directory.add(ctx, domain.EntryOf(preview)); err != nil {
+		return Item{}, err
+	}
+	product, err := s.documents.products.Update(ctx, draft.SKU, func(p *domain.Product) error {
+		if err := p.Create(draft, now); err != nil {
+			return err
+		}
+		p.Emit(contract.EventCreated, now, contract.ProductCreated{SKU: p.SKU, Name: p.Name, Category: p.Category, Price: p.Price})
+		return nil
+	})
+	if err != nil {
+		return Item{}, fmt.Errorf("creating product %s: %w", draft.SKU, err)
+	}
+	s.shelf.stored(product)
+	return s.complete(ctx, product)
+}
+
+// complete opens the stock of a new product and corrects its entry, should another create have listed it otherwise.
+func (s *Shop) complete(ctx context.Context, product *domain.Product) (Item, error) {
+	if err := s.documents.open(ctx, product.SKU); err != nil {
+		return Item{}, err
+	}
+	if err := s.directory.show(ctx, product); err != nil {
+		return Item{}, err
+	}
+	items, err := s.shelf.items(ctx, product.SKU)
+	if err != nil {
+		return Item{}, err
+	}
+	return items[product.SKU], nil
+}

@@ -1,0 +1,35 @@
+package app
+
+import (
+	"context"
+	"fmt"
+)
+
+// Reconcile repairs what a crash between two documents left behind: a segment that was not announced, an entry that
+// does not show its product, a product without stock. It changes nothing in a catalogue that is as it should be.
+func (s *Shop) Reconcile(ctx context.Context) error {
+	if _, err := s.directory.all(ctx); err != nil {
+		return err
+	}
+	return s.visit(ctx, func(skus []string) error {
+		products, err := s.documents.products.GetMany(ctx, skus...)
+		if err != nil {
+			return fmt.Errorf("reconciling the directory: %w", err)
+		}
+		levels, err := s.documents.levels.GetMany(ctx, skus...)
+		if err != nil {
+			return fmt.Errorf("reconciling the stocks: %w", err)
+		}
+		for sku, product := range products {
+			if err := s.directory.show(ctx, product); err != nil {
+				return err
+			}
+			if _, open := levels[sku]; !open {
+				if err := s.documents.open(ctx, sku); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}

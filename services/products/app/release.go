@@ -1,0 +1,67 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"caravan/services/products/contract"
+	"caravan/services/products/domain"
+)
+
+// Release gives the held units of an order back on every SKU, once, and forbids that it ever holds any.
+func (s *Shop) Release(ctx context.Context, command contract.Release) (contract.Released, error) {
+	if err := checkEnd(command.OrderID, command.SKUs, command.PlacedAt); err != nil {
+		return contract.Released{}, err
+	}
+	order := domain.Order{ID: command.OrderID, PlacedAt: command.PlacedAt}
+	holds, err := s.endAll(ctx, order, command.SKUs, release(domain.ByOrder))
+	if err != nil {
+		return contract.Released{}, err
+	}
+	for _, hold := range holds {
+		if hold.State == domain.Committed {
+			return contract.Released{Outcome: contract.OutcomeCommitted}, nil
+		}
+	}
+	return contract.Released{Outcome: contract.OutcomeReleased}, nil
+}
+
+// ending is Commit or Release of a stock.
+type ending func(*domain.Stock, domain.Order, *domain.Past) (domain.Hold, bool, error)
+
+func release(reason domain.Reason) ending {
+	return func(d *domain.Stock, o domain.Order, past *domain.Past) (domain.Hold, bool, error) {
+		return d.Release(o, reason, past)
+	}
+}
+
+// endAll ends the holds of an order on all SKUs at once. On a SKU without product there is nothing to end: should the
+// product be created later, the order is older than its stock and cannot reserve it.
+func (s *Shop) endAll(ctx context.Context, order domain.Order, skus []string, end ending) ([]domain.Hold, error) {
+	holds := make([]domain.Hold, len(skus))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, sku := range skus {
+		group.Go(func() error {
+			stock, err := s.documents.stock(ctx, sku, order, func(d *domain.Stock, past *domain.Past) (changed bool, err error) {
+				holds[i], changed, err = end(d, order, past)
+				return changed, err
+			})
+			if errors.Is(err, domain.ErrNoProduct) {
+				holds[i] = domain.Hold{OrderID: order.ID, State: domain.Released}
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("ending the hold on %s: %w", sku, err)
+			}
+			s.shelf.counted(stock)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return holds, nil
+}

@@ -1,0 +1,243 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"caravan/internal/money"
+	"caravan/services/products/contract"
+	"caravan/services/products/domain"
+)
+
+// Reserve holds all lines of an order with their prices, or none.
+//
+// Several SKUs are several documents, and two drivers may reserve one order at the same time, so one of the documents
+// decides: the order's anchor, the stock of its first SKU. The other lines are held first, all at once; the hold on
+// the anchor then seals the reservation. Whoever must refuse writes a tombstone on the anchor instead. As only one of
+// the two can be written, every driver answers the same, and only after a tombstone are the other lines given back.
+func (s *Shop) Reserve(ctx context.Context, command contract.Reserve) (contract.Reserved, error) {
+	if err := checkReserve(command); err != nil {
+		return contract.Reserved{}, err
+	}
+	r, refused, err := s.reservation(ctx, command)
+	if err != nil {
+		return contract.Reserved{}, err
+	}
+	if refused.reason == "" {
+		if refused, err = s.holdOthers(ctx, r); err != nil {
+			return contract.Reserved{}, err
+		}
+	}
+	anchor, err := s.decide(ctx, r, refused)
+	if errors.Is(err, domain.ErrNoProduct) {
+		// There is no anchor to write on and there never will be for this order, which is older than the product.
+		return contract.Reserved{Outcome: contract.OutcomeUnknownProduct, SKU: r.anchor().SKU}, nil
+	}
+	if err != nil {
+		return contract.Reserved{}, err
+	}
+	if anchor.State == domain.Released {
+		return s.refused(ctx, r, anchor)
+	}
+	return s.reserved(ctx, r, anchor)
+}
+
+// reservation is one command under way.
+type reservation struct {
+	command contract.Reserve
+	order   domain.Order
+	lines   []contract.Line // by SKU; the first is the anchor
+	quote   quote
+	holds   map[string]domain.Hold
+}
+
+func (r *reservation) anchor() contract.Line   { return r.lines[0] }
+func (r *reservation) others() []contract.Line { return r.lines[1:] }
+
+// refusal is a reason not to reserve and the SKU to blame; the zero value is none.
+type refusal struct {
+	reason domain.Reason
+	sku    string
+}
+
+// reservation prices the lines from the products in memory. What would refuse the order is checked with the store.
+func (s *Shop) reservation(ctx context.Context, command contract.Reserve) (*reservation, refusal, error) {
+	r := &reservation{
+		command: command, order: domain.Order{ID: command.OrderID, PlacedAt: command.PlacedAt},
+		lines: slices.Clone(command.Lines), holds: make(map[string]domain.Hold, len(command.Lines)),
+	}
+	slices.SortFunc(r.lines, func(a, b contract.Line) int { return strings.Compare(a.SKU, b.SKU) })
+	for _, read := range []func(context.Context, []contract.Line) (quote, error){s.quoteFromMemory, s.quoteFromStore} {
+		var err error
+		if r.quote, err = read(ctx, r.lines); err != nil {
+			return nil, refusal{}, err
+		}
+		if r.quote.unknown == "" && !r.quote.differs(command.ExpectedTotal) {
+			return r, refusal{}, nil
+		}
+	}
+	if r.quote.unknown != "" {
+		return r, refusal{domain.UnknownProduct, r.quote.unknown}, nil
+	}
+	return r, refusal{domain.PriceChanged, r.anchor().SKU}, nil
+}
+
+// holdOthers holds every line but the anchor, and checks the total that the locked prices come to: an earlier attempt
+// may have locked some before a price changed.
+func (s *Shop) holdOthers(ctx context.Context, r *reservation) (refusal, error) {
+	others := r.others()
+	holds := make([]domain.Hold, len(others))
+	group, groupCtx := errgroup.WithContext(ctx)
+	for i, line := range others {
+		group.Go(func() (err error) {
+			holds[i], err = s.hold(groupCtx, r, line)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return refusal{}, err
+	}
+	for i, line := range others {
+		r.holds[line.SKU] = holds[i]
+		if holds[i].State == domain.Released {
+			return refusal{holds[i].Reason, line.SKU}, nil
+		}
+	}
+	answer, err := r.priced()
+	if err != nil {
+		return refusal{}, err
+	}
+	if expected := r.command.ExpectedTotal; expected != nil && *expected != answer.Total {
+		return refusal{domain.PriceChanged, r.anchor().SKU}, nil
+	}
+	return refusal{}, nil
+}
+
+// hold reserves one line.
+func (s *Shop) hold(ctx context.Context, r *reservation, line contract.Line) (domain.Hold, error) {
+	var hold domain.Hold
+	claim := domain.Claim{
+		Order: r.order, Quantity: line.Quantity, UnitPrice: r.quote.units[line.SKU].Amount,
+		ExpiresAt: s.clock.Now().Add(s.settings.ReservationTTL),
+	}
+	stock, err := s.documents.stock(ctx, line.SKU, r.order, func(d *domain.Stock, past *domain.Past) (changed bool, err error) {
+		hold, changed, err = d.Reserve(claim, past)
+		return changed, err
+	})
+	if err != nil {
+		return domain.Hold{}, fmt.Errorf("reserving %s: %w", line.SKU, err)
+	}
+	s.shelf.counted(stock)
+	return hold, nil
+}
+
+// decide writes the hold or the tombstone of the anchor, and returns what is there now.
+func (s *Shop) decide(ctx context.Context, r *reservation, refused refusal) (domain.Hold, error) {
+	if refused.reason == "" {
+		hold, err := s.hold(ctx, r, r.anchor())
+		if err == nil {
+			r.holds[r.anchor().SKU] = hold
+		}
+		return hold, err
+	}
+	var hold domain.Hold
+	_, err := s.documents.stock(ctx, r.anchor().SKU, r.order, func(d *domain.Stock, past *domain.Past) (changed bool, err error) {
+		hold, changed, err = d.Refuse(r.order, refused.reason, refused.sku, past)
+		return changed, err
+	})
+	if err != nil {
+		return domain.Hold{}, fmt.Errorf("refusing the reservation: %w", err)
+	}
+	r.holds[r.anchor().SKU] = hold
+	return hold, nil
+}
+
+// refused gives the other lines back and answers what the anchor says.
+func (s *Shop) refused(ctx context.Context, r *reservation, anchor domain.Hold) (contract.Reserved, error) {
+	if _, err := s.endAll(ctx, r.order, skusOf(r.others()), release(anchor.Reason)); err != nil {
+		return contract.Reserved{}, err
+	}
+	sku := anchor.RefusedSKU
+	if sku == "" {
+		sku = r.anchor().SKU
+	}
+	switch anchor.Reason {
+	case domain.OutOfStock:
+		return contract.Reserved{Outcome: contract.OutcomeOutOfStock, SKU: sku}, nil
+	case domain.UnknownProduct:
+		return contract.Reserved{Outcome: contract.OutcomeUnknownProduct, SKU: sku}, nil
+	case domain.PriceChanged:
+		answer := contract.Reserved{Outcome: contract.OutcomePriceChanged}
+		if r.quote.unknown == "" {
+			answer.Lines, answer.Total = inOrder(r.command.Lines, r.quote.lines), r.quote.total
+		}
+		return answer, nil
+	default:
+		return contract.Reserved{Outcome: contract.OutcomeReleased}, nil
+	}
+}
+
+// reserved answers a sealed reservation with the prices it locked. When another driver sealed it, the other lines are
+// held as well by now, and holding them again tells their prices.
+func (s *Shop) reserved(ctx context.Context, r *reservation, anchor domain.Hold) (contract.Reserved, error) {
+	for _, line := range r.others() {
+		if _, known := r.holds[line.SKU]; known && r.holds[line.SKU].State != domain.Released {
+			continue
+		}
+		hold, err := s.hold(ctx, r, line)
+		if err != nil {
+			return contract.Reserved{}, err
+		}
+		if hold.State == domain.Released { // the order was released in between
+			return contract.Reserved{Outcome: contract.OutcomeReleased}, nil
+		}
+		r.holds[line.SKU] = hold
+	}
+	if anchor.Quantity != r.anchor().Quantity {
+		return contract.Reserved{}, domain.ErrOtherQuantity
+	}
+	return r.priced()
+}
+
+// priced is the answer of a successful reservation: locked prices where there are holds, else those of the quote.
+func (r *reservation) priced() (contract.Reserved, error) {
+	lines := make(map[string]contract.PricedLine, len(r.lines))
+	total := money.New(0, r.quote.currency)
+	for _, line := range r.lines {
+		unit := r.quote.units[line.SKU]
+		if hold, held := r.holds[line.SKU]; held {
+			unit = money.New(hold.UnitPrice, r.quote.currency)
+		}
+		priced, err := priceLine(line, r.quote.names[line.SKU], unit)
+		if err != nil {
+			return contract.Reserved{}, err
+		}
+		if total, err = total.Add(priced.LineTotal); err != nil {
+			return contract.Reserved{}, fmt.Errorf("adding up the order: %w", err)
+		}
+		lines[line.SKU] = priced
+	}
+	return contract.Reserved{Outcome: contract.OutcomeReserved, Lines: inOrder(r.command.Lines, lines), Total: total}, nil
+}
+
+// inOrder lists priced lines as the order has them.
+func inOrder(lines []contract.Line, priced map[string]contract.PricedLine) []contract.PricedLine {
+	ordered := make([]contract.PricedLine, len(lines))
+	for i, line := range lines {
+		ordered[i] = priced[line.SKU]
+	}
+	return ordered
+}
+
+func skusOf(lines []contract.Line) []string {
+	skus := make([]string, len(lines))
+	for i, line := range lines {
+		skus[i] = line.SKU
+	}
+	return skus
+}

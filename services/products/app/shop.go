@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/internal/document"
+	"caravan/services/products/domain"
+)
+
+// Orders tells how orders stand, by order id; an order that does not exist is absent from the answer.
+type Orders interface {
+	Statuses(ctx context.Context, orderIDs []string) (map[string]string, error)
+}
+
+// Settings are the rules that an installation may change.
+type Settings struct {
+	// Currency is the only one the shop sells in, an ISO 4217 code.
+	Currency string
+	// ReservationTTL is how long a reservation is kept without asking for its order.
+	ReservationTTL time.Duration
+	// ReadAge is the greatest age of what the catalogue shows.
+	ReadAge time.Duration
+}
+
+// Shop runs the use cases of products. It is safe for concurrent use.
+type Shop struct {
+	documents *Documents
+	directory *directory
+	shelf     *shelf
+	orders    Orders
+	clock     clock.Clock
+	settings  Settings
+	log       *slog.Logger
+}
+
+// NewShop makes a Shop.
+func NewShop(documents *Documents, orders Orders, clk clock.Clock, settings Settings, log *slog.Logger) *Shop {
+	return &Shop{
+		documents: documents, orders: orders, clock: clk, settings: settings, log: log,
+		directory: newDirectory(documents, clk, settings.ReadAge),
+		shelf:     newShelf(documents, clk, settings.ReadAge),
+	}
+}
+
+// notFound turns the repository's word for a missing product into the domain's.
+func notFound(err error) error {
+	if errors.Is(err, document.ErrNotFound) {
+		return domain.ErrNoProduct
+	}
+	return err
+}

@@ -1,0 +1,109 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"caravan/services/products/domain"
+)
+
+const (
+	// sweepPage is how many SKUs are read at once when all are visited.
+	sweepPage = 100
+	// sweepOrders is how many orders of one SKU are asked for at once.
+	sweepOrders = 100
+	// extension is how much longer an overdue reservation is kept when its order needs it or cannot be asked for.
+	extension = 5 * time.Minute
+)
+
+// ended are the statuses of orders that will never need their stock again. An order that is being cancelled releases
+// its stock itself; one that was confirmed has committed it.
+func ended(status string) bool { return status == "rejected" || status == "cancelled" }
+
+// Sweep visits every stock once. A reservation whose deadline has passed is released if orders says that the order has
+// ended without being confirmed, or that there is no such order; in every other case, and when orders does not answer,
+// it stays, for the order may have been paid.
+func (s *Shop) Sweep(ctx context.Context) error {
+	return s.visit(ctx, func(skus []string) error {
+		levels, err := s.documents.levels.GetMany(ctx, skus...)
+		if err != nil {
+			return fmt.Errorf("looking for overdue reservations: %w", err)
+		}
+		now := s.clock.Now().UnixMicro()
+		for _, sku := range skus {
+			if stock, ok := levels[sku]; ok && stock.NextExpiry > 0 && stock.NextExpiry <= now {
+				if err := s.sweepStock(ctx, sku); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// visit walks over all listed SKUs in pages.
+func (s *Shop) visit(ctx context.Context, page func(skus []string) error) error {
+	seen, err := s.directory.current(ctx)
+	if err != nil {
+		return err
+	}
+	for after := ""; ; {
+		skus := seen.catalogue.SKUs(after, sweepPage)
+		if len(skus) == 0 {
+			return nil
+		}
+		if err := page(skus); err != nil {
+			return err
+		}
+		after = skus[len(skus)-1]
+	}
+}
+
+func (s *Shop) sweepStock(ctx context.Context, sku string) error {
+	stock, err := s.documents.stocks.Get(ctx, sku)
+	if err != nil {
+		return fmt.Errorf("reading the overdue reservations of %s: %w", sku, err)
+	}
+	overdue := stock.Overdue(s.clock.Now(), sweepOrders)
+	if len(overdue) == 0 {
+		return nil
+	}
+	dead, alive := s.ask(ctx, sku, overdue)
+	var released []domain.Hold
+	stock, err = s.documents.stocks.Update(ctx, sku, func(d *domain.Stock) error {
+		released = d.Settle(dead, alive, s.clock.Now().Add(extension))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("settling the overdue reservations of %s: %w", sku, err)
+	}
+	s.shelf.counted(stock)
+	for _, hold := range released {
+		s.log.InfoContext(ctx, "reservation expired", "sku", sku, "order_id", hold.OrderID, "quantity", hold.Quantity)
+	}
+	return nil
+}
+
+// ask divides the orders of overdue holds by whether they still need their units.
+func (s *Shop) ask(ctx context.Context, sku string, overdue []domain.Hold) (dead, alive []string) {
+	ids := make([]string, len(overdue))
+	for i, hold := range overdue {
+		ids[i] = hold.OrderID
+	}
+	statuses, err := s.orders.Statuses(ctx, ids)
+	if err != nil {
+		s.log.WarnContext(ctx, "orders does not tell whether overdue reservations are needed; keeping them",
+			"sku", sku, "reservations", len(ids), slog.Any("error", err))
+		return nil, ids
+	}
+	for _, id := range ids {
+		if status, known := statuses[id]; !known || ended(status) {
+			dead = append(dead, id)
+		} else {
+			alive = append(alive, id)
+		}
+	}
+	return dead, alive
+}
