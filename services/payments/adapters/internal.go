@@ -1,0 +1,38 @@
+package adapters
+
+import (
+	"context"
+	"net/http"
+
+	"caravan/internal/request"
+	"caravan/services/payments/app"
+	"caravan/services/payments/contract"
+)
+
+// Validated refuses a command whose form is wrong before it reaches its use case: the command's validator tags are the
+// rules.
+func Validated[C, R any](handle func(context.Context, C) (R, error)) func(context.Context, C) (R, error) {
+	return func(ctx context.Context, command C) (R, error) {
+		if err := request.Validate(command); err != nil {
+			var none R
+			return none, err
+		}
+		return handle(ctx, command)
+	}
+}
+
+// Audit answers POST /internal/audit with one page of findings.
+func Audit(audit *app.Audit) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var body contract.Audit
+		if err := request.Decode(w, r, &body); err != nil {
+			return err
+		}
+		page, err := audit.Page(r.Context(), body.Cursor)
+		if err != nil {
+			return err
+		}
+		request.Respond(w, http.StatusOK, page)
+		return nil
+	}
+}
