@@ -63,7 +63,7 @@ func TestDefaultIsWhatIsWritten(t *testing.T) {
 	}
 }
 
-// blockingReader lets a test hold a hasher's slots: nothing is random until it is opened.
+// Of many at once one is served, one waits, and the rest are turned away rather than queued without end.
 func TestHasherIsBounded(t *testing.T) {
 	slow := password.Parameters{Memory: 32 << 10, Iterations: 3, Parallelism: 1}
 	hasher, err := password.New(slow, 1, 1, rand.Reader)

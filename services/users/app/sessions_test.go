@@ -1,0 +1,292 @@
+package app_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"caravan/internal/token"
+	"caravan/services/users/app"
+	"caravan/services/users/contract"
+	"caravan/services/users/domain"
+)
+
+func TestLogInClaims(t *testing.T) {
+	w := newWorld()
+	user := w.register(t, "ada@example.com")
+	grant, caller := w.logIn(t, " ADA@example.com")
+	got := w.signer.issued[grant.AccessToken]
+	now := w.clock.Now()
+	want := token.Claims{
+		Issuer: "caravan", Subject: user.ID, Audience: "caravan-api", ClientID: "caravan", SessionID: caller.SessionID, ID: got.ID,
+		IssuedAt: now, Expiry: now.Add(5 * time.Minute), AuthTime: now, Version: 1,
+		Roles: []string{"customer"}, Permissions: contract.PermissionsOf([]string{"customer"}),
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("claims\n%+v, want\n%+v", got, want)
+	}
+	for _, key := range w.store.Keys() {
+		records, err := w.store.Get(t.Context(), key)
+		if err != nil || strings.Contains(string(records[key].Value), grant.RefreshToken) {
+			t.Errorf("%s holds the refresh token, %v", key, err)
+		}
+		if strings.Contains(key, "ada") {
+			t.Errorf("the key %s holds personal data", key)
+		}
+	}
+}
+
+// A stranger learns nothing from the answer, and it takes the same work.
+func TestLogInRefusesAlike(t *testing.T) {
+	w := newWorld()
+	w.register(t, "ada@example.com")
+	for name, given := range map[string]app.Credentials{
+		"wrong password":    {Email: "ada@example.com", Password: "wrong password"},
+		"unknown address":   {Email: "eve@example.com", Password: secret},
+		"malformed address": {Email: "nonsense", Password: secret},
+		"no password":       {Email: "ada@example.com"},
+	} {
+		before := w.passwords.verified
+		_, err := w.LogIn(t.Context(), given)
+		if err == nil || err.Error() != domain.ErrCredentials.Error() || w.passwords.verified != before+1 {
+			t.Errorf("%s: %v after %d comparisons", name, err, w.passwords.verified-before)
+		}
+	}
+}
+
+func TestLogInRenewsOutdatedHashes(t *testing.T) {
+	w := newWorld()
+	user := w.register(t, "ada@example.com")
+	old := user.PasswordHash
+	w.passwords.scheme = "newer"
+	w.logIn(t, "ada@example.com")
+	user, err := w.Profile(t.Context(), app.Caller{UserID: user.ID})
+	if err != nil || user.PasswordHash == old || !strings.HasPrefix(user.PasswordHash, "newer:") {
+		t.Errorf("hash %s, %v", user.PasswordHash, err)
+	}
+	w.logIn(t, "ada@example.com")
+}
+
+// Many log in to one account at once while its hash is being renewed: each gets a session or is told to try again.
+func TestLogInRace(t *testing.T) {
+	w := newWorld()
+	w.register(t, "ada@example.com")
+	w.passwords.scheme = "newer"
+	replicas := []*app.Accounts{w.Accounts, w.replica()}
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			grant, err := replicas[i%2].LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: secret})
+			if err != nil {
+				t.Errorf("logging in: %v", err)
+				return
+			}
+			if _, err := replicas[(i+1)%2].Refresh(t.Context(), grant.RefreshToken); err != nil {
+				t.Errorf("refreshing elsewhere: %v", err)
+			}
+		})
+	}
+	group.Wait()
+	w.mustBeSound(t)
+}
+
+func TestTheEleventhSessionEndsTheFirst(t *testing.T) {
+	w := newWorld()
+	w.register(t, "ada@example.com")
+	first, _ := w.logIn(t, "ada@example.com")
+	second, _ := w.logIn(t, "ada@example.com")
+	for range domain.MaxSessions - 1 {
+		w.logIn(t, "ada@example.com")
+	}
+	if _, err := w.Refresh(t.Context(), first.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
+		t.Errorf("the first = %v", err)
+	}
+	if _, err := w.Refresh(t.Context(), second.RefreshToken); err != nil {
+		t.Errorf("the second = %v", err)
+	}
+	w.mustBeSound(t)
+}
+
+func TestRefresh(t *testing.T) {
+	w := newWorld()
+	w.register(t, "ada@example.com")
+	first, caller := w.logIn(t, "ada@example.com")
+	w.clock.advance(time.Hour)
+	second, err := w.Refresh(t.Context(), first.RefreshToken)
+	if err != nil || w.caller(second) != caller || second.RefreshToken == first.RefreshToken {
+		t.Fatalf("Refresh = %+v, %v", second, err)
+	}
+	if claims := w.signer.issued[second.AccessToken]; !claims.AuthTime.Equal(w.clock.Now().Add(-time.Hour)) {
+		t.Errorf("auth_time %s", claims.AuthTime)
+	}
+	again, err := w.replica().Refresh(t.Context(), first.RefreshToken)
+	if err != nil || again.RefreshToken != second.RefreshToken {
+		t.Errorf("a lost answer is not given again: %v", err)
+	}
+	w.clock.advance(21 * time.Second)
+	if _, err := w.Refresh(t.Context(), first.RefreshToken); !errors.Is(err, app.ErrTokenReused) || !errors.Is(err, domain.ErrSessionEnded) {
+		t.Errorf("reuse = %v", err)
+	}
+	if _, err := w.Refresh(t.Context(), second.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
+		t.Errorf("the family after reuse = %v", err)
+	}
+	user, err := w.Profile(t.Context(), caller)
+	if err != nil || len(user.Sessions) != 0 {
+		t.Errorf("sessions %v, %v", user.Sessions, err)
+	}
+	events := w.events(t, "session/")
+	if len(events) != 1 || events[0].Type != contract.EventSessionsRevoked {
+		t.Errorf("events %+v", events)
+	}
+}
+
+func TestRefreshRefuses(t *testing.T) {
+	w := newWorld()
+	w.register(t, "ada@example.com")
+	grant, caller := w.logIn(t, "ada@example.com")
+	forged := domain.RefreshToken{SessionID: caller.SessionID, Sequence: 1, Secret: strings.Repeat("A", 43)}
+	unknown := domain.RefreshToken{SessionID: "01890000-0000-7000-8000-999999999999", Sequence: 1, Secret: strings.Repeat("A", 43)}
+	for name, raw := range map[string]string{"empty": "", "nonsense": "x", "access token": grant.AccessToken, "forged": forged.String(), "unknown": unknown.String()} {
+		if _, err := w.Refresh(t.Context(), raw); !errors.Is(err, domain.ErrRefreshToken) && !errors.Is(err, domain.ErrSessionEnded) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := w.Refresh(t.Context(), grant.RefreshToken); err != nil {
+		t.Errorf("guesses ended the session: %v", err)
+	}
+}
+
+// However many present one token at once, in several replicas and with answers of the store lost, all get the same
+// successor and the session lives on.
+func TestRefreshRace(t *testing.T) {
+	w := newWorld()
+	w.register(t, "ada@example.com")
+	grant, _ := w.logIn(t, "ada@example.com")
+	var puts int
+	var mu sync.Mutex
+	w.store.AfterPut = func(string, []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if puts++; puts%2 == 1 {
+			return errors.New("answer lost")
+		}
+		return nil
+	}
+	replicas := []*app.Accounts{w.replica(), w.replica(), w.replica()}
+	var group sync.WaitGroup
+	successors := make([]string, 50)
+	for i := range successors {
+		group.Go(func() {
+			next, err := replicas[i%len(replicas)].Refresh(t.Context(), grant.RefreshToken)
+			if err != nil {
+				t.Errorf("refreshing: %v", err)
+			}
+			successors[i] = next.RefreshToken
+		})
+	}
+	group.Wait()
+	if distinct := slices.Compact(slices.Sorted(slices.Values(successors))); len(distinct) != 1 {
+		t.Errorf("%d different successors", len(distinct))
+	}
+	w.store.AfterPut = nil
+	if _, err := w.Refresh(t.Context(), successors[0]); err != nil {
+		t.Errorf("the successor = %v", err)
+	}
+}
+
+func TestRefreshFollowsTheRoles(t *testing.T) {
+	w := newWorld()
+	admin := w.admin(t)
+	user := w.register(t, "sam@example.com")
+	grant, _ := w.logIn(t, "sam@example.com")
+	if _, err := w.ChangeRoles(t.Context(), app.RolesChange{Caller: admin, UserID: user.ID, Roles: []string{"staff"}}); err != nil {
+		t.Fatal(err)
+	}
+	grant, err := w.Refresh(t.Context(), grant.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := w.signer.issued[grant.AccessToken]
+	if claims.Version != 2 || !claims.Can(contract.PermissionOrdersRefund) {
+		t.Errorf("claims %+v", claims)
+	}
+	w.clock.advance(policy.Staff.Idle)
+	if _, err := w.Refresh(t.Context(), grant.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
+		t.Errorf("staff's session after half an hour of rest = %v", err)
+	}
+}
+
+func TestLogOut(t *testing.T) {
+	w := newWorld()
+	w.register(t, "ada@example.com")
+	w.register(t, "eve@example.com")
+	grant, caller := w.logIn(t, "ada@example.com")
+	other, _ := w.logIn(t, "ada@example.com")
+	_, eve := w.logIn(t, "eve@example.com")
+	if err := w.LogOut(t.Context(), app.Caller{UserID: eve.UserID, SessionID: caller.SessionID}); err != nil {
+		t.Fatal(err)
+	}
+	grant, err := w.Refresh(t.Context(), grant.RefreshToken)
+	if err != nil {
+		t.Fatalf("somebody else ended the session: %v", err)
+	}
+	for range 2 {
+		if err := w.LogOut(t.Context(), caller); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Refresh(t.Context(), grant.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
+		t.Errorf("after logging out = %v", err)
+	}
+	if _, err := w.Refresh(t.Context(), other.RefreshToken); err != nil {
+		t.Errorf("the other session = %v", err)
+	}
+	if events := w.events(t, "session/"); len(events) != 1 {
+		t.Errorf("%d events", len(events))
+	}
+	w.mustBeSound(t)
+}
+
+func TestChangePassword(t *testing.T) {
+	const changed = "a different password"
+	w := newWorld()
+	w.register(t, "ada@example.com")
+	mine, caller := w.logIn(t, "ada@example.com")
+	other, ended := w.logIn(t, "ada@example.com")
+	tests := map[string]struct {
+		ask   app.PasswordChange
+		field string
+	}{
+		"wrong current": {app.PasswordChange{Caller: caller, Current: "wrong password", New: changed}, "currentPassword"},
+		"weak new":      {app.PasswordChange{Caller: caller, Current: secret, New: "12345678"}, "newPassword"},
+	}
+	for name, test := range tests {
+		violations := domain.Violations(w.ChangePassword(t.Context(), test.ask))
+		if len(violations) != 1 || violations[0].Field != test.field {
+			t.Errorf("%s: %v", name, violations)
+		}
+	}
+	if err := w.ChangePassword(t.Context(), app.PasswordChange{Caller: caller, Current: secret, New: changed}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Refresh(t.Context(), mine.RefreshToken); err != nil {
+		t.Errorf("the session that changed it = %v", err)
+	}
+	if _, err := w.Refresh(t.Context(), other.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
+		t.Errorf("another session = %v", err)
+	}
+	if err := w.ChangePassword(t.Context(), app.PasswordChange{Caller: ended, Current: changed, New: secret}); !errors.Is(err, domain.ErrSessionEnded) {
+		t.Errorf("an access token of an ended session changes the password: %v", err)
+	}
+	if _, err := w.LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: secret}); !errors.Is(err, domain.ErrCredentials) {
+		t.Errorf("the old password = %v", err)
+	}
+	if _, err := w.LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: changed}); err != nil {
+		t.Errorf("the new password = %v", err)
+	}
+	w.mustBeSound(t)
+}
