@@ -20,7 +20,7 @@ func (c *config) print(w io.Writer) error {
 			}
 		}
 		if value == "" {
-			value = yaml.Node{Kind: yaml.ScalarNode, Style: yaml.DoubleQuotedStyle}
+			value = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle}
 		}
 		place(tree, o.key, value)
 	}
