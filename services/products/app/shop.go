@@ -2,13 +2,10 @@ package app
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
 	"caravan/internal/clock"
-	"caravan/internal/document"
-	"caravan/services/products/domain"
 )
 
 // Orders tells how orders stand, by order id; an order that does not exist is absent from the answer.
@@ -46,10 +43,5 @@ func NewShop(documents *Documents, orders Orders, clk clock.Clock, settings Sett
 	}
 }
 
-// notFound turns the repository's word for a missing product into the domain's.
-func notFound(err error) error {
-	if errors.Is(err, document.ErrNotFound) {
-		return domain.ErrNoProduct
-	}
-	return err
-}
+// Now is the time by which prices are in effect.
+func (s *Shop) Now() time.Time { return s.clock.Now() }

@@ -69,6 +69,9 @@ func (p *Product) NextPriceChange(now time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// Scheduled are the price changes to come.
+func (p *Product) Scheduled(now time.Time) []ScheduledPrice { return future(p.Schedule, now) }
+
 // LineTotal is unit price times quantity.
 func LineTotal(unit money.Money, quantity int64) (money.Money, error) {
 	total, err := unit.Mul(quantity)

@@ -1,0 +1,176 @@
+package adapters
+
+import (
+	"net/http"
+
+	"caravan/internal/id"
+	"caravan/internal/money"
+	"caravan/internal/page"
+	"caravan/internal/request"
+	"caravan/internal/service"
+	"caravan/internal/token"
+	"caravan/services/products/app"
+	"caravan/services/products/domain"
+	users "caravan/services/users/contract"
+)
+
+// catalogueCache lets caches keep what the catalogue shows for as long as we do ourselves, and longer only while we do
+// not answer (RFC 9111, RFC 5861).
+const catalogueCache = "public, max-age=1, stale-if-error=30"
+
+// catalogueAPI is the public API of products.
+type catalogueAPI struct{ shop *app.Shop }
+
+// draft is the body of POST /v1/products.
+type draft struct {
+	SKU         string                  `json:"sku"`
+	Name        string                  `json:"name"`
+	Description string                  `json:"description"`
+	Category    string                  `json:"category"`
+	Price       money.Money             `json:"price"`
+	Schedule    []domain.ScheduledPrice `json:"schedule"`
+	Tiers       []domain.Tier           `json:"tiers"`
+	Stock       int64                   `json:"stock"`
+}
+
+// change is the body of PATCH /v1/products/{sku}; what is absent stays.
+type change struct {
+	Name        *string                  `json:"name"`
+	Description *string                  `json:"description"`
+	Category    *string                  `json:"category"`
+	Status      *domain.Status           `json:"status"`
+	Price       *money.Money             `json:"price"`
+	Schedule    *[]domain.ScheduledPrice `json:"schedule"`
+	Tiers       *[]domain.Tier           `json:"tiers"`
+}
+
+// correction is the body of POST /v1/products/{sku}/stock.
+type correction struct {
+	Change int64  `json:"change"`
+	Reason string `json:"reason"`
+}
+
+// stockView answers a correction.
+type stockView struct {
+	OnHand    int64 `json:"onHand"`
+	Reserved  int64 `json:"reserved"`
+	Available int64 `json:"available"`
+}
+
+func (a catalogueAPI) list(w http.ResponseWriter, r *http.Request) error {
+	limit, cursor, err := request.Page(r)
+	if err != nil {
+		return err
+	}
+	var query domain.Query
+	if r.URL.RawQuery != "" {
+		values := r.URL.Query()
+		query = domain.Query{Category: values.Get("category"), Text: values.Get("q")}
+	}
+	items, next, err := a.shop.Products(r.Context(), query, limit, cursor)
+	if err != nil {
+		return describe(err)
+	}
+	list := page.List[productView]{Items: make([]productView, len(items)), Next: next}
+	now := a.shop.Now()
+	for i, item := range items {
+		list.Items[i] = viewOf(item, now)
+	}
+	w.Header().Set("Cache-Control", catalogueCache)
+	request.Respond(w, http.StatusOK, list)
+	return nil
+}
+
+func (a catalogueAPI) get(w http.ResponseWriter, r *http.Request) error {
+	item, err := a.shop.Product(r.Context(), r.PathValue("sku"))
+	if err != nil {
+		return describe(err)
+	}
+	// Staff see what is planned too. A shared cache must not take that for the public answer.
+	if claims, known := token.From(r.Context()); known && claims.Can(users.PermissionCatalogWrite) {
+		w.Header().Set("Cache-Control", "private, no-store")
+		request.Respond(w, http.StatusOK, staffViewOf(item, a.shop.Now()))
+		return nil
+	}
+	w.Header().Set("Cache-Control", catalogueCache)
+	request.Respond(w, http.StatusOK, viewOf(item, a.shop.Now()))
+	return nil
+}
+
+func (a catalogueAPI) create(w http.ResponseWriter, r *http.Request) error {
+	if _, err := service.Require(r, users.PermissionCatalogWrite); err != nil {
+		return err
+	}
+	var in draft
+	if err := request.Decode(w, r, &in); err != nil {
+		return err
+	}
+	item, err := a.shop.CreateProduct(r.Context(), domain.Draft{
+		SKU: in.SKU, Name: in.Name, Description: in.Description, Category: in.Category,
+		Price: in.Price, Schedule: in.Schedule, Tiers: in.Tiers, InitialStock: in.Stock,
+	})
+	if err != nil {
+		return describe(err)
+	}
+	w.Header().Set("Location", "/v1/products/"+item.Product.SKU)
+	request.Respond(w, http.StatusCreated, staffViewOf(item, a.shop.Now()))
+	return nil
+}
+
+func (a catalogueAPI) change(w http.ResponseWriter, r *http.Request) error {
+	if _, err := service.Require(r, users.PermissionCatalogWrite); err != nil {
+		return err
+	}
+	sku, err := pathSKU(r)
+	if err != nil {
+		return err
+	}
+	var in change
+	if err := request.Decode(w, r, &in); err != nil {
+		return err
+	}
+	item, err := a.shop.ChangeProduct(r.Context(), sku, domain.Change(in))
+	if err != nil {
+		return describe(err)
+	}
+	request.Respond(w, http.StatusOK, staffViewOf(item, a.shop.Now()))
+	return nil
+}
+
+func (a catalogueAPI) correctStock(w http.ResponseWriter, r *http.Request) error {
+	claims, err := service.Require(r, users.PermissionInventoryAdjust)
+	if err != nil {
+		return err
+	}
+	sku, err := pathSKU(r)
+	if err != nil {
+		return err
+	}
+	var key string
+	if len(r.Header.Values(request.IdempotencyHeader)) > 0 {
+		if key, err = request.IdempotencyKey(r); err != nil {
+			return err
+		}
+		// Keys are chosen by clients: one of another person is another key.
+		key = id.Derive(claims.Subject, key)
+	}
+	var in correction
+	if err := request.Decode(w, r, &in); err != nil {
+		return err
+	}
+	level, err := a.shop.CorrectStock(r.Context(), sku, domain.Correction{Key: key, Change: in.Change, Reason: in.Reason})
+	if err != nil {
+		return describe(err)
+	}
+	request.Respond(w, http.StatusOK, stockView{OnHand: level.OnHand, Reserved: level.Reserved, Available: level.Available()})
+	return nil
+}
+
+// pathSKU is the SKU of the path. What cannot be one is a product that does not exist.
+func pathSKU(r *http.Request) (string, error) {
+	sku := r.PathValue("sku")
+	if !domain.ValidSKU(sku) {
+		return "", describe(domain.ErrNoProduct)
+	}
+	return sku, nil
+}

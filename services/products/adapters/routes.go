@@ -1,0 +1,39 @@
+// Package adapters joins the use cases of products to HTTP and to the orders service.
+package adapters
+
+import (
+	"log/slog"
+	"net/http"
+
+	"caravan/internal/feed"
+	"caravan/internal/invoke"
+	"caravan/services/products/app"
+	"caravan/services/products/contract"
+)
+
+// Handler answers a request; an error becomes a problem.
+type Handler = func(w http.ResponseWriter, r *http.Request) error
+
+// Router is where routes are registered.
+type Router interface {
+	// Public routes are reached through the gateway.
+	Public(pattern string, h Handler)
+	// Internal routes are reached by other services only.
+	Internal(pattern string, h Handler)
+}
+
+// Register serves the use cases of a shop and the change feed of its documents.
+func Register(router Router, shop *app.Shop, changes *feed.Reader, log *slog.Logger) {
+	catalogue := catalogueAPI{shop}
+	router.Public("GET /v1/products", catalogue.list)
+	router.Public("GET /v1/products/{sku}", catalogue.get)
+	router.Public("POST /v1/products", catalogue.create)
+	router.Public("PATCH /v1/products/{sku}", catalogue.change)
+	router.Public("POST /v1/products/{sku}/stock", catalogue.correctStock)
+
+	router.Internal("POST "+contract.PathReserve, invoke.Serve(log, described(shop.Reserve)))
+	router.Internal("POST "+contract.PathCommit, invoke.Serve(log, described(shop.Commit)))
+	router.Internal("POST "+contract.PathRelease, invoke.Serve(log, described(shop.Release)))
+	router.Internal("POST "+contract.PathFeed, feed.Serve(changes))
+	router.Internal("POST "+contract.PathAudit, auditAPI{shop}.page)
+}

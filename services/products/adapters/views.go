@@ -1,0 +1,53 @@
+package adapters
+
+import (
+	"time"
+
+	"caravan/internal/money"
+	"caravan/services/products/app"
+	"caravan/services/products/domain"
+)
+
+// productView is what everybody sees of a product. Available is at most a second old, as is the price of a product
+// that was changed by another replica.
+type productView struct {
+	SKU         string        `json:"sku"`
+	Name        string        `json:"name"`
+	Description string        `json:"description"`
+	Category    string        `json:"category"`
+	Status      domain.Status `json:"status"`
+	Price       money.Money   `json:"price"`
+	Tiers       []domain.Tier `json:"tiers,omitempty"`
+	Available   int64         `json:"available"`
+	Version     int64         `json:"version"`
+}
+
+// staffView adds what staff work with.
+type staffView struct {
+	productView
+	OnHand    int64                   `json:"onHand"`
+	Reserved  int64                   `json:"reserved"`
+	Schedule  []domain.ScheduledPrice `json:"schedule"`
+	CreatedAt time.Time               `json:"createdAt"`
+	ChangedAt time.Time               `json:"changedAt"`
+}
+
+func viewOf(item app.Item, now time.Time) productView {
+	p := item.Product
+	v := productView{
+		SKU: p.SKU, Name: p.Name, Description: p.Description, Category: p.Category, Status: p.Status,
+		Price: p.CurrentPrice(now), Tiers: p.Tiers, Version: p.Version,
+	}
+	if p.Status == domain.Active {
+		v.Available = item.Level.Available()
+	}
+	return v
+}
+
+func staffViewOf(item app.Item, now time.Time) staffView {
+	p := item.Product
+	return staffView{
+		productView: viewOf(item, now), OnHand: item.Level.OnHand, Reserved: item.Level.Reserved,
+		Schedule: p.Scheduled(now), CreatedAt: p.CreatedAt, ChangedAt: p.ChangedAt,
+	}
+}
