@@ -1,0 +1,165 @@
+// Package apicheck holds every answer of an HTTP API to its OpenAPI document:
+// status, headers, media type and body must be what the document promises, and
+// a request that was accepted must be one that the document allows.
+package apicheck
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+)
+
+// Document is a valid OpenAPI document.
+type Document struct{ spec *openapi3.T }
+
+// Parse reads and validates a document. It must be OpenAPI 3.1, whose schemas
+// are JSON Schema 2020-12.
+func Parse(ctx context.Context, raw []byte) (*Document, error) {
+	spec, err := openapi3.NewLoader().LoadFromData(raw)
+	if err != nil {
+		return nil, fmt.Errorf("reading the OpenAPI document: %w", err)
+	}
+	if !strings.HasPrefix(spec.OpenAPI, "3.1.") {
+		return nil, fmt.Errorf("the document is OpenAPI %q, not 3.1", spec.OpenAPI)
+	}
+	if err := spec.Validate(ctx, openapi3.IsOpenAPI31OrLater()); err != nil {
+		return nil, fmt.Errorf("the OpenAPI document is invalid: %w", err)
+	}
+	return &Document{spec: spec}, nil
+}
+
+// Operations lists "METHOD /path" of every operation, in no order.
+func (d *Document) Operations() []string {
+	var operations []string
+	for path, item := range d.spec.Paths.Map() {
+		for method := range item.Operations() {
+			operations = append(operations, method+" "+path)
+		}
+	}
+	return operations
+}
+
+// errUndocumented says that the document has no such operation.
+var errUndocumented = errors.New("the document has no such operation")
+
+// find matches a request with an operation. A literal segment goes before a
+// parameter.
+func (d *Document) find(method, path string) (*routers.Route, map[string]string, error) {
+	var best *routers.Route
+	var values map[string]string
+	for template, item := range d.spec.Paths.Map() {
+		found, ok := match(template, path)
+		if !ok || item.GetOperation(method) == nil || best != nil && len(found) >= len(values) {
+			continue
+		}
+		best = &routers.Route{Spec: d.spec, Path: template, PathItem: item, Method: method, Operation: item.GetOperation(method)}
+		values = found
+	}
+	if best == nil {
+		return nil, nil, fmt.Errorf("%s %s: %w", method, path, errUndocumented)
+	}
+	return best, values, nil
+}
+
+func match(template, path string) (map[string]string, bool) {
+	parts, segments := strings.Split(template, "/"), strings.Split(path, "/")
+	if len(parts) != len(segments) {
+		return nil, false
+	}
+	values := make(map[string]string)
+	for i, part := range parts {
+		if name, ok := strings.CutPrefix(part, "{"); ok {
+			values[strings.TrimSuffix(name, "}")] = segments[i]
+		} else if part != segments[i] {
+			return nil, false
+		}
+	}
+	return values, true
+}
+
+// Check holds one exchange to the document. An undocumented path or method may
+// only be refused, with 404 or 405 and a problem document.
+func (d *Document) Check(ctx context.Context, request *http.Request, sent []byte, response *http.Response, received []byte) error {
+	route, values, err := d.find(request.Method, request.URL.EscapedPath())
+	if errors.Is(err, errUndocumented) && refused(response) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	copied := request.Clone(ctx)
+	copied.Body = io.NopCloser(bytes.NewReader(sent))
+	options := &openapi3filter.Options{
+		IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
+		RejectWhenRequestBodyNotSpecified: true, SkipSettingDefaults: true,
+	}
+	asked := &openapi3filter.RequestValidationInput{Request: copied, PathParams: values, Route: route, Options: options}
+	if response.StatusCode < http.StatusMultipleChoices {
+		if err := openapi3filter.ValidateRequest(ctx, asked); err != nil {
+			return fmt.Errorf("the request was accepted, but the document forbids it: %w", err)
+		}
+	}
+	answered := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: asked, Status: response.StatusCode, Header: response.Header,
+		Body: io.NopCloser(bytes.NewReader(received)), Options: options,
+	}
+	if err := openapi3filter.ValidateResponse(ctx, answered); err != nil {
+		return fmt.Errorf("the answer is not what the document says: %w", err)
+	}
+	return nil
+}
+
+func refused(response *http.Response) bool {
+	return (response.StatusCode == http.StatusNotFound || response.StatusCode == http.StatusMethodNotAllowed) &&
+		strings.HasPrefix(response.Header.Get("Content-Type"), "application/problem+json")
+}
+
+// Transport checks every exchange that passes through it.
+type Transport struct {
+	Next     http.RoundTripper
+	Document *Document
+	// Report is told of every exchange that breaks the document.
+	Report func(error)
+}
+
+// RoundTrip implements http.RoundTripper. It reads the whole answer, so it is
+// not for streams.
+func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	sent, err := drain(&request.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading the request: %w", err)
+	}
+	response, err := t.Next.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	received, err := drain(&response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	if err := t.Document.Check(request.Context(), request, sent, response, received); err != nil {
+		t.Report(fmt.Errorf("%s %s answered %s: %w\n%s", request.Method, request.URL, response.Status, err, received))
+	}
+	return response, nil
+}
+
+// drain reads a body and puts a fresh one over the same bytes in its place.
+func drain(body *io.ReadCloser) ([]byte, error) {
+	if *body == nil || *body == http.NoBody {
+		return nil, nil
+	}
+	raw, err := io.ReadAll(*body)
+	if err := errors.Join(err, (*body).Close()); err != nil {
+		return nil, err
+	}
+	*body = io.NopCloser(bytes.NewReader(raw))
+	return raw, nil
+}

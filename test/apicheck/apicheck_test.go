@@ -1,0 +1,113 @@
+package apicheck
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+const document = `{
+  "openapi": "3.1.0",
+  "info": {"title": "shop", "version": "1"},
+  "paths": {
+    "/things/{id}": {
+      "parameters": [{"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}],
+      "get": {"responses": {
+        "200": {"description": "one", "headers": {"X-Id": {"required": true, "schema": {"type": "string"}}},
+          "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}}},
+        "default": {"description": "problem", "content": {"application/problem+json": {"schema": {"type": "object", "required": ["type"]}}}}}},
+      "delete": {"responses": {"204": {"description": "gone"}}}
+    },
+    "/things/own": {"get": {"responses": {"204": {"description": "nothing"}}}},
+    "/things": {"post": {
+      "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}}},
+      "responses": {"201": {"description": "made", "content": {"application/json": {"schema": true}}}}}}
+  },
+  "components": {"schemas": {"Thing": {"type": "object", "required": ["n"], "additionalProperties": false,
+    "properties": {"n": {"type": ["integer", "null"], "exclusiveMinimum": 0}, "kind": {"const": "thing"}}}}}
+}`
+
+func TestTransport(t *testing.T) {
+	for _, test := range []struct {
+		name, method, path, body string
+		status                   int
+		contentType, answer      string
+		noID                     bool
+		want                     string // part of the report, "" for none
+	}{
+		{name: "right", method: "GET", path: "/things/1", status: 200, contentType: "application/json", answer: `{"n":1,"kind":"thing"}`},
+		{name: "null where 3.1 allows it", method: "GET", path: "/things/1", status: 200, contentType: "application/json", answer: `{"n":null}`},
+		{name: "a missing member", method: "GET", path: "/things/1", status: 200, contentType: "application/json", answer: `{}`, want: "missing"},
+		{name: "a wrong type", method: "GET", path: "/things/1", status: 200, contentType: "application/json", answer: `{"n":"1"}`, want: "is not what"},
+		{name: "a bound of JSON Schema 2020-12", method: "GET", path: "/things/1", status: 200, contentType: "application/json", answer: `{"n":0}`, want: "is not what"},
+		{name: "a wrong constant", method: "GET", path: "/things/1", status: 200, contentType: "application/json", answer: `{"n":1,"kind":"other"}`, want: "is not what"},
+		{name: "an unknown member", method: "GET", path: "/things/1", status: 200, contentType: "application/json", answer: `{"n":1,"x":1}`, want: "is not what"},
+		{name: "another media type", method: "GET", path: "/things/1", status: 200, contentType: "text/plain", answer: `{"n":1}`, want: "text/plain"},
+		{name: "a missing header", method: "GET", path: "/things/1", status: 200, contentType: "application/json", answer: `{"n":1}`, noID: true, want: "X-Id"},
+		{name: "a problem", method: "GET", path: "/things/1", status: 404, contentType: "application/problem+json", answer: `{"type":"urn:x"}`},
+		{name: "half a problem", method: "GET", path: "/things/1", status: 404, contentType: "application/problem+json", answer: `{}`, want: "is not what"},
+		{name: "a status nobody knows of", method: "DELETE", path: "/things/1", status: 200, want: "status is not supported"},
+		{name: "literal before parameter", method: "GET", path: "/things/own", status: 204},
+		{name: "an accepted request that is forbidden", method: "POST", path: "/things", body: `{"n":-1}`, status: 201, contentType: "application/json", answer: `{}`, want: "the document forbids"},
+		{name: "an accepted request", method: "POST", path: "/things", body: `{"n":1}`, status: 201, contentType: "application/json", answer: `{}`},
+		{name: "a path nobody knows of", method: "GET", path: "/other", status: 200, want: "no such operation"},
+		{name: "a path that is refused", method: "GET", path: "/other", status: 404, contentType: "application/problem+json", answer: `{}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			doc, err := Parse(context.Background(), []byte(document))
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if !test.noID {
+					w.Header().Set("X-Id", "1")
+				}
+				w.Header().Set("Content-Type", test.contentType)
+				w.WriteHeader(test.status)
+				_, _ = io.WriteString(w, test.answer)
+			}))
+			defer server.Close()
+			var reports []string
+			client := &http.Client{Transport: &Transport{Next: http.DefaultTransport, Document: doc, Report: func(err error) {
+				reports = append(reports, err.Error())
+			}}}
+			request, err := http.NewRequest(test.method, server.URL+test.path, strings.NewReader(test.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Content-Type", "application/json")
+			response, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			if answer, err := io.ReadAll(response.Body); err != nil || string(answer) != test.answer {
+				t.Fatalf("the answer came through as %q, %v", answer, err)
+			}
+			switch report := strings.Join(reports, "\n"); {
+			case test.want == "" && report != "":
+				t.Errorf("reported %s", report)
+			case !strings.Contains(report, test.want):
+				t.Errorf("reported %q; want %q", report, test.want)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for name, raw := range map[string]string{
+		"OpenAPI 3.0":         strings.Replace(document, "3.1.0", "3.0.3", 1),
+		"an unresolved $ref":  strings.Replace(document, "schemas/Thing", "schemas/Thong", 1),
+		"an unused parameter": strings.Replace(document, `"name": "id"`, `"name": "di"`, 1),
+		"no JSON":             "{",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := Parse(context.Background(), []byte(raw)); err == nil {
+				t.Error("accepted")
+			}
+		})
+	}
+}
