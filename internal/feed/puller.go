@@ -114,7 +114,7 @@ func (p *Puller) advance(ctx context.Context, settled string) error {
 		return fmt.Errorf("feed of %s: %w", p.Producer, err)
 	}
 	_, err = p.cursors.Update(ctx, p.Producer, func(d *cursorDocument) error {
-		if at, err := ParseCursor(d.Settled); err == nil && !at.before(to) {
+		if at, err := ParseCursor(d.Settled); err == nil && !at.Before(to) {
 			return document.ErrUnchanged
 		}
 		d.Settled = settled
@@ -126,7 +126,8 @@ func (p *Puller) advance(ctx context.Context, settled string) error {
 	return nil
 }
 
-func (c Cursor) before(o Cursor) bool {
+// Before reports whether c lies before o in the feed.
+func (c Cursor) Before(o Cursor) bool {
 	if c.Bucket != o.Bucket {
 		return c.Bucket < o.Bucket
 	}

@@ -235,3 +235,7 @@ func (r *Reader) timeline(ctx context.Context, key string, record document.Recor
 	}
 	return timeline, nil
 }
+
+// Ahead is an age, to be given to Keys as a negative one, that reaches past the
+// current bucket whatever the difference of the replicas' clocks.
+func (r *Reader) Ahead() time.Duration { return window }

@@ -1,0 +1,204 @@
+// Package adapters connects the use cases of orders to HTTP.
+package adapters
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"caravan/internal/money"
+	"caravan/internal/page"
+	"caravan/internal/problem"
+	"caravan/internal/request"
+	"caravan/internal/service"
+	"caravan/internal/token"
+	"caravan/services/orders/app"
+	"caravan/services/orders/contract"
+	"caravan/services/orders/domain"
+	users "caravan/services/users/contract"
+)
+
+// API serves the public calls of orders.
+type API struct {
+	Place  app.PlaceOrder
+	Show   app.ShowOrder
+	List   app.ListOrders
+	Cancel app.CancelOrder
+	Refund app.RefundOrder
+}
+
+// Register adds the routes.
+func (a API) Register(s *service.Service) {
+	s.Public("POST /v1/orders", a.place)
+	s.Public("GET /v1/orders", a.list)
+	s.Public("GET /v1/orders/{id}", a.show)
+	s.Public("POST /v1/orders/{id}/cancel", a.cancel)
+	s.Public("POST /v1/orders/{id}/refund", a.refund)
+}
+
+// placement is the body of POST /v1/orders.
+type placement struct {
+	Items         []item       `json:"items" validate:"required,min=1,max=50,dive"`
+	ExpectedTotal *money.Money `json:"expectedTotal,omitempty"`
+}
+
+type item struct {
+	SKU      string `json:"sku" validate:"required,max=32"`
+	Quantity int64  `json:"quantity" validate:"required,min=1,max=1000000"`
+}
+
+// accepted is the answer to a request that the saga carries out.
+type accepted struct {
+	ID     string          `json:"id"`
+	Status contract.Status `json:"status"`
+}
+
+func (a API) place(w http.ResponseWriter, r *http.Request) error {
+	caller, err := service.Caller(r)
+	if err != nil {
+		return err
+	}
+	key, err := request.IdempotencyKey(r)
+	if err != nil {
+		return err
+	}
+	var body placement
+	if err := request.Decode(w, r, &body); err != nil {
+		return err
+	}
+	lines, err := body.lines()
+	if err != nil {
+		return err
+	}
+	order, err := a.Place.Do(r.Context(), app.Placement{
+		UserID: caller.Subject, Key: key, Fingerprint: request.Fingerprint(body), Lines: lines, ExpectedTotal: body.ExpectedTotal,
+	})
+	if err != nil {
+		return err
+	}
+	// A repeat of the request gets the same answer, however far the order is.
+	w.Header().Set("Location", "/v1/orders/"+order.ID)
+	request.Respond(w, http.StatusAccepted, accepted{ID: order.ID, Status: contract.Placed})
+	return nil
+}
+
+// lines checks what tags cannot say.
+func (p placement) lines() ([]domain.Line, error) {
+	lines := make([]domain.Line, len(p.Items))
+	seen := make(map[string]bool, len(p.Items))
+	for i, it := range p.Items {
+		if seen[it.SKU] {
+			return nil, problem.Invalid(problem.FieldError{
+				Field: fmt.Sprintf("items[%d].sku", i), Code: "duplicate", Message: "appears in another item; add up the quantities",
+			})
+		}
+		seen[it.SKU] = true
+		lines[i] = domain.Line{SKU: it.SKU, Quantity: it.Quantity}
+	}
+	if p.ExpectedTotal == nil {
+		return lines, nil
+	}
+	if err := p.ExpectedTotal.Validate(); err != nil {
+		return nil, problem.Invalid(problem.FieldError{Field: "expectedTotal", Code: "money", Message: err.Error()})
+	}
+	if p.ExpectedTotal.Amount < 0 {
+		return nil, problem.Invalid(problem.FieldError{Field: "expectedTotal.amount", Code: "min", Message: "must not be negative"})
+	}
+	return lines, nil
+}
+
+// viewer is who may see which orders.
+func viewer(c token.Claims) app.Viewer {
+	return app.Viewer{UserID: c.Subject, Any: c.Can(users.PermissionOrdersReadAny)}
+}
+
+// maxWait bounds how long one request may wait for an order to end.
+const maxWait = 10 * time.Second
+
+func (a API) show(w http.ResponseWriter, r *http.Request) error {
+	caller, err := service.Caller(r)
+	if err != nil {
+		return err
+	}
+	var wait time.Duration
+	if text := r.URL.Query().Get("wait"); text != "" {
+		if wait, err = time.ParseDuration(text); err != nil || wait < 0 || wait > maxWait {
+			return problem.Invalid(problem.FieldError{Field: "wait", Code: "duration", Message: "must be a duration from 0s to 10s"})
+		}
+	}
+	order, err := a.Show.Do(r.Context(), viewer(caller), r.PathValue("id"), wait)
+	if err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusOK, viewOf(order))
+	return nil
+}
+
+func (a API) list(w http.ResponseWriter, r *http.Request) error {
+	caller, err := service.Caller(r)
+	if err != nil {
+		return err
+	}
+	limit, cursor, err := request.Page(r)
+	if err != nil {
+		return err
+	}
+	orders, next, err := a.List.Do(r.Context(), caller.Subject, cursor, limit)
+	if err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusOK, page.List[view]{Items: summaries(orders), Next: next})
+	return nil
+}
+
+func (a API) cancel(w http.ResponseWriter, r *http.Request) error {
+	caller, err := service.Caller(r)
+	if err != nil {
+		return err
+	}
+	who := app.Viewer{UserID: caller.Subject, Any: caller.Can(users.PermissionOrdersCancelAny)}
+	order, err := a.Cancel.Do(r.Context(), who, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusAccepted, accepted{ID: order.ID, Status: order.Status})
+	return nil
+}
+
+// refundBody is the body of POST /v1/orders/{id}/refund. Without an amount all
+// that is left is refunded.
+type refundBody struct {
+	Amount *money.Money `json:"amount,omitempty"`
+	Reason string       `json:"reason" validate:"required,max=200"`
+}
+
+func (a API) refund(w http.ResponseWriter, r *http.Request) error {
+	caller, err := service.Require(r, users.PermissionOrdersRefund)
+	if err != nil {
+		return err
+	}
+	var key string
+	if r.Header.Get("Idempotency-Key") != "" {
+		if key, err = request.IdempotencyKey(r); err != nil {
+			return err
+		}
+	}
+	var body refundBody
+	if err := request.Decode(w, r, &body); err != nil {
+		return err
+	}
+	var amount money.Money
+	if body.Amount != nil {
+		if amount = *body.Amount; amount.Validate() != nil || amount.Amount < 1 {
+			return problem.Invalid(problem.FieldError{Field: "amount", Code: "money", Message: "must be at least 1 minor unit of a currency"})
+		}
+	}
+	order, err := a.Refund.Do(r.Context(), app.RefundRequest{
+		OrderID: r.PathValue("id"), Amount: amount, Reason: body.Reason, By: caller.Subject, Key: key, Fingerprint: request.Fingerprint(body),
+	})
+	if err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusAccepted, accepted{ID: order.ID, Status: order.Status})
+	return nil
+}

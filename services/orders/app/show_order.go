@@ -1,0 +1,67 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/internal/document"
+	"caravan/services/orders/domain"
+)
+
+// ShowOrder reads one order.
+type ShowOrder struct {
+	Orders *Orders
+	Watch  *Watch
+	Clock  clock.Clock
+}
+
+// Viewer is who asks for an order.
+type Viewer struct {
+	UserID string
+	// Any is set for staff who may see every order.
+	Any bool
+}
+
+func (v Viewer) may(o *domain.Order) bool { return v.Any || o.UserID == v.UserID }
+
+// pollEvery is how often a waiting reader looks for the work of another replica.
+const pollEvery = 250 * time.Millisecond
+
+// Do returns the order, or document.ErrNotFound for one that is not the
+// viewer's. With a wait it returns as soon as the order has come to an end, or
+// as it is when the wait is over.
+func (u ShowOrder) Do(ctx context.Context, v Viewer, id string, wait time.Duration) (*domain.Order, error) {
+	ended, forget := u.Watch.Ended(id)
+	defer forget()
+	order, err := u.read(ctx, v, id)
+	if err != nil || wait <= 0 {
+		return order, err
+	}
+	until := u.Clock.Now().Add(wait)
+	for !order.Status.Terminal() && u.Clock.Now().Before(until) {
+		polled, cancel := context.WithTimeout(ctx, pollEvery)
+		select {
+		case order = <-ended:
+		case <-polled.Done():
+			order, err = u.read(ctx, v, id)
+		}
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return order, nil
+}
+
+func (u ShowOrder) read(ctx context.Context, v Viewer, id string) (*domain.Order, error) {
+	order, err := u.Orders.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if !v.may(order) {
+		return nil, fmt.Errorf("order %s of another user: %w", id, document.ErrNotFound)
+	}
+	return order, nil
+}

@@ -1,0 +1,187 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/internal/correlation"
+	"caravan/internal/document"
+	"caravan/internal/feed"
+	"caravan/internal/id"
+	"caravan/services/orders/domain"
+)
+
+// Prefix starts the key of every order document.
+const Prefix = "order/"
+
+// Sweep finds orders that stopped on their way, by reading the service's own
+// feed: after a crash, a lost start or a full queue. Nothing else is needed to
+// bring every order to an end.
+//
+// It reads twice. Fast passes look at young buckets, in memory only. Slow ones
+// read each bucket once it has settled; they enter orders that still have not
+// ended in the present bucket anew, so that the stored cursor, which only they
+// move, never passes an unfinished order.
+type Sweep struct {
+	Orders *Orders
+	Reader *feed.Reader
+	Index  document.Index
+	Driver *Driver
+	Store  document.Store
+	Clock  clock.Clock
+	IDs    id.Source
+	Log    *slog.Logger
+	Every  time.Duration
+	// Settle is the age at which a bucket is final, Young the least age that a
+	// fast pass looks at: most orders have ended by then.
+	Settle, Young time.Duration
+
+	cursors *document.Repository[sweepCursor, *sweepCursor]
+}
+
+type sweepCursor struct {
+	document.Root
+	Settled string `json:"settled"`
+}
+
+// sweepLimit is about how many orders one read covers.
+const sweepLimit = 256
+
+// Run sweeps until ctx ends. The first pass looks at everything since the
+// stored cursor, the present included: after a restart nobody else does.
+func (s *Sweep) Run(ctx context.Context) error {
+	s.cursors = document.NewRepository[sweepCursor](s.Store, document.Options{Prefix: "sweep/", Clock: s.Clock, IDs: s.IDs})
+	fast, err := s.stored(ctx)
+	if err != nil {
+		return err
+	}
+	age := -time.Minute
+	for {
+		next, err := s.fast(ctx, fast, age)
+		if err == nil {
+			if age >= 0 {
+				fast = next
+			}
+			age = s.Young
+			err = s.slow(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.Log.WarnContext(ctx, "sweeping orders failed; it goes on from the same place", "error", err)
+		}
+		if s.Clock.Sleep(ctx, s.Every) != nil {
+			return nil
+		}
+	}
+}
+
+// fast starts unfinished orders of buckets of at least the given age.
+func (s *Sweep) fast(ctx context.Context, from feed.Cursor, age time.Duration) (feed.Cursor, error) {
+	for {
+		keys, err := s.Reader.Keys(ctx, from, sweepLimit, age)
+		if err != nil {
+			return from, fmt.Errorf("reading own feed: %w", err)
+		}
+		for _, b := range keys.Buckets {
+			if _, err := s.start(ctx, b.Keys); err != nil {
+				return from, err
+			}
+		}
+		if from = keys.Next; keys.End {
+			return from, nil
+		}
+	}
+}
+
+// slow moves the stored cursor over settled buckets.
+func (s *Sweep) slow(ctx context.Context) error {
+	from, err := s.stored(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		keys, err := s.Reader.Keys(ctx, from, sweepLimit, s.Settle)
+		if err != nil {
+			return fmt.Errorf("reading own feed: %w", err)
+		}
+		for _, b := range keys.Buckets {
+			unfinished, err := s.start(ctx, b.Keys)
+			if err != nil {
+				return err
+			}
+			for _, key := range unfinished {
+				if err := s.Index.Append(ctx, key); err != nil {
+					return fmt.Errorf("entering unfinished order anew: %w", err)
+				}
+			}
+		}
+		if keys.Next == from {
+			return nil
+		}
+		if err := s.store(ctx, keys.Next); err != nil {
+			return err
+		}
+		if from = keys.Next; keys.End {
+			return nil
+		}
+	}
+}
+
+// start has the driver look at the unfinished orders among keys.
+func (s *Sweep) start(ctx context.Context, keys []string) (unfinished []string, err error) {
+	ids := make([]string, 0, len(keys))
+	for _, k := range keys {
+		if orderID, ok := strings.CutPrefix(k, Prefix); ok {
+			ids = append(ids, orderID)
+		}
+	}
+	orders, err := s.Orders.GetMany(ctx, ids...)
+	if err != nil {
+		return nil, fmt.Errorf("reading swept orders: %w", err)
+	}
+	for _, o := range orders {
+		if !o.Status.Terminal() {
+			s.Driver.Start(cause(ctx, o), o.ID)
+			unfinished = append(unfinished, s.Orders.Key(o.ID))
+		}
+	}
+	return unfinished, nil
+}
+
+// cause is the context of the request that an order came from.
+func cause(ctx context.Context, o *domain.Order) context.Context {
+	if len(o.Timeline) == 0 {
+		return ctx
+	}
+	last := o.Timeline[len(o.Timeline)-1]
+	return correlation.Remote(ctx, last.CorrelationID, last.TraceParent)
+}
+
+func (s *Sweep) stored(ctx context.Context) (feed.Cursor, error) {
+	docs, err := s.cursors.GetMany(ctx, "orders")
+	if err != nil {
+		return feed.Cursor{}, fmt.Errorf("reading the sweep's cursor: %w", err)
+	}
+	if doc, ok := docs["orders"]; ok {
+		return feed.ParseCursor(doc.Settled)
+	}
+	return feed.Cursor{}, nil
+}
+
+// store keeps the furthest cursor of all replicas.
+func (s *Sweep) store(ctx context.Context, to feed.Cursor) error {
+	_, err := s.cursors.Update(ctx, "orders", func(c *sweepCursor) error {
+		if at, err := feed.ParseCursor(c.Settled); err == nil && !at.Before(to) {
+			return document.ErrUnchanged
+		}
+		c.Settled = to.String()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("storing the sweep's cursor: %w", err)
+	}
+	return nil
+}
