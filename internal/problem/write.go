@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -61,7 +62,11 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	ctx := r.Context()
 	if p.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
-		slog.ErrorContext(ctx, "request failed", "status", p.Status, "problem", p.Slug(), "error", err)
+		level := slog.LevelError
+		if p.Status == http.StatusServiceUnavailable {
+			level = slog.LevelWarn // it is expected to pass, and something else reports its cause
+		}
+		slog.Log(ctx, level, "request failed", "status", p.Status, "problem", p.Slug(), "error", fmt.Sprint(err))
 	}
 	out := *p // a problem may be shared between requests: it is never changed here
 	if out.CorrelationID == "" {

@@ -130,23 +130,37 @@ func assemble(ctx context.Context, name string, cfg *config, settings Settings, 
 		log.ErrorContext(ctx, "the service cannot be set up", "error", err)
 		return nil, exitFailure
 	}
-	if err := s.build(ctx, build); err != nil {
-		log.ErrorContext(ctx, "the service cannot be built", "error", err)
+	err = s.build(ctx, build)
+	var wrong *configError
+	switch {
+	case errors.As(err, &wrong):
 		return nil, usage(stderr, name, err)
+	case err != nil:
+		log.ErrorContext(ctx, "the service cannot be built", "error", err)
+		return nil, exitFailure
 	}
 	return s, 0
 }
+
+// configError is a mistake of whoever configured the program.
+type configError struct{ err error }
+
+func (e *configError) Error() string { return e.err.Error() }
+func (e *configError) Unwrap() error { return e.err }
 
 // build runs the program's build function and checks what came of it.
 func (s *Service) build(ctx context.Context, build Build) error {
 	if err := build(ctx, s); err != nil {
 		return err
 	}
-	if err := errors.Join(append(s.failures, s.config.checkUnknown())...); err != nil {
+	if err := errors.Join(s.failures...); err != nil {
 		return err
 	}
+	if err := s.config.checkUnknown(); err != nil {
+		return &configError{err}
+	}
 	if s.guarded && s.Settings.App.Token == "" {
-		return errors.New("app.token (APP_API_TOKEN, CARAVAN_APP_TOKEN): is required, or no request could be told from a sidecar's")
+		return &configError{errors.New("app.token (APP_API_TOKEN, CARAVAN_APP_TOKEN): is required, or no request could be told from a sidecar's")}
 	}
 	if s.public && s.Verifier == nil {
 		s.Verifier = token.NewVerifier(s.fetchKeys, s.Settings.Auth.Issuer, s.Settings.Auth.Audience, s.Clock)

@@ -122,7 +122,7 @@ func newService(name string, settings Settings, cfg *config, log *slog.Logger, t
 // how build ends.
 func (s *Service) Configure(cfg any) error {
 	if err := s.config.configure(cfg); err != nil {
-		return err
+		return &configError{err}
 	}
 	if s.describing {
 		return errDescribed
