@@ -1,0 +1,210 @@
+package app_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"caravan/internal/document"
+	"caravan/services/payments/app"
+	"caravan/services/payments/contract"
+	"caravan/services/payments/domain"
+)
+
+// edit changes one stored document as no code of ours would.
+func (p *fakeProcess) edit(t *testing.T, key string, change func(doc map[string]any)) {
+	t.Helper()
+	records, err := p.store.Get(t.Context(), key)
+	if err != nil || len(records) == 0 {
+		t.Fatalf("no document %s: %v", key, err)
+	}
+	var doc map[string]any
+	if err := json.Unmarshal(records[key].Value, &doc); err != nil {
+		t.Fatal(err)
+	}
+	change(doc)
+	value, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.store.Overwrite(key, value)
+}
+
+// key finds the only document whose key has the prefix.
+func (p *fakeProcess) key(t *testing.T, prefix string) string {
+	t.Helper()
+	for _, k := range p.store.Keys() {
+		if strings.HasPrefix(k, prefix) {
+			return k
+		}
+	}
+	t.Fatalf("no document %s…", prefix)
+	return ""
+}
+
+func TestAuditFindsPlantedViolations(t *testing.T) {
+	account := domain.AccountPrefix + alice
+	for _, c := range []struct {
+		name  string
+		plant func(t *testing.T, p *fakeProcess)
+		want  string
+	}{
+		{"money appeared in a wallet", func(t *testing.T, p *fakeProcess) {
+			p.edit(t, account, func(doc map[string]any) { doc["books"].(map[string]any)["balance"] = 12345 })
+		}, domain.InvariantZeroSum},
+		{"a posting was forged on both sides", func(t *testing.T, p *fakeProcess) {
+			p.edit(t, account, func(doc map[string]any) {
+				books := doc["books"].(map[string]any)
+				books["balance"] = books["balance"].(float64) + 50
+				counters := books["counters"].(map[string]any)
+				counters["bank:test"] = counters["bank:test"].(float64) - 50
+			})
+		}, domain.InvariantBalance},
+		{"a hold was forgotten", func(t *testing.T, p *fakeProcess) {
+			p.edit(t, account, func(doc map[string]any) { delete(doc["holds"].(map[string]any), orderID(99)) })
+		}, domain.InvariantHeld},
+		{"an archived posting was changed", func(t *testing.T, p *fakeProcess) {
+			p.edit(t, p.key(t, account+"/segment/1-"), func(doc map[string]any) {
+				doc["postings"].([]any)[0].(map[string]any)["amount"] = 1
+			})
+		}, domain.InvariantBalance},
+		{"an archived order was changed", func(t *testing.T, p *fakeProcess) {
+			p.edit(t, p.key(t, account+"/segment/2-"), func(doc map[string]any) {
+				for _, h := range doc["holds"].(map[string]any) {
+					h.(map[string]any)["amount"] = 777
+				}
+			})
+		}, domain.InvariantArchive},
+		{"an archive segment is lost", func(t *testing.T, p *fakeProcess) {
+			p.edit(t, account, func(doc map[string]any) {
+				trees := doc["archived"].(map[string]any)["trees"].([]any)
+				trees[0].(map[string]any)["key"] = account + "/segment/nowhere"
+			})
+		}, domain.InvariantArchive},
+		{"a deposit that nobody asked for", func(t *testing.T, p *fakeProcess) {
+			_, err := p.ledger.Accounts().Update(t.Context(), alice, func(a *domain.Account) error {
+				_, err := a.Credit("made-up", eur(5), p.clock.Now(), p.clock.Now(), domain.Past{Count: a.Archived.Count})
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, domain.InvariantDeposit},
+		{"a deposit booked twice", func(t *testing.T, p *fakeProcess) {
+			d := p.deposit(t, alice, "twice", 5)
+			_, err := p.ledger.Accounts().Update(t.Context(), alice, func(a *domain.Account) error {
+				a.Posted++
+				posting := a.Postings[len(a.Postings)-1]
+				posting.Sequence = a.Posted
+				a.Postings = append(a.Postings, posting)
+				a.Books.Balance += posting.Amount
+				a.Books.Counters[domain.CounterBank] -= posting.Amount
+				return nil
+			})
+			if err != nil || d.Status != domain.DepositSucceeded {
+				t.Fatal(err)
+			}
+		}, domain.InvariantDeposit},
+		{"the bank took money that nobody asked for", func(t *testing.T, p *fakeProcess) {
+			if _, err := p.bank.Charge(t.Context(), app.Charge{OperationID: "stray", Source: "tok_ok", Amount: eur(5)}); err != nil {
+				t.Fatal(err)
+			}
+		}, domain.InvariantDeposit},
+		{"the bank took another amount", func(t *testing.T, p *fakeProcess) {
+			p.edit(t, p.key(t, "testbank/charge/"), func(doc map[string]any) {
+				doc["amount"] = map[string]any{"amount": 1, "currency": "EUR"}
+			})
+		}, domain.InvariantDeposit},
+		{"a paid deposit was marked declined", func(t *testing.T, p *fakeProcess) {
+			p.edit(t, p.key(t, domain.DepositPrefix), func(doc map[string]any) { doc["status"] = "declined" })
+		}, domain.InvariantDeposit},
+		{"a deposit is pending for too long", func(t *testing.T, p *fakeProcess) {
+			if _, err := p.deposits.Deposit(t.Context(), request(alice, "slow", "tok_timeout", 5)); err != nil {
+				t.Fatal(err)
+			}
+			p.clock.move(16 * time.Minute)
+		}, domain.InvariantDeposit},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := fresh(limited(2, 4))
+			p.deposit(t, alice, "k", 1000)
+			for order := range 20 {
+				p.authorize(t, order, 10)
+				p.capture(t, order)
+			}
+			p.authorize(t, 99, 10)
+			p.sound(t)
+			c.plant(t, p)
+			found := p.total(t).Findings
+			if !slices.ContainsFunc(found, func(f contract.Finding) bool { return f.Invariant == c.want }) {
+				t.Errorf("found %+v; want %s", found, c.want)
+			}
+		})
+	}
+}
+
+// The pages of the audit, however a long archive cuts them, cover every account, segment and order once.
+func TestAuditPagesCoverEverything(t *testing.T) {
+	p := fresh(limited(1, 2))
+	p.deposit(t, alice, "k", 1_000_000)
+	const orders = 400 // some 270 segments, several pages
+	for order := range orders {
+		p.authorize(t, order, 1)
+		p.capture(t, order)
+	}
+	p.refund(t, 3, "r", 1) // takes an order back out of the archive
+	const others = 60
+	for i := range others {
+		p.deposit(t, fmt.Sprintf("user-%d", i), "k", 10)
+	}
+	all := p.sound(t)
+	account, err := p.ledger.Accounts().Get(t.Context(), alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if account.Archived.Count < 3*64 {
+		t.Fatalf("only %d segments, the archive fits on a page or two", account.Archived.Count)
+	}
+	equal(t, "accounts", all.Counts["accounts"], others+1)
+	equal(t, "segments", all.Counts["segments"], account.Archived.Count)
+	equal(t, "postings", all.Counts["postings"], orders+2+others)
+	equal(t, "charges", all.Counts["charges"], others+1)
+	equal(t, "balance", all.Counts["balance.EUR"], 1_000_000-orders+1+10*others)
+	equal(t, "the bank's books", all.Counts["bank:test.EUR"], -all.Counts["charged.EUR"])
+	first := map[string]contract.OrderMoney{}
+	for _, o := range all.Orders {
+		if _, younger := first[o.OrderID]; !younger {
+			first[o.OrderID] = o
+		}
+	}
+	equal(t, "orders", len(first), orders)
+	equal(t, "refunded of the order taken back", first[orderID(3)].Refunded, 1)
+}
+
+func TestAuditIgnoresVoidRegistryEntries(t *testing.T) {
+	p := fresh()
+	p.deposit(t, alice, "k", 10)
+	chain := document.NewChain[map[string]string](p.store, "accounts/", 50, document.Options{Clock: p.clock, IDs: uniqueIDs{}})
+	for shard := range 16 {
+		for _, user := range []string{alice, "never-opened"} {
+			if err := chain.Prepend(t.Context(), fmt.Sprint(shard), user, map[string]string{"userId": user, "entry": "lost"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	equal(t, "accounts", p.sound(t).Counts["accounts"], 1)
+}
+
+// uniqueIDs names writes; two of one test never meet.
+type uniqueIDs struct{}
+
+func (uniqueIDs) New() string { return fmt.Sprint(time.Now().UnixNano()) }
+
+func TestAuditRefusesAStrangeCursor(t *testing.T) {
+	if _, err := fresh().audit.Page(t.Context(), "nonsense"); err == nil {
+		t.Error("accepted")
+	}
+}

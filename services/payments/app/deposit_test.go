@@ -1,0 +1,258 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"caravan/internal/correlation"
+	"caravan/internal/document/documenttest"
+	"caravan/internal/money"
+	"caravan/internal/problem"
+	"caravan/services/payments/adapters/testbank"
+	"caravan/services/payments/app"
+	"caravan/services/payments/contract"
+	"caravan/services/payments/domain"
+)
+
+func TestDepositsBySource(t *testing.T) {
+	for _, c := range []struct {
+		source  string
+		status  domain.DepositStatus
+		reason  string
+		later   domain.DepositStatus
+		balance int64
+	}{
+		{testbank.SourceOK, domain.DepositSucceeded, "", domain.DepositSucceeded, 100},
+		{testbank.SourceDeclined, domain.DepositDeclined, testbank.ReasonDeclined, domain.DepositDeclined, 0},
+		{"tok_nobody", domain.DepositDeclined, testbank.ReasonUnknown, domain.DepositDeclined, 0},
+		{testbank.SourceTimeout, domain.DepositPending, "", domain.DepositSucceeded, 100},
+	} {
+		t.Run(c.source, func(t *testing.T) {
+			p := fresh()
+			d, err := p.deposits.Deposit(t.Context(), request(alice, "k", c.source, 100))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Status != c.status || d.Reason != c.reason {
+				t.Errorf("got %s %q; want %s %q", d.Status, d.Reason, c.status, c.reason)
+			}
+			again, err := p.deposits.Deposit(t.Context(), request(alice, "k", c.source, 100))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again.ID != d.ID || again.Status != c.later {
+				t.Errorf("repeat: got %s %s; want %s %s", again.ID, again.Status, d.ID, c.later)
+			}
+			balance, _ := p.balance(t, alice)
+			equal(t, "balance", balance, c.balance)
+			p.sound(t)
+		})
+	}
+}
+
+func TestDepositRefusals(t *testing.T) {
+	p := fresh()
+	p.deposit(t, alice, "k", 100)
+	usd := request(alice, "other", "tok_ok", 100)
+	usd.Amount = money.New(100, "USD")
+	for _, c := range []struct {
+		name    string
+		request app.DepositRequest
+		slug    string
+	}{
+		{"the same key with another body", request(alice, "k", "tok_ok", 101), "idempotency-key-reused"},
+		{"another currency than the wallet's", usd, contract.SlugCurrency},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := p.deposits.Deposit(t.Context(), c.request)
+			var refused *problem.Problem
+			if !errors.As(err, &refused) || refused.Slug() != c.slug || refused.Status != 422 {
+				t.Errorf("got %v; want %s", err, c.slug)
+			}
+		})
+	}
+	balance, _ := p.balance(t, alice)
+	equal(t, "balance", balance, 100)
+	equal(t, "charges", p.sound(t).Counts["charges"], 1)
+}
+
+func TestKeysOfTwoUsersDoNotMeet(t *testing.T) {
+	p := fresh()
+	d := p.deposit(t, alice, "k", 100)
+	if other := p.deposit(t, bob, "k", 30); other.ID == d.ID {
+		t.Error("two users share a deposit")
+	}
+	if _, err := p.deposits.ReadDeposit(t.Context(), alice, d.ID); err != nil {
+		t.Errorf("own deposit: %v", err)
+	}
+	_, err := p.deposits.ReadDeposit(t.Context(), bob, d.ID)
+	var refused *problem.Problem
+	if !errors.As(err, &refused) || refused.Status != 404 {
+		t.Errorf("another user's deposit: %v; want 404", err)
+	}
+	equal(t, "accounts", p.sound(t).Counts["accounts"], 2)
+}
+
+// The same request 20 times at once, through two replicas, has one effect.
+func TestConcurrentDepositsWithOneKey(t *testing.T) {
+	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
+	replicas := []*fakeProcess{start(store, clk, nil), start(store, clk, nil)}
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if d := replicas[i%2].deposit(t, alice, "k", 100); d.Status != domain.DepositSucceeded {
+				t.Errorf("got %s", d.Status)
+			}
+		})
+	}
+	all.Wait()
+	balance, _ := replicas[0].balance(t, alice)
+	equal(t, "balance", balance, 100)
+	counts := replicas[0].sound(t).Counts
+	equal(t, "charges", counts["charges"], 1)
+	equal(t, "accounts", counts["accounts"], 1)
+	equal(t, "taken by the bank", counts["charged.EUR"], 100)
+}
+
+// A crash before and after each write of a deposit: the client's repeat after a restart has one effect, and so has the
+// reconciler when the client never comes back.
+func TestDepositSurvivesACrashAtEachWrite(t *testing.T) {
+	counting := fresh()
+	counting.deposit(t, alice, "k", 100)
+	writes := counting.writes.Load()
+	if writes < 6 {
+		t.Fatalf("a deposit takes %d writes; something is not stored", writes)
+	}
+	for _, source := range []string{testbank.SourceOK, testbank.SourceTimeout} {
+		for n := int64(1); n <= writes; n++ {
+			for _, afterwards := range []bool{false, true} {
+				name := fmt.Sprintf("%s/write %d lands %t", source, n, afterwards)
+				t.Run(name+"/client repeats", func(t *testing.T) { crashThenRepeat(t, source, n, afterwards) })
+				t.Run(name+"/reconciler", func(t *testing.T) { crashThenReconcile(t, source, n, afterwards) })
+			}
+		}
+	}
+}
+
+func crashThenRepeat(t *testing.T, source string, n int64, afterwards bool) {
+	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
+	_, _ = start(store, clk, nil, crashing(n, afterwards)).deposits.Deposit(t.Context(), request(alice, "k", source, 100))
+	p := start(store, clk, nil)
+	for range 2 { // a silent bank leaves the first repeat pending if it had not been called before
+		if _, err := p.deposits.Deposit(t.Context(), request(alice, "k", source, 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	balance, _ := p.balance(t, alice)
+	equal(t, "balance", balance, 100)
+	all := p.sound(t)
+	equal(t, "taken by the bank", all.Counts["charged.EUR"], 100)
+	equal(t, "accounts", all.Counts["accounts"], 1)
+	equal(t, "pending", all.Counts["pendingDeposits"], 0)
+}
+
+func crashThenReconcile(t *testing.T, source string, n int64, afterwards bool) {
+	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
+	_, _ = start(store, clk, nil, crashing(n, afterwards)).deposits.Deposit(t.Context(), request(alice, "k", source, 100))
+	p := start(store, clk, nil)
+	for range 4 {
+		if err := p.reconciler.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		clk.move(20 * time.Second)
+	}
+	all := p.sound(t)
+	equal(t, "pending", all.Counts["pendingDeposits"], 0)
+	balance, _ := p.balance(t, alice)
+	equal(t, "what the bank took and what is in the wallet", all.Counts["charged.EUR"], balance)
+}
+
+// frontBank stands between payments and the test bank.
+type frontBank struct {
+	app.Bank
+	silent  atomic.Bool
+	charges atomic.Int64
+}
+
+var errSilent = errors.New("the bank does not answer")
+
+func (b *frontBank) Charge(ctx context.Context, c app.Charge) (app.Answer, error) {
+	b.charges.Add(1)
+	if b.silent.Load() {
+		return app.Answer{}, errSilent
+	}
+	return b.Bank.Charge(ctx, c)
+}
+
+func (b *frontBank) Outcome(ctx context.Context, operationID string) (app.Answer, error) {
+	if b.silent.Load() {
+		return app.Answer{}, errSilent
+	}
+	return b.Bank.Outcome(ctx, operationID)
+}
+
+func TestReconcilerWaitsForABankThatIsAway(t *testing.T) {
+	front := &frontBank{}
+	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
+	p := start(store, clk, func(b app.Bank) app.Bank { front.Bank = b; return front })
+	front.silent.Store(true)
+	ctx := correlation.With(t.Context(), "cause-1")
+	const deposits = 10
+	for i := range deposits {
+		d, err := p.deposits.Deposit(ctx, request(alice, fmt.Sprint(i), "tok_ok", 100))
+		if err != nil || d.Status != domain.DepositPending {
+			t.Fatalf("got %+v, %v; want pending", d, err)
+		}
+	}
+	for range 20 { // the feed moves on, the pending ones are carried along
+		if err := p.reconciler.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		clk.move(20 * time.Second)
+	}
+	balance, _ := p.balance(t, alice)
+	equal(t, "balance while the bank is away", balance, 0)
+	if asked := front.charges.Load(); asked > deposits {
+		t.Errorf("a bank that is away was charged %d times", asked)
+	}
+	front.silent.Store(false)
+	p = start(store, clk, func(b app.Bank) app.Bank { front.Bank = b; return front }) // also after a restart
+	if err := p.reconciler.Pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	balance, _ = p.balance(t, alice)
+	equal(t, "balance", balance, 100*deposits)
+	equal(t, "pending", p.sound(t).Counts["pendingDeposits"], 0)
+	account, err := p.ledger.Accounts().Get(t.Context(), alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "correlation of what was settled in the background", account.Timeline[0].CorrelationID, "cause-1")
+}
+
+func TestASilentBankIsAskedAgainSoon(t *testing.T) {
+	p := fresh()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- p.deposits.Run(ctx) }()
+	d, err := p.deposits.Deposit(t.Context(), request(alice, "k", testbank.SourceTimeout, 100))
+	if err != nil || d.Status != domain.DepositPending {
+		t.Fatalf("got %+v, %v", d, err)
+	}
+	for d.Status == domain.DepositPending && t.Context().Err() == nil {
+		if d, err = p.deposits.ReadDeposit(t.Context(), alice, d.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	equal(t, "status", d.Status, domain.DepositSucceeded)
+	p.sound(t)
+}
