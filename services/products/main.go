@@ -3,13 +3,11 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"caravan/internal/clock"
 	"caravan/internal/document"
 	"caravan/internal/feed"
-	"caravan/internal/money"
 	"caravan/internal/service"
 	"caravan/services/products/adapters"
 	"caravan/services/products/app"
@@ -19,7 +17,7 @@ import (
 // settings are the keys of products' own.
 type settings struct {
 	Catalogue struct {
-		Currency  string        `mapstructure:"currency" default:"EUR" validate:"len=3" help:"the only currency the shop sells in, an ISO 4217 code"`
+		Currency  string        `mapstructure:"currency" default:"EUR" validate:"required,iso4217" help:"the only currency the shop sells in, an ISO 4217 code"`
 		ReadAge   time.Duration `mapstructure:"read_age" default:"1s" validate:"min=10ms,max=1m" help:"greatest age of the products and stock that are shown"`
 		Reconcile time.Duration `mapstructure:"reconcile" default:"5m" validate:"min=1s" help:"pause between repairs of what crashes may have left behind"`
 	} `mapstructure:"catalogue"`
@@ -36,11 +34,8 @@ func build(_ context.Context, s *service.Service) error {
 	if err := s.Configure(&cfg); err != nil {
 		return err
 	}
-	if !money.Known(cfg.Catalogue.Currency) {
-		return fmt.Errorf("catalogue.currency: %q is not an ISO 4217 code", cfg.Catalogue.Currency)
-	}
 
-	store, timing := s.Sidecar.Store(), feed.DefaultTiming()
+	store, timing := s.Sidecar.Store(), feed.Timing{Bucket: s.Settings.Feed.Bucket, Settle: s.Settings.Feed.Settle}
 	relay := feed.NewRelay(s.Sidecar.Publisher(), contract.App, s.Clock, s.Log)
 	documents := app.NewDocuments(store, document.Options{
 		Source: contract.App, Clock: s.Clock, IDs: s.IDs, Relay: relay,

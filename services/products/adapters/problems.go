@@ -38,8 +38,6 @@ func describe(err error) error {
 		return problem.Unprocessable("catalogue-full", "the catalogue cannot hold more products")
 	case errors.Is(err, domain.ErrTooManyHolds):
 		return problem.Unavailable(contract.SlugTooManyHolds, domain.ErrTooManyHolds.Error(), time.Second)
-	case temporary(err):
-		return problem.Unavailable("store-unavailable", "the store does not answer", time.Second)
 	}
 	return err
 }
@@ -50,13 +48,6 @@ func invalid(violations domain.Violations) *problem.Problem {
 		fields[i] = problem.FieldError{Field: v.Field, Code: v.Code, Message: v.Message}
 	}
 	return problem.Invalid(fields...)
-}
-
-// temporary reports whether an error of the road says of itself that it may pass, and does not describe itself.
-func temporary(err error) bool {
-	var described interface{ Problem() *problem.Problem }
-	var t interface{ Temporary() bool }
-	return !errors.As(err, &described) && errors.As(err, &t) && t.Temporary()
 }
 
 // described is a command whose errors are problems.
