@@ -2,8 +2,6 @@
 // sessions change, and which facts those changes are. It is pure: time, randomness and ids come in as values.
 package domain
 
-import "errors"
-
 // Violation says which input breaks which rule.
 type Violation struct {
 	Field   string // JSON path of the input, such as "roles[0]"
@@ -16,16 +14,17 @@ func (v *Violation) Error() string { return v.Field + " " + v.Message }
 
 // Violations collects every *Violation inside err, also those joined by errors.Join or wrapped.
 func Violations(err error) []*Violation {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+	switch e := err.(type) {
+	case *Violation:
+		return []*Violation{e}
+	case interface{ Unwrap() error }:
+		return Violations(e.Unwrap())
+	case interface{ Unwrap() []error }:
 		var all []*Violation
-		for _, inner := range joined.Unwrap() {
+		for _, inner := range e.Unwrap() {
 			all = append(all, Violations(inner)...)
 		}
 		return all
-	}
-	var one *Violation
-	if errors.As(err, &one) {
-		return []*Violation{one}
 	}
 	return nil
 }

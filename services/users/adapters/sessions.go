@@ -1,0 +1,84 @@
+package adapters
+
+import (
+	"errors"
+	"net/http"
+
+	"caravan/internal/request"
+	"caravan/internal/service"
+	"caravan/services/users/app"
+	"caravan/services/users/domain"
+)
+
+// grant is the body that answers logging in and refreshing (the members of RFC 6749, section 5.1, in camelCase).
+type grant struct {
+	AccessToken  string `json:"accessToken"`
+	RefreshToken string `json:"refreshToken"`
+	ExpiresIn    int64  `json:"expiresIn"` // seconds
+	TokenType    string `json:"tokenType"`
+}
+
+func respondGrant(w http.ResponseWriter, given app.Grant) {
+	request.Respond(w, http.StatusCreated, grant{
+		AccessToken: given.AccessToken, RefreshToken: given.RefreshToken,
+		ExpiresIn: int64(given.ExpiresIn.Seconds()), TokenType: "Bearer",
+	})
+}
+
+// logIn answers POST /v1/sessions.
+func (h *handlers) logIn(w http.ResponseWriter, r *http.Request) error {
+	var body struct {
+		Email    string `json:"email" validate:"required,max=1000"`
+		Password string `json:"password" validate:"required,max=1000"`
+	}
+	if err := request.Decode(w, r, &body); err != nil {
+		return err
+	}
+	given, err := h.accounts.LogIn(r.Context(), app.Credentials{Email: body.Email, Password: body.Password})
+	if err != nil {
+		return err
+	}
+	respondGrant(w, given)
+	return nil
+}
+
+// refresh answers POST /v1/sessions/refresh.
+func (h *handlers) refresh(w http.ResponseWriter, r *http.Request) error {
+	var body struct {
+		RefreshToken string `json:"refreshToken" validate:"required"`
+	}
+	if err := request.Decode(w, r, &body); err != nil {
+		return err
+	}
+	given, err := h.accounts.Refresh(r.Context(), body.RefreshToken)
+	if errors.Is(err, app.ErrTokenReused) {
+		h.log.WarnContext(r.Context(), "a used refresh token came back; its session was ended", "error", err)
+	}
+	if errors.Is(err, domain.ErrRefreshToken) || errors.Is(err, domain.ErrSessionEnded) {
+		return refreshRefused()
+	}
+	if err != nil {
+		return err
+	}
+	respondGrant(w, given)
+	return nil
+}
+
+// logOut answers DELETE /v1/sessions/current.
+func (h *handlers) logOut(w http.ResponseWriter, r *http.Request) error {
+	caller, err := callerOf(r)
+	if err != nil {
+		return err
+	}
+	if err := h.accounts.LogOut(r.Context(), caller); err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusNoContent, nil)
+	return nil
+}
+
+// callerOf is who sent the request; the error is a 401 problem if nobody did.
+func callerOf(r *http.Request) (app.Caller, error) {
+	claims, err := service.Caller(r)
+	return app.Caller{UserID: claims.Subject, SessionID: claims.SessionID}, err
+}

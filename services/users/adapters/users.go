@@ -1,0 +1,150 @@
+package adapters
+
+import (
+	"net/http"
+	"time"
+
+	"caravan/internal/id"
+	"caravan/internal/page"
+	"caravan/internal/problem"
+	"caravan/internal/request"
+	"caravan/internal/service"
+	"caravan/services/users/app"
+	"caravan/services/users/contract"
+	"caravan/services/users/domain"
+)
+
+// user is an account as its owner and admins see it.
+type user struct {
+	ID        string    `json:"id"`
+	Email     string    `json:"email"`
+	Name      string    `json:"name"`
+	Roles     []string  `json:"roles"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+func present(u *domain.User) user {
+	return user{ID: u.ID, Email: u.Email, Name: u.Name, Roles: u.Roles, CreatedAt: u.CreatedAt}
+}
+
+// register answers POST /v1/users.
+func (h *handlers) register(w http.ResponseWriter, r *http.Request) error {
+	var body struct {
+		Email    string `json:"email" validate:"required"`
+		Password string `json:"password" validate:"required"`
+		Name     string `json:"name" validate:"required"`
+	}
+	if err := request.Decode(w, r, &body); err != nil {
+		return err
+	}
+	created, err := h.accounts.Register(r.Context(), app.Registration{Email: body.Email, Password: body.Password, Name: body.Name})
+	if err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusCreated, present(created))
+	return nil
+}
+
+// profile answers GET /v1/users/me.
+func (h *handlers) profile(w http.ResponseWriter, r *http.Request) error {
+	caller, err := callerOf(r)
+	if err != nil {
+		return err
+	}
+	found, err := h.accounts.Profile(r.Context(), caller)
+	if err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusOK, present(found))
+	return nil
+}
+
+// updateProfile answers PATCH /v1/users/me.
+func (h *handlers) updateProfile(w http.ResponseWriter, r *http.Request) error {
+	caller, err := callerOf(r)
+	if err != nil {
+		return err
+	}
+	var body struct {
+		Name *string `json:"name"`
+	}
+	if err := request.Decode(w, r, &body); err != nil {
+		return err
+	}
+	changed, err := h.accounts.UpdateProfile(r.Context(), app.ProfileChange{Caller: caller, Name: body.Name})
+	if err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusOK, present(changed))
+	return nil
+}
+
+// changePassword answers PUT /v1/users/me/password.
+func (h *handlers) changePassword(w http.ResponseWriter, r *http.Request) error {
+	caller, err := callerOf(r)
+	if err != nil {
+		return err
+	}
+	var body struct {
+		CurrentPassword string `json:"currentPassword" validate:"required,max=1000"`
+		NewPassword     string `json:"newPassword" validate:"required"`
+	}
+	if err := request.Decode(w, r, &body); err != nil {
+		return err
+	}
+	ask := app.PasswordChange{Caller: caller, Current: body.CurrentPassword, New: body.NewPassword}
+	if err := h.accounts.ChangePassword(r.Context(), ask); err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusNoContent, nil)
+	return nil
+}
+
+// listUsers answers GET /v1/users?email=&limit=&cursor=.
+func (h *handlers) listUsers(w http.ResponseWriter, r *http.Request) error {
+	if _, err := service.Require(r, contract.PermissionUsersAdmin); err != nil {
+		return err
+	}
+	limit, cursor, err := request.Page(r)
+	if err != nil {
+		return err
+	}
+	query := app.UserQuery{Email: r.URL.Query().Get("email"), Cursor: cursor, Limit: limit}
+	found, next, err := h.accounts.ListUsers(r.Context(), query)
+	if err != nil {
+		return err
+	}
+	list := page.List[user]{Items: make([]user, len(found)), Next: next}
+	for i, u := range found {
+		list.Items[i] = present(u)
+	}
+	request.Respond(w, http.StatusOK, list)
+	return nil
+}
+
+// changeRoles answers PUT /v1/users/{id}/roles.
+func (h *handlers) changeRoles(w http.ResponseWriter, r *http.Request) error {
+	if _, err := service.Require(r, contract.PermissionUsersAdmin); err != nil {
+		return err
+	}
+	caller, err := callerOf(r)
+	if err != nil {
+		return err
+	}
+	userID := r.PathValue("id")
+	if !id.Valid(userID) {
+		return problem.NotFound("user")
+	}
+	var body struct {
+		Roles []string `json:"roles" validate:"required"`
+	}
+	if err := request.Decode(w, r, &body); err != nil {
+		return err
+	}
+	changed, err := h.accounts.ChangeRoles(r.Context(), app.RolesChange{Caller: caller, UserID: userID, Roles: body.Roles})
+	if err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusOK, present(changed))
+	return nil
+}
