@@ -21,7 +21,8 @@ const (
 // that a state change and its events are one write.
 type Root struct {
 	// Revision counts the writes of the document from 1; 0 means it does not
-	// exist yet.
+	// exist yet. A decision that shares its write with earlier ones sees the
+	// revision that this write will have.
 	Revision int64 `json:"revision"`
 	// WriteID names the write that produced this revision. After a write of
 	// unknown outcome it tells whose write is stored.

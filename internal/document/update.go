@@ -27,6 +27,7 @@ type update[T any, P aggregate[T]] struct {
 
 	sequence int64 // of the newest event in base
 	sealed   int   // how many sealed archives base holds
+	revision int64 // of base
 }
 
 // run decides and writes until the commands are applied, refused or out of time.
@@ -85,7 +86,7 @@ func (u *update[T, P]) decide(commands []*command[P]) (doc P, outcomes []error, 
 		if doc, err = decode[T, P](u.key, u.base); err != nil {
 			return nil, nil, false, err
 		}
-		u.sequence, u.sealed = doc.root().Sequence, len(doc.root().Sealed)
+		u.sequence, u.sealed, u.revision = doc.root().Sequence, len(doc.root().Sealed), doc.root().Revision
 		clean, changed = true, false
 		for i, c := range commands {
 			if refusal(outcomes[i]) {
@@ -112,6 +113,8 @@ func (u *update[T, P]) apply(doc P, c *command[P]) error {
 	if err := c.decide(doc); err != nil {
 		return err
 	}
+	// The commands after this one find a document that exists.
+	root.Revision = u.revision + 1
 	added := int(root.Sequence - before)
 	u.repo.attribute(c.ctx, u.id, root.Timeline[len(root.Timeline)-added:])
 	return nil
@@ -126,7 +129,6 @@ func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
 		return false, err
 	}
 	root.trimTimeline(u.key)
-	root.Revision++
 	root.WriteID = u.repo.opts.IDs.New()
 	value, err := json.Marshal(doc)
 	if err != nil {

@@ -27,7 +27,7 @@ type Order struct {
 	Lines         []Line       `json:"lines"`
 	ExpectedTotal *money.Money `json:"expectedTotal,omitempty"`
 	Total         money.Money  `json:"total,omitzero"`
-	Refunded      money.Money  `json:"refunded,omitzero"`
+	Refunded      money.Money  `json:"refunded"`
 	PlacedAt      time.Time    `json:"placedAt"`
 	UpdatedAt     time.Time    `json:"updatedAt"`
 	// Deadline ends the attempts before the pivot.
