@@ -78,13 +78,13 @@ func build(_ context.Context, s *service.Service) error {
 		Claims:    document.NewRepository[domain.Claim](store, documents("claim/")),
 		Sessions:  document.NewRepository[domain.Session](store, documents("session/")),
 		Registry:  document.NewChain[app.Listed](store, "user-list/", 50, documents("")),
-		Passwords: hasher, Tokens: ring, RefreshKey: ring.RefreshKey(), Policy: cfg.policy(),
+		Passwords: hasher, Tokens: ring, RefreshKey: ring.RefreshKey(), Policy: cfg.policy(s.Settings.Auth),
 		Clock: s.Clock, IDs: s.IDs, Random: rand.Reader,
 	}
 
 	// The issuer verifies with its own keys rather than ask itself through the sidecar.
 	keys := func(context.Context) (token.KeySet, error) { return ring.KeySet(), nil }
-	s.Verifier = token.NewVerifier(keys, contract.Issuer, contract.Audience, s.Clock)
+	s.Verifier = token.NewVerifier(keys, s.Settings.Auth.Issuer, s.Settings.Auth.Audience, s.Clock)
 	adapters.Routes(s, accounts, ring, s.Log)
 	s.Internal("POST "+contract.PathFeed, feed.Serve(feed.NewReader(store, s.Clock, timing)))
 
@@ -97,10 +97,10 @@ func build(_ context.Context, s *service.Service) error {
 	return nil
 }
 
-func (cfg *settings) policy() app.Policy {
+func (cfg *settings) policy(auth service.AuthSettings) app.Policy {
 	sessions := cfg.Sessions
 	return app.Policy{
-		AccessTTL: cfg.Access.TTL,
+		Issuer: auth.Issuer, Audience: auth.Audience, AccessTTL: cfg.Access.TTL,
 		Customers: domain.SessionPolicy{Idle: sessions.Idle, Absolute: sessions.Absolute, Grace: sessions.Grace},
 		Staff:     domain.SessionPolicy{Idle: sessions.StaffIdle, Absolute: sessions.StaffAbsolute, Grace: sessions.Grace},
 	}

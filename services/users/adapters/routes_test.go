@@ -87,7 +87,10 @@ func newClient(t *testing.T) *client {
 		Sessions:  document.NewRepository[domain.Session](store, documents("session/")),
 		Registry:  document.NewChain[app.Listed](store, "user-list/", 50, documents("")),
 		Passwords: hasher, Tokens: ring, RefreshKey: ring.RefreshKey(),
-		Policy: app.Policy{AccessTTL: 5 * time.Minute, Customers: sessions, Staff: sessions}, Clock: clk, IDs: ids, Random: rand.Reader,
+		Policy: app.Policy{
+			Issuer: contract.Issuer, Audience: contract.Audience, AccessTTL: 5 * time.Minute, Customers: sessions, Staff: sessions,
+		},
+		Clock: clk, IDs: ids, Random: rand.Reader,
 	}
 	admin := app.Registration{Email: adminEmail, Password: secret, Name: "Administrator"}
 	bootstrap := &adapters.Bootstrap{Accounts: accounts, Admin: admin, Log: slog.New(slog.DiscardHandler)}

@@ -75,6 +75,8 @@ type TokenSigner interface {
 
 // Policy bounds what is given out.
 type Policy struct {
+	Issuer    string               // who the access tokens are from
+	Audience  string               // which API they are for
 	AccessTTL time.Duration        // life of an access token
 	Customers domain.SessionPolicy // of accounts with no role but customer
 	Staff     domain.SessionPolicy // of all others
@@ -142,7 +144,7 @@ func (a *Accounts) sessionPolicy(user *domain.User) domain.SessionPolicy {
 // grant signs an access token of the session that says what the account may do now.
 func (a *Accounts) grant(user *domain.User, session *domain.Session, refresh domain.RefreshToken, now time.Time) (Grant, error) {
 	access, err := a.Tokens.Sign(token.Claims{
-		Issuer: contract.Issuer, Subject: user.ID, Audience: contract.Audience, ClientID: contract.ClientID,
+		Issuer: a.Policy.Issuer, Subject: user.ID, Audience: a.Policy.Audience, ClientID: contract.ClientID,
 		SessionID: session.ID, ID: a.IDs.New(),
 		IssuedAt: now, Expiry: now.Add(a.Policy.AccessTTL), AuthTime: session.AuthTime,
 		Version: user.Version, Roles: user.Roles, Permissions: contract.PermissionsOf(user.Roles),

@@ -90,7 +90,7 @@ func (s *fakeSigner) Sign(claims token.Claims) (string, error) {
 }
 
 var policy = app.Policy{
-	AccessTTL: 5 * time.Minute,
+	Issuer: "caravan", Audience: "caravan-api", AccessTTL: 5 * time.Minute,
 	Customers: domain.SessionPolicy{Idle: 7 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Grace: 20 * time.Second},
 	Staff:     domain.SessionPolicy{Idle: 30 * time.Minute, Absolute: 12 * time.Hour, Grace: 20 * time.Second},
 }
