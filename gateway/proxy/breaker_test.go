@@ -47,11 +47,11 @@ func TestBreakerOpensOnFailuresAndClosesAfterProbes(t *testing.T) {
 		if _, err := b.allow("users"); err != nil {
 			t.Fatalf("another app is shut out, too: %v", err)
 		}
-		wait(t, 3 * time.Second)
+		wait(t, 3*time.Second)
 		if _, err := b.allow("orders"); problem.From(err).RetryAfter != 2*time.Second {
 			t.Fatalf("later it answers %v", err)
 		}
-		wait(t, 2*time.Second + time.Millisecond)
+		wait(t, 2*time.Second+time.Millisecond)
 		first, err := b.allow("orders")
 		if err != nil {
 			t.Fatal(err)

@@ -88,6 +88,7 @@ type Call struct {
 	Query      string // as the client wrote it, checked by route.SplitTarget
 	Client     string // the client's address
 	Authorized bool   // the bearer token was verified and goes along
+	Timeout    time.Duration
 }
 
 // Forward asks the service and passes its answer on. An error means that nothing was written yet, and is ErrCallerLeft
@@ -102,7 +103,7 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 		// The transport may still read the body when it has returned; after the handler nobody may (golang/go#46866).
 		defer body.Close()
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout(c))
+	ctx, cancel := context.WithTimeout(r.Context(), c.Timeout)
 	defer cancel()
 	out, err := f.request(ctx, r, c, body)
 	if err != nil {
@@ -169,23 +170,6 @@ func (f *Forwarder) send(out *http.Request, route *route.Route) (*http.Response,
 		return response, err
 	}
 	return f.transport.RoundTrip(out)
-}
-
-// timeout is how long the service has: what the route says, and what the caller of a long poll asked for on top.
-func timeout(c *Call) time.Duration {
-	long := c.Match.Route.Long
-	if long == nil || !strings.Contains(c.Query, long.Parameter+"=") {
-		return c.Match.Route.Timeout
-	}
-	query, err := url.ParseQuery(c.Query)
-	if err != nil {
-		return c.Match.Route.Timeout
-	}
-	wait, err := time.ParseDuration(query.Get(long.Parameter))
-	if err != nil || wait < 0 {
-		return c.Match.Route.Timeout // the service says what is wrong with it
-	}
-	return c.Match.Route.Timeout + min(wait, long.Max)
 }
 
 // connectionFailed reports whether err means that the connection broke or was never made, so that a safe request may be

@@ -68,8 +68,9 @@ func (s *stage) do(t testing.TB, r *http.Request, authorized bool) (*httptest.Re
 	if err != nil {
 		t.Fatal(err)
 	}
+	timeout, _ := match.Route.TimeoutOf(query)
 	w := httptest.NewRecorder()
-	return w, s.forwarder.Forward(w, r, &Call{Match: match, Query: query, Client: "192.0.2.7", Authorized: authorized})
+	return w, s.forwarder.Forward(w, r, &Call{Match: match, Query: query, Client: "192.0.2.7", Authorized: authorized, Timeout: timeout})
 }
 
 func TestForwardsOnlyWhatIsNamed(t *testing.T) {
@@ -266,22 +267,6 @@ func TestTimeoutAndCallerLeft(t *testing.T) {
 	for _, status := range s.forwarder.breakers.Status() {
 		if want := map[string]string{"orders": "closed", "products": "open"}[status.App]; status.State != want {
 			t.Errorf("the breaker of %s is %s, want %s", status.App, status.State, want)
-		}
-	}
-}
-
-func TestLongPollsGetTheTimeTheyAskFor(t *testing.T) {
-	s := newStage(t, settings())
-	match, err := s.table.Match("GET", "/v1/orders/o1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for query, want := range map[string]time.Duration{
-		"": 10 * time.Second, "wait=5s": 15 * time.Second, "wait=1h": 40 * time.Second, "wait=-1s": 10 * time.Second,
-		"wait=x": 10 * time.Second, "await=5s": 10 * time.Second, "x=1&wait=500ms": 10500 * time.Millisecond,
-	} {
-		if got := timeout(&Call{Match: match, Query: query}); got != want {
-			t.Errorf("%s: got %s, want %s", query, got, want)
 		}
 	}
 }

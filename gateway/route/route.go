@@ -4,6 +4,7 @@
 package route
 
 import (
+	"net/url"
 	"strings"
 	"time"
 )
@@ -87,6 +88,23 @@ func (r *Route) Params() []string {
 		}
 	}
 	return names
+}
+
+// TimeoutOf returns how long the service has to answer a request with this query, and whether the caller asked to have
+// the answer held back. A wait that can not be read adds nothing: the service will say what is wrong with it.
+func (r *Route) TimeoutOf(query string) (timeout time.Duration, held bool) {
+	if r.Long == nil || !strings.Contains(query, r.Long.Parameter+"=") {
+		return r.Timeout, false
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return r.Timeout, false
+	}
+	wait, err := time.ParseDuration(values.Get(r.Long.Parameter))
+	if err != nil || wait <= 0 {
+		return r.Timeout, false
+	}
+	return r.Timeout + min(wait, r.Long.Max), true
 }
 
 // Match is a route together with the path parameters of one request.

@@ -238,6 +238,21 @@ routes:
 	}
 }
 
+func TestLongPollsGetTheTimeTheyAskFor(t *testing.T) {
+	r := &Route{Timeout: 10 * time.Second, Long: &Long{Parameter: "wait", Max: 30 * time.Second}}
+	for query, want := range map[string]time.Duration{
+		"": 10 * time.Second, "wait=5s": 15 * time.Second, "wait=1h": 40 * time.Second, "wait=-1s": 10 * time.Second, "wait=0s": 10 * time.Second,
+		"wait=x": 10 * time.Second, "await=5s": 10 * time.Second, "x=1&wait=500ms": 10500 * time.Millisecond, "wait=5s;": 10 * time.Second,
+	} {
+		if got, held := r.TimeoutOf(query); got != want || held != (want > r.Timeout) {
+			t.Errorf("%s: got %s, %v, want %s", query, got, held, want)
+		}
+	}
+	if got, held := (&Route{Timeout: time.Second}).TimeoutOf("wait=5s"); got != time.Second || held {
+		t.Errorf("a route that does not wait: got %s, %v", got, held)
+	}
+}
+
 func BenchmarkMatch(b *testing.B) {
 	table := shipped(b)
 	b.ReportAllocs()

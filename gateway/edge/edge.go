@@ -1,0 +1,332 @@
+// Package edge is what every request passes on its way in: the request target is checked, a trace and a correlation id
+// begin, the route is found, the caller is counted, identified and admitted, and the service is asked. It holds no
+// business rule.
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"caravan/gateway/auth"
+	"caravan/gateway/limit"
+	"caravan/gateway/proxy"
+	"caravan/gateway/route"
+	"caravan/internal/clock"
+	"caravan/internal/correlation"
+	"caravan/internal/id"
+	"caravan/internal/problem"
+	"caravan/internal/token"
+)
+
+// RefusedRate is the rate class that counts, by client address, requests whose credentials were not accepted.
+const RefusedRate = "refused"
+
+// Handler answers a route of the gateway itself. An error becomes a problem.
+type Handler func(w http.ResponseWriter, r *http.Request) error
+
+// Forwarder asks services; *proxy.Forwarder is one.
+type Forwarder interface {
+	Forward(w http.ResponseWriter, r *http.Request, c *proxy.Call) error
+}
+
+// Settings of an Edge.
+type Settings struct {
+	Table     *route.Table
+	Local     map[string]Handler // by route name, for exactly the routes of app gateway
+	Forwarder Forwarder
+	Verifier  auth.Verifier
+	Limiter   *limit.Limiter // nil: nobody is limited
+	Proxies   int            // how many proxies of our own stand in front, 0 to 10
+	// Concurrent is how many requests may be forwarded at once, and Held how many of those that wait for something on
+	// top of it. What exceeds them is refused at once, which a client can handle better than an answer that comes late.
+	Concurrent, Held int64
+
+	Log    *slog.Logger
+	Tracer trace.Tracer
+	Meter  metric.Meter
+	Clock  clock.Clock
+	IDs    id.Source
+}
+
+// Edge is the gateway's handler.
+type Edge struct {
+	Settings
+	endpoints map[*route.Route]*endpoint
+	unmatched *endpoint
+	refused   *limit.Class
+	security  []field
+	running   atomic.Int64
+	held      atomic.Int64
+	draining  context.Context
+	drain     context.CancelFunc
+}
+
+// endpoint is a route with everything that can be looked up before the first request.
+type endpoint struct {
+	name     string // "" when no route matched
+	route    *route.Route
+	class    *limit.Class // nil: not limited
+	local    Handler
+	measured *measured
+}
+
+// New returns the handler. It refuses a route of the gateway without a handler, a handler without a route, and a rate
+// class that does not exist.
+func New(s Settings) (*Edge, error) {
+	if s.Proxies < 0 || s.Proxies > maxHops {
+		return nil, fmt.Errorf("there can be 0 to %d trusted proxies, not %d", maxHops, s.Proxies)
+	}
+	durations, err := newDurations(s.Meter)
+	if err != nil {
+		return nil, err
+	}
+	e := &Edge{Settings: s, endpoints: make(map[*route.Route]*endpoint), security: securityFields()}
+	e.draining, e.drain = context.WithCancel(context.Background())
+	local := 0
+	for _, r := range s.Table.Routes() {
+		one := &endpoint{name: r.Name, route: r, local: s.Local[r.Name], measured: durations.of(r.Method, r.Pattern)}
+		if (r.App == route.Gateway) != (one.local != nil) {
+			return nil, fmt.Errorf("%s (line %d) belongs to %s, but the gateway's own handler for it is %v", r.Name, r.Line, r.App, one.local != nil)
+		}
+		if one.local != nil {
+			local++
+		}
+		if one.class, err = e.class(r.Rate); err != nil {
+			return nil, fmt.Errorf("%s (line %d): %w", r.Name, r.Line, err)
+		}
+		e.endpoints[r] = one
+	}
+	if local != len(s.Local) {
+		return nil, fmt.Errorf("%d handlers of the gateway have no route", len(s.Local)-local)
+	}
+	return e, e.addUnmatched(durations)
+}
+
+// addUnmatched prepares what happens to requests without a route: they count as public ones, so that probing for paths
+// is limited, too.
+func (e *Edge) addUnmatched(durations *durations) (err error) {
+	e.unmatched = &endpoint{measured: durations.of("", "")}
+	if e.unmatched.class, err = e.class(route.PublicRate); err != nil {
+		return err
+	}
+	e.refused, err = e.class(RefusedRate)
+	return err
+}
+
+func (e *Edge) class(name string) (*limit.Class, error) {
+	if e.Limiter == nil || name == route.Unlimited {
+		return nil, nil
+	}
+	class := e.Limiter.Class(name)
+	if class == nil {
+		return nil, fmt.Errorf("there is no rate class %q", name)
+	}
+	return class, nil
+}
+
+// exchange is one request on its way through.
+type exchange struct {
+	recorder
+	call     proxy.Call
+	client   netip.Addr
+	endpoint *endpoint
+	held     bool
+	subject  string
+	started  time.Time
+	span     trace.Span
+	err      error // why there is no service's answer
+	aborted  bool  // the connection is to be broken, as there is no whole answer
+	panicked any   // what the handler panicked with, and where
+	stack    []byte
+}
+
+// Drain ends the requests that are held open, so that a program that stops does not wait for what they wait for. All
+// others finish.
+func (e *Edge) Drain() { e.drain() }
+
+// ServeHTTP passes one request through the edge.
+func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{recorder: recorder{ResponseWriter: w}, started: e.Clock.Now()}
+	refusal := e.route(x, r)
+	r = e.begin(x, r)
+	defer e.end(x, r)
+	defer x.rescue() // before end, which decides what becomes of a panic
+	e.decorate(x, r)
+	if refusal == nil {
+		refusal = e.admit(x, r)
+	} else if limited := e.count(x, e.unmatched.class, e.address(x)); limited != nil {
+		refusal = limited
+	}
+	if refusal != nil {
+		e.refuse(x, r, refusal)
+	}
+}
+
+// route finds the route and notes it in x; without one the error carries the answer.
+func (e *Edge) route(x *exchange, r *http.Request) error {
+	x.endpoint = e.unmatched
+	path, query, err := route.SplitTarget(r.RequestURI)
+	if err != nil {
+		return problem.Malformed(err.Error())
+	}
+	match, err := e.Table.Match(r.Method, path)
+	var method *route.MethodError
+	switch {
+	case errors.As(err, &method):
+		x.Header()["Allow"] = []string{method.Allow}
+		return problem.New(http.StatusMethodNotAllowed, "method-not-allowed", "The method is not allowed", "This path allows "+method.Allow+".")
+	case err != nil:
+		return problem.NotFound("path")
+	}
+	x.endpoint = e.endpoints[match.Route]
+	x.call.Match, x.call.Query = match, query
+	x.call.Timeout, x.held = match.Route.TimeoutOf(query)
+	return nil
+}
+
+// admit lets the request through to whoever answers it, or returns why not.
+func (e *Edge) admit(x *exchange, r *http.Request) error {
+	leave, err := e.enter(x)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	claims, err := e.identify(x, r)
+	if err != nil {
+		return err
+	}
+	if x.endpoint.local != nil {
+		return x.endpoint.local(x, r.WithContext(token.With(r.Context(), claims)))
+	}
+	if x.call.Timeout > slowest {
+		e.extend(x)
+	}
+	if x.held {
+		return e.hold(x, r)
+	}
+	return e.Forwarder.Forward(x, r, &x.call)
+}
+
+// hold forwards a request that waits, for as long as the program does not stop.
+func (e *Edge) hold(x *exchange, r *http.Request) error {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(e.draining, cancel)()
+	err := e.Forwarder.Forward(x, r.WithContext(ctx), &x.call)
+	if errors.Is(err, proxy.ErrCallerLeft) && r.Context().Err() == nil {
+		return problem.Unavailable("draining", "This instance is stopping; ask again.", time.Second)
+	}
+	return err
+}
+
+// identify counts the caller and finds out who it is: by address on public routes, by subject on all others.
+func (e *Edge) identify(x *exchange, r *http.Request) (token.Claims, error) {
+	address := e.address(x)
+	access := x.call.Match.Route.Access
+	if access.Kind == route.Public {
+		return token.Claims{}, e.count(x, x.endpoint.class, address)
+	}
+	claims, err := auth.Identify(r, e.Verifier)
+	if err != nil {
+		if limited := e.count(x, e.refused, address); limited != nil {
+			return token.Claims{}, limited
+		}
+		return token.Claims{}, err
+	}
+	x.subject, x.call.Authorized = claims.Subject, true
+	if x.endpoint.class != nil {
+		if err := e.count(x, x.endpoint.class, e.Limiter.Subject(claims.Subject)); err != nil {
+			return token.Claims{}, err
+		}
+	}
+	return claims, auth.Permit(access, claims)
+}
+
+// count takes one request from a caller's quota and announces what is left of it.
+func (e *Edge) count(x *exchange, class *limit.Class, caller limit.Key) error {
+	if class == nil {
+		return nil
+	}
+	d := class.Take(caller)
+	header := x.Header()
+	header["Ratelimit-Policy"] = d.Policy()
+	header["Ratelimit"] = []string{d.Field()}
+	if d.Allowed {
+		return nil
+	}
+	return problem.TooMany(d.RetryAfter())
+}
+
+// enter takes a place among the requests that are forwarded at once.
+func (e *Edge) enter(x *exchange) (leave func(), err error) {
+	counter, most := &e.running, e.Concurrent
+	switch {
+	case x.endpoint.local != nil:
+		return func() {}, nil
+	case x.held:
+		counter, most = &e.held, e.Held
+	}
+	if counter.Add(1) > most {
+		counter.Add(-1)
+		return nil, problem.Unavailable("overloaded", "There are too many requests at once.", time.Second)
+	}
+	return func() { counter.Add(-1) }, nil
+}
+
+// refuse answers an error.
+func (e *Edge) refuse(x *exchange, r *http.Request, err error) {
+	x.err = err
+	if errors.Is(err, proxy.ErrCallerLeft) {
+		// Returning would send an empty 200, which a client that only closed its sending side would believe.
+		x.aborted = true
+		return
+	}
+	var refusal *auth.Refusal
+	if errors.As(err, &refusal) && refusal.Challenge != "" {
+		x.Header().Set("WWW-Authenticate", refusal.Challenge)
+	}
+	problem.Write(x, r, err)
+}
+
+// begin starts the request's trace and gives it its correlation id.
+func (e *Edge) begin(x *exchange, r *http.Request) *http.Request {
+	ctx := r.Context()
+	correlationID := ""
+	if sent := r.Header[correlation.Header]; len(sent) == 1 && correlation.Valid(sent[0]) {
+		correlationID = sent[0]
+	} else {
+		correlationID = correlation.New(e.IDs)
+	}
+	ctx = correlation.With(ctx, correlationID)
+	ctx, x.span = e.start(ctx, x, r)
+	header := x.Header()
+	header[correlation.Header] = []string{correlationID}
+	return r.WithContext(ctx)
+}
+
+// start begins a trace of our own: outsiders do not get to name our traces or decide which are sampled. What the client
+// sent becomes a link, by which its trace and ours find each other.
+func (e *Edge) start(ctx context.Context, x *exchange, r *http.Request) (context.Context, trace.Span) {
+	name := x.endpoint.name
+	if name == "" {
+		name = "unmatched"
+	}
+	options := make([]trace.SpanStartOption, 2, 3)
+	options[0], options[1] = trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer)
+	if sent := r.Header["Traceparent"]; len(sent) == 1 {
+		client := trace.SpanContextFromContext(correlation.Remote(context.Background(), "", sent[0]))
+		if client.IsValid() {
+			options = append(options, trace.WithLinks(trace.Link{SpanContext: client}))
+		}
+	}
+	return e.Tracer.Start(ctx, name, options...)
+}

@@ -1,0 +1,153 @@
+package edge
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+
+	"caravan/gateway/limit"
+	"caravan/internal/correlation"
+	"caravan/internal/problem"
+)
+
+const (
+	// slowest is the longest answer for which the server's own write deadline leaves room.
+	slowest = 10 * time.Second
+	// writing is how long a client may take to receive an answer.
+	writing = 10 * time.Second
+	// statusCallerLeft stands in logs and metrics for a request whose caller went away unanswered.
+	statusCallerLeft = 499
+)
+
+// field is a response header that is the same on every answer.
+type field struct {
+	name  string
+	value []string
+}
+
+// securityFields are on every answer. The API serves data to programs: no browser should sniff, frame, run or cache it
+// unless a service says otherwise.
+func securityFields() []field {
+	return []field{
+		{"Cache-Control", []string{"no-store"}},
+		{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}},
+		{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
+		{"Referrer-Policy", []string{"no-referrer"}},
+		{"X-Content-Type-Options", []string{"nosniff"}},
+	}
+}
+
+// decorate sets the headers of every answer. Values are shared between requests: net/http only reads them, and whoever
+// changes a header replaces its value.
+func (e *Edge) decorate(x *exchange, r *http.Request) {
+	header := x.Header()
+	for _, f := range e.security {
+		header[f.name] = f.value
+	}
+	if r.TLS != nil { // RFC 6797, section 7.2: not over plain HTTP
+		header["Strict-Transport-Security"] = []string{"max-age=31536000"}
+	}
+	if parent := correlation.Traceparent(r.Context()); parent != "" {
+		header["Traceparent"] = []string{parent}
+	}
+	client := ClientAddress(r.RemoteAddr, r.Header["X-Forwarded-For"], e.Proxies)
+	x.client = client
+	if client.IsValid() {
+		x.call.Client = client.String()
+	}
+}
+
+// address is the caller's key by address. Callers whose address is not known, as on a Unix socket, count as one.
+func (e *Edge) address(x *exchange) limit.Key {
+	if !x.client.IsValid() {
+		return limit.Address(netip.IPv6Unspecified())
+	}
+	return limit.Address(x.client)
+}
+
+// extend gives a slow or held answer the time that it was promised. The read deadline has to go along: net/http watches
+// the connection while a handler runs, and takes a deadline that passes for a client that left. A writer without
+// deadlines, as in tests, has none to extend.
+func (e *Edge) extend(x *exchange) {
+	deadline := e.Clock.Now().Add(x.call.Timeout + writing)
+	connection := http.NewResponseController(x.ResponseWriter)
+	_ = connection.SetReadDeadline(deadline)
+	_ = connection.SetWriteDeadline(deadline)
+}
+
+// rescue notes a panic. It must be deferred directly.
+func (x *exchange) rescue() {
+	switch value := recover(); value {
+	case nil:
+	case http.ErrAbortHandler:
+		x.aborted = true
+	default:
+		x.panicked, x.stack = value, debug.Stack()
+	}
+}
+
+// end settles the request: a panic becomes a 500 if nothing was sent yet and breaks the connection otherwise, and every
+// request leaves one log line, one measurement and one span.
+func (e *Edge) end(x *exchange, r *http.Request) {
+	if x.panicked != nil {
+		e.Log.ErrorContext(r.Context(), "a request panicked", "route", x.endpoint.name, "panic", fmt.Sprint(x.panicked), "stack", string(x.stack))
+		if x.aborted = x.status != 0; !x.aborted {
+			problem.Write(x, r, problem.Internal())
+		}
+	}
+	status := x.status
+	switch {
+	case status == 0 && x.aborted:
+		status = statusCallerLeft
+	case status == 0:
+		status = http.StatusOK
+	}
+	took := e.Clock.Now().Sub(x.started)
+	x.endpoint.measured.record(r.Context(), took, status)
+	e.log(x, r, status, took)
+	if x.span.IsRecording() {
+		x.span.SetAttributes(
+			attribute.String("http.request.method", r.Method), attribute.String("http.route", x.endpoint.pattern()),
+			attribute.Int("http.response.status_code", status), attribute.String("enduser.id", x.subject),
+		)
+		if status >= http.StatusInternalServerError || x.panicked != nil {
+			x.span.SetStatus(codes.Error, http.StatusText(status))
+		}
+	}
+	x.span.End()
+	if x.aborted {
+		panic(http.ErrAbortHandler) // net/http closes the connection, so the client sees that the answer is not whole
+	}
+}
+
+// log writes the access log. It names the route and not the path: a path can hold anything.
+func (e *Edge) log(x *exchange, r *http.Request, status int, took time.Duration) {
+	attrs := make([]slog.Attr, 0, 8)
+	attrs = append(attrs,
+		slog.String("method", r.Method), slog.String("route", x.endpoint.pattern()), slog.Int("status", status),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int64("bytes", x.bytes),
+	)
+	if x.subject != "" {
+		attrs = append(attrs, slog.String("subject", x.subject))
+	}
+	if x.err != nil {
+		attrs = append(attrs, slog.String("reason", x.err.Error()))
+	}
+	if x.aborted {
+		attrs = append(attrs, slog.Bool("aborted", true))
+	}
+	e.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+}
+
+func (p *endpoint) pattern() string {
+	if p.route == nil {
+		return ""
+	}
+	return p.route.Pattern
+}

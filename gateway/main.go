@@ -1,0 +1,139 @@
+// Command gateway is the single entry point of Caravan: it finds the route of a request, counts and identifies its
+// caller, and forwards it to the service that answers. It holds no business rule and no state that matters.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"caravan/gateway/edge"
+	"caravan/gateway/health"
+	"caravan/gateway/ops"
+	"caravan/gateway/proxy"
+	"caravan/gateway/route"
+	"caravan/gateway/spec"
+	"caravan/internal/clock"
+	"caravan/internal/id"
+	"caravan/internal/service"
+	"caravan/internal/token"
+	users "caravan/services/users/contract"
+)
+
+//go:embed routes.yaml
+var routesYAML []byte
+
+//go:embed openapi.yaml
+var openapiYAML []byte
+
+func main() { service.Main(route.Gateway, build) }
+
+func build(_ context.Context, s *service.Service) error {
+	var cfg settings
+	if err := s.Configure(&cfg); err != nil {
+		return err
+	}
+	auth := s.Settings.Auth
+	front, err := assemble(cfg, surroundings{
+		Probes: s, Log: s.Log, Clock: s.Clock, IDs: s.IDs, Tracer: s.Telemetry.Tracer, Meter: s.Telemetry.Meter,
+		Sidecar: &url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Settings.Dapr.HTTPPort))},
+		Token:   s.Settings.Dapr.Token,
+		Invoker: s.Sidecar.Invoker(),
+		Verifier: token.NewVerifier(func(ctx context.Context) (token.KeySet, error) {
+			var keys token.KeySet
+			if err := s.Sidecar.Invoker().Invoke(ctx, auth.KeysApp, auth.KeysPath, struct{}{}, &keys); err != nil {
+				return token.KeySet{}, fmt.Errorf("fetching the keys of access tokens: %w", err)
+			}
+			return keys, nil
+		}, auth.Issuer, auth.Audience, s.Clock),
+	})
+	if err != nil {
+		return err
+	}
+	s.Mount("/", front)
+	s.Background("drain", func(ctx context.Context) error {
+		<-ctx.Done()
+		front.Drain()
+		return nil
+	})
+	return nil
+}
+
+// surroundings is what the gateway stands on.
+type surroundings struct {
+	Probes   http.Handler // answers /livez and /readyz
+	Log      *slog.Logger
+	Clock    clock.Clock
+	IDs      id.Source
+	Tracer   trace.Tracer
+	Meter    metric.Meter
+	Sidecar  *url.URL // the sidecar's HTTP API, and what it wants to be shown
+	Token    string
+	Invoker  ops.Invoker
+	Verifier *token.Verifier
+}
+
+// assemble builds the edge from its parts.
+func assemble(cfg settings, on surroundings) (*edge.Edge, error) {
+	table, err := loadRoutes(cfg.Routes)
+	if err != nil {
+		return nil, err
+	}
+	document, err := spec.Load(openapiYAML)
+	if err != nil {
+		return nil, err
+	}
+	limiter, err := cfg.Limit.limiter(on.Clock)
+	if err != nil {
+		return nil, err
+	}
+	breakers := proxy.NewBreakers(table.Apps(), cfg.Breaker.settings(), func(app, from, to string) {
+		on.Log.Warn("a circuit breaker changed", "app", app, "from", from, "to", to)
+	})
+	transport := proxy.NewTransport(cfg.Forward.DialTimeout)
+	checker := health.New(table.Apps(), on.Sidecar, on.Token, transport, cfg.Health.Timeout, on.Clock)
+	operations := &ops.Operations{Checker: checker, Breakers: breakers, Invoker: on.Invoker}
+	probe := func(w http.ResponseWriter, r *http.Request) error { on.Probes.ServeHTTP(w, r); return nil }
+	return edge.New(edge.Settings{
+		Table:     table,
+		Forwarder: proxy.New(proxy.Settings{Sidecar: on.Sidecar, Token: on.Token, Transport: transport, Breakers: breakers}),
+		Verifier:  on.Verifier,
+		Limiter:   limiter,
+		Local: map[string]edge.Handler{
+			"GET /livez":           probe,
+			"GET /readyz":          probe,
+			"GET /healthz":         checker.Serve,
+			"GET /openapi.json":    document.Serve,
+			"GET /v1/ops/services": operations.ListServices,
+			"GET /v1/ops/breakers": operations.ListBreakers,
+		},
+		Proxies: cfg.Forward.Proxies, Concurrent: cfg.Forward.Concurrent, Held: cfg.Forward.Held,
+		Log: on.Log, Tracer: on.Tracer, Meter: on.Meter, Clock: on.Clock, IDs: on.IDs,
+	})
+}
+
+// loadRoutes reads the route table from a file, or the one that is built in.
+func loadRoutes(file string) (*route.Table, error) {
+	source := routesYAML
+	if file != "" {
+		var err error
+		if source, err = os.ReadFile(file); err != nil {
+			return nil, fmt.Errorf("reading the route table: %w", err)
+		}
+	}
+	return route.Parse(source, route.Known{Rates: classes(), Permissions: users.Permissions()})
+}
+
+// classes are the rate classes of the configuration.
+func classes() []string {
+	return []string{route.PublicRate, route.SignedInRate, credentialsRate, edge.RefusedRate}
+}

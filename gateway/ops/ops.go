@@ -1,0 +1,126 @@
+// Package ops answers what operators ask the gateway itself: which services are ready and which circuit breakers are
+// open.
+package ops
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"caravan/gateway/health"
+	"caravan/gateway/proxy"
+	"caravan/gateway/route"
+	"caravan/internal/request"
+)
+
+// ordersApp drives the saga, whose calls of other services its sidecar guards with breakers.
+const ordersApp = "orders"
+
+// breakersPath answers POST {} with what orders has seen of those breakers.
+const breakersPath = "/internal/breakers"
+
+// patience is how long orders has to answer about its breakers.
+const patience = 2 * time.Second
+
+// Invoker calls another program through the sidecar; invoke.Invoker is one.
+type Invoker interface {
+	Invoke(ctx context.Context, app, path string, in, out any) error
+}
+
+// Operations answers operators.
+type Operations struct {
+	Checker  *health.Checker
+	Breakers *proxy.Breakers
+	Invoker  Invoker
+}
+
+type list[T any] struct {
+	Items []T `json:"items"`
+}
+
+type service struct {
+	Name       string            `json:"name"`
+	Status     string            `json:"status"`
+	DurationMS float64           `json:"durationMs"`
+	Checks     map[string]string `json:"checks,omitempty"`
+	Detail     string            `json:"detail,omitempty"`
+	Breaker    string            `json:"breaker"`
+}
+
+// ListServices answers GET /v1/ops/services.
+func (o *Operations) ListServices(w http.ResponseWriter, r *http.Request) error {
+	states := make(map[string]string)
+	for _, b := range o.Breakers.Status() {
+		states[b.App] = b.State
+	}
+	answer := list[service]{Items: []service{}}
+	for _, s := range o.Checker.Services(r.Context()) {
+		answer.Items = append(answer.Items, service{
+			Name: s.Name, Status: s.State, DurationMS: health.Milliseconds(s.Duration), Checks: s.Checks, Detail: s.Detail, Breaker: states[s.Name],
+		})
+	}
+	request.Respond(w, http.StatusOK, answer)
+	return nil
+}
+
+type breakers struct {
+	Items    []breaker `json:"items"`
+	Complete bool      `json:"complete"` // whether orders has told about its own
+}
+
+// breaker is a circuit breaker of the gateway, or one that orders has observed in its sidecar.
+type breaker struct {
+	Caller              string    `json:"caller"`
+	App                 string    `json:"app"`
+	Target              string    `json:"target,omitempty"`
+	State               string    `json:"state"`
+	Since               time.Time `json:"since"`
+	Requests            *uint32   `json:"requests,omitempty"`
+	Failures            *uint32   `json:"failures,omitempty"`
+	ConsecutiveFailures *uint32   `json:"consecutiveFailures,omitempty"`
+	Refused             *int64    `json:"refused,omitempty"`
+	Opened              *int64    `json:"opened,omitempty"`
+}
+
+// ListBreakers answers GET /v1/ops/breakers. When orders can not be asked, which is when operators look, the answer
+// says that it is not complete.
+func (o *Operations) ListBreakers(w http.ResponseWriter, r *http.Request) error {
+	answer := breakers{Items: []breaker{}}
+	for _, b := range o.Breakers.Status() {
+		answer.Items = append(answer.Items, breaker{
+			Caller: route.Gateway, App: b.App, State: b.State, Since: b.Since,
+			Requests: &b.Requests, Failures: &b.Failures, ConsecutiveFailures: &b.ConsecutiveFailures,
+		})
+	}
+	observed, err := o.observed(r.Context())
+	answer.Complete = err == nil
+	answer.Items = append(answer.Items, observed...)
+	request.Respond(w, http.StatusOK, answer)
+	return nil
+}
+
+// observed asks orders, whose answer has the form of sidecar.Breaker.
+func (o *Operations) observed(ctx context.Context) ([]breaker, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var answer struct {
+		Items []struct {
+			Target  string    `json:"target"`
+			App     string    `json:"app"`
+			State   string    `json:"state"`
+			Since   time.Time `json:"since"`
+			Refused int64     `json:"refused"`
+			Opened  int64     `json:"opened"`
+		} `json:"items"`
+	}
+	if err := o.Invoker.Invoke(ctx, ordersApp, breakersPath, struct{}{}, &answer); err != nil {
+		return nil, err
+	}
+	var found []breaker
+	for _, b := range answer.Items {
+		found = append(found, breaker{
+			Caller: ordersApp, App: b.App, Target: b.Target, State: b.State, Since: b.Since, Refused: &b.Refused, Opened: &b.Opened,
+		})
+	}
+	return found, nil
+}

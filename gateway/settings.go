@@ -1,0 +1,76 @@
+package main
+
+import (
+	"time"
+
+	"caravan/gateway/edge"
+	"caravan/gateway/limit"
+	"caravan/gateway/proxy"
+	"caravan/gateway/route"
+	"caravan/internal/clock"
+)
+
+// credentialsRate is the rate class of calls that try a password.
+const credentialsRate = "credentials"
+
+// settings is the gateway's own configuration.
+type settings struct {
+	Routes  string          `mapstructure:"routes" help:"file with a route table that replaces the built-in one"`
+	Limit   limitSettings   `mapstructure:"limit"`
+	Forward forwardSettings `mapstructure:"forward"`
+	Breaker breakerSettings `mapstructure:"breaker"`
+	Health  healthSettings  `mapstructure:"health"`
+}
+
+// limitSettings are requests per minute of one caller, which may be spent at once.
+type limitSettings struct {
+	Enabled     bool  `mapstructure:"enabled" default:"true" help:"whether callers are limited"`
+	Scale       int64 `mapstructure:"scale" default:"1" help:"factor on all limits, for tests and benchmarks" validate:"min=1,max=1000000"`
+	Callers     int   `mapstructure:"callers" default:"200000" help:"callers that are remembered at most" validate:"min=64,max=10000000"`
+	Public      int64 `mapstructure:"public" default:"1200" help:"public calls per minute and client address" validate:"min=1,max=1000000"`
+	SignedIn    int64 `mapstructure:"signed_in" default:"1200" help:"other calls per minute and subject" validate:"min=1,max=1000000"`
+	Credentials int64 `mapstructure:"credentials" default:"20" help:"calls with a password per minute and client address or subject" validate:"min=1,max=1000000"`
+	Refused     int64 `mapstructure:"refused" default:"120" help:"calls with bad credentials per minute and client address" validate:"min=1,max=1000000"`
+}
+
+// forwardSettings bound what is forwarded.
+type forwardSettings struct {
+	DialTimeout time.Duration `mapstructure:"dial_timeout" default:"1s" help:"for connecting to the sidecar" validate:"min=10ms,max=1m"`
+	Proxies     int           `mapstructure:"proxies" default:"0" help:"trusted proxies in front, each of which appends to X-Forwarded-For" validate:"min=0,max=10"`
+	Concurrent  int64         `mapstructure:"concurrent" default:"1024" help:"requests forwarded at once" validate:"min=1"`
+	Held        int64         `mapstructure:"held" default:"512" help:"long polls held at once, on top of those" validate:"min=1"`
+}
+
+// breakerSettings say when the gateway stops asking a service that fails.
+type breakerSettings struct {
+	Consecutive uint32        `mapstructure:"consecutive" default:"5" help:"failures in a row that open it" validate:"min=1"`
+	Ratio       float64       `mapstructure:"ratio" default:"0.5" help:"share of failures that opens it" validate:"gt=0,max=1"`
+	Requests    uint32        `mapstructure:"requests" default:"20" help:"requests from which the share counts" validate:"min=1"`
+	Window      time.Duration `mapstructure:"window" default:"10s" help:"over which the share is taken" validate:"min=1s,max=10m"`
+	Open        time.Duration `mapstructure:"open" default:"5s" help:"pause before it is tried again" validate:"min=10ms,max=10m"`
+	Probes      uint32        `mapstructure:"probes" default:"3" help:"successes in a row that close it again" validate:"min=1,max=1000"`
+}
+
+type healthSettings struct {
+	Timeout time.Duration `mapstructure:"timeout" default:"1s" help:"for one service to answer /healthz" validate:"min=10ms,max=10s"`
+}
+
+// limiter returns nil if callers are not limited.
+func (s limitSettings) limiter(clk clock.Clock) (*limit.Limiter, error) {
+	if !s.Enabled {
+		return nil, nil
+	}
+	class := func(name string, perMinute int64) limit.Policy {
+		return limit.Policy{Name: name, Quota: perMinute * s.Scale, Window: time.Minute}
+	}
+	return limit.New([]limit.Policy{
+		class(route.PublicRate, s.Public), class(route.SignedInRate, s.SignedIn),
+		class(credentialsRate, s.Credentials), class(edge.RefusedRate, s.Refused),
+	}, s.Callers, clk)
+}
+
+func (s breakerSettings) settings() proxy.BreakerSettings {
+	return proxy.BreakerSettings{
+		Consecutive: s.Consecutive, Ratio: s.Ratio, Requests: s.Requests, Window: s.Window, Open: s.Open, Probes: s.Probes,
+	}
+}

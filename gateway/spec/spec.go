@@ -1,0 +1,57 @@
+// Package spec publishes the description of the public API.
+package spec
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// shared is the member of the source that only holds what is merged elsewhere.
+const shared = "x-shared"
+
+// Document is the OpenAPI document in the form it is served in.
+type Document struct {
+	JSON []byte
+	etag string
+}
+
+// Load turns the YAML source of the document into JSON.
+func Load(source []byte) (*Document, error) {
+	var tree map[string]any
+	if err := yaml.Unmarshal(source, &tree); err != nil {
+		return nil, fmt.Errorf("reading the OpenAPI document: %w", err)
+	}
+	delete(tree, shared)
+	if version, _ := tree["openapi"].(string); !strings.HasPrefix(version, "3.1.") {
+		return nil, fmt.Errorf("reading the OpenAPI document: version %q is not 3.1", version)
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(tree); err != nil {
+		return nil, fmt.Errorf("writing the OpenAPI document as JSON: %w", err)
+	}
+	digest := sha256.Sum256(out.Bytes())
+	return &Document{JSON: out.Bytes(), etag: `"` + hex.EncodeToString(digest[:8]) + `"`}, nil
+}
+
+// Serve answers GET /openapi.json.
+func (d *Document) Serve(w http.ResponseWriter, r *http.Request) error {
+	header := w.Header()
+	header.Set("ETag", d.etag)
+	header.Set("Cache-Control", "public, max-age=300")
+	if strings.Contains(r.Header.Get("If-None-Match"), d.etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	header.Set("Content-Type", "application/json")
+	_, _ = w.Write(d.JSON) // a client that went away cannot be told
+	return nil
+}

@@ -1,0 +1,151 @@
+package spec
+
+import (
+	"context"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"caravan/gateway/route"
+)
+
+func shipped(t *testing.T) (*Document, *openapi3.T) {
+	t.Helper()
+	source, err := os.ReadFile("../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := Load(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := openapi3.NewLoader().LoadFromData(document.JSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return document, parsed
+}
+
+func TestShippedDocumentIsValidOpenAPI31(t *testing.T) {
+	_, parsed := shipped(t)
+	if !strings.HasPrefix(parsed.OpenAPI, "3.1.") {
+		t.Errorf("version %s", parsed.OpenAPI)
+	}
+	if err := parsed.Validate(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if parsed.Extensions[shared] != nil {
+		t.Error("the shared parts are published")
+	}
+}
+
+// routes.yaml and the document name the same operations, with the same parameters and the same access.
+func TestRoutesAndDocumentAgree(t *testing.T) {
+	source, err := os.ReadFile("../routes.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := route.Parse(source, route.Known{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, parsed := shipped(t)
+	described := make(map[string]bool)
+	for path, item := range parsed.Paths.Map() {
+		for method := range item.Operations() {
+			described[method+" "+path] = true
+		}
+	}
+	for _, r := range table.Routes() {
+		if !described[r.Name] {
+			t.Errorf("%s is not described", r.Name)
+			continue
+		}
+		delete(described, r.Name)
+		item := parsed.Paths.Value(r.Pattern)
+		checkOperation(t, parsed, r, item, item.GetOperation(r.Method))
+	}
+	for name := range described {
+		t.Errorf("%s is described and not routed", name)
+	}
+}
+
+func checkOperation(t *testing.T, parsed *openapi3.T, r *route.Route, item *openapi3.PathItem, operation *openapi3.Operation) {
+	t.Helper()
+	if got, want := security(parsed, operation), access(r.Access); got != want {
+		t.Errorf("%s: the document asks for %s, the route for %s", r.Name, got, want)
+	}
+	var params []string
+	for _, p := range append(slices.Clone(item.Parameters), operation.Parameters...) {
+		if p.Value.In == openapi3.ParameterInPath {
+			params = append(params, p.Value.Name)
+		}
+		if r.Long != nil && p.Value.Name == r.Long.Parameter && p.Value.In != openapi3.ParameterInQuery {
+			t.Errorf("%s: %s is not a query parameter", r.Name, p.Value.Name)
+		}
+	}
+	if !slices.Equal(params, r.Params()) {
+		t.Errorf("%s: the document has parameters %q, the route %q", r.Name, params, r.Params())
+	}
+	if operation.RequestBody != nil && r.Body == 0 {
+		t.Errorf("%s: the document describes a body that the route does not take", r.Name)
+	}
+	statuses := operation.Responses.Map()
+	needed := map[string]bool{
+		"400": r.App != route.Gateway, "429": r.Rate != route.Unlimited, "503": r.App != route.Gateway,
+		"401": r.Access.Kind != route.Public, "403": r.Access.Kind == route.Permitted, "413": r.Body > 0, "404": len(r.Params()) > 0,
+	}
+	for status, need := range needed {
+		if need && statuses[status] == nil {
+			t.Errorf("%s: the document has no answer %s", r.Name, status)
+		}
+	}
+	if statuses["304"] == nil && strings.Contains(r.Name, "openapi") {
+		t.Errorf("%s: no 304", r.Name)
+	}
+}
+
+func security(parsed *openapi3.T, operation *openapi3.Operation) string {
+	requirements := parsed.Security
+	if operation.Security != nil {
+		requirements = *operation.Security
+	}
+	if len(requirements) == 0 {
+		return "public"
+	}
+	names := slices.Sorted(slices.Values(requirements[0]["bearer"]))
+	return "bearer " + strings.Join(names, " ")
+}
+
+func access(a route.Access) string {
+	if a.Kind == route.Public {
+		return "public"
+	}
+	return "bearer " + strings.Join(slices.Sorted(slices.Values(a.Permissions)), " ")
+}
+
+func TestServe(t *testing.T) {
+	document, _ := shipped(t)
+	w := httptest.NewRecorder()
+	if err := document.Serve(w, httptest.NewRequest("GET", "/openapi.json", nil)); err != nil || w.Code != 200 || w.Body.Len() < 1000 {
+		t.Errorf("got %v, %d", err, w.Code)
+	}
+	again := httptest.NewRequest("GET", "/openapi.json", nil)
+	again.Header.Set("If-None-Match", w.Header().Get("ETag"))
+	w = httptest.NewRecorder()
+	if err := document.Serve(w, again); err != nil || w.Code != 304 || w.Body.Len() != 0 {
+		t.Errorf("got %v, %d", err, w.Code)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for _, source := range []string{"", "a: [", "openapi: 3.0.3", "[]"} {
+		if _, err := Load([]byte(source)); err == nil {
+			t.Errorf("%q was accepted", source)
+		}
+	}
+}
