@@ -5,6 +5,7 @@ package page
 import (
 	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -44,7 +45,7 @@ func Decode(s string, v any) error {
 		return invalid("is too long")
 	}
 	data, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil {
+	if err != nil || strings.ContainsAny(s, "\r\n") { // which base64 of Go skips
 		return invalid("is not a cursor of this list")
 	}
 	if err := json.Unmarshal(data, v, json.RejectUnknownMembers(true)); err != nil {

@@ -76,8 +76,8 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 // (jwk, jku, x5c) reaches any code that would have to refuse it.
 func header(raw string) (keyID string, err error) {
 	encoded, _, found := strings.Cut(raw, ".")
-	if !found || strings.Count(raw, ".") != 2 {
-		return "", fmt.Errorf("not three parts")
+	if !found || strings.Count(raw, ".") != 2 || strings.ContainsAny(raw, "\r\n") {
+		return "", fmt.Errorf("not three parts") // base64 of Go skips line breaks, so they are looked for here
 	}
 	data, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
 	if err != nil {
