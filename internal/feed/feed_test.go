@@ -1,0 +1,277 @@
+package feed
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
+	"caravan/internal/event"
+	"caravan/internal/id"
+)
+
+// fakeClock moves only when told to, or when somebody sleeps.
+type fakeClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *fakeClock { return &fakeClock{now: time.Unix(1_800_000_000, 0).UTC()} }
+
+func (c *fakeClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
+	c.advance(d)
+	return ctx.Err()
+}
+
+func (c *fakeClock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+type note struct {
+	document.Root
+}
+
+func newNotes(store document.Store, index document.Index, clk *fakeClock) *document.Repository[note, *note] {
+	return document.NewRepository[note](store, document.Options{Prefix: "note/", Source: "notes", Index: index, Clock: clk, IDs: id.Random{}})
+}
+
+func emit(clk *fakeClock) func(*note) error {
+	return func(n *note) error {
+		n.Emit("notes.written.v1", clk.Now(), struct{}{})
+		return nil
+	}
+}
+
+// fakeInvoker calls the producer's feed handler in this process.
+type fakeInvoker struct{ reader *Reader }
+
+func (f fakeInvoker) Invoke(ctx context.Context, _, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(ctx, "POST", path, strings.NewReader(string(body)))
+	if err := Serve(f.reader)(w, r); err != nil {
+		return err
+	}
+	return json.Unmarshal(w.Body.Bytes(), out)
+}
+
+// TestThePullDeliversEveryEventThatWasWritten has two replicas write over a
+// store that loses replies, while a consumer pulls, fails and restarts. Nothing
+// is pushed: the feed alone must be complete.
+func TestThePullDeliversEveryEventThatWasWritten(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		dice := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 7))
+		clk := newClock()
+		timing := Timing{Bucket: 10 * time.Second, Settle: 30 * time.Second}
+		producer, consumer := documenttest.NewStore(), documenttest.NewStore()
+		var mu sync.Mutex
+		flaky := func(string, []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if dice.IntN(6) == 0 {
+				return documenttest.ErrInjected
+			}
+			return nil
+		}
+		producer.BeforePut, producer.AfterPut = flaky, flaky
+		replicas := make([]*document.Repository[note, *note], 2)
+		for i := range replicas {
+			replicas[i] = newNotes(producer, NewIndex(producer, clk, timing, fmt.Sprint(i)), clk)
+		}
+		delivered, calm := make(map[string]int), false
+		newPuller := func() *Puller {
+			return &Puller{
+				Producer: "notes", Invoker: fakeInvoker{NewReader(producer, clk, timing)}, Store: consumer, Seen: NewSeen(16),
+				Handle: func(_ context.Context, e event.Event) error {
+					if !calm && dice.IntN(8) == 0 {
+						return event.Retry(documenttest.ErrInjected)
+					}
+					delivered[e.ID]++
+					return nil
+				},
+				Clock: clk, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
+			}
+		}
+		puller := newPuller()
+		written := make(map[string]bool)
+		for range 60 {
+			subject := fmt.Sprint(dice.IntN(12))
+			if doc, err := replicas[dice.IntN(2)].Update(rt.Context(), subject, emit(clk)); err == nil {
+				written[doc.Timeline[len(doc.Timeline)-1].ID] = true
+			}
+			clk.advance(time.Duration(dice.IntN(5000)) * time.Millisecond)
+			switch dice.IntN(6) {
+			case 0:
+				_ = puller.Pull(rt.Context()) // a failed pull goes on later
+			case 1:
+				puller = newPuller() // a restart forgets what was seen
+			}
+		}
+		clk.advance(time.Minute)
+		calm = true
+		if err := puller.Pull(rt.Context()); err != nil {
+			rt.Fatal(err)
+		}
+		for id := range written {
+			if delivered[id] == 0 {
+				rt.Fatalf("event %s was never delivered", id)
+			}
+		}
+	})
+}
+
+func TestAKeyIsEnteredOncePerBucket(t *testing.T) {
+	store, clk := documenttest.NewStore(), newClock()
+	x := NewIndex(store, clk, DefaultTiming(), "one")
+	for range 5 {
+		if err := x.Append(t.Context(), "note/a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := entries(store); n != 1 {
+		t.Errorf("%d index entries; want 1", n)
+	}
+	clk.advance(10 * time.Second)
+	if err := x.Append(t.Context(), "note/a"); err != nil {
+		t.Fatal(err)
+	}
+	if n := entries(store); n != 2 {
+		t.Errorf("%d index entries in two buckets; want 2", n)
+	}
+}
+
+func entries(store *documenttest.FakeStore) (n int) {
+	for _, k := range store.Keys() {
+		if k != firstKey {
+			n++
+		}
+	}
+	return n
+}
+
+func TestOnlySettledBucketsAreServed(t *testing.T) {
+	store, clk := documenttest.NewStore(), newClock()
+	timing := DefaultTiming()
+	repo, reader := newNotes(store, NewIndex(store, clk, timing, "one"), clk), NewReader(store, clk, timing)
+	if _, err := repo.Update(t.Context(), "a", emit(clk)); err != nil {
+		t.Fatal(err)
+	}
+	young, err := reader.Keys(t.Context(), Cursor{}, 100, timing.Settle)
+	if err != nil || len(young.Buckets) != 0 {
+		t.Fatalf("a young bucket was served: %+v, %v", young, err)
+	}
+	clk.advance(timing.Settle + timing.Bucket)
+	settled, err := reader.Keys(t.Context(), young.Next, 100, timing.Settle)
+	if err != nil || len(settled.Buckets) != 1 || !slices.Equal(settled.Buckets[0].Keys, []string{"note/a"}) {
+		t.Fatalf("served %+v, %v", settled, err)
+	}
+}
+
+func TestEventsOfALongTimelineAreFoundInItsSegments(t *testing.T) {
+	store, clk := documenttest.NewStore(), newClock()
+	timing := DefaultTiming()
+	repo, reader := newNotes(store, NewIndex(store, clk, timing, "one"), clk), NewReader(store, clk, timing)
+	start := timing.bucket(clk.Now())
+	for range 300 {
+		if _, err := repo.Update(t.Context(), "a", emit(clk)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, err := reader.Events(t.Context(), BucketKeys{Bucket: start, Keys: []string{"note/a"}})
+	if err != nil || len(events) != 300 {
+		t.Fatalf("found %d events, %v", len(events), err)
+	}
+}
+
+func FuzzParseCursor(f *testing.F) {
+	for _, s := range []string{"", "0.0.0", "1800000000.3.17", "1.9.1", "..", "-1.0.0", "1.0.0.0", "a.b.c"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := ParseCursor(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseCursor(c.String()); err != nil || again != c {
+			t.Fatalf("%q parses to %v, whose text parses to %v (%v)", s, c, again, err)
+		}
+	})
+}
+
+// fakePublisher fails as often as it is told to.
+type fakePublisher struct {
+	mu     sync.Mutex
+	fail   int
+	events []event.Event
+	got    chan struct{}
+}
+
+func (p *fakePublisher) Publish(_ context.Context, _ string, events []event.Event) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fail > 0 {
+		p.fail--
+		return documenttest.ErrInjected
+	}
+	p.events = append(p.events, events...)
+	select {
+	case p.got <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func TestTheRelayTriesAgainAndFlushesWhenItStops(t *testing.T) {
+	p := &fakePublisher{fail: 2, got: make(chan struct{}, 1)}
+	relay := NewRelay(p, "notes", newClock(), slog.New(slog.DiscardHandler))
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- relay.Run(ctx) }()
+	relay.Publish([]event.Event{{ID: "notes/a/1"}})
+	<-p.got
+	stop()
+	<-done
+	relay.Publish([]event.Event{{ID: "notes/a/2"}, {ID: "notes/a/3"}})
+	if err := relay.Run(ctx); err != nil { // stopped before it starts: only flushes
+		t.Fatal(err)
+	}
+	if published, dropped := relay.Counts(); published != 3 || dropped != 0 || len(p.events) != 3 {
+		t.Errorf("published %d, dropped %d, arrived %d", published, dropped, len(p.events))
+	}
+}
+
+func TestTheRelayLeavesToTheFeedWhatTheBrokerRefuses(t *testing.T) {
+	p := &fakePublisher{fail: 100, got: make(chan struct{}, 1)}
+	relay := NewRelay(p, "notes", newClock(), slog.New(slog.DiscardHandler))
+	relay.Publish([]event.Event{{ID: "notes/a/1"}})
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := relay.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, dropped := relay.Counts(); dropped != 1 {
+		t.Errorf("dropped %d", dropped)
+	}
+}
