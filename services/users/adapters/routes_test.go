@@ -282,6 +282,7 @@ func TestBadInputNamesItsFields(t *testing.T) {
 		"nobody renames":         {"PATCH", "/v1/users/me", "", `{"name":"x"}`, 401, "unauthorized", nil},
 		"change own roles":       {"PATCH", "/v1/users/me", ada, `{"roles":["admin"]}`, 400, "invalid-request", []string{"roles"}},
 		"change own address":     {"PATCH", "/v1/users/me", ada, `{"email":"e@example.com"}`, 400, "invalid-request", []string{"email"}},
+		"change nothing":         {"PATCH", "/v1/users/me", ada, `{}`, 400, "invalid-request", []string{"name"}},
 		"blank name":             {"PATCH", "/v1/users/me", ada, `{"name":" "}`, 400, "invalid-request", []string{"name"}},
 		"long name":              {"PATCH", "/v1/users/me", ada, `{"name":"` + strings.Repeat("x", 101) + `"}`, 400, "invalid-request", []string{"name"}},
 		"password of nobody":     {"PUT", "/v1/users/me/password", "", `{}`, 401, "unauthorized", nil},

@@ -66,7 +66,7 @@ func (h *handlers) updateProfile(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var body struct {
-		Name *string `json:"name"`
+		Name string `json:"name" validate:"required"`
 	}
 	if err := request.Decode(w, r, &body); err != nil {
 		return err

@@ -14,18 +14,18 @@ import (
 func TestUpdateProfile(t *testing.T) {
 	w := newWorld()
 	user := w.register(t, "ada@example.com")
-	caller, name, blank := app.Caller{UserID: user.ID}, " Ada Lovelace ", " "
-	renamed, err := w.UpdateProfile(t.Context(), app.ProfileChange{Caller: caller, Name: &name})
+	caller := app.Caller{UserID: user.ID}
+	renamed, err := w.UpdateProfile(t.Context(), app.ProfileChange{Caller: caller, Name: " Ada Lovelace "})
 	if err != nil || renamed.Name != "Ada Lovelace" {
 		t.Errorf("UpdateProfile = %+v, %v", renamed, err)
 	}
-	if same, err := w.UpdateProfile(t.Context(), app.ProfileChange{Caller: caller}); err != nil || same.Revision != renamed.Revision {
+	if same, err := w.UpdateProfile(t.Context(), app.ProfileChange{Caller: caller, Name: "Ada Lovelace"}); err != nil || same.Revision != renamed.Revision {
 		t.Errorf("changing nothing = %+v, %v", same, err)
 	}
-	if violations := domain.Violations(second(w.UpdateProfile(t.Context(), app.ProfileChange{Caller: caller, Name: &blank}))); len(violations) != 1 {
+	if violations := domain.Violations(second(w.UpdateProfile(t.Context(), app.ProfileChange{Caller: caller, Name: " "}))); len(violations) != 1 {
 		t.Errorf("a blank name: %v", violations)
 	}
-	_, err = w.UpdateProfile(t.Context(), app.ProfileChange{Caller: app.Caller{UserID: "nobody"}, Name: &name})
+	_, err = w.UpdateProfile(t.Context(), app.ProfileChange{Caller: app.Caller{UserID: "nobody"}, Name: " Ada Lovelace "})
 	if !errors.Is(err, domain.ErrNoUser) {
 		t.Errorf("nobody's profile = %v", err)
 	}

@@ -12,19 +12,16 @@ func (a *Accounts) Profile(ctx context.Context, caller Caller) (*domain.User, er
 	return a.userByID(ctx, caller.UserID)
 }
 
-// ProfileChange changes what is given of a profile; nil leaves it as it is.
+// ProfileChange is a profile as its owner wants it.
 type ProfileChange struct {
 	Caller Caller
-	Name   *string
+	Name   string
 }
 
 // UpdateProfile changes the caller's profile and returns it. Its errors are *domain.Violation of name and
 // domain.ErrNoUser.
 func (a *Accounts) UpdateProfile(ctx context.Context, ask ProfileChange) (*domain.User, error) {
-	if ask.Name == nil {
-		return a.Profile(ctx, ask.Caller)
-	}
-	name, err := domain.NormalizeName(*ask.Name)
+	name, err := domain.NormalizeName(ask.Name)
 	if err != nil {
 		return nil, err
 	}
