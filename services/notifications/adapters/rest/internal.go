@@ -1,0 +1,55 @@
+package rest
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"caravan/internal/request"
+	"caravan/services/notifications/contract"
+)
+
+// PathDeadLetters is where the sidecar delivers dead letters (dapr/subscriptions.yaml).
+const PathDeadLetters = "/events/dead"
+
+// delivery is the answer to a delivery of the sidecar
+// (https://docs.dapr.io/reference/api/pubsub_api/#expected-http-response).
+type delivery struct {
+	Status string `json:"status"`
+}
+
+// ReceiveDeadLetter answers deliveries of the topic of dead letters. It takes any body, as what could not be parsed
+// ends there too; hence it is not behind the subscriber, which drops such messages. It never answers DROP: there is no
+// place behind this one.
+func (h *Handlers) ReceiveDeadLetter(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		err = nil // what was read is kept; a message of that size is none of ours
+	}
+	if err == nil {
+		err = h.app.ReceiveDeadLetter(r.Context(), body)
+	}
+	if err != nil {
+		slog.WarnContext(r.Context(), "dead letter will be delivered again", "error", err)
+		request.Respond(w, http.StatusOK, delivery{Status: "RETRY"})
+		return nil
+	}
+	request.Respond(w, http.StatusOK, delivery{Status: "SUCCESS"})
+	return nil
+}
+
+// Audit answers POST /internal/audit.
+func (h *Handlers) Audit(w http.ResponseWriter, r *http.Request) error {
+	var command contract.Audit
+	if err := request.Decode(w, r, &command); err != nil {
+		return err
+	}
+	page, err := h.app.Audit(r.Context(), command)
+	if err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusOK, page)
+	return nil
+}

@@ -1,0 +1,121 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"caravan/internal/page"
+	"caravan/services/notifications/domain"
+)
+
+// Notification is one entry of an inbox as its user sees it.
+type Notification struct {
+	ID      string
+	Type    string
+	Subject string
+	Title   string
+	Body    string
+	// OccurredAt is when it happened, CreatedAt when the user was told. ReadAt is zero while it is unread.
+	OccurredAt, CreatedAt, ReadAt time.Time
+	Data                          domain.Data
+}
+
+// ListNotifications asks for a page of a user's inbox.
+type ListNotifications struct {
+	UserID string
+	Cursor string
+	// Limit is the largest number of notifications wanted; at least 1.
+	Limit int
+	// Unread leaves out what was read.
+	Unread bool
+}
+
+// inboxPosition is the content of a cursor: entries with a lower index, counted from the oldest, are still to come.
+// Inboxes grow at the other end, so it stays valid.
+type inboxPosition struct {
+	Before int `json:"b"`
+}
+
+// segmentsPerPage bounds how much of the archive one page reads. A page of unread notifications may therefore come out
+// short, even empty, and still have a next one.
+const segmentsPerPage = 8
+
+// List returns notifications of a user, newest first, and the cursor of the next page or "".
+func (n *Notifications) List(ctx context.Context, q ListNotifications) ([]Notification, string, error) {
+	inboxes, err := n.inboxes.GetMany(ctx, q.UserID)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading inbox: %w", err)
+	}
+	inbox, ok := inboxes[q.UserID]
+	at := inboxPosition{}
+	if ok {
+		at.Before = archivedEntries(inbox) + len(inbox.Entries)
+	}
+	total := at.Before
+	if err := page.Decode(q.Cursor, &at); err != nil {
+		return nil, "", err
+	}
+	at.Before = min(max(at.Before, 0), total)
+	var list []Notification
+	for segments := 0; at.Before > 0 && len(list) < q.Limit && segments <= segmentsPerPage; segments++ {
+		entries, first, err := n.stretch(ctx, inbox, at.Before)
+		if err != nil {
+			return nil, "", err
+		}
+		for at.Before > first && len(list) < q.Limit {
+			at.Before--
+			if e := entries[at.Before-first]; !q.Unread || e.ReadAt.IsZero() {
+				list = append(list, show(q.UserID, e))
+			}
+		}
+	}
+	if at.Before == 0 {
+		return list, "", nil
+	}
+	return list, page.Encode(at), nil
+}
+
+func archivedEntries(inbox *domain.Inbox) int { return inbox.Segments * domain.SegmentSize }
+
+// stretch returns the head or the archive segment that has the entry before an index, and the index of its first entry.
+func (n *Notifications) stretch(ctx context.Context, inbox *domain.Inbox, before int) ([]domain.Entry, int, error) {
+	if before > archivedEntries(inbox) {
+		return inbox.Entries, archivedEntries(inbox), nil
+	}
+	number := (before - 1) / domain.SegmentSize
+	entries, err := n.segment(ctx, inbox, number)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := n.addMarks(ctx, inbox.UserID, entries); err != nil {
+		return nil, 0, err
+	}
+	return entries, number * domain.SegmentSize, nil
+}
+
+// addMarks sets ReadAt of archived entries that were read after they were archived.
+func (n *Notifications) addMarks(ctx context.Context, userID string, entries []domain.Entry) error {
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = domain.NotificationID(userID, e.EventID)
+	}
+	deliveries, err := n.deliveries.GetMany(ctx, ids...)
+	if err != nil {
+		return fmt.Errorf("reading marks: %w", err)
+	}
+	for i := range entries {
+		if d, ok := deliveries[ids[i]]; ok && entries[i].ReadAt.IsZero() {
+			entries[i].ReadAt = d.ReadAt
+		}
+	}
+	return nil
+}
+
+func show(userID string, e domain.Entry) Notification {
+	title, body := domain.Text(e.Type, e.Data)
+	return Notification{
+		ID: domain.NotificationID(userID, e.EventID), Type: e.Type, Subject: e.Subject(), Title: title, Body: body,
+		OccurredAt: e.OccurredAt, CreatedAt: e.CreatedAt, ReadAt: e.ReadAt, Data: e.Data,
+	}
+}

@@ -1,0 +1,205 @@
+package domain
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"caravan/internal/document"
+	"caravan/internal/id"
+)
+
+// Bounds of an inbox.
+const (
+	// SegmentSize is the number of entries in one archive segment.
+	SegmentSize = 20
+	// sealAt is the number of entries at which the older half leaves the head, so that the first page of an inbox needs
+	// no archive.
+	sealAt = 2 * SegmentSize
+	// headMax bounds the head while sealing fails.
+	headMax = 10 * SegmentSize
+)
+
+var (
+	// ErrUnregistered says that the inbox does not exist and was not announced: enter it in the registry first.
+	ErrUnregistered = errors.New("the inbox is not registered")
+	// ErrFull says that the head has to be sealed before it takes another entry.
+	ErrFull = errors.New("the inbox has to be sealed first")
+	// ErrNotInHead says that a notification is not among those in the head.
+	ErrNotInHead = errors.New("the notification is not in the head of the inbox")
+)
+
+// UncheckedError says that an event is older than something in the archive, so that it may lie there: look for its
+// delivery document, and if there is none, deliver with Attempt.Segments.
+type UncheckedError struct{ Segments int }
+
+// Error implements error.
+func (e *UncheckedError) Error() string {
+	return fmt.Sprintf("the event may lie in one of %d archive segments", e.Segments)
+}
+
+// Inbox is the list of what a user was told: a head with the newest entries and immutable segments of SegmentSize
+// entries each. It takes an event exactly once, however late it is delivered again, by this invariant:
+//
+//	each event that was ever taken is in the head, or has a delivery document
+//
+// An entry leaves the head only after its delivery document was written (Sealable, then Seal), and an event older than
+// ArchivedUntil enters only with the proof that it had no delivery document when the archive was as long as it is now.
+type Inbox struct {
+	document.Root
+	UserID string `json:"userId"`
+	// Entry is the entry of the registry that announces this inbox; others for the same user are void.
+	Entry string `json:"entry"`
+	// Total counts the events ever taken.
+	Total int `json:"total"`
+	// Segments counts the archive segments.
+	Segments int `json:"segments,omitempty"`
+	// ArchivedUntil is the latest event time in the archive.
+	ArchivedUntil time.Time `json:"archivedUntil,omitzero"`
+	// Entries are the newest entries, oldest first. They only grow at the end, so all replicas seal the same ones.
+	Entries []Entry `json:"entries"`
+}
+
+// Entry is one notification.
+type Entry struct {
+	EventID string `json:"event"`
+	Type    string `json:"type"`
+	// OccurredAt is when it happened, CreatedAt when the user was told. CreatedAt never decreases along an inbox.
+	OccurredAt time.Time `json:"occurredAt"`
+	CreatedAt  time.Time `json:"createdAt"`
+	// ReadAt is when the user read it; for an entry read after it was archived the delivery document has it.
+	ReadAt time.Time `json:"readAt,omitzero"`
+	Data   Data      `json:"data,omitzero"`
+}
+
+// Subject is the id of the aggregate that the event is about.
+func (e Entry) Subject() string {
+	_, rest, _ := strings.Cut(e.EventID, "/")
+	if i := strings.LastIndexByte(rest, '/'); i >= 0 {
+		return rest[:i]
+	}
+	return rest
+}
+
+// NotificationID is the id of the notification that tells a user of an event in the app. Other channels would derive
+// other ids: there is one delivery per event, channel and person.
+func NotificationID(userID, eventID string) string { return id.Derive("in-app", eventID, userID) }
+
+// Attempt is what a delivery brings along.
+type Attempt struct {
+	Now time.Time
+	// Entry is the registry entry that announces the inbox; it may be empty when the inbox exists.
+	Entry string
+	// Segments is the length of the archive at some moment after which the event was seen to have no delivery document.
+	Segments int
+}
+
+// Deliver puts a notice at the front of the inbox. For an event that is there already it returns
+// document.ErrUnchanged. Its other errors are ErrUnregistered, ErrFull and *UncheckedError.
+func (i *Inbox) Deliver(n Notice, a Attempt) error {
+	for _, e := range i.Entries {
+		if e.EventID == n.EventID {
+			return document.ErrUnchanged
+		}
+	}
+	switch {
+	case i.Total == 0 && a.Entry == "":
+		return ErrUnregistered
+	case i.Segments > a.Segments && !n.OccurredAt.After(i.ArchivedUntil):
+		return &UncheckedError{Segments: i.Segments}
+	case len(i.Entries) >= headMax:
+		return ErrFull
+	}
+	if i.Total == 0 {
+		i.UserID, i.Entry = n.UserID, a.Entry
+	}
+	created := a.Now.UTC().Truncate(time.Millisecond)
+	if last := len(i.Entries) - 1; last >= 0 && created.Before(i.Entries[last].CreatedAt) {
+		created = i.Entries[last].CreatedAt
+	}
+	i.Entries = append(i.Entries, Entry{EventID: n.EventID, Type: n.Type, OccurredAt: n.OccurredAt, CreatedAt: created, Data: n.Data})
+	i.Total++
+	return nil
+}
+
+// Sealable returns the entries that Seal moves to the archive next, or nil when the head is short. Before Seal each of
+// them needs its delivery document.
+func (i *Inbox) Sealable() []Entry {
+	if len(i.Entries) < sealAt {
+		return nil
+	}
+	return i.Entries[:SegmentSize]
+}
+
+// Seal moves the oldest entries to the given archive segment under the inbox's key. It returns document.ErrUnchanged
+// when that segment exists already.
+func (i *Inbox) Seal(key string, segment int) error {
+	moved := i.Sealable()
+	if i.Segments != segment || moved == nil {
+		return document.ErrUnchanged
+	}
+	i.Archive(SegmentKey(key, segment), moved)
+	i.Segments++
+	for _, e := range moved {
+		if e.OccurredAt.After(i.ArchivedUntil) {
+			i.ArchivedUntil = e.OccurredAt
+		}
+	}
+	i.Entries = append([]Entry(nil), i.Entries[SegmentSize:]...)
+	return nil
+}
+
+// SegmentKey is the key of the n-th (from 0) archive segment of the inbox under key; it holds a JSON array of
+// SegmentSize entries, oldest first.
+func SegmentKey(key string, n int) string { return key + "/" + strconv.Itoa(n) }
+
+// MarkRead notes when a notification in the head was read first. It returns ErrNotInHead for one that is not there.
+func (i *Inbox) MarkRead(notificationID string, now time.Time) error {
+	for n := range i.Entries {
+		e := &i.Entries[n]
+		if NotificationID(i.UserID, e.EventID) != notificationID {
+			continue
+		}
+		if !e.ReadAt.IsZero() {
+			return document.ErrUnchanged
+		}
+		e.ReadAt = now.UTC().Truncate(time.Millisecond)
+		return nil
+	}
+	return ErrNotInHead
+}
+
+// Delivery is the document of an archived notification under its id. It proves that the event was taken and holds what
+// may still change about it.
+type Delivery struct {
+	document.Root
+	UserID  string `json:"userId"`
+	EventID string `json:"event"`
+	// Segment is the archive segment that the entry is in.
+	Segment int       `json:"segment"`
+	ReadAt  time.Time `json:"readAt,omitzero"`
+}
+
+// Record writes down that the entry of an event moves to a segment.
+func (d *Delivery) Record(userID, eventID string, segment int) error {
+	if d.Exists() {
+		return document.ErrUnchanged
+	}
+	d.UserID, d.EventID, d.Segment = userID, eventID, segment
+	return nil
+}
+
+// MarkRead notes when the archived notification was read first. It returns document.ErrNotFound when there is none or
+// it is somebody else's.
+func (d *Delivery) MarkRead(userID string, now time.Time) error {
+	if !d.Exists() || d.UserID != userID {
+		return document.ErrNotFound
+	}
+	if !d.ReadAt.IsZero() {
+		return document.ErrUnchanged
+	}
+	d.ReadAt = now.UTC().Truncate(time.Millisecond)
+	return nil
+}

@@ -1,0 +1,160 @@
+// Package domain holds the rules of telling people: which facts are told to whom and in which words, how an inbox takes
+// each of them exactly once however often it is delivered, and what becomes of events that cannot be handled.
+package domain
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"caravan/internal/event"
+	"caravan/internal/money"
+	orders "caravan/services/orders/contract"
+	payments "caravan/services/payments/contract"
+	users "caravan/services/users/contract"
+)
+
+var (
+	// ErrSilent says that an event is known and told to nobody.
+	ErrSilent = errors.New("nobody is told of this event")
+	// ErrUnknownType says that an event is of a type that this version does not know.
+	ErrUnknownType = errors.New("unknown event type")
+	// ErrPayload says that the payload of a known event is not what its contract says. It never will be.
+	ErrPayload = errors.New("malformed payload")
+)
+
+// Notice is one fact to be told to one user.
+type Notice struct {
+	UserID string
+	// EventID is the stable id of the event; with the user it identifies the notice.
+	EventID string
+	// Type is the type of the event and decides the words.
+	Type string
+	// OccurredAt is the event's own time, in whole milliseconds.
+	OccurredAt time.Time
+	Data       Data
+}
+
+// Data is what the words of a notice are made of: ids, amounts and reason codes, never personal data.
+type Data struct {
+	OrderID string `json:"orderId,omitempty"`
+	// Amount is what moved: the total of a confirmed order, the sum of its refunds, or the movement of a wallet.
+	Amount money.Money `json:"amount,omitzero"`
+	// Total is the order's total where it differs in meaning from Amount.
+	Total money.Money `json:"total,omitzero"`
+	// Reason is the code by which an order was rejected or cancelled.
+	Reason string `json:"reason,omitempty"`
+}
+
+var (
+	// userIDs become parts of keys, so their form is strict.
+	userIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+	// reasons are codes; anything else may be somebody's prose and is not passed on.
+	reasons = regexp.MustCompile(`^[a-z][a-z0-9_]{0,47}$`)
+)
+
+// Read tells what an event means to its user. It returns ErrSilent or ErrUnknownType for an event that is told to
+// nobody, and ErrPayload when the payload cannot be read.
+func Read(e event.Event) (Notice, error) {
+	n := Notice{EventID: e.ID, Type: e.Type, OccurredAt: e.Time.UTC().Truncate(time.Millisecond)}
+	var err error
+	switch e.Type {
+	case users.EventRegistered:
+		err = n.readRegistered(e)
+	case orders.EventConfirmed, orders.EventRejected, orders.EventCancelled, orders.EventRefunded:
+		err = n.readOrder(e)
+	case payments.EventDeposited, payments.EventRefunded:
+		err = n.readPayment(e)
+	default:
+		if silent(e.Type) {
+			return Notice{}, ErrSilent
+		}
+		return Notice{}, fmt.Errorf("%s: %w", e.Type, ErrUnknownType)
+	}
+	if err == nil && !userIDs.MatchString(n.UserID) {
+		err = errors.New("userId is missing or not an id")
+	}
+	if err != nil {
+		return Notice{}, fmt.Errorf("%s: %w: %w", e.Type, ErrPayload, err)
+	}
+	return n, nil
+}
+
+// silent reports whether an event type is known and of no interest to users: steps on the way, and facts that another
+// notice tells already, such as the capture of what a confirmed order cost.
+func silent(typ string) bool {
+	switch typ {
+	case orders.EventPlaced, orders.EventReserved, orders.EventAuthorized, orders.EventCapturing, orders.EventCancelling,
+		orders.EventRefunding, payments.EventCaptured, payments.EventDepositPending, users.EventRolesChanged,
+		users.EventSessionsRevoked:
+		return true
+	}
+	return false
+}
+
+// Notifiable reports whether users are told of events of a type.
+func Notifiable(typ string) bool {
+	switch typ {
+	case users.EventRegistered, orders.EventConfirmed, orders.EventRejected, orders.EventCancelled, orders.EventRefunded,
+		payments.EventDeposited, payments.EventRefunded:
+		return true
+	}
+	return false
+}
+
+func (n *Notice) readRegistered(e event.Event) error {
+	var fact users.Registered
+	if err := e.Decode(&fact); err != nil {
+		return err
+	}
+	n.UserID = fact.UserID
+	return nil
+}
+
+func (n *Notice) readOrder(e event.Event) error {
+	var fact orders.Fact
+	if err := e.Decode(&fact); err != nil {
+		return err
+	}
+	if fact.OrderID == "" || fact.OrderID != e.Subject {
+		return errors.New("orderId is not the subject of the event")
+	}
+	n.UserID = fact.UserID
+	n.Data.OrderID = fact.OrderID
+	switch e.Type {
+	case orders.EventConfirmed:
+		n.Data.Amount = fact.Total
+		return amount("total", fact.Total)
+	case orders.EventRefunded:
+		n.Data.Amount, n.Data.Total = fact.Refunded, fact.Total
+		return errors.Join(amount("refunded", fact.Refunded), amount("total", fact.Total))
+	default:
+		// A refund's reason is prose of the staff; these are codes of the saga.
+		if reasons.MatchString(fact.Reason) {
+			n.Data.Reason = fact.Reason
+		}
+		return nil
+	}
+}
+
+func (n *Notice) readPayment(e event.Event) error {
+	var fact payments.Moved
+	if err := e.Decode(&fact); err != nil {
+		return err
+	}
+	n.UserID = fact.UserID
+	n.Data.OrderID, n.Data.Amount = fact.OrderID, fact.Amount
+	return amount("amount", fact.Amount)
+}
+
+// amount checks money that a notice cannot do without.
+func amount(name string, m money.Money) error {
+	if err := m.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if m.Amount < 0 {
+		return fmt.Errorf("%s is negative", name)
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+// Command notifications tells users what happened to their orders and money: it hears the facts of users, orders and
+// payments and keeps an inbox per user with exactly one entry for each of them.
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"caravan/internal/feed"
+	"caravan/internal/service"
+	"caravan/services/notifications/adapters/metrics"
+	"caravan/services/notifications/adapters/rest"
+	"caravan/services/notifications/app"
+	"caravan/services/notifications/contract"
+	orders "caravan/services/orders/contract"
+	payments "caravan/services/payments/contract"
+	users "caravan/services/users/contract"
+)
+
+// settings are the service's own configuration keys.
+type settings struct {
+	Inbox inboxSettings `mapstructure:"inbox"`
+}
+
+type inboxSettings struct {
+	Remember int `mapstructure:"remember" default:"100000" help:"how many recent events are remembered, so that pulling what was pushed costs nothing" validate:"min=1,max=10000000"`
+}
+
+func main() { service.Main(contract.App, build) }
+
+func build(_ context.Context, s *service.Service) error {
+	var cfg settings
+	if err := s.Configure(&cfg); err != nil {
+		return err
+	}
+	counter, err := metrics.NewCounter(s.Telemetry.Meter)
+	if err != nil {
+		return err
+	}
+	notifications := app.New(app.Ports{
+		Store:   s.Sidecar.Store(),
+		Clock:   s.Clock,
+		IDs:     s.IDs,
+		Counter: counter,
+		Log:     s.Log,
+	})
+	consume(s, notifications, cfg.Inbox.Remember)
+	serve(s, rest.NewHandlers(notifications))
+	return nil
+}
+
+// consume hears the facts of the producers by both roads: pushed by the broker and pulled from their feeds.
+func consume(s *service.Service, n *app.Notifications, remember int) {
+	seen := feed.NewSeen(remember)
+	consumer := app.NewConsumer(n, seen)
+	for _, producer := range []string{users.App, orders.App, payments.App} {
+		s.Subscribe(producer, consumer.Pushed)
+		puller := &feed.Puller{
+			Producer: producer,
+			Invoker:  s.Sidecar.Invoker(),
+			Store:    s.Sidecar.Store(),
+			Seen:     seen,
+			Handle:   consumer.Pulled,
+			Clock:    s.Clock,
+			IDs:      s.IDs,
+			Log:      s.Log,
+			Every:    s.Settings.Feed.PullInterval,
+		}
+		s.Background("pull "+producer, puller.Run)
+	}
+}
+
+// serve registers the routes. Dead letters come to a route of their own rather than to a subscription's, because they
+// may be anything; that the sidecar delivers them is probed here as the chassis probes its subscriptions.
+func serve(s *service.Service, h *rest.Handlers) {
+	s.Public("GET /v1/notifications", h.List)
+	s.Public("POST /v1/notifications/{id}/read", h.MarkRead)
+	s.Public("GET /v1/ops/dead-letters", h.ListDeadLetters)
+	s.Public("POST /v1/ops/dead-letters/{id}/replay", h.ReplayDeadLetter)
+	s.Public("POST /v1/ops/dead-letters/{id}/discard", h.DiscardDeadLetter)
+	s.Internal("POST "+contract.PathAudit, h.Audit)
+	s.Internal("POST "+rest.PathDeadLetters, h.ReceiveDeadLetter)
+	s.Ready("dead letters", func(ctx context.Context) error {
+		topics, err := s.Sidecar.Subscriptions(ctx)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(topics, contract.DeadLetterTopic) {
+			return fmt.Errorf("the sidecar has no subscription for %s", contract.DeadLetterTopic)
+		}
+		return nil
+	})
+}
