@@ -1,0 +1,105 @@
+package invoke_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"caravan/internal/correlation"
+	"caravan/internal/invoke"
+	"caravan/internal/problem"
+)
+
+type double struct{ N int }
+
+// fakeRoad calls the served handler in this process, as two sidecars would.
+type fakeRoad struct {
+	serve func(ctx context.Context, c double) (double, error)
+	mu    sync.Mutex
+	calls int
+}
+
+func (f *fakeRoad) Invoke(ctx context.Context, app, path string, in, out any) error {
+	time.Sleep(time.Millisecond) // the road takes time: virtual, inside a synctest bubble
+	f.mu.Lock()
+	f.calls++
+	f.mu.Unlock()
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(context.WithoutCancel(ctx), "POST", path, strings.NewReader(string(body)))
+	if err := invoke.Serve(slog.New(slog.DiscardHandler), f.serve)(w, r); err != nil {
+		return &invoke.Error{App: app, Path: path, Status: problem.From(err).Status, Detail: problem.From(err)}
+	}
+	return json.Unmarshal(w.Body.Bytes(), out)
+}
+
+var errBusy = problem.Unavailable("busy", "busy", 0)
+
+func TestEachCommandGetsItsOwnAnswerAndContext(t *testing.T) {
+	synctest.Test(t, eachCommandGetsItsOwnAnswer)
+}
+
+func eachCommandGetsItsOwnAnswer(t *testing.T) {
+	road := &fakeRoad{serve: func(ctx context.Context, c double) (double, error) {
+		if want := fmt.Sprint("c-", c.N); correlation.ID(ctx) != want {
+			return double{}, fmt.Errorf("correlation id %q; want %s", correlation.ID(ctx), want)
+		}
+		switch {
+		case c.N%5 == 0:
+			return double{}, errBusy
+		case c.N%7 == 0:
+			panic("a command that panics")
+		}
+		return double{c.N * 2}, nil
+	}}
+	b := invoke.NewBatch[double, double](road, "doubler", "/internal/double", 64)
+	var all sync.WaitGroup
+	for n := range 200 {
+		all.Go(func() {
+			got, err := b.Do(correlation.With(t.Context(), fmt.Sprint("c-", n)), double{n})
+			switch {
+			case n%5 == 0 || n%7 == 0:
+				if !errors.Is(err, invoke.ErrUnavailable) {
+					t.Errorf("command %d: %v", n, err)
+				}
+			case err != nil || got.N != n*2:
+				t.Errorf("command %d: %v, %v", n, got, err)
+			}
+		})
+	}
+	all.Wait()
+	if road.calls >= 200 {
+		t.Errorf("%d calls for 200 concurrent commands: nothing was batched", road.calls)
+	}
+}
+
+func TestACallInWhichNothingSucceedsFailsAsAWhole(t *testing.T) {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("POST", "/internal/double", strings.NewReader(`{"commands":[{"command":{"N":1}},{"command":{"N":2}}]}`))
+	err := invoke.Serve(slog.New(slog.DiscardHandler), func(context.Context, double) (double, error) { return double{}, errBusy })(w, r)
+	if p := problem.From(err); p == nil || p.Status != 503 {
+		t.Errorf("err = %v: the caller's circuit breaker would not see it", err)
+	}
+}
+
+func TestServeBoundsACall(t *testing.T) {
+	for _, body := range []string{``, `{}`, `{"commands":[]}`, `{"commands":[` + strings.Repeat(`{},`, 300) + `{}]}`} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("POST", "/x", strings.NewReader(body))
+		err := invoke.Serve(slog.New(slog.DiscardHandler), func(_ context.Context, c double) (double, error) { return c, nil })(w, r)
+		if p := problem.From(err); p == nil || p.Status != 400 {
+			t.Errorf("%.40s: %v", body, err)
+		}
+	}
+}
