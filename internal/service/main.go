@@ -162,6 +162,9 @@ func (s *Service) build(ctx context.Context, build Build) error {
 	if s.guarded && s.Settings.App.Token == "" {
 		return &configError{errors.New("app.token (APP_API_TOKEN, CARAVAN_APP_TOKEN): is required, or no request could be told from a sidecar's")}
 	}
+	if s.guarded {
+		s.answerSidecar()
+	}
 	if s.public && s.Verifier == nil {
 		s.Verifier = token.NewVerifier(s.fetchKeys, s.Settings.Auth.Issuer, s.Settings.Auth.Audience, s.Clock)
 	}

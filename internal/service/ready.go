@@ -133,3 +133,19 @@ func (s *Service) livez(w http.ResponseWriter, _ *http.Request) error {
 	request.Respond(w, http.StatusOK, map[string]string{"status": "alive"})
 	return nil
 }
+
+// answerSidecar answers what the sidecar asks its app once, at start: subscriptions come from
+// dapr/subscriptions.yaml and there are no actors, so both answers are empty. They are given before
+// the service has started, as the sidecar does not ask again
+// (https://docs.dapr.io/reference/api/pubsub_api/#provide-a-route-for-dapr-to-discover-topic-subscriptions).
+func (s *Service) answerSidecar() {
+	constant := func(v any) Handler {
+		return func(w http.ResponseWriter, _ *http.Request) error {
+			request.Respond(w, http.StatusOK, v)
+			return nil
+		}
+	}
+	for pattern, v := range map[string]any{"GET /dapr/subscribe": []string{}, "GET /dapr/config": struct{}{}} {
+		s.mux.Handle(pattern, &endpoint{s, newRoute(pattern, kindProbe, constant(v))})
+	}
+}

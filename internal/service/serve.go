@@ -77,7 +77,7 @@ func (s *Service) answer(x *exchange, r *http.Request, rt *route, h Handler) {
 		err = s.call(h, x, r)
 	}
 	s.conclude(x, r, err)
-	s.report(ctx, x, rt, span, start)
+	s.report(r, x, rt, span, start)
 	if errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler) // net/http then closes the connection, and logs nothing
 	}
@@ -186,7 +186,8 @@ func (s *Service) conclude(x *exchange, r *http.Request, err error) {
 }
 
 // report is the access log, the duration metric and the end of the span.
-func (s *Service) report(ctx context.Context, x *exchange, rt *route, span trace.Span, start time.Time) {
+func (s *Service) report(r *http.Request, x *exchange, rt *route, span trace.Span, start time.Time) {
+	ctx := r.Context()
 	status := x.status
 	if status == 0 {
 		status = http.StatusOK // net/http writes it when the handler wrote nothing
@@ -208,7 +209,7 @@ func (s *Service) report(ctx context.Context, x *exchange, rt *route, span trace
 	if !s.Log.Enabled(ctx, level) {
 		return
 	}
-	attributes := [5]slog.Attr{
+	attributes := [7]slog.Attr{
 		slog.String("route", rt.pattern), slog.Int("status", status),
 		slog.Float64("duration_ms", math.Round(took.Seconds()*1e6)/1e3), slog.Int64("bytes", x.bytes),
 	}
@@ -216,6 +217,10 @@ func (s *Service) report(ctx context.Context, x *exchange, rt *route, span trace
 	if x.subject != "" {
 		attributes[n] = slog.String("subject", x.subject)
 		n++
+	}
+	if rt.kind == kindUnmatched { // the one case in which the route does not say what was asked for
+		attributes[n], attributes[n+1] = slog.String("method", r.Method), slog.String("path", fmt.Sprintf("%.100s", r.URL.Path))
+		n += 2
 	}
 	s.Log.LogAttrs(ctx, level, "request", attributes[:n]...)
 }

@@ -186,6 +186,13 @@ func TestAServiceThatIsStartingSaysSo(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	// The sidecar asks this once, and only while the service starts.
+	if w := send(s, "GET", "/dapr/subscribe", nil); w.Code != 200 || w.Body.String() != "[]" {
+		t.Errorf("the subscriptions are %d %s", w.Code, w.Body)
+	}
+	if w := send(s, "GET", "/dapr/config", nil); w.Code != 200 || w.Body.String() != "{}" {
+		t.Errorf("the configuration is %d %s", w.Code, w.Body)
+	}
 	w := send(s, "POST", "/internal/work", nil)
 	if p := problemOf(t, w); p.Status != 503 || p.Slug() != "starting" || w.Header().Get("Retry-After") != "1" {
 		t.Errorf("the answer is %+v", p)
