@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"caravan/gateway/proxy"
+	"caravan/gateway/proxy/proxytest"
+	"caravan/internal/clock"
+	"caravan/internal/id"
+	"caravan/internal/telemetry"
+	"caravan/internal/token"
+	users "caravan/services/users/contract"
+)
+
+// The benchmark's proxies run in processes of their own, because only then their processor time can be told from that
+// of clients and service. This test binary is that process when the variable names which proxy to be.
+const (
+	benchProxy    = "CARAVAN_BENCH_PROXY"
+	benchUpstream = "CARAVAN_BENCH_UPSTREAM"
+	benchPath     = "/v1/orders/0198c0de-0000-7000-8000-000000000001"
+)
+
+func TestMain(m *testing.M) {
+	if kind := os.Getenv(benchProxy); kind != "" {
+		if err := serveProxy(kind, os.Getenv(benchUpstream)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// serveProxy is the proxy process: it prints its address and a token, and its processor time for every line it reads.
+func serveProxy(kind, upstream string) error {
+	target, err := url.Parse(upstream)
+	if err != nil {
+		return err
+	}
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	raw, err := token.Signer{KeyID: "k", Key: private}.Sign(token.Claims{
+		Issuer: users.Issuer, Subject: id.Random{}.New(), Audience: users.Audience, ClientID: users.ClientID, SessionID: id.Random{}.New(),
+		ID: id.Random{}.New(), IssuedAt: now, Expiry: now.Add(time.Hour), Roles: []string{users.RoleCustomer},
+		Permissions: users.PermissionsOf([]string{users.RoleCustomer}),
+	})
+	if err != nil {
+		return err
+	}
+	handler, err := proxyHandler(kind, target, public)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(listener) }() // ends with the process
+	fmt.Println(listener.Addr(), raw)
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		var used syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+			return err
+		}
+		fmt.Println(used.Utime.Nano() + used.Stime.Nano())
+	}
+	return server.Close()
+}
+
+func proxyHandler(kind string, target *url.URL, public ed25519.PublicKey) (http.Handler, error) {
+	if kind == "bare" {
+		return &httputil.ReverseProxy{
+			Transport: proxy.NewTransport(time.Second),
+			Rewrite: func(pr *httputil.ProxyRequest) {
+				pr.Out.URL = &url.URL{Scheme: "http", Host: target.Host, Path: "/v1.0/invoke/orders/method" + pr.In.URL.Path}
+				pr.Out.Header.Set("Dapr-Api-Token", proxytest.Token)
+			},
+		}, nil
+	}
+	ctx := context.Background()
+	t, err := telemetry.New(ctx, "gateway", func(string) string { return "" })
+	if err != nil {
+		return nil, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	cfg := testSettings()
+	cfg.Limit.Scale = 1_000_000
+	return assemble(cfg, surroundings{
+		Probes: http.NotFoundHandler(), Log: telemetry.NewLogger(null, "gateway", slog.LevelInfo), Clock: clock.System{}, IDs: id.Random{},
+		Tracer: t.Tracer, Meter: t.Meter, Sidecar: target, Token: proxytest.Token, Invoker: fakeInvoker{},
+		Verifier: token.NewVerifier(func(context.Context) (token.KeySet, error) {
+			return token.KeySet{Keys: []token.Key{{ID: "k", Public: public}}}, nil
+		}, users.Issuer, users.Audience, clock.System{}),
+	})
+}
+
+// proxyProcess is a proxy under measurement.
+type proxyProcess struct {
+	command *exec.Cmd
+	in      io.WriteCloser
+	out     *bufio.Reader
+	url     string
+	token   string
+}
+
+func startProxy(b *testing.B, kind, upstream string) *proxyProcess {
+	b.Helper()
+	p := &proxyProcess{command: exec.Command(os.Args[0])}
+	p.command.Env = append(os.Environ(), benchProxy+"="+kind, benchUpstream+"="+upstream, "GOMAXPROCS=1")
+	p.command.Stderr = os.Stderr
+	in, err := p.command.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := p.command.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := p.command.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = in.Close() // which ends it
+		_ = p.command.Wait()
+	})
+	p.in, p.out = in, bufio.NewReader(out)
+	var address string
+	if _, err := fmt.Fscanln(p.out, &address, &p.token); err != nil {
+		b.Fatal(err)
+	}
+	p.url = "http://" + address + benchPath
+	return p
+}
+
+func (p *proxyProcess) cpu(b *testing.B) time.Duration {
+	b.Helper()
+	if _, err := io.WriteString(p.in, "\n"); err != nil {
+		b.Fatal(err)
+	}
+	var ns int64
+	if _, err := fmt.Fscanln(p.out, &ns); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(ns)
+}
+
+// load sends requests from a few clients and returns the proxy's processor time for each.
+func (p *proxyProcess) load(b *testing.B, client *http.Client, requests int) time.Duration {
+	b.Helper()
+	const clients = 8
+	before := p.cpu(b)
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			for range requests / clients {
+				r, err := http.NewRequest(http.MethodGet, p.url, nil)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				r.Header.Set("Authorization", "Bearer "+p.token)
+				r.Header.Set("Accept", "application/json")
+				response, err := client.Do(r)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				response.Body.Close()
+				if response.StatusCode != http.StatusOK {
+					b.Errorf("status %d", response.StatusCode)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return (p.cpu(b) - before) / time.Duration(requests/clients*clients)
+}
+
+// BenchmarkPolicyChain compares the processor time of one request through the whole chain (route, trace, token, limit,
+// breaker, log, metric) with that through a bare httputil.ReverseProxy: 1 KB of JSON, kept-alive connections, one
+// processor each, interleaved rounds, medians. The target is a ratio of at most 1.20.
+func BenchmarkPolicyChain(b *testing.B) {
+	body := []byte(`{"id":"` + strings.Repeat("x", 1000) + `"}`)
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(body)
+	}))
+	b.Cleanup(upstream.Close)
+	chain, bare := startProxy(b, "chain", upstream.URL), startProxy(b, "bare", upstream.URL)
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}}
+	chain.load(b, client, 2000)
+	bare.load(b, client, 2000)
+	var withChain, without []time.Duration
+	for b.Loop() {
+		withChain = append(withChain, chain.load(b, client, 4000))
+		without = append(without, bare.load(b, client, 4000))
+	}
+	b.ReportMetric(0, "ns/op") // says nothing here
+	b.ReportMetric(float64(median(withChain).Nanoseconds())/1000, "chain-us/req")
+	b.ReportMetric(float64(median(without).Nanoseconds())/1000, "bare-us/req")
+	b.ReportMetric(float64(median(withChain))/float64(median(without)), "ratio")
+}
+
+func median(values []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
