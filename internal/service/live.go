@@ -17,7 +17,8 @@ const (
 	// closes an idle connection: the other way round a request can meet a closing connection.
 	idleTimeout  = 10 * time.Minute
 	writeGrace   = 5 * time.Second // for the answer to leave after the handler's own limit
-	flushTimeout = 6 * time.Second // for the relay, then telemetry, after the requests
+	flushTimeout = 6 * time.Second // for the relay after the requests
+	finalTimeout = 3 * time.Second // for telemetry after all else
 	waitFirst    = 50 * time.Millisecond
 	waitMost     = time.Second
 	waitNotice   = 5 * time.Second
@@ -32,12 +33,14 @@ func (s *Service) live(ctx context.Context) int {
 		return exitFailure
 	}
 	err = s.serve(ctx, listener, s.Sidecar)
-	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)
 	defer cancel()
 	if s.Sidecar != nil {
 		err = errors.Join(err, s.Sidecar.Close())
 	}
-	err = errors.Join(err, s.Telemetry.Shutdown(finish))
+	if lost := s.Telemetry.Shutdown(finish); lost != nil { // a collector that is away is no failure of ours
+		s.Log.WarnContext(finish, "the last telemetry is lost", "error", lost)
+	}
 	if err != nil {
 		s.Log.ErrorContext(finish, "stopped with errors", "error", err)
 		return exitFailure
