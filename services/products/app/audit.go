@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"caravan/internal/page"
@@ -117,17 +118,17 @@ func (a *audit) archive(ctx context.Context, sku string, from int64) (next int64
 	if err != nil {
 		return -1, fmt.Errorf("auditing the archive of %s: %w", sku, err)
 	}
-	refs, err := a.leaves(ctx, sku, stock, from)
-	if err != nil {
-		return -1, err
+	refs, err := a.leaves(ctx, stock, from)
+	var leaves []domain.Leaf
+	if err == nil {
+		leaves, err = load[domain.Leaf](ctx, a.documents.store, stock, refs, 0)
 	}
-	if len(refs) == 0 {
-		return -1, nil
-	}
-	leaves, err := load[domain.Leaf](ctx, a.documents.store, keysOf(sku, refs, 0))
-	if err != nil {
+	if errors.Is(err, errArchive) {
 		a.find("I2", "stock/"+sku, "%v", err)
 		return -1, nil
+	}
+	if err != nil || len(refs) == 0 {
+		return -1, err
 	}
 	for i, leaf := range leaves {
 		if holds, units := leaf.Sums(); holds != refs[i].Holds || units != refs[i].Units {
@@ -143,7 +144,7 @@ func (a *audit) archive(ctx context.Context, sku string, from int64) (next int64
 }
 
 // leaves gives the references of up to auditLeaves leaves from a number on, checking the sums of the nodes on the way.
-func (a *audit) leaves(ctx context.Context, sku string, stock *domain.Stock, from int64) ([]domain.Ref, error) {
+func (a *audit) leaves(ctx context.Context, stock *domain.Stock, from int64) ([]domain.Ref, error) {
 	var found []domain.Ref
 	var descend func(ref domain.Ref, level int) error
 	descend = func(ref domain.Ref, level int) error {
@@ -154,12 +155,12 @@ func (a *audit) leaves(ctx context.Context, sku string, stock *domain.Stock, fro
 			found = append(found, ref)
 			return nil
 		}
-		nodes, err := load[domain.Node](ctx, a.documents.store, keysOf(sku, []domain.Ref{ref}, level))
+		nodes, err := load[domain.Node](ctx, a.documents.store, stock, []domain.Ref{ref}, level)
 		if err != nil {
-			return fmt.Errorf("auditing the archive of %s: %w", sku, err)
+			return fmt.Errorf("auditing the archive of %s: %w", stock.SKU, err)
 		}
 		if holds, units := nodes[0].Sums(); holds != ref.Holds || units != ref.Units {
-			a.find("I2", ref.Key(sku, level), "holds %d of %d units, its reference says %d of %d", holds, units, ref.Holds, ref.Units)
+			a.find("I2", ref.Key(stock.SKU, level), "holds %d of %d units, its reference says %d of %d", holds, units, ref.Holds, ref.Units)
 		}
 		for _, child := range nodes[0].Refs {
 			if err := descend(child, level-1); err != nil {

@@ -8,9 +8,6 @@ import (
 	"caravan/services/products/domain"
 )
 
-// maxOrderID is the longest order id that is kept in a stock document.
-const maxOrderID = 64
-
 // checkReserve returns [domain.Violations] for a command that orders should never have sent.
 func checkReserve(c contract.Reserve) error {
 	violations := checkOrder(c.OrderID, c.PlacedAt)
@@ -43,8 +40,8 @@ func checkEnd(orderID string, skus []string, placedAt time.Time) error {
 
 func checkOrder(id string, placedAt time.Time) domain.Violations {
 	var violations domain.Violations
-	if id == "" || len(id) > maxOrderID {
-		violations = append(violations, domain.Violation{Field: "orderId", Code: "length", Message: fmt.Sprintf("must be 1 to %d bytes", maxOrderID)})
+	if !domain.ValidOrderID(id) {
+		violations = append(violations, domain.Violation{Field: "orderId", Code: "pattern", Message: "must be 1 to 64 letters, digits, dots, underscores and hyphens"})
 	}
 	if placedAt.IsZero() {
 		violations = append(violations, domain.Violation{Field: "placedAt", Code: "required", Message: "is required"})

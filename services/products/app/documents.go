@@ -116,7 +116,7 @@ func (d *Documents) past(ctx context.Context, sku string, o domain.Order) (*doma
 	}
 	past := &domain.Past{Leaves: stock.Archived.Leaves}
 	for level, refs := range stock.Archived.Levels {
-		hold, err := d.search(ctx, sku, domain.Candidates(refs, o), level, o)
+		hold, err := d.search(ctx, stock, domain.Candidates(refs, o), level, o)
 		if err != nil {
 			return nil, err
 		}
@@ -129,12 +129,12 @@ func (d *Documents) past(ctx context.Context, sku string, o domain.Order) (*doma
 }
 
 // search looks for the hold of an order below some references of one level.
-func (d *Documents) search(ctx context.Context, sku string, refs []domain.Ref, level int, o domain.Order) (*domain.Hold, error) {
+func (d *Documents) search(ctx context.Context, stock *domain.Stock, refs []domain.Ref, level int, o domain.Order) (*domain.Hold, error) {
 	if len(refs) == 0 {
 		return nil, nil
 	}
 	if level == 0 {
-		leaves, err := load[domain.Leaf](ctx, d.store, keysOf(sku, refs, 0))
+		leaves, err := load[domain.Leaf](ctx, d.store, stock, refs, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -145,7 +145,7 @@ func (d *Documents) search(ctx context.Context, sku string, refs []domain.Ref, l
 		}
 		return nil, nil
 	}
-	nodes, err := load[domain.Node](ctx, d.store, keysOf(sku, refs, level))
+	nodes, err := load[domain.Node](ctx, d.store, stock, refs, level)
 	if err != nil {
 		return nil, err
 	}
@@ -153,36 +153,46 @@ func (d *Documents) search(ctx context.Context, sku string, refs []domain.Ref, l
 	for _, node := range nodes {
 		below = append(below, domain.Candidates(node.Refs, o)...)
 	}
-	return d.search(ctx, sku, below, level-1, o)
+	return d.search(ctx, stock, below, level-1, o)
 }
 
-func keysOf(sku string, refs []domain.Ref, level int) []string {
-	keys := make([]string, len(refs))
-	for i, r := range refs {
-		keys[i] = r.Key(sku, level)
+// load reads archive documents in the order of their references. Until the write after the one that archived it, a
+// document is still in the stock itself; after that, one that is missing is damage.
+func load[T any](ctx context.Context, store document.Store, stock *domain.Stock, refs []domain.Ref, level int) ([]T, error) {
+	values := make(map[string][]byte, len(refs))
+	for _, s := range stock.Sealed {
+		values[s.Key] = s.Value
 	}
-	return keys
-}
-
-// load reads archive documents in the order of their keys. They are written before anything points to them, so one
-// that is missing is damage.
-func load[T any](ctx context.Context, store document.Store, keys []string) ([]T, error) {
-	records, err := store.Get(ctx, keys...)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", keys[0], err)
-	}
-	documents := make([]T, len(keys))
-	for i, key := range keys {
-		record, found := records[key]
-		if !found {
-			return nil, fmt.Errorf("archive document %s is missing", key)
+	var keys []string
+	for _, r := range refs {
+		if key := r.Key(stock.SKU, level); values[key] == nil {
+			keys = append(keys, key)
 		}
-		if err := json.Unmarshal(record.Value, &documents[i]); err != nil {
-			return nil, fmt.Errorf("decoding %s: %w", key, err)
+	}
+	if len(keys) > 0 {
+		records, err := store.Get(ctx, keys...)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", keys[0], err)
+		}
+		for key, record := range records {
+			values[key] = record.Value
+		}
+	}
+	documents := make([]T, len(refs))
+	for i, r := range refs {
+		key := r.Key(stock.SKU, level)
+		if values[key] == nil {
+			return nil, fmt.Errorf("%w: %s", errArchive, key)
+		}
+		if err := json.Unmarshal(values[key], &documents[i]); err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", errArchive, key, err)
 		}
 	}
 	return documents, nil
 }
+
+// errArchive says that an archive document is missing or cannot be read.
+var errArchive = errors.New("an archive document is damaged")
 
 // pastCorrection looks for a correction that has left the stock document.
 func (d *Documents) pastCorrection(ctx context.Context, sku, key string) (*domain.PastCorrection, error) {
@@ -191,18 +201,13 @@ func (d *Documents) pastCorrection(ctx context.Context, sku, key string) (*domai
 		return nil, fmt.Errorf("reading the corrections of %s: %w", sku, err)
 	}
 	past := &domain.PastCorrection{Archived: stock.CorrectionsArchived}
-	at := domain.CorrectionKey(sku, key)
-	records, err := d.store.Get(ctx, at)
+	var found domain.Correction
+	exists, err := document.ReadArchive(ctx, d.store, &stock.Root, domain.CorrectionKey(sku, key), &found)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", at, err)
+		return nil, fmt.Errorf("reading the corrections of %s: %w", sku, err)
 	}
-	record, found := records[at]
-	if !found {
-		return past, nil
-	}
-	past.Found = new(domain.Correction)
-	if err := json.Unmarshal(record.Value, past.Found); err != nil {
-		return nil, fmt.Errorf("decoding %s: %w", at, err)
+	if exists {
+		past.Found = &found
 	}
 	return past, nil
 }

@@ -1,11 +1,10 @@
 package domain
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Fanout is how many references one level of the archive gathers before they move into a node of the next level.
@@ -16,8 +15,7 @@ const Fanout = 8
 // that have no node yet: fewer than Fanout per level, so that it grows with the logarithm of the number of orders.
 //
 // Holds leave in batches by age, so the ranges of neighbouring leaves barely overlap and a look-up reads one or two
-// documents per level. Leaves and nodes are immutable, and their keys contain a digest of their content: two writers
-// that archive different holds at once cannot overwrite each other's.
+// documents per level. Leaves and nodes are immutable.
 type Archive struct {
 	// Through is the latest PlacedAt of an archived hold.
 	Through int64 `json:"through,omitempty"`
@@ -30,23 +28,40 @@ type Archive struct {
 	Levels [][]Ref `json:"levels,omitempty"`
 }
 
-// Ref points to a leaf or node of the archive.
+// Ref points to a leaf or node of the archive. It is stored as a text, its numbers in this order.
 type Ref struct {
 	// First is the number of its first leaf, counted from 0.
-	First int64 `json:"first"`
-	// Digest is the end of its key.
-	Digest string `json:"digest"`
+	First int64
 	// From and To are the first and last PlacedAt within.
-	From int64 `json:"from"`
-	To   int64 `json:"to"`
+	From, To int64
 	// Holds and Units count the holds and committed units within.
-	Holds int64 `json:"holds"`
-	Units int64 `json:"units"`
+	Holds, Units int64
+}
+
+// MarshalText writes the reference.
+func (r Ref) MarshalText() ([]byte, error) {
+	return fmt.Appendf(nil, "%d %d %d %d %d", r.First, r.From, r.To, r.Holds, r.Units), nil
+}
+
+// UnmarshalText reads the reference.
+func (r *Ref) UnmarshalText(data []byte) error {
+	fields := strings.Fields(string(data))
+	numbers := [...]*int64{&r.First, &r.From, &r.To, &r.Holds, &r.Units}
+	if len(fields) != len(numbers) {
+		return fmt.Errorf("malformed archive reference %q", data)
+	}
+	for i, n := range numbers {
+		var err error
+		if *n, err = strconv.ParseInt(fields[i], 10, 64); err != nil {
+			return fmt.Errorf("malformed archive reference %q: %w", data, err)
+		}
+	}
+	return nil
 }
 
 // Leaf is a document of archived holds by age.
 type Leaf struct {
-	Holds []Hold `json:"holds"`
+	Holds Holds `json:"holds"`
 }
 
 // Node is a document of references, oldest first.
@@ -56,7 +71,7 @@ type Node struct {
 
 // Key is the store key of the leaf (level 0) or node that the reference of that level points to.
 func (r Ref) Key(sku string, level int) string {
-	return fmt.Sprintf("stock-archive/%s/%d-%d-%s", sku, level, r.First, r.Digest)
+	return fmt.Sprintf("stock-archive/%s/%d-%d", sku, level, r.First)
 }
 
 // spans reports whether a hold placed at that microsecond may be within.
@@ -82,12 +97,12 @@ func Candidates(refs []Ref, o Order) []Ref {
 	return found
 }
 
-// add appends a leaf of holds, sorted by age, and gathers full levels into nodes. stage takes the documents to be
-// created before the head is written.
-func (a *Archive) add(sku string, holds []Hold, stage func(key string, value any)) {
+// add appends a leaf of holds, sorted by age, and gathers full levels into nodes. archive takes the documents that
+// they become.
+func (a *Archive) add(sku string, holds []Hold, archive func(key string, value any)) {
 	leaf := Leaf{Holds: slices.Clone(holds)}
 	ref := leaf.ref(a.Leaves)
-	stage(ref.Key(sku, 0), leaf)
+	archive(ref.Key(sku, 0), leaf)
 	a.Leaves++
 	a.Holds += ref.Holds
 	a.Units += ref.Units
@@ -103,7 +118,7 @@ func (a *Archive) add(sku string, holds []Hold, stage func(key string, value any
 		node := Node{Refs: a.Levels[level]}
 		a.Levels[level] = nil
 		ref = node.ref()
-		stage(ref.Key(sku, level+1), node)
+		archive(ref.Key(sku, level+1), node)
 	}
 }
 
@@ -118,7 +133,7 @@ func (a *Archive) Top() (refs []Ref, levels []int) {
 }
 
 func (l Leaf) ref(first int64) Ref {
-	r := Ref{First: first, Digest: digest(l), From: l.Holds[0].PlacedAt, To: l.Holds[len(l.Holds)-1].PlacedAt}
+	r := Ref{First: first, From: l.Holds[0].PlacedAt, To: l.Holds[len(l.Holds)-1].PlacedAt}
 	r.Holds, r.Units = l.Sums()
 	return r
 }
@@ -134,7 +149,7 @@ func (l Leaf) Sums() (holds, units int64) {
 }
 
 func (n Node) ref() Ref {
-	r := Ref{First: n.Refs[0].First, Digest: digest(n), From: n.Refs[0].From, To: n.Refs[0].To}
+	r := Ref{First: n.Refs[0].First, From: n.Refs[0].From, To: n.Refs[0].To}
 	for _, child := range n.Refs {
 		r.From, r.To = min(r.From, child.From), max(r.To, child.To)
 	}
@@ -158,14 +173,4 @@ func LeavesOf(level int) int64 {
 		leaves *= Fanout
 	}
 	return leaves
-}
-
-// digest is 96 bits of the SHA-256 of a document.
-func digest(document any) string {
-	b, err := json.Marshal(document)
-	if err != nil {
-		panic(fmt.Sprintf("encoding %T: %v", document, err)) // plain structs always encode
-	}
-	sum := sha256.Sum256(b)
-	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }

@@ -31,18 +31,19 @@ const (
 // Hold is what one order has of one SKU. A released hold without quantity is a tombstone: the order never held a unit
 // here and never will.
 type Hold struct {
-	OrderID  string `json:"order"`
-	Quantity int64  `json:"qty,omitempty"`
+	OrderID  string
+	Quantity int64
 	// UnitPrice is locked when the hold is made, in minor units of the stock's currency.
-	UnitPrice int64  `json:"price,omitempty"`
-	State     State  `json:"state"`
-	Reason    Reason `json:"reason,omitempty"`
+	UnitPrice int64
+	State     State
+	// Reason says why the hold is released.
+	Reason Reason
 	// RefusedSKU is the SKU that Reason is about, when that is another one of the same order.
-	RefusedSKU string `json:"refused,omitempty"`
+	RefusedSKU string
 	// PlacedAt is when the order was placed, in microseconds since 1970.
-	PlacedAt int64 `json:"placed"`
+	PlacedAt int64
 	// ExpiresAt is when the sweep asks for the order, in microseconds since 1970; only while reserved.
-	ExpiresAt int64 `json:"expires,omitempty"`
+	ExpiresAt int64
 }
 
 // byAge orders holds by the time their order was placed.

@@ -10,7 +10,7 @@ import (
 // command about an older order finds its answer in the archive.
 const (
 	// KeepFinished is how many finished holds the head keeps at least.
-	KeepFinished = 32
+	KeepFinished = 16
 	// ArchiveBatch is how many finished holds move to the archive at once.
 	ArchiveBatch = 32
 	// MaxActiveHolds bounds the reservations of one SKU under way at once.
@@ -38,8 +38,8 @@ type Stock struct {
 	Received  int64 `json:"received"`
 	Committed int64 `json:"committed"`
 	// NextExpiry is the earliest deadline of a reserved hold in microseconds since 1970; 0 without one.
-	NextExpiry int64  `json:"nextExpiry,omitempty"`
-	Holds      []Hold `json:"holds,omitempty"`
+	NextExpiry int64 `json:"nextExpiry,omitempty"`
+	Holds      Holds `json:"holds,omitempty"`
 	// Archived finds the finished holds that have left Holds.
 	Archived Archive `json:"archived,omitzero"`
 	// Corrections are the latest with a key, oldest first; older ones have a document each.

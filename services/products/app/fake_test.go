@@ -1,0 +1,147 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
+	"caravan/internal/id"
+	"caravan/internal/money"
+	"caravan/services/products/contract"
+	"caravan/services/products/domain"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func eur(cents int64) money.Money { return money.New(cents, "EUR") }
+
+// fakeClock stands still until it is told to go on; whoever sleeps does not wait.
+type fakeClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *fakeClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
+	c.advance(d)
+	return ctx.Err()
+}
+
+func (c *fakeClock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// fakeOrders knows the statuses of some orders, or does not answer.
+type fakeOrders struct {
+	statuses map[string]string
+	away     bool
+}
+
+func (o *fakeOrders) Statuses(context.Context, []string) (map[string]string, error) {
+	if o.away {
+		return nil, errors.New("orders is away")
+	}
+	return o.statuses, nil
+}
+
+// stand is a shop over a store in memory.
+type stand struct {
+	*Shop
+	store  *documenttest.FakeStore
+	clock  *fakeClock
+	orders *fakeOrders
+}
+
+func newStand() *stand {
+	s := &stand{store: documenttest.NewStore(), clock: &fakeClock{now: noon}, orders: &fakeOrders{statuses: map[string]string{}}}
+	s.Shop = s.replica()
+	return s
+}
+
+// replica is another process over the same store.
+func (s *stand) replica() *Shop {
+	documents := NewDocuments(s.store, document.Options{Source: contract.App, Clock: s.clock, IDs: id.Random{}})
+	return NewShop(documents, s.orders, s.clock, Settings{Currency: "EUR", ReservationTTL: 30 * time.Minute, ReadAge: time.Second},
+		slog.New(slog.DiscardHandler))
+}
+
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// sell puts a product at 10 EUR with a stock into the catalogue.
+func (s *stand) sell(t fataler, sku string, stock int64) {
+	t.Helper()
+	_, err := s.CreateProduct(context.Background(), domain.Draft{
+		SKU: sku, Name: "Product " + sku, Description: "A thing.", Category: "things", Price: eur(1000), InitialStock: stock,
+	})
+	if err != nil {
+		t.Fatalf("creating %s: %v", sku, err)
+	}
+}
+
+func (s *stand) stock(t fataler, sku string) *domain.Stock {
+	t.Helper()
+	stock, err := s.documents.stocks.Get(context.Background(), sku)
+	if err != nil {
+		t.Fatalf("reading the stock of %s: %v", sku, err)
+	}
+	return stock
+}
+
+func (s *stand) wantLevel(t *testing.T, sku string, onHand, reserved int64) {
+	t.Helper()
+	if got := s.stock(t, sku).Level(); got != (domain.Level{OnHand: onHand, Reserved: reserved}) {
+		t.Errorf("%s has %d on hand, %d reserved; want %d, %d", sku, got.OnHand, got.Reserved, onHand, reserved)
+	}
+}
+
+// audit runs all pages, fails the test on a finding, and returns the holds by SKU and order.
+func (s *stand) audit(t fataler) map[string]contract.OrderHold {
+	t.Helper()
+	holds := make(map[string]contract.OrderHold)
+	for cursor := ""; ; {
+		p, err := s.Audit(context.Background(), contract.Audit{Cursor: cursor})
+		if err != nil {
+			t.Fatalf("auditing: %v", err)
+		}
+		if len(p.Findings) > 0 {
+			t.Fatalf("the audit finds %v", p.Findings)
+		}
+		for _, h := range p.Holds {
+			if earlier, twice := holds[h.SKU+" "+h.OrderID]; twice {
+				t.Fatalf("order %s holds %s twice: %v, %v", h.OrderID, h.SKU, earlier, h)
+			}
+			holds[h.SKU+" "+h.OrderID] = h
+		}
+		if cursor = p.Next; cursor == "" {
+			return holds
+		}
+	}
+}
+
+func line(sku string, quantity int64) contract.Line {
+	return contract.Line{SKU: sku, Quantity: quantity}
+}
+
+func reserving(orderID string, lines ...contract.Line) contract.Reserve {
+	return contract.Reserve{OrderID: orderID, Lines: lines, PlacedAt: noon.Add(time.Minute)}
+}
+
+func (s *stand) ending(orderID string, skus ...string) (contract.Commit, contract.Release) {
+	return contract.Commit{OrderID: orderID, SKUs: skus, PlacedAt: noon.Add(time.Minute)},
+		contract.Release{OrderID: orderID, SKUs: skus, PlacedAt: noon.Add(time.Minute)}
+}
