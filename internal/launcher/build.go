@@ -1,0 +1,60 @@
+package launcher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// buildPrograms builds Go packages of the repository into <root>/.dapr/bin, one
+// binary per package, named as its folder.
+func buildPrograms(ctx context.Context, root string, packages []string) error {
+	if len(packages) == 0 {
+		return nil
+	}
+	bin := binFolder(root)
+	unlock, err := lockFile(filepath.Join(bin, ".programs.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	command := exec.CommandContext(ctx, "go", append([]string{"build", "-o", bin + string(filepath.Separator)}, packages...)...)
+	command.Dir = root
+	var output bytes.Buffer
+	command.Stdout, command.Stderr = &output, &output
+	if err := command.Run(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			return errors.New("the go command is not on the PATH: https://go.dev/dl/")
+		}
+		return fmt.Errorf("building %s: %w\n%s", strings.Join(packages, " "), err, output.String())
+	}
+	return nil
+}
+
+// binFolder is where built binaries stand; the Dapr CLI finds daprd there too,
+// through runtimePath of the run file.
+func binFolder(root string) string { return filepath.Join(root, ".dapr", "bin") }
+
+// lockFile takes the exclusive lock of a file, waiting for it, so that two
+// launchers on one repository do not write the same binary at once. The kernel
+// drops the lock with the process.
+func lockFile(path string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("making a folder: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening a lock: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("taking a lock: %w", err)
+	}
+	return func() { _ = file.Close() }, nil
+}

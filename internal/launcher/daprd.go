@@ -1,0 +1,283 @@
+package launcher
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Sidecar is a daprd this launcher may run.
+type Sidecar struct {
+	Path    string
+	Version string // as it says itself; "" when it does not
+	Source  string // where it was found: "--daprd", "PATH", "~/.dapr/bin", "built"
+}
+
+// The oldest daprd whose RabbitMQ component survives a lost subscription and
+// whose invocation does not buffer what has no length (release notes of 1.17.2
+// and 1.17.7).
+const minMajor, minMinor = 1, 17
+
+// sidecarVersion is what the daprd built here says it is; go.mod of dapr/daprd
+// pins the source.
+const sidecarVersion = "1.18.1"
+
+// findSidecar returns the daprd given, or the first that is new enough on the
+// PATH and in ~/.dapr/bin, or the one built earlier; ok is false when one has
+// to be built.
+func findSidecar(ctx context.Context, given, root string, getenv func(string) string) (found Sidecar, ok bool, err error) {
+	if given != "" {
+		path, err := filepath.Abs(given)
+		if err != nil {
+			return Sidecar{}, false, fmt.Errorf("finding daprd: %w", err)
+		}
+		version, recent, err := askVersion(ctx, path)
+		if err != nil {
+			return Sidecar{}, false, err
+		}
+		// A daprd built by hand says "edge" or nothing; whoever names it knows.
+		if _, _, known := parseVersion(version); known && !recent {
+			return Sidecar{}, false, fmt.Errorf("%s is version %s; at least %d.%d is needed", path, version, minMajor, minMinor)
+		}
+		return Sidecar{Path: path, Version: version, Source: "--daprd"}, true, nil
+	}
+	for _, candidate := range sidecarCandidates(getenv) {
+		if version, recent, err := askVersion(ctx, candidate.Path); err == nil && recent {
+			candidate.Version = version
+			return candidate, true, nil
+		}
+	}
+	built, err := builtSidecar(root)
+	if err != nil {
+		return Sidecar{}, false, err
+	}
+	_, err = os.Stat(built.Path)
+	return built, err == nil, nil
+}
+
+func sidecarCandidates(getenv func(string) string) []Sidecar {
+	var candidates []Sidecar
+	if path, err := exec.LookPath("daprd"); err == nil {
+		candidates = append(candidates, Sidecar{Path: path, Source: "PATH"})
+	}
+	if home := getenv("HOME"); home != "" {
+		candidates = append(candidates, Sidecar{Path: filepath.Join(home, ".dapr", "bin", "daprd"), Source: "~/.dapr/bin"})
+	}
+	return candidates
+}
+
+func askVersion(ctx context.Context, path string) (version string, recent bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	output, err := exec.CommandContext(ctx, path, "--version").Output()
+	if err != nil {
+		return "", false, fmt.Errorf("asking %s for its version: %w", path, err)
+	}
+	version = strings.TrimSpace(string(output))
+	major, minor, known := parseVersion(version)
+	return version, known && (major > minMajor || major == minMajor && minor >= minMinor), nil
+}
+
+var versionPattern = regexp.MustCompile(`^v?(\d+)\.(\d+)\.`)
+
+func parseVersion(version string) (major, minor int, known bool) {
+	match := versionPattern.FindStringSubmatch(version)
+	if match == nil {
+		return 0, 0, false
+	}
+	major, _ = strconv.Atoi(match[1])
+	minor, _ = strconv.Atoi(match[2])
+	return major, minor, true
+}
+
+// builtSidecar says where the daprd built from dapr/daprd belongs: in the user's
+// cache, keyed by its source and the compiler, so that a second clone of the
+// repository does not build it again.
+func builtSidecar(root string) (Sidecar, error) {
+	hash := sha256.New()
+	source := filepath.Join(root, "dapr", "daprd")
+	files, err := filepath.Glob(filepath.Join(source, "*"))
+	if err != nil || len(files) == 0 {
+		return Sidecar{}, fmt.Errorf("%s holds no source of daprd", source)
+	}
+	for _, file := range files { // Glob sorts
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return Sidecar{}, fmt.Errorf("reading the source of daprd: %w", err)
+		}
+		fmt.Fprintf(hash, "%s %d\n", filepath.Base(file), len(content))
+		hash.Write(content)
+	}
+	fmt.Fprintf(hash, "%s %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	key := hex.EncodeToString(hash.Sum(nil))[:16]
+	cache, err := os.UserCacheDir()
+	if err != nil { // no HOME: keep it in the repository
+		cache = filepath.Join(root, ".dapr", "cache")
+	}
+	return Sidecar{
+		Path:    filepath.Join(cache, "caravan", "daprd-"+sidecarVersion+"-"+key, "daprd"),
+		Version: sidecarVersion, Source: "built",
+	}, nil
+}
+
+// EnsureSidecar returns a daprd that can be run, building one if there is none;
+// progress is told on log. It also links it to .dapr/bin/daprd of the
+// repository, where the stock Dapr CLI looks.
+func EnsureSidecar(ctx context.Context, root, given string, log io.Writer) (Sidecar, error) {
+	sidecar, ok, err := findSidecar(ctx, given, root, os.Getenv)
+	if err != nil {
+		return Sidecar{}, err
+	}
+	if !ok {
+		unlock, err := lockFile(filepath.Dir(sidecar.Path) + ".lock")
+		if err != nil {
+			return Sidecar{}, err
+		}
+		defer unlock()
+		if _, err := os.Stat(sidecar.Path); err != nil { // nobody built it while we waited
+			if err := buildSidecar(ctx, root, sidecar.Path, log); err != nil {
+				return Sidecar{}, err
+			}
+		}
+	}
+	return sidecar, linkSidecar(root, sidecar.Path)
+}
+
+func linkSidecar(root, target string) error {
+	link := filepath.Join(binFolder(root), "daprd")
+	if current, err := os.Readlink(link); err == nil && current == target || link == target {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+		return fmt.Errorf("linking daprd: %w", err)
+	}
+	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("linking daprd: %w", err)
+	}
+	if err := os.Symlink(target, link); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("linking daprd: %w", err)
+	}
+	return nil
+}
+
+// buildSidecar builds dapr/daprd. From nothing it takes minutes, so it says how
+// far it is: packages compiled, of all there are.
+func buildSidecar(ctx context.Context, root, target string, log io.Writer) error {
+	began := time.Now()
+	source := filepath.Join(root, "dapr", "daprd")
+	fmt.Fprintf(log, "No daprd of at least %d.%d was found (--daprd, PATH, ~/.dapr/bin): building one from %s.\n", minMajor, minMinor, source)
+	fmt.Fprintf(log, "This happens once and takes some minutes; later starts find it in %s.\n", filepath.Dir(target))
+	progress := &buildProgress{log: log, began: began, total: countPackages(ctx, source)}
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return fmt.Errorf("building daprd: %w", err)
+	}
+	partial := target + ".partial"
+	command := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath",
+		"-ldflags", "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version="+sidecarVersion, "-o", partial, ".")
+	command.Dir = source
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	output, err := command.StderrPipe()
+	if err != nil {
+		return fmt.Errorf("building daprd: %w", err)
+	}
+	if err := command.Start(); err != nil {
+		return fmt.Errorf("building daprd: %w", err)
+	}
+	stop := progress.tell(ctx)
+	trouble := progress.read(output)
+	err = command.Wait()
+	stop()
+	if err != nil {
+		return fmt.Errorf("building daprd: %w\n%s", err, trouble)
+	}
+	if err := os.Rename(partial, target); err != nil {
+		return fmt.Errorf("building daprd: %w", err)
+	}
+	fmt.Fprintf(log, "Built daprd %s in %s.\n", sidecarVersion, time.Since(began).Round(time.Second))
+	return nil
+}
+
+// countPackages is how many packages a build from nothing compiles; 0 when that
+// cannot be told yet. It downloads the modules, the first half of the wait.
+func countPackages(ctx context.Context, source string) int {
+	command := exec.CommandContext(ctx, "go", "list", "-deps", ".")
+	command.Dir = source
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	output, err := command.Output()
+	if err != nil {
+		return 0
+	}
+	return strings.Count(string(output), "\n")
+}
+
+// buildProgress counts what a build has done, from the names go build -v prints.
+type buildProgress struct {
+	log        io.Writer
+	began      time.Time
+	total      int
+	compiled   atomic.Int64
+	downloaded atomic.Int64
+}
+
+// read counts until the output ends, and returns the lines that are no progress.
+func (p *buildProgress) read(output io.Reader) string {
+	var trouble strings.Builder
+	scanner := bufio.NewScanner(output)
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
+		line := scanner.Text()
+		switch {
+		case strings.HasPrefix(line, "go: downloading "):
+			p.downloaded.Add(1)
+		case !strings.ContainsAny(line, " :#"):
+			p.compiled.Add(1)
+		default:
+			trouble.WriteString(line + "\n")
+		}
+	}
+	return trouble.String()
+}
+
+// tell prints the count every few seconds until stop is called.
+func (p *buildProgress) tell(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(3 * time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				fmt.Fprintln(p.log, p.line())
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func (p *buildProgress) line() string {
+	of := ""
+	if p.total > 0 {
+		of = fmt.Sprintf(" of at most %d", p.total)
+	}
+	return fmt.Sprintf("  daprd: %d modules downloaded, %d%s packages compiled, %s", p.downloaded.Load(), p.compiled.Load(), of, time.Since(p.began).Round(time.Second))
+}

@@ -1,0 +1,48 @@
+package infra
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"caravan/internal/launcher/process"
+)
+
+// embeddedBroker is the program that speaks Kafka's protocol when KAFKA_BROKERS
+// names no cluster.
+const embeddedBroker = "embeddedbroker"
+
+// kafka is the cluster at KAFKA_BROKERS, or the embedded broker: one node that
+// keeps its log on disk, for development and tests.
+func kafka(place Place) (Server, error) {
+	server := Server{Kind: "kafka", Set: "kafka"}
+	if brokers := place.Getenv("KAFKA_BROKERS"); brokers != "" {
+		first, _, _ := strings.Cut(brokers, ",")
+		server.URL = "kafka://" + first
+		server.Settings = same(map[string]string{"brokers": brokers})
+		return server, nil
+	}
+	port, err := place.Port()
+	if err != nil {
+		return Server{}, err
+	}
+	address := "127.0.0.1:" + strconv.Itoa(port)
+	data := filepath.Join(place.Dir, "data", "kafka")
+	server.URL = "kafka://" + address
+	server.Settings = same(map[string]string{"brokers": address})
+	server.Prepare = func(context.Context) error { return folders(data) }
+	server.Programs = []string{embeddedBroker}
+	server.Processes = []process.Spec{{
+		Name:  "broker",
+		URL:   server.URL,
+		Path:  place.Program(embeddedBroker),
+		Args:  []string{"-port", strconv.Itoa(port), "-data", data},
+		Env:   place.environment(),
+		Dir:   place.Dir,
+		Ready: func(ctx context.Context) error { return dial(ctx, port, nil) },
+	}}
+	server.Notice = fmt.Sprintf("KAFKA_BROKERS is not set: using the embedded broker, which speaks Kafka's protocol on one node (%s) and is meant for development", address)
+	return server, nil
+}

@@ -1,0 +1,126 @@
+package infra
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"caravan/internal/launcher/process"
+)
+
+// redis is the server at REDIS_URL, or a private one of the installed Redis
+// that writes every command to disk before it answers.
+func redis(place Place) (Server, error) {
+	if raw := place.Getenv("REDIS_URL"); raw != "" {
+		return runningRedis(raw)
+	}
+	program, err := place.find("redis-server")
+	if err != nil {
+		return Server{}, err
+	}
+	server := Server{Kind: "redis", Set: "redis"}
+	if place.Dir == os.DevNull {
+		server.Processes = []process.Spec{{Path: program}}
+		return server, nil
+	}
+	port, err := place.Port()
+	if err != nil {
+		return Server{}, err
+	}
+	password, err := Secret(place.Dir, "store")
+	if err != nil {
+		return Server{}, err
+	}
+	address := "127.0.0.1:" + strconv.Itoa(port)
+	data := filepath.Join(place.Dir, "data", "redis")
+	server.URL = fmt.Sprintf("redis://:%s@%s/0", password, address)
+	server.Settings = same(map[string]string{"redisHost": address, "redisPassword": password, "redisDB": "0"})
+	server.Prepare = func(context.Context) error { return configureRedis(data, port, password) }
+	server.Processes = []process.Spec{{
+		Name:  "store",
+		URL:   "redis://" + address,
+		Path:  program,
+		Args:  []string{filepath.Join(data, "redis.conf")},
+		Env:   place.environment(),
+		Dir:   place.Dir,
+		Ready: func(ctx context.Context) error { return dial(ctx, port, pingRedis(password)) },
+	}}
+	return server, nil
+}
+
+// runningRedis reads redis://[user:password@]host[:port][/database], or rediss
+// for TLS.
+func runningRedis(raw string) (Server, error) {
+	address, err := url.Parse(raw)
+	if err != nil || (address.Scheme != "redis" && address.Scheme != "rediss") || address.Hostname() == "" {
+		return Server{}, errors.New("REDIS_URL is not of the form redis://[user:password@]host[:port][/database]")
+	}
+	port := address.Port()
+	if port == "" {
+		port = "6379"
+	}
+	password, _ := address.User.Password()
+	settings := map[string]string{
+		"redisHost":     net.JoinHostPort(address.Hostname(), port),
+		"redisPassword": password,
+		"redisDB":       "0",
+		"enableTLS":     strconv.FormatBool(address.Scheme == "rediss"),
+	}
+	if name := address.User.Username(); name != "" {
+		settings["redisUsername"] = name
+	}
+	if database := strings.Trim(address.Path, "/"); database != "" {
+		settings["redisDB"] = database
+	}
+	return Server{Kind: "redis", Set: "redis", URL: raw, Settings: same(settings)}, nil
+}
+
+func configureRedis(data string, port int, password string) error {
+	if err := folders(data); err != nil {
+		return err
+	}
+	config := strings.Join([]string{
+		"bind 127.0.0.1",
+		"port " + strconv.Itoa(port),
+		"dir " + strconv.Quote(data),
+		"requirepass " + password,
+		"save \"\"",
+		"appendonly yes",
+		// A write is answered when it is on disk.
+		"appendfsync always",
+		"daemonize no",
+		"",
+	}, "\n")
+	if err := os.WriteFile(filepath.Join(data, "redis.conf"), []byte(config), 0o600); err != nil {
+		return fmt.Errorf("configuring the store: %w", err)
+	}
+	return nil
+}
+
+// pingRedis checks that the server answers, which it does not while it loads
+// its data.
+func pingRedis(password string) func(net.Conn) error {
+	return func(conn net.Conn) error {
+		if _, err := fmt.Fprintf(conn, "AUTH %s\r\nPING\r\n", password); err != nil {
+			return fmt.Errorf("greeting the store: %w", err)
+		}
+		reader := bufio.NewReader(conn)
+		for _, want := range []string{"+OK", "+PONG"} {
+			line, err := reader.ReadString('\n')
+			if err != nil {
+				return fmt.Errorf("waiting for the store's answer: %w", err)
+			}
+			if strings.TrimSpace(line) != want {
+				return fmt.Errorf("the store answers %q", strings.TrimSpace(line))
+			}
+		}
+		return nil
+	}
+}
