@@ -104,7 +104,7 @@ func (d *Document) Check(ctx context.Context, request *http.Request, sent []byte
 	asked := &openapi3filter.RequestValidationInput{Request: copied, PathParams: values, Route: route, Options: options}
 	if response.StatusCode < http.StatusMultipleChoices {
 		if err := openapi3filter.ValidateRequest(ctx, asked); err != nil {
-			return fmt.Errorf("the request was accepted, but the document forbids it: %w", err)
+			return fmt.Errorf("the request was accepted, but the document forbids it: %s", brief(err))
 		}
 	}
 	answered := &openapi3filter.ResponseValidationInput{
@@ -112,9 +112,15 @@ func (d *Document) Check(ctx context.Context, request *http.Request, sent []byte
 		Body: io.NopCloser(bytes.NewReader(received)), Options: options,
 	}
 	if err := openapi3filter.ValidateResponse(ctx, answered); err != nil {
-		return fmt.Errorf("the answer is not what the document says: %w", err)
+		return fmt.Errorf("the answer is not what the document says: %s", brief(err))
 	}
 	return nil
+}
+
+// brief leaves the schema and the value out of an error, which fill pages.
+func brief(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\nSchema:")
+	return text
 }
 
 func refused(response *http.Response) bool {

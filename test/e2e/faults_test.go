@@ -1,0 +1,280 @@
+package e2e
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"caravan/internal/id"
+	"caravan/internal/launcher"
+)
+
+// TestKilledAtEachStep stops an order at each step of the saga, kills the
+// service that drives it there, and has it found and driven to its end by the
+// next life of that service.
+func TestKilledAtEachStep(t *testing.T) {
+	s := shared(t)
+	for _, at := range []struct {
+		step string
+		// hold brings a new order to the step and returns it; release lets it go on.
+		hold    func(t *testing.T, c *customer, p *product) string
+		release string
+		// also is what dies together with the service under test.
+		also []string
+		end  string
+	}{
+		{step: "reserve", release: "products", end: "confirmed", hold: holdAt("products", "reserve")},
+		{step: "authorize", release: "payments", end: "confirmed", hold: holdAt("payments", "authorize")},
+		{step: "authorize, with who holds the stock", release: "payments", end: "confirmed", hold: holdAt("payments", "authorize"), also: []string{"products"}},
+		{step: "commit", release: "products", end: "confirmed", hold: func(t *testing.T, c *customer, p *product) string { return atCommit(t, c, items(p, 2)) }},
+		{step: "commit, with who holds the money", release: "products", end: "confirmed", also: []string{"payments"}, hold: func(t *testing.T, c *customer, p *product) string { return atCommit(t, c, items(p, 2)) }},
+		{step: "undo authorize", release: "payments", end: "cancelled", hold: func(t *testing.T, c *customer, p *product) string {
+			order := holdAt("payments", "authorize")(t, c, p)
+			c.must(http.StatusAccepted, http.MethodPost, "/v1/orders/"+order+"/cancel", nil, nil)
+			c.waits(order, "undo authorize")
+			return order
+		}},
+		{step: "undo reserve", release: "products", end: "cancelled", hold: func(t *testing.T, c *customer, p *product) string {
+			order := holdAt("products", "reserve")(t, c, p)
+			c.must(http.StatusAccepted, http.MethodPost, "/v1/orders/"+order+"/cancel", nil, nil)
+			c.waits(order, "undo reserve")
+			return order
+		}},
+		{step: "refund", release: "payments", end: "refunded", hold: func(t *testing.T, c *customer, p *product) string {
+			o := c.buys(p, 2)
+			o.expect(t, "confirmed", "")
+			c.shop.stack.crash(t, "payments")
+			c.shop.admin.must(http.StatusAccepted, http.MethodPost, "/v1/orders/"+o.ID+"/refund", map[string]any{"reason": "broken"}, nil)
+			c.waits(o.ID, "refund").expect(t, "refunding", "")
+			return o.ID
+		}},
+	} {
+		t.Run(at.step, func(t *testing.T) {
+			sh := open(t, s)
+			p := sh.product(250, 10)
+			c := sh.customer(5000)
+			order := at.hold(t, c, p)
+			for _, name := range append(at.also, "orders") {
+				s.kill(t, name)
+			}
+			s.raise(t, at.release)
+			c.await(order).expect(t, at.end, "")
+		})
+	}
+}
+
+// holdAt places an order while a service is down, and waits until it waits at
+// the step that needs it.
+func holdAt(down, step string) func(*testing.T, *customer, *product) string {
+	return func(t *testing.T, c *customer, p *product) string {
+		t.Helper()
+		c.shop.stack.crash(t, down)
+		accepted, _ := c.place(items(p, 2))
+		c.waits(accepted.ID, step)
+		return accepted.ID
+	}
+}
+
+// TestKilledUnderLoad kills a program or its sidecar while orders are in every
+// step at once: between the steps, and before the confirmation is written.
+func TestKilledUnderLoad(t *testing.T) {
+	for _, name := range []string{"products", "payments", "orders", "notifications", "gateway", "orders-daprd", "payments-daprd"} {
+		t.Run(name, func(t *testing.T) { killUnderLoad(t, shared(t), name) })
+	}
+}
+
+// killUnderLoad has customers order, kills a process twice meanwhile, and
+// expects every order to be confirmed.
+func killUnderLoad(t *testing.T, s *stack, name string) {
+	sh := open(t, s)
+	const shoppers, each, kills = 4, 12, 2
+	p := sh.product(100, shoppers*each)
+	var people []*customer
+	for range shoppers {
+		people = append(people, sh.customer(100*each))
+	}
+	var placed atomic.Int64
+	var load sync.WaitGroup
+	for _, c := range people {
+		for range 3 {
+			load.Go(func() {
+				for range each / 3 {
+					order(c, items(p, 1), id.Random{}.New())
+					placed.Add(1)
+				}
+			})
+		}
+	}
+	for n := range int64(kills) {
+		eventually(t, "the load to be under way", func() error {
+			if got := placed.Load(); got < (n*2+1)*each/2 {
+				return errorf("%d orders are placed", got)
+			}
+			return nil
+		})
+		s.kill(t, name)
+	}
+	load.Wait()
+	for _, c := range people {
+		for _, o := range c.orders {
+			c.await(o).expect(t, "confirmed", "")
+		}
+	}
+}
+
+// TestPaymentsStopped shows what a customer and the staff see while a service is
+// down, and that everything ends once it is back.
+func TestPaymentsStopped(t *testing.T) {
+	s := shared(t)
+	sh := open(t, s)
+	p := sh.product(100, 50)
+	c := sh.customer(5000)
+	s.crash(t, "payments")
+	for range 8 {
+		c.place(items(p, 1))
+	}
+	for _, o := range c.orders {
+		if got := c.waits(o, "authorize"); !strings.Contains(got.Waiting.Reason, "payments") || got.Waiting.Attempts < 1 {
+			t.Errorf("order %s waits with %+v", o, got.Waiting)
+		}
+	}
+	eventually(t, "the breaker to open", func() error {
+		state := breakerOf(sh, "payments")
+		if state != "open" {
+			return errorf("it is %q", state)
+		}
+		return nil
+	})
+	c.until(c.orders[0], "a wait for the breaker", func(o orderBody) bool {
+		return o.Waiting != nil && strings.Contains(o.Waiting.Reason, "breaker")
+	})
+	waiting := all[orderBody](sh.admin, "/v1/ops/orders")
+	for _, o := range c.orders {
+		if i := slices.IndexFunc(waiting, func(w orderBody) bool { return w.ID == o }); i < 0 || waiting[i].Waiting == nil {
+			t.Errorf("staff does not see that order %s waits", o)
+		}
+	}
+	unready, err := sh.admin.send(http.MethodGet, "/healthz", nil)
+	if err != nil || unready.status != http.StatusServiceUnavailable || !strings.Contains(string(unready.body), "payments") {
+		t.Errorf("the system's health is told as %s, %v", unready, err)
+	}
+	// What does not need payments goes on.
+	newClient(t, s, sh.trail).get("/v1/products/"+p.SKU, nil)
+
+	s.raise(t, "payments")
+	for _, o := range c.orders {
+		c.await(o).expect(t, "confirmed", "")
+	}
+	eventually(t, "the breaker to close", func() error {
+		if state := breakerOf(sh, "payments"); state == "open" {
+			return errorf("it is %q", state)
+		}
+		return nil
+	})
+}
+
+// breakerOf is the worst state of the breakers between orders and an app.
+func breakerOf(sh *shop, app string) string {
+	sh.t.Helper()
+	var breakers listBody[struct{ Caller, App, State string }]
+	sh.admin.get("/v1/ops/breakers", &breakers)
+	state := ""
+	for _, b := range breakers.Items {
+		if b.Caller == "orders" && b.App == app && state != "open" {
+			state = b.State
+		}
+	}
+	return state
+}
+
+// TestBrokerKilled kills the broker while orders are under way and keeps it
+// down: orders come to their end without it, and what it should have told
+// arrives once it is back.
+func TestBrokerKilled(t *testing.T) {
+	s := shared(t)
+	sh := open(t, s)
+	p := sh.product(100, 100)
+	c := sh.customer(5000)
+	var load sync.WaitGroup
+	for range 10 {
+		load.Go(func() { order(c, items(p, 1), id.Random{}.New()) })
+	}
+	s.crash(t, "broker")
+	load.Wait()
+	for range 5 {
+		c.place(items(p, 1))
+	}
+	for _, o := range c.orders {
+		c.await(o).expect(t, "confirmed", "")
+	}
+	c.deposit(300)
+	s.raise(t, "broker")
+	c.buys(p, 1).expect(t, "confirmed", "")
+	// The books, closed after every test, wait for each single notice.
+}
+
+// TestCorrelation follows one order through the logs of all services it touches.
+func TestCorrelation(t *testing.T) {
+	s := shared(t)
+	sh := open(t, s)
+	p := sh.product(100, 5)
+	c := sh.customer(1000)
+	accepted, got := c.place(items(p, 1))
+	correlation := got.header.Get("X-Correlation-Id")
+	if correlation == "" {
+		t.Fatalf("%s has no correlation id", got)
+	}
+	c.await(accepted.ID).expect(t, "confirmed", "")
+	eventually(t, "the correlation id in every log", func() error {
+		seen := make(map[string]bool)
+		for _, line := range s.mention(t, correlation) {
+			if line.Field("correlation_id") == correlation {
+				seen[line.Process] = true
+			}
+		}
+		for _, name := range []string{"gateway", "orders", "products", "payments", "notifications"} {
+			if !seen[name] {
+				return errorf("%s has not logged it; %v have", name, slices.Sorted(maps.Keys(seen)))
+			}
+		}
+		return nil
+	})
+
+	// A client's own id is kept, and a broken one is not let into the logs.
+	mine := "checkout-" + id.Random{}.New()
+	kept := c.must(http.StatusOK, http.MethodGet, "/v1/wallet", nil, nil, header{"X-Correlation-Id", mine})
+	if id := kept.header.Get("X-Correlation-Id"); id != mine {
+		t.Errorf("the correlation id %q became %q", mine, id)
+	}
+	replaced := c.must(http.StatusOK, http.MethodGet, "/v1/wallet", nil, nil, header{"X-Correlation-Id", "{bad} id"})
+	if id := replaced.header.Get("X-Correlation-Id"); id == "" || strings.Contains(id, "bad") {
+		t.Errorf("a malformed correlation id became %q", id)
+	}
+}
+
+// TestSecretsStayOut looks for a password, a token and an address in every log.
+func TestSecretsStayOut(t *testing.T) {
+	s := shared(t)
+	sh := open(t, s)
+	p := sh.product(100, 5)
+	c := sh.customer(1000)
+	c.buys(p, 1).expect(t, "confirmed", "")
+	secrets := map[string]string{
+		"a password": c.password, "an e-mail address": c.email, "an access token": c.session.AccessToken,
+		"a refresh token": c.session.RefreshToken, "the sidecars' token": s.APIToken(), "the programs' token": s.AppToken(),
+		"the admin's password": s.Admin().Password,
+	}
+	for what, secret := range secrets {
+		if secret == "" {
+			t.Errorf("%s is empty", what)
+			continue
+		}
+		if lines := s.mention(t, secret); len(lines) > 0 {
+			t.Errorf("%s is in the log of %s: %s", what, lines[0].Process, launcher.Format(lines[0], "", false))
+		}
+	}
+}

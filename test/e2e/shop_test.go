@@ -1,0 +1,362 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"caravan/internal/id"
+	"caravan/internal/launcher"
+	"caravan/internal/money"
+)
+
+// shop is what one test uses of a stack: products and customers of its own, and
+// the books that the system has to agree with when the test is over.
+type shop struct {
+	t         *testing.T
+	stack     *stack
+	trail     *trail
+	admin     *client
+	customers []*customer
+	products  []*product
+}
+
+// product is one that the test made.
+type product struct {
+	productBody
+	// stock is what was ever received less what was written off.
+	stock int64
+}
+
+// customer is a person with what the test knows of their money and orders.
+type customer struct {
+	*client
+	shop *shop
+	id   string
+
+	mu       sync.Mutex
+	deposits []int64
+	orders   []string
+}
+
+// currency is the one the shop sells in.
+const currency = "EUR"
+
+func euros(cents int64) money.Money { return money.New(cents, currency) }
+
+// open opens a shop for a test. When the test ends, everything in it must come
+// to an end and add up.
+func open(t *testing.T, s *stack) *shop {
+	t.Helper()
+	sh := &shop{t: t, stack: s, trail: &trail{}}
+	t.Cleanup(sh.explain)
+	t.Cleanup(sh.settle)
+	sh.admin = newClient(t, s, sh.trail)
+	sh.admin.email, sh.admin.password = s.Admin().Email, s.Admin().Password
+	return sh
+}
+
+// product puts a new product into the catalogue.
+func (sh *shop) product(cents, stock int64) *product {
+	sh.t.Helper()
+	sku := "E2E-" + strings.ToUpper(id.Random{}.New()[24:]) + fmt.Sprintf("-%d", len(sh.products))
+	p := &product{stock: stock}
+	sh.admin.must(http.StatusCreated, http.MethodPost, "/v1/products", map[string]any{
+		"sku": sku, "name": "Lantern of " + sh.t.Name(), "description": "Shines on tests.", "category": "tests",
+		"price": euros(cents), "stock": stock,
+	}, &p.productBody)
+	sh.products = append(sh.products, p)
+	return p
+}
+
+// customer registers somebody with that much money.
+func (sh *shop) customer(cents int64) *customer {
+	sh.t.Helper()
+	c := &customer{client: newClient(sh.t, sh.stack, sh.trail), shop: sh}
+	email, password := "shopper-"+id.Random{}.New()+"@shop.example", "correct horse "+id.Random{}.New()
+	var user userBody
+	c.must(http.StatusCreated, http.MethodPost, "/v1/users", map[string]string{
+		"email": email, "password": password, "name": "Zoë Shopper",
+	}, &user)
+	c.email, c.password, c.id = email, password, user.ID
+	sh.customers = append(sh.customers, c)
+	if cents > 0 {
+		c.deposit(cents)
+	}
+	return c
+}
+
+// deposit puts money into the wallet.
+func (c *customer) deposit(cents int64) {
+	c.t.Helper()
+	c.must(http.StatusCreated, http.MethodPost, "/v1/wallet/deposits",
+		map[string]any{"amount": cents, "currency": currency, "source": "tok_ok"}, nil, idempotent(id.Random{}.New()))
+	c.deposits = append(c.deposits, cents)
+}
+
+func (c *customer) wallet() walletBody {
+	c.t.Helper()
+	var w walletBody
+	c.get("/v1/wallet", &w)
+	return w
+}
+
+// items is the body of an order for one product.
+func items(p *product, quantity int64) map[string]any {
+	return map[string]any{"items": []map[string]any{{"sku": p.SKU, "quantity": quantity}}}
+}
+
+// place places an order and remembers it.
+func (c *customer) place(body map[string]any) (acceptedBody, answer) {
+	c.t.Helper()
+	var accepted acceptedBody
+	got := c.must(http.StatusAccepted, http.MethodPost, "/v1/orders", body, &accepted, idempotent(id.Random{}.New()))
+	if accepted.Status != "placed" || got.header.Get("Location") != "/v1/orders/"+accepted.ID {
+		c.t.Fatalf("%s with location %q", got, got.header.Get("Location"))
+	}
+	c.remember(accepted.ID)
+	return accepted, got
+}
+
+func (c *customer) remember(order string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.orders, order) {
+		c.orders = append(c.orders, order)
+	}
+}
+
+// order reads an order.
+func (c *client) order(order string) orderBody {
+	c.t.Helper()
+	var o orderBody
+	c.get("/v1/orders/"+order, &o)
+	return o
+}
+
+// await waits until an order has come to an end, however often the system is
+// not there to be asked.
+func (c *client) await(order string) orderBody {
+	c.t.Helper()
+	return c.until(order, "an end", func(o orderBody) bool { return o.terminal() })
+}
+
+// until waits until an order is as wanted.
+func (c *client) until(order, what string, wanted func(orderBody) bool) orderBody {
+	c.t.Helper()
+	var o orderBody
+	eventually(c.t, fmt.Sprintf("order %s to come to %s", order, what), func() error {
+		got, err := c.call(http.MethodGet, "/v1/orders/"+order+"?wait=1s", nil)
+		if err != nil {
+			return err
+		}
+		if got.status != http.StatusOK {
+			return errors.New(got.String())
+		}
+		o = orderBody{}
+		got.into(c.t, &o)
+		if !wanted(o) {
+			return errors.New(got.String())
+		}
+		return nil
+	})
+	return o
+}
+
+// waits waits until an order waits at a step of the saga.
+func (c *client) waits(order, step string) orderBody {
+	c.t.Helper()
+	return c.until(order, "a wait at "+step, func(o orderBody) bool { return o.Waiting != nil && o.Waiting.Step == step })
+}
+
+// buys places an order and waits for its end.
+func (c *customer) buys(p *product, quantity int64) orderBody {
+	c.t.Helper()
+	accepted, _ := c.place(items(p, quantity))
+	return c.await(accepted.ID)
+}
+
+// expect fails unless the order ended that way.
+func (o orderBody) expect(t *testing.T, status, reason string) {
+	t.Helper()
+	if o.Status != status || reason != "" && o.Reason != reason {
+		t.Fatalf("order %s is %s (%s) after %v; want %s (%s)", o.ID, o.Status, o.Reason, o.steps(), status, reason)
+	}
+}
+
+// settle closes the books: it waits for the end of everything that the test
+// began, compares the system with what the test knows, and asks for the
+// system's own audit.
+func (sh *shop) settle() {
+	if sh.t.Failed() {
+		return // the first failure is the one to look at
+	}
+	var ended []orderBody
+	for _, c := range sh.customers {
+		ended = append(ended, c.settle()...)
+	}
+	for _, p := range sh.products {
+		sh.settleStock(p, ended)
+	}
+	sh.audit()
+}
+
+// settle checks the orders, the wallet and the inbox of one customer.
+func (c *customer) settle() []orderBody {
+	c.t.Helper()
+	var ended []orderBody
+	for _, order := range c.orders {
+		ended = append(ended, c.await(order))
+	}
+	var listed []string
+	for _, o := range all[orderBody](c.client, "/v1/orders") {
+		listed = append(listed, o.ID)
+	}
+	slices.Sort(listed)
+	if placed := slices.Sorted(slices.Values(c.orders)); !slices.Equal(listed, placed) {
+		c.t.Errorf("the history lists %v; placed were %v", listed, placed)
+	}
+	var balance int64
+	for _, cents := range c.deposits {
+		balance += cents
+	}
+	for _, o := range ended {
+		if o.fulfilled() {
+			balance += o.Refunded.Amount - o.Total.Amount
+		}
+	}
+	eventually(c.t, "the wallet to add up", func() error {
+		w := c.wallet()
+		if w.Balance.Amount != balance || w.Held.Amount != 0 || w.Available.Amount != balance {
+			return fmt.Errorf("it is %+v; deposits and orders make %d", w, balance)
+		}
+		return nil
+	})
+	c.settleInbox(ended)
+	return ended
+}
+
+// settleInbox checks that every fact has reached the inbox, once.
+func (c *customer) settleInbox(ended []orderBody) {
+	c.t.Helper()
+	want := map[string]int{"users.registered.v1 " + c.id: 1}
+	if n := len(c.deposits); n > 0 {
+		want["payments.deposited.v1 "+c.id] = n
+	}
+	for _, o := range ended {
+		for _, step := range o.steps() {
+			switch step {
+			case "confirmed", "rejected", "cancelled", "refunded":
+				want["orders."+step+".v1 "+o.ID]++
+			}
+			if step == "refunded" {
+				want["payments.refunded.v1 "+c.id]++
+			}
+		}
+	}
+	eventually(c.t, "every fact to reach the inbox of "+c.id, func() error {
+		got := make(map[string]int)
+		for _, n := range all[noticeBody](c.client, "/v1/notifications") {
+			got[n.Type+" "+n.Subject]++
+		}
+		var wrong []string
+		for fact, n := range want {
+			if got[fact] > n {
+				c.t.Fatalf("the inbox tells %d times of %s, which happened %d times", got[fact], fact, n)
+			}
+			if got[fact] < n {
+				wrong = append(wrong, fmt.Sprintf("%s: %d of %d", fact, got[fact], n))
+			}
+		}
+		for fact, n := range got {
+			if want[fact] == 0 {
+				c.t.Fatalf("the inbox tells %d times of %s, which nobody expected", n, fact)
+			}
+		}
+		if len(wrong) > 0 {
+			return errors.New("missing are " + strings.Join(wrong, ", "))
+		}
+		return nil
+	})
+}
+
+// settleStock checks that what is on hand is what came in less what was sold.
+func (sh *shop) settleStock(p *product, ended []orderBody) {
+	sh.t.Helper()
+	left := p.stock
+	for _, o := range ended {
+		for _, line := range o.Lines {
+			if o.fulfilled() && line.SKU == p.SKU {
+				left -= line.Quantity
+			}
+		}
+	}
+	if left < 0 {
+		sh.t.Errorf("%d more of %s were sold than there were", -left, p.SKU)
+	}
+	eventually(sh.t, "the stock of "+p.SKU+" to add up", func() error {
+		var now productBody
+		sh.admin.get("/v1/products/"+p.SKU, &now)
+		if now.OnHand != left || now.Reserved != 0 || now.Available != left {
+			return fmt.Errorf("on hand %d, reserved %d, available %d; receipts and orders make %d", now.OnHand, now.Reserved, now.Available, left)
+		}
+		return nil
+	})
+}
+
+// audit has the system audit itself and fails on every finding.
+func (sh *shop) audit() {
+	sh.t.Helper()
+	for _, f := range sh.findings() {
+		sh.t.Errorf("the audit of %s finds against %q: %s: %s", f.Service, f.Invariant, f.Key, f.Detail)
+	}
+}
+
+// findings are what a complete audit finds. Orders and notices that are still
+// on their way make it ask again.
+func (sh *shop) findings() []finding {
+	sh.t.Helper()
+	var audit auditBody
+	eventually(sh.t, "the audit to be complete", func() error {
+		audit = auditBody{}
+		got, err := sh.admin.call(http.MethodGet, "/v1/ops/audit", nil)
+		if err != nil {
+			return err
+		}
+		if got.status != http.StatusOK {
+			return errors.New(got.String())
+		}
+		if got.into(sh.t, &audit); !audit.Complete {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	if audit.Counts["orders.inFlight"] > 0 {
+		sh.t.Errorf("%d orders are under way although all have ended: %v", audit.Counts["orders.inFlight"], audit.Counts)
+	}
+	return audit.Findings
+}
+
+// explain prints, for a test that failed, what the programs logged about its
+// last requests.
+func (sh *shop) explain() {
+	if !sh.t.Failed() || len(sh.trail.ids) == 0 {
+		return
+	}
+	const requests, most = 12, 250
+	ids := slices.DeleteFunc(slices.Clone(sh.trail.ids), func(s string) bool { return s == "" })
+	lines := sh.stack.mention(sh.t, ids[max(0, len(ids)-requests):]...)
+	if len(lines) > most {
+		lines = lines[len(lines)-most:]
+	}
+	var text strings.Builder
+	for _, line := range lines {
+		text.WriteString(launcher.Format(line, "", false) + "\n")
+	}
+	fmt.Fprintf(os.Stderr, "--- logs of the last requests of %s\n%s", sh.t.Name(), text.String())
+}

@@ -1,0 +1,262 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"caravan/internal/launcher"
+	"caravan/internal/launcher/process"
+	"caravan/test/apicheck"
+	"caravan/test/tracesink"
+)
+
+// services are the programs that an order touches.
+var services = []string{"users", "products", "orders", "payments", "notifications", "gateway"}
+
+// stack is a running system with what tests need to look at it.
+type stack struct {
+	*launcher.Stack
+	document *apicheck.Document
+	sink     *tracesink.Sink
+	dir      string
+}
+
+// start starts a stack on free ports in a folder of its own and waits until it
+// is ready.
+func start(options launcher.Options) (*stack, error) {
+	dir, err := os.MkdirTemp("", "caravan-e2e-*")
+	if err != nil {
+		return nil, fmt.Errorf("making the stack's folder: %w", err)
+	}
+	// A database server that will not run as root has to get in.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("opening the stack's folder: %w", err)
+	}
+	s := &stack{dir: dir, sink: tracesink.New()}
+	options.Dir, options.Daprd, options.FreePorts = dir, settings.daprd, true
+	options.OTLPEndpoint, options.Env = s.sink.URL(), environment()
+	if options.Root, err = os.Getwd(); err != nil {
+		return nil, fmt.Errorf("finding the repository: %w", err)
+	}
+	options.Root += "/../.."
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time, daprd is built
+	defer cancel()
+	if s.Stack, err = launcher.Start(ctx, options); err != nil {
+		s.discard()
+		return nil, fmt.Errorf("starting the stack: %w", err)
+	}
+	if err := s.getReady(); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// environment makes the programs as quick as tests like them: what a clock
+// drives comes every second, and no caller is limited.
+func environment() map[string]map[string]string {
+	env := make(map[string]map[string]string)
+	for _, name := range services {
+		env[name] = map[string]string{
+			"CARAVAN_FEED_BUCKET": "1s", "CARAVAN_FEED_SETTLE": "6s", "CARAVAN_FEED_PULL_INTERVAL": "1s",
+		}
+	}
+	env["gateway"]["CARAVAN_LIMIT_SCALE"] = "1000"
+	env["gateway"]["CARAVAN_BREAKER_OPEN"] = "500ms"
+	env["orders"]["CARAVAN_SAGA_FIRST_BACKOFF"] = "200ms"
+	env["orders"]["CARAVAN_SAGA_MAX_BACKOFF"] = "2s"
+	env["orders"]["CARAVAN_SAGA_SWEEP_EVERY"] = "500ms"
+	return env
+}
+
+func (s *stack) getReady() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if err := s.WaitReady(ctx); err != nil {
+		return fmt.Errorf("waiting for the stack: %w", err)
+	}
+	raw, err := fetch(ctx, s.GatewayURL()+"/openapi.json")
+	if err != nil {
+		return fmt.Errorf("reading the API's description: %w", err)
+	}
+	if s.document, err = apicheck.Parse(ctx, raw); err != nil {
+		return err
+	}
+	return within(30*time.Second, func() error {
+		_, err := fetch(ctx, s.GatewayURL()+"/healthz")
+		return err
+	})
+}
+
+func fetch(ctx context.Context, address string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answers %s: %s", address, response.Status, raw)
+	}
+	return raw, err
+}
+
+// stop stops every process and removes the folder, unless CARAVAN_E2E_KEEP was
+// set to look at it.
+func (s *stack) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	s.Stop(ctx)
+	s.discard()
+}
+
+var keep = take("CARAVAN_E2E_KEEP") != ""
+
+func (s *stack) discard() {
+	s.sink.Close()
+	if keep {
+		fmt.Fprintln(os.Stderr, "kept", s.dir)
+		return
+	}
+	_ = os.RemoveAll(s.dir)
+}
+
+// kill kills a process as a crash would, and waits until the launcher has it
+// ready again.
+func (s *stack) kill(t *testing.T, name string) {
+	t.Helper()
+	lives := s.status(t, name).Restarts
+	if err := s.Kill(name, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, name+" to come back", func() error {
+		if status := s.status(t, name); status.Restarts == lives || status.State != process.Ready {
+			return fmt.Errorf("it is %s after %d restarts", status.State, status.Restarts)
+		}
+		return nil
+	})
+}
+
+// crash kills a process and keeps it down; the end of the test brings it back
+// if nobody did.
+func (s *stack) crash(t *testing.T, name string) {
+	t.Helper()
+	t.Cleanup(func() { s.raise(t, name) })
+	if err := s.Kill(name, syscall.SIGKILL); err != nil && !errors.Is(err, process.ErrNotRunning) {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.StopProcess(ctx, name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// raise starts what crash has stopped, and waits until it is ready.
+func (s *stack) raise(t *testing.T, name string) {
+	t.Helper()
+	if s.status(t, name).State != process.Stopped {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.StartProcess(ctx, name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *stack) status(t *testing.T, name string) process.Status {
+	t.Helper()
+	status, err := s.Process(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status
+}
+
+// mention lists the log lines that hold any of the texts, by time.
+func (s *stack) mention(t *testing.T, texts ...string) []launcher.LogLine {
+	t.Helper()
+	lines, err := s.LogLines(func(line launcher.LogLine) bool {
+		return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(line.Raw, text) })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// documents is the state of one service, as its sidecar gives it: where tests
+// plant violations.
+type documents struct {
+	t       *testing.T
+	address string
+	token   string
+}
+
+func (s *stack) documents(t *testing.T, service string) documents {
+	t.Helper()
+	return documents{t: t, address: s.status(t, service+"-daprd").URL + "/v1.0/state/store", token: s.APIToken()}
+}
+
+// change rewrites a document whatever its service thinks of it.
+func (d documents) change(key string, edit func(document map[string]any)) {
+	d.t.Helper()
+	raw := d.call(http.MethodGet, "/"+url.PathEscape(key), nil)
+	document := make(map[string]any)
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber() // amounts are integers beyond what a float holds
+	if err := decoder.Decode(&document); err != nil {
+		d.t.Fatalf("document %s is %q: %v", key, raw, err)
+	}
+	edit(document)
+	body, err := json.Marshal([]map[string]any{{"key": key, "value": document}})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.call(http.MethodPost, "", body)
+}
+
+// remove deletes a document.
+func (d documents) remove(key string) {
+	d.t.Helper()
+	d.call(http.MethodDelete, "/"+url.PathEscape(key), nil)
+}
+
+func (d documents) call(method, path string, body []byte) []byte {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, d.address+path, bytes.NewReader(body))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	request.Header.Set("dapr-api-token", d.token)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode >= http.StatusMultipleChoices {
+		d.t.Fatalf("%s %s answers %s: %s, %v", method, d.address+path, response.Status, raw, err)
+	}
+	return raw
+}

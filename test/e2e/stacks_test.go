@@ -1,0 +1,47 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"caravan/internal/launcher"
+)
+
+// TestTwoStacks runs two stacks side by side and shows that they know nothing
+// of each other.
+func TestTwoStacks(t *testing.T) {
+	first := shared(t)
+	second := own(t, launcher.Options{Broker: settings.broker, Store: settings.store})
+	ports := make(map[string]string)
+	for _, s := range []*stack{first, second} {
+		for _, p := range s.Processes() {
+			if other, taken := ports[p.URL]; taken && p.URL != "" {
+				t.Errorf("%s of both stacks is at %s, as is %s", p.Name, p.URL, other)
+			}
+			ports[p.URL] = p.Name
+		}
+	}
+	var both sync.WaitGroup
+	for name, s := range map[string]*stack{"first": first, "second": second} {
+		both.Go(func() { t.Run(name, func(t *testing.T) { journey(t, s) }) })
+	}
+	both.Wait()
+
+	here, there := open(t, first), open(t, second)
+	p := here.product(100, 1)
+	there.admin.must(http.StatusNotFound, http.MethodGet, "/v1/products/"+p.SKU, nil, nil)
+	c := here.customer(100)
+	stranger := newClient(t, second, there.trail)
+	stranger.email, stranger.password = c.email, c.password
+	if _, err := stranger.token(); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("a customer of one stack logs in at the other: %v", err)
+	}
+	token, err := c.token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := newClient(t, second, there.trail)
+	foreign.must(http.StatusUnauthorized, http.MethodGet, "/v1/wallet", nil, nil, header{"Authorization", "Bearer " + token})
+}
