@@ -1,0 +1,155 @@
+package app_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+
+	"caravan/internal/document/documenttest"
+	"caravan/internal/event"
+	"caravan/internal/problem"
+	"caravan/services/notifications/contract"
+	"caravan/services/notifications/domain"
+)
+
+func TestAuditOfManyInboxes(t *testing.T) {
+	n := replica(documenttest.NewStore(), "a").notifications()
+	of := make(map[string][]event.Event)
+	for u := range 300 {
+		user := fmt.Sprint("u", u)
+		of[user] = orderEvents(user, 1+u%3)
+	}
+	of["busy"] = orderEvents("busy", 2500) // more than a page
+	for _, events := range of {
+		deliver(t, n, events...)
+	}
+	if err := exactlyOnce(t.Context(), n, of); err != nil {
+		t.Error(err)
+	}
+	audit, err := audited(t.Context(), n)
+	if err != nil || audit.Counts["users"] != 301 || audit.Counts["deliveries"] != 2500+600 {
+		t.Errorf("counted %v, %v", audit.Counts, err)
+	}
+}
+
+func TestAuditOfNothing(t *testing.T) {
+	n := replica(documenttest.NewStore(), "a").notifications()
+	page, err := n.Audit(t.Context(), contract.Audit{})
+	if err != nil || page.Next != "" || page.Findings == nil || page.Deliveries == nil || len(page.Deliveries) != 0 {
+		t.Errorf("page %+v, %v", page, err)
+	}
+	var p *problem.Problem
+	if _, err := n.Audit(t.Context(), contract.Audit{Cursor: "%%"}); !errors.As(err, &p) || p.Status != 400 {
+		t.Errorf("a bad cursor: %v", err)
+	}
+}
+
+// TestTheAuditFindsWhatIsPlanted breaks one thing in a sound inbox with two archive segments.
+func TestTheAuditFindsWhatIsPlanted(t *testing.T) {
+	events := orderEvents("u1", 4*domain.SegmentSize)
+	tests := map[string]struct {
+		plant     func(t *testing.T, s *documenttest.FakeStore)
+		invariant string
+	}{
+		"nothing": {plant: func(*testing.T, *documenttest.FakeStore) {}},
+		"an entry twice in the head": {invariant: contract.InvariantOneEntry, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			changeInbox(t, s, func(i *domain.Inbox) { i.Entries = append(i.Entries, i.Entries[0]); i.Total++ })
+		}},
+		"an archived entry again in the head": {invariant: contract.InvariantOneEntry, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			archived := segmentOf(t, s, 0)
+			changeInbox(t, s, func(i *domain.Inbox) { i.Entries = append(i.Entries, archived[3]); i.Total++ })
+		}},
+		"an entry in two segments": {invariant: contract.InvariantOneEntry, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			first, second := segmentOf(t, s, 0), segmentOf(t, s, 1)
+			second[4] = first[3]
+			overwrite(t, s, "inbox/u1/1", second)
+		}},
+		"an entry twice in one segment": {invariant: contract.InvariantOneEntry, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			first := segmentOf(t, s, 0)
+			first[4] = first[3]
+			overwrite(t, s, "inbox/u1/0", first)
+		}},
+		"an archived entry without a guard": {invariant: contract.InvariantDelivery, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			first := segmentOf(t, s, 0)
+			first[3].EventID = "orders/never-recorded/5"
+			overwrite(t, s, "inbox/u1/0", first)
+		}},
+		"a guard of another event": {invariant: contract.InvariantDelivery, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			key := "delivery/" + domain.NotificationID("u1", events[0].ID)
+			overwrite(t, s, key, map[string]any{"revision": 1, "writeId": "x", "userId": "u1", "event": "orders/other/5", "segment": 0})
+		}},
+		"an archive that may be passed by": {invariant: contract.InvariantDelivery, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			changeInbox(t, s, func(i *domain.Inbox) { i.ArchivedUntil = noon })
+		}},
+		"a lost entry": {invariant: contract.InvariantSegments, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			changeInbox(t, s, func(i *domain.Inbox) { i.Entries = i.Entries[1:] })
+		}},
+		"a short segment": {invariant: contract.InvariantSegments, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			overwrite(t, s, "inbox/u1/0", segmentOf(t, s, 0)[1:])
+		}},
+		"a missing segment": {invariant: contract.InvariantSegments, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			changeInbox(t, s, func(i *domain.Inbox) { i.Segments = 4; i.Sealed = nil })
+		}},
+		"an entry that nobody should get": {invariant: contract.InvariantEntry, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			changeInbox(t, s, func(i *domain.Inbox) { i.Entries[0].Type = "orders.placed.v1" })
+		}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			store := documenttest.NewStore()
+			n := replica(store, "a").notifications()
+			deliver(t, n, events...)
+			test.plant(t, store)
+			audit, err := audited(t.Context(), n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for _, f := range audit.Findings {
+				found = found || f.Invariant == test.invariant
+				if f.Key == "" || f.Detail == "" {
+					t.Errorf("finding %+v says too little", f)
+				}
+			}
+			if test.invariant == "" && len(audit.Findings) > 0 || test.invariant != "" && !found {
+				t.Errorf("found %+v", audit.Findings)
+			}
+		})
+	}
+}
+
+func overwrite(t *testing.T, s *documenttest.FakeStore, key string, value any) {
+	t.Helper()
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Overwrite(key, encoded)
+}
+
+func load(t *testing.T, s *documenttest.FakeStore, key string, value any) {
+	t.Helper()
+	records, err := s.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(records[key].Value, value); err != nil {
+		t.Fatalf("%s: %v", key, err)
+	}
+}
+
+func changeInbox(t *testing.T, s *documenttest.FakeStore, change func(*domain.Inbox)) {
+	t.Helper()
+	var inbox domain.Inbox
+	load(t, s, "inbox/u1", &inbox)
+	change(&inbox)
+	overwrite(t, s, "inbox/u1", inbox)
+}
+
+func segmentOf(t *testing.T, s *documenttest.FakeStore, n int) []domain.Entry {
+	t.Helper()
+	var entries []domain.Entry
+	load(t, s, fmt.Sprint("inbox/u1/", n), &entries)
+	return entries
+}

@@ -1,0 +1,164 @@
+package app_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
+	"caravan/internal/event"
+	"caravan/services/notifications/app"
+	"caravan/services/notifications/domain"
+)
+
+func cloudEvent(t testing.TB, e event.Event) []byte {
+	t.Helper()
+	body, err := e.CloudEvent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// only receives one dead letter and returns it as it is listed.
+func only(t *testing.T, n *app.Notifications, body []byte) *domain.DeadLetter {
+	t.Helper()
+	if err := n.ReceiveDeadLetter(t.Context(), body); err != nil {
+		t.Fatal(err)
+	}
+	letters, _, err := n.ListDeadLetters(t.Context(), "", 10)
+	if err != nil || len(letters) != 1 {
+		t.Fatalf("%d letters, %v", len(letters), err)
+	}
+	return letters[0]
+}
+
+func TestReplayHandlesTheEventOnce(t *testing.T) {
+	n := replica(documenttest.NewStore(), "a").notifications()
+	e := orderEvent("u1", 1, noon)
+	letter := only(t, n, cloudEvent(t, e))
+	for range 3 {
+		replayed, err := n.ReplayDeadLetter(t.Context(), letter.ID, "staff")
+		if err != nil || replayed.Status != domain.LetterReplayed || replayed.DecidedBy != "staff" || !replayed.DecidedAt.Equal(noon) {
+			t.Fatalf("replayed %+v, %v", replayed, err)
+		}
+	}
+	deliver(t, n, e)
+	if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": {e}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := n.DiscardDeadLetter(t.Context(), letter.ID, "why", "staff"); !errors.Is(err, domain.ErrLetterReplayed) {
+		t.Errorf("discarding it: %v", err)
+	}
+	// The broker may deliver a dead letter again, too.
+	if again := only(t, n, cloudEvent(t, e)); again.Status != domain.LetterReplayed {
+		t.Errorf("after another delivery it is %s", again.Status)
+	}
+}
+
+func TestWhatCannotBeHandledStaysOpen(t *testing.T) {
+	poison := orderEvent("u1", 1, noon)
+	poison.Data = json.RawMessage(`{}`)
+	for name, body := range map[string][]byte{"malformed payload": cloudEvent(t, poison), "no event at all": []byte("\x00garbage"), "empty": nil} {
+		t.Run(name, func(t *testing.T) {
+			n := replica(documenttest.NewStore(), "a").notifications()
+			letter := only(t, n, body)
+			var unreplayable *app.UnreplayableError
+			if _, err := n.ReplayDeadLetter(t.Context(), letter.ID, "staff"); !errors.As(err, &unreplayable) {
+				t.Fatalf("err = %v", err)
+			}
+			if letter = only(t, n, body); letter.Status != domain.LetterOpen {
+				t.Errorf("it is %s", letter.Status)
+			}
+			for range 2 {
+				discarded, err := n.DiscardDeadLetter(t.Context(), letter.ID, "of no use", "staff")
+				if err != nil || discarded.Status != domain.LetterDiscarded || discarded.Note != "of no use" {
+					t.Errorf("discarded %+v, %v", discarded, err)
+				}
+			}
+			if _, err := n.ReplayDeadLetter(t.Context(), letter.ID, "staff"); !errors.Is(err, domain.ErrLetterDiscarded) {
+				t.Errorf("replaying it: %v", err)
+			}
+		})
+	}
+}
+
+func TestReplayOfAnEventThatNobodyIsToldOf(t *testing.T) {
+	n := replica(documenttest.NewStore(), "a").notifications()
+	e := orderEvent("u1", 1, noon)
+	e.Type = "orders.gift_wrapped.v1"
+	letter := only(t, n, cloudEvent(t, e))
+	if replayed, err := n.ReplayDeadLetter(t.Context(), letter.ID, "staff"); err != nil || replayed.Status != domain.LetterReplayed {
+		t.Errorf("replayed %+v, %v", replayed, err)
+	}
+}
+
+func TestThereIsNoSuchDeadLetter(t *testing.T) {
+	store := documenttest.NewStore()
+	n := replica(store, "a").notifications()
+	_, replay := n.ReplayDeadLetter(t.Context(), "none", "staff")
+	_, discard := n.DiscardDeadLetter(t.Context(), "none", "why", "staff")
+	if !errors.Is(replay, document.ErrNotFound) || !errors.Is(discard, document.ErrNotFound) || len(store.Keys()) != 0 {
+		t.Errorf("%v, %v, keys %v", replay, discard, store.Keys())
+	}
+}
+
+// A crash anywhere while a dead letter is kept or replayed: it comes again, is listed once, and its event told once.
+func TestACrashKeepsADeadLetterOnce(t *testing.T) {
+	e := orderEvent("u1", 1, noon)
+	for _, lands := range []bool{false, true} {
+		for at := 1; ; at++ {
+			store := documenttest.NewStore()
+			p := &process{store: store, name: "a", now: func() time.Time { return noon }, left: at, lands: lands}
+			doomed := p.notifications()
+			if doomed.ReceiveDeadLetter(t.Context(), cloudEvent(t, e)) == nil {
+				_, _ = doomed.ReplayDeadLetter(t.Context(), domain.LetterID(e), "staff") // it may crash here
+			}
+			heir := replica(store, "b").notifications()
+			letter := only(t, heir, cloudEvent(t, e))
+			if _, err := heir.ReplayDeadLetter(t.Context(), letter.ID, "staff"); err != nil {
+				t.Fatalf("crash at %d: %v", at, err)
+			}
+			if err := exactlyOnce(t.Context(), heir, map[string][]event.Event{"u1": {e}}); err != nil {
+				t.Fatalf("crash at %d: %v", at, err)
+			}
+			if !p.crashed() {
+				break
+			}
+		}
+	}
+}
+
+func TestDeadLettersArePagedNewestFirst(t *testing.T) {
+	n := replica(documenttest.NewStore(), "a").notifications()
+	const total = 130
+	for i := range total {
+		if err := n.ReceiveDeadLetter(t.Context(), fmt.Append(nil, "garbage ", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for cursor := ""; ; {
+		letters, next, err := n.ListDeadLetters(t.Context(), cursor, 40)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range letters {
+			got = append(got, string(l.Payload))
+		}
+		if cursor = next; cursor == "" {
+			break
+		}
+	}
+	for i, payload := range got {
+		if want := fmt.Sprint("garbage ", total-1-i); payload != want {
+			t.Fatalf("letter %d is %q; want %q", i, payload, want)
+		}
+	}
+	if len(got) != total {
+		t.Errorf("%d letters", len(got))
+	}
+}

@@ -1,0 +1,227 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
+	"caravan/internal/event"
+	"caravan/internal/money"
+	"caravan/services/notifications/app"
+	"caravan/services/notifications/contract"
+	orders "caravan/services/orders/contract"
+	payments "caravan/services/payments/contract"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// errCrashed is what a crashed replica gets from everything outside.
+var errCrashed = errors.New("this replica has crashed")
+
+// process is one replica's outside: its store, its clock and its ids. After the given number of store operations it
+// crashes, that is nothing works any more; the last write may still land.
+type process struct {
+	store *documenttest.FakeStore
+	name  string
+	now   func() time.Time
+
+	mu    sync.Mutex
+	left  int // operations until the crash; negative is never
+	lands bool
+	ids   int
+}
+
+// step counts one operation. It reports whether the operation happens and whether its caller learns of it.
+func (p *process) step() (happens, answers bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.left < 0:
+		return true, true
+	case p.left == 0:
+		return false, false
+	}
+	p.left--
+	return p.left > 0 || p.lands, p.left > 0
+}
+
+func (p *process) crashed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left == 0
+}
+
+func (p *process) Get(ctx context.Context, keys ...string) (map[string]document.Record, error) {
+	if _, answers := p.step(); !answers {
+		return nil, errCrashed
+	}
+	return p.store.Get(ctx, keys...)
+}
+
+func (p *process) Put(ctx context.Context, key string, value []byte, etag string) error {
+	happens, answers := p.step()
+	err := errCrashed
+	if happens {
+		err = p.store.Put(ctx, key, value, etag)
+	}
+	if !answers {
+		return errCrashed
+	}
+	return err
+}
+
+func (p *process) Now() time.Time { return p.now() }
+
+// Sleep does not wait; a crashed replica never wakes up.
+func (p *process) Sleep(ctx context.Context, _ time.Duration) error {
+	if p.crashed() {
+		return errCrashed
+	}
+	return ctx.Err()
+}
+
+func (p *process) New() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ids++
+	return fmt.Sprintf("%s-%d", p.name, p.ids)
+}
+
+// counts is an app.Counter that remembers.
+type counts struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+func (c *counts) Count(_ context.Context, outcome string, _ event.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = make(map[string]int)
+	}
+	c.of[outcome]++
+}
+
+func (p *process) notifications() *app.Notifications {
+	return p.counted(&counts{})
+}
+
+func (p *process) counted(c *counts) *app.Notifications {
+	return app.New(app.Ports{Store: p, Clock: p, IDs: p, Counter: c, Log: slog.New(slog.DiscardHandler)})
+}
+
+// replica is a process over a store that does not crash.
+func replica(store *documenttest.FakeStore, name string) *process {
+	return &process{store: store, name: name, now: func() time.Time { return noon }, left: -1}
+}
+
+// orderEvent is the n-th fact of a user, about an order of its own.
+func orderEvent(userID string, n int, at time.Time) event.Event {
+	order := fmt.Sprintf("%s-order-%d", userID, n)
+	e := event.Event{
+		ID: event.ID("orders", order, 5), Type: orders.EventConfirmed, Source: "orders", Subject: order, Sequence: 5, Time: at,
+		Data: fmt.Appendf(nil, `{"orderId":%q,"userId":%q,"status":"confirmed","total":{"amount":%d,"currency":"EUR"}}`, order, userID, 100+n),
+	}
+	return e
+}
+
+// orderEvents are n facts of a user, a second apart.
+func orderEvents(userID string, n int) []event.Event {
+	events := make([]event.Event, n)
+	for i := range events {
+		events[i] = orderEvent(userID, i, noon.Add(time.Duration(i)*time.Second))
+	}
+	return events
+}
+
+func deposit(userID string, n int64) event.Event {
+	return event.Event{
+		ID: event.ID("payments", userID, n), Type: payments.EventDeposited, Source: "payments", Subject: userID, Sequence: n, Time: noon,
+		Data: fmt.Appendf(nil, `{"userId":%q,"depositId":"d","amount":{"amount":500,"currency":"EUR"}}`, userID),
+	}
+}
+
+func deliver(t testing.TB, n *app.Notifications, events ...event.Event) {
+	t.Helper()
+	for _, e := range events {
+		if err := n.Deliver(t.Context(), e); err != nil {
+			t.Fatalf("delivering %s: %v", e.ID, err)
+		}
+	}
+}
+
+// audited walks the whole audit and returns its findings and deliveries.
+func audited(ctx context.Context, n *app.Notifications) (contract.AuditPage, error) {
+	all := contract.AuditPage{Counts: make(map[string]int64)}
+	for cursor := ""; ; {
+		page, err := n.Audit(ctx, contract.Audit{Cursor: cursor})
+		if err != nil {
+			return all, err
+		}
+		all.Findings = append(all.Findings, page.Findings...)
+		all.Deliveries = append(all.Deliveries, page.Deliveries...)
+		for name, count := range page.Counts {
+			all.Counts[name] += count
+		}
+		if page.Next == "" {
+			return all, nil
+		}
+		cursor = page.Next
+	}
+}
+
+// exactlyOnce says what is wrong when the inboxes do not hold exactly the events of each user once, by the audit and
+// by walking the lists as the users would.
+func exactlyOnce(ctx context.Context, n *app.Notifications, events map[string][]event.Event) error {
+	audit, err := audited(ctx, n)
+	if err != nil {
+		return err
+	}
+	if len(audit.Findings) > 0 {
+		return fmt.Errorf("the audit found %+v", audit.Findings)
+	}
+	var want, got []string
+	for user, of := range events {
+		var inbox []string
+		for _, e := range of {
+			want = append(want, user+" "+e.ID)
+			inbox = append(inbox, e.Subject)
+		}
+		var listed []string
+		for cursor := ""; ; {
+			list, next, err := n.List(ctx, app.ListNotifications{UserID: user, Cursor: cursor, Limit: 7})
+			if err != nil {
+				return err
+			}
+			for _, item := range list {
+				listed = append(listed, item.Subject)
+			}
+			if cursor = next; cursor == "" {
+				break
+			}
+		}
+		slices.Sort(inbox)
+		slices.Sort(listed)
+		if !slices.Equal(inbox, listed) {
+			return fmt.Errorf("%s is shown %v; want %v", user, listed, inbox)
+		}
+	}
+	for _, d := range audit.Deliveries {
+		got = append(got, d.UserID+" "+d.EventID)
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(want, got) {
+		return fmt.Errorf("audit reports %d deliveries of %d events", len(got), len(want))
+	}
+	return nil
+}
+
+func euros(amount int64) money.Money { return money.Money{Amount: amount, Currency: "EUR"} }
