@@ -76,7 +76,7 @@ func (f fakeInvoker) Invoke(_ context.Context, app, path string, _, out any) err
 	if app != "orders" || path != "/internal/breakers" {
 		return fmt.Errorf("unexpected call of %s%s", app, path)
 	}
-	return json.Unmarshal([]byte(`{"items":[{"target":"payments/internal/authorize","app":"payments","state":"open","since":"2026-01-02T03:04:05Z","refused":3,"opened":1}]}`), out)
+	return json.Unmarshal([]byte(`{"breakers":[{"target":"payments/internal/authorize","app":"payments","state":"open","since":"2026-01-02T03:04:05Z","refused":3,"opened":1}]}`), out)
 }
 
 // stage is a whole gateway in front of a fake sidecar.
@@ -229,7 +229,7 @@ func TestAccessMatrix(t *testing.T) {
 		for name, caller := range callers {
 			want := 0 // let in
 			switch {
-			case r.Access.Kind == route.Public:
+			case r.Access.Kind == route.Public, r.Access.Kind == route.Optional && caller.bearer == "":
 			case caller.roles == nil:
 				want = http.StatusUnauthorized
 			case slices.ContainsFunc(r.Access.Permissions, func(p string) bool { return !slices.Contains(users.PermissionsOf(caller.roles), p) }):
@@ -260,6 +260,21 @@ func TestAccessMatrix(t *testing.T) {
 	}
 	if stray := s.sidecar.Stray(); len(stray) > 0 {
 		t.Error(stray)
+	}
+}
+
+// An optional route forwards a caller's token when there is one; a public route never does.
+func TestOptionalAccess(t *testing.T) {
+	s := newStage(t, testSettings())
+	staff := s.tokenOf(users.RoleStaff)
+	for _, tc := range []struct{ path, bearer, want string }{
+		{"/v1/products/TEA-1", staff, "Bearer " + staff}, {"/v1/products/TEA-1", "", ""}, {"/v1/products", staff, ""},
+	} {
+		s.do("GET", tc.path, tc.bearer, "")
+		all := s.sidecar.Requests()
+		if got := all[len(all)-1].Header.Get("Authorization"); got != tc.want {
+			t.Errorf("%s: the service received %.20q, want %.20q", tc.path, got, tc.want)
+		}
 	}
 }
 

@@ -59,10 +59,13 @@ func Identify(r *http.Request, v Verifier) (token.Claims, error) {
 	return token.Claims{}, &Refusal{problem: problem.From(err), cause: fmt.Errorf("judging an access token: %w", err)}
 }
 
+// Presented reports whether the request carries credentials, of whatever quality.
+func Presented(r *http.Request) bool { return len(r.Header["Authorization"]) > 0 }
+
 // Permit decides whether the claims open the route; if not, it returns a *Refusal with 403.
 func Permit(access route.Access, claims token.Claims) error {
 	switch access.Kind {
-	case route.Public, route.SignedIn:
+	case route.Public, route.Optional, route.SignedIn:
 		return nil
 	case route.Permitted:
 		for _, permission := range access.Permissions {

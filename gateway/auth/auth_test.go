@@ -94,6 +94,7 @@ func TestPermit(t *testing.T) {
 		denied bool
 	}{
 		"public":         {access: route.Access{Kind: route.Public}},
+		"optional":       {access: route.Access{Kind: route.Optional}},
 		"signed in":      {access: route.Access{Kind: route.SignedIn}},
 		"one permission": {access: route.Access{Kind: route.Permitted, Permissions: []string{"ops:read"}}},
 		"both":           {access: route.Access{Kind: route.Permitted, Permissions: []string{"ops:read", "orders:refund"}}},

@@ -228,11 +228,11 @@ func (e *Edge) hold(x *exchange, r *http.Request) error {
 	return err
 }
 
-// identify counts the caller and finds out who it is: by address on public routes, by subject on all others.
+// identify counts the caller and finds out who it is: by address where nobody needs to be known, by subject otherwise.
 func (e *Edge) identify(x *exchange, r *http.Request) (token.Claims, error) {
 	address := e.address(x)
 	access := x.call.Match.Route.Access
-	if access.Kind == route.Public {
+	if access.Kind == route.Public || access.Kind == route.Optional && !auth.Presented(r) {
 		return token.Claims{}, e.count(x, x.endpoint.class, address)
 	}
 	claims, err := auth.Identify(r, e.Verifier)

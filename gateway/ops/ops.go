@@ -104,20 +104,20 @@ func (o *Operations) observed(ctx context.Context) ([]breaker, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var answer struct {
-		Items []struct {
+		Breakers []struct {
 			Target  string    `json:"target"`
 			App     string    `json:"app"`
 			State   string    `json:"state"`
 			Since   time.Time `json:"since"`
 			Refused int64     `json:"refused"`
 			Opened  int64     `json:"opened"`
-		} `json:"items"`
+		} `json:"breakers"`
 	}
 	if err := o.Invoker.Invoke(ctx, ordersApp, breakersPath, struct{}{}, &answer); err != nil {
 		return nil, err
 	}
 	var found []breaker
-	for _, b := range answer.Items {
+	for _, b := range answer.Breakers {
 		found = append(found, breaker{
 			Caller: ordersApp, App: b.App, Target: b.Target, State: b.State, Since: b.Since, Refused: &b.Refused, Opened: &b.Opened,
 		})

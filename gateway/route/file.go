@@ -21,7 +21,7 @@ const (
 
 // classes that a route has when it names none; they must exist in the rate configuration.
 const (
-	// PublicRate is the class of public routes, counted by client address.
+	// PublicRate is the class of public and optional routes, counted by client address, or by subject where one is known.
 	PublicRate = "public"
 	// SignedInRate is the class of all other routes, counted by subject.
 	SignedInRate = "signedIn"
@@ -203,15 +203,17 @@ func reserved(path string) bool {
 func (p *parser) access(item, n *yaml.Node) Access {
 	switch {
 	case n == nil:
-		p.fail(item, "a route needs an access: public, signedIn or a list of permissions")
+		p.fail(item, "a route needs an access: public, optional, signedIn or a list of permissions")
 	case n.Kind == yaml.ScalarNode && n.Value == Public.String():
 		return Access{Kind: Public}
+	case n.Kind == yaml.ScalarNode && n.Value == Optional.String():
+		return Access{Kind: Optional}
 	case n.Kind == yaml.ScalarNode && n.Value == SignedIn.String():
 		return Access{Kind: SignedIn}
 	case n.Kind == yaml.SequenceNode && len(n.Content) > 0:
 		return Access{Kind: Permitted, Permissions: p.permissions(n)}
 	default:
-		p.fail(n, "unknown access %q; known are public, signedIn and a list of permissions", n.Value)
+		p.fail(n, "unknown access %q; known are public, optional, signedIn and a list of permissions", n.Value)
 	}
 	return Access{}
 }
@@ -235,7 +237,7 @@ func (p *parser) permissions(n *yaml.Node) []string {
 
 func (p *parser) rate(n *yaml.Node, kind Kind) string {
 	if n == nil {
-		if kind == Public {
+		if kind == Public || kind == Optional {
 			return PublicRate
 		}
 		return SignedInRate

@@ -23,6 +23,9 @@ const (
 	Undeclared Kind = iota
 	// Public routes need no credentials, and credentials sent to them are neither read nor forwarded.
 	Public
+	// Optional routes need no credentials, but tell more to some callers: an access token is verified and forwarded if
+	// there is one, and a bad one is refused.
+	Optional
 	// SignedIn routes need a valid access token.
 	SignedIn
 	// Permitted routes need a valid access token that carries every permission the route names.
@@ -34,6 +37,8 @@ func (k Kind) String() string {
 	switch k {
 	case Public:
 		return "public"
+	case Optional:
+		return "optional"
 	case SignedIn:
 		return "signedIn"
 	case Permitted:

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"context"
+	"encoding/json"
 	"net/http/httptest"
 	"os"
 	"slices"
@@ -117,15 +118,53 @@ func security(parsed *openapi3.T, operation *openapi3.Operation) string {
 	if len(requirements) == 0 {
 		return "public"
 	}
+	if len(requirements) == 2 && len(requirements[0]) == 0 {
+		return "optional"
+	}
 	names := slices.Sorted(slices.Values(requirements[0]["bearer"]))
 	return "bearer " + strings.Join(names, " ")
 }
 
 func access(a route.Access) string {
-	if a.Kind == route.Public {
-		return "public"
+	if a.Kind == route.Public || a.Kind == route.Optional {
+		return a.Kind.String()
 	}
 	return "bearer " + strings.Join(slices.Sorted(slices.Values(a.Permissions)), " ")
+}
+
+// The schemas of answers take what they describe and nothing else: a member nobody described is a leak.
+func TestAnswersAreClosed(t *testing.T) {
+	_, parsed := shipped(t)
+	const (
+		product = `"sku":"TEA-1","name":"Tea","description":"","category":"tea","status":"active","price":{"amount":1,"currency":"EUR"},"available":3,"version":1`
+		order   = `"id":"o1","status":"placed","lines":[{"sku":"TEA-1","quantity":1}],"placedAt":"2026-01-02T03:04:05Z","updatedAt":"2026-01-02T03:04:05Z"`
+		staff   = `,"onHand":3,"reserved":0,"schedule":[],"createdAt":"2026-01-02T03:04:05Z","changedAt":"2026-01-02T03:04:05Z"`
+		moments = `,"timeline":[{"type":"placed","time":"2026-01-02T03:04:05Z","sequence":1}]`
+	)
+	for _, tc := range []struct {
+		schema, value string
+		fits          bool
+	}{
+		{"Product", "{" + product + "}", true}, {"Product", "{" + product + staff + "}", false}, {"Product", `{"sku":"TEA-1"}`, false},
+		{"StaffProduct", "{" + product + staff + "}", true}, {"StaffProduct", "{" + product + "}", false}, {"StaffProduct", "{" + product + staff + `,"cost":1}`, false},
+		{"OrderSummary", "{" + order + "}", true}, {"OrderSummary", "{" + order + moments + "}", false}, {"Order", "{" + order + moments + "}", true},
+		{"Order", "{" + order + "}", false}, {"Order", "{" + order + moments + `,"fingerprint":"x"}`, false},
+		{"Money", `{"amount":1,"currency":"EUR"}`, true}, {"Money", `{"amount":1.5,"currency":"EUR"}`, false}, {"Money", `{"amount":1,"currency":"eur"}`, false},
+		{"User", `{"id":"u","email":"a@b","name":"A","roles":["customer"],"createdAt":"2026-01-02T03:04:05Z"}`, true},
+		{"User", `{"id":"u","email":"a@b","name":"A","roles":["customer"],"createdAt":"2026-01-02T03:04:05Z","passwordHash":"x"}`, false},
+		{"KeySet", `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"AA","alg":"EdDSA","use":"sig"}]}`, true}, {"KeySet", `{"keys":[{"kty":"OKP","kid":"k","d":"AA"}]}`, false},
+		{"Problem", `{"type":"urn:caravan:problem:x","title":"X","status":400,"correlationId":"c","balance":1}`, true},
+		{"Problem", `{"type":"about:blank","title":"X","status":400,"correlationId":"c"}`, false},
+	} {
+		var value any
+		if err := json.Unmarshal([]byte(tc.value), &value); err != nil {
+			t.Fatal(err)
+		}
+		err := parsed.Components.Schemas[tc.schema].Value.VisitJSON(value, openapi3.EnableJSONSchema2020())
+		if (err == nil) != tc.fits {
+			t.Errorf("%s %s: %v", tc.schema, tc.value, err)
+		}
+	}
 }
 
 func TestServe(t *testing.T) {
