@@ -244,7 +244,9 @@ func TestASilentBankIsAskedAgainSoon(t *testing.T) {
 	if err != nil || d.Status != domain.DepositPending {
 		t.Fatalf("got %+v, %v", d, err)
 	}
-	for d.Status == domain.DepositPending && t.Context().Err() == nil {
+	patience, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for d.Status == domain.DepositPending && patience.Err() == nil {
 		if d, err = p.deposits.ReadDeposit(t.Context(), alice, d.ID); err != nil {
 			t.Fatal(err)
 		}
