@@ -142,6 +142,49 @@ func TestACrashAnywhereDoublesAndLosesNothing(t *testing.T) {
 	}
 }
 
+// While one replica looks for a late event in the archive, another takes the event and archives it: the answer of the
+// first is stale.
+func TestAnEventThatIsArchivedMeanwhileIsNotTakenAgain(t *testing.T) {
+	store := documenttest.NewStore()
+	events := orderEvents("u1", 4*domain.SegmentSize)
+	fast := replica(store, "fast").notifications()
+	deliver(t, fast, events[1:2*domain.SegmentSize+1]...)
+	slow := replica(store, "slow")
+	var once sync.Once
+	slow.meanwhile = func(key string) {
+		if strings.HasPrefix(key, "delivery/") {
+			// After the read of the slow one, hence from within its next read of the inbox.
+			slow.meanwhile = func(string) {
+				once.Do(func() { deliver(t, fast, append(events[:1:1], events[2*domain.SegmentSize+1:]...)...) })
+			}
+		}
+	}
+	deliver(t, slow.notifications(), events[0])
+	if err := exactlyOnce(t.Context(), fast, map[string][]event.Event{"u1": events}); err != nil {
+		t.Error(err)
+	}
+}
+
+// While one replica records the entries that it is about to seal, another seals them and takes as many again.
+func TestAnInboxThatIsSealedMeanwhileIsNotSealedBlindly(t *testing.T) {
+	store := documenttest.NewStore()
+	events := orderEvents("u1", 3*domain.SegmentSize)
+	fast := replica(store, "fast").notifications()
+	deliver(t, fast, events[:2*domain.SegmentSize-1]...)
+	slow := replica(store, "slow")
+	var once sync.Once
+	slow.meanwhile = func(key string) {
+		if strings.HasPrefix(key, "delivery/") {
+			once.Do(func() { deliver(t, fast, events[2*domain.SegmentSize:]...) })
+		}
+	}
+	deliver(t, slow.notifications(), events[2*domain.SegmentSize-1])
+	deliver(t, fast, events...)
+	if err := exactlyOnce(t.Context(), fast, map[string][]event.Event{"u1": events}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAnyScheduleEndsWithOneEntryEach lets replicas deliver events at once, repeatedly and out of order, over a store
 // that refuses, loses answers and is away, with some replicas crashing on the way. In the end every event was delivered
 // with success at least once, as broker and feed see to.

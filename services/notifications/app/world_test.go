@@ -31,6 +31,8 @@ type process struct {
 	store *documenttest.FakeStore
 	name  string
 	now   func() time.Time
+	// meanwhile, if set, runs before each read of a document with such a key: what others do just then.
+	meanwhile func(key string)
 
 	mu    sync.Mutex
 	left  int // operations until the crash; negative is never
@@ -59,6 +61,9 @@ func (p *process) crashed() bool {
 }
 
 func (p *process) Get(ctx context.Context, keys ...string) (map[string]document.Record, error) {
+	if p.meanwhile != nil {
+		p.meanwhile(keys[0])
+	}
 	if _, answers := p.step(); !answers {
 		return nil, errCrashed
 	}
