@@ -25,9 +25,10 @@ type directory struct {
 
 	refreshing sync.Mutex // held while reading the store
 
-	mu    sync.RWMutex
-	seen  snapshot
-	until time.Time // when seen must be refreshed
+	mu      sync.RWMutex
+	seen    snapshot
+	until   time.Time // when seen must be refreshed
+	changes int64     // made by this process
 }
 
 // staleIfError is how long a picture is served while the store does not answer.
@@ -70,6 +71,7 @@ func (d *directory) expire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.until = time.Time{}
+	d.changes++
 }
 
 // all reads every segment, whatever the head announces, and announces what it missed: a process may have died between
@@ -82,18 +84,19 @@ func (d *directory) all(ctx context.Context) (snapshot, error) {
 
 // refresh reads the head and the segments that changed. Callers hold d.refreshing.
 func (d *directory) refresh(ctx context.Context, everything bool) (snapshot, error) {
-	// The age counts from before the read, and a change during it expires the picture again.
-	started := d.clock.Now()
-	d.mu.Lock()
-	seen := d.seen
-	d.until = started.Add(d.maxAge)
-	d.mu.Unlock()
+	d.mu.RLock()
+	seen, changes := d.seen, d.changes
+	d.mu.RUnlock()
+	started := d.clock.Now() // the age counts from before the read
 	next, err := d.read(ctx, seen, everything)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.changes == changes { // else the next reader has to see the change
+		d.until = started.Add(d.maxAge)
+	}
 	if err != nil {
 		if !everything && !seen.readAt.IsZero() && started.Sub(seen.readAt) < staleIfError {
-			return seen, nil // until stays: one caller in maxAge tries again
+			return seen, nil // one caller in maxAge tries again
 		}
 		d.until = time.Time{}
 		return snapshot{}, err

@@ -37,7 +37,7 @@ const machineSKU = "CUP-1"
 
 // order draws one of many orders; each has one quantity and one time for ever.
 func (m *machine) order(t *rapid.T) (n int, id string, quantity int64, placedAt time.Time) {
-	n = rapid.IntRange(0, 250).Draw(t, "order")
+	n = rapid.IntRange(0, 150).Draw(t, "order")
 	return m.details(n)
 }
 
@@ -178,8 +178,8 @@ func TestStockIsItsModel(t *testing.T) {
 			"commit":  one(m.commit),
 			"release": one(m.release),
 			"many orders": either(func(t *rapid.T) {
-				first := rapid.IntRange(0, 200).Draw(t, "first")
-				for n := first; n < first+50; n++ {
+				first := rapid.IntRange(0, 125).Draw(t, "first")
+				for n := first; n < first+25; n++ {
 					m.reserve(t, n)
 					if n%3 > 0 {
 						m.commit(t, n)

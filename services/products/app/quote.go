@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"caravan/internal/money"
@@ -29,7 +28,7 @@ func (q quote) differs(expected *money.Money) bool {
 
 // quoteFromMemory prices lines with products that are at most ReadAge old.
 func (s *Shop) quoteFromMemory(ctx context.Context, lines []contract.Line) (quote, error) {
-	items, err := s.shelf.items(ctx, possible(lines)...)
+	items, err := s.shelf.items(ctx, skusOf(lines)...)
 	if err != nil {
 		return quote{}, fmt.Errorf("pricing the order: %w", err)
 	}
@@ -38,7 +37,7 @@ func (s *Shop) quoteFromMemory(ctx context.Context, lines []contract.Line) (quot
 
 // quoteFromStore prices lines with the products as they are stored.
 func (s *Shop) quoteFromStore(ctx context.Context, lines []contract.Line) (quote, error) {
-	products, err := s.documents.products.GetMany(ctx, possible(lines)...)
+	products, err := s.documents.products.GetMany(ctx, skusOf(lines)...)
 	if err != nil {
 		return quote{}, fmt.Errorf("pricing the order: %w", err)
 	}
@@ -46,11 +45,6 @@ func (s *Shop) quoteFromStore(ctx context.Context, lines []contract.Line) (quote
 		s.shelf.stored(p)
 	}
 	return quoteOf(lines, s.settings.Currency, s.clock.Now(), func(sku string) *domain.Product { return products[sku] })
-}
-
-// possible are the SKUs of lines that can exist at all; no other text becomes a key of the store.
-func possible(lines []contract.Line) []string {
-	return slices.DeleteFunc(skusOf(lines), func(sku string) bool { return !domain.ValidSKU(sku) })
 }
 
 func quoteOf(lines []contract.Line, currency string, now time.Time, product func(sku string) *domain.Product) (quote, error) {

@@ -24,6 +24,11 @@ func (s *Shop) Reserve(ctx context.Context, command contract.Reserve) (contract.
 	if err := checkReserve(command); err != nil {
 		return contract.Reserved{}, err
 	}
+	for _, line := range command.Lines {
+		if !domain.ValidSKU(line.SKU) { // it can never exist, so there is nothing to decide
+			return contract.Reserved{Outcome: contract.OutcomeUnknownProduct, SKU: line.SKU}, nil
+		}
+	}
 	r, refused, err := s.reservation(ctx, command)
 	if err != nil {
 		return contract.Reserved{}, err

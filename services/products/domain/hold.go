@@ -92,7 +92,7 @@ func (s *Stock) Hold(o Order, past *Past) (Hold, bool, error) {
 // tombstone records that the order never holds a unit.
 func (s *Stock) tombstone(o Order, reason Reason, refused string) Hold {
 	h := Hold{OrderID: o.ID, State: Released, Reason: reason, PlacedAt: micros(o.PlacedAt)}
-	if refused != s.SKU {
+	if refused != s.SKU && ValidSKU(refused) {
 		h.RefusedSKU = refused
 	}
 	s.Holds = append(s.Holds, h)

@@ -1,0 +1,472 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"caravan/internal/problem"
+	"caravan/services/products/contract"
+	"caravan/services/products/domain"
+)
+
+func list(t *testing.T, shop *Shop, q domain.Query) []string {
+	t.Helper()
+	skus := []string{}
+	for cursor := ""; ; {
+		items, next, err := shop.Products(context.Background(), q, 3, cursor)
+		if err != nil {
+			t.Fatalf("listing: %v", err)
+		}
+		for _, item := range items {
+			skus = append(skus, item.Product.SKU)
+		}
+		if cursor = next; cursor == "" {
+			return skus
+		}
+	}
+}
+
+func TestWhatIsCreatedCanBeReadListedAndFoundAtOnce(t *testing.T) {
+	ctx, s := context.Background(), newStand()
+	var want []string
+	for n := range 10 {
+		sku := fmt.Sprintf("SKU-%d", n)
+		s.sell(t, sku, int64(n))
+		want = append(want, sku)
+		item, err := s.Product(ctx, sku)
+		if err != nil || item.Level.OnHand != int64(n) || item.Product.Name != "Product "+sku {
+			t.Fatalf("%s is %+v, %v", sku, item, err)
+		}
+		if got := list(t, s.Shop, domain.Query{}); !slices.Equal(got, want) {
+			t.Fatalf("the list is %v; want %v", got, want)
+		}
+	}
+	if got := list(t, s.replica(), domain.Query{Text: "product sku", Category: "things"}); !slices.Equal(got, want) {
+		t.Errorf("another replica finds %v", got)
+	}
+	if _, err := s.CreateProduct(ctx, domain.Draft{SKU: "SKU-3", Name: "x", Category: "things", Price: eur(1)}); !errors.Is(err, domain.ErrExists) {
+		t.Errorf("creating twice: %v", err)
+	}
+	for _, sku := range []string{"NONE", "not a SKU", ""} {
+		if _, err := s.Product(ctx, sku); !errors.Is(err, domain.ErrNoProduct) {
+			t.Errorf("product %q: %v", sku, err)
+		}
+	}
+}
+
+func TestAChangeShowsAtOnceHereAndWithinASecondElsewhere(t *testing.T) {
+	ctx, s := context.Background(), newStand()
+	s.sell(t, "CUP-1", 5)
+	other := s.replica()
+	if _, err := other.Product(ctx, "CUP-1"); err != nil {
+		t.Fatal(err)
+	}
+	name, category, price := "Blue Mug", "mugs", eur(777)
+	item, err := s.ChangeProduct(ctx, "CUP-1", domain.Change{Name: &name, Category: &category, Price: &price})
+	if err != nil || item.Product.Version != 2 {
+		t.Fatalf("%+v, %v", item, err)
+	}
+	if _, err := s.CorrectStock(ctx, "CUP-1", domain.Correction{Change: 3, Reason: "delivery"}); err != nil {
+		t.Fatal(err)
+	}
+	check := func(who string, shop *Shop) {
+		t.Helper()
+		item, err := shop.Product(ctx, "CUP-1")
+		if err != nil || item.Product.Price != price || item.Level.Available() != 8 {
+			t.Errorf("%s shows %+v, %v", who, item, err)
+		}
+		if got := list(t, shop, domain.Query{Category: "mugs", Text: "blue"}); len(got) != 1 {
+			t.Errorf("%s finds %v", who, got)
+		}
+		if got := list(t, shop, domain.Query{Category: "things"}); len(got) != 0 {
+			t.Errorf("%s still lists %v", who, got)
+		}
+	}
+	check("this replica", s.Shop)
+	s.clock.advance(time.Second)
+	check("the other replica", other)
+
+	again, err := s.ChangeProduct(ctx, "CUP-1", domain.Change{Name: &name})
+	if err != nil || again.Product.Version != 2 {
+		t.Errorf("a change of nothing gives %+v, %v", again.Product, err)
+	}
+	inactive := domain.Inactive
+	if _, err := s.ChangeProduct(ctx, "CUP-1", domain.Change{Status: &inactive}); err != nil {
+		t.Fatal(err)
+	}
+	if got := list(t, s.Shop, domain.Query{}); len(got) != 0 {
+		t.Errorf("an inactive product is listed: %v", got)
+	}
+	if item, err := s.Product(ctx, "CUP-1"); err != nil || item.Product.Status != domain.Inactive {
+		t.Errorf("an inactive product reads %+v, %v", item, err)
+	}
+	if _, err := s.ChangeProduct(ctx, "NONE", domain.Change{}); !errors.Is(err, domain.ErrNoProduct) {
+		t.Errorf("changing nothing at all: %v", err)
+	}
+	product, err := s.documents.products.Get(ctx, "CUP-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var types []string
+	for _, e := range product.Timeline {
+		types = append(types, e.Type+" "+e.ID)
+	}
+	want := []string{contract.EventCreated + " products/CUP-1/1", contract.EventChanged + " products/CUP-1/2", contract.EventChanged + " products/CUP-1/3"}
+	if !slices.Equal(types, want) {
+		t.Errorf("events are %v; want %v", types, want)
+	}
+}
+
+func TestTheCatalogueReadsTheStoreOnceASecond(t *testing.T) {
+	ctx, s := context.Background(), newStand()
+	for n := range 20 {
+		s.sell(t, fmt.Sprintf("SKU-%02d", n), 5)
+	}
+	shop := s.replica()
+	var mu sync.Mutex
+	reads := 0
+	s.store.BeforeGet = func([]string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		reads++
+		return nil
+	}
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			for n := range 20 {
+				if _, err := shop.Product(ctx, fmt.Sprintf("SKU-%02d", n)); err != nil {
+					t.Error(err)
+				}
+			}
+			if items, _, err := shop.Products(ctx, domain.Query{}, 20, ""); err != nil || len(items) != 20 {
+				t.Errorf("%d items, %v", len(items), err)
+			}
+		})
+	}
+	all.Wait()
+	if reads > 2+2*20 {
+		t.Errorf("%d reads of the store", reads)
+	}
+	for range 100 { // made-up SKUs cost nothing
+		if _, err := shop.Product(ctx, "NONE"); !errors.Is(err, domain.ErrNoProduct) {
+			t.Fatal(err)
+		}
+	}
+	if reads > 2+2*20 {
+		t.Errorf("%d reads of the store", reads)
+	}
+}
+
+func TestTheCatalogueStaysUpForAWhileWithoutItsStore(t *testing.T) {
+	ctx, s := context.Background(), newStand()
+	s.sell(t, "CUP-1", 5)
+	if _, err := s.Product(ctx, "CUP-1"); err != nil {
+		t.Fatal(err)
+	}
+	away := errors.New("the store is away")
+	attempts := 0
+	s.store.BeforeGet = func([]string) error { attempts++; return away }
+	s.clock.advance(5 * time.Second)
+	for range 10 {
+		if item, err := s.Product(ctx, "CUP-1"); err != nil || item.Product.SKU != "CUP-1" {
+			t.Fatalf("after five seconds: %+v, %v", item, err)
+		}
+	}
+	if attempts > 2 {
+		t.Errorf("%d attempts at the store within a second", attempts)
+	}
+	s.clock.advance(staleIfError)
+	if _, err := s.Product(ctx, "CUP-1"); !errors.Is(err, away) {
+		t.Errorf("after half a minute: %v", err)
+	}
+	s.store.BeforeGet = nil
+	if _, err := s.Product(ctx, "CUP-1"); err != nil {
+		t.Errorf("when the store is back: %v", err)
+	}
+}
+
+func TestTheDirectoryGrowsOverSeveralSegments(t *testing.T) {
+	s := newStand()
+	var all sync.WaitGroup
+	for n := range domain.SegmentSize + 50 {
+		all.Go(func() { s.sell(t, fmt.Sprintf("SKU-%04d", n), 1) })
+	}
+	all.Wait()
+	for _, shop := range []*Shop{s.Shop, s.replica()} {
+		seen, err := shop.directory.current(context.Background())
+		if err != nil || seen.catalogue.Len() != domain.SegmentSize+50 || len(seen.entries) != 2 {
+			t.Errorf("%d products in %d segments, %v", seen.catalogue.Len(), len(seen.entries), err)
+		}
+	}
+}
+
+// A process may die between any two writes of a create or change. Afterwards the create can be repeated, and what it
+// left behind is repaired.
+func TestACrashAnywhereInACreateHeals(t *testing.T) {
+	ctx := context.Background()
+	draft := domain.Draft{SKU: "CUP-1", Name: "Cup", Description: "A cup.", Category: "things", Price: eur(1000), InitialStock: 7}
+	for writes := 0; ; writes++ {
+		s := newStand()
+		dying, crash := context.WithCancel(ctx)
+		left := writes
+		s.store.BeforePut = func(string, []byte) error {
+			if left--; left < 0 {
+				crash()
+				return errors.New("the process is gone")
+			}
+			return nil
+		}
+		_, err := s.CreateProduct(dying, draft)
+		crash()
+		if err == nil {
+			if writes < 4 {
+				t.Fatalf("a create took %d writes only", writes)
+			}
+			return
+		}
+		s.store.BeforePut = nil
+		next := s.replica()
+		if _, err := next.CreateProduct(ctx, draft); err != nil && !errors.Is(err, domain.ErrExists) {
+			t.Fatalf("repeating after %d writes: %v", writes, err)
+		}
+		if err := next.Reconcile(ctx); err != nil {
+			t.Fatalf("reconciling after %d writes: %v", writes, err)
+		}
+		item, err := next.Product(ctx, "CUP-1")
+		if err != nil || item.Level.OnHand != 7 {
+			t.Errorf("after %d writes the product is %+v, %v", writes, item, err)
+		}
+		if got := list(t, s.replica(), domain.Query{Text: "cup"}); len(got) != 1 {
+			t.Errorf("after %d writes the search finds %v", writes, got)
+		}
+		s.audit(t)
+	}
+}
+
+func TestReconcileRepairsAndThenHasNothingToDo(t *testing.T) {
+	ctx, s := context.Background(), newStand()
+	s.sell(t, "CUP-1", 5)
+	// A change whose process died before it showed.
+	name := "Mug"
+	_, err := s.documents.products.Update(ctx, "CUP-1", func(p *domain.Product) error {
+		_, err := p.Apply(domain.Change{Name: &name}, noon)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A segment whose process died before it announced it.
+	_, err = s.documents.segments.Update(ctx, "1", func(d *domain.DirectorySegment) error {
+		_, err := d.Add(domain.Entry{SKU: "GHOST", Name: "Ghost", Category: "things", Version: 1})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop := s.replica()
+	if err := shop.Reconcile(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := list(t, shop, domain.Query{Text: "mug"}); !slices.Equal(got, []string{"CUP-1"}) {
+		t.Errorf("found %v", got)
+	}
+	seen, err := s.replica().directory.current(ctx)
+	if err != nil || seen.catalogue.Len() != 2 {
+		t.Errorf("the directory has %d entries, %v", seen.catalogue.Len(), err)
+	}
+	if got := list(t, shop, domain.Query{}); !slices.Equal(got, []string{"CUP-1"}) {
+		t.Errorf("a product that never came is listed: %v", got)
+	}
+	s.store.BeforePut = func(key string, _ []byte) error {
+		t.Errorf("the second time %s is written", key)
+		return nil
+	}
+	if err := shop.Reconcile(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.store.BeforePut = nil
+	s.audit(t)
+}
+
+func TestCorrectStock(t *testing.T) {
+	ctx, s := context.Background(), newStand()
+	s.sell(t, "CUP-1", 5)
+	first := domain.Correction{Key: "first", Change: 10, Reason: "delivery"}
+	for range 2 {
+		if got, err := s.CorrectStock(ctx, "CUP-1", first); err != nil || got != (domain.Level{OnHand: 15}) {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
+	for n := range 2 * domain.KeepCorrections { // until the first has left the document
+		if _, err := s.CorrectStock(ctx, "CUP-1", domain.Correction{Key: fmt.Sprint(n), Change: 1, Reason: "counted"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := s.replica().CorrectStock(ctx, "CUP-1", first); err != nil || got != (domain.Level{OnHand: 15}) {
+		t.Errorf("an old repeat gives %+v, %v", got, err)
+	}
+	s.wantLevel(t, "CUP-1", 15+2*domain.KeepCorrections, 0)
+	if _, err := s.CorrectStock(ctx, "NONE", first); !errors.Is(err, domain.ErrNoProduct) {
+		t.Errorf("correcting nothing: %v", err)
+	}
+	var v domain.Violations
+	if _, err := s.CorrectStock(ctx, "CUP-1", domain.Correction{}); !errors.As(err, &v) || len(v) != 2 {
+		t.Errorf("an empty correction: %v", err)
+	}
+	if e := s.stock(t, "CUP-1").Timeline; len(e) == 0 || e[len(e)-1].Type != contract.EventStockCorrected {
+		t.Errorf("the timeline is %v", e)
+	}
+}
+
+func TestSweep(t *testing.T) {
+	ctx, s := context.Background(), newStand()
+	s.sell(t, "CUP-1", 50)
+	statuses := map[string]string{"rejected": "rejected", "cancelled": "cancelled", "capturing": "capturing", "placed": "placed", "confirmed": "confirmed", "cancelling": "cancelling"}
+	for id := range statuses {
+		if _, err := s.Reserve(ctx, reserving(id, line("CUP-1", 1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Reserve(ctx, reserving("unknown", line("CUP-1", 1))); err != nil {
+		t.Fatal(err)
+	}
+	s.orders.statuses = statuses
+	sweep := func(wantReserved int64) {
+		t.Helper()
+		if err := s.Sweep(ctx); err != nil {
+			t.Fatal(err)
+		}
+		s.wantLevel(t, "CUP-1", 50, wantReserved)
+	}
+	sweep(7) // nothing is overdue
+	s.clock.advance(31 * time.Minute)
+	s.orders.away = true
+	sweep(7) // orders does not answer: all are kept
+	s.orders.away = false
+	sweep(7) // and not asked for again at once
+	s.clock.advance(extension)
+	sweep(4) // rejected, cancelled and unknown are gone
+	s.clock.advance(24 * time.Hour)
+	sweep(4) // the others are kept for as long as their orders live
+	commit, _ := s.ending("capturing", "CUP-1")
+	if got, err := s.Commit(ctx, commit); err != nil || got.Outcome != contract.OutcomeCommitted {
+		t.Errorf("a late commit: %+v, %v", got, err)
+	}
+	if got, err := s.Reserve(ctx, reserving("unknown", line("CUP-1", 1))); err != nil || got.Outcome != contract.OutcomeReleased {
+		t.Errorf("a late reserve: %+v, %v", got, err)
+	}
+	s.audit(t)
+}
+
+func TestTheAuditReportsWhatWasPlanted(t *testing.T) {
+	ctx := context.Background()
+	for _, c := range []struct {
+		name, invariant, key string
+		plant                func(t *testing.T, s *stand)
+	}{
+		{"a unit lost from the head", "I1", "stock/CUP-1", func(t *testing.T, s *stand) {
+			spoil(t, s, "stock/CUP-1", `"onHand":`, `"onHand":1`)
+		}},
+		{"a unit added in the archive", "I2", "stock-archive/CUP-1/0-0", func(t *testing.T, s *stand) {
+			spoil(t, s, "stock-archive/CUP-1/0-0", "order-0001 1 1000", "order-0001 2 1000")
+		}},
+		{"a reference changed in the archive", "I2", "stock-archive/CUP-1/1-0", func(t *testing.T, s *stand) {
+			spoil(t, s, "stock-archive/CUP-1/1-0", " 32 32\"", " 32 33\"")
+		}},
+		{"an unreadable archive", "I2", "stock/CUP-1", func(t *testing.T, s *stand) {
+			s.store.Overwrite("stock-archive/CUP-1/0-8", []byte(`{"holds":"what"}`))
+		}},
+		{"a product without stock", "I1", "product/MUG-1", func(t *testing.T, s *stand) {
+			product := new(domain.Product)
+			if err := product.Create(domain.Draft{SKU: "MUG-1", Name: "Mug", Category: "things", Price: eur(1)}, noon); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.directory.add(ctx, domain.EntryOf(product)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.documents.products.Update(ctx, "MUG-1", func(p *domain.Product) error { *p = *product; return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStand()
+			s.sell(t, "CUP-1", 1000)
+			for n := range 400 {
+				id := fmt.Sprintf("order-%04d", n)
+				if _, err := s.Reserve(ctx, reserving(id, line("CUP-1", 1))); err != nil {
+					t.Fatal(err)
+				}
+				commit, _ := s.ending(id, "CUP-1")
+				if _, err := s.Commit(ctx, commit); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.audit(t)
+			c.plant(t, s)
+			var found []contract.Finding
+			for cursor := ""; ; {
+				p, err := s.Audit(ctx, contract.Audit{Cursor: cursor})
+				if err != nil {
+					t.Fatal(err)
+				}
+				found = append(found, p.Findings...)
+				if cursor = p.Next; cursor == "" {
+					break
+				}
+			}
+			if !slices.ContainsFunc(found, func(f contract.Finding) bool { return f.Invariant == c.invariant && f.Key == c.key }) {
+				t.Errorf("found %v; want %s at %s", found, c.invariant, c.key)
+			}
+		})
+	}
+}
+
+// spoil changes a stored document behind everybody's back.
+func spoil(t *testing.T, s *stand, key, old, new string) {
+	t.Helper()
+	records, err := s.store.Get(context.Background(), key)
+	if err != nil || !strings.Contains(string(records[key].Value), old) {
+		t.Fatalf("%s is %s, %v", key, records[key].Value, err)
+	}
+	s.store.Overwrite(key, []byte(strings.Replace(string(records[key].Value), old, new, 1)))
+}
+
+// Whatever text comes as a cursor, it is a page of this list or a problem that names the cursor.
+func FuzzCursor(f *testing.F) {
+	s := newStand()
+	for n := range 8 {
+		s.sell(f, fmt.Sprintf("SKU-%d", n), 1)
+	}
+	_, next, err := s.Products(context.Background(), domain.Query{}, 2, "")
+	if err != nil || next == "" {
+		f.Fatal(next, err)
+	}
+	for _, seed := range []string{"", next, next[1:], "e30", "bnVsbA", strings.Repeat("A", 600), "{}", "\x00"} {
+		f.Add(seed, "")
+		f.Add(seed, "product")
+	}
+	f.Fuzz(func(t *testing.T, cursor, text string) {
+		items, next, err := s.Products(context.Background(), domain.Query{Text: text}, 3, cursor)
+		var p *problem.Problem
+		var v domain.Violations
+		switch {
+		case errors.As(err, &v):
+		case errors.As(err, &p):
+			if p.Status != 400 || p.Errors[0].Field != "cursor" {
+				t.Fatalf("problem %v", p)
+			}
+		case err != nil:
+			t.Fatalf("%v", err)
+		case len(items) > 3 || next != "" && len(items) == 0:
+			t.Fatalf("%d items and %q", len(items), next)
+		}
+	})
+}
