@@ -60,7 +60,7 @@ func build(_ context.Context, s *service.Service) error {
 
 	adapters.API{
 		Place:  app.PlaceOrder{Orders: orders, Lists: lists, Driver: driver, Clock: s.Clock, Patience: cfg.Saga.Patience},
-		Show:   app.ShowOrder{Orders: orders, Watch: watch, Clock: s.Clock},
+		Show:   app.ShowOrder{Orders: orders, Watch: watch, Driver: driver, Clock: s.Clock},
 		List:   app.ListOrders{Orders: orders, Lists: lists},
 		Cancel: app.CancelOrder{Orders: orders, Driver: driver, Clock: s.Clock},
 		Refund: app.RefundOrder{Orders: orders, Driver: driver, Clock: s.Clock, IDs: s.IDs},

@@ -300,7 +300,7 @@ func stateOr(s string) string {
 // notices checks that each end of an order reached its user exactly once.
 func (e *evidence) notices(id string, o *domain.Order) {
 	for _, ev := range o.Timeline {
-		if !contract.Published(ev.Type) || ev.Type == contract.EventPlaced {
+		if !contract.Published(ev.Type) {
 			continue
 		}
 		n := e.entries[ev.ID]

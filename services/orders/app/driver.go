@@ -46,7 +46,7 @@ type Driver struct {
 
 	starts chan start
 	mu     sync.Mutex
-	active map[string]bool
+	active map[string]*domain.Order // orders at work, as last stored here; nil before they are read
 	again  map[string]bool
 	agenda agenda
 }
@@ -72,7 +72,7 @@ type start struct {
 func NewDriver(orders *Orders, saga Saga, clk clock.Clock, log *slog.Logger, watch *Watch, backoff Backoff) *Driver {
 	return &Driver{
 		orders: orders, saga: saga, clock: clk, log: log, watch: watch, backoff: backoff,
-		starts: make(chan start, maxQueued), active: make(map[string]bool), again: make(map[string]bool),
+		starts: make(chan start, maxQueued), active: make(map[string]*domain.Order), again: make(map[string]bool),
 	}
 }
 
@@ -105,7 +105,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case s := <-d.starts:
-			if !d.begin(s.id) {
+			if !d.begin(s) {
 				continue
 			}
 			select {
@@ -126,15 +126,31 @@ func (d *Driver) Run(ctx context.Context) error {
 
 // begin makes sure that this process works on an order only once at a time; a
 // start that comes meanwhile makes it look again.
-func (d *Driver) begin(id string) bool {
+func (d *Driver) begin(s start) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.active[id] {
-		d.again[id] = true
+	if _, busy := d.active[s.id]; busy {
+		d.again[s.id] = true
 		return false
 	}
-	d.active[id] = true
+	d.active[s.id] = s.order
 	return true
+}
+
+// AtWork returns an order that this driver is working on, as it last stored it.
+func (d *Driver) AtWork(id string) (*domain.Order, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	order := d.active[id]
+	return order, order != nil
+}
+
+func (d *Driver) stored(order *domain.Order) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, busy := d.active[order.ID]; busy {
+		d.active[order.ID] = order
+	}
 }
 
 func (d *Driver) end(id string) (more bool) {
@@ -209,6 +225,7 @@ func (d *Driver) advance(ctx context.Context, order *domain.Order) (*domain.Orde
 	if err != nil {
 		return nil, err
 	}
+	d.stored(stored)
 	d.log.InfoContext(ctx, "order", "aggregate", stored.ID, "status", stored.Status, "reason", stored.Reason, "revision", stored.Revision)
 	return stored, nil
 }

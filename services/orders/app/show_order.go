@@ -14,6 +14,7 @@ import (
 type ShowOrder struct {
 	Orders *Orders
 	Watch  *Watch
+	Driver *Driver
 	Clock  clock.Clock
 }
 
@@ -35,7 +36,7 @@ const pollEvery = 250 * time.Millisecond
 func (u ShowOrder) Do(ctx context.Context, v Viewer, id string, wait time.Duration) (*domain.Order, error) {
 	ended, forget := u.Watch.Ended(id)
 	defer forget()
-	order, err := u.read(ctx, v, id)
+	order, err := u.current(ctx, v, id, wait > 0)
 	if err != nil || wait <= 0 {
 		return order, err
 	}
@@ -53,6 +54,15 @@ func (u ShowOrder) Do(ctx context.Context, v Viewer, id string, wait time.Durati
 		}
 	}
 	return order, nil
+}
+
+// current is the order now. One that is going to be waited for needs no read
+// while this replica works on it.
+func (u ShowOrder) current(ctx context.Context, v Viewer, id string, waiting bool) (*domain.Order, error) {
+	if order, ok := u.Driver.AtWork(id); ok && waiting && v.may(order) {
+		return order, nil
+	}
+	return u.read(ctx, v, id)
 }
 
 func (u ShowOrder) read(ctx context.Context, v Viewer, id string) (*domain.Order, error) {

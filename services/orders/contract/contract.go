@@ -46,8 +46,8 @@ func (s Status) Terminal() bool {
 	return s == Confirmed || s == Rejected || s == Cancelled || s == Refunded
 }
 
-// The events of an order. Those in Published go to the topic; the others are
-// steps that only the order's own timeline and feed show.
+// The events of an order. All are in its timeline and in the feed; those in
+// Published also go to the topic.
 const (
 	EventPlaced     = "orders.placed.v1"
 	EventReserved   = "orders.reserved.v1"
@@ -61,10 +61,13 @@ const (
 	EventRefunded   = "orders.refunded.v1"
 )
 
-// Published reports whether an event of this type is a fact for others.
+// Published reports whether an event of this type is pushed to the topic: the
+// ends of orders, which others act on. Each pushed event costs a write in the
+// broker for every queue, so the steps on the way are left to those who pull the
+// feed; a fork that wants them pushed adds them here.
 func Published(typ string) bool {
 	switch typ {
-	case EventPlaced, EventConfirmed, EventCancelled, EventRejected, EventRefunded:
+	case EventConfirmed, EventCancelled, EventRejected, EventRefunded:
 		return true
 	}
 	return false
