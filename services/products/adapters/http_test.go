@@ -1,0 +1,354 @@
+package adapters
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
+	"caravan/internal/feed"
+	"caravan/internal/id"
+	"caravan/internal/invoke"
+	"caravan/internal/problem"
+	"caravan/internal/token"
+	"caravan/services/products/app"
+	"caravan/services/products/contract"
+	users "caravan/services/users/contract"
+)
+
+// fakeRouter serves the routes without the chassis around them. Who calls is told by a header.
+type fakeRouter struct{ *http.ServeMux }
+
+func (f fakeRouter) Public(pattern string, h Handler) {
+	f.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if who := r.Header.Get("Test-Subject"); who != "" {
+			claims := token.Claims{Subject: who}
+			if role := r.Header.Get("Test-Role"); role != "" {
+				claims.Permissions = users.PermissionsOf([]string{role})
+			}
+			r = r.WithContext(token.With(r.Context(), claims))
+		}
+		if err := h(w, r); err != nil {
+			problem.Write(w, r, err)
+		}
+	})
+}
+
+func (f fakeRouter) Internal(pattern string, h Handler) { f.Public(pattern, h) }
+
+type fakeOrders struct{}
+
+func (fakeOrders) Statuses(context.Context, []string) (map[string]string, error) {
+	return nil, errors.New("not asked in these tests")
+}
+
+// api is a shop behind its routes.
+type api struct {
+	t     *testing.T
+	mux   fakeRouter
+	store *documenttest.FakeStore
+}
+
+func newAPI(t *testing.T) *api {
+	store := documenttest.NewStore()
+	documents := app.NewDocuments(store, document.Options{Source: contract.App, Clock: clock.System{}, IDs: id.Random{}})
+	log := slog.New(slog.DiscardHandler)
+	shop := app.NewShop(documents, fakeOrders{}, clock.System{}, app.Settings{Currency: "EUR", ReservationTTL: time.Hour, ReadAge: time.Second}, log)
+	a := &api{t: t, mux: fakeRouter{http.NewServeMux()}, store: store}
+	Register(a.mux, shop, feed.NewReader(store, clock.System{}, feed.DefaultTiming()), log)
+	return a
+}
+
+// call sends a request as a member of staff unless the headers say otherwise.
+func (a *api) call(method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	a.t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.Header.Set("Test-Subject", "somebody")
+	r.Header.Set("Test-Role", users.RoleStaff)
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	a.mux.ServeHTTP(w, r)
+	return w
+}
+
+// want checks the status and reads the body.
+func want[T any](t *testing.T, w *httptest.ResponseRecorder, status int) T {
+	t.Helper()
+	var body T
+	if w.Code != status {
+		t.Fatalf("status %d: %s; want %d", w.Code, w.Body, status)
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+		t.Fatalf("%s: %v", w.Body, err)
+	}
+	return body
+}
+
+const cup = `{"sku":"CUP-1","name":"Cup","description":"For tea.","category":"kitchen","price":{"amount":1999,"currency":"EUR"},"stock":7,
+	"tiers":[{"minQuantity":10,"unitPrice":{"amount":1500,"currency":"EUR"}}],
+	"schedule":[{"effectiveFrom":"2999-01-01T00:00:00Z","price":{"amount":2999,"currency":"EUR"}}]}`
+
+func TestTheCatalogueOverHTTP(t *testing.T) {
+	a := newAPI(t)
+	w := a.call("POST", "/v1/products", cup)
+	created := want[map[string]any](t, w, 201)
+	if w.Header().Get("Location") != "/v1/products/CUP-1" || created["available"] != 7.0 || created["version"] != 1.0 {
+		t.Errorf("created %v at %q", created, w.Header().Get("Location"))
+	}
+	if w := a.call("POST", "/v1/products", cup); w.Code != 409 || !strings.Contains(w.Body.String(), "product-exists") {
+		t.Errorf("creating twice: %d %s", w.Code, w.Body)
+	}
+
+	public := a.call("GET", "/v1/products/CUP-1", "", "Test-Subject", "")
+	got := want[map[string]any](t, public, 200)
+	if got["sku"] != "CUP-1" || got["available"] != 7.0 || got["schedule"] != nil || got["onHand"] != nil {
+		t.Errorf("everybody sees %v", got)
+	}
+	if c := public.Header().Get("Cache-Control"); c != catalogueCache {
+		t.Errorf("Cache-Control is %q", c)
+	}
+	staff := a.call("GET", "/v1/products/CUP-1", "")
+	if got := want[map[string]any](t, staff, 200); len(got["schedule"].([]any)) != 1 || got["onHand"] != 7.0 {
+		t.Errorf("staff see %v", got)
+	}
+	if c := staff.Header().Get("Cache-Control"); c != "private, no-store" {
+		t.Errorf("Cache-Control is %q", c)
+	}
+
+	changed := want[map[string]any](t, a.call("PATCH", "/v1/products/CUP-1", `{"name":"Mug","price":{"amount":1899,"currency":"EUR"}}`), 200)
+	if changed["name"] != "Mug" || changed["version"] != 2.0 {
+		t.Errorf("changed %v", changed)
+	}
+	for range 2 {
+		level := want[stockView](t, a.call("POST", "/v1/products/CUP-1/stock", `{"change":5,"reason":"delivery"}`, "Idempotency-Key", `"d-1"`), 200)
+		if level != (stockView{OnHand: 12, Available: 12}) {
+			t.Errorf("corrected to %+v", level)
+		}
+	}
+	if w := a.call("POST", "/v1/products/CUP-1/stock", `{"change":6,"reason":"delivery"}`, "Idempotency-Key", "d-1"); w.Code != 422 {
+		t.Errorf("the key for another correction: %d %s", w.Code, w.Body)
+	}
+	other := a.call("POST", "/v1/products/CUP-1/stock", `{"change":1,"reason":"delivery"}`, "Idempotency-Key", "d-1", "Test-Subject", "another")
+	if level := want[stockView](t, other, 200); level.OnHand != 13 {
+		t.Errorf("another person's key gives %+v", level)
+	}
+	shortage := want[map[string]any](t, a.call("POST", "/v1/products/CUP-1/stock", `{"change":-14,"reason":"broken"}`), 409)
+	if shortage["available"] != 13.0 || shortage["type"] != "urn:caravan:problem:stock-shortage" {
+		t.Errorf("the shortage is %v", shortage)
+	}
+
+	list := want[struct {
+		Items []productView
+		Next  string
+	}](t, a.call("GET", "/v1/products?category=kitchen&q=mu&limit=1", "", "Test-Subject", ""), 200)
+	if len(list.Items) != 1 || list.Items[0].Name != "Mug" || list.Items[0].Available != 13 || list.Next != "" {
+		t.Errorf("the list is %+v", list)
+	}
+	if w := a.call("GET", "/v1/products?category=toys", ""); strings.TrimSpace(w.Body.String()) != `{"items":[]}` {
+		t.Errorf("an empty list is %s", w.Body)
+	}
+}
+
+func TestWhoMayChangeTheCatalogue(t *testing.T) {
+	a := newAPI(t)
+	want[any](t, a.call("POST", "/v1/products", cup), 201)
+	for _, c := range []struct{ method, path, body string }{
+		{"POST", "/v1/products", cup},
+		{"PATCH", "/v1/products/CUP-1", `{"name":"x"}`},
+		{"POST", "/v1/products/CUP-1/stock", `{"change":1,"reason":"x"}`},
+	} {
+		if w := a.call(c.method, c.path, c.body, "Test-Subject", ""); w.Code != 401 {
+			t.Errorf("%s %s by nobody: %d", c.method, c.path, w.Code)
+		}
+		for _, role := range []string{"", users.RoleCustomer} {
+			if w := a.call(c.method, c.path, c.body, "Test-Role", role); w.Code != 403 {
+				t.Errorf("%s %s by a %q: %d", c.method, c.path, role, w.Code)
+			}
+		}
+	}
+}
+
+// Every wrong request is a problem that names what is wrong, and changes nothing.
+func TestBadInputNamesTheField(t *testing.T) {
+	a := newAPI(t)
+	want[any](t, a.call("POST", "/v1/products", cup), 201)
+	before := a.snapshot()
+	products, one, stock := "/v1/products", "/v1/products/CUP-1", "/v1/products/CUP-1/stock"
+	draft := func(member, value string) string {
+		all := map[string]json.RawMessage{}
+		if err := json.Unmarshal([]byte(strings.Replace(cup, "CUP-1", "NEW-1", 1)), &all); err != nil {
+			t.Fatal(err)
+		}
+		all[member] = json.RawMessage(value)
+		b, err := json.Marshal(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		field              string
+	}{
+		{"POST", products, ``, 415, ""},
+		{"POST", products, `{`, 400, ""},
+		{"POST", products, `{"sku":"X1"} trailing`, 400, ""},
+		{"POST", products, `[]`, 400, ""},
+		{"POST", products, `{"sku":"X1","sku":"X2"}`, 400, "sku"},
+		{"POST", products, `{"SKU":"X1"}`, 400, "SKU"},
+		{"POST", products, `{"id":"X1"}`, 400, "id"},
+		{"POST", products, `{}`, 400, "price.currency"},
+		{"POST", products, `{"price":{"amount":0,"currency":"EUR"}}`, 400, "sku"},
+		{"POST", products, draft("sku", `"lower"`), 400, "sku"},
+		{"POST", products, draft("sku", `7`), 400, "sku"},
+		{"POST", products, draft("name", `null`), 400, "name"},
+		{"POST", products, draft("name", `"a\u0000b"`), 400, "name"},
+		{"POST", products, draft("price", `{"amount":19.99,"currency":"EUR"}`), 400, "price.amount"},
+		{"POST", products, draft("price", `{"amount":1e400,"currency":"EUR"}`), 400, "price.amount"},
+		{"POST", products, draft("price", `{"amount":"1999","currency":"EUR"}`), 400, "price.amount"},
+		{"POST", products, draft("price", `{"amount":-1,"currency":"EUR"}`), 400, "price.amount"},
+		{"POST", products, draft("price", `{"amount":9223372036854775807,"currency":"EUR"}`), 400, "price.amount"},
+		{"POST", products, draft("price", `{"amount":1999,"currency":"USD"}`), 400, "price.currency"},
+		{"POST", products, draft("price", `{"amount":1999,"currency":"XXX"}`), 400, "price.currency"},
+		{"POST", products, draft("stock", `-1`), 400, "stock"},
+		{"POST", products, draft("stock", `1.5`), 400, "stock"},
+		{"POST", products, draft("tiers", `[{"minQuantity":1,"unitPrice":{"amount":1,"currency":"EUR"}}]`), 400, "tiers[0].minQuantity"},
+		{"POST", products, draft("tiers", `{}`), 400, "tiers"},
+		{"POST", products, draft("schedule", `[{"effectiveFrom":"yesterday","price":{"amount":1,"currency":"EUR"}}]`), 400, "schedule[0].effectiveFrom"},
+		{"POST", products, draft("schedule", `[{"effectiveFrom":"2001-01-01T00:00:00Z","price":{"amount":1,"currency":"EUR"}}]`), 400, "schedule[0].effectiveFrom"},
+		{"POST", products, draft("description", `"`+strings.Repeat("x", 70_000)+`"`), 413, ""},
+		{"PATCH", one, `{"status":"gone"}`, 400, "status"},
+		{"PATCH", one, `{"sku":"OTHER"}`, 400, "sku"},
+		{"PATCH", one, `{"version":9}`, 400, "version"},
+		{"PATCH", one, `{"price":{"amount":1,"currency":"USD"}}`, 400, "price.currency"},
+		{"PATCH", one, `{"price":{"amount":1400,"currency":"EUR"}}`, 400, "tiers[0].unitPrice.amount"},
+		{"PATCH", "/v1/products/NONE", `{"name":"x"}`, 404, ""},
+		{"PATCH", "/v1/products/a%2F..%2Fb", `{"name":"x"}`, 404, ""},
+		{"POST", stock, `{}`, 400, "change"},
+		{"POST", stock, `{"change":0,"reason":"x"}`, 400, "change"},
+		{"POST", stock, `{"change":1}`, 400, "reason"},
+		{"POST", stock, `{"change":1,"reason":"` + strings.Repeat("x", 201) + `"}`, 400, "reason"},
+		{"POST", stock, `{"change":1000000000,"reason":"x"}`, 400, "change"},
+		{"POST", "/v1/products/NONE/stock", `{"change":1,"reason":"x"}`, 404, ""},
+		{"GET", "/v1/products/none", ``, 404, ""},
+		{"GET", "/v1/products/NONE", ``, 404, ""},
+		{"GET", products + "?limit=0", ``, 400, "limit"},
+		{"GET", products + "?limit=101", ``, 400, "limit"},
+		{"GET", products + "?limit=-1", ``, 400, "limit"},
+		{"GET", products + "?limit=ten", ``, 400, "limit"},
+		{"GET", products + "?cursor=nonsense", ``, 400, "cursor"},
+		{"GET", products + "?cursor=" + strings.Repeat("A", 600), ``, 400, "cursor"},
+		{"GET", products + "?category=No+Such", ``, 400, "category"},
+		{"GET", products + "?q=" + strings.Repeat("a", 101), ``, 400, "q"},
+		{"GET", products + "?q=%ff", ``, 400, "q"},
+		{"GET", products + "?q=a%00b", ``, 400, "q"},
+		{"GET", products + "?q=" + strings.Repeat("a+", 17), ``, 400, "q"},
+	} {
+		w := a.call(c.method, c.path, c.body)
+		p := want[problem.Problem](t, w, c.status)
+		if w.Header().Get("Content-Type") != problem.ContentType || !strings.HasPrefix(p.Type, "urn:caravan:problem:") {
+			t.Errorf("%s %s %.60s: %s", c.method, c.path, c.body, w.Body)
+		}
+		if c.field != "" && !slices.ContainsFunc(p.Errors, func(e problem.FieldError) bool { return e.Field == c.field && e.Message != "" }) {
+			t.Errorf("%s %s %.60s: %s; want %s to be named", c.method, c.path, c.body, w.Body, c.field)
+		}
+	}
+	if w := a.call("POST", stock, `{"change":1,"reason":"x"}`, "Idempotency-Key", `"open`); w.Code != 400 || !strings.Contains(w.Body.String(), "Idempotency-Key") {
+		t.Errorf("a malformed key: %d %s", w.Code, w.Body)
+	}
+	if after := a.snapshot(); after != before {
+		t.Error("a refused request has changed something")
+	}
+}
+
+// snapshot is everything that is stored.
+func (a *api) snapshot() string {
+	a.t.Helper()
+	keys := a.store.Keys()
+	slices.Sort(keys)
+	records, err := a.store.Get(context.Background(), keys...)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, k := range keys {
+		b.WriteString(k + string(records[k].Value))
+	}
+	return b.String()
+}
+
+// muxInvoker calls the routes directly, as the sidecars would.
+type muxInvoker struct{ *api }
+
+func (m muxInvoker) Invoke(_ context.Context, app, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	w := m.call("POST", path, string(body))
+	if w.Code != 200 {
+		return &invoke.Error{App: app, Path: path, Status: w.Code}
+	}
+	return json.Unmarshal(w.Body.Bytes(), out)
+}
+
+func TestTheCommandsOverTheWire(t *testing.T) {
+	ctx, a := context.Background(), newAPI(t)
+	want[any](t, a.call("POST", "/v1/products", cup), 201)
+	client := contract.NewClient(muxInvoker{a})
+	placed := time.Now()
+	reserve := contract.Reserve{OrderID: "order-1", Lines: []contract.Line{{SKU: "CUP-1", Quantity: 3}}, PlacedAt: placed}
+	reserved, err := client.Reserve(ctx, reserve)
+	if err != nil || reserved.Outcome != contract.OutcomeReserved || reserved.Total.Amount != 3*1999 || reserved.Lines[0].Name != "Cup" {
+		t.Fatalf("%+v, %v", reserved, err)
+	}
+	if got := want[productView](t, a.call("GET", "/v1/products/CUP-1", ""), 200); got.Available != 4 {
+		t.Errorf("available %d; want 4 at once", got.Available)
+	}
+	short := reserve
+	short.OrderID, short.Lines = "order-2", []contract.Line{{SKU: "CUP-1", Quantity: 5}}
+	if got, err := client.Reserve(ctx, short); err != nil || got.Outcome != contract.OutcomeOutOfStock || got.SKU != "CUP-1" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	other := reserve
+	other.Lines = []contract.Line{{SKU: "CUP-1", Quantity: 4}}
+	var refused *invoke.Error
+	if _, err := client.Reserve(ctx, other); !errors.As(err, &refused) || refused.Status != 422 || errors.Is(err, invoke.ErrUnavailable) {
+		t.Errorf("another quantity: %v", err)
+	}
+	if got, err := client.Commit(ctx, contract.Commit{OrderID: "order-1", SKUs: []string{"CUP-1"}, PlacedAt: placed}); err != nil || got.Outcome != contract.OutcomeCommitted {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := client.Release(ctx, contract.Release{OrderID: "order-3", SKUs: []string{"CUP-1"}, PlacedAt: placed}); err != nil || got.Outcome != contract.OutcomeReleased {
+		t.Errorf("%+v, %v", got, err)
+	}
+	audit := want[contract.AuditPage](t, a.call("POST", contract.PathAudit, `{}`), 200)
+	if len(audit.Findings) != 0 || len(audit.Holds) != 3 || audit.Counts["committed"] != 3 {
+		t.Errorf("the audit is %+v", audit)
+	}
+	a.store.BeforeGet = func([]string) error { return errors.New("the store is away") }
+	a.store.BeforePut = func(string, []byte) error { return errors.New("the store is away") }
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	r := httptest.NewRequestWithContext(ended, "POST", contract.PathReserve, strings.NewReader(`{"commands":[{"command":{"orderId":"o","lines":[{"sku":"CUP-1","quantity":1}],"placedAt":"2030-01-01T00:00:00Z"}}]}`))
+	w := httptest.NewRecorder()
+	a.mux.ServeHTTP(w, r)
+	if w.Code != 503 {
+		t.Errorf("without a store: %d %s", w.Code, w.Body)
+	}
+}
