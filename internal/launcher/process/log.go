@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -25,10 +24,11 @@ type logFile struct {
 	mu   sync.Mutex
 	file *os.File
 	size int64
-	tail [][]byte // the last lines, for error messages
+	tail []byte // the last lines, for error messages
 }
 
-const tailLines = 30
+// tailBytes is about how much of the end an error message quotes.
+const tailBytes = 6 << 10
 
 func openLog(path string, echo func([]byte)) (*logFile, error) {
 	if err := os.Rename(path, path+".1"); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -41,35 +41,47 @@ func openLog(path string, echo func([]byte)) (*logFile, error) {
 	return &logFile{path: path, echo: echo, file: file}, nil
 }
 
-// copyFrom writes lines as they come until the reader ends.
+// copyFrom writes lines as they come until the reader ends. What has come
+// together is written together: under load a process logs thousands of lines a
+// second.
 func (l *logFile) copyFrom(r io.Reader) {
-	reader := bufio.NewReaderSize(r, maxLineBytes)
+	buffer := make([]byte, maxLineBytes)
+	held := 0 // bytes of a line that has not ended yet
 	for {
-		line, err := reader.ReadSlice('\n')
-		if len(line) > 0 {
-			l.write(bytes.TrimRight(line, "\r\n"))
+		n, err := r.Read(buffer[held:])
+		held += n
+		end := bytes.LastIndexByte(buffer[:held], '\n') + 1
+		if end == 0 && (held == len(buffer) || err != nil) {
+			end = held // a line without end
 		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		if end > 0 {
+			l.write(buffer[:end])
+			held = copy(buffer, buffer[end:held])
+		}
+		if err != nil {
 			return
 		}
 	}
 }
 
-func (l *logFile) write(line []byte) {
+// write appends whole lines.
+func (l *logFile) write(lines []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.size > maxLogBytes {
 		l.rotate()
 	}
-	line = append(bytes.Clone(line), '\n')
-	n, _ := l.file.Write(line)
+	n, _ := l.file.Write(lines)
 	l.size += int64(n)
-	if len(l.tail) == tailLines {
-		l.tail = l.tail[1:]
+	l.tail = append(l.tail, lines[max(0, len(lines)-tailBytes):]...)
+	if len(l.tail) > 2*tailBytes {
+		l.tail = append(l.tail[:0], l.tail[len(l.tail)-tailBytes:]...)
 	}
-	l.tail = append(l.tail, line)
-	if l.echo != nil {
-		l.echo(line[:len(line)-1])
+	if l.echo == nil {
+		return
+	}
+	for line := range bytes.Lines(lines) {
+		l.echo(bytes.TrimRight(line, "\r\n"))
 	}
 }
 
@@ -88,7 +100,13 @@ func (l *logFile) rotate() {
 func (l *logFile) lastLines() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return string(bytes.Join(l.tail, nil))
+	lines := l.tail[max(0, len(l.tail)-tailBytes):]
+	if len(l.tail) > tailBytes {
+		if _, rest, cut := bytes.Cut(lines, []byte{'\n'}); cut {
+			lines = rest // the first line is cut
+		}
+	}
+	return string(lines)
 }
 
 func (l *logFile) close() {
