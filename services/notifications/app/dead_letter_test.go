@@ -36,12 +36,43 @@ func only(t *testing.T, n *app.Notifications, body []byte) *domain.DeadLetter {
 	return letters[0]
 }
 
-func TestReplayHandlesTheEventOnce(t *testing.T) {
+func TestADeadLetterIsTriedOnceMore(t *testing.T) {
 	n := replica(documenttest.NewStore(), "a").notifications()
 	e := orderEvent("u1", 1, noon)
-	letter := only(t, n, cloudEvent(t, e))
+	for range 2 {
+		letter := only(t, n, cloudEvent(t, e))
+		if letter.Status != domain.LetterReplayed || letter.DecidedBy != "notifications" {
+			t.Errorf("it is %s by %s", letter.Status, letter.DecidedBy)
+		}
+	}
+	if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": {e}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReplayHandlesTheEventOnce(t *testing.T) {
+	store := documenttest.NewStore()
+	n := replica(store, "a").notifications()
+	e := orderEvent("u1", 1, noon)
+	store.BeforeGet = func(keys []string) error {
+		if keys[0] == "inbox/u1" {
+			return temporary{}
+		}
+		return nil
+	}
+	if err := n.ReceiveDeadLetter(t.Context(), cloudEvent(t, e)); !event.Retriable(err) {
+		t.Fatalf("received while inboxes are away: %v", err)
+	}
+	letter := domain.LetterID(e)
+	if _, err := n.ReplayDeadLetter(t.Context(), letter, "staff"); !event.Retriable(err) {
+		t.Errorf("replayed while inboxes are away: %v", err)
+	}
+	store.BeforeGet = nil
+	if letters, _, err := n.ListDeadLetters(t.Context(), "", 10); err != nil || len(letters) != 1 || letters[0].Status != domain.LetterOpen {
+		t.Errorf("kept %+v, %v", letters, err)
+	}
 	for range 3 {
-		replayed, err := n.ReplayDeadLetter(t.Context(), letter.ID, "staff")
+		replayed, err := n.ReplayDeadLetter(t.Context(), letter, "staff")
 		if err != nil || replayed.Status != domain.LetterReplayed || replayed.DecidedBy != "staff" || !replayed.DecidedAt.Equal(noon) {
 			t.Fatalf("replayed %+v, %v", replayed, err)
 		}
@@ -50,12 +81,12 @@ func TestReplayHandlesTheEventOnce(t *testing.T) {
 	if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": {e}}); err != nil {
 		t.Error(err)
 	}
-	if _, err := n.DiscardDeadLetter(t.Context(), letter.ID, "why", "staff"); !errors.Is(err, domain.ErrLetterReplayed) {
+	if _, err := n.DiscardDeadLetter(t.Context(), letter, "why", "staff"); !errors.Is(err, domain.ErrLetterReplayed) {
 		t.Errorf("discarding it: %v", err)
 	}
 	// The broker may deliver a dead letter again, too.
-	if again := only(t, n, cloudEvent(t, e)); again.Status != domain.LetterReplayed {
-		t.Errorf("after another delivery it is %s", again.Status)
+	if again := only(t, n, cloudEvent(t, e)); again.Status != domain.LetterReplayed || again.DecidedBy != "staff" {
+		t.Errorf("after another delivery it is %s by %s", again.Status, again.DecidedBy)
 	}
 }
 
@@ -81,6 +112,9 @@ func TestWhatCannotBeHandledStaysOpen(t *testing.T) {
 			}
 			if _, err := n.ReplayDeadLetter(t.Context(), letter.ID, "staff"); !errors.Is(err, domain.ErrLetterDiscarded) {
 				t.Errorf("replaying it: %v", err)
+			}
+			if letter = only(t, n, body); letter.Status != domain.LetterDiscarded {
+				t.Errorf("after another delivery it is %s", letter.Status)
 			}
 		})
 	}
@@ -114,9 +148,7 @@ func TestACrashKeepsADeadLetterOnce(t *testing.T) {
 			store := documenttest.NewStore()
 			p := &process{store: store, name: "a", now: func() time.Time { return noon }, left: at, lands: lands}
 			doomed := p.notifications()
-			if doomed.ReceiveDeadLetter(t.Context(), cloudEvent(t, e)) == nil {
-				_, _ = doomed.ReplayDeadLetter(t.Context(), domain.LetterID(e), "staff") // it may crash here
-			}
+			_ = doomed.ReceiveDeadLetter(t.Context(), cloudEvent(t, e)) // what the crash leaves behind is the point
 			heir := replica(store, "b").notifications()
 			letter := only(t, heir, cloudEvent(t, e))
 			if _, err := heir.ReplayDeadLetter(t.Context(), letter.ID, "staff"); err != nil {

@@ -2,18 +2,32 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"caravan/internal/correlation"
 	"caravan/internal/event"
+	"caravan/services/notifications/contract"
 	"caravan/services/notifications/domain"
 )
 
 // ReceiveDeadLetter keeps a message that could not be handled, whatever it is, for staff to decide about. A message
 // that is kept already is not kept again.
+//
+// Most dead letters have nothing wrong with them: the store was away for longer than deliveries are repeated. So each
+// is tried once more, and only what still cannot be handled stays open.
 func (n *Notifications) ReceiveDeadLetter(ctx context.Context, body []byte) error {
 	letter := domain.ReadLetter(body)
-	return n.keep(correlation.Remote(ctx, letter.CorrelationID, letter.TraceParent), letter)
+	ctx = correlation.Remote(ctx, letter.CorrelationID, letter.TraceParent)
+	if err := n.keep(ctx, letter); err != nil {
+		return err
+	}
+	_, err := n.ReplayDeadLetter(ctx, letter.ID, contract.App)
+	var unreplayable *UnreplayableError
+	if errors.As(err, &unreplayable) || errors.Is(err, domain.ErrLetterDiscarded) {
+		return nil
+	}
+	return err
 }
 
 // PutAway keeps an event that came with the feed and can never be handled: it has no broker to take it to the dead

@@ -230,7 +230,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	for range 2 {
 		var replayed rest.DeadLetter
-		if status := s.call(t, staff, "POST", "/v1/ops/dead-letters/"+event.ID+"/replay", "", &replayed); status != 200 || replayed.Status != "replayed" || replayed.DecidedBy != "s1" {
+		if status := s.call(t, staff, "POST", "/v1/ops/dead-letters/"+event.ID+"/replay", "", &replayed); status != 200 || replayed.Status != "replayed" || replayed.DecidedBy != "notifications" {
 			t.Errorf("replay is %d %+v", status, replayed)
 		}
 	}
