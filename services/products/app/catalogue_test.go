@@ -214,24 +214,14 @@ func TestACrashAnywhereInACreateHeals(t *testing.T) {
 	draft := domain.Draft{SKU: "CUP-1", Name: "Cup", Description: "A cup.", Category: "things", Price: eur(1000), InitialStock: 7}
 	for writes := 0; ; writes++ {
 		s := newStand()
-		dying, crash := context.WithCancel(ctx)
-		left := writes
-		s.store.BeforePut = func(string, []byte) error {
-			if left--; left < 0 {
-				crash()
-				return errors.New("the process is gone")
-			}
-			return nil
-		}
-		_, err := s.CreateProduct(dying, draft)
-		crash()
+		shop, dying := s.mortal(ctx, writes, func(string) bool { return true })
+		_, err := shop.CreateProduct(dying, draft)
 		if err == nil {
 			if writes < 4 {
 				t.Fatalf("a create took %d writes only", writes)
 			}
 			return
 		}
-		s.store.BeforePut = nil
 		next := s.replica()
 		if _, err := next.CreateProduct(ctx, draft); err != nil && !errors.Is(err, domain.ErrExists) {
 			t.Fatalf("repeating after %d writes: %v", writes, err)

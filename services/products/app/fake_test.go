@@ -71,10 +71,43 @@ func newStand() *stand {
 }
 
 // replica is another process over the same store.
-func (s *stand) replica() *Shop {
-	documents := NewDocuments(s.store, document.Options{Source: contract.App, Clock: s.clock, IDs: id.Random{}})
+func (s *stand) replica() *Shop { return s.over(s.store) }
+
+func (s *stand) over(store document.Store) *Shop {
+	documents := NewDocuments(store, document.Options{Source: contract.App, Clock: s.clock, IDs: id.Random{}})
 	return NewShop(documents, s.orders, s.clock, Settings{Currency: "EUR", ReservationTTL: 30 * time.Minute, ReadAge: time.Second},
 		slog.New(slog.DiscardHandler))
+}
+
+// mortal is a replica that dies when it tries its n-th write (from 0) of a doomed key: nothing it writes from then on
+// is stored, and its context ends.
+func (s *stand) mortal(ctx context.Context, n int, doomed func(key string) bool) (*Shop, context.Context) {
+	ctx, die := context.WithCancel(ctx)
+	store := &mortalStore{Store: s.store, left: n, doomed: doomed, die: die}
+	return s.over(store), ctx
+}
+
+// mortalStore is how a process that will die sees the store.
+type mortalStore struct {
+	document.Store
+	mu     sync.Mutex
+	left   int
+	doomed func(key string) bool
+	die    func()
+}
+
+func (m *mortalStore) Put(ctx context.Context, key string, value []byte, etag string) error {
+	m.mu.Lock()
+	if m.left >= 0 && m.doomed(key) {
+		m.left--
+	}
+	dead := m.left < 0
+	m.mu.Unlock()
+	if dead {
+		m.die()
+		return errors.New("fake store: the process is gone")
+	}
+	return m.Store.Put(ctx, key, value, etag)
 }
 
 type fataler interface {

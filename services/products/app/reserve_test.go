@@ -106,27 +106,13 @@ func TestAnAttemptThatDiedHalfWayIsFinishedAtItsPrices(t *testing.T) {
 	ctx, s := context.Background(), newStand()
 	s.sell(t, "A-1", 5)
 	s.sell(t, "B-1", 5)
-	s.store.BeforePut = func(key string, _ []byte) error {
-		if key == "stock/A-1" {
-			panicked := errors.New("the process is gone")
-			return panicked
-		}
-		return nil
-	}
 	agreed := eur(2000)
 	command := reserving("order", line("A-1", 1), line("B-1", 1))
 	command.ExpectedTotal = &agreed
-	dying, cancel := context.WithCancel(ctx)
-	s.store.AfterPut = func(key string, _ []byte) error {
-		if key == "stock/B-1" {
-			cancel()
-		}
-		return nil
-	}
-	if got, err := s.Reserve(dying, command); err == nil {
+	shop, dying := s.mortal(ctx, 0, func(key string) bool { return key == "stock/A-1" })
+	if got, err := shop.Reserve(dying, command); err == nil {
 		t.Fatalf("the first attempt gives %+v", got)
 	}
-	s.store.BeforePut, s.store.AfterPut = nil, nil
 	price := eur(900)
 	if _, err := s.ChangeProduct(ctx, "B-1", domain.Change{Price: &price}); err != nil {
 		t.Fatal(err)
