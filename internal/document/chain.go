@@ -3,6 +3,7 @@ package document
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 
 	"caravan/internal/page"
@@ -70,6 +71,10 @@ type position struct {
 // Page returns up to limit entries of an owner, newest first, from the position
 // of cursor (empty: the newest), and the cursor of the next page or "".
 func (c *Chain[E]) Page(ctx context.Context, owner, cursor string, limit int) ([]E, string, error) {
+	at := position{Before: math.MaxInt}
+	if err := page.Decode(cursor, &at); err != nil {
+		return nil, "", err
+	}
 	heads, err := c.heads.GetMany(ctx, owner)
 	if err != nil {
 		return nil, "", fmt.Errorf("reading list: %w", err)
@@ -79,14 +84,7 @@ func (c *Chain[E]) Page(ctx context.Context, owner, cursor string, limit int) ([
 		return nil, "", nil
 	}
 	archived := head.Segments * c.size
-	at := position{Before: archived + len(head.Entries)}
-	if cursor != "" {
-		total := at.Before
-		if err := page.Decode(cursor, &at); err != nil {
-			return nil, "", err
-		}
-		at.Before = min(max(at.Before, 0), total)
-	}
+	at.Before = min(max(at.Before, 0), archived+len(head.Entries))
 	var values []E
 	for at.Before > 0 && len(values) < limit {
 		entries, first := head.Entries, archived
