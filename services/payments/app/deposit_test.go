@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -177,6 +178,7 @@ type frontBank struct {
 	app.Bank
 	silent  atomic.Bool
 	charges atomic.Int64
+	asked   atomic.Int64
 }
 
 var errSilent = errors.New("the bank does not answer")
@@ -190,6 +192,7 @@ func (b *frontBank) Charge(ctx context.Context, c app.Charge) (app.Answer, error
 }
 
 func (b *frontBank) Outcome(ctx context.Context, operationID string) (app.Answer, error) {
+	b.asked.Add(1)
 	if b.silent.Load() {
 		return app.Answer{}, errSilent
 	}
@@ -209,7 +212,8 @@ func TestReconcilerWaitsForABankThatIsAway(t *testing.T) {
 			t.Fatalf("got %+v, %v; want pending", d, err)
 		}
 	}
-	for range 20 { // the feed moves on, the pending ones are carried along
+	const passes = 20
+	for range passes { // the feed moves on, the pending ones are carried along
 		if err := p.reconciler.Pass(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -219,6 +223,9 @@ func TestReconcilerWaitsForABankThatIsAway(t *testing.T) {
 	equal(t, "balance while the bank is away", balance, 0)
 	if asked := front.charges.Load(); asked > deposits {
 		t.Errorf("a bank that is away was charged %d times", asked)
+	}
+	if asked := front.asked.Load(); asked > 3*passes {
+		t.Errorf("a bank that is away was asked %d times in %d passes", asked, passes)
 	}
 	front.silent.Store(false)
 	p = start(store, clk, func(b app.Bank) app.Bank { front.Bank = b; return front }) // also after a restart
@@ -233,6 +240,36 @@ func TestReconcilerWaitsForABankThatIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "correlation of what was settled in the background", account.Timeline[0].CorrelationID, "cause-1")
+}
+
+// The index entry comes before the deposit: a pass that sees only the entry must come back for the deposit.
+func TestReconcilerComesBackForADepositThatIsBeingWritten(t *testing.T) {
+	front := &frontBank{}
+	front.silent.Store(true)
+	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
+	p := start(store, clk, func(b app.Bank) app.Bank { front.Bank = b; return front })
+	reconcile := func() {
+		clk.move(time.Second)
+		if err := start(store, clk, nil).reconciler.Pass(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	var once sync.Once
+	store.BeforePut = func(key string, _ []byte) error {
+		if strings.HasPrefix(key, domain.DepositPrefix) {
+			once.Do(reconcile)
+		}
+		return nil
+	}
+	d, err := p.deposits.Deposit(t.Context(), request(alice, "k", "tok_ok", 100))
+	if err != nil || d.Status != domain.DepositPending {
+		t.Fatalf("got %+v, %v; want pending", d, err)
+	}
+	reconcile()
+	front.silent.Store(false)
+	balance, _ := p.balance(t, alice)
+	equal(t, "balance", balance, 100)
+	p.sound(t)
 }
 
 func TestASilentBankIsAskedAgainSoon(t *testing.T) {

@@ -104,7 +104,7 @@ func (r *Reconciler) fresh(ctx context.Context, settled string) ([]string, strin
 	}
 	var ids []string
 	for {
-		keys, err := r.feed.Keys(ctx, from, feedPage, 0)
+		keys, err := r.feed.Keys(ctx, from, feedPage, -r.feed.Ahead())
 		if err != nil {
 			return nil, "", fmt.Errorf("reading the feed: %w", err)
 		}

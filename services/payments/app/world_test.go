@@ -171,6 +171,9 @@ func (p *fakeProcess) total(t *testing.T) contract.AuditPage {
 		if err != nil {
 			t.Fatalf("auditing: %v", err)
 		}
+		if n := page.Counts["segments"]; n > 64 {
+			t.Errorf("one page covers %d segments", n)
+		}
 		all.Findings = append(all.Findings, page.Findings...)
 		all.Orders = append(all.Orders, page.Orders...)
 		for name, n := range page.Counts {
