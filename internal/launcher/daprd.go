@@ -31,9 +31,9 @@ type Sidecar struct {
 // and 1.17.7).
 const minMajor, minMinor = 1, 17
 
-// sidecarVersion is what the daprd built here says it is; go.mod of dapr/daprd
+// SidecarVersion is what the daprd built here says it is; go.mod of dapr/daprd
 // pins the source.
-const sidecarVersion = "1.18.1"
+const SidecarVersion = "1.18.1"
 
 // findSidecar returns the daprd given, or the first that is new enough on the
 // PATH and in ~/.dapr/bin, or the one built earlier; ok is false when one has
@@ -128,8 +128,8 @@ func builtSidecar(root string) (Sidecar, error) {
 		cache = filepath.Join(root, ".dapr", "cache")
 	}
 	return Sidecar{
-		Path:    filepath.Join(cache, "caravan", "daprd-"+sidecarVersion+"-"+key, "daprd"),
-		Version: sidecarVersion, Source: "built",
+		Path:    filepath.Join(cache, "caravan", "daprd-"+SidecarVersion+"-"+key, "daprd"),
+		Version: SidecarVersion, Source: "built",
 	}, nil
 }
 
@@ -186,7 +186,7 @@ func buildSidecar(ctx context.Context, root, target string, log io.Writer) error
 	}
 	partial := target + ".partial"
 	command := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath",
-		"-ldflags", "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version="+sidecarVersion, "-o", partial, ".")
+		"-ldflags", "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version="+SidecarVersion, "-o", partial, ".")
 	command.Dir = source
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	output, err := command.StderrPipe()
@@ -206,7 +206,7 @@ func buildSidecar(ctx context.Context, root, target string, log io.Writer) error
 	if err := os.Rename(partial, target); err != nil {
 		return fmt.Errorf("building daprd: %w", err)
 	}
-	fmt.Fprintf(log, "Built daprd %s in %s.\n", sidecarVersion, time.Since(began).Round(time.Second))
+	fmt.Fprintf(log, "Built daprd %s in %s.\n", SidecarVersion, time.Since(began).Round(time.Second))
 	return nil
 }
 

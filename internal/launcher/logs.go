@@ -2,8 +2,10 @@ package launcher
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,4 +90,73 @@ func readLog(path string, accept func(LogLine) bool) ([]LogLine, error) {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	return lines, nil
+}
+
+// FollowLogs shows the log lines that accept takes as they are written, from
+// those already there on, until the context ends.
+func FollowLogs(ctx context.Context, dir string, accept func(LogLine) bool, show func(LogLine)) error {
+	past, err := ReadLogs(dir, accept)
+	if err != nil {
+		return err
+	}
+	for _, line := range past {
+		show(line)
+	}
+	offsets := map[string]int64{}
+	for path, size := range logSizes(dir) {
+		offsets[path] = size
+	}
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		for path, size := range logSizes(dir) {
+			if size < offsets[path] { // set aside; a new one has begun
+				offsets[path] = 0
+			}
+			offsets[path] += readSince(path, offsets[path], func(line LogLine) {
+				if accept == nil || accept(line) {
+					show(line)
+				}
+			})
+		}
+	}
+}
+
+func logSizes(dir string) map[string]int64 {
+	sizes := map[string]int64{}
+	files, _ := filepath.Glob(filepath.Join(dir, "logs", "*.log"))
+	for _, file := range files {
+		if info, err := os.Stat(file); err == nil {
+			sizes[file] = info.Size()
+		}
+	}
+	return sizes
+}
+
+// readSince reads the whole lines of a file from an offset on, and returns how
+// many bytes they take.
+func readSince(path string, offset int64, show func(LogLine)) (read int64) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer file.Close()
+	if _, err := file.Seek(offset, io.SeekStart); err != nil {
+		return 0
+	}
+	name := strings.TrimSuffix(filepath.Base(path), ".log")
+	reader := bufio.NewReader(file)
+	for {
+		line, err := reader.ReadString('\n')
+		if err != nil {
+			return read // half a line, or none: next time
+		}
+		read += int64(len(line))
+		show(parseLine(name, strings.TrimRight(line, "\n")))
+	}
 }

@@ -46,6 +46,7 @@ type Options struct {
 	Log     io.Writer // what happens, and every program's log lines; nil: nowhere
 	Colour  bool      // colour the names before log lines
 	Verbose bool      // also show what sidecars and servers say below warnings
+	Quiet   bool      // hold log lines back until ShowLogs
 }
 
 // Brokers are the choices of Options.Broker.
@@ -136,10 +137,12 @@ func newStack(options Options) (*Stack, error) {
 			return nil, fmt.Errorf("environment for %q, which is no app of the stack", name)
 		}
 	}
-	return &Stack{
+	s := &Stack{
 		root: root, dir: dir, options: options, plan: plan, ports: process.NewPorts(),
 		console: newConsole(options.Log, options.Colour, options.Verbose, plan.ids()),
-	}, nil
+	}
+	s.ShowLogs(!options.Quiet)
+	return s, nil
 }
 
 func (s *Stack) start(ctx context.Context) error {
@@ -419,6 +422,9 @@ func (s *Stack) all() []*process.Process {
 	defer s.mu.Unlock()
 	return slices.Clone(s.processes)
 }
+
+// ShowLogs shows log lines on Options.Log from now on, or holds them back.
+func (s *Stack) ShowLogs(show bool) { s.console.mute(!show) }
 
 // Dir is the stack's folder.
 func (s *Stack) Dir() string { return s.dir }

@@ -1,0 +1,335 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"caravan/internal/launcher"
+	"caravan/internal/shopclient"
+)
+
+// benchOptions are the flags of bench.
+type benchOptions struct {
+	up             upOptions
+	duration       time.Duration
+	clients        string
+	json, compare  string
+	explicitServer bool
+}
+
+func benchCommand() command {
+	return command{
+		name: "bench", summary: "measure the running stack, or one started for it: orders, reads, memory, hops",
+		details: `
+Measures orders per second from POST to their end at 1, 16 and 64 clients, each with a user, a wallet and
+a taste of its own; catalogue reads; where the time of one order goes; and the memory of every process.
+The table is also kept as JSON under .dapr/bench, and --compare sets it beside an earlier one.
+
+Without --broker and --store it measures the stack that runs, which should have been started with
+"up --no-limits". Otherwise it starts a stack of its own on free ports, and stops it.`,
+		flags: func(c *cli, flags *flag.FlagSet) {
+			o := &c.options.bench
+			stackFlags(&o.up, flags)
+			flags.DurationVar(&o.duration, "duration", 15*time.Second, "how long each load is kept up, as a `duration`")
+			flags.StringVar(&o.clients, "clients", "1,16,64", "numbers of clients, as a `list`")
+			flags.StringVar(&o.json, "json", "", "also write the result to this `file`")
+			flags.StringVar(&o.compare, "compare", "", "show the result beside that of an earlier `file`")
+		},
+		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
+			flags.Visit(func(f *flag.Flag) {
+				if f.Name == "broker" || f.Name == "store" {
+					c.options.bench.explicitServer = true
+				}
+			})
+			return c.bench(ctx)
+		},
+	}
+}
+
+// Result is what one run of the benchmark found.
+type Result struct {
+	Date    time.Time `json:"date"`
+	Machine Machine   `json:"machine"`
+	Broker  string    `json:"broker"`
+	Store   string    `json:"store"`
+
+	Orders   []Load        `json:"orders"`
+	Reads    []Load        `json:"reads"`
+	Unloaded Unloaded      `json:"unloaded"`
+	AtRest   []ProcessSize `json:"memoryAtRest"`
+	AfterUse []ProcessSize `json:"memoryAfterLoad"`
+}
+
+// Machine is what it ran on.
+type Machine struct {
+	CPU        string `json:"cpu"`
+	Processors int    `json:"processors"`
+	MemoryMB   int64  `json:"memoryMB"`
+	Kernel     string `json:"kernel"`
+	Go         string `json:"go"`
+	Revision   string `json:"revision"`
+	Load       string `json:"loadBefore"` // the load averages before it began
+}
+
+// Load is one load: how much was done, and how long it took.
+type Load struct {
+	Name      string         `json:"name"`
+	Clients   int            `json:"clients"`
+	Seconds   float64        `json:"seconds"`
+	Done      int64          `json:"done"`
+	PerSecond float64        `json:"perSecond"`
+	P50       float64        `json:"p50ms"`
+	P99       float64        `json:"p99ms"`
+	Worst     float64        `json:"worstms"`
+	Outcomes  map[string]int `json:"outcomes"`
+}
+
+// Unloaded is one order at a time, and where its time goes.
+type Unloaded struct {
+	Orders   int     `json:"orders"`
+	P50      float64 `json:"p50ms"`
+	P99      float64 `json:"p99ms"`
+	Timeline []Span  `json:"timeline"` // since placement, by the order's own timeline
+	Hops     []Span  `json:"hops"`     // requests each order caused, by the services' logs
+}
+
+// Span is the median duration of a step.
+type Span struct {
+	Name   string  `json:"name"`
+	Median float64 `json:"medianms"`
+	Calls  float64 `json:"calls"` // per order
+}
+
+// ProcessSize is the memory of a process with its descendants, in MB.
+type ProcessSize struct {
+	Name string  `json:"name"`
+	RSS  float64 `json:"rssMB"`
+	PSS  float64 `json:"pssMB"`
+}
+
+// target is the stack that is measured.
+type target struct {
+	dir, gateway  string
+	broker, store string
+	admin         launcher.User
+	report        func(ctx context.Context) (launcher.Report, error)
+}
+
+func (c *cli) bench(ctx context.Context) error {
+	loads, err := parseClients(c.options.bench.clients)
+	if err != nil {
+		return err
+	}
+	before, err := readResult(c.options.bench.compare)
+	if err != nil {
+		return err
+	}
+	load := loadAverage()
+	stack, release, err := c.benchTarget(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	result := Result{Date: time.Now().UTC(), Machine: c.machine(ctx), Broker: stack.broker, Store: stack.store}
+	result.Machine.Load = load
+	if err := c.measure(ctx, stack, loads, &result); err != nil {
+		return err
+	}
+	c.showResult(result, before)
+	return c.keepResult(result)
+}
+
+// benchTarget is the running stack, or one started for the benchmark.
+func (c *cli) benchTarget(ctx context.Context) (*target, func(), error) {
+	o := c.options.bench
+	if !o.explicitServer {
+		if control, err := launcher.Connect(ctx, c.dir); err == nil {
+			stack, err := runningTarget(c.dir, control)
+			return stack, func() {}, err
+		}
+	}
+	fmt.Fprintln(c.out, "Starting a stack for the benchmark …")
+	options := launcher.Options{
+		Root: c.root, Dir: filepath.Join(c.dir, "bench", "stack"), FreePorts: true, Fresh: true,
+		Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, OTLPEndpoint: o.up.otlp,
+		Log: c.out, Quiet: true,
+		Env: map[string]map[string]string{"gateway": {"CARAVAN_LIMIT_ENABLED": "false"}},
+	}
+	stack, err := launcher.Start(ctx, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := stack.WaitReady(waiting); err != nil {
+		c.stop(stack)
+		return nil, nil, err
+	}
+	began := time.Now()
+	return &target{
+		dir: stack.Dir(), gateway: stack.GatewayURL(), broker: stack.BrokerKind(), store: stack.StoreKind(), admin: stack.Admin(),
+		report: func(context.Context) (launcher.Report, error) { return stack.Report(began), nil },
+	}, func() { c.stop(stack) }, nil
+}
+
+func runningTarget(dir string, control *launcher.Control) (*target, error) {
+	metadata, err := launcher.ReadMetadata(dir)
+	if err != nil {
+		return nil, err
+	}
+	stack := &target{dir: dir, gateway: metadata.Gateway, broker: metadata.Broker.Kind, store: metadata.Store.Kind, report: control.Report}
+	for _, user := range metadata.Users {
+		if user.Role == "admin" {
+			stack.admin = user
+		}
+	}
+	return stack, nil
+}
+
+func parseClients(text string) ([]int, error) {
+	var all []int
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil || n < 1 || n > maxBenchUsers {
+			return nil, &usageError{fmt.Sprintf("--clients %q: want numbers from 1 to %d, as 1,16,64", text, maxBenchUsers)}
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+// measure runs every measurement, in an order that lets the first begin at rest.
+func (c *cli) measure(ctx context.Context, stack *target, loads []int, result *Result) error {
+	shop, err := c.openBenchShop(ctx, stack)
+	if err != nil {
+		return fmt.Errorf("preparing the benchmark: %w", err)
+	}
+	if result.AtRest, err = sizes(ctx, stack); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.out, "Placing one order at a time …")
+	if result.Unloaded, err = shop.oneByOne(ctx, stack); err != nil {
+		return err
+	}
+	for _, clients := range loads {
+		fmt.Fprintf(c.out, "Orders of %d clients for %s …\n", clients, c.options.bench.duration)
+		load, err := shop.orders(ctx, clients, c.options.bench.duration)
+		if err != nil {
+			return err
+		}
+		result.Orders = append(result.Orders, load)
+	}
+	fmt.Fprintln(c.out, "Catalogue reads …")
+	if result.Reads, err = shop.reads(ctx, min(c.options.bench.duration, 10*time.Second)); err != nil {
+		return err
+	}
+	result.AfterUse, err = sizes(ctx, stack)
+	return err
+}
+
+func sizes(ctx context.Context, stack *target) ([]ProcessSize, error) {
+	report, err := stack.report(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := ProcessSize{Name: "all"}
+	var sizes []ProcessSize
+	for _, p := range report.Processes {
+		size := ProcessSize{Name: p.Name, RSS: megabytes(p.RSS), PSS: megabytes(p.PSS)}
+		all.RSS, all.PSS = all.RSS+size.RSS, all.PSS+size.PSS
+		sizes = append(sizes, size)
+	}
+	return append(sizes, all), nil
+}
+
+func megabytes(bytes int64) float64 { return float64(bytes*10>>20) / 10 }
+
+func (c *cli) machine(ctx context.Context) Machine {
+	m := Machine{Processors: runtime.NumCPU(), Go: runtime.Version()}
+	m.CPU = fieldOf("/proc/cpuinfo", "model name")
+	kb, _ := strconv.ParseInt(strings.TrimSuffix(fieldOf("/proc/meminfo", "MemTotal"), " kB"), 10, 64)
+	m.MemoryMB = kb >> 10
+	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		m.Kernel = strings.TrimSpace(string(release))
+	}
+	revision := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD")
+	revision.Dir = c.root
+	if output, err := revision.Output(); err == nil {
+		m.Revision = strings.TrimSpace(string(output))
+	}
+	return m
+}
+
+// fieldOf is the value behind "name:" in a file of /proc.
+func fieldOf(file, name string) string {
+	raw, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(raw)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+func loadAverage() string {
+	raw, _ := os.ReadFile("/proc/loadavg")
+	fields := strings.Fields(string(raw))
+	return strings.Join(fields[:min(3, len(fields))], " ")
+}
+
+// keepResult writes the result where later runs can be compared with it.
+func (c *cli) keepResult(result Result) error {
+	raw, err := json.MarshalIndent(result, "", "  ")
+	if err != nil {
+		return fmt.Errorf("keeping the result: %w", err)
+	}
+	file := filepath.Join(c.dir, "bench", fmt.Sprintf("%s-%s-%s.json", result.Date.Format("20060102-150405"), result.Broker, result.Store))
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return fmt.Errorf("keeping the result: %w", err)
+	}
+	for _, path := range []string{file, c.options.bench.json} {
+		if path == "" {
+			continue
+		}
+		if err := os.WriteFile(path, append(raw, '\n'), 0o644); err != nil {
+			return fmt.Errorf("keeping the result: %w", err)
+		}
+		fmt.Fprintf(c.out, "Kept as %s\n", path)
+	}
+	return nil
+}
+
+func readResult(file string) (*Result, error) {
+	if file == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the result to compare with: %w", err)
+	}
+	var result Result
+	if err := json.Unmarshal(raw, &result); err != nil {
+		return nil, fmt.Errorf("%s is no result of bench: %w", file, err)
+	}
+	return &result, nil
+}
+
+// errLimited says that the measured gateway limits its callers.
+var errLimited = errors.New("the gateway's rate limits are on; start the stack with: go run ./dapr up --no-limits")
+
+func limited(err error) error {
+	if shopclient.Status(err) == 429 {
+		return errLimited
+	}
+	return err
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"caravan/internal/launcher"
+	"caravan/internal/launcher/manifest"
+)
+
+// connect reaches the running stack.
+func (c *cli) connect(ctx context.Context) (*launcher.Control, error) {
+	control, err := launcher.Connect(ctx, c.dir)
+	if errors.Is(err, launcher.ErrNotUp) {
+		return nil, fmt.Errorf("%w; start it with: go run ./dapr up", err)
+	}
+	return control, err
+}
+
+func downCommand() command {
+	return command{
+		name: "down", summary: "stop everything",
+		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
+			control, err := launcher.Connect(ctx, c.dir)
+			if errors.Is(err, launcher.ErrNotUp) {
+				fmt.Fprintln(c.out, "Nothing is running.")
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, stopTimeout+15*time.Second)
+			defer cancel()
+			if err := control.Down(ctx); err != nil {
+				return err
+			}
+			fmt.Fprintln(c.out, "Stopped.")
+			return nil
+		},
+	}
+}
+
+func statusCommand() command {
+	return command{
+		name: "status", summary: "show every process: state, restarts, memory, address",
+		details: "Exits with 1 when nothing is running or a process is not ready.",
+		flags: func(c *cli, flags *flag.FlagSet) {
+			flags.BoolVar(&c.options.status.json, "json", false, "as JSON")
+		},
+		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
+			control, err := c.connect(ctx)
+			if err != nil {
+				return err
+			}
+			report, err := control.Report(ctx)
+			if err != nil {
+				return err
+			}
+			return c.showReport(report)
+		},
+	}
+}
+
+func (c *cli) showReport(report launcher.Report) error {
+	var unready error
+	for _, p := range report.Processes {
+		if p.State != "ready" {
+			unready = errFailed
+		}
+	}
+	if c.options.status.json {
+		encoder := json.NewEncoder(c.out)
+		encoder.SetIndent("", "  ")
+		return errors.Join(encoder.Encode(report), unready)
+	}
+	fmt.Fprintf(c.out, "Gateway %s, broker %s, store %s, launcher pid %d, up for %s\n\n",
+		report.Gateway, report.Broker, report.Store, report.PID, time.Since(report.Since).Round(time.Second))
+	fmt.Fprintf(c.out, "%-20s %-9s %8s %9s %10s %9s  %s\n", "PROCESS", "STATE", "PID", "RESTARTS", "FOR", "MEMORY", "ADDRESS")
+	var total int64
+	for _, p := range report.Processes {
+		fmt.Fprintf(c.out, "%-20s %-9s %8d %9d %10s %7d M  %s%s\n", p.Name, p.State, p.PID, p.Restarts,
+			time.Since(p.Since).Round(time.Second), p.PSS>>20, p.URL, lastExit(p))
+		total += p.PSS
+	}
+	fmt.Fprintf(c.out, "%-20s %50d M  (resident, shared pages counted once)\n", "all", total>>20)
+	return unready
+}
+
+func lastExit(p launcher.ProcessReport) string {
+	if p.LastExit == "" {
+		return ""
+	}
+	return "  (last: " + p.LastExit + ")"
+}
+
+// processCommand is a command about one process of the running stack.
+func processCommand(name, summary, details, done string, act func(context.Context, *cli, *launcher.Control, string) error) command {
+	return command{
+		name: name, args: "PROCESS", summary: summary, details: details, min: 1, max: 1,
+		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
+			control, err := c.connect(ctx)
+			if err != nil {
+				return err
+			}
+			report, err := control.Report(ctx)
+			if err != nil {
+				return err
+			}
+			process := flags.Arg(0)
+			if err := known(report, process); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+			defer cancel()
+			if err := act(ctx, c, control, process); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.out, done+"\n", process)
+			return nil
+		},
+	}
+}
+
+func known(report launcher.Report, name string) error {
+	var names []string
+	for _, p := range report.Processes {
+		if p.Name == name {
+			return nil
+		}
+		names = append(names, p.Name)
+	}
+	hint := ""
+	if nearest := manifest.Nearest(name, names); nearest != "" {
+		hint = fmt.Sprintf(" Did you mean %q?", nearest)
+	}
+	return &usageError{fmt.Sprintf("No process is called %q.%s\nProcesses: %s", name, hint, strings.Join(names, ", "))}
+}
+
+func restartCommand() command {
+	return processCommand("restart", "stop a process, start it again and wait until it is ready", "", "%s is ready again.",
+		func(ctx context.Context, _ *cli, control *launcher.Control, name string) error {
+			return control.Restart(ctx, name)
+		})
+}
+
+func stopCommand() command {
+	return processCommand("stop", "stop a process and keep it down", "It stays down until \"start\" or \"restart\".", "%s is down.",
+		func(ctx context.Context, _ *cli, control *launcher.Control, name string) error {
+			return control.Stop(ctx, name)
+		})
+}
+
+func startCommand() command {
+	return processCommand("start", "start a stopped process and wait until it is ready", "", "%s is ready.",
+		func(ctx context.Context, _ *cli, control *launcher.Control, name string) error {
+			return control.Start(ctx, name)
+		})
+}
+
+// signalNames are the signals worth sending by name.
+var signalNames = map[string]syscall.Signal{
+	"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT,
+	"HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "ABRT": syscall.SIGABRT,
+}
+
+func parseSignal(text string) (syscall.Signal, error) {
+	if number, err := strconv.Atoi(text); err == nil && number > 0 && number <= 64 {
+		return syscall.Signal(number), nil
+	}
+	if signal, ok := signalNames[strings.TrimPrefix(strings.ToUpper(text), "SIG")]; ok {
+		return signal, nil
+	}
+	return 0, &usageError{fmt.Sprintf("There is no signal %q; try KILL, TERM, STOP or CONT.", text)}
+}
+
+func killCommand() command {
+	kill := processCommand("kill", "kill a process without warning, and watch it being started again",
+		`
+PROCESS is a service (orders), its sidecar (orders-daprd), gateway, broker or store: see status. The
+launcher starts it again, and nothing accepted is lost. --signal STOP freezes it instead; CONT wakes it.`,
+		"%s was sent the signal.",
+		func(ctx context.Context, c *cli, control *launcher.Control, name string) error {
+			signal, err := parseSignal(c.options.kill.signal)
+			if err != nil {
+				return err
+			}
+			return control.Kill(ctx, name, signal)
+		})
+	kill.flags = func(c *cli, flags *flag.FlagSet) {
+		flags.StringVar(&c.options.kill.signal, "signal", "KILL", "the `signal`: KILL, TERM, STOP, CONT …")
+	}
+	return kill
+}
+
+func versionCommand() command {
+	return command{
+		name: "version", summary: "show what this is built from",
+		run: func(_ context.Context, c *cli, _ *flag.FlagSet) error {
+			revision := "unknown revision"
+			if info, ok := debug.ReadBuildInfo(); ok {
+				for _, setting := range info.Settings {
+					if setting.Key == "vcs.revision" {
+						revision = "revision " + setting.Value
+					}
+				}
+			}
+			fmt.Fprintf(c.out, "caravan %s, %s, daprd %s\n", revision, runtime.Version(), launcher.SidecarVersion)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"caravan/internal/launcher"
+)
+
+// logsOptions are the flags of logs.
+type logsOptions struct {
+	correlation, level string
+	follow, raw        bool
+	since              time.Duration
+}
+
+func logsCommand() command {
+	return command{
+		name: "logs", args: "[PROCESS]", summary: "show log lines of all processes, or one, in order of time", max: 1,
+		details: `
+--correlation ID shows all that one request caused, in every service it touched: the gateway returns the
+id in X-Correlation-Id, and every error names it. Works on the logs of the last run too.`,
+		flags: func(c *cli, flags *flag.FlagSet) {
+			o := &c.options.logs
+			flags.StringVar(&o.correlation, "correlation", "", "only lines with this correlation `ID`")
+			flags.StringVar(&o.level, "level", "", "only lines of this `level` or worse: debug, info, warn, error")
+			flags.BoolVar(&o.follow, "f", false, "go on as lines are written")
+			flags.BoolVar(&o.raw, "raw", false, "as the processes wrote them")
+			flags.DurationVar(&o.since, "since", 0, "only lines younger than this `duration`, as 10m")
+		},
+		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error { return c.logs(ctx, flags.Arg(0)) },
+	}
+}
+
+var levels = []string{"DEBUG", "INFO", "WARN", "ERROR"}
+
+func severity(level string) int {
+	for i, known := range levels {
+		if strings.HasPrefix(level, known) { // WARNING too
+			return i
+		}
+	}
+	return len(levels) // fatal, critical and the like
+}
+
+func (c *cli) logs(ctx context.Context, process string) error {
+	o := c.options.logs
+	if o.level != "" && severity(strings.ToUpper(o.level)) == len(levels) {
+		return &usageError{fmt.Sprintf("There is no level %q; there are debug, info, warn, error.", o.level)}
+	}
+	coloured := isTerminal(c.out)
+	accept := func(line launcher.LogLine) bool {
+		switch {
+		case process != "" && line.Process != process,
+			o.correlation != "" && line.Field("correlation_id") != o.correlation && !strings.Contains(line.Raw, o.correlation),
+			o.level != "" && (line.Fields == nil || severity(line.Level) < severity(strings.ToUpper(o.level))),
+			o.since > 0 && time.Since(line.Time) > o.since:
+			return false
+		}
+		return true
+	}
+	show := func(line launcher.LogLine) {
+		if o.raw {
+			fmt.Fprintln(c.out, line.Raw)
+			return
+		}
+		fmt.Fprintln(c.out, launcher.Format(line, "", coloured))
+	}
+	if o.follow {
+		return launcher.FollowLogs(ctx, c.dir, accept, show)
+	}
+	lines, err := launcher.ReadLogs(c.dir, accept)
+	if err != nil {
+		return err
+	}
+	if len(lines) == 0 {
+		fmt.Fprintln(c.err, "No such lines.")
+	}
+	for _, line := range lines {
+		show(line)
+	}
+	return nil
+}

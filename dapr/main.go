@@ -1,0 +1,308 @@
+// Command dapr runs a whole Caravan stack on this machine, and commands it
+// while it runs:
+//
+//	go run ./dapr up
+//
+// See help, and help COMMAND.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"caravan/internal/launcher/manifest"
+)
+
+// command is one verb of the command line.
+type command struct {
+	name    string
+	args    string // as "APP", for the usage line
+	summary string // one line
+	details string // more, for help COMMAND
+	min     int    // how many arguments it takes, at least and at most
+	max     int
+	run     func(ctx context.Context, c *cli, flags *flag.FlagSet) error
+	flags   func(c *cli, flags *flag.FlagSet)
+}
+
+// cli is one invocation of the command line.
+type cli struct {
+	out, err io.Writer
+	root     string // the repository
+	dir      string // the stack's folder
+	options  options
+}
+
+// options are the flags of all commands; each declares those it has.
+type options struct {
+	up     upOptions
+	bench  benchOptions
+	logs   logsOptions
+	status struct{ json bool }
+	kill   struct{ signal string }
+	doctor struct {
+		build bool
+		daprd string
+	}
+	importing struct{ skipBad bool }
+	test      struct {
+		short bool
+		run   string
+	}
+}
+
+// commands are all verbs, in the order help shows them.
+func commands() []command {
+	return []command{
+		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
+		importCommand(), benchCommand(), testCommand(), doctorCommand(), versionCommand(),
+	}
+}
+
+func main() {
+	ctx, cancel := interruptible()
+	defer cancel()
+	c := &cli{out: os.Stdout, err: os.Stderr}
+	os.Exit(c.main(ctx, os.Args[1:]))
+}
+
+// interruptible returns a context that ends with SIGINT, SIGTERM or SIGHUP, and
+// when the "go run" that started this process ends: it does not pass SIGTERM on.
+func interruptible() (context.Context, context.CancelFunc) {
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	ctx, cancel := context.WithCancel(ctx)
+	go followGoRun(ctx, cancel)
+	return ctx, func() {
+		cancel()
+		stop()
+	}
+}
+
+// Exit statuses.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// usageError is a command line that cannot be followed.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+// errFailed ends a command that has already said what failed.
+var errFailed = errors.New("failed")
+
+func (c *cli) main(ctx context.Context, args []string) int {
+	err := c.dispatch(ctx, args)
+	var usage *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		fmt.Fprintln(c.err, usage.text)
+		return exitUsage
+	case errors.Is(err, errFailed):
+		return exitFailure
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return exitFailure
+	}
+	fmt.Fprintln(c.err, "error:", err)
+	return exitFailure
+}
+
+func (c *cli) dispatch(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		c.help(c.out)
+		return nil
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		return c.helpFor(args[1:])
+	}
+	chosen, err := find(args[0])
+	if err != nil {
+		return err
+	}
+	flags, err := c.parse(chosen, args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		c.describe(chosen)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.locate(); err != nil {
+		return err
+	}
+	return chosen.run(ctx, c, flags)
+}
+
+func find(name string) (command, error) {
+	var names []string
+	for _, known := range commands() {
+		if known.name == name {
+			return known, nil
+		}
+		names = append(names, known.name)
+	}
+	hint := ""
+	if nearest := manifest.Nearest(name, names); nearest != "" {
+		hint = fmt.Sprintf(" Did you mean %q?", nearest)
+	}
+	return command{}, &usageError{fmt.Sprintf("There is no command %q.%s\nCommands: %s", name, hint, strings.Join(names, ", "))}
+}
+
+// flagSet declares a command's flags.
+func (c *cli) flagSet(chosen command) *flag.FlagSet {
+	flags := flag.NewFlagSet(chosen.name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&c.dir, "dir", "", "the stack's folder (default .dapr in the repository)")
+	if chosen.flags != nil {
+		chosen.flags(c, flags)
+	}
+	return flags
+}
+
+// parse reads flags before, between and after a command's arguments.
+func (c *cli) parse(chosen command, args []string) (*flag.FlagSet, error) {
+	flags := c.flagSet(chosen)
+	var positional []string
+	for rest := args; ; {
+		if err := flags.Parse(rest); err != nil {
+			return nil, explainFlag(chosen, flags, err)
+		}
+		rest = flags.Args()
+		if len(rest) == 0 {
+			break
+		}
+		positional, rest = append(positional, rest[0]), rest[1:]
+	}
+	if len(positional) < chosen.min || len(positional) > chosen.max {
+		return nil, &usageError{fmt.Sprintf("Usage: %s\nSee help %s.", usage(chosen), chosen.name)}
+	}
+	// What is left of the flag set are the arguments alone.
+	return flags, flags.Parse(append([]string{"--"}, positional...))
+}
+
+func explainFlag(chosen command, flags *flag.FlagSet, err error) error {
+	const unknown = "flag provided but not defined: -"
+	name, isUnknown := strings.CutPrefix(err.Error(), unknown)
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	if !isUnknown {
+		return &usageError{fmt.Sprintf("%s: %v\nSee help %s.", chosen.name, err, chosen.name)}
+	}
+	var names []string
+	flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+	hint := ""
+	if nearest := manifest.Nearest(strings.TrimLeft(name, "-"), names); nearest != "" {
+		hint = fmt.Sprintf(" Did you mean --%s?", nearest)
+	}
+	return &usageError{fmt.Sprintf("%s has no flag --%s.%s\nFlags: --%s", chosen.name, strings.TrimLeft(name, "-"), hint, strings.Join(names, ", --"))}
+}
+
+// locate finds the repository and the stack's folder.
+func (c *cli) locate() error {
+	here, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("finding the repository: %w", err)
+	}
+	if c.root, err = repository(here); err != nil {
+		return err
+	}
+	if c.dir == "" {
+		c.dir = filepath.Join(c.root, ".dapr")
+	}
+	if c.dir, err = filepath.Abs(c.dir); err != nil {
+		return fmt.Errorf("finding the stack's folder: %w", err)
+	}
+	return nil
+}
+
+func repository(start string) (string, error) {
+	for folder := start; ; folder = filepath.Dir(folder) {
+		if _, err := os.Stat(filepath.Join(folder, "dapr", "dapr.yaml")); err == nil {
+			return folder, nil
+		}
+		if folder == filepath.Dir(folder) {
+			return "", fmt.Errorf("%s is not inside the repository: run this where it was cloned", start)
+		}
+	}
+}
+
+func usage(chosen command) string {
+	return strings.TrimSpace(fmt.Sprintf("go run ./dapr %s [flags] %s", chosen.name, chosen.args))
+}
+
+func (c *cli) help(w io.Writer) {
+	fmt.Fprint(w, "Caravan: a commerce back end of small services behind Dapr sidecars, run on this machine.\n\n"+
+		"Usage: go run ./dapr COMMAND [flags]\n\n")
+	for _, known := range commands() {
+		fmt.Fprintf(w, "  %-10s %s\n", known.name, known.summary)
+	}
+	fmt.Fprint(w, "\nStart with: go run ./dapr up\nMore on a command: go run ./dapr help COMMAND\n")
+}
+
+func (c *cli) helpFor(args []string) error {
+	if len(args) == 0 {
+		c.help(c.out)
+		return nil
+	}
+	chosen, err := find(args[0])
+	if err != nil {
+		return err
+	}
+	c.describe(chosen)
+	return nil
+}
+
+func (c *cli) describe(chosen command) {
+	fmt.Fprintf(c.out, "%s\n\nUsage: %s\n", chosen.summary, usage(chosen))
+	if chosen.details != "" {
+		fmt.Fprintf(c.out, "\n%s\n", strings.TrimSpace(chosen.details))
+	}
+	fmt.Fprintln(c.out, "\nFlags:")
+	c.flagSet(chosen).VisitAll(func(f *flag.Flag) {
+		kind, text := flag.UnquoteUsage(f)
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && !strings.Contains(text, "default") {
+			text += fmt.Sprintf(" (default %s)", f.DefValue)
+		}
+		fmt.Fprintf(c.out, "  %-24s %s\n", strings.TrimSpace("--"+f.Name+" "+kind), text)
+	})
+}
+
+// oneOf is a flag that takes one of several words.
+type oneOf struct {
+	value   *string
+	choices []string
+}
+
+func (o oneOf) String() string {
+	if o.value == nil {
+		return ""
+	}
+	return *o.value
+}
+
+func (o oneOf) Set(value string) error {
+	if !slices.Contains(o.choices, value) {
+		return fmt.Errorf("want one of %s", strings.Join(o.choices, ", "))
+	}
+	*o.value = value
+	return nil
+}

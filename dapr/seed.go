@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"caravan/internal/catalogue"
+	"caravan/internal/launcher"
+	"caravan/internal/money"
+	"caravan/internal/shopclient"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// seed fills a shop for somebody who sees it for the first time: a catalogue,
+// a customer with money, a staff member, the admin, and one order. On a shop
+// that has been filled before it adds only the order.
+func (c *cli) seed(ctx context.Context, stack *launcher.Stack) ([]launcher.User, error) {
+	began := time.Now()
+	people, err := c.people(stack.Dir(), stack.Admin())
+	if err != nil {
+		return nil, err
+	}
+	gateway := shopclient.New(stack.GatewayURL(), nil)
+	clients, err := enrol(ctx, gateway, people)
+	if err != nil {
+		return nil, err
+	}
+	added, err := c.fillCatalogue(ctx, clients["staff"])
+	if err != nil {
+		return nil, err
+	}
+	if err := fund(ctx, clients["customer"]); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(c.out, "The shop has its people and its catalogue (%d products added) after %s.\n", added, time.Since(began).Round(100*time.Millisecond))
+	return people, c.firstOrder(ctx, clients["customer"])
+}
+
+// people are the users a stack begins with; their passwords are made up once
+// and kept in the stack's folder.
+func (c *cli) people(dir string, admin launcher.User) ([]launcher.User, error) {
+	file := filepath.Join(dir, "secrets", "users.json")
+	var people []launcher.User
+	raw, err := os.ReadFile(file)
+	if err == nil {
+		if err := json.Unmarshal(raw, &people); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", file, err)
+		}
+		return people, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	people = []launcher.User{
+		{Email: "customer@caravan.example", Password: strings.ToLower(rand.Text()), Role: "customer"},
+		{Email: "staff@caravan.example", Password: strings.ToLower(rand.Text()), Role: "staff"},
+		admin,
+	}
+	return people, writeSecret(file, people)
+}
+
+func writeSecret(file string, value any) error {
+	raw, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", file, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("writing %s: %w", file, err)
+	}
+	if err := os.WriteFile(file, append(raw, '\n'), 0o600); err != nil {
+		return fmt.Errorf("writing %s: %w", file, err)
+	}
+	return nil
+}
+
+// enrol registers the people who are not yet, gives each the role, and returns
+// a client for each role. The admin exists from the users service's start.
+func enrol(ctx context.Context, gateway *shopclient.Client, people []launcher.User) (map[string]*shopclient.Client, error) {
+	clients := map[string]*shopclient.Client{}
+	for _, person := range people {
+		if person.Role == "admin" {
+			admin, err := gateway.Login(ctx, person.Email, person.Password)
+			if err != nil {
+				return nil, fmt.Errorf("logging in as the admin: %w", err)
+			}
+			clients["admin"] = admin
+		}
+	}
+	for _, person := range people {
+		if person.Role == "admin" {
+			continue
+		}
+		client, err := enrolOne(ctx, gateway, clients["admin"], person)
+		if err != nil {
+			return nil, err
+		}
+		clients[person.Role] = client
+	}
+	return clients, nil
+}
+
+func enrolOne(ctx context.Context, gateway, admin *shopclient.Client, person launcher.User) (*shopclient.Client, error) {
+	client, err := gateway.Login(ctx, person.Email, person.Password)
+	if err == nil {
+		return client, nil
+	}
+	if shopclient.Status(err) != http.StatusUnauthorized {
+		return nil, fmt.Errorf("logging in as %s: %w", person.Role, err)
+	}
+	name := strings.ToUpper(person.Role[:1]) + person.Role[1:]
+	user, err := gateway.Register(ctx, person.Email, person.Password, name)
+	if err != nil {
+		return nil, fmt.Errorf("registering the %s: %w", person.Role, err)
+	}
+	if person.Role != "customer" {
+		if _, err := admin.ChangeRoles(ctx, user.ID, "customer", person.Role); err != nil {
+			return nil, fmt.Errorf("making %s a %s: %w", person.Email, person.Role, err)
+		}
+	}
+	// After the roles: a token carries those of its login.
+	return gateway.Login(ctx, person.Email, person.Password)
+}
+
+// fillCatalogue creates the products of the shop's own catalogue that do not
+// exist yet, and leaves the others as they are.
+func (c *cli) fillCatalogue(ctx context.Context, staff *shopclient.Client) (added int, err error) {
+	file, err := os.Open(filepath.Join(c.root, "services", "products", "catalogue.csv"))
+	if err != nil {
+		return 0, fmt.Errorf("reading the catalogue: %w", err)
+	}
+	defer file.Close()
+	rows, mistakes, err := catalogue.Read(file)
+	if err != nil {
+		return 0, err
+	}
+	if len(mistakes) > 0 {
+		return 0, fmt.Errorf("%s: %s", file.Name(), mistakes[0])
+	}
+	existing, err := staff.AllProducts(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("listing the catalogue: %w", err)
+	}
+	known := map[string]bool{}
+	for _, product := range existing {
+		known[product.SKU] = true
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for _, row := range rows {
+		if known[row.SKU] {
+			continue
+		}
+		added++
+		group.Go(func() error {
+			_, err := staff.CreateProduct(ctx, draftOf(row))
+			if shopclient.Status(err) == http.StatusConflict { // made by an earlier start that was cut short
+				err = nil
+			}
+			return err
+		})
+	}
+	return added, group.Wait()
+}
+
+func draftOf(row catalogue.Row) shopclient.Draft {
+	return shopclient.Draft{
+		SKU: row.SKU, Name: row.Name, Description: row.Description, Category: row.Category, Price: row.Price, Stock: row.Stock,
+	}
+}
+
+// fund deposits into a wallet that has run low.
+func fund(ctx context.Context, customer *shopclient.Client) error {
+	enough, topUp := money.New(500_00, "EUR"), money.New(2_500_00, "EUR")
+	wallet, err := customer.Wallet(ctx)
+	if err != nil {
+		return fmt.Errorf("looking into the customer's wallet: %w", err)
+	}
+	if order, err := wallet.Available.Cmp(enough); err == nil && order >= 0 {
+		return nil
+	}
+	if _, err := customer.Deposit(ctx, rand.Text(), topUp, shopclient.SourceOK); err != nil {
+		return fmt.Errorf("paying into the customer's wallet: %w", err)
+	}
+	return nil
+}
+
+// firstOrder places an order for two products and shows its timeline.
+func (c *cli) firstOrder(ctx context.Context, customer *shopclient.Client) error {
+	list, err := customer.Products(ctx, shopclient.Query{Limit: 100})
+	if err != nil {
+		return fmt.Errorf("choosing products: %w", err)
+	}
+	var items []shopclient.Item
+	for _, product := range list.Items {
+		if product.Available > 0 && product.Price.Amount < 100_00 && len(items) < 2 {
+			items = append(items, shopclient.Item{SKU: product.SKU, Quantity: int64(len(items) + 1)})
+		}
+	}
+	if len(items) == 0 {
+		fmt.Fprintln(c.out, "Nothing is in stock, so no order was placed.")
+		return nil
+	}
+	began := time.Now()
+	accepted, err := customer.PlaceOrder(ctx, rand.Text(), shopclient.Placement{Items: items})
+	if err != nil {
+		return fmt.Errorf("placing an order: %w", err)
+	}
+	answered := time.Since(began)
+	order, err := customer.AwaitOrder(ctx, accepted.ID)
+	if err != nil {
+		return fmt.Errorf("waiting for order %s: %w", accepted.ID, err)
+	}
+	c.showOrder(order, accepted.CorrelationID, answered, time.Since(began))
+	return nil
+}
+
+func (c *cli) showOrder(order shopclient.Order, correlation string, answered, ended time.Duration) {
+	fmt.Fprintf(c.out, "\nOrder %s: %s", order.ID, order.Status)
+	if order.Reason != "" {
+		fmt.Fprintf(c.out, " (%s)", order.Reason)
+	}
+	if order.Total != nil {
+		fmt.Fprintf(c.out, ", %s", order.Total)
+	}
+	fmt.Fprintf(c.out, "\n  %10s  POST /v1/orders answered 202\n", milliseconds(answered))
+	for _, moment := range order.Timeline {
+		name := strings.TrimSuffix(strings.TrimPrefix(moment.Type, "orders."), ".v1")
+		fmt.Fprintf(c.out, "  %10s  %s", "+"+milliseconds(moment.Time.Sub(order.PlacedAt)), name)
+		if moment.Detail != "" {
+			fmt.Fprintf(c.out, ": %s", moment.Detail)
+		}
+		fmt.Fprintln(c.out)
+	}
+	fmt.Fprintf(c.out, "  %10s  seen by the customer\n", milliseconds(ended))
+	fmt.Fprintf(c.out, "  All it caused: go run ./dapr logs --correlation %s\n", correlation)
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"caravan/internal/launcher"
+)
+
+// upOptions are the flags that say what stack to start.
+type upOptions struct {
+	broker, store, daprd, otlp string
+	port                       int
+	fresh, detach, freePorts   bool
+	noLimits, verbose, noSeed  bool
+}
+
+func upCommand() command {
+	return command{
+		name:    "up",
+		summary: "start everything: broker, store, services, gateway and their sidecars",
+		details: `
+Starts a broker, a store, five services and the gateway, each with its sidecar, waits until all are
+ready, fills the catalogue, makes a customer, a staff member and an admin, places one order and shows
+its timeline. Then it shows every program's log until Ctrl-C, which stops everything.
+
+What dies is started again. All state is kept in .dapr and found again by the next start; --fresh
+forgets it. Servers that already run are used when RABBITMQ_URL, KAFKA_BROKERS, POSTGRES_URL or
+REDIS_URL names them.`,
+		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.up(ctx) },
+		flags: func(c *cli, flags *flag.FlagSet) {
+			up := &c.options.up
+			stackFlags(up, flags)
+			flags.BoolVar(&up.fresh, "fresh", false, "forget the data and secrets of earlier runs")
+			flags.BoolVar(&up.detach, "detach", false, "return once everything is ready, and leave it running")
+			flags.IntVar(&up.port, "port", 0, "the gateway's `port` (default as in dapr/dapr.yaml)")
+			flags.BoolVar(&up.freePorts, "free-ports", false, "take free ports, so that two stacks can run side by side")
+			flags.BoolVar(&up.noLimits, "no-limits", false, "switch the gateway's rate limits off, as for bench")
+			flags.BoolVar(&up.noSeed, "no-seed", false, "start with an empty shop: no catalogue, users or order")
+			flags.BoolVar(&up.verbose, "verbose", false, "show all that sidecars, broker and store log, not only warnings")
+		},
+	}
+}
+
+// stackFlags are the flags up and bench share.
+func stackFlags(up *upOptions, flags *flag.FlagSet) {
+	up.broker, up.store = launcher.Brokers()[0], launcher.Stores()[0]
+	flags.Var(oneOf{&up.broker, launcher.Brokers()}, "broker", "the `broker`: "+strings.Join(launcher.Brokers(), ", "))
+	flags.Var(oneOf{&up.store, launcher.Stores()}, "store", "the `store`: "+strings.Join(launcher.Stores(), ", "))
+	flags.StringVar(&up.daprd, "daprd", "", "`path` of the sidecar (default: PATH, ~/.dapr/bin, or built once)")
+	flags.StringVar(&up.otlp, "otlp", "", "`URL` spans are sent to, as http://127.0.0.1:4318")
+}
+
+// how long a stack may take to become ready, and to stop.
+const (
+	readyTimeout = 2 * time.Minute
+	stopTimeout  = 45 * time.Second
+)
+
+func (c *cli) up(ctx context.Context) error {
+	if err := c.refuseSecond(ctx); err != nil {
+		return err
+	}
+	if c.options.up.detach {
+		return c.upDetached(ctx)
+	}
+	began := time.Now()
+	stack, err := launcher.Start(ctx, c.launcherOptions())
+	if err != nil {
+		return err
+	}
+	defer c.stop(stack)
+	ctx, down := context.WithCancel(ctx)
+	defer down()
+	served := make(chan error, 1)
+	go func() { served <- stack.ServeControl(ctx, down) }()
+	if err := c.welcome(ctx, stack, began); err != nil {
+		return err
+	}
+	stack.ShowLogs(true)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-served:
+		return err
+	}
+}
+
+// refuseSecond fails when a stack already runs in the folder.
+func (c *cli) refuseSecond(ctx context.Context) error {
+	control, err := launcher.Connect(ctx, c.dir)
+	if err != nil {
+		return nil
+	}
+	report, err := control.Report(ctx)
+	if err != nil {
+		return nil
+	}
+	return fmt.Errorf("it is already running: gateway at %s, pid %d, since %s\n"+
+		"See it with \"status\", stop it with \"down\", or start another with --dir FOLDER --free-ports",
+		report.Gateway, report.PID, report.Since.Local().Format("15:04:05"))
+}
+
+func (c *cli) launcherOptions() launcher.Options {
+	up := c.options.up
+	options := launcher.Options{
+		Root: c.root, Dir: c.dir, Broker: up.broker, Store: up.store, Daprd: up.daprd,
+		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, OTLPEndpoint: up.otlp,
+		Log: c.out, Colour: isTerminal(c.out), Verbose: up.verbose, Quiet: !up.verbose,
+	}
+	if up.noLimits {
+		options.Env = map[string]map[string]string{"gateway": {"CARAVAN_LIMIT_ENABLED": "false"}}
+	}
+	return options
+}
+
+// welcome waits until the stack is ready, fills the shop and shows what there is.
+func (c *cli) welcome(ctx context.Context, stack *launcher.Stack, began time.Time) error {
+	waiting, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := stack.WaitReady(waiting); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "Everything is ready after %s.\n", time.Since(began).Round(100*time.Millisecond))
+	users := []launcher.User{stack.Admin()}
+	if !c.options.up.noSeed {
+		seeded, err := c.seed(waiting, stack)
+		if err != nil {
+			return fmt.Errorf("filling the shop: %w", err)
+		}
+		users = seeded
+	}
+	if err := stack.Publish(users); err != nil {
+		return err
+	}
+	c.showAddresses(stack, users)
+	return nil
+}
+
+func (c *cli) showAddresses(stack *launcher.Stack, users []launcher.User) {
+	w := c.out
+	gateway := stack.GatewayURL()
+	fmt.Fprintf(w, "\n  Gateway      %s  (try %s/v1/products, /healthz, /openapi.json)\n", gateway, gateway)
+	fmt.Fprintf(w, "  Broker       %s\n  Store        %s\n", stack.BrokerKind(), stack.StoreKind())
+	for _, status := range stack.Processes() {
+		if status.URL != "" && status.Name != "gateway" {
+			fmt.Fprintf(w, "  %-20s %s\n", status.Name, status.URL)
+		}
+	}
+	fmt.Fprintln(w)
+	for _, user := range users {
+		fmt.Fprintf(w, "  %-9s %s  password %s\n", user.Role, user.Email, user.Password)
+	}
+	fmt.Fprintf(w, "\n  For programs: %s\n", filepath.Join(stack.Dir(), "run", "stack.json"))
+	fmt.Fprint(w, "  Break something: go run ./dapr kill payments   (also: status, logs, restart, bench)\n")
+	fmt.Fprint(w, "  Stop: Ctrl-C, or go run ./dapr down\n\n")
+}
+
+// stop stops the stack; a second signal stops it at once.
+func (c *cli) stop(stack *launcher.Stack) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	ctx, release := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer release()
+	fmt.Fprintln(c.out, "Stopping …")
+	began := time.Now()
+	stack.Stop(ctx)
+	fmt.Fprintf(c.out, "Stopped after %s. Nothing is left running.\n", time.Since(began).Round(100*time.Millisecond))
+}
+
+// upDetached starts this program again as a process of its own session, shows
+// what it says until the stack is ready, and leaves it running.
+func (c *cli) upDetached(ctx context.Context) error {
+	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+		return fmt.Errorf("preparing the stack's folder: %w", err)
+	}
+	path := filepath.Join(c.dir, "launcher.log")
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the launcher's log: %w", err)
+	}
+	defer log.Close()
+	child, err := c.spawnDetached(log)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	var shown int64
+	for {
+		shown += c.copyNew(path, shown)
+		if metadata, err := launcher.ReadMetadata(c.dir); err == nil && len(metadata.Processes) > 0 {
+			c.copyNew(path, shown)
+			fmt.Fprintf(c.out, "  It keeps running (pid %d); its log is %s\n", child.Process.Pid, path)
+			return nil
+		}
+		select {
+		case err := <-ended:
+			c.copyNew(path, shown)
+			return errors.Join(errFailed, err)
+		case <-ctx.Done():
+			_ = child.Process.Signal(syscall.SIGTERM)
+			<-ended
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+func (c *cli) spawnDetached(log *os.File) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	var args []string
+	for _, arg := range os.Args[1:] {
+		if arg != "--detach" && arg != "-detach" && arg != "--detach=true" && arg != "-detach=true" {
+			args = append(args, arg)
+		}
+	}
+	child := exec.Command(self, args...)
+	child.Stdout, child.Stderr = log, log
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := child.Start(); err != nil {
+		return nil, fmt.Errorf("starting in the background: %w", err)
+	}
+	return child, nil
+}
+
+// copyNew shows what a file holds from an offset on, and returns how much.
+func (c *cli) copyNew(path string, from int64) int64 {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer file.Close()
+	if _, err := file.Seek(from, io.SeekStart); err != nil {
+		return 0
+	}
+	n, _ := io.Copy(c.out, file)
+	return n
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
