@@ -147,9 +147,17 @@ func (s *Stack) sidecarSpec(a *app, name string) process.Spec {
 		Args: args,
 		Env:  append(env, s.telemetryEnv(name+"-daprd")...),
 		Dir:  s.root,
+		// It exits when it cannot reach one of them at its start.
+		Needs: s.servers(),
 		// 204 once components are loaded and the program can be reached.
 		Ready: probe(fmt.Sprintf("http://127.0.0.1:%d/v1.0/healthz", a.HTTPPort), http.StatusNoContent),
 	}
+}
+
+// servers are the processes of broker and store.
+func (s *Stack) servers() []*process.Process {
+	_, _, servers := s.byKind()
+	return servers
 }
 
 func (s *Stack) programSpec(a *app, name string) process.Spec {

@@ -36,6 +36,9 @@ type Spec struct {
 	// Attributes may change the user the process runs as; the launcher adds the
 	// process group and the parent-death signal.
 	Attributes syscall.SysProcAttr
+	// Needs must all be ready before it is started or started again, as a sidecar
+	// needs the broker it connects to at start.
+	Needs []*Process
 	// Ready probes whether the process serves; nil means it does once it runs.
 	Ready func(ctx context.Context) error
 	// StopSignal asks it to end; SIGTERM when zero.
@@ -291,6 +294,9 @@ func (p *Process) supervise() {
 		if !p.awaitWanted() {
 			return
 		}
+		if !p.awaitNeeds() {
+			continue
+		}
 		began := time.Now()
 		err := p.live()
 		if time.Since(began) > steadyAfter {
@@ -334,6 +340,30 @@ func (p *Process) awaitWanted() bool {
 			return false
 		}
 	}
+}
+
+// awaitNeeds waits until what the process needs is ready; false when it is no
+// longer wanted itself.
+func (p *Process) awaitNeeds() bool {
+	for _, need := range p.spec.Needs {
+		for {
+			status, needTurn := need.observe()
+			if status.State == Ready {
+				break
+			}
+			p.mu.Lock()
+			wanted, turn := p.wanted, p.turn
+			p.mu.Unlock()
+			if !wanted {
+				return false
+			}
+			select {
+			case <-needTurn:
+			case <-turn:
+			}
+		}
+	}
+	return true
 }
 
 // rest pauses before the next life, less when the process is stopped meanwhile.

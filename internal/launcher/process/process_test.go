@@ -149,6 +149,34 @@ func TestWaitReadyExplainsWhatEnded(t *testing.T) {
 	}
 }
 
+func TestProcessWaitsForWhatItNeeds(t *testing.T) {
+	broker := supervise(t, shell("broker", "exec sleep 600"))
+	spec := shell("sidecar", "exec sleep 600")
+	spec.Needs = []*Process{broker}
+	sidecar := supervise(t, spec)
+	broker.Start()
+	sidecar.Start()
+	first := await(t, sidecar, "up", func(s Status) bool { return s.State == Ready })
+
+	broker.Stop(context.Background())
+	if err := sidecar.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	await(t, sidecar, "waiting", func(s Status) bool { return s.State == Waiting })
+	broker.Start()
+	second := await(t, sidecar, "up again", func(s Status) bool { return s.State == Ready })
+	if second.PID == first.PID || second.Restarts != 1 {
+		t.Errorf("got %+v, want one restart", second)
+	}
+
+	broker.Stop(context.Background())
+	if err := sidecar.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	await(t, sidecar, "waiting", func(s Status) bool { return s.State == Waiting })
+	sidecar.Stop(context.Background()) // does not hang on what it needs
+}
+
 func TestMissingProgramIsAFailureNotAPanic(t *testing.T) {
 	p := supervise(t, Spec{Name: "ghost", Path: "/nonexistent/program"})
 	p.Start()
