@@ -249,7 +249,7 @@ func TestReconcilerComesBackForADepositThatIsBeingWritten(t *testing.T) {
 	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
 	p := start(store, clk, func(b app.Bank) app.Bank { front.Bank = b; return front })
 	reconcile := func() {
-		clk.move(time.Second)
+		clk.move(10 * time.Second)
 		if err := start(store, clk, nil).reconciler.Pass(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -270,6 +270,28 @@ func TestReconcilerComesBackForADepositThatIsBeingWritten(t *testing.T) {
 	balance, _ := p.balance(t, alice)
 	equal(t, "balance", balance, 100)
 	p.sound(t)
+}
+
+func TestReconcilerLeavesRequestsUnderWayAlone(t *testing.T) {
+	front := &frontBank{}
+	front.silent.Store(true)
+	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
+	p := start(store, clk, func(b app.Bank) app.Bank { front.Bank = b; return front })
+	if _, err := p.deposits.Deposit(t.Context(), request(alice, "k", "tok_ok", 100)); err != nil {
+		t.Fatal(err)
+	}
+	front.silent.Store(false)
+	for _, c := range []struct {
+		wait    time.Duration
+		balance int64
+	}{{0, 0}, {5 * time.Second, 0}, {2 * time.Second, 100}} {
+		clk.move(c.wait)
+		if err := p.reconciler.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		balance, _ := p.balance(t, alice)
+		equal(t, fmt.Sprintf("balance after another %s", c.wait), balance, c.balance)
+	}
 }
 
 func TestASilentBankIsAskedAgainSoon(t *testing.T) {

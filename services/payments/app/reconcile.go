@@ -23,6 +23,8 @@ const (
 	feedPage = 400
 	// maxPending bounds the deposits carried from pass to pass; with more the reconciler stays where it is in the feed.
 	maxPending = 1024
+	// requestMargin is what a request takes beside the bank's answer.
+	requestMargin = time.Second
 	// maxUnanswered is how many questions in a row the bank may leave open before a pass leaves it alone.
 	maxUnanswered = 3
 )
@@ -139,7 +141,7 @@ func (r *Reconciler) settleAll(ctx context.Context, ids []string) ([]string, err
 			if !ok || deposit.Status != domain.DepositPending {
 				continue // entered in the feed but never written, or ended
 			}
-			if unanswered < maxUnanswered {
+			if unanswered < maxUnanswered && !r.underWay(deposit) {
 				if deposit, err = r.deposits.settle(causeOf(ctx, deposit), deposit, true); err != nil {
 					return nil, err
 				}
@@ -154,6 +156,11 @@ func (r *Reconciler) settleAll(ctx context.Context, ids []string) ([]string, err
 		}
 	}
 	return pending, nil
+}
+
+// underWay tells whether the request that made the deposit may still be waiting for the bank.
+func (r *Reconciler) underWay(deposit *domain.Deposit) bool {
+	return r.clock.Now().Sub(deposit.CreatedAt) < r.deposits.patience+requestMargin
 }
 
 // causeOf is the context of the request that asked for the deposit: its correlation id and trace.

@@ -5,11 +5,15 @@ type Audit struct {
 	Cursor string `json:"cursor,omitempty"`
 }
 
-// AuditPage is one page of findings. Counts of all pages are added by their name.
+// AuditPage is one page of findings. Counts of all pages are added by their name: accounts, segments, postings, orders,
+// charges, pendingDeposits (charged, not booked yet), ledgerSum (always 0), and in minor units of each currency
+// balance.EUR, held.EUR, charged.EUR (by the bank's report) and the counter-accounts bank:test.EUR, merchant:sales.EUR.
+// At rest charged.EUR and bank:test.EUR add up to 0.
 type AuditPage struct {
 	Findings []Finding        `json:"findings"`
 	Counts   map[string]int64 `json:"counts"`
-	// Orders tells what happened to the money of each order met on this page, for a cross check by orders.
+	// Orders tells what happened to the money of each order met on this page, for a cross check by orders. An order that
+	// was refunded long after it was captured may be met again, in an older version: the first one counts.
 	Orders []OrderMoney `json:"orders,omitempty"`
 	// Next is empty on the last page.
 	Next string `json:"next,omitempty"`
