@@ -125,16 +125,39 @@ func (o orderBody) steps() []string {
 	return steps
 }
 
-// trail remembers the correlation ids of a test's requests.
+// trail remembers the requests of a test.
 type trail struct {
-	mu  sync.Mutex
-	ids []string
+	mu       sync.Mutex
+	requests []answer
 }
 
-func (t *trail) add(id string) {
+func (t *trail) add(a answer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ids = append(t.ids, id)
+	t.requests = append(t.requests, a)
+}
+
+// suspects are the correlation ids of the requests that a failure is most
+// likely about: the last ones, and those that got no proper answer.
+func (t *trail) suspects() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	const last, failed = 3, 3
+	var ids []string
+	odd := 0
+	for i := len(t.requests) - 1; i >= 0; i-- {
+		a := t.requests[i]
+		id := a.header.Get("X-Correlation-Id")
+		strange := a.status >= http.StatusInternalServerError && odd < failed
+		if id == "" || len(t.requests)-i > last && !strange {
+			continue
+		}
+		if strange {
+			odd++
+		}
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 // client is one person at the gateway. It may be used by several goroutines.
@@ -224,8 +247,9 @@ func (c *client) send(method, path string, body any, headers ...header) (answer,
 	if err != nil {
 		return answer{}, err
 	}
-	c.trail.add(response.Header.Get("X-Correlation-Id"))
-	return answer{method + " " + path, response.StatusCode, response.Header, got}, nil
+	a := answer{method + " " + path, response.StatusCode, response.Header, got}
+	c.trail.add(a)
+	return a, nil
 }
 
 // call sends a request as the person, who logs in again before the token ends.

@@ -283,7 +283,7 @@ func TestRefund(t *testing.T) {
 	if w := c.wallet(); w.Balance != euros(10000) {
 		t.Errorf("after a refund in whole the wallet is %+v", w)
 	}
-	sh.admin.must(http.StatusConflict, http.MethodPost, path, map[string]any{"reason": "once more"}, nil)
+	sh.admin.must(http.StatusUnprocessableEntity, http.MethodPost, path, map[string]any{"reason": "once more"}, nil)
 }
 
 // TestHistory shows a customer's orders newest first, page by page.

@@ -24,6 +24,8 @@ type shop struct {
 	admin     *client
 	customers []*customer
 	products  []*product
+	// spoiled says that the test broke the books on purpose.
+	spoiled bool
 }
 
 // product is one that the test made.
@@ -193,7 +195,7 @@ func (o orderBody) expect(t *testing.T, status, reason string) {
 // began, compares the system with what the test knows, and asks for the
 // system's own audit.
 func (sh *shop) settle() {
-	if sh.t.Failed() {
+	if sh.t.Failed() || sh.spoiled {
 		return // the first failure is the one to look at
 	}
 	var ended []orderBody
@@ -317,9 +319,18 @@ func (sh *shop) audit() {
 	}
 }
 
-// findings are what a complete audit finds. Orders and notices that are still
-// on their way make it ask again.
+// findings are what the audit finds when all orders have ended.
 func (sh *shop) findings() []finding {
+	sh.t.Helper()
+	audit := sh.complete()
+	if n := audit.Counts["orders.inFlight"]; n > 0 {
+		sh.t.Errorf("%d orders are under way although all have ended: %v", n, audit.Counts)
+	}
+	return audit.Findings
+}
+
+// complete runs the audit to its end.
+func (sh *shop) complete() auditBody {
 	sh.t.Helper()
 	var audit auditBody
 	eventually(sh.t, "the audit to be complete", func() error {
@@ -336,21 +347,18 @@ func (sh *shop) findings() []finding {
 		}
 		return nil
 	})
-	if audit.Counts["orders.inFlight"] > 0 {
-		sh.t.Errorf("%d orders are under way although all have ended: %v", audit.Counts["orders.inFlight"], audit.Counts)
-	}
-	return audit.Findings
+	return audit
 }
 
-// explain prints, for a test that failed, what the programs logged about its
-// last requests.
+// explain prints, for a test that failed, what the programs logged about the
+// requests that it is most likely about.
 func (sh *shop) explain() {
-	if !sh.t.Failed() || len(sh.trail.ids) == 0 {
+	suspects := sh.trail.suspects()
+	if !sh.t.Failed() || len(suspects) == 0 {
 		return
 	}
-	const requests, most = 12, 250
-	ids := slices.DeleteFunc(slices.Clone(sh.trail.ids), func(s string) bool { return s == "" })
-	lines := sh.stack.mention(sh.t, ids[max(0, len(ids)-requests):]...)
+	const most = 120
+	lines := sh.stack.mention(sh.t, suspects...)
 	if len(lines) > most {
 		lines = lines[len(lines)-most:]
 	}
