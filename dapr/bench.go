@@ -63,11 +63,15 @@ type Result struct {
 	Broker  string    `json:"broker"`
 	Store   string    `json:"store"`
 
-	Orders   []Load        `json:"orders"`
-	Reads    []Load        `json:"reads"`
-	Unloaded Unloaded      `json:"unloaded"`
-	AtRest   []ProcessSize `json:"memoryAtRest"`
-	AfterUse []ProcessSize `json:"memoryAfterLoad"`
+	Orders   []Load   `json:"orders"`
+	Reads    []Load   `json:"reads"`
+	Unloaded Unloaded `json:"unloaded"`
+	// Processor is the processor time one order takes in every process, at the
+	// greatest number of clients: unlike rates, it hardly depends on what else
+	// the machine does.
+	Processor []ProcessTime `json:"processor"`
+	AtRest    []ProcessSize `json:"memoryAtRest"`
+	AfterUse  []ProcessSize `json:"memoryAfterLoad"`
 }
 
 // Machine is what it ran on.
@@ -108,6 +112,12 @@ type Span struct {
 	Name   string  `json:"name"`
 	Median float64 `json:"medianms"`
 	Calls  float64 `json:"calls"` // per order
+}
+
+// ProcessTime is the processor time a process takes for one order.
+type ProcessTime struct {
+	Name     string  `json:"name"`
+	PerOrder float64 `json:"msPerOrder"`
 }
 
 // ProcessSize is the memory of a process with its descendants, in MB.
@@ -223,11 +233,20 @@ func (c *cli) measure(ctx context.Context, stack *target, loads []int, result *R
 	}
 	for _, clients := range loads {
 		fmt.Fprintf(c.out, "Orders of %d clients for %s …\n", clients, c.options.bench.duration)
+		before, err := stack.report(ctx)
+		if err != nil {
+			return err
+		}
 		load, err := shop.orders(ctx, clients, c.options.bench.duration)
 		if err != nil {
 			return err
 		}
+		after, err := stack.report(ctx)
+		if err != nil {
+			return err
+		}
 		result.Orders = append(result.Orders, load)
+		result.Processor = timePerOrder(before, after, load.Done)
 	}
 	fmt.Fprintln(c.out, "Catalogue reads …")
 	if result.Reads, err = shop.reads(ctx, min(c.options.bench.duration, 10*time.Second)); err != nil {
@@ -250,6 +269,21 @@ func sizes(ctx context.Context, stack *target) ([]ProcessSize, error) {
 		sizes = append(sizes, size)
 	}
 	return append(sizes, all), nil
+}
+
+func timePerOrder(before, after launcher.Report, orders int64) []ProcessTime {
+	used := map[string]time.Duration{}
+	for _, p := range before.Processes {
+		used[p.Name] = p.CPU
+	}
+	all := ProcessTime{Name: "all"}
+	var times []ProcessTime
+	for _, p := range after.Processes {
+		one := ProcessTime{Name: p.Name, PerOrder: inMilliseconds(p.CPU-used[p.Name]) / float64(max(orders, 1))}
+		all.PerOrder += one.PerOrder
+		times = append(times, one)
+	}
+	return append(times, all)
 }
 
 func megabytes(bytes int64) float64 { return float64(bytes*10>>20) / 10 }

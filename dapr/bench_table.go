@@ -19,6 +19,7 @@ func (c *cli) showResult(result Result, before *Result) {
 			outcomes(load), besideLoad(load, before))
 	}
 	c.showUnloaded(result.Unloaded, before)
+	c.showProcessor(result, before)
 	c.showMemory(result, before)
 }
 
@@ -54,6 +55,23 @@ func (c *cli) showUnloaded(u Unloaded, before *Result) {
 	fmt.Fprintf(c.out, "\n%-54s %10s %8s\n", "REQUEST CAUSED BY ONE ORDER", "MEDIAN MS", "CALLS")
 	for _, span := range u.Hops {
 		fmt.Fprintf(c.out, "%-54s %10.2f %8.1f\n", span.Name, span.Median, span.Calls)
+	}
+}
+
+func (c *cli) showProcessor(result Result, before *Result) {
+	old := map[string]float64{}
+	if before != nil {
+		for _, p := range before.Processor {
+			old[p.Name] = p.PerOrder
+		}
+	}
+	fmt.Fprintf(c.out, "\n%-54s %10s\n", "PROCESSOR TIME OF ONE ORDER, AT MOST CLIENTS", "MS")
+	for _, p := range result.Processor {
+		beside := ""
+		if was, ok := old[p.Name]; ok {
+			beside = fmt.Sprintf("  (was %.2f)", was)
+		}
+		fmt.Fprintf(c.out, "%-54s %10.2f%s\n", p.Name, p.PerOrder, beside)
 	}
 }
 

@@ -30,10 +30,12 @@ type Report struct {
 	Processes []ProcessReport `json:"processes"`
 }
 
-// ProcessReport is the state of one process with the memory of its group.
+// ProcessReport is the state of one process, with the memory and the processor
+// time of its group.
 type ProcessReport struct {
 	process.Status
 	process.Memory
+	CPU time.Duration `json:"cpu"` // of its present life, in nanoseconds
 }
 
 // Report looks at every process.
@@ -46,6 +48,7 @@ func (s *Stack) Report(since time.Time) Report {
 		one := ProcessReport{Status: status}
 		if status.PID != 0 {
 			one.Memory = process.GroupMemory(status.PID)
+			one.CPU = process.GroupCPU(status.PID)
 		}
 		report.Processes = append(report.Processes, one)
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Memory is what a process group holds in RAM, in bytes.
@@ -49,6 +50,25 @@ func processMemory(pid int) Memory {
 		}
 	}
 	return m
+}
+
+// GroupCPU sums the processor time every process of the group has used in its
+// life; processes of the group that have ended are not counted.
+func GroupCPU(pgid int) time.Duration {
+	const userTime, systemTime = 11, 12 // fields 14 and 15 of proc(5), counted from the state
+	const tick = 10 * time.Millisecond  // USER_HZ is 100 on every architecture Go runs Linux on
+	var sum time.Duration
+	for _, pid := range groupMembers(pgid) {
+		fields := statFields(fmt.Sprintf("/proc/%d/stat", pid))
+		if len(fields) <= systemTime {
+			continue
+		}
+		for _, field := range []int{userTime, systemTime} {
+			ticks, _ := strconv.ParseInt(fields[field], 10, 64)
+			sum += time.Duration(ticks) * tick
+		}
+	}
+	return sum
 }
 
 // groupMembers lists the processes of a process group.
