@@ -198,7 +198,7 @@ func TestALongTimelineMovesToSegments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(doc.Timeline) > 64 {
+	if len(doc.Timeline) > 32 {
 		t.Errorf("head holds %d events", len(doc.Timeline))
 	}
 	var all []event.Event

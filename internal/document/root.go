@@ -12,8 +12,8 @@ import (
 // Timeline bounds: an aggregate keeps at most timelineMax events in its head;
 // the oldest timelineSegment of them move to a segment document when it is full.
 const (
-	timelineMax     = 64
-	timelineSegment = 32
+	timelineMax     = 32
+	timelineSegment = 16
 )
 
 // Root is embedded in every aggregate document. It carries the revision that

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"caravan/internal/clock"
+	"caravan/internal/document"
 	"caravan/internal/event"
 )
 
@@ -47,6 +48,24 @@ func (r *Relay) Publish(events []event.Event) {
 		case r.queue <- e:
 		default:
 			r.dropped.Add(1)
+		}
+	}
+}
+
+// Only is the relay for the types of events that publish accepts. The others
+// are not pushed, which saves a write in the broker for each of its queues; those
+// who want them pull the feed.
+func (r *Relay) Only(publish func(typ string) bool) document.Relay { return selective{r, publish} }
+
+type selective struct {
+	relay   *Relay
+	publish func(typ string) bool
+}
+
+func (s selective) Publish(events []event.Event) {
+	for i, e := range events {
+		if s.publish(e.Type) {
+			s.relay.Publish(events[i : i+1])
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"caravan/internal/batch"
 	"caravan/internal/correlation"
+	"caravan/internal/problem"
 )
 
 // callTimeout bounds one batched call. The sidecar's own timeout and retries
@@ -65,7 +66,7 @@ func NewBatch[C, R any](invoker Invoker, app, path string, size int) *Batch[C, R
 				results[i].Err = err
 			case response.Results[i].Error != nil:
 				f := response.Results[i].Error
-				results[i].Err = &Error{App: app, Path: path, Status: f.Status, Cause: fmt.Errorf("%s: %s", f.Slug, f.Detail)}
+				results[i].Err = &Error{App: app, Path: path, Status: f.Status, Detail: problem.New(f.Status, f.Slug, f.Slug, f.Detail)}
 			case response.Results[i].Result == nil:
 				results[i].Err = &Error{App: app, Path: path, Status: 502, Cause: fmt.Errorf("empty result")}
 			default:

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"caravan/internal/document"
-	"caravan/internal/event"
 	"caravan/internal/feed"
 	"caravan/internal/service"
 	"caravan/services/orders/adapters"
@@ -40,7 +39,7 @@ func build(_ context.Context, s *service.Service) error {
 	relay := feed.NewRelay(s.Sidecar.Publisher(), contract.App, s.Clock, s.Log)
 
 	options := document.Options{
-		Prefix: app.Prefix, Source: contract.App, Index: index, Relay: facts{relay}, Clock: s.Clock, IDs: s.IDs,
+		Prefix: app.Prefix, Source: contract.App, Index: index, Relay: relay.Only(contract.Published), Clock: s.Clock, IDs: s.IDs,
 	}
 	orders := document.NewRepository[domain.Order](store, options).Warm(func(o *domain.Order) bool { return !o.Status.Terminal() })
 	lists := document.NewChain[app.Entry](store, "orders-of/", 50, options)
@@ -76,16 +75,4 @@ func build(_ context.Context, s *service.Service) error {
 	s.Background("driver", driver.Run)
 	s.Background("sweep", sweep.Run)
 	return nil
-}
-
-// facts lets only the events that concern others reach the topic; the steps of
-// the saga stay in the order's timeline and feed.
-type facts struct{ relay *feed.Relay }
-
-func (f facts) Publish(events []event.Event) {
-	for _, e := range events {
-		if contract.Published(e.Type) {
-			f.relay.Publish([]event.Event{e})
-		}
-	}
 }

@@ -45,7 +45,7 @@ func build(_ context.Context, s *service.Service) error {
 	index := feed.NewIndex(store, s.Clock, timing, s.IDs.New())
 	reader := feed.NewReader(store, s.Clock, timing)
 	relay := feed.NewRelay(s.Sidecar.Publisher(), contract.App, s.Clock, s.Log)
-	events := document.Options{Source: contract.App, Index: index, Relay: relay, Clock: s.Clock, IDs: s.IDs}
+	events := document.Options{Source: contract.App, Index: index, Relay: relay.Only(contract.Published), Clock: s.Clock, IDs: s.IDs}
 	// What is pending concerns nobody else: it is in the feed for the reconciler, and not published.
 	unpublished := document.Options{Source: contract.App, Index: index, Clock: s.Clock, IDs: s.IDs}
 

@@ -20,3 +20,7 @@ type Moved struct {
 	DepositID string      `json:"depositId,omitempty"`
 	Amount    money.Money `json:"amount"`
 }
+
+// Published reports whether an event of this type is pushed to the topic. A capture is part of an order, whose own
+// events tell of it; a pending deposit concerns nobody yet. Both are in the feed.
+func Published(typ string) bool { return typ == EventDeposited || typ == EventRefunded }
