@@ -64,7 +64,7 @@ type options struct {
 func commands() []command {
 	return []command{
 		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
-		importCommand(), benchCommand(), testCommand(), doctorCommand(), versionCommand(),
+		orderCommand(), auditCommand(), importCommand(), benchCommand(), testCommand(), doctorCommand(), versionCommand(),
 	}
 }
 

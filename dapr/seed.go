@@ -215,7 +215,7 @@ func (c *cli) firstOrder(ctx context.Context, customer *shopclient.Client) error
 		return fmt.Errorf("placing an order: %w", err)
 	}
 	answered := time.Since(began)
-	order, err := customer.AwaitOrder(ctx, accepted.ID)
+	order, err := c.followOrder(ctx, customer, accepted.ID)
 	if err != nil {
 		return fmt.Errorf("waiting for order %s: %w", accepted.ID, err)
 	}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"slices"
+	"time"
+
+	"caravan/internal/launcher"
+	"caravan/internal/shopclient"
+)
+
+// signedIn logs in, at the running stack, as the first of its users with a role.
+func (c *cli) signedIn(ctx context.Context, role string) (*shopclient.Client, error) {
+	if _, err := c.connect(ctx); err != nil {
+		return nil, err
+	}
+	metadata, err := launcher.ReadMetadata(c.dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading what runs: %w", err)
+	}
+	i := slices.IndexFunc(metadata.Users, func(u launcher.User) bool { return u.Role == role })
+	if i < 0 {
+		return nil, fmt.Errorf("the stack has no %s yet; it makes one when it is up", role)
+	}
+	user := metadata.Users[i]
+	client, err := shopclient.New(metadata.Gateway, nil).Login(ctx, user.Email, user.Password)
+	if err != nil {
+		return nil, fmt.Errorf("logging in as the %s: %w", role, err)
+	}
+	return client, nil
+}
+
+func orderCommand() command {
+	return command{
+		name: "order", summary: "place an order as the printed customer and follow it to its end",
+		details: "While it waits for something, what it waits for is shown. Ctrl-C stops watching; the order goes on.",
+		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
+			customer, err := c.signedIn(ctx, "customer")
+			if err != nil {
+				return err
+			}
+			return c.firstOrder(ctx, customer)
+		},
+	}
+}
+
+// followOrder waits for the end of an order and tells what it waits for.
+func (c *cli) followOrder(ctx context.Context, customer *shopclient.Client, id string) (shopclient.Order, error) {
+	said := ""
+	for {
+		order, err := customer.Order(ctx, id, time.Second)
+		if err != nil || order.Ended() {
+			return order, err
+		}
+		if w := order.Waiting; w != nil && said != w.Step+w.Reason {
+			said = w.Step + w.Reason
+			fmt.Fprintf(c.out, "Order %s is %s and waits at %q: %s. It goes on by itself.\n", id, order.Status, w.Step, w.Reason)
+		}
+		if err := ctx.Err(); err != nil {
+			return order, err
+		}
+	}
+}
+
+// auditReport is what GET /v1/ops/audit answers.
+type auditReport struct {
+	Findings []struct{ Service, Invariant, Key, Detail string }
+	Counts   map[string]int64
+	Complete bool
+}
+
+func auditCommand() command {
+	return command{
+		name: "audit", summary: "check that stock, money, orders and notices agree",
+		details: "Exits with 1 when an invariant is violated.",
+		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
+			staff, err := c.signedIn(ctx, "staff")
+			if err != nil {
+				return err
+			}
+			var report auditReport
+			for !report.Complete {
+				if err := staff.Get(ctx, "/v1/ops/audit", nil, &report); err != nil {
+					return fmt.Errorf("auditing: %w", err)
+				}
+			}
+			return c.showAudit(report)
+		},
+	}
+}
+
+func (c *cli) showAudit(report auditReport) error {
+	orders := int64(0)
+	for _, end := range []string{"confirmed", "rejected", "cancelled", "refunded"} {
+		orders += report.Counts["orders."+end]
+	}
+	fmt.Fprintf(c.out, "%d orders ended, %d under way; %d products with %d units on hand; %d wallets; ledger sums to %d; %d notices\n",
+		orders, report.Counts["orders.inFlight"], report.Counts["products.products"], report.Counts["products.onHand"],
+		report.Counts["payments.accounts"], report.Counts["payments.ledgerSum"], report.Counts["notifications.deliveries"])
+	if len(report.Findings) == 0 {
+		fmt.Fprintln(c.out, "Every invariant holds.")
+		return nil
+	}
+	for _, f := range report.Findings {
+		fmt.Fprintf(c.out, "VIOLATED in %s: %s (%s): %s\n", f.Service, f.Invariant, f.Key, f.Detail)
+	}
+	return errFailed
+}
