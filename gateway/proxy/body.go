@@ -4,29 +4,55 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"sync/atomic"
+	"time"
 )
 
-// limitedBody is a request body that passes through without being gathered, and remembers when it was cut off for its
-// size: the transport does not always hand that error back.
+// limitedBody is a request body that passes through without being gathered. It remembers how far the client got: a call
+// that failed because its own client was slow, broke off or sent too much says nothing about the service, and must not
+// open the breaker for everybody else.
 type limitedBody struct {
 	io.ReadCloser
+	missing  atomic.Int64 // bytes that were announced and not read yet; negative if none were announced
+	complete atomic.Bool
 	exceeded atomic.Pointer[http.MaxBytesError]
+	late     atomic.Bool
+	broken   atomic.Bool
 }
 
-func newLimitedBody(w http.ResponseWriter, r *http.Request, limit int64) *limitedBody {
-	if r.ContentLength >= 0 && r.ContentLength <= limit {
-		return &limitedBody{ReadCloser: r.Body} // net/http reads no more than was announced
+// bodyGrace is how long after the call's deadline a client that stopped sending is let go of.
+const bodyGrace = 250 * time.Millisecond
+
+// newLimitedBody also bounds the wait for the client: an http.Transport whose context has ended still waits for the
+// read of the body that it is in, which only a deadline of the connection can end.
+func newLimitedBody(w http.ResponseWriter, r *http.Request, limit int64, deadline time.Time) *limitedBody {
+	_ = http.NewResponseController(w).SetReadDeadline(deadline.Add(bodyGrace)) // not every writer can, as in tests
+	b := &limitedBody{ReadCloser: r.Body}                                      // net/http reads no more than was announced
+	b.missing.Store(r.ContentLength)
+	if r.ContentLength < 0 || r.ContentLength > limit {
+		b.ReadCloser = http.MaxBytesReader(w, r.Body, limit)
 	}
-	return &limitedBody{ReadCloser: http.MaxBytesReader(w, r.Body, limit)}
+	return b
 }
 
 // Read reads from the client.
 func (b *limitedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if b.missing.Load() > 0 && b.missing.Add(-int64(n)) <= 0 {
+		b.complete.Store(true)
+	}
 	var tooLarge *http.MaxBytesError
-	if err != nil && err != io.EOF && errors.As(err, &tooLarge) {
+	switch {
+	case err == nil:
+	case err == io.EOF: // readers return it as it is
+		b.complete.Store(true)
+	case errors.As(err, &tooLarge):
 		b.exceeded.Store(tooLarge)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.late.Store(true)
+	case !b.complete.Load():
+		b.broken.Store(true)
 	}
 	return n, err
 }

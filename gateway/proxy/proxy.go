@@ -95,7 +95,9 @@ type Call struct {
 // or carries the problem to answer with. If the answer breaks off in the middle Forward panics with
 // http.ErrAbortHandler, so that the client sees a broken answer instead of a short one.
 func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) error {
-	body, err := f.body(w, r, c.Match.Route)
+	ctx, cancel := context.WithTimeout(r.Context(), c.Timeout)
+	defer cancel()
+	body, err := f.body(ctx, w, r, c.Match.Route)
 	if err != nil {
 		return err
 	}
@@ -103,8 +105,6 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 		// The transport may still read the body when it has returned; after the handler nobody may (golang/go#46866).
 		defer body.Close()
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), c.Timeout)
-	defer cancel()
 	out, err := f.request(ctx, r, c, body)
 	if err != nil {
 		return err
@@ -121,9 +121,9 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 	}
 	defer response.Body.Close()
 	if foreign(response) {
-		err := f.translate(response)
-		done(failure(problem.From(err).Status))
-		return err
+		outcome, refusal := f.translate(response)
+		done(outcome)
+		return refusal
 	}
 	done(failure(response.StatusCode))
 	f.deliver(w, r, response)
@@ -131,14 +131,15 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 }
 
 // body returns the request's body, nil if the route takes none or none was sent.
-func (f *Forwarder) body(w http.ResponseWriter, r *http.Request, route *route.Route) (*limitedBody, error) {
+func (f *Forwarder) body(ctx context.Context, w http.ResponseWriter, r *http.Request, route *route.Route) (*limitedBody, error) {
 	if r.ContentLength == 0 || route.Body == 0 {
 		return nil, nil
 	}
 	if r.ContentLength > route.Body {
 		return nil, problem.TooLarge(route.Body)
 	}
-	return newLimitedBody(w, r, route.Body), nil
+	deadline, _ := ctx.Deadline()
+	return newLimitedBody(w, r, route.Body, deadline), nil
 }
 
 func (f *Forwarder) request(ctx context.Context, r *http.Request, c *Call, body *limitedBody) (*http.Request, error) {
@@ -187,7 +188,9 @@ func judge(r *http.Request, ctx context.Context, body *limitedBody, err error) (
 		}
 	}
 	switch {
-	case r.Context().Err() != nil:
+	case body != nil && body.late.Load(): // net/http ends the request's context as well, so this comes first
+		return errExcluded, problem.New(http.StatusRequestTimeout, "request-timeout", "The request took too long to arrive", "")
+	case r.Context().Err() != nil, body != nil && body.broken.Load():
 		return errExcluded, fmt.Errorf("%w: %w", ErrCallerLeft, err)
 	case ctx.Err() != nil:
 		return errFailed, unavailable("The service did not answer in time.", err)
@@ -217,14 +220,20 @@ func foreign(response *http.Response) bool {
 	return err != nil || media != problem.ContentType
 }
 
-// translate turns an answer that no service gave into a 503. What the sidecar says names apps, addresses and how often
-// it tried; that goes to the log only.
-func (f *Forwarder) translate(response *http.Response) error {
+// translate turns an answer that no service gave into a problem: a 503, and a failure for the breaker, unless the sidecar
+// refused the form of this very request, which its client can change. What the sidecar says names apps, addresses and
+// how often it tried; that goes to the log only.
+func (f *Forwarder) translate(response *http.Response) (outcome, refusal error) {
 	said, err := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
 	if err != nil {
 		said = append(said, (" (cut off: " + err.Error() + ")")...)
 	}
-	return unavailable("The service can not be reached at the moment.", fmt.Errorf("the sidecar answered %d: %s", response.StatusCode, said))
+	cause := fmt.Errorf("the sidecar answered %d: %s", response.StatusCode, said)
+	switch response.StatusCode {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
+		return errExcluded, &failedCall{problem: problem.Malformed("The request or its headers are too large."), cause: cause}
+	}
+	return errFailed, unavailable("The service can not be reached at the moment.", cause)
 }
 
 // deliver writes the answer.
@@ -267,7 +276,7 @@ func (f flushing) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// failedCall is a call without a usable answer: a 503 for the client, the cause for the log.
+// failedCall is a call without a usable answer: a problem for the client, the cause for the log.
 type failedCall struct {
 	problem *problem.Problem
 	cause   error

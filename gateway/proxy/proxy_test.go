@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -268,6 +270,101 @@ func TestTimeoutAndCallerLeft(t *testing.T) {
 		if want := map[string]string{"orders": "closed", "products": "open"}[status.App]; status.State != want {
 			t.Errorf("the breaker of %s is %s, want %s", status.App, status.State, want)
 		}
+	}
+}
+
+// brokenBody gives a byte and then an error.
+type brokenBody struct{ err error }
+
+func (b brokenBody) Read(p []byte) (int, error) { return copy(p, "{"), b.err }
+func (b brokenBody) Close() error               { return nil }
+
+// A client that stops sending is let go of, and is the only one to suffer.
+func TestSlowBodies(t *testing.T) {
+	s := newStage(t, BreakerSettings{Consecutive: 1, Ratio: 1, Requests: 1, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
+	s.sidecar.Handle("orders", func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	s.table.Routes()[1].Timeout = 50 * time.Millisecond
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		match, err := s.table.Match(r.Method, r.URL.Path)
+		if err == nil {
+			err = s.forwarder.Forward(w, r, &Call{Match: match, Timeout: match.Route.Timeout})
+		}
+		problem.Write(w, r, err)
+	}))
+	defer front.Close()
+	for _, framing := range []string{"Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"} {
+		connection, err := net.Dial("tcp", front.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer connection.Close()
+		if err := connection.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(connection, "POST /v1/orders HTTP/1.1\r\nHost: x\r\n"+framing); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+		if err != nil {
+			t.Fatalf("%q: %v", framing, err)
+		}
+		if response.StatusCode != http.StatusRequestTimeout {
+			t.Errorf("%q: got %d", framing, response.StatusCode)
+		}
+	}
+	if got := s.forwarder.breakers.Status()[0]; got.State != "closed" {
+		t.Errorf("the breaker is %s", got.State)
+	}
+}
+
+// What a client does to its own request never opens the breaker for the others.
+func TestClientsCanNotOpenTheBreaker(t *testing.T) {
+	s := newStage(t, BreakerSettings{Consecutive: 1, Ratio: 1, Requests: 1, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
+	read := func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}
+	post := func(body io.ReadCloser, length int64) *http.Request {
+		r := httptest.NewRequest("POST", "/v1/orders", nil)
+		r.Body, r.ContentLength = body, length
+		return r
+	}
+	for name, tc := range map[string]struct {
+		handler http.HandlerFunc
+		request *http.Request
+		status  int // 0: the caller left
+	}{
+		"broken body":        {read, post(brokenBody{err: io.ErrUnexpectedEOF}, 100), 0},
+		"broken chunks":      {read, post(brokenBody{err: io.ErrUnexpectedEOF}, -1), 0},
+		"large body":         {read, post(io.NopCloser(strings.NewReader(strings.Repeat("x", 5000))), -1), 413},
+		"headers too large":  {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "too large", 431) }, httptest.NewRequest("GET", "/v1/orders/o1", nil), 400},
+		"refused by sidecar": {refusing(400, "ERR_MALFORMED_REQUEST", "bad"), httptest.NewRequest("GET", "/v1/orders/o1", nil), 400},
+		"refused by service": {func(w http.ResponseWriter, r *http.Request) { problem.Write(w, r, problem.Internal()) }, httptest.NewRequest("GET", "/v1/orders/o1", nil), 500},
+		"repeated header": {read, func() *http.Request {
+			r := post(http.NoBody, 0)
+			r.Header["Idempotency-Key"] = []string{"a", "b"}
+			return r
+		}(), 400},
+		"afterwards all well": {read, post(io.NopCloser(strings.NewReader("{}")), 2), 204},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.sidecar.Handle("orders", tc.handler)
+			w, err := s.do(t, tc.request, true)
+			status := w.Code
+			switch {
+			case errors.Is(err, ErrCallerLeft):
+				status = 0
+			case err != nil:
+				status = problem.From(err).Status
+			}
+			if status != tc.status {
+				t.Errorf("got %d (%v), want %d", status, err, tc.status)
+			}
+			if got := s.forwarder.breakers.Status()[0]; got.State != "closed" {
+				t.Errorf("the breaker is %s", got.State)
+			}
+		})
 	}
 }
 
