@@ -391,10 +391,13 @@ func TestTheAuditReportsWhatWasPlanted(t *testing.T) {
 			s.sell(t, "CUP-1", 1000)
 			for n := range 400 {
 				id := fmt.Sprintf("order-%04d", n)
-				if _, err := s.Reserve(ctx, reserving(id, line("CUP-1", 1))); err != nil {
+				reserve := reserving(id, line("CUP-1", 1))
+				commit, _ := s.ending(id, "CUP-1")
+				reserve.PlacedAt = reserve.PlacedAt.Add(time.Duration(n) * time.Second)
+				commit.PlacedAt = reserve.PlacedAt
+				if _, err := s.Reserve(ctx, reserve); err != nil {
 					t.Fatal(err)
 				}
-				commit, _ := s.ending(id, "CUP-1")
 				if _, err := s.Commit(ctx, commit); err != nil {
 					t.Fatal(err)
 				}

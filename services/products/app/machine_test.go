@@ -144,7 +144,7 @@ func (m *machine) check(t *rapid.T) {
 			finished++
 		}
 	}
-	if finished >= domain.KeepFinished+domain.ArchiveBatch || len(stock.Corrections) > domain.KeepCorrections {
+	if finished >= domain.MaxFinished+domain.ArchiveBatch || len(stock.Corrections) > domain.KeepCorrections {
 		t.Fatalf("the head has %d finished holds and %d corrections", finished, len(stock.Corrections))
 	}
 }

@@ -122,6 +122,18 @@ func (a *Archive) add(sku string, holds []Hold, archive func(key string, value a
 	}
 }
 
+// grown reports whether a hold placed at that microsecond may have come since the archive had that many leaves.
+func (a *Archive) grown(leaves, placedAt int64) bool {
+	for level, refs := range a.Levels {
+		for _, r := range refs {
+			if r.First+LeavesOf(level) > leaves && r.spans(placedAt) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Top are the references of the head with their levels, in the order of the leaves they lead to.
 func (a *Archive) Top() (refs []Ref, levels []int) {
 	for level := len(a.Levels) - 1; level >= 0; level-- {

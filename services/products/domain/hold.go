@@ -2,6 +2,7 @@ package domain
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 )
@@ -57,7 +58,8 @@ type Order struct {
 	PlacedAt time.Time
 }
 
-// Past is what the archive says about one order: what was found there when it had Leaves leaves.
+// Past is what the archive says about one order: the hold found there, or that there was none among the first Leaves
+// leaves.
 type Past struct {
 	Leaves int64
 	Hold   *Hold
@@ -74,10 +76,10 @@ func (s *Stock) find(o Order, past *Past) (*Hold, error) {
 	if s.Archived.Leaves == 0 || micros(o.PlacedAt) > s.Archived.Through {
 		return nil, nil
 	}
-	if past == nil || past.Leaves != s.Archived.Leaves {
+	if past == nil || past.Hold == nil && s.Archived.grown(past.Leaves, micros(o.PlacedAt)) {
 		return nil, ErrPast
 	}
-	return past.Hold, nil
+	return past.Hold, nil // a finished hold never changes
 }
 
 // Hold is the hold of an order as the command methods see it. Error: [ErrPast].
@@ -126,15 +128,30 @@ func (s *Stock) schedule() {
 
 // trim moves the oldest finished holds to the archive once there are enough of them to fill a leaf.
 func (s *Stock) trim() {
-	var finished []Hold
-	for _, h := range s.Holds {
-		if h.State != Reserved {
-			finished = append(finished, h)
-		}
-	}
-	if len(finished) < KeepFinished+ArchiveBatch {
+	if len(s.Holds) < KeepFinished+ArchiveBatch {
 		return
 	}
+	newest := int64(math.MinInt64)
+	for _, h := range s.Holds {
+		newest = max(newest, h.PlacedAt)
+	}
+	finished, old := 0, 0
+	for _, h := range s.Holds {
+		if h.State != Reserved {
+			finished++
+			if h.PlacedAt < newest-KeepWindow.Microseconds() {
+				old++
+			}
+		}
+	}
+	if finished >= MaxFinished+ArchiveBatch || old >= ArchiveBatch && finished >= KeepFinished+ArchiveBatch {
+		s.archiveOldest()
+	}
+}
+
+// archiveOldest moves [ArchiveBatch] finished holds.
+func (s *Stock) archiveOldest() {
+	finished := slices.DeleteFunc(slices.Clone(s.Holds), func(h Hold) bool { return h.State == Reserved })
 	slices.SortFunc(finished, byAge)
 	oldest := finished[:ArchiveBatch]
 	gone := make(map[string]bool, ArchiveBatch)

@@ -11,6 +11,11 @@ import (
 const (
 	// KeepFinished is how many finished holds the head keeps at least.
 	KeepFinished = 16
+	// KeepWindow is how far back, counted from the newest order, the head keeps finished holds beyond that number: an
+	// order that comes a little later than others of its time shall not have to look for itself in the archive.
+	KeepWindow = 2 * time.Second
+	// MaxFinished is how many finished holds the head keeps at most, give or take a batch.
+	MaxFinished = 256
 	// ArchiveBatch is how many finished holds move to the archive at once.
 	ArchiveBatch = 32
 	// MaxActiveHolds bounds the reservations of one SKU under way at once.

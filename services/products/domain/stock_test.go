@@ -121,7 +121,7 @@ func TestTheHeadOfAStockStaysSmall(t *testing.T) {
 				t.Fatalf("%s: %v", c.name, err)
 			}
 		}
-		if len(s.Holds) >= KeepFinished+ArchiveBatch {
+		if len(s.Holds) > KeepFinished+ArchiveBatch {
 			t.Fatalf("%d holds in the head", len(s.Holds))
 		}
 	}
@@ -139,8 +139,31 @@ func TestTheHeadOfAStockStaysSmall(t *testing.T) {
 	if h, changed, err := s.Release(order(3), ByOrder, &Past{Leaves: s.Archived.Leaves, Hold: &committed}); err != nil || changed || h.State != Committed {
 		t.Errorf("with the archive's word it is %v, changed %v, %v", h, changed, err)
 	}
-	if _, _, err := s.Release(order(3), ByOrder, &Past{Leaves: s.Archived.Leaves - 1}); !errors.Is(err, ErrPast) {
-		t.Errorf("an outdated look into the archive was believed: %v", err)
+	if _, _, err := s.Release(order(3), ByOrder, &Past{}); !errors.Is(err, ErrPast) {
+		t.Errorf("a look into an empty archive was believed: %v", err)
+	}
+	if !s.Archived.grown(s.Archived.Leaves-1, s.Archived.Through) || s.Archived.grown(s.Archived.Leaves-1, order(3).PlacedAt.UnixMicro()) {
+		t.Error("a new leaf concerns the orders of its time only")
+	}
+}
+
+func TestABusyHeadKeepsTheOrdersOfItsTime(t *testing.T) {
+	s := opened(t)
+	s.OnHand, s.Received = 100_000, 100_000
+	for n := range 3000 { // a thousand orders a second
+		o := Order{ID: fmt.Sprint("order-", n), PlacedAt: noon.Add(time.Duration(n) * time.Millisecond)}
+		if _, _, err := s.Reserve(Claim{Order: o, Quantity: 1, ExpiresAt: noon.Add(time.Hour)}, nil); err != nil {
+			t.Fatalf("order %d: %v", n, err)
+		}
+		if _, _, err := s.Commit(o, nil); err != nil {
+			t.Fatal(err)
+		}
+		if n > MaxFinished && (len(s.Holds) < MaxFinished || len(s.Holds) >= MaxFinished+ArchiveBatch) {
+			t.Fatalf("%d holds in the head after %d orders", len(s.Holds), n)
+		}
+	}
+	if f := s.Audit(); len(f) > 0 {
+		t.Errorf("the audit finds %v", f)
 	}
 }
 
