@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/subtle"
 	_ "embed"
 	"fmt"
 	"log/slog"
@@ -59,13 +60,26 @@ func build(_ context.Context, s *service.Service) error {
 	if err != nil {
 		return err
 	}
-	s.Mount("/", front)
+	s.Front(withMetrics(front, s, s.Settings.App.Token))
 	s.Background("drain", func(ctx context.Context) error {
 		<-ctx.Done()
 		front.Drain()
 		return nil
 	})
 	return nil
+}
+
+// withMetrics serves /metrics to who shows the app token, as a scraper of ours can. For everybody
+// else there is no such path: the gateway's port is the public one.
+func withMetrics(front, chassis http.Handler, appToken string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown := r.Header.Get("dapr-api-token")
+		if r.URL.Path == "/metrics" && appToken != "" && subtle.ConstantTimeCompare([]byte(shown), []byte(appToken)) == 1 {
+			chassis.ServeHTTP(w, r)
+			return
+		}
+		front.ServeHTTP(w, r)
+	})
 }
 
 // surroundings is what the gateway stands on.

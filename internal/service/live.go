@@ -96,8 +96,12 @@ func (s *Service) serve(ctx context.Context, listener net.Listener, c connection
 
 func (s *Service) server(base context.Context) *http.Server {
 	limits := s.Settings.HTTP
+	var handler http.Handler = s
+	if s.front != nil {
+		handler = s.front
+	}
 	return &http.Server{
-		Handler: s, BaseContext: func(net.Listener) context.Context { return base },
+		Handler: handler, BaseContext: func(net.Listener) context.Context { return base },
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: limits.ReadTimeout,
 		WriteTimeout: limits.ReadTimeout + limits.RequestTimeout + writeGrace,
 		IdleTimeout:  idleTimeout, MaxHeaderBytes: limits.MaxHeader,

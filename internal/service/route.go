@@ -73,17 +73,6 @@ func (rt *route) record(ctx context.Context, durations metric.Float64Histogram, 
 	durations.Record(ctx, seconds, *option)
 }
 
-// mounted is a handler that wants the connection's own writer.
-type mounted struct{ http.Handler }
-
-func (m mounted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if x, ok := w.(*exchange); ok {
-		x.matched = true
-		w = x.ResponseWriter
-	}
-	m.Handler.ServeHTTP(w, r)
-}
-
 // exchange is one request's answer while it is being made: a writer that remembers what was written.
 type exchange struct {
 	http.ResponseWriter

@@ -361,18 +361,22 @@ func TestAnEventReachesItsHandlerOnlyFromTheSidecar(t *testing.T) {
 	}
 }
 
-func TestAMountedHandlerGetsTheConnectionAsItIs(t *testing.T) {
+func TestAFrontGetsEveryRequestAsItCame(t *testing.T) {
 	s, out := newTestService(t, "--app.token=")
 	started(t, s, func(_ context.Context, s *Service) error {
-		s.Mount("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if _, wrapped := w.(*exchange); wrapped {
-				t.Error("the writer is wrapped")
+		s.Front(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, wrapped := w.(*exchange); wrapped || r.URL.Path != "//a/../b" {
+				t.Errorf("wrapped %v, path %s", wrapped, r.URL.Path)
 			}
 			w.WriteHeader(http.StatusTeapot)
 		}))
 		return nil
 	})
-	if w := send(s, "GET", "/whatever", nil); w.Code != http.StatusTeapot {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", "/", nil)
+	r.URL.Path = "//a/../b"
+	s.server(t.Context()).Handler.ServeHTTP(w, r)
+	if w.Code != http.StatusTeapot {
 		t.Errorf("the status is %d", w.Code)
 	}
 	if n := len(out.lines(t, "request")); n != 0 {

@@ -64,6 +64,7 @@ type Service struct {
 	failures   []error
 
 	mux        *http.ServeMux
+	front      http.Handler // what requests meet first; the Service itself if nil
 	guarded    bool // there is a route that asks for the app token
 	public     bool // there is a route that reads access tokens
 	unmatched  *route
@@ -135,7 +136,7 @@ func (s *Service) Configure(cfg any) error {
 type Handler = func(w http.ResponseWriter, r *http.Request) error
 
 // Public registers a route for the gateway to forward to, by a pattern of http.ServeMux with its
-// method: "POST /v1/orders". Like every route except Mount's it wants the app token, which only the
+// method: "POST /v1/orders". Like every route it wants the app token, which only the
 // sidecar has. A bearer token is verified if there is one, and its claims are in the context: see
 // Caller. A token that is not valid is refused even if the handler would not ask for it.
 func (s *Service) Public(pattern string, h Handler) {
@@ -153,11 +154,10 @@ func (s *Service) Stream(pattern string, h Handler) {
 // Internal registers a route for other services, which call it through the sidecars.
 func (s *Service) Internal(pattern string, h Handler) { s.route(pattern, kindInternal, h) }
 
-// Mount registers a handler that does everything itself: it gets requests as they came, without
-// guard, limits, tracing or logging. It is what the gateway is built on.
-func (s *Service) Mount(pattern string, h http.Handler) {
-	s.mux.Handle(pattern, mounted{h})
-}
+// Front puts a handler before everything else: it gets every request as it came, without the
+// path cleaning, guards, limits, tracing and logging of the chassis. It may pass requests on to the
+// Service, as for /livez and /readyz. It is what the gateway is built on.
+func (s *Service) Front(h http.Handler) { s.front = h }
 
 // Subscribe handles the events of a topic, which the sidecar posts to /events/<topic> as
 // dapr/subscriptions.yaml tells it to. The program is not ready while its sidecar has no such
