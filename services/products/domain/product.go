@@ -32,13 +32,20 @@ const (
 	Inactive Status = "inactive"
 )
 
-var (
-	skuPattern      = regexp.MustCompile(`^[A-Z0-9][A-Z0-9-]{1,31}$`)
-	categoryPattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-)
+var categoryPattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // ValidSKU reports whether sku is 2 to 32 capital letters, digits and hyphens, not starting with a hyphen.
-func ValidSKU(sku string) bool { return skuPattern.MatchString(sku) }
+func ValidSKU(sku string) bool {
+	if len(sku) < 2 || len(sku) > 32 || sku[0] == '-' {
+		return false
+	}
+	for i := range len(sku) {
+		if c := sku[i]; (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
 
 // ValidCategory reports whether category is lower-case words of letters and digits joined by single hyphens.
 func ValidCategory(category string) bool {
