@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"caravan/internal/feed"
 	"caravan/internal/service"
@@ -24,7 +25,9 @@ type settings struct {
 }
 
 type inboxSettings struct {
-	Remember int `mapstructure:"remember" default:"100000" help:"how many recent events are remembered, so that pulling what was pushed costs nothing" validate:"min=1,max=10000000"`
+	Interval time.Duration `mapstructure:"interval" default:"1s" help:"between two writes of one inbox; 0 stores each event before it is acknowledged" validate:"min=0,max=1m"`
+	Waiting  int           `mapstructure:"waiting" default:"10000" help:"how many events may wait to be stored" validate:"min=1,max=1000000"`
+	Remember int           `mapstructure:"remember" default:"100000" help:"how many recent events are remembered, so that pulling what was pushed costs nothing" validate:"min=1,max=10000000"`
 }
 
 func main() { service.Main(contract.App, build) }
@@ -45,15 +48,16 @@ func build(_ context.Context, s *service.Service) error {
 		Counter: counter,
 		Log:     s.Log,
 	})
-	consume(s, notifications, cfg.Inbox.Remember)
+	consume(s, notifications, cfg.Inbox)
 	serve(s, rest.NewHandlers(notifications))
 	return nil
 }
 
 // consume hears the facts of the producers by both roads: pushed by the broker and pulled from their feeds.
-func consume(s *service.Service, n *app.Notifications, remember int) {
-	seen := feed.NewSeen(remember)
-	consumer := app.NewConsumer(n, seen)
+func consume(s *service.Service, n *app.Notifications, cfg inboxSettings) {
+	seen := feed.NewSeen(cfg.Remember)
+	consumer := app.NewConsumer(n, seen, app.ConsumerOptions{Interval: cfg.Interval, Waiting: cfg.Waiting})
+	s.Underneath("inboxes", consumer.Run)
 	for _, producer := range []string{users.App, orders.App, payments.App} {
 		s.Subscribe(producer, consumer.Pushed)
 		puller := &feed.Puller{

@@ -31,8 +31,8 @@ type auditPosition struct {
 }
 
 // Audit checks all inboxes, a page at a time: each event that was taken has exactly one entry, and each archived entry
-// has the delivery document that guards it. Because that document names the one segment its entry is in, an entry that
-// is there twice shows wherever the copies are.
+// is in its guard. Because the guard names the one segment that the entry is in, an entry that is there twice shows
+// wherever the copies are.
 func (n *Notifications) Audit(ctx context.Context, command contract.Audit) (contract.AuditPage, error) {
 	var at auditPosition
 	if err := page.Decode(command.Cursor, &at); err != nil {
@@ -121,20 +121,18 @@ func (a *audit) segment(ctx context.Context, inbox *domain.Inbox, number int) er
 	if err != nil {
 		return err
 	}
-	deliveries, err := a.entries(ctx, inbox, entries)
+	guarded, err := a.entries(ctx, inbox, entries)
 	if err != nil {
 		return err
 	}
 	a.page.Counts["archived"] += int64(len(entries))
 	for _, e := range entries {
-		key := domain.NotificationID(inbox.UserID, e.EventID)
-		switch d := deliveries[key]; {
-		case d == nil:
-			a.find(contract.InvariantDelivery, key, "the entry of %s in segment %d has no delivery document", e.EventID, number)
-		case d.UserID != inbox.UserID || d.EventID != e.EventID:
-			a.find(contract.InvariantDelivery, key, "the delivery document is of another event or user than %s", e.EventID)
-		case d.Segment != number:
-			a.find(contract.InvariantOneEntry, key, "%s is in segment %d although it was archived in %d", e.EventID, number, d.Segment)
+		key := e.NotificationID(inbox.UserID)
+		switch known, ok := guarded[key]; {
+		case !ok:
+			a.find(contract.InvariantDelivery, key, "the entry of %s in segment %d has no guard", e.EventID, number)
+		case known.Segment != number:
+			a.find(contract.InvariantOneEntry, key, "%s is in segment %d although it was archived in %d", e.EventID, number, known.Segment)
 		}
 		if e.OccurredAt.After(inbox.ArchivedUntil) {
 			a.find(contract.InvariantDelivery, key, "%s is archived and later than all that is archived", e.EventID)
@@ -149,27 +147,27 @@ func (a *audit) head(ctx context.Context, inbox *domain.Inbox) error {
 	if want := archivedEntries(inbox) + len(inbox.Entries); inbox.Total != want {
 		a.find(contract.InvariantSegments, key, "%d events were taken and %d entries are there", inbox.Total, want)
 	}
-	deliveries, err := a.entries(ctx, inbox, inbox.Entries)
+	guarded, err := a.entries(ctx, inbox, inbox.Entries)
 	if err != nil {
 		return err
 	}
 	for _, e := range inbox.Entries {
-		// A delivery document for an entry in the head is left by a sealing that has not ended.
-		id := domain.NotificationID(inbox.UserID, e.EventID)
-		if d := deliveries[id]; d != nil && d.Segment < inbox.Segments {
-			a.find(contract.InvariantOneEntry, id, "%s is in the head although it was archived in segment %d", e.EventID, d.Segment)
+		// A guard for an entry in the head is left by a sealing that has not ended.
+		id := e.NotificationID(inbox.UserID)
+		if known, ok := guarded[id]; ok && known.Segment < inbox.Segments {
+			a.find(contract.InvariantOneEntry, id, "%s is in the head although it was archived in segment %d", e.EventID, known.Segment)
 		}
 	}
 	return nil
 }
 
-// entries reports entries of one stretch of an inbox, checks what can be told from them alone, and reads their delivery
-// documents.
-func (a *audit) entries(ctx context.Context, inbox *domain.Inbox, entries []domain.Entry) (map[string]*domain.Delivery, error) {
+// entries reports entries of one stretch of an inbox, checks what can be told from them alone, and returns what their
+// guards know.
+func (a *audit) entries(ctx context.Context, inbox *domain.Inbox, entries []domain.Entry) (map[string]domain.Archived, error) {
 	once := make(map[string]bool, len(entries))
 	var ids []string
 	for _, e := range entries {
-		id := domain.NotificationID(inbox.UserID, e.EventID)
+		id := e.NotificationID(inbox.UserID)
 		a.page.Deliveries = append(a.page.Deliveries, contract.Delivery{EventID: e.EventID, UserID: inbox.UserID})
 		a.page.Counts["deliveries"]++
 		if once[e.EventID] {
@@ -182,5 +180,5 @@ func (a *audit) entries(ctx context.Context, inbox *domain.Inbox, entries []doma
 			a.find(contract.InvariantEntry, id, "an entry of type %.60q is not one that users get", e.Type)
 		}
 	}
-	return a.n.deliveries.GetMany(ctx, ids...)
+	return a.n.archived(ctx, inbox.UserID, ids)
 }

@@ -75,9 +75,8 @@ func TestTheAuditFindsWhatIsPlanted(t *testing.T) {
 			first[3].EventID = "orders/never-recorded/5"
 			overwrite(t, s, "inbox/u1/0", first)
 		}},
-		"a guard of another event": {invariant: contract.InvariantDelivery, plant: func(t *testing.T, s *documenttest.FakeStore) {
-			key := "delivery/" + domain.NotificationID("u1", events[0].ID)
-			overwrite(t, s, key, map[string]any{"revision": 1, "writeId": "x", "userId": "u1", "event": "orders/other/5", "segment": 0})
+		"a guard that forgot": {invariant: contract.InvariantDelivery, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			overwrite(t, s, "archived/"+domain.GuardID("u1", idOf("u1", events[0])), domain.Guard{})
 		}},
 		"an archive that may be passed by": {invariant: contract.InvariantDelivery, plant: func(t *testing.T, s *documenttest.FakeStore) {
 			changeInbox(t, s, func(i *domain.Inbox) { i.ArchivedUntil = noon })

@@ -16,7 +16,6 @@ import (
 
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
-	"caravan/internal/feed"
 	"caravan/services/notifications/app"
 	"caravan/services/notifications/domain"
 	orders "caravan/services/orders/contract"
@@ -163,7 +162,7 @@ func TestAnEventThatIsArchivedMeanwhileIsNotTakenAgain(t *testing.T) {
 	slow := replica(store, "slow")
 	var once sync.Once
 	slow.meanwhile = func(key string) {
-		if strings.HasPrefix(key, "delivery/") {
+		if strings.HasPrefix(key, "archived/") {
 			// After the read of the slow one, hence from within its next read of the inbox.
 			slow.meanwhile = func(string) {
 				once.Do(func() { deliver(t, fast, append(events[:1:1], events[2*domain.SegmentSize+1:]...)...) })
@@ -185,7 +184,7 @@ func TestAnInboxThatIsSealedMeanwhileIsNotSealedBlindly(t *testing.T) {
 	slow := replica(store, "slow")
 	var once sync.Once
 	slow.meanwhile = func(key string) {
-		if strings.HasPrefix(key, "delivery/") {
+		if strings.HasPrefix(key, "archived/") {
 			once.Do(func() { deliver(t, fast, events[2*domain.SegmentSize:]...) })
 		}
 	}
@@ -279,7 +278,7 @@ func misbehave(store *documenttest.FakeStore, seed uint64, percent int) {
 	store.AfterPut = func(string, []byte) error { return fails() }
 }
 
-// The budget: one write of the inbox an event, and at most two with everything that archiving adds.
+// The budget of single events: one write of the inbox each, and a fifth of one with everything that archiving adds.
 func TestTheCostOfAnEvent(t *testing.T) {
 	store := documenttest.NewStore()
 	var mu sync.Mutex
@@ -300,7 +299,7 @@ func TestTheCostOfAnEvent(t *testing.T) {
 	}
 	const many = 400
 	deliver(t, n, orderEvents("u1", many)[domain.SegmentSize:]...)
-	if perEvent := float64(writes) / many; perEvent > 2.15 {
+	if perEvent := float64(writes) / many; perEvent > 1.2 {
 		t.Errorf("%.2f writes per event of a busy user", perEvent)
 	}
 	before := writes
@@ -342,7 +341,7 @@ func TestEventsOfOneUserShareAWrite(t *testing.T) {
 func TestAHeadThatCannotBeSealedStopsGrowing(t *testing.T) {
 	store := documenttest.NewStore()
 	store.BeforePut = func(key string, _ []byte) error {
-		if strings.HasPrefix(key, "delivery/") {
+		if strings.HasPrefix(key, "archived/") {
 			return documenttest.ErrInjected
 		}
 		return nil
@@ -373,58 +372,3 @@ func TestAHeadThatCannotBeSealedStopsGrowing(t *testing.T) {
 type impatient struct{ *process }
 
 func (impatient) Sleep(context.Context, time.Duration) error { return context.DeadlineExceeded }
-
-func TestBothRoadsLeadToOneEntry(t *testing.T) {
-	store := documenttest.NewStore()
-	n := replica(store, "a").notifications()
-	seen := feed.NewSeen(100)
-	consumer := app.NewConsumer(n, seen)
-	events := orderEvents("u1", 3)
-	for _, e := range events {
-		for range 2 {
-			if err := consumer.Pushed(t.Context(), e); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if !seen.Has(e.ID) {
-			t.Error("a pushed event is not remembered")
-		}
-		if err := consumer.Pulled(t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": events}); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestAPoisonEventOfTheFeedIsPutAway(t *testing.T) {
-	store := documenttest.NewStore()
-	n := replica(store, "a").notifications()
-	seen := feed.NewSeen(100)
-	consumer := app.NewConsumer(n, seen)
-	poison := orderEvent("u1", 1, noon)
-	poison.Data = json.RawMessage(`{"userId":"u1","orderId":"u1-order-1"}`)
-	if err := consumer.Pushed(t.Context(), poison); err == nil || event.Retriable(err) || seen.Has(poison.ID) {
-		t.Errorf("pushed: %v", err)
-	}
-	for range 2 {
-		if err := consumer.Pulled(t.Context(), poison); err != nil {
-			t.Fatal(err)
-		}
-	}
-	body, err := poison.CloudEvent()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.ReceiveDeadLetter(t.Context(), body); err != nil { // what the push leads to
-		t.Fatal(err)
-	}
-	letters, next, err := n.ListDeadLetters(t.Context(), "", 10)
-	if err != nil || next != "" || len(letters) != 1 {
-		t.Fatalf("%d letters, %v", len(letters), err)
-	}
-	if l := letters[0]; l.EventID != poison.ID || l.Topic != "orders" || !strings.Contains(l.Reason, "total") {
-		t.Errorf("kept %+v", l)
-	}
-}

@@ -98,15 +98,15 @@ func (n *Notifications) stretch(ctx context.Context, inbox *domain.Inbox, before
 func (n *Notifications) addMarks(ctx context.Context, userID string, entries []domain.Entry) error {
 	ids := make([]string, len(entries))
 	for i, e := range entries {
-		ids[i] = domain.NotificationID(userID, e.EventID)
+		ids[i] = e.NotificationID(userID)
 	}
-	deliveries, err := n.deliveries.GetMany(ctx, ids...)
+	archived, err := n.archived(ctx, userID, ids)
 	if err != nil {
-		return fmt.Errorf("reading marks: %w", err)
+		return err
 	}
 	for i := range entries {
-		if d, ok := deliveries[ids[i]]; ok && entries[i].ReadAt.IsZero() {
-			entries[i].ReadAt = d.ReadAt
+		if entries[i].ReadAt.IsZero() {
+			entries[i].ReadAt = archived[ids[i]].ReadAt
 		}
 	}
 	return nil
@@ -115,7 +115,7 @@ func (n *Notifications) addMarks(ctx context.Context, userID string, entries []d
 func show(userID string, e domain.Entry) Notification {
 	title, body := domain.Text(e.Type, e.Data)
 	return Notification{
-		ID: domain.NotificationID(userID, e.EventID), Type: e.Type, Subject: e.Subject(), Title: title, Body: body,
+		ID: e.NotificationID(userID), Type: e.Type, Subject: e.Subject(), Title: title, Body: body,
 		OccurredAt: e.OccurredAt, CreatedAt: e.CreatedAt, ReadAt: e.ReadAt, Data: e.Data,
 	}
 }

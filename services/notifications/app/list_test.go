@@ -27,7 +27,7 @@ func TestAnEntryTellsWhatHappened(t *testing.T) {
 	}
 	got := list[0]
 	want := app.Notification{
-		ID: domain.NotificationID("u1", "orders/u1-order-1/5"), Type: "orders.confirmed.v1", Subject: "u1-order-1",
+		ID: idOf("u1", orderEvent("u1", 1, noon.Add(-time.Minute))), Type: "orders.confirmed.v1", Subject: "u1-order-1",
 		Title: "Your order is confirmed", Body: "Thank you! Order u1-order is paid with 1.01 EUR from your wallet.",
 		OccurredAt: noon.Add(-time.Minute), CreatedAt: noon, Data: domain.Data{OrderID: "u1-order-1", Amount: euros(101)},
 	}
@@ -64,7 +64,7 @@ func TestPagesShowEachEntryOnceAndInOrder(t *testing.T) {
 				if i >= have {
 					continue
 				}
-				if err := n.MarkRead(rt.Context(), "u1", domain.NotificationID("u1", events[i].ID)); err != nil {
+				if err := n.MarkRead(rt.Context(), "u1", idOf("u1", events[i])); err != nil {
 					rt.Fatal(err)
 				}
 			}
@@ -122,7 +122,7 @@ func TestAPageOfUnreadReadsABoundedPartOfTheArchive(t *testing.T) {
 	events := orderEvents("u1", 15*domain.SegmentSize)
 	deliver(t, n, events...)
 	for _, e := range events[1:] {
-		if err := n.MarkRead(t.Context(), "u1", domain.NotificationID("u1", e.ID)); err != nil {
+		if err := n.MarkRead(t.Context(), "u1", idOf("u1", e)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -171,9 +171,9 @@ func TestMarkRead(t *testing.T) {
 	events := orderEvents("u1", 3*domain.SegmentSize)
 	deliver(t, n, events...)
 	deliver(t, n, deposit("u2", 1))
-	for name, e := range map[string]string{"archived": events[0].ID, "in the head": events[len(events)-1].ID} {
+	for name, e := range map[string]event.Event{"archived": events[0], "in the head": events[len(events)-1]} {
 		t.Run(name, func(t *testing.T) {
-			notification := domain.NotificationID("u1", e)
+			notification := idOf("u1", e)
 			p.now = func() time.Time { return noon.Add(time.Hour) }
 			if err := n.MarkRead(t.Context(), "u1", notification); err != nil {
 				t.Fatal(err)
@@ -193,10 +193,10 @@ func TestMarkRead(t *testing.T) {
 		})
 	}
 	notFound := map[string][2]string{
-		"another user's, archived":    {"u2", domain.NotificationID("u1", events[0].ID)},
-		"another user's, in the head": {"u1", domain.NotificationID("u2", deposit("u2", 1).ID)},
-		"nobody's":                    {"u1", domain.NotificationID("u1", "orders/none/1")},
-		"without an inbox":            {"u3", domain.NotificationID("u3", "orders/none/1")},
+		"another user's, archived":    {"u2", idOf("u1", events[0])},
+		"another user's, in the head": {"u1", idOf("u2", deposit("u2", 1))},
+		"nobody's":                    {"u1", domain.NotificationID("u1", "orders/none/1", noon)},
+		"without an inbox":            {"u3", domain.NotificationID("u3", "orders/none/1", noon)},
 		"not an id":                   {"u1", "../inbox/u1"},
 	}
 	before := fmt.Sprint(store.Keys())

@@ -19,8 +19,9 @@ func (n *Notifications) MarkRead(ctx context.Context, userID, notificationID str
 	now := n.Clock.Now()
 	_, err := n.inboxes.Update(ctx, userID, func(i *domain.Inbox) error { return i.MarkRead(notificationID, now) })
 	if errors.Is(err, domain.ErrNotInHead) {
-		// An entry leaves the head only after it has a delivery document, so it is found in one of the two.
-		_, err = n.deliveries.Update(ctx, notificationID, func(d *domain.Delivery) error { return d.MarkRead(userID, now) })
+		// An entry leaves the head only after its guard has it, so it is found in one of the two.
+		guard := domain.GuardID(userID, notificationID)
+		_, err = n.guards.Update(ctx, guard, func(g *domain.Guard) error { return g.MarkRead(notificationID, now) })
 	}
 	if err != nil {
 		return fmt.Errorf("marking a notification as read: %w", err)

@@ -17,7 +17,7 @@ import (
 // Prefixes of the keys of all documents.
 const (
 	inboxPrefix      = "inbox/"
-	deliveryPrefix   = "delivery/"
+	guardPrefix      = "archived/"
 	deadLetterPrefix = "dead-letter/"
 	usersPrefix      = "inboxes/"
 	lettersPrefix    = "dead-letters/"
@@ -25,7 +25,7 @@ const (
 
 // Outcomes of events, for the Counter.
 const (
-	OutcomeNotified = "notified" // the event is in the inbox of its user, now or since an earlier delivery
+	OutcomeNotified = "notified" // the event is in the inbox of its user, now or since before
 	OutcomeSilent   = "silent"   // the event is known and told to nobody
 	OutcomeUnknown  = "unknown"  // the event is of a type that this version does not know
 	OutcomeDead     = "dead"     // the event went to the dead letters
@@ -48,11 +48,11 @@ type Ports struct {
 // Notifications holds the use cases.
 type Notifications struct {
 	Ports
-	inboxes    *document.Repository[domain.Inbox, *domain.Inbox]
-	deliveries *document.Repository[domain.Delivery, *domain.Delivery]
-	letters    *document.Repository[domain.DeadLetter, *domain.DeadLetter]
-	users      *registry
-	lettered   *registry
+	inboxes  *document.Repository[domain.Inbox, *domain.Inbox]
+	guards   *document.Repository[domain.Guard, *domain.Guard]
+	letters  *document.Repository[domain.DeadLetter, *domain.DeadLetter]
+	users    *registry
+	lettered *registry
 
 	mu      sync.Mutex
 	sealing map[string]bool // inboxes that this process is sealing
@@ -64,12 +64,12 @@ func New(p Ports) *Notifications {
 		return document.Options{Prefix: prefix, Clock: p.Clock, IDs: p.IDs}
 	}
 	return &Notifications{
-		Ports:      p,
-		inboxes:    document.NewRepository[domain.Inbox](p.Store, opts(inboxPrefix)),
-		deliveries: document.NewRepository[domain.Delivery](p.Store, opts(deliveryPrefix)),
-		letters:    document.NewRepository[domain.DeadLetter](p.Store, opts(deadLetterPrefix)),
-		users:      newRegistry(p, usersPrefix),
-		lettered:   newRegistry(p, lettersPrefix),
-		sealing:    make(map[string]bool),
+		Ports:    p,
+		inboxes:  document.NewRepository[domain.Inbox](p.Store, opts(inboxPrefix)),
+		guards:   document.NewRepository[domain.Guard](p.Store, opts(guardPrefix)),
+		letters:  document.NewRepository[domain.DeadLetter](p.Store, opts(deadLetterPrefix)),
+		users:    newRegistry(p, usersPrefix),
+		lettered: newRegistry(p, lettersPrefix),
+		sealing:  make(map[string]bool),
 	}
 }

@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"caravan/internal/document"
 	"caravan/services/notifications/domain"
 )
 
-// seal moves the oldest entries of a long head to the archive. Their delivery documents come first: an entry must not
-// leave the head without one, or its event could be taken again. What a crash leaves half done the next call completes,
+// seal moves the oldest entries of a long head to the archive. Their guards come first: an entry must not leave the head
+// without one, or its event could be taken again. What a crash leaves half done the next call completes,
 // with the same entries, as heads only grow at the end. While this process is sealing the inbox it does nothing.
 func (n *Notifications) seal(ctx context.Context, userID string) error {
 	if !n.startSealing(userID) {
@@ -37,15 +39,20 @@ func (n *Notifications) seal(ctx context.Context, userID string) error {
 	return nil
 }
 
-// record writes the delivery documents of entries, at once so that they travel together.
+// record enters entries in the guards of their minutes, in all at once so that they travel together.
 func (n *Notifications) record(ctx context.Context, userID string, entries []domain.Entry, segment int) error {
-	errs := make([]error, len(entries))
+	byGuard := make(map[string][]string)
+	for _, e := range entries {
+		notification := e.NotificationID(userID)
+		guard := domain.GuardID(userID, notification)
+		byGuard[guard] = append(byGuard[guard], notification)
+	}
+	guards := slices.Sorted(maps.Keys(byGuard))
+	errs := make([]error, len(guards))
 	var all sync.WaitGroup
-	for i, e := range entries {
+	for i, guard := range guards {
 		all.Go(func() {
-			_, errs[i] = n.deliveries.Update(ctx, domain.NotificationID(userID, e.EventID), func(d *domain.Delivery) error {
-				return d.Record(userID, e.EventID, segment)
-			})
+			_, errs[i] = n.guards.Update(ctx, guard, func(g *domain.Guard) error { return g.Record(byGuard[guard], segment) })
 		})
 	}
 	all.Wait()

@@ -16,6 +16,7 @@ import (
 	"caravan/internal/money"
 	"caravan/services/notifications/app"
 	"caravan/services/notifications/contract"
+	"caravan/services/notifications/domain"
 	orders "caravan/services/orders/contract"
 	payments "caravan/services/payments/contract"
 )
@@ -119,7 +120,13 @@ func (p *process) notifications() *app.Notifications {
 }
 
 func (p *process) counted(c *counts) *app.Notifications {
-	return app.New(app.Ports{Store: p, Clock: p, IDs: p, Counter: c, Log: slog.New(slog.DiscardHandler)})
+	ports := p.ports()
+	ports.Counter = c
+	return app.New(ports)
+}
+
+func (p *process) ports() app.Ports {
+	return app.Ports{Store: p, Clock: p, IDs: p, Counter: &counts{}, Log: slog.New(slog.DiscardHandler)}
 }
 
 // replica is a process over a store that does not crash.
@@ -228,5 +235,8 @@ func exactlyOnce(ctx context.Context, n *app.Notifications, events map[string][]
 	}
 	return nil
 }
+
+// idOf is the id of the notification of an event.
+func idOf(userID string, e event.Event) string { return domain.NotificationID(userID, e.ID, e.Time) }
 
 func euros(amount int64) money.Money { return money.Money{Amount: amount, Currency: "EUR"} }

@@ -15,7 +15,7 @@ const PathAudit = "/internal/audit"
 const (
 	// InvariantOneEntry: an event has exactly one entry in the inbox of its user.
 	InvariantOneEntry = "notifications.one_entry_per_event"
-	// InvariantDelivery: every archived entry has the delivery document that keeps its event from being told again.
+	// InvariantDelivery: every archived entry has the guard that keeps its event from being told again.
 	InvariantDelivery = "notifications.delivery"
 	// InvariantSegments: the archive of an inbox is complete and no entry was lost from it.
 	InvariantSegments = "notifications.segments"

@@ -3,12 +3,12 @@ package domain
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"caravan/internal/document"
-	"caravan/internal/id"
 )
 
 // Bounds of an inbox.
@@ -31,22 +31,26 @@ var (
 	ErrNotInHead = errors.New("the notification is not in the head of the inbox")
 )
 
-// UncheckedError says that an event is older than something in the archive, so that it may lie there: look for its
-// delivery document, and if there is none, deliver with Attempt.Segments.
-type UncheckedError struct{ Segments int }
+// UncheckedError says that events are older than something in the archive, so that they may lie there: look for them in
+// the guards of their minutes, and deliver those that are in none with Attempt.Segments.
+type UncheckedError struct {
+	Segments int
+	Notices  []Notice
+}
 
 // Error implements error.
 func (e *UncheckedError) Error() string {
-	return fmt.Sprintf("the event may lie in one of %d archive segments", e.Segments)
+	return fmt.Sprintf("%d events may lie in one of %d archive segments", len(e.Notices), e.Segments)
 }
 
 // Inbox is the list of what a user was told: a head with the newest entries and immutable segments of SegmentSize
 // entries each. It takes an event exactly once, however late it is delivered again, by this invariant:
 //
-//	each event that was ever taken is in the head, or has a delivery document
+//	each event that was ever taken is in the head or in the guard of its minute
 //
-// An entry leaves the head only after its delivery document was written (Sealable, then Seal), and an event older than
-// ArchivedUntil enters only with the proof that it had no delivery document when the archive was as long as it is now.
+// An entry leaves the head only after its guard was written (Sealable, then Seal), and an event older than ArchivedUntil
+// enters only with the proof that its guard did not have it when the archive was as long as it is now. Younger ones, and
+// that is all but a few, need no look at any guard.
 type Inbox struct {
 	document.Root
 	UserID string `json:"userId"`
@@ -69,7 +73,7 @@ type Entry struct {
 	// OccurredAt is when it happened, CreatedAt when the user was told. CreatedAt never decreases along an inbox.
 	OccurredAt time.Time `json:"occurredAt"`
 	CreatedAt  time.Time `json:"createdAt"`
-	// ReadAt is when the user read it; for an entry read after it was archived the delivery document has it.
+	// ReadAt is when the user read it; for an entry read after it was archived the guard has it.
 	ReadAt time.Time `json:"readAt,omitzero"`
 	Data   Data      `json:"data,omitzero"`
 }
@@ -83,49 +87,64 @@ func (e Entry) Subject() string {
 	return rest
 }
 
-// NotificationID is the id of the notification that tells a user of an event in the app. Other channels would derive
-// other ids: there is one delivery per event, channel and person.
-func NotificationID(userID, eventID string) string { return id.Derive("in-app", eventID, userID) }
-
 // Attempt is what a delivery brings along.
 type Attempt struct {
 	Now time.Time
 	// Entry is the registry entry that announces the inbox; it may be empty when the inbox exists.
 	Entry string
-	// Segments is the length of the archive at some moment after which the event was seen to have no delivery document.
+	// Segments is the length of the archive at some moment after which no guard had any of the events.
 	Segments int
 }
 
-// Deliver puts a notice at the front of the inbox. For an event that is there already it returns
-// document.ErrUnchanged. Its other errors are ErrUnregistered, ErrFull and *UncheckedError.
-func (i *Inbox) Deliver(n Notice, a Attempt) error {
-	for _, e := range i.Entries {
-		if e.EventID == n.EventID {
-			return document.ErrUnchanged
-		}
-	}
+// Deliver puts notices of the inbox's user at its front, those that it does not have. When it has them all it returns
+// document.ErrUnchanged. Its other errors are ErrUnregistered, ErrFull and *UncheckedError; none of the notices is
+// taken then.
+func (i *Inbox) Deliver(notices []Notice, a Attempt) error {
+	fresh, err := i.fresh(notices, a)
 	switch {
+	case err != nil:
+		return err
+	case len(fresh) == 0:
+		return document.ErrUnchanged
 	case i.Total == 0 && a.Entry == "":
 		return ErrUnregistered
-	case i.Segments > a.Segments && !n.OccurredAt.After(i.ArchivedUntil):
-		return &UncheckedError{Segments: i.Segments}
-	case len(i.Entries) >= headMax:
+	case len(i.Entries)+len(fresh) > headMax:
 		return ErrFull
-	}
-	if i.Total == 0 {
-		i.UserID, i.Entry = n.UserID, a.Entry
+	case i.Total == 0:
+		i.UserID, i.Entry = fresh[0].UserID, a.Entry
 	}
 	created := a.Now.UTC().Truncate(time.Millisecond)
 	if last := len(i.Entries) - 1; last >= 0 && created.Before(i.Entries[last].CreatedAt) {
 		created = i.Entries[last].CreatedAt
 	}
-	i.Entries = append(i.Entries, Entry{EventID: n.EventID, Type: n.Type, OccurredAt: n.OccurredAt, CreatedAt: created, Data: n.Data})
-	i.Total++
+	for _, n := range fresh {
+		i.Entries = append(i.Entries, Entry{EventID: n.EventID, Type: n.Type, OccurredAt: n.OccurredAt, CreatedAt: created, Data: n.Data})
+	}
+	i.Total += len(fresh)
 	return nil
 }
 
+// fresh are the notices that are not in the inbox, each once.
+func (i *Inbox) fresh(notices []Notice, a Attempt) ([]Notice, error) {
+	var fresh, unchecked []Notice
+	for _, n := range notices {
+		same := func(o Notice) bool { return o.EventID == n.EventID }
+		if slices.ContainsFunc(i.Entries, func(e Entry) bool { return e.EventID == n.EventID }) || slices.ContainsFunc(fresh, same) {
+			continue
+		}
+		fresh = append(fresh, n)
+		if i.Segments > a.Segments && !n.OccurredAt.After(i.ArchivedUntil) {
+			unchecked = append(unchecked, n)
+		}
+	}
+	if len(unchecked) > 0 {
+		return nil, &UncheckedError{Segments: i.Segments, Notices: unchecked}
+	}
+	return fresh, nil
+}
+
 // Sealable returns the entries that Seal moves to the archive next, or nil when the head is short. Before Seal each of
-// them needs its delivery document.
+// them has to be in its guard.
 func (i *Inbox) Sealable() []Entry {
 	if len(i.Entries) < sealAt {
 		return nil
@@ -159,7 +178,7 @@ func SegmentKey(key string, n int) string { return key + "/" + strconv.Itoa(n) }
 func (i *Inbox) MarkRead(notificationID string, now time.Time) error {
 	for n := range i.Entries {
 		e := &i.Entries[n]
-		if NotificationID(i.UserID, e.EventID) != notificationID {
+		if e.NotificationID(i.UserID) != notificationID {
 			continue
 		}
 		if !e.ReadAt.IsZero() {
@@ -169,37 +188,4 @@ func (i *Inbox) MarkRead(notificationID string, now time.Time) error {
 		return nil
 	}
 	return ErrNotInHead
-}
-
-// Delivery is the document of an archived notification under its id. It proves that the event was taken and holds what
-// may still change about it.
-type Delivery struct {
-	document.Root
-	UserID  string `json:"userId"`
-	EventID string `json:"event"`
-	// Segment is the archive segment that the entry is in.
-	Segment int       `json:"segment"`
-	ReadAt  time.Time `json:"readAt,omitzero"`
-}
-
-// Record writes down that the entry of an event moves to a segment.
-func (d *Delivery) Record(userID, eventID string, segment int) error {
-	if d.Exists() {
-		return document.ErrUnchanged
-	}
-	d.UserID, d.EventID, d.Segment = userID, eventID, segment
-	return nil
-}
-
-// MarkRead notes when the archived notification was read first. It returns document.ErrNotFound when there is none or
-// it is somebody else's.
-func (d *Delivery) MarkRead(userID string, now time.Time) error {
-	if !d.Exists() || d.UserID != userID {
-		return document.ErrNotFound
-	}
-	if !d.ReadAt.IsZero() {
-		return document.ErrUnchanged
-	}
-	d.ReadAt = now.UTC().Truncate(time.Millisecond)
-	return nil
 }

@@ -18,12 +18,20 @@ func notice(n int) domain.Notice {
 	}
 }
 
+func notices(numbers ...int) []domain.Notice {
+	all := make([]domain.Notice, len(numbers))
+	for i, n := range numbers {
+		all[i] = notice(n)
+	}
+	return all
+}
+
 // filled returns an inbox that took the events 1 to n, all in its head.
 func filled(t *testing.T, n int) *domain.Inbox {
 	t.Helper()
 	var inbox domain.Inbox
 	for i := range n {
-		if err := inbox.Deliver(notice(i+1), domain.Attempt{Now: noon, Entry: "entry"}); err != nil {
+		if err := inbox.Deliver(notices(i+1), domain.Attempt{Now: noon, Entry: "entry"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -32,7 +40,7 @@ func filled(t *testing.T, n int) *domain.Inbox {
 
 func TestAnInboxHasToBeRegistered(t *testing.T) {
 	var inbox domain.Inbox
-	if err := inbox.Deliver(notice(1), domain.Attempt{Now: noon}); !errors.Is(err, domain.ErrUnregistered) {
+	if err := inbox.Deliver(notices(1), domain.Attempt{Now: noon}); !errors.Is(err, domain.ErrUnregistered) {
 		t.Fatalf("err = %v", err)
 	}
 	if inbox.Total != 0 || len(inbox.Entries) != 0 {
@@ -43,18 +51,21 @@ func TestAnInboxHasToBeRegistered(t *testing.T) {
 func TestAnEventIsTakenOnce(t *testing.T) {
 	inbox := filled(t, 3)
 	for n := range 3 {
-		if err := inbox.Deliver(notice(n+1), domain.Attempt{Now: noon}); !errors.Is(err, document.ErrUnchanged) {
+		if err := inbox.Deliver(notices(n+1), domain.Attempt{Now: noon}); !errors.Is(err, document.ErrUnchanged) {
 			t.Errorf("event %d again: %v", n+1, err)
 		}
 	}
-	if inbox.Total != 3 || len(inbox.Entries) != 3 {
+	if err := inbox.Deliver(notices(2, 4, 3, 4, 5), domain.Attempt{Now: noon}); err != nil {
+		t.Error(err)
+	}
+	if inbox.Total != 5 || len(inbox.Entries) != 5 || inbox.Entries[3].EventID != notice(4).EventID {
 		t.Errorf("inbox holds %d of %d", len(inbox.Entries), inbox.Total)
 	}
 }
 
 func TestCreationNeverGoesBack(t *testing.T) {
 	inbox := filled(t, 1)
-	if err := inbox.Deliver(notice(2), domain.Attempt{Now: noon.Add(-time.Hour)}); err != nil {
+	if err := inbox.Deliver(notices(2), domain.Attempt{Now: noon.Add(-time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	if inbox.Entries[1].CreatedAt.Before(inbox.Entries[0].CreatedAt) {
@@ -94,32 +105,37 @@ func TestAnEventOlderThanTheArchiveNeedsProof(t *testing.T) {
 		t.Fatal(err)
 	}
 	var unchecked *domain.UncheckedError
-	if err := inbox.Deliver(notice(1), domain.Attempt{Now: noon}); !errors.As(err, &unchecked) || unchecked.Segments != 1 {
+	if err := inbox.Deliver(notices(1), domain.Attempt{Now: noon}); !errors.As(err, &unchecked) || unchecked.Segments != 1 {
 		t.Fatalf("an archived event: %v", err)
 	}
-	if err := inbox.Deliver(notice(2*domain.SegmentSize+1), domain.Attempt{Now: noon}); err != nil {
+	if err := inbox.Deliver(notices(2*domain.SegmentSize+1), domain.Attempt{Now: noon}); err != nil {
 		t.Errorf("a new event needs no proof: %v", err)
 	}
 	late := notice(domain.SegmentSize) // as late as the newest archived one, yet another
 	late.EventID = "users/u1/late"
-	if err := inbox.Deliver(late, domain.Attempt{Now: noon}); !errors.As(err, &unchecked) {
+	if err := inbox.Deliver([]domain.Notice{late}, domain.Attempt{Now: noon}); !errors.As(err, &unchecked) {
 		t.Errorf("a late event without proof: %v", err)
 	}
-	if err := inbox.Deliver(late, domain.Attempt{Now: noon, Segments: 1}); err != nil {
+	before := len(inbox.Entries)
+	if err := inbox.Deliver([]domain.Notice{notice(900), late}, domain.Attempt{Now: noon}); !errors.As(err, &unchecked) ||
+		len(unchecked.Notices) != 1 || unchecked.Notices[0].EventID != late.EventID || len(inbox.Entries) != before {
+		t.Errorf("a late event among others: %v", err)
+	}
+	if err := inbox.Deliver([]domain.Notice{late}, domain.Attempt{Now: noon, Segments: 1}); err != nil {
 		t.Errorf("a late event with proof: %v", err)
 	}
 }
 
 func TestAFullHeadAsksToBeSealed(t *testing.T) {
 	inbox := filled(t, 10*domain.SegmentSize)
-	if err := inbox.Deliver(notice(999), domain.Attempt{Now: noon}); !errors.Is(err, domain.ErrFull) {
+	if err := inbox.Deliver(notices(999), domain.Attempt{Now: noon}); !errors.Is(err, domain.ErrFull) {
 		t.Errorf("err = %v", err)
 	}
 }
 
 func TestMarkRead(t *testing.T) {
 	inbox := filled(t, 2)
-	second := domain.NotificationID("u1", notice(2).EventID)
+	second := notice(2).NotificationID()
 	if err := inbox.MarkRead(second, noon); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +145,7 @@ func TestMarkRead(t *testing.T) {
 	if got := inbox.Entries[1].ReadAt; !got.Equal(noon.Truncate(time.Millisecond)) || !inbox.Entries[0].ReadAt.IsZero() {
 		t.Errorf("read at %v and %v", inbox.Entries[0].ReadAt, got)
 	}
-	if err := inbox.MarkRead(domain.NotificationID("u2", notice(2).EventID), noon); !errors.Is(err, domain.ErrNotInHead) {
+	if err := inbox.MarkRead(domain.NotificationID("u2", notice(2).EventID, notice(2).OccurredAt), noon); !errors.Is(err, domain.ErrNotInHead) {
 		t.Errorf("another user's: %v", err)
 	}
 }

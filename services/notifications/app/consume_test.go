@@ -1,0 +1,309 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"caravan/internal/document/documenttest"
+	"caravan/internal/event"
+	"caravan/internal/feed"
+	"caravan/services/notifications/app"
+)
+
+// gated is a clock whose sleepers wait until they are let go.
+type gated struct {
+	*process
+	sleeping chan struct{} // one for each that falls asleep
+	wake     chan struct{}
+}
+
+func newGated(p *process) gated {
+	return gated{p, make(chan struct{}, 100), make(chan struct{})}
+}
+
+func (g gated) Sleep(ctx context.Context, d time.Duration) error {
+	if d < time.Second { // the store's own patience
+		return g.process.Sleep(ctx, d)
+	}
+	g.sleeping <- struct{}{}
+	select {
+	case <-g.wake:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// running starts a consumer. stop ends it as the program would, and waits for it.
+func running(t testing.TB, ports app.Ports, o app.ConsumerOptions) (c *app.Consumer, seen *feed.Seen, stop func()) {
+	t.Helper()
+	seen = feed.NewSeen(1000)
+	c = app.NewConsumer(app.New(ports), seen, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the consumer ended with %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return c, seen, stop
+}
+
+// push insists until the consumer, which may be starting, takes the events.
+func push(t testing.TB, c *app.Consumer, events ...event.Event) {
+	t.Helper()
+	for _, e := range events {
+		for {
+			err := c.Pushed(t.Context(), e)
+			if err == nil {
+				break
+			}
+			if !event.Retriable(err) || t.Context().Err() != nil {
+				t.Fatalf("pushing %s: %v", e.ID, err)
+			}
+		}
+	}
+}
+
+const interval = time.Second
+
+func TestTheEventsOfAnIntervalShareAWrite(t *testing.T) {
+	store := documenttest.NewStore()
+	p := replica(store, "a")
+	ports := p.ports()
+	clock := newGated(p)
+	ports.Clock = clock
+	c, seen, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 100})
+	events := orderEvents("u1", 10)
+	push(t, c, events[0])
+	<-clock.sleeping // the first one is stored at once
+	if !seen.Has(events[0].ID) {
+		t.Error("the first event waits")
+	}
+	writes := 0
+	store.BeforePut = func(string, []byte) error { writes++; return nil }
+	push(t, c, events...) // the first one comes again
+	if writes != 0 || seen.Has(events[1].ID) {
+		t.Error("the others do not wait")
+	}
+	clock.wake <- struct{}{}
+	<-clock.sleeping
+	if writes != 1 {
+		t.Errorf("%d writes for %d events", writes, len(events)-1)
+	}
+	for _, e := range events {
+		if !seen.Has(e.ID) {
+			t.Errorf("%s is stored and not seen", e.ID)
+		}
+	}
+	clock.wake <- struct{}{} // nothing waits: the user is at rest again
+	push(t, c, deposit("u1", 1))
+	<-clock.sleeping
+	if writes != 2 {
+		t.Errorf("%d writes after the user was at rest", writes)
+	}
+	stop()
+	if err := exactlyOnce(t.Context(), p.notifications(), map[string][]event.Event{"u1": append(events, deposit("u1", 1))}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAConsumerThatStopsStoresWhatWaits(t *testing.T) {
+	store := documenttest.NewStore()
+	p := replica(store, "a")
+	ports := p.ports()
+	clock := newGated(p)
+	ports.Clock = clock
+	c, _, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 1000})
+	of := map[string][]event.Event{"u1": orderEvents("u1", 250), "u2": orderEvents("u2", 3)}
+	push(t, c, append(of["u1"], of["u2"]...)...)
+	stop()
+	if err := exactlyOnce(t.Context(), p.notifications(), of); err != nil {
+		t.Error(err)
+	}
+	if err := c.Pushed(t.Context(), deposit("u3", 1)); !event.Retriable(err) {
+		t.Errorf("takes events after its end: %v", err)
+	}
+}
+
+func TestOnlySoManyEventsWait(t *testing.T) {
+	store := documenttest.NewStore()
+	p := replica(store, "a")
+	ports := p.ports()
+	clock := newGated(p)
+	ports.Clock = clock
+	c, _, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 5})
+	events := orderEvents("u1", 7)
+	push(t, c, events[0])
+	<-clock.sleeping
+	push(t, c, events[1:6]...)
+	if err := c.Pushed(t.Context(), events[6]); !event.Retriable(err) {
+		t.Errorf("one too many: %v", err)
+	}
+	clock.wake <- struct{}{}
+	<-clock.sleeping
+	push(t, c, events[6])
+	stop()
+	if err := exactlyOnce(t.Context(), p.notifications(), map[string][]event.Event{"u1": events}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEventsWaitForAStoreThatIsAway(t *testing.T) {
+	store := documenttest.NewStore()
+	p := replica(store, "a")
+	ports := p.ports()
+	clock := newGated(p)
+	ports.Clock = clock
+	var mu sync.Mutex
+	away := true
+	store.BeforeGet = func([]string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if away {
+			return temporary{}
+		}
+		return nil
+	}
+	c, seen, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 100})
+	events := orderEvents("u1", 3)
+	push(t, c, events...)
+	<-clock.sleeping
+	clock.wake <- struct{}{}
+	<-clock.sleeping
+	if seen.Has(events[0].ID) {
+		t.Error("seen without being stored")
+	}
+	mu.Lock()
+	away = false
+	mu.Unlock()
+	clock.wake <- struct{}{}
+	<-clock.sleeping
+	stop()
+	if err := exactlyOnce(t.Context(), p.notifications(), map[string][]event.Event{"u1": events}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEventsOfAnInboxThatCannotBeReadArePutAway(t *testing.T) {
+	store := documenttest.NewStore()
+	store.Overwrite("inbox/u1", []byte("not an inbox"))
+	p := replica(store, "a")
+	ports := p.ports()
+	clock := newGated(p)
+	ports.Clock = clock
+	c, _, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 100})
+	events := orderEvents("u1", 2)
+	push(t, c, events...)
+	stop()
+	letters, _, err := p.notifications().ListDeadLetters(t.Context(), "", 10)
+	if err != nil || len(letters) != 2 || !strings.Contains(letters[0].Reason, "decoding") {
+		t.Errorf("%d dead letters, %v", len(letters), err)
+	}
+}
+
+func TestWithoutAnIntervalEventsAreStoredFirst(t *testing.T) {
+	store := documenttest.NewStore()
+	p := replica(store, "a")
+	seen := feed.NewSeen(100)
+	c := app.NewConsumer(p.notifications(), seen, app.ConsumerOptions{Waiting: 1})
+	store.BeforeGet = func([]string) error { return temporary{} }
+	e := deposit("u1", 1)
+	if err := c.Pushed(t.Context(), e); !event.Retriable(err) || seen.Has(e.ID) {
+		t.Errorf("pushed: %v", err)
+	}
+	store.BeforeGet = nil
+	for range 2 {
+		if err := c.Pushed(t.Context(), e); err != nil || !seen.Has(e.ID) {
+			t.Errorf("pushed: %v", err)
+		}
+	}
+	if err := exactlyOnce(t.Context(), p.notifications(), map[string][]event.Event{"u1": {e}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPoisonEventIsPutAwayByBothRoads(t *testing.T) {
+	p := replica(documenttest.NewStore(), "a")
+	c, seen, _ := running(t, p.ports(), app.ConsumerOptions{Interval: interval, Waiting: 10})
+	n := p.notifications()
+	poison := orderEvent("u1", 1, noon)
+	poison.Data = json.RawMessage(`{"userId":"u1","orderId":"u1-order-1"}`)
+	if err := c.Pushed(t.Context(), poison); err == nil || event.Retriable(err) || seen.Has(poison.ID) {
+		t.Errorf("pushed: %v", err)
+	}
+	for range 2 {
+		if err := c.Pulled(t.Context(), poison); err != nil {
+			t.Fatal(err)
+		}
+	}
+	body, err := poison.CloudEvent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.ReceiveDeadLetter(t.Context(), body); err != nil { // what the push leads to
+		t.Fatal(err)
+	}
+	letters, next, err := n.ListDeadLetters(t.Context(), "", 10)
+	if err != nil || next != "" || len(letters) != 1 {
+		t.Fatalf("%d letters, %v", len(letters), err)
+	}
+	if l := letters[0]; l.EventID != poison.ID || l.Topic != "orders" || !strings.Contains(l.Reason, "total") {
+		t.Errorf("kept %+v", l)
+	}
+}
+
+// TestPushAndPullTogetherEndWithOneEntryEach has two replicas take pushes, one of which crashes at any moment with
+// events waiting, stops the other, and then pulls all that was not seen, as the feed does.
+func TestPushAndPullTogetherEndWithOneEntryEach(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		perUser := rapid.IntRange(1, 70).Draw(rt, "events")
+		dice := rand.New(rand.NewPCG(seed, 3))
+		store := documenttest.NewStore()
+		var all []event.Event
+		of := make(map[string][]event.Event)
+		for u := range 3 {
+			user := fmt.Sprint("u", u)
+			of[user] = orderEvents(user, perUser)
+			all = append(all, of[user]...)
+		}
+		dice.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		sound, doomed := replica(store, "sound"), replica(store, "doomed")
+		doomed.left, doomed.lands = dice.IntN(3*len(all)), dice.IntN(2) == 0
+		options := app.ConsumerOptions{Interval: interval, Waiting: 1 + dice.IntN(100)}
+		first, seen, stopFirst := running(t, sound.ports(), options)
+		second, _, stopSecond := running(t, doomed.ports(), options)
+		for i, e := range all {
+			consumer := first
+			if i%2 == 0 {
+				consumer = second
+			}
+			_ = consumer.Pushed(rt.Context(), e) // what is refused is pulled
+		}
+		stopFirst()
+		stopSecond()
+		for _, e := range all {
+			if seen.Has(e.ID) {
+				continue
+			}
+			if err := first.Pulled(rt.Context(), e); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		if err := exactlyOnce(rt.Context(), sound.notifications(), of); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
