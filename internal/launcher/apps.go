@@ -133,6 +133,8 @@ func (s *Stack) sidecarSpec(a *app, name string) process.Spec {
 		"--log-level", s.plan.Common.LogLevel,
 		"--log-as-json",
 		"--enable-profiling=false",
+		// Room for the headers that the gateway lets through; the default is 4 KiB.
+		"--read-buffer-size", "32Ki",
 		"--dapr-graceful-shutdown-seconds", "5",
 	}
 	env := append(s.baseEnv(),

@@ -65,8 +65,8 @@ type Service struct {
 
 	mux        *http.ServeMux
 	front      http.Handler // what requests meet first; the Service itself if nil
-	guarded    bool // there is a route that asks for the app token
-	public     bool // there is a route that reads access tokens
+	guarded    bool         // there is a route that asks for the app token
+	public     bool         // there is a route that reads access tokens
 	unmatched  *route
 	subscriber *sidecar.Subscriber
 	topics     []string
