@@ -82,15 +82,6 @@ func (s *Stock) find(o Order, past *Past) (*Hold, error) {
 	return past.Hold, nil // a finished hold never changes
 }
 
-// Hold is the hold of an order as the command methods see it. Error: [ErrPast].
-func (s *Stock) Hold(o Order, past *Past) (Hold, bool, error) {
-	h, err := s.find(o, past)
-	if err != nil || h == nil {
-		return Hold{}, false, err
-	}
-	return *h, true, nil
-}
-
 // tombstone records that the order never holds a unit.
 func (s *Stock) tombstone(o Order, reason Reason, refused string) Hold {
 	h := Hold{OrderID: o.ID, State: Released, Reason: reason, PlacedAt: micros(o.PlacedAt)}

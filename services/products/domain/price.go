@@ -59,16 +59,6 @@ func (p *Product) PriceOf(quantity int64, now time.Time) money.Money {
 	return price
 }
 
-// NextPriceChange is when the price changes next by schedule; false if it does not.
-func (p *Product) NextPriceChange(now time.Time) (time.Time, bool) {
-	for _, s := range p.Schedule {
-		if s.EffectiveFrom.After(now) {
-			return s.EffectiveFrom, true
-		}
-	}
-	return time.Time{}, false
-}
-
 // Scheduled are the price changes to come.
 func (p *Product) Scheduled(now time.Time) []ScheduledPrice { return future(p.Schedule, now) }
 

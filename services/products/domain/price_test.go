@@ -60,18 +60,6 @@ func TestPriceOf(t *testing.T) {
 	}
 }
 
-func TestNextPriceChange(t *testing.T) {
-	d := draft()
-	d.Schedule = []ScheduledPrice{{noon.Add(time.Hour), eur(800)}}
-	p := created(t, d)
-	if at, ok := p.NextPriceChange(noon); !ok || !at.Equal(noon.Add(time.Hour)) {
-		t.Errorf("next change at %v, %v", at, ok)
-	}
-	if _, ok := p.NextPriceChange(noon.Add(time.Hour)); ok {
-		t.Error("a change in effect is still to come")
-	}
-}
-
 // generated draws a draft that passes Check.
 func generated(t *rapid.T) Draft {
 	d := draft()
