@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"caravan/internal/document"
@@ -49,7 +50,7 @@ func build(_ context.Context, s *service.Service) error {
 		Payments: payments.NewClient(s.Sidecar.Invoker()),
 	}.Checkout()
 	watch := app.NewWatch()
-	backoff := app.Backoff{First: cfg.Saga.FirstBackoff, Max: cfg.Saga.MaxBackoff}
+	backoff := app.Backoff{First: cfg.Saga.FirstBackoff, Max: cfg.Saga.MaxBackoff, Jitter: rand.Float64}
 	driver := app.NewDriver(orders, saga, s.Clock, s.Log, watch, backoff)
 	sweep := &app.Sweep{
 		Orders: orders, Reader: reader, Index: index, Driver: driver, Store: store, Clock: s.Clock, IDs: s.IDs, Log: s.Log,

@@ -156,7 +156,7 @@ func (i *Inbox) Sealable() []Entry {
 // when that segment exists already.
 func (i *Inbox) Seal(key string, segment int) error {
 	moved := i.Sealable()
-	if moved == nil {
+	if i.Segments != segment || moved == nil {
 		return document.ErrUnchanged
 	}
 	i.Archive(SegmentKey(key, segment), moved)

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -52,12 +51,17 @@ type Driver struct {
 }
 
 // Backoff spaces the attempts of a step that gets no answer: exponential from
-// First to Max, with a quarter of jitter.
-type Backoff struct{ First, Max time.Duration }
+// First to Max, less up to a quarter, so that orders that failed together do not
+// come back together.
+type Backoff struct {
+	First, Max time.Duration
+	// Jitter gives numbers from 0 up to 1.
+	Jitter func() float64
+}
 
 func (b Backoff) after(attempts int) time.Duration {
 	d := min(b.First<<min(attempts, 16), b.Max)
-	return d - time.Duration(rand.Int64N(int64(d)/4+1))
+	return d - time.Duration(float64(d)/4*b.Jitter())
 }
 
 // start asks for an order to be driven, in the context of what caused it.

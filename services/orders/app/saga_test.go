@@ -160,7 +160,7 @@ func newShop() *shop {
 	options := document.Options{Prefix: Prefix, Source: contract.App, Clock: s.clock, IDs: id.Random{}}
 	s.orders = document.NewRepository[domain.Order](s.store, options)
 	saga := Participants{Products: s.services, Payments: s.services}.Checkout()
-	s.driver = NewDriver(s.orders, saga, s.clock, slog.New(slog.DiscardHandler), NewWatch(), Backoff{First: time.Second, Max: 10 * time.Second})
+	s.driver = NewDriver(s.orders, saga, s.clock, slog.New(slog.DiscardHandler), NewWatch(), Backoff{First: time.Second, Max: 10 * time.Second, Jitter: func() float64 { return 0.5 }})
 	s.place = PlaceOrder{
 		Orders: s.orders, Lists: document.NewChain[Entry](s.store, "orders-of/", 50, options),
 		Driver: s.driver, Clock: s.clock, Patience: 15 * time.Minute,
