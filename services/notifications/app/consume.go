@@ -166,7 +166,7 @@ func (c *Consumer) done(user string, batch []pushed, stored bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if stored {
-		
+		c.count -= len(batch)
 		return
 	}
 	c.waiting[user] = append(batch, c.waiting[user]...)

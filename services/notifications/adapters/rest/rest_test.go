@@ -238,11 +238,14 @@ func TestDeadLetters(t *testing.T) {
 	if s.call(t, customer, "GET", "/v1/notifications", "", &inbox); len(inbox.Items) != 1 {
 		t.Errorf("the inbox has %d entries", len(inbox.Items))
 	}
-	for target, want := range map[string]int{
-		event.ID + "/discard": 409, garbage.ID + "/replay": 422, large.ID + "/replay": 422, large.ID + "/discard": 200,
+	for _, decision := range []struct {
+		target string
+		want   int
+	}{
+		{event.ID + "/discard", 409}, {garbage.ID + "/replay", 422}, {large.ID + "/replay", 422}, {large.ID + "/discard", 200},
 	} {
-		if status := s.call(t, staff, "POST", "/v1/ops/dead-letters/"+target, `{"reason":"of no use"}`, nil); status != want {
-			t.Errorf("%s is %d; want %d", target, status, want)
+		if status := s.call(t, staff, "POST", "/v1/ops/dead-letters/"+decision.target, `{"reason":"of no use"}`, nil); status != decision.want {
+			t.Errorf("%s is %d; want %d", decision.target, status, decision.want)
 		}
 	}
 	if status := s.call(t, staff, "POST", "/v1/ops/dead-letters/"+large.ID+"/replay", "", nil); status != 409 {
