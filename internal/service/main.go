@@ -123,7 +123,8 @@ func assemble(ctx context.Context, name string, cfg *config, settings Settings, 
 	if err == nil {
 		s.Sidecar, err = sidecar.New(sidecar.Options{
 			AppID: settings.App.ID, HTTPPort: settings.Dapr.HTTPPort, GRPCPort: settings.Dapr.GRPCPort,
-			Token: settings.Dapr.Token, AppToken: settings.App.Token, Log: log, Clock: s.Clock,
+			Token: settings.Dapr.Token, AppToken: settings.App.Token,
+			WriteLanes: settings.Store.WriteLanes, WriteBatch: settings.Store.WriteBatch, Log: log, Clock: s.Clock,
 		})
 	}
 	if err != nil {

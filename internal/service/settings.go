@@ -11,6 +11,7 @@ type Settings struct {
 	Log   LogSettings   `mapstructure:"log"`
 	HTTP  HTTPSettings  `mapstructure:"http"`
 	Drain DrainSettings `mapstructure:"drain"`
+	Store StoreSettings `mapstructure:"store"`
 	Feed  FeedSettings  `mapstructure:"feed"`
 	Auth  AuthSettings  `mapstructure:"auth"`
 }
@@ -47,6 +48,12 @@ type HTTPSettings struct {
 type DrainSettings struct {
 	Delay   time.Duration `mapstructure:"delay" default:"0s" help:"between unready and no longer accepting, for load balancers to notice" validate:"min=0"`
 	Timeout time.Duration `mapstructure:"timeout" default:"10s" help:"for requests in flight to finish" validate:"min=0"`
+}
+
+// StoreSettings fit the writing of documents to the store behind the sidecar.
+type StoreSettings struct {
+	WriteLanes int `mapstructure:"write_lanes" default:"3" help:"calls that write documents at once; 1 for a store with a single writer" validate:"min=1,max=64"`
+	WriteBatch int `mapstructure:"write_batch" default:"32" help:"documents that one such call writes; 1 for a store with a single writer" validate:"min=1,max=256"`
 }
 
 // FeedSettings is about the change feed, by which no event is lost.

@@ -41,8 +41,12 @@ type Options struct {
 	Token string
 	// AppToken is what the sidecar sends to us as dapr-api-token.
 	AppToken string
-	Log      *slog.Logger
-	Clock    clock.Clock
+	// WriteLanes is how many calls that write documents may be under way at once
+	// and WriteBatch how many documents one of them writes at most. Zero takes
+	// the defaults, which suit stores that write many documents in parallel.
+	WriteLanes, WriteBatch int
+	Log                    *slog.Logger
+	Clock                  clock.Clock
 }
 
 // Client talks to one sidecar. It is safe for concurrent use.
@@ -81,7 +85,7 @@ func New(opts Options) (*Client, error) {
 		http:     &http.Client{Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, IdleConnTimeout: 90 * time.Second}},
 		breakers: newBreakers(opts.Clock),
 	}
-	c.store = newStore(c.sdk)
+	c.store = newStore(c.sdk, opts.WriteLanes, opts.WriteBatch)
 	return c, nil
 }
 

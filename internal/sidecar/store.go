@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,8 +15,9 @@ import (
 
 const (
 	getBatch     = 64
+	getLanes     = 3
 	putBatch     = 32
-	storeLanes   = 3
+	putLanes     = 3
 	storeTimeout = 5 * time.Second
 )
 
@@ -33,10 +35,10 @@ type put struct {
 	etag  string
 }
 
-func newStore(sdk dapr.Client) *store {
+func newStore(sdk dapr.Client, writeLanes, writeBatch int) *store {
 	s := &store{sdk: sdk}
-	s.gets = batch.New(batch.Options{Size: getBatch, Lanes: storeLanes, Timeout: storeTimeout}, nil, s.getAll)
-	s.puts = batch.New(batch.Options{Size: putBatch, Lanes: storeLanes, Timeout: storeTimeout, Distinct: true},
+	s.gets = batch.New(batch.Options{Size: getBatch, Lanes: getLanes, Timeout: storeTimeout}, nil, s.getAll)
+	s.puts = batch.New(batch.Options{Size: cmp.Or(writeBatch, putBatch), Lanes: cmp.Or(writeLanes, putLanes), Timeout: storeTimeout, Distinct: true},
 		func(p put) string { return p.key }, s.putAll)
 	return s
 }
