@@ -184,6 +184,10 @@ func (c *cli) upDetached(ctx context.Context) error {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return fmt.Errorf("preparing the stack's folder: %w", err)
 	}
+	// A launcher that was killed leaves it behind, and it says when this one is ready.
+	if err := os.Remove(filepath.Join(c.dir, "run", "stack.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("clearing what the last run left: %w", err)
+	}
 	path := filepath.Join(c.dir, "launcher.log")
 	log, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {

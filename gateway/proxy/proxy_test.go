@@ -153,7 +153,9 @@ func TestAnswersOfTheSidecarItselfBecomeProblems(t *testing.T) {
 		"breaker open":  {refusing(500, "ERR_DIRECT_INVOKE", "failed to invoke, id: orders, err: circuit breaker is open"), 503},
 		"access denied": {refusing(403, "ERR_DIRECT_INVOKE", "access denied"), 503},
 		"plain text":    {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "404 page not found", 404) }, 503},
-		"redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://evil.example", http.StatusFound) }, 503},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://evil.example", http.StatusFound)
+		}, 503},
 		"no media type": {func(w http.ResponseWriter, _ *http.Request) { w.Header()["Content-Type"] = nil; w.WriteHeader(502) }, 503},
 		"problem": {func(w http.ResponseWriter, r *http.Request) {
 			problem.Write(w, r, problem.Conflict("insufficient-funds", "no money"))
@@ -335,10 +337,12 @@ func TestClientsCanNotOpenTheBreaker(t *testing.T) {
 		request *http.Request
 		status  int // 0: the caller left
 	}{
-		"broken body":        {read, post(brokenBody{err: io.ErrUnexpectedEOF}, 100), 0},
-		"broken chunks":      {read, post(brokenBody{err: io.ErrUnexpectedEOF}, -1), 0},
-		"large body":         {read, post(io.NopCloser(strings.NewReader(strings.Repeat("x", 5000))), -1), 413},
-		"headers too large":  {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "too large", http.StatusRequestHeaderFieldsTooLarge) }, httptest.NewRequest("GET", "/v1/orders/o1", nil), 400},
+		"broken body":   {read, post(brokenBody{err: io.ErrUnexpectedEOF}, 100), 0},
+		"broken chunks": {read, post(brokenBody{err: io.ErrUnexpectedEOF}, -1), 0},
+		"large body":    {read, post(io.NopCloser(strings.NewReader(strings.Repeat("x", 5000))), -1), 413},
+		"headers too large": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "too large", http.StatusRequestHeaderFieldsTooLarge)
+		}, httptest.NewRequest("GET", "/v1/orders/o1", nil), 400},
 		"refused by sidecar": {refusing(400, "ERR_MALFORMED_REQUEST", "bad"), httptest.NewRequest("GET", "/v1/orders/o1", nil), 400},
 		"refused by service": {func(w http.ResponseWriter, r *http.Request) { problem.Write(w, r, problem.Internal()) }, httptest.NewRequest("GET", "/v1/orders/o1", nil), 500},
 		"repeated header": {read, func() *http.Request {

@@ -36,7 +36,6 @@ func newRoute(pattern string, kind kind, h Handler) *route {
 	return &route{pattern: pattern, kind: kind, handler: h}
 }
 
-
 func (rt *route) bounded() bool { return rt.kind != kindStream }
 
 func (rt *route) readsTokens() bool { return rt.kind == kindPublic || rt.kind == kindStream }
