@@ -207,9 +207,13 @@ func failure(status int) error {
 	return nil
 }
 
-// foreign reports whether an error did not come from a service: services answer every error with a problem, while
-// daprd answers application/json with an errorCode, or plain text.
+// foreign reports whether an answer did not come from a service: services answer every error with a problem, while
+// daprd answers application/json with an errorCode, or plain text. Success without content is 204 with services; daprd
+// 1.18.1 answers some calls of an app that is down, 5 of 18,000 in a test, with an empty 200.
 func foreign(response *http.Response) bool {
+	if response.StatusCode == http.StatusOK && response.ContentLength == 0 && response.Request.Method != http.MethodHead {
+		return true
+	}
 	if response.StatusCode < 300 {
 		return false
 	}

@@ -157,6 +157,7 @@ func TestAnswersOfTheSidecarItselfBecomeProblems(t *testing.T) {
 			http.Redirect(w, r, "http://evil.example", http.StatusFound)
 		}, 503},
 		"no media type": {func(w http.ResponseWriter, _ *http.Request) { w.Header()["Content-Type"] = nil; w.WriteHeader(502) }, 503},
+		"empty success": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) }, 503},
 		"problem": {func(w http.ResponseWriter, r *http.Request) {
 			problem.Write(w, r, problem.Conflict("insufficient-funds", "no money"))
 		}, 0},
