@@ -47,7 +47,9 @@ type Place struct {
 	Port    func() (int, error)          // reserves a port
 	Program func(name string) string     // path of a program the launcher built
 	Getenv  func(name string) string     // the user's environment
-	Find    func(string) (string, error) // finds an installed program, as exec.LookPath
+	Find    func(string) (string, error) // finds an installed program; nil is exec.LookPath
+	// NoPackages leaves out the folders outside the PATH that packages install to.
+	NoPackages bool
 }
 
 // ErrNotInstalled says that a server is neither installed nor named by its
@@ -156,7 +158,9 @@ func Survey(place Place) []Found {
 
 func survey(what string, k kind, place Place) Found {
 	found := Found{What: what, Name: k.name}
-	server, err := k.server(Place{Dir: os.DevNull, Port: func() (int, error) { return 0, nil }, Program: place.Program, Getenv: place.Getenv, Find: place.Find})
+	nowhere := place
+	nowhere.Dir, nowhere.Port = os.DevNull, func() (int, error) { return 0, nil }
+	server, err := k.server(nowhere)
 	switch {
 	case errors.Is(err, ErrNotInstalled):
 		found.Advice = fmt.Sprintf("%s, or set %s to one that runs", k.install, k.variable)
@@ -197,6 +201,9 @@ func Secret(dir, name string) (string, error) {
 // find looks for a program on the PATH and then where distributions put it.
 func (p Place) find(name string, elsewhere ...string) (string, error) {
 	for _, pattern := range elsewhere {
+		if p.NoPackages {
+			break
+		}
 		matches, _ := filepath.Glob(pattern)
 		slices.Sort(matches)
 		if len(matches) > 0 {

@@ -1,0 +1,172 @@
+package infra
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// somewhere is a place with the programs installed that are named, and the
+// environment given.
+func somewhere(t *testing.T, env map[string]string, installed ...string) Place {
+	t.Helper()
+	port := 20000
+	return Place{
+		Dir:     t.TempDir(),
+		Port:    func() (int, error) { port++; return port, nil },
+		Program: func(name string) string { return "/built/" + name },
+		Getenv:  func(name string) string { return env[name] },
+		Find: func(name string) (string, error) {
+			for _, known := range installed {
+				if known == name {
+					return "/usr/bin/" + name, nil
+				}
+			}
+			return "", errors.New("not found")
+		},
+		NoPackages: true,
+	}
+}
+
+func TestAutoTakesTheBrokerAtHand(t *testing.T) {
+	for name, test := range map[string]struct {
+		place        Place
+		kind, notice string
+	}{
+		"installed":  {somewhere(t, nil, "rabbitmq-server", "epmd"), "rabbitmq", ""},
+		"running":    {somewhere(t, map[string]string{"RABBITMQ_URL": "amqp://elsewhere/"}), "rabbitmq", ""},
+		"nothing":    {somewhere(t, nil), "kafka", "rabbitmq is not installed"},
+		"no epmd":    {somewhere(t, nil, "rabbitmq-server"), "kafka", "rabbitmq is not installed"},
+		"a cluster":  {somewhere(t, map[string]string{"KAFKA_BROKERS": "a:1"}), "kafka", "rabbitmq is not installed"},
+		"everything": {somewhere(t, map[string]string{"KAFKA_BROKERS": "a:1"}, "rabbitmq-server", "epmd"), "rabbitmq", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, err := Broker(Auto, test.place)
+			if err != nil || server.Kind != test.kind || !strings.Contains(server.Notice, test.notice) || (server.Notice == "") != (test.notice == "") {
+				t.Errorf("got %s, notice %q, %v", server.Kind, server.Notice, err)
+			}
+		})
+	}
+}
+
+func TestServersThatRunAreUsed(t *testing.T) {
+	for name, test := range map[string]struct {
+		env     map[string]string
+		server  func(Place) (Server, error)
+		setting string
+		want    string
+	}{
+		"rabbitmq": {map[string]string{"RABBITMQ_URL": "amqp://u:p@h:5/"}, rabbitmq, "connectionString", "amqp://u:p@h:5/"},
+		"kafka":    {map[string]string{"KAFKA_BROKERS": "a:1,b:2"}, kafka, "brokers", "a:1,b:2"},
+		"postgres": {map[string]string{"POSTGRES_URL": "postgres://h/db"}, postgres, "connectionString", "postgres://h/db"},
+		"redis":    {map[string]string{"REDIS_URL": "redis://:secret@h/3"}, redis, "redisHost", "h:6379"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, err := test.server(somewhere(t, test.env))
+			if err != nil || len(server.Processes) != 0 || server.URL == "" {
+				t.Fatalf("got %+v, %v; want a server without processes", server, err)
+			}
+			if got := server.Settings("orders")[test.setting]; got != test.want {
+				t.Errorf("%s is %q, want %q", test.setting, got, test.want)
+			}
+		})
+	}
+}
+
+func TestAddressOfARunningRedis(t *testing.T) {
+	server, err := runningRedis("rediss://caravan:s%40crt@cache.example:7000/2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for setting, want := range map[string]string{
+		"redisHost": "cache.example:7000", "redisUsername": "caravan", "redisPassword": "s@crt", "redisDB": "2", "enableTLS": "true",
+	} {
+		if got := server.Settings("")[setting]; got != want {
+			t.Errorf("%s is %q, want %q", setting, got, want)
+		}
+	}
+	for _, bad := range []string{"", "cache.example:7000", "http://cache.example", "redis://"} {
+		if _, err := runningRedis(bad); err == nil {
+			t.Errorf("%q accepted", bad)
+		}
+	}
+}
+
+func TestWhatIsMissingIsNamedWithItsRemedy(t *testing.T) {
+	for _, test := range []struct{ what, name, want string }{
+		{"broker", "rabbitmq", "apt install rabbitmq-server, or set RABBITMQ_URL"},
+		{"store", "postgres", "apt install postgresql, or set POSTGRES_URL"},
+		{"store", "redis", "apt install redis-server, or set REDIS_URL"},
+		{"store", "shoebox", "there are sqlite, postgres, redis"},
+	} {
+		choose := Broker
+		if test.what == "store" {
+			choose = Store
+		}
+		if _, err := choose(test.name, somewhere(t, nil)); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
+		}
+	}
+}
+
+func TestSurvey(t *testing.T) {
+	found := map[string]Found{}
+	for _, one := range Survey(somewhere(t, map[string]string{"REDIS_URL": "redis://h"}, "initdb")) {
+		found[one.Name] = one
+	}
+	for name, want := range map[string]string{"kafka": "/built/embeddedbroker", "sqlite": "built in", "redis": "at REDIS_URL", "rabbitmq": ""} {
+		if got := found[name].Path; got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if found["rabbitmq"].Advice == "" || !strings.HasSuffix(found["postgres"].Path, "postgres") {
+		t.Errorf("got %+v", found)
+	}
+}
+
+func TestSecretsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Secret(dir, "store")
+	if err != nil || len(first) < 32 {
+		t.Fatal(first, err)
+	}
+	again, err := Secret(dir, "store")
+	if err != nil || again != first {
+		t.Errorf("got another secret: %v", err)
+	}
+	other, _ := Secret(dir, "broker")
+	if other == first {
+		t.Error("two secrets are the same")
+	}
+	info, err := os.Stat(filepath.Join(dir, "secrets", "store"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestEveryServicesSQLiteFileIsItsOwn(t *testing.T) {
+	server, err := sqlite(somewhere(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := server.Settings("orders")["connectionString"], server.Settings("payments")["connectionString"]
+	if one == two || !strings.Contains(one, "synchronous(FULL)") {
+		t.Errorf("%q and %q", one, two)
+	}
+}
+
+func TestReachable(t *testing.T) {
+	open := t.TempDir()
+	closed := filepath.Join(open, "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if reachable(filepath.Join(closed, "data")) {
+		t.Error("a folder only its owner may enter counts as reachable by all")
+	}
+	if !reachable("/usr/share/nothing-yet") {
+		t.Error("/usr/share is not reachable")
+	}
+}
