@@ -35,8 +35,8 @@ ready, fills the catalogue, makes a customer, a staff member and an admin, place
 its timeline. Then it shows every program's log until Ctrl-C, which stops everything.
 
 What dies is started again. All state is kept in .dapr and found again by the next start; --fresh
-forgets it. Servers that already run are used when RABBITMQ_URL, KAFKA_BROKERS, POSTGRES_URL or
-REDIS_URL names them.`,
+forgets it. Brokers and stores that already run are used when one of these variables names them:
+` + strings.Join(launcher.ServerVariables(), ", ") + ".",
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.up(ctx) },
 		flags: func(c *cli, flags *flag.FlagSet) {
 			up := &c.options.up

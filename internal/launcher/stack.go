@@ -55,6 +55,10 @@ func Brokers() []string { return infra.Brokers() }
 // Stores are the choices of Options.Store.
 func Stores() []string { return infra.Stores() }
 
+// ServerVariables are the environment variables that name brokers and stores
+// which already run, to be used instead of private ones.
+func ServerVariables() []string { return infra.Variables() }
+
 // ErrRunning says that a stack already runs in the folder.
 var ErrRunning = errors.New("a stack is already running here")
 

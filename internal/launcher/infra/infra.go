@@ -79,6 +79,17 @@ func stores() []kind {
 	}
 }
 
+// Variables are the environment variables that name servers which already run.
+func Variables() []string {
+	var all []string
+	for _, k := range append(brokers(), stores()...) {
+		if k.variable != "" {
+			all = append(all, k.variable)
+		}
+	}
+	return all
+}
+
 // Auto is the broker choice that takes the first kind at hand.
 const Auto = "auto"
 

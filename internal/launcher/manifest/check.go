@@ -117,6 +117,9 @@ func (c *checker) subscription(s *Subscription) {
 	route := "/events/" + s.Spec.Topic
 	if s.Spec.Topic == dead {
 		route, dead = "/events/dead", ""
+		if s.Spec.Metadata["rawPayload"] != "true" {
+			c.report("rawPayload is not \"true\": a dead letter that is no event would be tried again for ever")
+		}
 	}
 	if s.Spec.Routes.Default != route {
 		c.report("route is %q, want %q", s.Spec.Routes.Default, route)
@@ -128,9 +131,10 @@ func (c *checker) subscription(s *Subscription) {
 		c.report("queueType is %q, want quorum: a classic queue is one copy on one disk", s.Spec.Metadata["queueType"])
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Spec.Metadata)) {
-		// pubsub/rabbitmq/rabbitmq.go, the reqMetadata keys of a subscription.
-		if known := []string{"queueType", "singleActiveConsumer", "maxLen", "maxLenBytes", "maxPriority", "routingKey", "queueName"}; !slices.Contains(known, key) {
-			c.report("no broker reads the subscription setting %q%s", key, suggestion(key, known))
+		// metadata/utils.go, read by daprd itself; then pubsub/rabbitmq/rabbitmq.go,
+		// the reqMetadata keys of a subscription.
+		if known := []string{"rawPayload", "queueType", "singleActiveConsumer", "maxLen", "maxLenBytes", "maxPriority", "routingKey", "queueName"}; !slices.Contains(known, key) {
+			c.report("nothing reads the subscription setting %q%s", key, suggestion(key, known))
 		}
 	}
 }

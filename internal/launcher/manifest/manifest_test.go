@@ -96,6 +96,7 @@ func TestCheckerFindsPlantedViolations(t *testing.T) {
 		{"no dead letters", "dapr/subscriptions.yaml", "  deadLetterTopic: notifications.dead\n", "", "would be gone"},
 		{"classic queue", "dapr/subscriptions.yaml", "    queueType: quorum", "    queueType: classic", "classic queue"},
 		{"unread subscription setting", "dapr/subscriptions.yaml", "    queueType:", "    queueKind:", `did you mean "queueType"?`},
+		{"unreadable dead letters", "dapr/subscriptions.yaml", `    rawPayload: "true"`, `    rawPayload: "false"`, "tried again for ever"},
 		{"wrong route", "dapr/subscriptions.yaml", "default: /events/users", "default: /events/user", `want "/events/users"`},
 	} {
 		t.Run(p.name, func(t *testing.T) {
