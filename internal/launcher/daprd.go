@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -180,28 +181,21 @@ func buildSidecar(ctx context.Context, root, target string, log io.Writer) error
 	source := filepath.Join(root, "dapr", "daprd")
 	fmt.Fprintf(log, "No daprd of at least %d.%d was found (--daprd, PATH, ~/.dapr/bin): building one from %s.\n", minMajor, minMinor, source)
 	fmt.Fprintf(log, "This happens once and takes some minutes; later starts find it in %s.\n", filepath.Dir(target))
-	progress := &buildProgress{log: log, began: began, total: countPackages(ctx, source)}
+	progress := &buildProgress{log: log, began: began}
+	defer progress.tell(ctx)()
+	// Listing what the build compiles downloads it, the first half of the wait.
+	packages, err := progress.run(ctx, source, "list", "-deps", ".")
+	if err != nil {
+		return err
+	}
+	progress.total.Store(int64(bytes.Count(packages, []byte("\n"))))
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return fmt.Errorf("building daprd: %w", err)
 	}
 	partial := target + ".partial"
-	command := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath",
-		"-ldflags", "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version="+SidecarVersion, "-o", partial, ".")
-	command.Dir = source
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	output, err := command.StderrPipe()
-	if err != nil {
-		return fmt.Errorf("building daprd: %w", err)
-	}
-	if err := command.Start(); err != nil {
-		return fmt.Errorf("building daprd: %w", err)
-	}
-	stop := progress.tell(ctx)
-	trouble := progress.read(output)
-	err = command.Wait()
-	stop()
-	if err != nil {
-		return fmt.Errorf("building daprd: %w\n%s", err, trouble)
+	if _, err := progress.run(ctx, source, "build", "-v", "-trimpath",
+		"-ldflags", "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version="+SidecarVersion, "-o", partial, "."); err != nil {
+		return err
 	}
 	if err := os.Rename(partial, target); err != nil {
 		return fmt.Errorf("building daprd: %w", err)
@@ -210,26 +204,35 @@ func buildSidecar(ctx context.Context, root, target string, log io.Writer) error
 	return nil
 }
 
-// countPackages is how many packages a build from nothing compiles; 0 when that
-// cannot be told yet. It downloads the modules, the first half of the wait.
-func countPackages(ctx context.Context, source string) int {
-	command := exec.CommandContext(ctx, "go", "list", "-deps", ".")
-	command.Dir = source
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	output, err := command.Output()
-	if err != nil {
-		return 0
-	}
-	return strings.Count(string(output), "\n")
-}
-
 // buildProgress counts what a build has done, from the names go build -v prints.
 type buildProgress struct {
 	log        io.Writer
 	began      time.Time
-	total      int
+	total      atomic.Int64
 	compiled   atomic.Int64
 	downloaded atomic.Int64
+}
+
+// run runs a go command in the folder, counting what it says, and returns its
+// standard output.
+func (p *buildProgress) run(ctx context.Context, folder string, args ...string) ([]byte, error) {
+	command := exec.CommandContext(ctx, "go", args...)
+	command.Dir = folder
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	var output bytes.Buffer
+	command.Stdout = &output
+	progress, err := command.StderrPipe()
+	if err != nil {
+		return nil, fmt.Errorf("building daprd: %w", err)
+	}
+	if err := command.Start(); err != nil {
+		return nil, fmt.Errorf("building daprd: %w", err)
+	}
+	trouble := p.read(progress)
+	if err := command.Wait(); err != nil {
+		return nil, fmt.Errorf("building daprd: %w\n%s", err, trouble)
+	}
+	return output.Bytes(), nil
 }
 
 // read counts until the output ends, and returns the lines that are no progress.
@@ -276,8 +279,8 @@ func (p *buildProgress) tell(ctx context.Context) (stop func()) {
 
 func (p *buildProgress) line() string {
 	of := ""
-	if p.total > 0 {
-		of = fmt.Sprintf(" of at most %d", p.total)
+	if total := p.total.Load(); total > 0 {
+		of = fmt.Sprintf(" of at most %d", total)
 	}
 	return fmt.Sprintf("  daprd: %d modules downloaded, %d%s packages compiled, %s", p.downloaded.Load(), p.compiled.Load(), of, time.Since(p.began).Round(time.Second))
 }
