@@ -97,7 +97,7 @@ func (p *Puller) deliver(ctx context.Context, e event.Event) error {
 	ctx = correlation.Remote(ctx, e.CorrelationID, e.TraceParent)
 	switch err := p.Handle(ctx, e); {
 	case err == nil:
-		p.Log.InfoContext(ctx, "event pulled", "event", e.ID, "type", e.Type)
+		p.Log.DebugContext(ctx, "event pulled", "event", e.ID, "type", e.Type)
 	case event.Retriable(err):
 		return fmt.Errorf("handling pulled event %s: %w", e.ID, err)
 	default:

@@ -15,7 +15,7 @@ import (
 
 const (
 	getBatch     = 64
-	getLanes     = 3
+	getLanes     = 1
 	putBatch     = 32
 	putLanes     = 3
 	storeTimeout = 5 * time.Second
