@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"caravan/internal/id"
 	"caravan/internal/launcher"
@@ -175,6 +176,26 @@ func TestPaymentsStopped(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestSidecarStopped is the same with a sidecar: its service runs, and nobody
+// can reach it.
+func TestSidecarStopped(t *testing.T) {
+	s := shared(t)
+	sh := open(t, s)
+	p := sh.product(100, 50)
+	c := sh.customer(5000)
+	s.crash(t, "payments-daprd")
+	for range 3 {
+		c.place(items(p, 1))
+	}
+	c.until(c.orders[0], "its sixth attempt", func(o orderBody) bool { return o.Waiting != nil && o.Waiting.Attempts >= 6 })
+	back := time.Now()
+	s.raise(t, "payments-daprd")
+	for _, o := range c.orders {
+		c.await(o).expect(t, "confirmed", "")
+	}
+	t.Logf("all orders had ended %s after the sidecar was started", time.Since(back).Round(time.Millisecond))
 }
 
 // breakerOf is the worst state of the breakers between orders and an app.

@@ -95,9 +95,30 @@ func (s *stack) getReady() error {
 		return err
 	}
 	return within(30*time.Second, func() error {
-		_, err := fetch(ctx, s.GatewayURL()+"/healthz")
-		return err
+		for _, service := range services {
+			if err := s.reachable(ctx, service); service != "gateway" && err != nil {
+				return fmt.Errorf("reaching %s: %w", service, err)
+			}
+		}
+		return s.trusted()
 	})
+}
+
+// trusted waits until every service has the keys that verify access tokens. A
+// service that is ready may still lack them: its sidecar pauses after a first
+// attempt to reach the users service that came too early.
+func (s *stack) trusted() error {
+	admin := &client{base: s.GatewayURL(), http: http.DefaultClient, trail: &trail{}, email: s.Admin().Email, password: s.Admin().Password}
+	for _, path := range []string{"/v1/users/me", "/v1/orders", "/v1/wallet", "/v1/notifications", "/v1/ops/audit"} {
+		got, err := admin.call(http.MethodGet, path, nil)
+		if err != nil {
+			return err
+		}
+		if got.status != http.StatusOK {
+			return errors.New(got.String())
+		}
+	}
+	return nil
 }
 
 func fetch(ctx context.Context, address string) ([]byte, error) {
@@ -171,6 +192,28 @@ func (s *stack) raise(t *testing.T, name string) {
 	if err := s.StartProcess(ctx, name); err != nil {
 		t.Fatal(err)
 	}
+	if service := strings.TrimSuffix(name, "-daprd"); service != "gateway" && slices.Contains(services, service) {
+		eventually(t, "the gateway to reach "+service, func() error { return s.reachable(ctx, service) })
+	}
+}
+
+// reachable asks the gateway whether it reaches a service. Sidecars that have
+// lost each other pause before they connect anew.
+func (s *stack) reachable(ctx context.Context, service string) error {
+	raw, err := fetch(ctx, s.GatewayURL()+"/healthz")
+	if raw == nil {
+		return err
+	}
+	var health struct {
+		Services map[string]struct{ Status string } `json:"services"`
+	}
+	if err := json.Unmarshal(raw, &health); err != nil {
+		return err
+	}
+	if status := health.Services[service].Status; status != "ready" {
+		return fmt.Errorf("it is %q", status)
+	}
+	return nil
 }
 
 func (s *stack) status(t *testing.T, name string) process.Status {
