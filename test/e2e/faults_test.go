@@ -127,6 +127,62 @@ func killUnderLoad(t *testing.T, s *stack, name string) {
 	}
 }
 
+// TestKilledAtCapture kills payments again and again in the middle of a stream
+// of orders, until it was in the moment after the pivot: the decision is taken
+// and the money not. Such an order can only go forward, and does.
+func TestKilledAtCapture(t *testing.T) {
+	s := shared(t)
+	sh := open(t, s)
+	p := sh.product(100, 10000)
+	c := sh.customer(1000000)
+	eventually(t, "an order to wait at capture", func() error {
+		before := len(c.orders)
+		stream(c, p, func() { s.crash(t, "payments") })
+		stopped := slices.Clone(c.orders[before:])
+		caught := false
+		for _, o := range stopped {
+			got := c.until(o, "an end or a wait", func(o orderBody) bool { return o.terminal() || o.Waiting != nil })
+			caught = caught || got.Waiting != nil && got.Waiting.Step == "capture"
+		}
+		s.raise(t, "payments")
+		for _, o := range stopped {
+			c.await(o).expect(t, "confirmed", "")
+		}
+		if !caught {
+			return errorf("none of %d orders did", len(stopped))
+		}
+		return nil
+	})
+}
+
+// stream has a customer order in several places at once, so that some order is
+// in each step, lets something happen in the middle, and stops.
+func stream(c *customer, p *product, happen func()) {
+	const places, enough = 8, 24
+	var placed atomic.Int64
+	flowing, stop := make(chan struct{}), make(chan struct{})
+	var load sync.WaitGroup
+	for range places {
+		load.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				order(c, items(p, 1), id.Random{}.New())
+				if placed.Add(1) == enough {
+					close(flowing)
+				}
+			}
+		})
+	}
+	<-flowing
+	happen()
+	close(stop)
+	load.Wait()
+}
+
 // TestPaymentsStopped shows what a customer and the staff see while a service is
 // down, and that everything ends once it is back.
 func TestPaymentsStopped(t *testing.T) {
@@ -239,23 +295,27 @@ func TestBrokerKilled(t *testing.T) {
 	// The books, closed after every test, wait for each single notice. That they
 	// arrive is the feed's doing: Dapr 1.18's RabbitMQ component renews several
 	// subscriptions over one channel at once, mixes up the broker's answers and
-	// may wait for ever. The sidecar is started anew so that the tests that
+	// may wait for ever. Then the sidecar is started anew, so that the tests that
 	// follow are quick.
 	t.Cleanup(func() {
-		if !s.pushed(t, late.ID) {
-			t.Log("the broker's subscriptions did not come back by themselves")
+		if err := within(10*time.Second, func() error { return s.pushed(t, late.ID) }); err != nil {
+			t.Logf("the broker's subscriptions did not come back by themselves: %v", err)
+			s.kill(t, "notifications-daprd")
 		}
-		s.kill(t, "notifications-daprd")
 	})
 }
 
-// pushed reports whether the confirmation of an order has come to notifications
-// over the broker.
-func (s *stack) pushed(t *testing.T, order string) bool {
+// pushed checks that an event of an order has come to notifications over the
+// broker.
+func (s *stack) pushed(t *testing.T, order string) error {
 	t.Helper()
-	return slices.ContainsFunc(s.mention(t, order), func(line launcher.LogLine) bool {
+	lines := s.mention(t, order)
+	if slices.ContainsFunc(lines, func(line launcher.LogLine) bool {
 		return line.Process == "notifications" && line.Message == "event" && line.Field("topic") == "orders"
-	})
+	}) {
+		return nil
+	}
+	return errorf("no delivery among %d log lines about order %s", len(lines), order)
 }
 
 // TestCorrelation follows one order through the logs of all services it touches.
