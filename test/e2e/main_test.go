@@ -56,6 +56,7 @@ func TestMain(m *testing.M) {
 // shared is the common stack.
 func shared(t *testing.T) *stack {
 	t.Helper()
+	skipShort(t)
 	common.once.Do(func() {
 		common.stack, common.err = start(launcher.Options{Broker: settings.broker, Store: settings.store})
 	})
@@ -66,10 +67,19 @@ func shared(t *testing.T) *stack {
 // own starts a stack for one test alone.
 func own(t *testing.T, options launcher.Options) *stack {
 	t.Helper()
+	skipShort(t)
 	s, err := start(options)
 	usable(t, err)
 	t.Cleanup(s.stop)
 	return s
+}
+
+// skipShort skips the test when those that start processes are not wanted.
+func skipShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
 }
 
 // usable skips the test when the stack could not start for want of a server.
