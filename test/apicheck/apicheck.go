@@ -10,15 +10,22 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 )
 
-// Document is a valid OpenAPI document.
-type Document struct{ spec *openapi3.T }
+// Document is a valid OpenAPI document. It is safe for concurrent use.
+type Document struct {
+	spec *openapi3.T
+
+	mu       sync.Mutex
+	answered map[string]bool
+}
 
 // Parse reads and validates a document. It must be OpenAPI 3.1, whose schemas
 // are JSON Schema 2020-12.
@@ -33,18 +40,30 @@ func Parse(ctx context.Context, raw []byte) (*Document, error) {
 	if err := spec.Validate(ctx, openapi3.IsOpenAPI31OrLater()); err != nil {
 		return nil, fmt.Errorf("the OpenAPI document is invalid: %w", err)
 	}
-	return &Document{spec: spec}, nil
+	return &Document{spec: spec, answered: make(map[string]bool)}, nil
 }
 
-// Operations lists "METHOD /path" of every operation, in no order.
-func (d *Document) Operations() []string {
+// Unanswered lists "METHOD /path" of every operation that has not been checked
+// with a success, sorted.
+func (d *Document) Unanswered() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var operations []string
 	for path, item := range d.spec.Paths.Map() {
 		for method := range item.Operations() {
-			operations = append(operations, method+" "+path)
+			if name := method + " " + path; !d.answered[name] {
+				operations = append(operations, name)
+			}
 		}
 	}
+	slices.Sort(operations)
 	return operations
+}
+
+func (d *Document) note(route *routers.Route) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.answered[route.Method+" "+route.Path] = true
 }
 
 // errUndocumented says that the document has no such operation.
@@ -103,6 +122,7 @@ func (d *Document) Check(ctx context.Context, request *http.Request, sent []byte
 	}
 	asked := &openapi3filter.RequestValidationInput{Request: copied, PathParams: values, Route: route, Options: options}
 	if response.StatusCode < http.StatusMultipleChoices {
+		d.note(route)
 		if err := openapi3filter.ValidateRequest(ctx, asked); err != nil {
 			return fmt.Errorf("the request was accepted, but the document forbids it: %s", brief(err))
 		}

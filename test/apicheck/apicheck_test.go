@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -109,5 +110,23 @@ func TestParseRefuses(t *testing.T) {
 				t.Error("accepted")
 			}
 		})
+	}
+}
+
+func TestUnanswered(t *testing.T) {
+	doc, err := Parse(context.Background(), []byte(document))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, status := range map[string]int{"/things/own": http.StatusNoContent, "/things/1": http.StatusNotFound} {
+		request := httptest.NewRequest(http.MethodGet, path, nil)
+		response := &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/problem+json"}}}
+		if err := doc.Check(context.Background(), request, nil, response, []byte(`{"type":"urn:x"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"DELETE /things/{id}", "GET /things/{id}", "POST /things"}
+	if got := doc.Unanswered(); !slices.Equal(got, want) {
+		t.Errorf("unanswered are %v, want %v", got, want)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/event"
 	"caravan/internal/id"
 )
 
@@ -250,4 +251,57 @@ func TestStaff(t *testing.T) {
 	for _, path := range []string{"/v1/ops/services", "/v1/ops/breakers", "/v1/ops/dead-letters", "/v1/ops/orders?status=confirmed", "/livez", "/readyz", "/healthz", "/.well-known/jwks.json", "/openapi.json"} {
 		colleague.get(path, nil)
 	}
+}
+
+// TestDeadLetters sends notifications what it cannot handle: it is put where
+// staff sees it, can be tried again and given up, and holds nothing else up.
+func TestDeadLetters(t *testing.T) {
+	s := shared(t)
+	sh := open(t, s)
+	poison := event.Event{
+		ID: "orders/" + id.Random{}.New() + "/1", Type: "orders.confirmed.v1", Source: "orders", Subject: "poison",
+		Sequence: 1, Time: time.Now().UTC(), Data: []byte(`{"userId":7}`),
+	}
+	s.publish(t, "orders", "orders", poison)
+	letter := sh.letter(poison.ID, "open")
+	if letter.Reason == "" || !strings.Contains(letter.Payload, poison.ID) {
+		t.Fatalf("the letter is %+v", letter)
+	}
+	path := "/v1/ops/dead-letters/" + letter.ID
+	sh.admin.must(http.StatusUnprocessableEntity, http.MethodPost, path+"/replay", nil, nil)
+	sh.admin.must(http.StatusOK, http.MethodPost, path+"/discard", map[string]any{"reason": "made up by a test"}, nil)
+	sh.letter(poison.ID, "discarded")
+
+	// One that only came late is handled, and told once however often it comes.
+	c := sh.customer(100)
+	late := event.Event{
+		ID: "users/" + c.id + "/1", Type: "users.registered.v1", Source: "users", Subject: c.id,
+		Sequence: 1, Time: time.Now().UTC(), Data: []byte(`{"userId":"` + c.id + `","roles":["customer"]}`),
+	}
+	s.publish(t, "notifications", "notifications.dead", late)
+	letter = sh.letter(late.ID, "replayed")
+	sh.admin.must(http.StatusOK, http.MethodPost, "/v1/ops/dead-letters/"+letter.ID+"/replay", nil, nil)
+
+	// What comes behind is delivered.
+	c.buys(sh.product(100, 1), 1).expect(t, "confirmed", "")
+}
+
+type letterBody struct{ ID, EventID, Reason, Status, Payload string }
+
+// letter waits for the dead letter of an event to be in a state.
+func (sh *shop) letter(of, status string) letterBody {
+	sh.t.Helper()
+	var letter letterBody
+	eventually(sh.t, "the dead letter to be "+status, func() error {
+		letters := all[letterBody](sh.admin, "/v1/ops/dead-letters")
+		i := slices.IndexFunc(letters, func(l letterBody) bool { return l.EventID == of })
+		if i < 0 {
+			return errorf("%d letters, and not this one", len(letters))
+		}
+		if letter = letters[i]; letter.Status != status {
+			return errorf("it is %s: %s", letter.Status, letter.Reason)
+		}
+		return nil
+	})
+	return letter
 }

@@ -223,6 +223,7 @@ func TestPaymentsStopped(t *testing.T) {
 	newClient(t, s, sh.trail).get("/v1/products/"+p.SKU, nil)
 
 	s.raise(t, "payments")
+	sh.admin.must(http.StatusAccepted, http.MethodPost, "/v1/ops/orders/"+c.orders[0]+"/retry", nil, nil)
 	for _, o := range c.orders {
 		c.await(o).expect(t, "confirmed", "")
 	}

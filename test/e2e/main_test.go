@@ -14,8 +14,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,9 +50,23 @@ var common struct {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if common.stack != nil {
+		if unanswered := common.stack.document.Unanswered(); code == 0 && whole() && len(unanswered) > 0 {
+			fmt.Fprintf(os.Stderr, "no test has called %s\n", strings.Join(unanswered, ", "))
+			code = 1
+		}
 		common.stack.stop()
 	}
 	os.Exit(code)
+}
+
+// whole reports whether all tests were run.
+func whole() bool {
+	for _, name := range []string{"test.run", "test.skip"} {
+		if f := flag.Lookup(name); f != nil && f.Value.String() != "" {
+			return false
+		}
+	}
+	return !testing.Short()
 }
 
 // shared is the common stack.

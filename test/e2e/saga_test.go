@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"caravan/internal/id"
+	"caravan/internal/money"
 )
 
 func TestOutOfStock(t *testing.T) {
@@ -188,6 +189,39 @@ func TestDeclinedDeposit(t *testing.T) {
 	c.must(http.StatusUnprocessableEntity, http.MethodPost, "/v1/wallet/deposits", body, nil, idempotent(id.Random{}.New()))
 	if w := c.wallet(); w.Balance.Amount != 0 {
 		t.Errorf("the wallet is %+v", w)
+	}
+}
+
+// TestSilentBank deposits from a bank that takes the money and does not answer:
+// the deposit is pending, then it is found out, and the money is there once.
+func TestSilentBank(t *testing.T) {
+	sh := open(t, shared(t))
+	c := sh.customer(500)
+	body := map[string]any{"amount": 700, "currency": currency, "source": "tok_timeout"}
+	key := idempotent(id.Random{}.New())
+	got, err := c.call(http.MethodPost, "/v1/wallet/deposits", body, key)
+	if err != nil || got.status != http.StatusAccepted && got.status != http.StatusCreated {
+		t.Fatalf("%s, %v", got, err)
+	}
+	c.deposits = append(c.deposits, 700)
+	var deposit acceptedBody
+	eventually(t, "the deposit to be settled", func() error {
+		if c.get(got.header.Get("Location"), &deposit); deposit.Status != "succeeded" {
+			return errorf("it is %q", deposit.Status)
+		}
+		return nil
+	})
+	var again acceptedBody
+	c.must(http.StatusCreated, http.MethodPost, "/v1/wallet/deposits", body, &again, key)
+	if again.ID != deposit.ID {
+		t.Errorf("the same request makes the deposits %s and %s", deposit.ID, again.ID)
+	}
+	var sum int64
+	for _, posting := range all[struct{ Amount money.Money }](c.client, "/v1/wallet/postings") {
+		sum += posting.Amount.Amount
+	}
+	if sum != 1200 {
+		t.Errorf("the postings add up to %d", sum)
 	}
 }
 

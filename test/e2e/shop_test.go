@@ -133,14 +133,6 @@ func (c *customer) remember(order string) {
 	}
 }
 
-// order reads an order.
-func (c *client) order(order string) orderBody {
-	c.t.Helper()
-	var o orderBody
-	c.get("/v1/orders/"+order, &o)
-	return o
-}
-
 // await waits until an order has come to an end, however often the system is
 // not there to be asked.
 func (c *client) await(order string) orderBody {

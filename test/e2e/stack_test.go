@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/event"
 	"caravan/internal/launcher"
 	"caravan/internal/launcher/process"
 	"caravan/test/apicheck"
@@ -235,6 +236,30 @@ func (s *stack) mention(t *testing.T, texts ...string) []launcher.LogLine {
 		t.Fatal(err)
 	}
 	return lines
+}
+
+// publish publishes an event as a service does, through its sidecar.
+func (s *stack) publish(t *testing.T, service, topic string, e event.Event) {
+	t.Helper()
+	raw, err := e.CloudEvent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := s.status(t, service+"-daprd").URL + "/v1.0/publish/pubsub/" + topic
+	request, err := http.NewRequest(http.MethodPost, address, bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("dapr-api-token", s.APIToken())
+	request.Header.Set("Content-Type", "application/cloudevents+json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusNoContent {
+		t.Fatalf("publishing answers %s", response.Status)
+	}
 }
 
 // documents is the state of one service, as its sidecar gives it: where tests
