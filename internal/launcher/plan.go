@@ -192,3 +192,21 @@ func findRoot(start string) (string, error) {
 		}
 	}
 }
+
+// topics are all that somebody subscribes to.
+func (p *plan) topics() ([]string, error) {
+	var topics []string
+	for _, folder := range p.resources {
+		documents, err := manifest.ReadFolder(folder, "dapr.yaml")
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range documents {
+			if d.Subscription != nil {
+				topics = append(topics, d.Subscription.Spec.Topic)
+			}
+		}
+	}
+	slices.Sort(topics)
+	return slices.Compact(topics), nil
+}

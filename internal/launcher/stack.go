@@ -269,8 +269,12 @@ func (s *Stack) makeSecrets() (err error) {
 }
 
 func (s *Stack) chooseServers() (err error) {
+	topics, err := s.plan.topics()
+	if err != nil {
+		return err
+	}
 	place := infra.Place{
-		Dir: s.dir, Port: s.ports.Take, Getenv: os.Getenv,
+		Dir: s.dir, Topics: topics, Port: s.ports.Take, Getenv: os.Getenv,
 		Program: func(name string) string { return filepath.Join(binFolder(s.root), name) },
 	}
 	if s.broker, err = infra.Broker(s.options.Broker, place); err != nil {

@@ -19,6 +19,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
+// partitions of a topic.
+const partitions = 4
+
 func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "embeddedbroker:", err)
@@ -29,6 +32,7 @@ func main() {
 func run() error {
 	port := flag.Int("port", 0, "port of 127.0.0.1 to listen on")
 	data := flag.String("data", "", "folder that keeps topics and groups")
+	topics := flag.String("topics", "", "topics to have from the start, separated by commas")
 	flag.Parse()
 	if *port == 0 || *data == "" || flag.NArg() != 0 {
 		return errors.New("needs -port and -data, and nothing else")
@@ -43,7 +47,10 @@ func run() error {
 		kfake.DataDir(*data),
 		kfake.SyncWrites(),
 		kfake.AllowAutoTopicCreation(),
-		kfake.DefaultNumPartitions(4),
+		kfake.DefaultNumPartitions(partitions),
+		// A topic that a client brings about is only written down when the broker
+		// ends in order; after a crash it would be there anew, and empty.
+		kfake.SeedTopics(partitions, strings.FieldsFunc(*topics, func(r rune) bool { return r == ',' })...),
 		kfake.WithLogger(kfake.BasicLogger(os.Stdout, kfake.LogLevelWarn)),
 	)
 	if err != nil {

@@ -44,6 +44,7 @@ type Server struct {
 // Place is where and with what a private server runs.
 type Place struct {
 	Dir     string                       // the stack's folder; data goes under Dir/data
+	Topics  []string                     // what a private broker has to have before the first message
 	Port    func() (int, error)          // reserves a port
 	Program func(name string) string     // path of a program the launcher built
 	Getenv  func(name string) string     // the user's environment

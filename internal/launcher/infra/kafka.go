@@ -38,7 +38,7 @@ func kafka(place Place) (Server, error) {
 		Name:  "broker",
 		URL:   server.URL,
 		Path:  place.Program(embeddedBroker),
-		Args:  []string{"-port", strconv.Itoa(port), "-data", data},
+		Args:  []string{"-port", strconv.Itoa(port), "-data", data, "-topics", strings.Join(place.Topics, ",")},
 		Env:   place.environment(),
 		Dir:   place.Dir,
 		Ready: func(ctx context.Context) error { return dial(ctx, port, nil) },
