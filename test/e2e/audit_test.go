@@ -233,7 +233,7 @@ func sweptPast(t *testing.T, s *stack, instant time.Time) {
 		var cursor struct {
 			Settled string `json:"settled"`
 		}
-		raw := s.documents(t, "orders").call(http.MethodGet, "/sweep%2Forders", nil)
+		raw, _ := s.documents(t, "orders").call(http.MethodGet, "/sweep%2Forders", nil)
 		if err := json.Unmarshal(raw, &cursor); err != nil {
 			return err
 		}

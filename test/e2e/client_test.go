@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -306,16 +307,43 @@ func (c *client) get(path string, out any) {
 	c.must(http.StatusOK, http.MethodGet, path, nil, out)
 }
 
+// try reads a resource that may not be there to be read right now, as after a
+// fault.
+func (c *client) try(path string, out any) error {
+	got, err := c.call(http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	if got.status != http.StatusOK {
+		return errors.New(got.String())
+	}
+	if err := json.Unmarshal(got.body, out); err != nil {
+		return fmt.Errorf("%s: %w", got, err)
+	}
+	return nil
+}
+
 // all reads every page of a list.
 func all[T any](c *client, path string) []T {
 	c.t.Helper()
+	items, err := tryAll[T](c, path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return items
+}
+
+// tryAll is to all what try is to get.
+func tryAll[T any](c *client, path string) ([]T, error) {
 	var items []T
 	for cursor := ""; ; {
 		var page listBody[T]
-		c.get(path+"?limit=100"+cursor, &page)
+		if err := c.try(path+"?limit=100"+cursor, &page); err != nil {
+			return nil, err
+		}
 		items = append(items, page.Items...)
 		if page.Next == "" {
-			return items
+			return items, nil
 		}
 		cursor = "&cursor=" + url.QueryEscape(page.Next)
 	}

@@ -278,7 +278,7 @@ func (s *stack) documents(t *testing.T, service string) documents {
 // change rewrites a document whatever its service thinks of it.
 func (d documents) change(key string, edit func(document map[string]any)) {
 	d.t.Helper()
-	raw := d.call(http.MethodGet, "/"+url.PathEscape(key), nil)
+	raw, header := d.call(http.MethodGet, "/"+url.PathEscape(key), nil)
 	document := make(map[string]any)
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber() // amounts are integers beyond what a float holds
@@ -286,7 +286,9 @@ func (d documents) change(key string, edit func(document map[string]any)) {
 		d.t.Fatalf("document %s is %q: %v", key, raw, err)
 	}
 	edit(document)
-	body, err := json.Marshal([]map[string]any{{"key": key, "value": document}})
+	body, err := json.Marshal([]map[string]any{{
+		"key": key, "value": document, "etag": header.Get("ETag"), "options": map[string]string{"concurrency": "first-write"},
+	}})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -299,7 +301,7 @@ func (d documents) remove(key string) {
 	d.call(http.MethodDelete, "/"+url.PathEscape(key), nil)
 }
 
-func (d documents) call(method, path string, body []byte) []byte {
+func (d documents) call(method, path string, body []byte) ([]byte, http.Header) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -318,5 +320,5 @@ func (d documents) call(method, path string, body []byte) []byte {
 	if err != nil || response.StatusCode >= http.StatusMultipleChoices {
 		d.t.Fatalf("%s %s answers %s: %s, %v", method, d.address+path, response.Status, raw, err)
 	}
-	return raw
+	return raw, response.Header
 }
