@@ -3,96 +3,9 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"slices"
-	"time"
-
-	"caravan/internal/feed"
 	"caravan/internal/service"
-	"caravan/services/notifications/adapters/metrics"
-	"caravan/services/notifications/adapters/rest"
-	"caravan/services/notifications/app"
+	"caravan/services/notifications/assembly"
 	"caravan/services/notifications/contract"
-	orders "caravan/services/orders/contract"
-	payments "caravan/services/payments/contract"
-	users "caravan/services/users/contract"
 )
 
-// settings are the service's own configuration keys.
-type settings struct {
-	Inbox inboxSettings `mapstructure:"inbox"`
-}
-
-type inboxSettings struct {
-	Interval time.Duration `mapstructure:"interval" default:"1s" help:"between two writes of one inbox; 0 stores each event before it is acknowledged" validate:"min=0,max=1m"`
-	Waiting  int           `mapstructure:"waiting" default:"10000" help:"how many events may wait to be stored" validate:"min=1,max=1000000"`
-	Remember int           `mapstructure:"remember" default:"100000" help:"how many recent events are remembered, so that pulling what was pushed costs nothing" validate:"min=1,max=10000000"`
-}
-
-func main() { service.Main(contract.App, build) }
-
-func build(_ context.Context, s *service.Service) error {
-	var cfg settings
-	if err := s.Configure(&cfg); err != nil {
-		return err
-	}
-	counter, err := metrics.NewCounter(s.Telemetry.Meter)
-	if err != nil {
-		return err
-	}
-	notifications := app.New(app.Ports{
-		Store:   s.Sidecar.Store(),
-		Clock:   s.Clock,
-		IDs:     s.IDs,
-		Counter: counter,
-		Log:     s.Log,
-	})
-	consume(s, notifications, cfg.Inbox)
-	serve(s, rest.NewHandlers(notifications))
-	return nil
-}
-
-// consume hears the facts of the producers by both roads: pushed by the broker and pulled from their feeds.
-func consume(s *service.Service, n *app.Notifications, cfg inboxSettings) {
-	seen := feed.NewSeen(cfg.Remember)
-	consumer := app.NewConsumer(n, seen, app.ConsumerOptions{Interval: cfg.Interval, Waiting: cfg.Waiting})
-	s.Underneath("inboxes", consumer.Run)
-	for _, producer := range []string{users.App, orders.App, payments.App} {
-		s.Subscribe(producer, consumer.Pushed)
-		puller := &feed.Puller{
-			Producer: producer,
-			Invoker:  s.Sidecar.Invoker(),
-			Store:    s.Sidecar.Store(),
-			Seen:     seen,
-			Handle:   consumer.Pulled,
-			Clock:    s.Clock,
-			IDs:      s.IDs,
-			Log:      s.Log,
-			Every:    s.Settings.Feed.PullInterval,
-		}
-		s.Background("pull "+producer, puller.Run)
-	}
-}
-
-// serve registers the routes. Dead letters come to a route of their own rather than to a subscription's, because they
-// may be anything; that the sidecar delivers them is probed here as the chassis probes its subscriptions.
-func serve(s *service.Service, h *rest.Handlers) {
-	s.Public("GET /v1/notifications", h.List)
-	s.Public("POST /v1/notifications/{id}/read", h.MarkRead)
-	s.Public("GET /v1/ops/dead-letters", h.ListDeadLetters)
-	s.Public("POST /v1/ops/dead-letters/{id}/replay", h.ReplayDeadLetter)
-	s.Public("POST /v1/ops/dead-letters/{id}/discard", h.DiscardDeadLetter)
-	s.Internal("POST "+contract.PathAudit, h.Audit)
-	s.Internal("POST "+rest.PathDeadLetters, h.ReceiveDeadLetter)
-	s.Ready("dead letters", func(ctx context.Context) error {
-		topics, err := s.Sidecar.Subscriptions(ctx)
-		if err != nil {
-			return err
-		}
-		if !slices.Contains(topics, contract.DeadLetterTopic) {
-			return fmt.Errorf("the sidecar has no subscription for %s", contract.DeadLetterTopic)
-		}
-		return nil
-	})
-}
+func main() { service.Main(contract.App, assembly.Build) }

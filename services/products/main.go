@@ -2,66 +2,9 @@
 package main
 
 import (
-	"context"
-	"time"
-
-	"caravan/internal/clock"
-	"caravan/internal/document"
-	"caravan/internal/feed"
 	"caravan/internal/service"
-	"caravan/services/products/adapters"
-	"caravan/services/products/app"
+	"caravan/services/products/assembly"
 	"caravan/services/products/contract"
 )
 
-// settings are the keys of products' own.
-type settings struct {
-	Catalogue struct {
-		Currency  string        `mapstructure:"currency" default:"EUR" validate:"required,iso4217" help:"the only currency the shop sells in, an ISO 4217 code"`
-		ReadAge   time.Duration `mapstructure:"read_age" default:"1s" validate:"min=10ms,max=1m" help:"greatest age of the products and stock that are shown"`
-		Reconcile time.Duration `mapstructure:"reconcile" default:"5m" validate:"min=1s" help:"pause between repairs of what crashes may have left behind"`
-	} `mapstructure:"catalogue"`
-	Reservation struct {
-		TTL   time.Duration `mapstructure:"ttl" default:"30m" validate:"min=1s" help:"how long stock stays reserved before orders is asked about it"`
-		Sweep time.Duration `mapstructure:"sweep" default:"1m" validate:"min=100ms" help:"pause between looks for overdue reservations"`
-	} `mapstructure:"reservation"`
-}
-
-func main() { service.Main(contract.App, build) }
-
-func build(_ context.Context, s *service.Service) error {
-	var cfg settings
-	if err := s.Configure(&cfg); err != nil {
-		return err
-	}
-
-	store, timing := s.Sidecar.Store(), feed.Timing{Bucket: s.Settings.Feed.Bucket, Settle: s.Settings.Feed.Settle}
-	relay := feed.NewRelay(s.Sidecar.Publisher(), contract.App, s.Clock, s.Log)
-	documents := app.NewDocuments(store, document.Options{
-		Source: contract.App, Clock: s.Clock, IDs: s.IDs, Relay: relay,
-		Index: feed.NewIndex(store, s.Clock, timing, s.IDs.New()),
-	})
-	shop := app.NewShop(documents, adapters.Orders{Invoker: s.Sidecar.Invoker()}, s.Clock, app.Settings{
-		Currency: cfg.Catalogue.Currency, ReservationTTL: cfg.Reservation.TTL, ReadAge: cfg.Catalogue.ReadAge,
-	}, s.Log)
-
-	adapters.Register(s, shop, feed.NewReader(store, s.Clock, timing), s.Log)
-	s.Underneath("relay", relay.Run)
-	s.Background("sweep", every(s.Clock, cfg.Reservation.Sweep, shop.Sweep))
-	s.Background("reconcile", every(s.Clock, cfg.Catalogue.Reconcile, shop.Reconcile))
-	return nil
-}
-
-// every runs a piece of work again and again with a pause before each time, until the context ends.
-func every(clk clock.Clock, pause time.Duration, work func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		for {
-			if err := clk.Sleep(ctx, pause); err != nil {
-				return err
-			}
-			if err := work(ctx); err != nil {
-				return err
-			}
-		}
-	}
-}
+func main() { service.Main(contract.App, assembly.Build) }

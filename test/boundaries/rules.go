@@ -105,7 +105,7 @@ func contractAlone(p Package) []string {
 	})
 }
 
-// transport is what connects a program with the outside: only adapters and main
+// transport is what connects a program with the outside: only adapters, assembly and main
 // touch it.
 var transport = []string{
 	"internal/sidecar", "internal/service", "internal/launcher", "internal/telemetry", "internal/request",

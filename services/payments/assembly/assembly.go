@@ -1,0 +1,78 @@
+// Package assembly is the composition root of payments: it connects the use cases with their adapters and registers
+// routes, subscriptions and background work on the chassis.
+package assembly
+
+import (
+	"context"
+	"time"
+
+	"caravan/internal/document"
+	"caravan/internal/feed"
+	"caravan/internal/invoke"
+	"caravan/internal/service"
+	"caravan/services/payments/adapters"
+	"caravan/services/payments/adapters/testbank"
+	"caravan/services/payments/app"
+	"caravan/services/payments/contract"
+	"caravan/services/payments/domain"
+)
+
+// settings are the configuration keys of payments beyond those of every program.
+type settings struct {
+	Wallet struct {
+		Currency string `mapstructure:"currency" default:"EUR" validate:"required,iso4217" help:"currency of wallets opened from now on"`
+	} `mapstructure:"wallet"`
+	Bank struct {
+		Timeout time.Duration `mapstructure:"timeout" default:"2s" validate:"min=10ms,max=10s" help:"how long the bank may take before a deposit stays pending"`
+		Silence time.Duration `mapstructure:"silence" default:"30s" validate:"min=0" help:"how long the test bank leaves tok_timeout without an answer"`
+	} `mapstructure:"bank"`
+	Reconcile struct {
+		Interval time.Duration `mapstructure:"interval" default:"10s" validate:"min=10ms" help:"between two looks for deposits left pending"`
+	} `mapstructure:"reconcile"`
+}
+
+// Build assembles the program on the chassis; it is what main and the simulation run.
+func Build(_ context.Context, s *service.Service) error {
+	var cfg settings
+	if err := s.Configure(&cfg); err != nil {
+		return err
+	}
+
+	// Documents, and the feed of their events.
+	store := s.Sidecar.Store()
+	timing := feed.Timing{Bucket: s.Settings.Feed.Bucket, Settle: s.Settings.Feed.Settle}
+	index := feed.NewIndex(store, s.Clock, timing, s.IDs.New())
+	reader := feed.NewReader(store, s.Clock, timing)
+	relay := feed.NewRelay(s.Sidecar.Publisher(), contract.App, s.Clock, s.Log)
+	events := document.Options{Source: contract.App, Index: index, Relay: relay.Only(contract.Published), Clock: s.Clock, IDs: s.IDs}
+	// What is pending concerns nobody else: it is in the feed for the reconciler, and not published.
+	unpublished := document.Options{Source: contract.App, Index: index, Clock: s.Clock, IDs: s.IDs}
+
+	// Use cases.
+	bank := testbank.New(store, s.Clock, s.IDs, cfg.Bank.Silence)
+	ledger := app.NewLedger(store, events, cfg.Wallet.Currency, domain.DefaultLimits())
+	deposits := app.NewDeposits(ledger, store, unpublished, bank, s.Log, cfg.Bank.Timeout)
+	reconciler := app.NewReconciler(deposits, reader, store, unpublished, s.Log, cfg.Reconcile.Interval)
+	audit := app.NewAudit(ledger, deposits, bank)
+
+	// What users may ask, through the gateway.
+	wallet := adapters.Wallet{Ledger: ledger, Deposits: deposits}
+	s.Public("GET /v1/wallet", wallet.Show)
+	s.Public("GET /v1/wallet/postings", wallet.History)
+	s.Public("POST /v1/wallet/deposits", wallet.Deposit)
+	s.Public("GET /v1/wallet/deposits/{id}", wallet.ShowDeposit)
+
+	// What other services may command.
+	s.Internal("POST "+contract.PathAuthorize, invoke.Serve(s.Log, adapters.Validated(ledger.Authorize)))
+	s.Internal("POST "+contract.PathCapture, invoke.Serve(s.Log, adapters.Validated(ledger.Capture)))
+	s.Internal("POST "+contract.PathVoid, invoke.Serve(s.Log, adapters.Validated(ledger.Void)))
+	s.Internal("POST "+contract.PathRefund, invoke.Serve(s.Log, adapters.Validated(ledger.Refund)))
+	s.Internal("POST "+contract.PathFeed, feed.Serve(reader))
+	s.Internal("POST "+contract.PathAudit, adapters.Audit(audit))
+
+	// What goes on by itself.
+	s.Underneath("relay", relay.Run)
+	s.Background("deposits", deposits.Run)
+	s.Background("reconciler", reconciler.Run)
+	return nil
+}

@@ -1,0 +1,107 @@
+// Package assembly is the composition root of users: it connects the use cases with their adapters and registers
+// routes, subscriptions and background work on the chassis.
+package assembly
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"runtime"
+	"time"
+
+	"caravan/internal/document"
+	"caravan/internal/feed"
+	"caravan/internal/service"
+	"caravan/internal/token"
+	"caravan/services/users/adapters"
+	"caravan/services/users/adapters/keyring"
+	"caravan/services/users/adapters/password"
+	"caravan/services/users/app"
+	"caravan/services/users/contract"
+	"caravan/services/users/domain"
+)
+
+// settings is the service's own section of the configuration.
+type settings struct {
+	Keys struct {
+		Dir          string        `mapstructure:"dir" default:".dapr/keys" help:"directory of signing and refresh keys; made and filled if empty" validate:"required"`
+		PublishDelay time.Duration `mapstructure:"publish_delay" default:"15m" help:"how long a new key is published before it signs" validate:"min=0"`
+	} `mapstructure:"keys"`
+	Bootstrap struct {
+		Email    string `mapstructure:"email" help:"address of the first admin; none is made if empty"`
+		Password string `mapstructure:"password" secret:"true" help:"the first admin's password" validate:"required_with=Email"`
+		Name     string `mapstructure:"name" default:"Administrator" help:"the first admin's name"`
+	} `mapstructure:"bootstrap"`
+	Password struct {
+		Memory      uint32 `mapstructure:"memory" default:"19456" help:"memory of one Argon2id hash in KiB" validate:"min=8,max=1048576"`
+		Iterations  uint32 `mapstructure:"iterations" default:"2" help:"passes of one Argon2id hash" validate:"min=1,max=16"`
+		Parallelism uint8  `mapstructure:"parallelism" default:"1" help:"lanes of one Argon2id hash" validate:"min=1,max=16"`
+		Queue       int    `mapstructure:"queue" default:"64" help:"passwords that may wait to be hashed" validate:"min=0,max=10000"`
+	} `mapstructure:"password"`
+	Access struct {
+		TTL time.Duration `mapstructure:"ttl" default:"5m" help:"life of an access token" validate:"min=10s,max=1h"`
+	} `mapstructure:"access"`
+	Sessions struct {
+		Idle          time.Duration `mapstructure:"idle" default:"168h" help:"a customer's session ends unused after" validate:"min=1m"`
+		Absolute      time.Duration `mapstructure:"absolute" default:"720h" help:"a customer's session ends after" validate:"gtefield=Idle"`
+		StaffIdle     time.Duration `mapstructure:"staff_idle" default:"30m" help:"a staff member's session ends unused after" validate:"min=1m"`
+		StaffAbsolute time.Duration `mapstructure:"staff_absolute" default:"12h" help:"a staff member's session ends after" validate:"gtefield=StaffIdle"`
+		Grace         time.Duration `mapstructure:"grace" default:"20s" help:"a used refresh token is answered again for" validate:"min=0,max=5m"`
+	} `mapstructure:"sessions"`
+}
+
+// Build assembles the program on the chassis; it is what main and the simulation run.
+func Build(_ context.Context, s *service.Service) error {
+	var cfg settings
+	if err := s.Configure(&cfg); err != nil {
+		return err
+	}
+	ring, err := keyring.Open(cfg.Keys.Dir, cfg.Keys.PublishDelay, rand.Reader, s.Clock)
+	if err != nil {
+		return fmt.Errorf("opening the keys in %s: %w", cfg.Keys.Dir, err)
+	}
+	costs := password.Parameters{Memory: cfg.Password.Memory, Iterations: cfg.Password.Iterations, Parallelism: cfg.Password.Parallelism}
+	hasher, err := password.New(costs, runtime.GOMAXPROCS(0), cfg.Password.Queue, rand.Reader)
+	if err != nil {
+		return fmt.Errorf("making the password hasher: %w", err)
+	}
+
+	store := s.Sidecar.Store()
+	timing := feed.Timing{Bucket: s.Settings.Feed.Bucket, Settle: s.Settings.Feed.Settle}
+	relay := feed.NewRelay(s.Sidecar.Publisher(), contract.Topic, s.Clock, s.Log)
+	index := feed.NewIndex(store, s.Clock, timing, s.IDs.New())
+	documents := func(prefix string) document.Options {
+		return document.Options{Prefix: prefix, Source: contract.App, Index: index, Relay: relay, Clock: s.Clock, IDs: s.IDs}
+	}
+	accounts := &app.Accounts{
+		Users:     document.NewRepository[domain.User](store, documents("user/")),
+		Claims:    document.NewRepository[domain.Claim](store, documents("claim/")),
+		Sessions:  document.NewRepository[domain.Session](store, documents("session/")),
+		Registry:  document.NewChain[app.Listed](store, "user-list/", 50, documents("")),
+		Passwords: hasher, Tokens: ring, RefreshKey: ring.RefreshKey(), Policy: cfg.policy(s.Settings.Auth),
+		Clock: s.Clock, IDs: s.IDs, Random: rand.Reader,
+	}
+
+	// The issuer verifies with its own keys rather than ask itself through the sidecar.
+	keys := func(context.Context) (token.KeySet, error) { return ring.KeySet(), nil }
+	s.Verifier = token.NewVerifier(keys, s.Settings.Auth.Issuer, s.Settings.Auth.Audience, s.Clock)
+	adapters.Routes(s, accounts, ring, s.Log)
+	s.Internal("POST "+contract.PathFeed, feed.Serve(feed.NewReader(store, s.Clock, timing)))
+
+	admin := app.Registration{Email: cfg.Bootstrap.Email, Password: cfg.Bootstrap.Password, Name: cfg.Bootstrap.Name}
+	bootstrap := &adapters.Bootstrap{Accounts: accounts, Admin: admin, Log: s.Log}
+	s.Background("bootstrap", bootstrap.Run)
+	s.Ready("bootstrap", bootstrap.Ready)
+	s.Background("keys", ring.Watch)
+	s.Underneath("relay", relay.Run)
+	return nil
+}
+
+func (cfg *settings) policy(auth service.AuthSettings) app.Policy {
+	sessions := cfg.Sessions
+	return app.Policy{
+		Issuer: auth.Issuer, Audience: auth.Audience, AccessTTL: cfg.Access.TTL,
+		Customers: domain.SessionPolicy{Idle: sessions.Idle, Absolute: sessions.Absolute, Grace: sessions.Grace},
+		Staff:     domain.SessionPolicy{Idle: sessions.StaffIdle, Absolute: sessions.StaffAbsolute, Grace: sessions.Grace},
+	}
+}
