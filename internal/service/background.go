@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -49,7 +48,7 @@ func (s *Service) keep(ctx context.Context, w worker) {
 			pause = restartFirst
 		}
 		s.Log.ErrorContext(ctx, "background work failed and starts again", "worker", w.name, "error", err, "pause_ms", pause.Milliseconds())
-		if s.Clock.Sleep(ctx, pause/2+rand.N(pause/2)) != nil {
+		if s.Clock.Sleep(ctx, pause/2+time.Duration(float64(pause/2)*s.Jitter())) != nil {
 			return
 		}
 		pause = min(pause*2, restartMost)

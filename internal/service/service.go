@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -49,6 +50,8 @@ type Service struct {
 	Clock clock.Clock
 	// IDs makes identifiers.
 	IDs id.Source
+	// Jitter gives numbers from 0 up to 1 that spread retries of many replicas.
+	Jitter func() float64
 	// Sidecar is the way to everything outside: documents, other services, events.
 	Sidecar *sidecar.Client
 	// Settings is the configuration that every program has.
@@ -92,7 +95,7 @@ var errDescribed = errors.New("the configuration is described; nothing else is t
 
 func newService(name string, settings Settings, cfg *config, log *slog.Logger, t *telemetry.Telemetry) (*Service, error) {
 	s := &Service{
-		Name: name, Log: log, Clock: clock.System{}, IDs: id.Random{}, Settings: settings, Telemetry: t,
+		Name: name, Log: log, Clock: clock.System{}, IDs: id.Random{}, Jitter: rand.Float64, Settings: settings, Telemetry: t,
 		config: cfg, mux: http.NewServeMux(), tracer: t.Tracer, streams: context.Background(),
 		subscriber: sidecar.NewSubscriber(settings.App.Token, log),
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -54,7 +55,6 @@ type Client struct {
 	opts     Options
 	base     string
 	sdk      dapr.Client
-	conn     *grpc.ClientConn
 	http     *http.Client
 	store    *store
 	breakers *breakers
@@ -79,14 +79,17 @@ func New(opts Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the connection to the sidecar: %w", err)
 	}
-	c := &Client{
-		opts: opts, base: "http://" + opts.Host + ":" + strconv.Itoa(opts.HTTPPort), conn: conn,
-		sdk:      dapr.NewClientWithConnection(conn),
-		http:     &http.Client{Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, IdleConnTimeout: 90 * time.Second}},
-		breakers: newBreakers(opts.Clock),
+	return Over(opts, dapr.NewClientWithConnection(conn), &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, IdleConnTimeout: 90 * time.Second}), nil
+}
+
+// Over makes a Client over the two roads to a sidecar: its gRPC API as the SDK
+// gives it, and its HTTP API. A simulated sidecar comes in here.
+func Over(opts Options, sdk dapr.Client, transport http.RoundTripper) *Client {
+	return &Client{
+		opts: opts, base: "http://" + net.JoinHostPort(opts.Host, strconv.Itoa(opts.HTTPPort)),
+		sdk: sdk, http: &http.Client{Transport: transport}, breakers: newBreakers(opts.Clock),
+		store: newStore(sdk, opts.WriteLanes, opts.WriteBatch),
 	}
-	c.store = newStore(c.sdk, opts.WriteLanes, opts.WriteBatch)
-	return c, nil
 }
 
 // Store is the document store.

@@ -4,7 +4,6 @@ package assembly
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"caravan/internal/document"
@@ -50,7 +49,7 @@ func Build(_ context.Context, s *service.Service) error {
 		Payments: payments.NewClient(s.Sidecar.Invoker()),
 	}.Checkout()
 	watch := app.NewWatch()
-	backoff := app.Backoff{First: cfg.Saga.FirstBackoff, Max: cfg.Saga.MaxBackoff, Jitter: rand.Float64}
+	backoff := app.Backoff{First: cfg.Saga.FirstBackoff, Max: cfg.Saga.MaxBackoff, Jitter: s.Jitter}
 	driver := app.NewDriver(orders, saga, s.Clock, s.Log, watch, backoff)
 	sweep := &app.Sweep{
 		Orders: orders, Reader: reader, Index: index, Driver: driver, Store: store, Clock: s.Clock, IDs: s.IDs, Log: s.Log,

@@ -23,7 +23,7 @@ type directory struct {
 	clock     clock.Clock
 	maxAge    time.Duration
 
-	refreshing sync.Mutex // held while reading the store
+	refreshing chan struct{} // holds one place, taken while reading the store
 
 	mu      sync.RWMutex
 	seen    snapshot
@@ -44,7 +44,7 @@ type snapshot struct {
 }
 
 func newDirectory(documents *Documents, clk clock.Clock, maxAge time.Duration) *directory {
-	return &directory{documents: documents, clock: clk, maxAge: maxAge, seen: snapshot{catalogue: domain.NewCatalogue()}}
+	return &directory{documents: documents, clock: clk, maxAge: maxAge, seen: snapshot{catalogue: domain.NewCatalogue()}, refreshing: make(chan struct{}, 1)}
 }
 
 // current is a picture that is fresh enough.
@@ -52,8 +52,10 @@ func (d *directory) current(ctx context.Context) (snapshot, error) {
 	if seen, fresh := d.fresh(); fresh {
 		return seen, nil
 	}
-	d.refreshing.Lock()
-	defer d.refreshing.Unlock()
+	if err := d.acquire(ctx); err != nil {
+		return snapshot{}, err
+	}
+	defer d.release()
 	if seen, fresh := d.fresh(); fresh { // another caller was faster
 		return seen, nil
 	}
@@ -77,12 +79,27 @@ func (d *directory) expire() {
 // all reads every segment, whatever the head announces, and announces what it missed: a process may have died between
 // the two writes.
 func (d *directory) all(ctx context.Context) (snapshot, error) {
-	d.refreshing.Lock()
-	defer d.refreshing.Unlock()
+	if err := d.acquire(ctx); err != nil {
+		return snapshot{}, err
+	}
+	defer d.release()
 	return d.refresh(ctx, true)
 }
 
-// refresh reads the head and the segments that changed. Callers hold d.refreshing.
+// acquire waits for the right to read the store, for as long as the caller has time: a slow store must not hold a caller
+// beyond its deadline.
+func (d *directory) acquire(ctx context.Context) error {
+	select {
+	case d.refreshing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the catalogue: %w", ctx.Err())
+	}
+}
+
+func (d *directory) release() { <-d.refreshing }
+
+// refresh reads the head and the segments that changed. Callers have acquired the directory.
 func (d *directory) refresh(ctx context.Context, everything bool) (snapshot, error) {
 	d.mu.RLock()
 	seen, changes := d.seen, d.changes
