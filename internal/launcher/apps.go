@@ -98,7 +98,11 @@ func (s *Stack) startApps() error {
 					*port = free
 				}
 			}
-			for _, spec := range []process.Spec{s.sidecarSpec(&replica, name), s.programSpec(&replica, name)} {
+			told, err := s.between(&replica, name)
+			if err != nil {
+				return err
+			}
+			for _, spec := range []process.Spec{s.sidecarSpec(&replica, name, told), s.programSpec(&replica, name, told)} {
 				p, err := s.add(spec)
 				if err != nil {
 					return err
@@ -113,11 +117,11 @@ func (s *Stack) startApps() error {
 	return nil
 }
 
-func (s *Stack) sidecarSpec(a *app, name string) process.Spec {
+func (s *Stack) sidecarSpec(a *app, name string, told Link) process.Spec {
 	host := s.plan.Common.APIListenAddresses
 	args := []string{
 		"--app-id", a.ID,
-		"--app-port", strconv.Itoa(a.Port),
+		"--app-port", strconv.Itoa(told.AppPort),
 		"--app-protocol", s.plan.Common.AppProtocol,
 		"--app-channel-address", "127.0.0.1",
 		"--mode", "standalone",
@@ -162,7 +166,7 @@ func (s *Stack) servers() []*process.Process {
 	return servers
 }
 
-func (s *Stack) programSpec(a *app, name string) process.Spec {
+func (s *Stack) programSpec(a *app, name string, told Link) process.Spec {
 	path := ""
 	if s.options.Program != nil {
 		path = s.options.Program(a.ID)
@@ -174,7 +178,7 @@ func (s *Stack) programSpec(a *app, name string) process.Spec {
 		Name:  name,
 		URL:   fmt.Sprintf("http://127.0.0.1:%d", a.Port),
 		Path:  path,
-		Env:   s.programEnv(a, name),
+		Env:   s.programEnv(a, name, told),
 		Dir:   a.Dir,
 		Ready: probe(fmt.Sprintf("http://127.0.0.1:%d/readyz", a.Port), http.StatusOK),
 		// It drains: what it has taken is finished first.
@@ -184,7 +188,7 @@ func (s *Stack) programSpec(a *app, name string) process.Spec {
 
 // programEnv is a program's environment: what the Dapr CLI would set, the run
 // file's own variables, and the launcher's.
-func (s *Stack) programEnv(a *app, name string) []string {
+func (s *Stack) programEnv(a *app, name string, told Link) []string {
 	env := s.baseEnv()
 	for _, variable := range os.Environ() {
 		if strings.HasPrefix(variable, "CARAVAN_") {
@@ -195,8 +199,8 @@ func (s *Stack) programEnv(a *app, name string) []string {
 		"APP_ID":            a.ID,
 		"APP_PORT":          strconv.Itoa(a.Port),
 		"APP_PROTOCOL":      s.plan.Common.AppProtocol,
-		"DAPR_HTTP_PORT":    strconv.Itoa(a.HTTPPort),
-		"DAPR_GRPC_PORT":    strconv.Itoa(a.GRPCPort),
+		"DAPR_HTTP_PORT":    strconv.Itoa(told.HTTPPort),
+		"DAPR_GRPC_PORT":    strconv.Itoa(told.GRPCPort),
 		"DAPR_METRICS_PORT": strconv.Itoa(a.MetricsPort),
 		"DAPR_API_TOKEN":    s.tokens.api,
 		"APP_API_TOKEN":     s.tokens.app,

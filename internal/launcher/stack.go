@@ -39,6 +39,9 @@ type Options struct {
 	Env map[string]map[string]string
 	// Program replaces an app's program by another binary; "" keeps it.
 	Program func(name string) string
+	// Between lets a test stand between each program and its sidecar: it gets where
+	// the two listen and returns what they are told of each other instead.
+	Between func(Link) (Link, error)
 	// OTLPEndpoint is where programs and sidecars send spans, as
 	// http://127.0.0.1:4318; nowhere when "".
 	OTLPEndpoint string

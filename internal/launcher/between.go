@@ -1,0 +1,26 @@
+package launcher
+
+import "fmt"
+
+// Link is where a program and its sidecar find each other: ports of 127.0.0.1.
+type Link struct {
+	App     string // the app id, as "orders"
+	Process string // the program's name, as "orders-2"; its sidecar is "orders-2-daprd"
+	// HTTPPort and GRPCPort are those of the sidecar's APIs, AppPort is the
+	// program's own.
+	HTTPPort, GRPCPort, AppPort int
+}
+
+// between asks Options.Between what the program and its sidecar are told of each
+// other; without it that is where each of them is.
+func (s *Stack) between(a *app, name string) (Link, error) {
+	link := Link{App: a.ID, Process: name, HTTPPort: a.HTTPPort, GRPCPort: a.GRPCPort, AppPort: a.Port}
+	if s.options.Between == nil {
+		return link, nil
+	}
+	told, err := s.options.Between(link)
+	if err != nil {
+		return Link{}, fmt.Errorf("standing between %s and its sidecar: %w", name, err)
+	}
+	return told, nil
+}
