@@ -8,6 +8,7 @@ import (
 	"github.com/dapr/components-contrib/nameresolution/sqlite"
 	"github.com/dapr/components-contrib/pubsub/kafka"
 	"github.com/dapr/components-contrib/pubsub/rabbitmq"
+	redisstreams "github.com/dapr/components-contrib/pubsub/redis"
 	"github.com/dapr/components-contrib/secretstores/local/env"
 	"github.com/dapr/components-contrib/secretstores/local/file"
 	"github.com/dapr/components-contrib/state/postgresql/v2"
@@ -36,6 +37,7 @@ func components(contrib, log logger.Logger) *registry.Options {
 	brokers.Logger, stores.Logger = contrib, contrib
 	brokers.RegisterComponent(rabbitmq.NewRabbitMQ, "rabbitmq")
 	brokers.RegisterComponent(kafka.NewKafka, "kafka")
+	brokers.RegisterComponent(redisstreams.NewRedisStreams, "redis")
 	stores.RegisterComponent(sqlitestate.NewSQLiteStateStore, "sqlite")
 	stores.RegisterComponent(redis.NewRedisStateStore, "redis")
 	stores.RegisterComponentWithVersions("postgresql", versions.Versioning{

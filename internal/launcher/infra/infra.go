@@ -69,6 +69,7 @@ func brokers() []kind {
 	return []kind{
 		{"rabbitmq", "RABBITMQ_URL", "apt install rabbitmq-server", rabbitmq},
 		{"kafka", "KAFKA_BROKERS", "", kafka},
+		{"redis-streams", "REDIS_STREAMS_URL", "apt install redis-server", redisStreams},
 	}
 }
 

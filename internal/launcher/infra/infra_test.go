@@ -58,10 +58,11 @@ func TestServersThatRunAreUsed(t *testing.T) {
 		setting string
 		want    string
 	}{
-		"rabbitmq": {map[string]string{"RABBITMQ_URL": "amqp://u:p@h:5/"}, rabbitmq, "connectionString", "amqp://u:p@h:5/"},
-		"kafka":    {map[string]string{"KAFKA_BROKERS": "a:1,b:2"}, kafka, "brokers", "a:1,b:2"},
-		"postgres": {map[string]string{"POSTGRES_URL": "postgres://h/db"}, postgres, "connectionString", "postgres://h/db"},
-		"redis":    {map[string]string{"REDIS_URL": "redis://:secret@h/3"}, redis, "redisHost", "h:6379"},
+		"rabbitmq":      {map[string]string{"RABBITMQ_URL": "amqp://u:p@h:5/"}, rabbitmq, "connectionString", "amqp://u:p@h:5/"},
+		"kafka":         {map[string]string{"KAFKA_BROKERS": "a:1,b:2"}, kafka, "brokers", "a:1,b:2"},
+		"postgres":      {map[string]string{"POSTGRES_URL": "postgres://h/db"}, postgres, "connectionString", "postgres://h/db"},
+		"redis streams": {map[string]string{"REDIS_STREAMS_URL": "redis://:secret@h:7/3"}, redisStreams, "redisHost", "h:7"},
+		"redis":         {map[string]string{"REDIS_URL": "redis://:secret@h/3"}, redis, "redisHost", "h:6379"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, err := test.server(somewhere(t, test.env))
@@ -76,19 +77,19 @@ func TestServersThatRunAreUsed(t *testing.T) {
 }
 
 func TestAddressOfARunningRedis(t *testing.T) {
-	server, err := runningRedis("rediss://caravan:s%40crt@cache.example:7000/2")
+	settings, err := runningRedis("REDIS_URL", "rediss://caravan:s%40crt@cache.example:7000/2")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for setting, want := range map[string]string{
 		"redisHost": "cache.example:7000", "redisUsername": "caravan", "redisPassword": "s@crt", "redisDB": "2", "enableTLS": "true",
 	} {
-		if got := server.Settings("")[setting]; got != want {
+		if got := settings[setting]; got != want {
 			t.Errorf("%s is %q, want %q", setting, got, want)
 		}
 	}
 	for _, bad := range []string{"", "cache.example:7000", "http://cache.example", "redis://"} {
-		if _, err := runningRedis(bad); err == nil {
+		if _, err := runningRedis("REDIS_URL", bad); err == nil {
 			t.Errorf("%q accepted", bad)
 		}
 	}
@@ -99,6 +100,7 @@ func TestWhatIsMissingIsNamedWithItsRemedy(t *testing.T) {
 		{"broker", "rabbitmq", "apt install rabbitmq-server, or set RABBITMQ_URL"},
 		{"store", "postgres", "apt install postgresql, or set POSTGRES_URL"},
 		{"store", "redis", "apt install redis-server, or set REDIS_URL"},
+		{"broker", "redis-streams", "apt install redis-server, or set REDIS_STREAMS_URL"},
 		{"store", "shoebox", "there are sqlite, postgres, redis"},
 	} {
 		choose := Broker

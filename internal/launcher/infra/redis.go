@@ -18,14 +18,28 @@ import (
 // redis is the server at REDIS_URL, or a private one of the installed Redis
 // that writes every command to disk before it answers.
 func redis(place Place) (Server, error) {
-	if raw := place.Getenv("REDIS_URL"); raw != "" {
-		return runningRedis(raw)
+	return redisServer(place, Server{Kind: "redis", Set: "redis"}, "REDIS_URL", "store")
+}
+
+// redisStreams is a server of the same make that is used as a broker. It is one
+// of its own, also beside a store of that kind: what a broker holds has no place
+// in the store's memory, nor in its log.
+func redisStreams(place Place) (Server, error) {
+	return redisServer(place, Server{Kind: "redis-streams", Set: "redis-streams"}, "REDIS_STREAMS_URL", "broker")
+}
+
+// redisServer is the server that the variable names, or a private one, in the
+// role of "store" or "broker".
+func redisServer(place Place, server Server, variable, role string) (Server, error) {
+	if raw := place.Getenv(variable); raw != "" {
+		settings, err := runningRedis(variable, raw)
+		server.URL, server.Settings = raw, same(settings)
+		return server, err
 	}
 	program, err := place.find("redis-server")
 	if err != nil {
 		return Server{}, err
 	}
-	server := Server{Kind: "redis", Set: "redis"}
 	if place.Dir == os.DevNull {
 		server.Processes = []process.Spec{{Path: program}}
 		return server, nil
@@ -34,17 +48,17 @@ func redis(place Place) (Server, error) {
 	if err != nil {
 		return Server{}, err
 	}
-	password, err := Secret(place.Dir, "store")
+	password, err := Secret(place.Dir, role)
 	if err != nil {
 		return Server{}, err
 	}
 	address := "127.0.0.1:" + strconv.Itoa(port)
-	data := filepath.Join(place.Dir, "data", "redis")
+	data := filepath.Join(place.Dir, "data", server.Kind)
 	server.URL = fmt.Sprintf("redis://:%s@%s/0", password, address)
 	server.Settings = same(map[string]string{"redisHost": address, "redisPassword": password, "redisDB": "0"})
 	server.Prepare = func(context.Context) error { return configureRedis(data, port, password) }
 	server.Processes = []process.Spec{{
-		Name:  "store",
+		Name:  role,
 		URL:   "redis://" + address,
 		Path:  program,
 		Args:  []string{filepath.Join(data, "redis.conf")},
@@ -56,11 +70,11 @@ func redis(place Place) (Server, error) {
 }
 
 // runningRedis reads redis://[user:password@]host[:port][/database], or rediss
-// for TLS.
-func runningRedis(raw string) (Server, error) {
+// for TLS, as the settings of a component.
+func runningRedis(variable, raw string) (map[string]string, error) {
 	address, err := url.Parse(raw)
 	if err != nil || (address.Scheme != "redis" && address.Scheme != "rediss") || address.Hostname() == "" {
-		return Server{}, errors.New("REDIS_URL is not of the form redis://[user:password@]host[:port][/database]")
+		return nil, errors.New(variable + " is not of the form redis://[user:password@]host[:port][/database]")
 	}
 	port := address.Port()
 	if port == "" {
@@ -79,7 +93,7 @@ func runningRedis(raw string) (Server, error) {
 	if database := strings.Trim(address.Path, "/"); database != "" {
 		settings["redisDB"] = database
 	}
-	return Server{Kind: "redis", Set: "redis", URL: raw, Settings: same(settings)}, nil
+	return settings, nil
 }
 
 func configureRedis(data string, port int, password string) error {
@@ -95,11 +109,15 @@ func configureRedis(data string, port int, password string) error {
 		"appendonly yes",
 		// A write is answered when it is on disk.
 		"appendfsync always",
+		// A rewrite of the log must not let answers run ahead of the disk.
+		"no-appendfsync-on-rewrite no",
+		// What does not fit is refused and not made room for.
+		"maxmemory-policy noeviction",
 		"daemonize no",
 		"",
 	}, "\n")
 	if err := os.WriteFile(filepath.Join(data, "redis.conf"), []byte(config), 0o600); err != nil {
-		return fmt.Errorf("configuring the store: %w", err)
+		return fmt.Errorf("configuring a server: %w", err)
 	}
 	return nil
 }
@@ -109,16 +127,16 @@ func configureRedis(data string, port int, password string) error {
 func pingRedis(password string) func(net.Conn) error {
 	return func(conn net.Conn) error {
 		if _, err := fmt.Fprintf(conn, "AUTH %s\r\nPING\r\n", password); err != nil {
-			return fmt.Errorf("greeting the store: %w", err)
+			return fmt.Errorf("greeting the server: %w", err)
 		}
 		reader := bufio.NewReader(conn)
 		for _, want := range []string{"+OK", "+PONG"} {
 			line, err := reader.ReadString('\n')
 			if err != nil {
-				return fmt.Errorf("waiting for the store's answer: %w", err)
+				return fmt.Errorf("waiting for the server's answer: %w", err)
 			}
 			if strings.TrimSpace(line) != want {
-				return fmt.Errorf("the store answers %q", strings.TrimSpace(line))
+				return fmt.Errorf("the server answers %q", strings.TrimSpace(line))
 			}
 		}
 		return nil

@@ -1,5 +1,11 @@
 package manifest
 
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
 // The settings each component type reads, as the fields of its metadata struct
 // in github.com/dapr/components-contrib v1.18.0 say. A setting not listed here
 // is ignored by the component without a word; Dapr's documentation names some.
@@ -39,6 +45,15 @@ var knownSettings = map[string][]string{
 		"sentinelMasterName", "failover", "enableTLS", "insecureSkipTLSVerify", "clientCert", "clientKey",
 		"ttlInSeconds", "queryIndexes", "keyPrefix",
 	},
+	// The same struct without mdonly:"state"; redeliverInterval is read by
+	// ParseClientFromProperties in redis.go beside it.
+	"pubsub.redis": {
+		"redisHost", "redisPort", "redisPassword", "redisUsername", "sentinelPassword", "sentinelUsername", "redisDB",
+		"redisType", "redisMaxRetries", "redisMinRetryInterval", "redisMaxRetryInterval", "dialTimeout", "readTimeout",
+		"writeTimeout", "poolSize", "minIdleConns", "maxConnAge", "poolTimeout", "idleTimeout", "idleCheckFrequency",
+		"sentinelMasterName", "failover", "enableTLS", "insecureSkipTLSVerify", "clientCert", "clientKey", "consumerID",
+		"redeliverInterval", "processingTimeout", "queueDepth", "concurrency", "maxLenApprox", "streamTTL",
+	},
 	// bindings/smtp/smtp.go, struct Metadata.
 	"bindings.smtp": {
 		"host", "port", "user", "password", "skipTLSVerify", "emailFrom", "emailTo", "emailCC", "emailBCC", "subject",
@@ -77,6 +92,27 @@ func mustNot(setting, value, reason string) rule {
 	return rule{setting, func(got string, set bool) bool { return !set || got != value }, "must not be \"" + value + "\": " + reason}
 }
 
+func mustNotBeSet(setting, reason string) rule {
+	return rule{setting, func(_ string, set bool) bool { return !set }, "must not be set: " + reason}
+}
+
+// mustBeNumber is for durations that the component reads only as a bare number
+// of milliseconds, at least so many.
+func mustBeNumber(setting string, least int, reason string) rule {
+	return rule{setting, func(got string, _ bool) bool {
+		n, err := strconv.Atoi(got)
+		return err == nil && n >= least
+	}, fmt.Sprintf("must be a number of at least %d without a unit: %s", least, reason)}
+}
+
+// mustLast is for durations that must not be shorter.
+func mustLast(setting string, least time.Duration, reason string) rule {
+	return rule{setting, func(got string, _ bool) bool {
+		d, err := time.ParseDuration(got)
+		return err == nil && d >= least
+	}, fmt.Sprintf("must be at least %s: %s", least, reason)}
+}
+
 // lossless holds, by component type, the settings whose default (or whose
 // opposite) loses or reorders what was accepted. Each was read in the source of
 // the component; reconnectWait, an ignored name, is caught as an unknown key.
@@ -98,6 +134,18 @@ var lossless = map[string][]rule{
 		mustBeSet("authType", "the component refuses to start without it"),
 		mustBeSet("version", "the newest protocol is not what every broker speaks"),
 	},
+	"pubsub.redis": {
+		must("consumerID", "{appID}", "the replicas of an app share one group, and no two apps do"),
+		mustLast("processingTimeout", 30*time.Second, "what takes longer is delivered twice, and a delivery with its retries takes ten seconds"),
+		mustBeNumber("redeliverInterval", 1, "the component reads milliseconds and ignores anything else, and 0 switches redelivery off"),
+		mustBeSet("queueDepth", "it bounds what a sidecar holds"),
+		mustBeSet("concurrency", "without workers nothing is delivered"),
+		mustBeNumber("maxLenApprox", 10000, "acknowledging deletes nothing, and a full server takes no more events; a short stream forgets what was not read"),
+		mustNotBeSet("streamTTL", "it would drop what was not read in time, and bounds no memory"),
+		mustLast("readTimeout", time.Second, "the default reads for ever, also from a connection that is dead"),
+		mustBeSet("writeTimeout", "a publish would wait as long as a read"),
+		mustLast("redisMinRetryInterval", 100*time.Millisecond, "the component reads again at once when the server is gone"),
+	},
 	"state.sqlite": {
 		mustHold("connectionString", "synchronous(FULL)", "a power cut may otherwise forget the last commits"),
 		mustNot("disableWAL", "true", "readers would wait for writers"),
@@ -113,7 +161,7 @@ var lossless = map[string][]rule{
 	"state.redis": {
 		must("keyPrefix", "appid", "services share the database"),
 		must("redisMaxRetries", "-1", "a write the client repeats by itself would conflict with itself"),
-		mustNot("ttlInSeconds", "", "documents would expire"),
+		mustNotBeSet("ttlInSeconds", "documents would expire"),
 	},
 	"nameresolution.sqlite": {
 		must("cleanupInterval", "0", "the clean-up deletes live entries, and the sidecars exit (dapr/dapr#8507)"),
