@@ -33,12 +33,23 @@ func (s *Stack) render() error {
 	}
 	for _, a := range s.plan.Apps {
 		documents := slices.Clone(common)
-		for _, server := range []infra.Server{s.broker, s.store} {
+		for _, server := range []struct {
+			what string
+			infra.Server
+		}{{"broker", s.broker}, {"store", s.store}} {
 			set, err := manifest.ReadSet(filepath.Join(s.plan.components, server.Set), a.ID)
 			if err != nil {
 				return err
 			}
-			documents = append(documents, override(set, server.Settings(a.ID))...)
+			set = slices.DeleteFunc(set, func(d manifest.Document) bool { return !d.For(a.ID) })
+			if len(set) == 0 {
+				continue
+			}
+			settings, err := s.reroute(a.ID, server.what, server.Server)
+			if err != nil {
+				return err
+			}
+			documents = append(documents, override(set, settings)...)
 		}
 		documents = slices.DeleteFunc(documents, func(d manifest.Document) bool {
 			return d.Configuration != nil || !d.For(a.ID)

@@ -42,6 +42,13 @@ type Options struct {
 	// Between lets a test stand between each program and its sidecar: it gets where
 	// the two listen and returns what they are told of each other instead.
 	Between func(Link) (Link, error)
+	// Settings adds settings to the components of "broker" and "store", by name.
+	Settings map[string]map[string]string
+	// Proxies puts a proxy between each sidecar and each server, for BreakConnection.
+	Proxies bool
+	// SmallDisk puts the database files of a store that has no server on a disk
+	// of that many bytes, for FillDisk; 0 leaves them in the folder.
+	SmallDisk int64
 	// OTLPEndpoint is where programs and sidecars send spans, as
 	// http://127.0.0.1:4318; nowhere when "".
 	OTLPEndpoint string
@@ -75,6 +82,8 @@ type Stack struct {
 	supervisor *process.Supervisor
 	broker     infra.Server
 	store      infra.Server
+	proxies    *proxies // nil without Options.Proxies
+	disk       *smallDisk
 	sidecar    Sidecar
 	tokens     tokens
 	admin      User
@@ -164,6 +173,9 @@ func (s *Stack) start(ctx context.Context) error {
 		return err
 	}
 	if err := s.chooseServers(); err != nil {
+		return err
+	}
+	if err := s.prepareFaults(); err != nil {
 		return err
 	}
 	group, building := errgroup.WithContext(ctx)
@@ -403,6 +415,7 @@ func (s *Stack) stop(ctx context.Context) {
 	if s.supervisor != nil {
 		s.supervisor.Close()
 	}
+	s.endFaults()
 	_ = os.Remove(s.metadataFile())
 }
 
