@@ -72,7 +72,7 @@ func (r *Repository[T, P]) commit(id string, commands []*command[P]) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(commands[0].ctx), r.opts.Timeout)
 	defer cancel()
 	u := &update[T, P]{repo: r, id: id, key: r.Key(id)}
-	doc, outcomes, err := u.run(ctx, commands)
+	doc, outcomes, err := u.guarded(ctx, commands)
 	for i, c := range commands {
 		switch {
 		case err != nil:

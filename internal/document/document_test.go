@@ -39,6 +39,54 @@ func (d *tally) apply(operation string, now time.Time) error {
 	return nil
 }
 
+// A decision that panics fails alone: those that share its write are stored, and the process lives.
+func TestAPanickingDecisionHarmsNobodyElse(t *testing.T) {
+	store := documenttest.NewStore()
+	first := make(chan struct{})
+	store.BeforePut = func(string, []byte) error { <-first; return nil } // holds the first write until the others wait
+	repo := document.NewRepository[tally](store, document.Options{Prefix: "tally/", Source: "tallies", Clock: clock.System{}, IDs: id.Random{}})
+	const others = 20
+	errs := make([]error, others+1)
+	var all, asked sync.WaitGroup
+	for i := range errs {
+		asked.Add(1)
+		all.Go(func() {
+			asked.Done()
+			_, errs[i] = repo.Update(t.Context(), "a", func(d *tally) error {
+				if i == others {
+					d.Applied = append(d.Applied, "half done")
+					panic("a bug")
+				}
+				return d.apply(fmt.Sprint(i), time.Now())
+			})
+		})
+	}
+	asked.Wait()
+	close(first)
+	all.Wait()
+	var panicked *document.PanicError
+	if err := errs[others]; !errors.As(err, &panicked) || panicked.Key != "tally/a" || !strings.Contains(string(panicked.Stack), "document_test") {
+		t.Errorf("the panic became %v", err)
+	}
+	if err := errors.Join(errs[:others]...); err != nil {
+		t.Error(err)
+	}
+	if doc, err := repo.Get(t.Context(), "a"); err != nil || len(doc.Applied) != others || slices.Contains(doc.Applied, "half done") {
+		t.Errorf("stored %+v, %v", doc, err)
+	}
+}
+
+func TestAPanicOfTheStoreIsAnError(t *testing.T) {
+	store := documenttest.NewStore()
+	store.BeforePut = func(string, []byte) error { panic("a bug of the store") }
+	repo := document.NewRepository[tally](store, document.Options{Prefix: "tally/", Clock: clock.System{}, IDs: id.Random{}})
+	_, err := repo.Update(t.Context(), "a", func(d *tally) error { return d.apply("x", time.Now()) })
+	var panicked *document.PanicError
+	if !errors.As(err, &panicked) {
+		t.Errorf("err = %v", err)
+	}
+}
+
 type recorder struct {
 	mu     sync.Mutex
 	keys   []string

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 )
 
@@ -28,6 +29,17 @@ type update[T any, P aggregate[T]] struct {
 	sequence int64 // of the newest event in base
 	sealed   int   // how many sealed archives base holds
 	revision int64 // of base
+}
+
+// guarded is run with a panic turned into an error: this is the repository's own
+// goroutine, where a panic would end the process and leave the callers waiting.
+func (u *update[T, P]) guarded(ctx context.Context, commands []*command[P]) (doc P, outcomes []error, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{Key: u.key, Value: value, Stack: debug.Stack()}
+		}
+	}()
+	return u.run(ctx, commands)
 }
 
 // run decides and writes until the commands are applied, refused or out of time.
@@ -106,8 +118,26 @@ func (u *update[T, P]) decide(commands []*command[P]) (doc P, outcomes []error, 
 // refusal reports whether a decision ended in an error of its own.
 func refusal(err error) bool { return err != nil && !errors.Is(err, ErrUnchanged) }
 
-// apply runs one command and attributes the events it added.
-func (u *update[T, P]) apply(doc P, c *command[P]) error {
+// PanicError says that deciding about a document, or writing it, panicked.
+type PanicError struct {
+	Key   string
+	Value any    // what it panicked with
+	Stack []byte // where
+}
+
+// Error names the document and the value of the panic.
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("panic while updating %s: %v", e.Key, e.Value)
+}
+
+// apply runs one command and attributes the events it added. A panic of the
+// decision is its refusal alone: the commands of others share the write.
+func (u *update[T, P]) apply(doc P, c *command[P]) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{Key: u.key, Value: value, Stack: debug.Stack()}
+		}
+	}()
 	root := doc.root()
 	before := root.Sequence
 	if err := c.decide(doc); err != nil {

@@ -3,8 +3,10 @@ package feed
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http/httptest"
 	"slices"
@@ -140,6 +142,105 @@ func TestThePullDeliversEveryEventThatWasWritten(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWhatCannotBeHandledIsPutAway pulls a feed with events of every kind that a handler can not handle: none is lost,
+// and none holds up those behind it. What can not even be put away is not passed over.
+func TestWhatCannotBeHandledIsPutAway(t *testing.T) {
+	producer, clk := documenttest.NewStore(), newClock()
+	timing := Timing{Bucket: 10 * time.Second, Settle: 30 * time.Second}
+	repo := newNotes(producer, NewIndex(producer, clk, timing, "one"), clk)
+	for _, subject := range []string{"panics", "poison", "good", "later"} {
+		if _, err := repo.Update(t.Context(), subject, emit(clk)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil(t, producer, "note/good", "note/spoilt")
+	clk.advance(time.Minute)
+	if _, err := repo.Update(t.Context(), "behind", emit(clk)); err != nil {
+		t.Fatal(err)
+	}
+	clk.advance(time.Minute)
+	handled, away := make(map[string]int), make(map[string]string)
+	var full error
+	passing := 2
+	puller := &Puller{
+		Producer: "notes", Invoker: fakeInvoker{NewReader(producer, clk, timing)}, Store: documenttest.NewStore(), Seen: NewSeen(16),
+		Handle: func(_ context.Context, e event.Event) error {
+			switch {
+			case e.Subject == "panics":
+				panic("a bug")
+			case e.Subject == "poison":
+				return errors.New("nonsense")
+			case e.Subject == "later" && passing > 0:
+				passing--
+				return event.Retry(errors.New("not yet"))
+			}
+			handled[e.Subject]++
+			return nil
+		},
+		PutAway: func(_ context.Context, e event.Event, cause error) error {
+			if full == nil {
+				away[e.Subject] = cause.Error()
+			}
+			return full
+		},
+		Clock: clk, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
+	}
+	full = errors.New("the dead letters are full")
+	if err := puller.Pull(t.Context()); !errors.Is(err, full) || handled["behind"] > 0 {
+		t.Fatalf("pulled past what could not be put away: %v", err)
+	}
+	full = nil
+	for range passing {
+		if err := puller.Pull(t.Context()); !event.Retriable(err) {
+			t.Fatalf("pulled: %v", err)
+		}
+	}
+	for range 2 {
+		if err := puller.Pull(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !maps.Equal(handled, map[string]int{"good": 1, "later": 1, "behind": 1}) {
+		t.Errorf("handled %v", handled)
+	}
+	if len(away) != 3 || away["panics"] != "drop: panic: a bug" || away["poison"] != "nonsense" || !strings.Contains(away["spoilt"], "sequence") {
+		t.Errorf("put away %v", away)
+	}
+}
+
+// spoil has the feed serve, beside a document, a copy of it whose event is malformed.
+func spoil(t *testing.T, store *documenttest.FakeStore, from, to string) {
+	t.Helper()
+	var key string
+	for _, k := range store.Keys() {
+		if strings.HasPrefix(k, "feed/") && k != firstKey {
+			key = k
+		}
+	}
+	records, err := store.Get(t.Context(), key, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entered []string
+	if err := json.Unmarshal(records[key].Value, &entered); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(append(entered, to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Overwrite(key, raw)
+	var doc note
+	if err := json.Unmarshal(records[from].Value, &doc); err != nil {
+		t.Fatal(err)
+	}
+	doc.Timeline[0].Sequence, doc.Timeline[0].Subject = -1, "spoilt"
+	if raw, err = json.Marshal(doc); err != nil {
+		t.Fatal(err)
+	}
+	store.Overwrite(to, raw)
 }
 
 func TestAKeyIsEnteredOncePerBucket(t *testing.T) {

@@ -23,8 +23,12 @@ type Puller struct {
 	Invoker  invoke.Invoker
 	Store    document.Store
 	// Seen remembers the events that were handled, pushed or pulled.
-	Seen    *Seen
-	Handle  event.Handler
+	Seen   *Seen
+	Handle event.Handler
+	// PutAway keeps an event that Handle can never handle, and why: the feed has
+	// no broker that would take it to the dead letters. While it fails the feed
+	// waits at that event, as going on would lose it.
+	PutAway func(ctx context.Context, e event.Event, cause error) error
 	Clock   clock.Clock
 	IDs     id.Source
 	Log     *slog.Logger
@@ -88,22 +92,33 @@ func (p *Puller) Pull(ctx context.Context) error {
 	}
 }
 
-// deliver hands one event over. One that can never be handled is the handler's
-// to put away; here it only must not stop the feed.
+// deliver hands one event over. One that can never be handled is put away, so
+// that it neither gets lost nor stops the feed.
 func (p *Puller) deliver(ctx context.Context, e event.Event) error {
-	if p.Seen.Has(e.ID) {
+	malformed := e.Check()
+	if malformed == nil && p.Seen.Has(e.ID) {
 		return nil
 	}
 	ctx = correlation.Remote(ctx, e.CorrelationID, e.TraceParent)
-	switch err := p.Handle(ctx, e); {
+	err := malformed
+	if err == nil {
+		err = event.Protect(p.Handle)(ctx, e)
+	}
+	switch {
 	case err == nil:
 		p.Log.DebugContext(ctx, "event pulled", "event", e.ID, "type", e.Type)
 	case event.Retriable(err):
 		return fmt.Errorf("handling pulled event %s: %w", e.ID, err)
 	default:
-		p.Log.ErrorContext(ctx, "pulled event can not be handled", "event", e.ID, "type", e.Type, "error", err)
+		attributes := append([]any{"event", e.ID, "type", e.Type, "error", err}, event.Stack(err)...)
+		p.Log.ErrorContext(ctx, "pulled event goes to the dead letters", attributes...)
+		if err := p.PutAway(ctx, e, err); err != nil {
+			return fmt.Errorf("putting pulled event %s away: %w", e.ID, err)
+		}
 	}
-	p.Seen.Add(e.ID)
+	if malformed == nil { // what is malformed may bear the id of another
+		p.Seen.Add(e.ID)
+	}
 	return nil
 }
 

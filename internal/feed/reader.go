@@ -96,11 +96,20 @@ func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Dura
 	out := Keys{Next: from, Settled: from}
 	newest := r.timing.bucket(now.Add(-age))
 	settled := r.timing.bucket(now.Add(-r.timing.Settle))
-	count := 0
-	for out.Next.Bucket < newest {
+	count, quiet := 0, from.Slot == 0 && from.N == 0
+	for skipped := 0; out.Next.Bucket < newest && skipped < skipMost; {
 		keys, next, err := r.slotKeys(ctx, out.Next, limit-count)
 		if err != nil {
 			return Keys{}, err
+		}
+		quiet = quiet && len(keys) == 0
+		if next.Bucket != out.Next.Bucket {
+			if quiet {
+				if next.Bucket, err = r.skip(ctx, next.Bucket, newest, &skipped); err != nil {
+					return Keys{}, err
+				}
+			}
+			quiet = true
 		}
 		if len(keys) > 0 {
 			out.Buckets = append(out.Buckets, BucketKeys{Bucket: out.Next.Bucket, Keys: keys})
@@ -119,8 +128,44 @@ func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Dura
 			return Keys{}, ctx.Err()
 		}
 	}
-	out.End = true
+	out.End = out.Next.Bucket >= newest
 	return out, nil
+}
+
+const (
+	// skipAhead is how many buckets one read looks into after an empty one.
+	skipAhead = 16
+	// skipMost bounds the buckets that one Keys passes by that way.
+	skipMost = 4096
+)
+
+// skip passes by buckets without entries, up to a bucket and no more than skipMost of them, and counts them. A feed is
+// quiet for most of its life, and one read of many buckets costs little more than one of one slot.
+func (r *Reader) skip(ctx context.Context, b, end Bucket, skipped *int) (Bucket, error) {
+	for b < end && *skipped < skipMost {
+		var keys []string
+		var ahead []Bucket
+		for at := b; at < end && len(ahead) < skipAhead; at = r.timing.next(at) {
+			ahead = append(ahead, at)
+			for slot := range slots {
+				keys = append(keys, entryKey(at, slot, 0))
+			}
+		}
+		records, err := r.store.Get(ctx, keys...)
+		if err != nil {
+			return b, fmt.Errorf("reading the index: %w", err)
+		}
+		for i, at := range ahead {
+			for _, key := range keys[i*slots : (i+1)*slots] {
+				if _, busy := records[key]; busy {
+					return at, nil
+				}
+			}
+			b = r.timing.next(at)
+			*skipped++
+		}
+	}
+	return b, nil
 }
 
 // first is the bucket in which the feed began, or -1.

@@ -1,0 +1,61 @@
+// Package bloom remembers any number of keys in a fixed amount of memory. It never forgets one that it was given, and
+// rarely takes another one for it (Bloom, Space/time trade-offs in hash coding with allowable errors, 1970).
+package bloom
+
+import "hash/fnv"
+
+// probes is the number of bits that each key sets.
+const probes = 8
+
+// Filter is a Bloom filter. It is not safe for concurrent use.
+type Filter struct {
+	bits []uint64
+	mask uint64
+}
+
+// New makes a Filter of 1<<order bits; order is 6 to 40. With 16 bits a key it takes one stranger in two thousand for a
+// key.
+func New(order int) *Filter {
+	return &Filter{bits: make([]uint64, 1<<(order-6)), mask: 1<<order - 1}
+}
+
+// Add remembers a key and reports whether it was there before, as Has would.
+func (f *Filter) Add(key string) (had bool) {
+	had = true
+	h, step := f.hash(key)
+	for range probes {
+		word, bit := &f.bits[h&f.mask>>6], uint64(1)<<(h&63)
+		had = had && *word&bit != 0
+		*word |= bit
+		h += step
+	}
+	return had
+}
+
+// Has reports whether a key was added. It may be wrong about one that was not.
+func (f *Filter) Has(key string) bool {
+	h, step := f.hash(key)
+	for range probes {
+		if f.bits[h&f.mask>>6]&(1<<(h&63)) == 0 {
+			return false
+		}
+		h += step
+	}
+	return true
+}
+
+// hash gives the first probe and the distance of the next ones (Kirsch and Mitzenmacher, Less hashing, same
+// performance, 2006).
+func (f *Filter) hash(key string) (first, step uint64) {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(key)) // a hash never fails
+	first = mix(h.Sum64())
+	return first, mix(first) | 1
+}
+
+// mix spreads the bits of x (the finalizer of SplitMix64).
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
