@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"runtime/debug"
 	"strconv"
 	"time"
 )
@@ -128,8 +129,7 @@ var (
 // never be handled and belongs to the dead letters.
 var ErrMalformed = errors.New("malformed event")
 
-// Parse reads the wire form and checks every attribute that we rely on. Its
-// errors wrap ErrMalformed and name the attribute.
+// Parse reads the wire form and checks it; its errors are those of Check.
 func Parse(b []byte) (Event, error) {
 	if len(b) > MaxSize {
 		return Event{}, fmt.Errorf("%w: %d bytes is more than %d", ErrMalformed, len(b), MaxSize)
@@ -145,10 +145,12 @@ func Parse(b []byte) (Event, error) {
 	if w.SpecVersion != "1.0" {
 		return Event{}, fmt.Errorf("%w: specversion %q", ErrMalformed, w.SpecVersion)
 	}
-	return e, e.check()
+	return e, e.Check()
 }
 
-func (e Event) check() error {
+// Check tells whether every attribute that we rely on is of its form. Its errors
+// wrap ErrMalformed and name the attribute.
+func (e Event) Check() error {
 	for _, a := range []struct {
 		name, value string
 		form        *regexp.Regexp
@@ -188,6 +190,39 @@ func (e Event) check() error {
 // event is dealt with, Retry(err) when it can succeed later, and any other error
 // for an event that never can: that one goes to the dead letters.
 type Handler func(ctx context.Context, e Event) error
+
+// PanicError says that a handler panicked.
+type PanicError struct {
+	Value any    // what it panicked with
+	Stack []byte // where
+}
+
+// Error is the value of the panic.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Protect makes a panic of a handler a final error, a *PanicError, so that the
+// event goes to the dead letters: another delivery of it would panic again, and
+// hold up whatever comes behind.
+func Protect(h Handler) Handler {
+	return func(ctx context.Context, e Event) (err error) {
+		defer func() {
+			if value := recover(); value != nil {
+				err = Drop(&PanicError{Value: value, Stack: debug.Stack()})
+			}
+		}()
+		return h(ctx, e)
+	}
+}
+
+// Stack is a log attribute that tells where a handler panicked; none for an
+// error that is no panic.
+func Stack(err error) []any {
+	var p *PanicError
+	if errors.As(err, &p) {
+		return []any{"stack", string(p.Stack)}
+	}
+	return nil
+}
 
 type retryError struct{ err error }
 

@@ -41,8 +41,10 @@ func NewSubscriber(appToken string, log *slog.Logger) *Subscriber {
 	return &Subscriber{token: appToken, log: log, mux: mux, service: daprhttp.NewServiceWithMux("", mux)}
 }
 
-// Handle routes the deliveries of a topic to h.
+// Handle routes the deliveries of a topic to h. An event on which h panics goes
+// to the dead letters.
 func (s *Subscriber) Handle(topic string, h event.Handler) error {
+	h = event.Protect(h)
 	subscription := &common.Subscription{PubsubName: PubSubName, Topic: topic, Route: EventPath + topic}
 	return s.service.AddTopicEventHandler(subscription, func(ctx context.Context, _ *common.TopicEvent) (bool, error) {
 		e, _ := ctx.Value(eventKey{}).(event.Event)
@@ -66,7 +68,7 @@ func (s *Subscriber) deliver(ctx context.Context, topic string, e event.Event, h
 	case retry:
 		s.log.WarnContext(ctx, "event will be delivered again", append(attributes, "error", err)...)
 	default:
-		s.log.ErrorContext(ctx, "event goes to the dead letters", append(attributes, "error", err)...)
+		s.log.ErrorContext(ctx, "event goes to the dead letters", append(append(attributes, "error", err), event.Stack(err)...)...)
 	}
 	return retry, err
 }

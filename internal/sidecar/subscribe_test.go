@@ -57,6 +57,7 @@ func TestDeliveries(t *testing.T) {
 		{"handled", refuse(nil), appToken, confirmed(t), 200, "SUCCESS"},
 		{"may succeed later", refuse(event.Retry(errors.New("not known yet"))), appToken, confirmed(t), 200, "RETRY"},
 		{"never will", refuse(errors.New("nonsense")), appToken, confirmed(t), 200, "DROP"},
+		{"panics", func(context.Context, event.Event) error { panic("a bug") }, appToken, confirmed(t), 200, "DROP"},
 		{"no token", refuse(nil), "", confirmed(t), 401, ""},
 		{"another token", refuse(nil), "x", confirmed(t), 401, ""},
 		{"no JSON", refuse(nil), appToken, "nonsense", 200, "DROP"},

@@ -58,19 +58,21 @@ func NewConsumer(n *Notifications, seen *feed.Seen, opts ConsumerOptions) *Consu
 	return &Consumer{n: n, seen: seen, opts: opts, active: make(chan string, opts.Waiting), waiting: make(map[string][]pushed)}
 }
 
-// Pulled handles an event from a feed; it returns when the event is stored. One that can never be handled is put away
-// here, so that it neither gets lost nor stops the feed.
-func (c *Consumer) Pulled(ctx context.Context, e event.Event) error {
-	err := c.n.Deliver(ctx, e)
-	if err == nil || event.Retriable(err) {
-		return err
+// Pulled handles an event from a feed; it returns when the event is stored. For one that can never be handled it returns
+// a final error, upon which the puller puts it away.
+func (c *Consumer) Pulled(ctx context.Context, e event.Event) error { return c.n.Deliver(ctx, e) }
+
+// Pushed takes an event from the broker. For one that can never be handled it returns a final error, upon which the
+// sidecar takes the message to the dead letters. As no broker says there why, failures are remembered until then.
+func (c *Consumer) Pushed(ctx context.Context, e event.Event) error {
+	err := event.Protect(c.take)(ctx, e)
+	if err != nil {
+		c.n.failures.note(e.ID, err)
 	}
-	return c.n.PutAway(ctx, e, err)
+	return err
 }
 
-// Pushed takes an event from the broker. For one that can never be handled it returns an error, upon which the sidecar
-// takes the message to the dead letters.
-func (c *Consumer) Pushed(ctx context.Context, e event.Event) error {
+func (c *Consumer) take(ctx context.Context, e event.Event) error {
 	if c.seen.Has(e.ID) {
 		return nil
 	}
@@ -135,7 +137,7 @@ func (c *Consumer) open(running bool) {
 // what cannot be stored to the feed.
 func (c *Consumer) work(ctx context.Context, user string) {
 	for {
-		batch := c.take(user)
+		batch := c.next(user)
 		if len(batch) == 0 {
 			return
 		}
@@ -147,8 +149,8 @@ func (c *Consumer) work(ctx context.Context, user string) {
 	}
 }
 
-// take removes the next batch of a user; an empty one ends the user's worker.
-func (c *Consumer) take(user string) []pushed {
+// next removes the next batch of a user; an empty one ends the user's worker.
+func (c *Consumer) next(user string) []pushed {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := c.waiting[user]
@@ -172,26 +174,18 @@ func (c *Consumer) done(user string, batch []pushed, stored bool) {
 	c.waiting[user] = append(batch, c.waiting[user]...)
 }
 
-// store delivers a batch of one user's events and reports whether they are dealt with.
+// store delivers a batch of one user's events and reports whether they are dealt with. What can never be handled is
+// found by delivering each by itself, so that one such event takes no other with it.
 func (c *Consumer) store(ctx context.Context, batch []pushed) bool {
-	first := batch[0].event
-	ctx = correlation.Remote(context.WithoutCancel(ctx), first.CorrelationID, first.TraceParent)
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-	defer cancel()
-	notices := make([]domain.Notice, len(batch))
-	for i, p := range batch {
-		notices[i] = p.notice
-	}
-	err := c.n.deliver(ctx, notices)
+	err := c.deliver(ctx, batch)
 	if err != nil && !event.Retriable(err) {
-		err = c.putAway(ctx, batch, err)
-	} else if err == nil {
-		for _, p := range batch {
-			c.n.Counter.Count(ctx, OutcomeNotified, p.event)
+		if len(batch) > 1 {
+			return c.storeEach(ctx, batch)
 		}
+		err = c.putAway(ctx, batch[0].event, err)
 	}
 	if err != nil {
-		c.n.Log.WarnContext(ctx, "storing notifications failed; they are tried again", "events", len(batch), "first", first.ID, "error", err)
+		c.n.Log.WarnContext(ctx, "storing notifications failed; they are tried again", "events", len(batch), "first", batch[0].event.ID, "error", err)
 		return false
 	}
 	for _, p := range batch {
@@ -200,12 +194,42 @@ func (c *Consumer) store(ctx context.Context, batch []pushed) bool {
 	return true
 }
 
-// putAway keeps the events of an inbox that can not be written, which should not happen, as dead letters.
-func (c *Consumer) putAway(ctx context.Context, batch []pushed, cause error) error {
+// storeEach stores the events of a batch one by one; those that were stored before are known to the inbox.
+func (c *Consumer) storeEach(ctx context.Context, batch []pushed) bool {
+	all := true
+	for i := range batch {
+		all = c.store(ctx, batch[i:i+1]) && all
+	}
+	return all
+}
+
+// deliver puts a batch into its inbox, in the context of its first event. It runs in a worker of its own, where a panic
+// would end the program.
+func (c *Consumer) deliver(ctx context.Context, batch []pushed) error {
+	ctx, cancel := c.causeOf(ctx, batch[0].event)
+	defer cancel()
+	notices := make([]domain.Notice, len(batch))
+	for i, p := range batch {
+		notices[i] = p.notice
+	}
+	deliver := func(ctx context.Context, _ event.Event) error { return c.n.deliver(ctx, notices) }
+	if err := event.Protect(deliver)(ctx, batch[0].event); err != nil {
+		return err
+	}
 	for _, p := range batch {
-		if err := c.n.PutAway(ctx, p.event, cause); err != nil {
-			return err
-		}
+		c.n.Counter.Count(ctx, OutcomeNotified, p.event)
 	}
 	return nil
+}
+
+func (c *Consumer) putAway(ctx context.Context, e event.Event, cause error) error {
+	ctx, cancel := c.causeOf(ctx, e)
+	defer cancel()
+	return c.n.PutAway(ctx, e, cause)
+}
+
+// causeOf is the context of what caused an event. It does not end with the consumer, which finishes what it took.
+func (c *Consumer) causeOf(ctx context.Context, e event.Event) (context.Context, context.CancelFunc) {
+	ctx = correlation.Remote(context.WithoutCancel(ctx), e.CorrelationID, e.TraceParent)
+	return context.WithTimeout(ctx, stopTimeout)
 }

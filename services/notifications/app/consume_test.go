@@ -1,10 +1,12 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/feed"
@@ -213,6 +216,46 @@ func TestEventsOfAnInboxThatCannotBeReadArePutAway(t *testing.T) {
 	}
 }
 
+// A decision that panics ends neither the process nor the delivery of what came with it.
+func TestAnEventThatPanicsIsPutAwayAlone(t *testing.T) {
+	store := documenttest.NewStore()
+	p := replica(store, "a")
+	events := orderEvents("u1", 5)
+	panicking := []byte(events[3].ID)
+	ports := p.ports()
+	ports.Store = panicky{Store: p, on: panicking}
+	clock := newGated(p)
+	ports.Clock = clock
+	c, seen, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 100})
+	push(t, c, events...)
+	stop()
+	for _, e := range events {
+		if !seen.Has(e.ID) {
+			t.Errorf("%s was not dealt with", e.ID)
+		}
+	}
+	letters, _, err := p.notifications().ListDeadLetters(t.Context(), "", 10)
+	if err != nil || len(letters) != 1 || letters[0].EventID != events[3].ID || !strings.Contains(letters[0].Reason, "panic") {
+		t.Errorf("%d dead letters, %v", len(letters), err)
+	}
+	if err := exactlyOnce(t.Context(), p.notifications(), map[string][]event.Event{"u1": slices.Delete(slices.Clone(events), 3, 4)}); err != nil {
+		t.Error(err)
+	}
+}
+
+// panicky is a store that panics when an inbox with some bytes in it is written, as a bug that one event brings out.
+type panicky struct {
+	document.Store
+	on []byte
+}
+
+func (p panicky) Put(ctx context.Context, key string, value []byte, etag string) error {
+	if strings.HasPrefix(key, "inbox/") && bytes.Contains(value, p.on) {
+		panic("a bug that this event brings out")
+	}
+	return p.Store.Put(ctx, key, value, etag)
+}
+
 func TestWithoutAnIntervalEventsAreStoredFirst(t *testing.T) {
 	store := documenttest.NewStore()
 	p := replica(store, "a")
@@ -244,7 +287,11 @@ func TestAPoisonEventIsPutAwayByBothRoads(t *testing.T) {
 		t.Errorf("pushed: %v", err)
 	}
 	for range 2 {
-		if err := c.Pulled(t.Context(), poison); err != nil {
+		err := c.Pulled(t.Context(), poison)
+		if err == nil || event.Retriable(err) {
+			t.Fatalf("pulled: %v", err)
+		}
+		if err := n.PutAway(t.Context(), poison, err); err != nil { // what the puller does
 			t.Fatal(err)
 		}
 	}

@@ -53,6 +53,7 @@ type Notifications struct {
 	letters  *document.Repository[domain.DeadLetter, *domain.DeadLetter]
 	users    *registry
 	lettered *registry
+	failures *failures
 
 	mu      sync.Mutex
 	sealing map[string]bool // inboxes that this process is sealing
@@ -70,6 +71,7 @@ func New(p Ports) *Notifications {
 		letters:  document.NewRepository[domain.DeadLetter](p.Store, opts(deadLetterPrefix)),
 		users:    newRegistry(p, usersPrefix),
 		lettered: newRegistry(p, lettersPrefix),
+		failures: newFailures(),
 		sealing:  make(map[string]bool),
 	}
 }

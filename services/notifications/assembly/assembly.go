@@ -65,6 +65,7 @@ func consume(s *service.Service, n *app.Notifications, cfg inboxSettings) {
 			Store:    s.Sidecar.Store(),
 			Seen:     seen,
 			Handle:   consumer.Pulled,
+			PutAway:  n.PutAway,
 			Clock:    s.Clock,
 			IDs:      s.IDs,
 			Log:      s.Log,

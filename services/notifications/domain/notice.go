@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"caravan/internal/event"
@@ -20,6 +21,9 @@ var (
 	ErrSilent = errors.New("nobody is told of this event")
 	// ErrUnknownType says that an event is of a type that this version does not know.
 	ErrUnknownType = errors.New("unknown event type")
+	// ErrUnknownVersion says that an event is of a known type in a version that this program does not know: it has
+	// something to tell, and a later program can.
+	ErrUnknownVersion = errors.New("unknown version of a known event type")
 	// ErrPayload says that the payload of a known event is not what its contract says. It never will be.
 	ErrPayload = errors.New("malformed payload")
 )
@@ -55,7 +59,7 @@ var (
 )
 
 // Read tells what an event means to its user. It returns ErrSilent or ErrUnknownType for an event that is told to
-// nobody, and ErrPayload when the payload cannot be read.
+// nobody, and ErrPayload or ErrUnknownVersion when it cannot be read.
 func Read(e event.Event) (Notice, error) {
 	n := Notice{EventID: e.ID, Type: e.Type, OccurredAt: e.Time.UTC().Truncate(time.Millisecond)}
 	var err error
@@ -70,6 +74,9 @@ func Read(e event.Event) (Notice, error) {
 		if silent(e.Type) {
 			return Notice{}, ErrSilent
 		}
+		if Notifiable(unversioned(e.Type) + knownVersion) {
+			return Notice{}, fmt.Errorf("%s: %w", e.Type, ErrUnknownVersion)
+		}
 		return Notice{}, fmt.Errorf("%s: %w", e.Type, ErrUnknownType)
 	}
 	if err == nil && !userIDs.MatchString(n.UserID) {
@@ -79,6 +86,17 @@ func Read(e event.Event) (Notice, error) {
 		return Notice{}, fmt.Errorf("%s: %w: %w", e.Type, ErrPayload, err)
 	}
 	return n, nil
+}
+
+// knownVersion ends every event type that this program knows.
+const knownVersion = ".v1"
+
+// unversioned is an event type without its version.
+func unversioned(typ string) string {
+	if i := strings.LastIndex(typ, ".v"); i >= 0 {
+		return typ[:i]
+	}
+	return typ
 }
 
 // silent reports whether an event type is known and of no interest to users: steps on the way, and facts that another
