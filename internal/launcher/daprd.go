@@ -110,7 +110,8 @@ func parseVersion(version string) (major, minor int, known bool) {
 func builtSidecar(root string) (Sidecar, error) {
 	hash := sha256.New()
 	source := filepath.Join(root, "dapr", "daprd")
-	files, err := filepath.Glob(filepath.Join(source, "*"))
+	// Not what is in folders: the programs there are no part of daprd.
+	files, err := filepath.Glob(filepath.Join(source, "*.*"))
 	if err != nil || len(files) == 0 {
 		return Sidecar{}, fmt.Errorf("%s holds no source of daprd", source)
 	}
