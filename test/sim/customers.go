@@ -1,0 +1,300 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"caravan/internal/correlation"
+	"caravan/internal/money"
+	"caravan/internal/shopclient"
+)
+
+const (
+	adminEmail = "admin@caravan.example"
+	password   = "correct horse battery staple"
+	currency   = "EUR"
+)
+
+// Size is how much happens in a run.
+type Size struct {
+	Products, Customers int
+	Orders              int // of each customer
+	Changes             int // of prices and stock, by staff
+}
+
+// Usual is the size of a run from a seed.
+func Usual(rng *rand.Rand) Size {
+	return Size{Products: 1 + rng.IntN(3), Customers: 1 + rng.IntN(4), Orders: 1 + rng.IntN(3), Changes: rng.IntN(4)}
+}
+
+// shop is what the people of a run know: what was promised to them.
+type shop struct {
+	world *World
+	size  Size
+	http  *http.Client
+
+	mu        sync.Mutex
+	done      int
+	customers []*customer
+	corrected map[string]int64 // by SKU: what staff added
+	failures  []string
+}
+
+// customer is one of them, with what they were told.
+type customer struct {
+	name     string
+	shop     *shop
+	rng      *rand.Rand
+	client   *shopclient.Client
+	calls    int
+	deposits map[string]int64 // accepted, by key
+	orders   map[string]*promise
+}
+
+// promise is an order that was accepted.
+type promise struct {
+	key, id string
+	items   []shopclient.Item
+}
+
+func newShop(w *World, size Size) *shop {
+	return &shop{world: w, size: size, http: &http.Client{Transport: edge{w}}, corrected: make(map[string]int64)}
+}
+
+// open sends everybody in.
+func (s *shop) open() {
+	go s.staff()
+	for n := range s.size.Customers {
+		name := fmt.Sprintf("c%d", n)
+		c := &customer{
+			name: name, shop: s, rng: rand.New(rand.NewPCG(s.world.seed, uint64(n)+100)),
+			deposits: make(map[string]int64), orders: make(map[string]*promise),
+		}
+		s.customers = append(s.customers, c)
+		go c.visit()
+	}
+}
+
+func (s *shop) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done++
+}
+
+// empty reports whether everybody has gone home.
+func (s *shop) empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done == s.size.Customers+1
+}
+
+func (s *shop) fail(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures = append(s.failures, fmt.Sprintf(format, args...))
+}
+
+// persistence is how long anybody tries before they call it a failure of ours.
+const persistence = 30 * time.Minute
+
+// insist tries until the attempt succeeds or its refusal is final.
+func (c *customer) insist(what string, attempt func(ctx context.Context) (final bool, err error)) error {
+	deadline := time.Now().Add(persistence)
+	for pause := 200 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		c.calls++
+		ctx, cancel := context.WithTimeout(correlation.With(context.Background(), fmt.Sprintf("%s.%d", c.name, c.calls)), 12*time.Second)
+		final, err := attempt(ctx)
+		cancel()
+		if err == nil || final {
+			return err
+		}
+		if time.Now().After(deadline) {
+			c.shop.fail("%s never succeeded in %s: %v", c.name, what, err)
+			return err
+		}
+		time.Sleep(pause/2 + time.Duration(c.rng.Float64()*float64(pause/2)))
+	}
+}
+
+// refused reports whether the answer is a decision and not a failure on the way.
+func refused(err error) bool {
+	status := shopclient.Status(err)
+	return status >= 400 && status < 500 && status != http.StatusUnauthorized && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout
+}
+
+// enter registers unless somebody did so before under this name, and logs in.
+func (c *customer) enter(email string, known bool) bool {
+	public := shopclient.New("http://shop", c.shop.http)
+	if !known {
+		err := c.insist("registering", func(ctx context.Context) (bool, error) {
+			_, err := public.Register(ctx, email, password, "Customer "+c.name)
+			return refused(err), err
+		})
+		if err != nil && shopclient.Status(err) != http.StatusConflict { // taken: by the attempt whose answer was lost
+			c.shop.fail("%s could not register: %v", c.name, err)
+			return false
+		}
+	}
+	err := c.insist("logging in", func(ctx context.Context) (bool, error) {
+		client, err := public.Login(ctx, email, password)
+		c.client = client
+		return false, err // the account may still be on its way
+	})
+	return err == nil
+}
+
+func (c *customer) visit() {
+	defer c.shop.leave()
+	if !c.enter(c.name+"@caravan.example", false) {
+		return
+	}
+	for n := range 1 + c.rng.IntN(2) {
+		c.deposit(fmt.Sprintf("deposit-%d", n), int64(1000+c.rng.IntN(4000)))
+	}
+	for n := range c.shop.size.Orders {
+		c.order(fmt.Sprintf("order-%d", n))
+	}
+}
+
+// deposit uses the same key until there is an answer.
+func (c *customer) deposit(key string, amount int64) {
+	source := [...]string{"tok_ok", "tok_ok", "tok_ok", "tok_timeout"}[c.rng.IntN(4)]
+	err := c.insist("depositing", func(ctx context.Context) (bool, error) {
+		_, err := c.client.Deposit(ctx, key, money.Money{Amount: amount, Currency: currency}, source)
+		return refused(err), err
+	})
+	if err != nil {
+		c.shop.fail("%s's deposit %s was refused: %v", c.name, key, err)
+		return
+	}
+	c.deposits[key] = amount
+}
+
+// order places an order, and sometimes cancels it at once or has it refunded.
+func (c *customer) order(key string) {
+	placement := shopclient.Placement{}
+	for n := range c.shop.size.Products {
+		if n == 0 || c.rng.IntN(2) == 0 {
+			placement.Items = append(placement.Items, shopclient.Item{SKU: sku(n), Quantity: 1 + c.rng.Int64N(3)})
+		}
+	}
+	p := &promise{key: key, items: placement.Items}
+	err := c.insist("ordering", func(ctx context.Context) (bool, error) {
+		accepted, err := c.client.PlaceOrder(ctx, key, placement)
+		p.id = accepted.ID
+		return refused(err), err
+	})
+	if err != nil {
+		c.shop.fail("%s's order %s was refused: %v", c.name, key, err)
+		return
+	}
+	c.orders[key] = p
+	if c.rng.IntN(5) == 0 {
+		_ = c.insist("cancelling", func(ctx context.Context) (bool, error) { // a conflict is an answer: it may be too late
+			_, err := c.client.Cancel(ctx, p.id)
+			return refused(err), err
+		})
+	}
+	if c.rng.IntN(3) > 0 {
+		c.await(p)
+	}
+}
+
+// await looks until the order has come to an end.
+func (c *customer) await(p *promise) {
+	_ = c.insist("waiting for order "+p.key, func(ctx context.Context) (bool, error) {
+		order, err := c.client.Order(ctx, p.id, 5*time.Second)
+		if err == nil && !order.Ended() {
+			err = fmt.Errorf("order %s is %s", p.id, order.Status)
+		}
+		return refused(err), err
+	})
+}
+
+func sku(n int) string { return fmt.Sprintf("SIM-%d", n) }
+
+// initialStock is what each product begins with: little for the first.
+func initialStock(n int) int64 { return [...]int64{4, 20, 100}[n%3] }
+
+// staff make the products, and then change prices and stock and give money back.
+func (s *shop) staff() {
+	defer s.leave()
+	c := &customer{name: "staff", shop: s, rng: rand.New(rand.NewPCG(s.world.seed, 99))}
+	if !c.enter(adminEmail, true) {
+		return
+	}
+	for n := range s.size.Products {
+		stock := initialStock(n)
+		err := c.insist("creating a product", func(ctx context.Context) (bool, error) {
+			_, err := c.client.CreateProduct(ctx, shopclient.Draft{SKU: sku(n), Name: "Product " + sku(n), Category: "sim", Price: money.Money{Amount: int64(100 * (n + 1)), Currency: currency}, Stock: stock})
+			return refused(err), err
+		})
+		if err != nil && shopclient.Status(err) != http.StatusConflict { // it exists: made by the attempt whose answer was lost
+			s.fail("product %s was refused: %v", sku(n), err)
+		}
+	}
+	for range s.size.Changes {
+		time.Sleep(time.Duration(c.rng.Float64() * float64(3*time.Second)))
+		switch c.rng.IntN(3) {
+		case 0:
+			c.reprice(sku(c.rng.IntN(s.size.Products)))
+		case 1:
+			c.restock(sku(c.rng.IntN(s.size.Products)))
+		case 2:
+			c.refundSomething()
+		}
+	}
+}
+
+func (c *customer) reprice(sku string) {
+	price := money.Money{Amount: 50 + c.rng.Int64N(400), Currency: currency}
+	_ = c.insist("changing a price", func(ctx context.Context) (bool, error) {
+		_, err := c.client.ChangeProduct(ctx, sku, shopclient.Change{Price: &price})
+		return refused(err), err
+	})
+}
+
+// restock adds units, once however often it asks.
+func (c *customer) restock(sku string) {
+	change, key := 1+c.rng.Int64N(5), fmt.Sprintf("delivery-%d", c.calls)
+	err := c.insist("restocking", func(ctx context.Context) (bool, error) {
+		_, err := c.client.CorrectStock(ctx, key, sku, change, "delivery")
+		return refused(err), err
+	})
+	if err != nil {
+		c.shop.fail("a delivery was refused: %v", err)
+		return
+	}
+	c.shop.mu.Lock()
+	defer c.shop.mu.Unlock()
+	c.shop.corrected[sku] += change
+}
+
+// refundSomething gives a part or all of a confirmed order back.
+func (c *customer) refundSomething() {
+	var orders []shopclient.Order
+	_ = c.insist("listing orders", func(ctx context.Context) (bool, error) {
+		var list shopclient.List[shopclient.Order]
+		err := c.client.Get(ctx, "/v1/ops/orders", map[string][]string{"status": {"confirmed"}}, &list)
+		orders = list.Items
+		return refused(err), err
+	})
+	if len(orders) == 0 {
+		return
+	}
+	order := orders[c.rng.IntN(len(orders))]
+	var amount *money.Money
+	if order.Total != nil && c.rng.IntN(2) == 0 {
+		amount = &money.Money{Amount: 1 + order.Total.Amount/3, Currency: currency}
+	}
+	key := strings.ReplaceAll(order.ID, "-", "")
+	_ = c.insist("refunding", func(ctx context.Context) (bool, error) { // refused: nothing is left to give back
+		_, err := c.client.Refund(ctx, key, order.ID, amount, "simulated complaint")
+		return refused(err), err
+	})
+}

@@ -1,0 +1,253 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What dapr/resiliency*.yaml and the gateway declare.
+const (
+	stepTimeout = 2500 * time.Millisecond // orders' calls of products and payments
+	stepRetries = 2
+	stepPause   = 500 * time.Millisecond
+	callTimeout = 15 * time.Second // every other call
+)
+
+// transport is the HTTP API of a simulated sidecar.
+type transport struct{ life *life }
+
+// RoundTrip answers health, metadata, shutdown and service invocation.
+func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	w, r := t.life.world, t.life.replica
+	path := request.URL.Path
+	var response *http.Response
+	if invoked, ok := strings.CutPrefix(path, "/v1.0/invoke/"); ok {
+		app, method, _ := strings.Cut(invoked, "/method")
+		in, err := copyOf(request)
+		if err != nil {
+			return nil, err
+		}
+		err = w.ask(request.Context(), t.life, "invoke "+app+method, func(c *call) {
+			w.through(c, r, func(reply func(error)) {
+				w.invoke(&invocation{from: r.app, app: app, method: method, request: in, label: c.label, reply: func(answer *http.Response) {
+					response = answer
+					reply(nil)
+				}})
+			})
+		})
+		return response, err
+	}
+	err := w.ask(request.Context(), t.life, request.Method+" "+path, func(c *call) {
+		w.through(c, r, func(reply func(error)) {
+			response = w.sidecarAPI(r, path)
+			reply(nil)
+		})
+	})
+	return response, err
+}
+
+func (w *World) sidecarAPI(r *replica, path string) *http.Response {
+	switch path {
+	case "/v1.0/healthz/outbound":
+		return respond(http.StatusNoContent, "", nil)
+	case "/v1.0/metadata":
+		return respond(http.StatusOK, "application/json", w.broker.metadata(r))
+	case "/v1.0/shutdown":
+		w.after(50*time.Millisecond, "sidecar of "+r.String()+" shuts down", func() { w.crashSidecar(r) })
+		return respond(http.StatusNoContent, "", nil)
+	}
+	return respond(http.StatusNotFound, "text/plain", []byte("no such API"))
+}
+
+// request is what is left of a request when it travels.
+type request struct {
+	method, path string
+	header       http.Header
+	body         []byte
+}
+
+func copyOf(r *http.Request) (request, error) {
+	var body []byte
+	if r.Body != nil {
+		var err error
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return request{}, err
+		}
+	}
+	return request{r.Method, r.URL.RequestURI(), r.Header.Clone(), body}, nil
+}
+
+func (r request) to(ctx context.Context, path string) *http.Request {
+	out := httptest.NewRequestWithContext(ctx, r.method, path, bytes.NewReader(r.body))
+	out.Header = r.header.Clone()
+	out.Header.Set("dapr-api-token", appToken)
+	return out
+}
+
+func respond(status int, contentType string, body []byte) *http.Response {
+	header := http.Header{}
+	if contentType != "" {
+		header.Set("Content-Type", contentType)
+	}
+	return &http.Response{
+		StatusCode: status, Status: strconv.Itoa(status) + " " + http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}
+}
+
+// daprError is how a sidecar says that it could not invoke.
+func daprError(message string) *http.Response {
+	body, _ := json.Marshal(map[string]string{"errorCode": "ERR_DIRECT_INVOKE", "message": message}) // a map of strings
+	return respond(http.StatusInternalServerError, "application/json", body)
+}
+
+// invocation is a call from one service to another, with the policies of the caller's sidecar.
+type invocation struct {
+	from, app, method string
+	request           request
+	label             string
+	reply             func(*http.Response)
+	tries             int
+	replied           bool
+}
+
+func (i *invocation) answer(response *http.Response) {
+	if !i.replied {
+		i.replied = true
+		i.reply(response)
+	}
+}
+
+func (i *invocation) step() bool {
+	return i.from == "orders" && (i.app == "products" || i.app == "payments")
+}
+
+// invoke delivers a call, as often as chance and the policies have it.
+func (w *World) invoke(i *invocation) {
+	i.tries++
+	timeout := callTimeout
+	if i.step() {
+		timeout = stepTimeout
+	}
+	decided := false
+	decide := func(response *http.Response) { // the outcome of this try
+		if decided {
+			return
+		}
+		decided = true
+		if i.step() && response.StatusCode >= http.StatusInternalServerError && i.tries <= stepRetries && !i.replied {
+			w.after(stepPause, "retry "+i.label, func() { w.invoke(i) })
+			return
+		}
+		i.answer(response)
+	}
+	w.after(timeout, "time-out "+i.label, func() { decide(daprError("context deadline exceeded")) })
+	if w.chance("call lost", w.faults.CallLost) {
+		return
+	}
+	silent := w.chance("call reply lost", w.faults.CallReplyLost)
+	w.after(w.latency(), "deliver "+i.label, func() {
+		w.deliver(i, timeout, func(response *http.Response) {
+			if !silent {
+				decide(response)
+			}
+		})
+	})
+	if w.chance("call twice", w.faults.CallTwice) {
+		w.after(w.between(0, 5*time.Second), "deliver again "+i.label, func() { w.deliver(i, timeout, decide) })
+	}
+}
+
+// deliver brings a call to one of the callee's replicas.
+func (w *World) deliver(i *invocation, timeout time.Duration, then func(*http.Response)) {
+	target := w.pick(i.app)
+	if target == nil {
+		then(daprError("failed to invoke, id: " + i.app + ", err: couldn't find service"))
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	w.serve(target, i.label, i.request.to(ctx, i.method), func(answer *httptest.ResponseRecorder) {
+		cancel()
+		if answer == nil {
+			then(daprError("error invoking app channel: connection reset by peer"))
+			return
+		}
+		w.after(w.latency(), "answered "+i.label, func() { then(answer.Result()) })
+	})
+}
+
+// pick chooses a replica of an app that runs beside a sidecar that runs.
+func (w *World) pick(app string) *life {
+	var candidates []*life
+	for _, r := range w.replicas {
+		if r.app == app && r.program != nil && r.sidecar.up {
+			candidates = append(candidates, r.program)
+		}
+	}
+	if len(candidates) == 0 {
+		return nil
+	}
+	return candidates[w.rng.IntN(len(candidates))]
+}
+
+// edge is the way of customers to the services: the gateway without its policies.
+type edge struct{ world *World }
+
+// errLost is a connection that broke.
+var errLost = errors.New("connection reset by peer")
+
+// RoundTrip takes a request to the service that answers it.
+func (e edge) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := e.world
+	in, err := copyOf(r)
+	if err != nil {
+		return nil, err
+	}
+	app := answering(r.URL.Path)
+	if app == "" {
+		return nil, fmt.Errorf("nobody answers %s", r.URL.Path)
+	}
+	var response *http.Response
+	label := "customer " + r.Header.Get("X-Correlation-Id") + " " + r.Method + " " + r.URL.Path
+	err = w.ask(r.Context(), nil, label, func(c *call) {
+		if w.chance("request lost", w.faults.CallLost) {
+			w.after(w.latency(), "lost "+label, func() { w.answer(c, errLost) })
+			return
+		}
+		silent := w.chance("answer lost", w.faults.CallReplyLost)
+		i := &invocation{from: "gateway", app: app, method: in.path, request: in, label: label}
+		w.after(w.latency(), "deliver "+label, func() {
+			w.deliver(i, callTimeout, func(answer *http.Response) {
+				if silent {
+					w.answer(c, errLost)
+					return
+				}
+				response = answer
+				w.answer(c, nil)
+			})
+		})
+	})
+	return response, err
+}
+
+// answering is the app behind a public path.
+func answering(path string) string {
+	for _, rule := range []struct{ prefix, app string }{
+		{"/v1/users", "users"}, {"/v1/sessions", "users"}, {"/v1/products", "products"}, {"/v1/wallet", "payments"},
+		{"/v1/notifications", "notifications"}, {"/v1/ops/dead-letters", "notifications"}, {"/v1/ops", "orders"}, {"/v1/orders", "orders"},
+	} {
+		if strings.HasPrefix(path, rule.prefix) {
+			return rule.app
+		}
+	}
+	return ""
+}

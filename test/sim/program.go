@@ -1,0 +1,252 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"caravan/internal/clock"
+	"caravan/internal/service"
+	"caravan/internal/sidecar"
+	"caravan/internal/telemetry"
+	notifications "caravan/services/notifications/assembly"
+	orders "caravan/services/orders/assembly"
+	payments "caravan/services/payments/assembly"
+	products "caravan/services/products/assembly"
+	users "caravan/services/users/assembly"
+)
+
+// programs are what runs in a world, by app id.
+var programs = map[string]service.Build{
+	"users": users.Build, "products": products.Build, "orders": orders.Build, "payments": payments.Build, "notifications": notifications.Build,
+}
+
+// apps are their ids in the order of their start.
+var apps = []string{"users", "products", "payments", "orders", "notifications"}
+
+const appToken = "app-token"
+
+// replica is a place for a program with its sidecar; both come and go.
+type replica struct {
+	world   *World
+	app     string
+	number  int
+	program *life // nil while there is none
+	lives   int
+	sidecar struct {
+		up, deaf, hidden bool // deaf: without subscriptions; hidden: and does not show it
+		life             int
+	}
+}
+
+func (r *replica) String() string { return r.app + "." + strconv.Itoa(r.number) }
+
+// life is one run of a program, from start to crash.
+type life struct {
+	world    *World
+	replica  *replica
+	number   int
+	service  *service.Service
+	gone     chan struct{} // closed by the crash
+	stop     context.CancelFunc
+	inFlight map[*exchange]bool
+}
+
+func (l *life) String() string { return l.replica.String() }
+
+func (l *life) over() bool {
+	select {
+	case <-l.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// open starts a world's sidecars and programs.
+func (w *World) open() {
+	for _, app := range apps {
+		w.stores[app] = newStore(w.faults.Kind)
+		for n := range max(w.faults.Replicas, 1) {
+			r := &replica{world: w, app: app, number: n}
+			w.replicas = append(w.replicas, r)
+			w.startSidecar(r)
+			w.start(r)
+		}
+	}
+}
+
+func (w *World) startSidecar(r *replica) {
+	r.sidecar.up = true
+	r.sidecar.deaf = w.chance("deaf", w.faults.Deaf)
+	r.sidecar.hidden = r.sidecar.deaf && w.rng.IntN(2) == 0
+	w.broker.attach(r)
+}
+
+func (w *World) crashSidecar(r *replica) {
+	if !r.sidecar.up {
+		return
+	}
+	r.sidecar.up = false
+	r.sidecar.life++
+	w.fired["sidecar gone"]++
+	w.after(w.between(200*time.Millisecond, 3*time.Second), "sidecar of "+r.String()+" starts", func() { w.startSidecar(r) })
+}
+
+// settings make the programs brisk where their defaults are for real time: virtual hours cost little,
+// but not nothing.
+func (w *World) settings(app string) map[string]string {
+	all := map[string]string{"app.token": appToken}
+	if app == "users" {
+		all["keys.dir"], all["bootstrap.email"], all["bootstrap.password"] = w.keys, adminEmail, password
+		all["password.memory"], all["password.iterations"] = "8", "1"
+	}
+	return all
+}
+
+func (w *World) start(r *replica) {
+	if r.program != nil {
+		return
+	}
+	r.lives++
+	l := &life{world: w, replica: r, number: r.lives, gone: make(chan struct{}), inFlight: make(map[*exchange]bool)}
+	random := newRandomness(w.seed, fmt.Sprintf("%s/%d/%d", r.app, r.number, r.lives))
+	clk := clock.Clock(clock.System{})
+	if w.faults.Skew > 0 {
+		clk = skewed{time.Duration((2*random.float() - 1) * float64(w.faults.Skew))}
+	}
+	client := sidecar.Over(sidecar.Options{AppID: r.app, Host: "sidecar", HTTPPort: 3500, AppToken: appToken, Log: w.log, Clock: clk}, sdk{life: l}, transport{l})
+	ctx, stop := context.WithCancel(context.Background())
+	l.stop = stop
+	t, err := telemetry.New(ctx, r.app, func(string) string { return "" })
+	if err == nil {
+		l.service, err = service.New(ctx, r.app, service.Surroundings{
+			Settings: w.settings(r.app), Log: w.log.With("app", r.String(), "life", l.number), Clock: clk, IDs: random, Jitter: random.float, Sidecar: client, Telemetry: t,
+		}, programs[r.app])
+	}
+	if err != nil {
+		panic(fmt.Sprintf("the simulated program %s can not start: %v", r, err)) // a mistake in this package
+	}
+	r.program = l
+	go func() {
+		// A crashed program runs into the void until it notices; nobody hears its end.
+		_ = l.service.Run(ctx)
+	}()
+}
+
+// crash ends a program as kill -9 does: nothing that it still does reaches the outside.
+func (w *World) crash(r *replica) {
+	l := r.program
+	if l == nil {
+		return
+	}
+	w.note("! crash of " + r.String())
+	r.program = nil
+	close(l.gone)
+	l.stop()
+	for _, x := range slices.SortedFunc(maps.Keys(l.inFlight), func(a, b *exchange) int { return strings.Compare(a.label, b.label) }) {
+		w.after(w.latency(), "cut off "+x.label, func() { x.end(nil) })
+	}
+	if w.calm {
+		return
+	}
+	w.after(w.between(100*time.Millisecond, 3*time.Second), r.String()+" starts", func() { w.start(r) })
+}
+
+// close ends all programs in order.
+func (w *World) close() {
+	for _, r := range w.replicas {
+		if r.program != nil {
+			close(r.program.gone)
+			r.program.stop()
+			r.program = nil
+		}
+	}
+}
+
+// exchange is one request that a program is handling.
+type exchange struct {
+	label string
+	over  bool
+	then  func(*httptest.ResponseRecorder)
+}
+
+// end reports the answer, or nil if the program did not live to give one; only the first counts.
+func (x *exchange) end(answer *httptest.ResponseRecorder) {
+	if !x.over {
+		x.over = true
+		x.then(answer)
+	}
+}
+
+// serve has a program handle a request and calls then in the world when it has answered or crashed.
+func (w *World) serve(l *life, label string, request *http.Request, then func(*httptest.ResponseRecorder)) {
+	x := &exchange{label: label, then: then}
+	l.inFlight[x] = true
+	go func() { // ends with the handler, whose every wait ends by a deadline
+		recorder := httptest.NewRecorder()
+		l.service.ServeHTTP(recorder, request)
+		w.arrive("handled "+l.String()+" "+label, func() {
+			delete(l.inFlight, x)
+			if !l.over() {
+				x.end(recorder)
+			}
+		})
+	}()
+}
+
+// skewed is a clock that is off.
+type skewed struct{ by time.Duration }
+
+// Now is the time by that clock.
+func (s skewed) Now() time.Time { return clock.System{}.Now().Add(s.by) }
+
+// Sleep is not affected: the clock is off, and not fast.
+func (s skewed) Sleep(ctx context.Context, d time.Duration) error {
+	return clock.System{}.Sleep(ctx, d)
+}
+
+// randomness is the source of ids and jitter of one life of a program.
+type randomness struct {
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+func newRandomness(seed uint64, whose string) *randomness {
+	h := fnv.New64a()
+	h.Write([]byte(whose))
+	return &randomness{rng: rand.New(rand.NewPCG(seed, h.Sum64()))}
+}
+
+func (r *randomness) float() float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rng.Float64()
+}
+
+// New makes a UUIDv7 of the virtual time, as id.Random does of the real one.
+func (r *randomness) New() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var u uuid.UUID
+	ms := time.Now().UnixMilli()
+	for i := range 6 {
+		u[i] = byte(ms >> (40 - 8*i))
+	}
+	for i := 6; i < 16; i++ {
+		u[i] = byte(r.rng.Uint32())
+	}
+	u[6], u[8] = u[6]&0x0f|0x70, u[8]&0x3f|0x80
+	return u.String()
+}

@@ -1,0 +1,154 @@
+package sim
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Plan is one run.
+type Plan struct {
+	Seed   uint64
+	Faults Faults
+	Size   Size
+	// Keys is the folder of the signing keys; runs of one process share it.
+	Keys string
+	Log  *slog.Logger
+}
+
+// Seeded is the plan that follows from a seed alone.
+func Seeded(seed uint64, keys string, log *slog.Logger) Plan {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	return Plan{Seed: seed, Faults: Drawn(rng), Size: Usual(rng), Keys: keys, Log: log}
+}
+
+// Result is what came of a run.
+type Result struct {
+	Violations []string
+	Digest     uint64        // of everything that happened, in order
+	Boundaries int           // how often programs touched the outside
+	Events     int           // that happened
+	Virtual    time.Duration // that passed
+	Orders     int
+	Fired      map[string]int
+	Trace      []string // the end of it
+}
+
+// Limits of a run in virtual time.
+const (
+	visiting = 2 * time.Hour
+	settling = 30 * time.Minute
+)
+
+// Run performs a plan in a bubble of its own.
+func Run(t *testing.T, plan Plan) (result Result) {
+	t.Helper()
+	synctest.Test(t, func(*testing.T) { result = plan.run() })
+	return result
+}
+
+func (p Plan) run() Result {
+	w := newWorld(p.Seed, p.Faults, p.Keys, p.Log)
+	if err := w.broker.read(repository()); err != nil {
+		return Result{Violations: []string{err.Error()}}
+	}
+	w.open()
+	w.torment()
+	s := newShop(w, p.Size)
+	s.open()
+	result := Result{}
+	err := w.run("customers to leave", s.empty, visiting)
+	if err == nil {
+		w.heal()
+		err = w.run("orders to end", w.resting, settling)
+	}
+	if err == nil {
+		quiet := w.now().Add(digestion)
+		err = w.run("events to arrive", func() bool { return !w.now().Before(quiet) }, settling)
+	}
+	if err == nil {
+		inspected := false
+		go func() {
+			violations := s.inspect()
+			w.arrive("inspected", func() { result.Violations, inspected = violations, true })
+		}()
+		err = w.run("the audit", func() bool { return inspected }, settling)
+	}
+	if err != nil {
+		result.Violations = append(result.Violations, err.Error())
+		result.Violations = append(result.Violations, s.failures...)
+	}
+	w.calm = true
+	w.close()
+	// What is still on its way ends by its own deadline.
+	end := w.now().Add(2 * time.Minute)
+	_ = w.run("goroutines to end", func() bool { return !w.now().Before(end) }, 5*time.Minute)
+	for _, c := range s.customers {
+		result.Orders += len(c.orders)
+	}
+	result.Digest, result.Boundaries, result.Events, result.Virtual = w.digest.Sum64(), w.boundary, w.events, w.now().Sub(w.began)
+	result.Fired, result.Trace = w.fired, w.trace
+	return result
+}
+
+// torment keeps crashing and stopping things until the world is calm.
+func (w *World) torment() {
+	often := func(what string, mean time.Duration, do func()) {
+		if mean == 0 {
+			return
+		}
+		var again func()
+		again = func() {
+			if !w.calm {
+				do()
+				w.after(time.Duration(w.rng.ExpFloat64()*float64(mean)), what, again)
+			}
+		}
+		w.after(time.Duration(w.rng.ExpFloat64()*float64(mean)), what, again)
+	}
+	often("crash", w.faults.Crash, func() {
+		r := w.replicas[w.rng.IntN(len(w.replicas))]
+		if r.program != nil {
+			w.fired["crash"]++
+			w.crash(r)
+		}
+	})
+	often("sidecar crash", w.faults.SidecarCrash, func() { w.crashSidecar(w.replicas[w.rng.IntN(len(w.replicas))]) })
+	often("store outage", w.faults.StoreDown, func() { w.outage(apps[w.rng.IntN(len(apps))]) })
+	often("broker outage", w.faults.BrokerDown, w.broker.outage)
+}
+
+// heal ends all faults: what is down comes back by itself, and nothing new fails.
+func (w *World) heal() {
+	w.note("! calm")
+	w.calm = true
+	for _, r := range w.replicas {
+		if r.program == nil {
+			w.start(r)
+		}
+	}
+}
+
+// String sums a result up.
+func (r Result) String() string {
+	fired := make([]string, 0, len(r.Fired))
+	for _, kind := range slices.Sorted(maps.Keys(r.Fired)) {
+		fired = append(fired, fmt.Sprintf("%s %d", kind, r.Fired[kind]))
+	}
+	return fmt.Sprintf("%d orders, %d events and %d touches of the outside in %s; faults: %s",
+		r.Orders, r.Events, r.Boundaries, r.Virtual.Round(time.Second), strings.Join(fired, ", "))
+}
+
+// repository is the folder of the module, from where this file was compiled.
+func repository() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}

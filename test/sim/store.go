@@ -1,0 +1,244 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	dapr "github.com/dapr/go-sdk/client"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Kind is the store behind a simulated sidecar; they differ in what they answer.
+type Kind int
+
+// The three stores.
+const (
+	SQLite Kind = iota
+	Postgres
+	Redis
+)
+
+// String is the store's name.
+func (k Kind) String() string { return [...]string{"sqlite", "postgres", "redis"}[k] }
+
+// store is the state store of one service.
+type store struct {
+	kind    Kind
+	records map[string]record
+	version int
+	down    bool
+}
+
+type record struct {
+	value []byte
+	etag  string
+}
+
+func newStore(kind Kind) *store { return &store{kind: kind, records: make(map[string]record)} }
+
+// keys lists what is stored, in order.
+func (s *store) keys() []string { return slices.Sorted(maps.Keys(s.records)) }
+
+// errDown is the answer of a sidecar whose store is away.
+func (s *store) errDown() error {
+	if s.kind == Redis { // its component takes any error of a write for a conflict
+		return status.Error(codes.Aborted, "failed saving state in state store store: possible etag mismatch. error from state store: dial tcp: connection refused")
+	}
+	return status.Error(codes.Internal, "failed saving state in state store store: connection refused")
+}
+
+// set is a write under first-write concurrency: with an ETag it replaces that very record, without
+// one it creates. The answers to a conflict differ between the stores (components-contrib v1.18.4).
+func (s *store) set(key string, value []byte, etag string) error {
+	if s.down {
+		return s.errDown()
+	}
+	present, exists := s.records[key]
+	switch {
+	case etag == "" && !exists, etag != "" && exists && present.etag == etag:
+		s.put(key, value)
+		return nil
+	case s.kind == Postgres && etag == "":
+		return status.Error(codes.Internal, "failed saving state in state store store: no item was updated")
+	default:
+		return status.Error(codes.Aborted, "failed saving state in state store store: possible etag mismatch")
+	}
+}
+
+func (s *store) put(key string, value []byte) {
+	s.version++
+	etag := "e" + strconv.Itoa(s.version)
+	if s.kind == Redis { // a counter of the key, which starts again when the key was deleted
+		n, _ := strconv.Atoi(s.records[key].etag)
+		etag = strconv.Itoa(n + 1)
+	}
+	s.records[key] = record{slices.Clone(value), etag}
+}
+
+// remove deletes a key; the services never do, as Redis' ETags would start again.
+func (s *store) remove(key, etag string) error {
+	if present, ok := s.records[key]; ok && etag != "" && present.etag != etag {
+		return status.Error(codes.Aborted, "possible etag mismatch")
+	}
+	delete(s.records, key)
+	return nil
+}
+
+// transact writes several records. On Redis each operation runs although another failed, and creating
+// overwrites: the services never use it.
+func (s *store) transact(operations []*dapr.StateOperation) error {
+	before := maps.Clone(s.records)
+	var failed error
+	for _, operation := range operations {
+		item := operation.Item
+		etag := ""
+		if item.Etag != nil {
+			etag = item.Etag.Value
+		}
+		if s.kind == Redis && etag == "" {
+			s.put(item.Key, item.Value)
+			continue
+		}
+		if err := s.set(item.Key, item.Value, etag); err != nil {
+			failed = status.Error(codes.Internal, "error while executing state transaction: "+err.Error())
+		}
+	}
+	if failed != nil && s.kind != Redis {
+		s.records = before
+	}
+	return failed
+}
+
+// sdk is the gRPC API of a simulated sidecar. Methods that no program uses are those of the nil
+// Client in it: using one panics, and the run fails.
+type sdk struct {
+	dapr.Client
+	life *life
+}
+
+// Close has nothing to close.
+func (sdk) Close() {}
+
+// GetState reads one record.
+func (s sdk) GetState(ctx context.Context, _, key string, _ map[string]string) (*dapr.StateItem, error) {
+	items, err := s.read(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return &dapr.StateItem{Key: key, Value: items[0].Value, Etag: items[0].Etag}, nil
+}
+
+// GetBulkState reads several records, each at its own time.
+func (s sdk) GetBulkState(ctx context.Context, _ string, keys []string, _ map[string]string, _ int32) ([]*dapr.BulkStateItem, error) {
+	return s.read(ctx, keys...)
+}
+
+func (s sdk) read(ctx context.Context, keys ...string) ([]*dapr.BulkStateItem, error) {
+	w, from := s.life.world, s.life.replica
+	items := make([]*dapr.BulkStateItem, len(keys))
+	err := w.ask(ctx, s.life, "get "+strings.Join(keys, " "), func(c *call) {
+		w.through(c, from, func(reply func(error)) {
+			store := w.stores[from.app]
+			if store.down || w.chance("read fails", w.faults.ReadFails) {
+				reply(status.Error(codes.Internal, "failed getting state from state store store: connection refused"))
+				return
+			}
+			for i, key := range keys {
+				r := store.records[key]
+				items[i] = &dapr.BulkStateItem{Key: key, Value: slices.Clone(r.value), Etag: r.etag}
+			}
+			reply(nil)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+// SaveBulkState writes records one by one, each under its own ETag; if any fails there is one error
+// for all.
+func (s sdk) SaveBulkState(ctx context.Context, _ string, items ...*dapr.SetStateItem) error {
+	w, from := s.life.world, s.life.replica
+	labels := make([]string, len(items))
+	for i, item := range items {
+		labels[i] = item.Key
+	}
+	return w.ask(ctx, s.life, "save "+strings.Join(labels, " "), func(c *call) {
+		w.through(c, from, func(reply func(error)) {
+			order := w.rng.Perm(len(items))
+			var failed error
+			for _, i := range order {
+				if err := w.write(from.app, items[i]); err != nil {
+					failed = err
+				}
+			}
+			reply(failed)
+		})
+	})
+}
+
+// lateWrite is the longest that a write may land after it was given up: SQLite's component takes up to
+// 20 s (reliability research, F8).
+const lateWrite = 20 * time.Second
+
+func (w *World) write(app string, item *dapr.SetStateItem) error {
+	store := w.stores[app]
+	etag := ""
+	if item.Etag != nil {
+		etag = item.Etag.Value
+	}
+	switch {
+	case w.chance("write fails", w.faults.WriteFails):
+		return store.errDown()
+	case w.chance("write late", w.faults.WriteLate):
+		w.after(w.between(0, lateWrite), "late write "+item.Key, func() { _ = store.set(item.Key, item.Value, etag) })
+		return status.Error(codes.DeadlineExceeded, "context deadline exceeded")
+	case w.chance("write reply lost", w.faults.WriteReplyLost):
+		_ = store.set(item.Key, item.Value, etag)
+		return status.Error(codes.Unavailable, "connection reset by peer")
+	}
+	return store.set(item.Key, item.Value, etag)
+}
+
+// through takes a call into a sidecar, has it take effect there, and brings the answer back, unless
+// the sidecar dies on the way.
+func (w *World) through(c *call, r *replica, effect func(reply func(error))) {
+	if !r.sidecar.up { // the client waits for the connection
+		w.after(100*time.Millisecond, "wait for sidecar "+c.label, func() { w.through(c, r, effect) })
+		return
+	}
+	sidecar := r.sidecar.life
+	lost := status.Error(codes.Unavailable, "error reading from server: EOF")
+	w.after(w.latency(), "effect "+c.label, func() {
+		if r.sidecar.life != sidecar {
+			w.answer(c, lost)
+			return
+		}
+		effect(func(err error) {
+			w.after(w.latency(), "answer "+c.label, func() {
+				if r.sidecar.life != sidecar {
+					err = lost
+				}
+				w.answer(c, err)
+			})
+		})
+	})
+}
+
+// outage takes a store away for a while.
+func (w *World) outage(app string) {
+	store := w.stores[app]
+	if store.down || w.calm {
+		return
+	}
+	store.down = true
+	w.fired["store down"]++
+	w.after(w.between(200*time.Millisecond, 8*time.Second), fmt.Sprintf("store of %s is back", app), func() { store.down = false })
+}

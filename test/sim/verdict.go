@@ -1,0 +1,218 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"caravan/internal/correlation"
+	"caravan/internal/shopclient"
+)
+
+// auditReport is the answer of GET /v1/ops/audit.
+type auditReport struct {
+	Findings []struct {
+		Service   string `json:"service"`
+		Invariant string `json:"invariant"`
+		Key       string `json:"key"`
+		Detail    string `json:"detail"`
+	} `json:"findings"`
+	Counts   map[string]int64 `json:"counts"`
+	Complete bool             `json:"complete"`
+}
+
+// inspect asks the system for its own audit and compares what customers were promised with what they
+// find. It runs in a calm world after everything came to rest, as one more person in the shop.
+func (s *shop) inspect() (violations []string) {
+	c := &customer{name: "auditor", shop: s, rng: s.world.rng}
+	if !c.enter(adminEmail, true) {
+		return s.failures
+	}
+	violations = append(violations, s.failures...)
+	violations = append(violations, c.audit()...)
+	sold := make(map[string]int64)
+	for _, customer := range s.customers {
+		if customer.client != nil {
+			violations = append(violations, customer.inspect(sold)...)
+		}
+	}
+	for n := range s.size.Products {
+		product, err := c.client.Product(c.context(), sku(n))
+		if err != nil {
+			violations = append(violations, fmt.Sprintf("product %s can not be read: %v", sku(n), err))
+			continue
+		}
+		if want := initialStock(n) + s.corrected[sku(n)] - sold[sku(n)]; product.OnHand != want || product.Reserved != 0 {
+			violations = append(violations, fmt.Sprintf("stock of %s is %d with %d reserved; %d were there, %d came and %d were sold",
+				sku(n), product.OnHand, product.Reserved, initialStock(n), s.corrected[sku(n)], sold[sku(n)]))
+		}
+	}
+	return violations
+}
+
+func (c *customer) context() context.Context {
+	c.calls++
+	return correlation.With(context.Background(), fmt.Sprintf("%s.%d", c.name, c.calls))
+}
+
+func (c *customer) audit() (violations []string) {
+	var report auditReport
+	err := c.insist("auditing", func(ctx context.Context) (bool, error) {
+		err := c.client.Get(ctx, "/v1/ops/audit", nil, &report)
+		if err == nil && !report.Complete {
+			err = fmt.Errorf("the audit is under way")
+		}
+		return false, err
+	})
+	if err != nil {
+		return []string{"the audit failed: " + err.Error()}
+	}
+	for _, f := range report.Findings {
+		violations = append(violations, fmt.Sprintf("audit: %s: %s: %s: %s", f.Service, f.Invariant, f.Key, f.Detail))
+	}
+	if len(report.Counts) == 0 {
+		violations = append(violations, "the audit counted nothing")
+	}
+	return violations
+}
+
+// inspect compares what one customer was told with what is there now, and adds up what they bought.
+func (c *customer) inspect(sold map[string]int64) (violations []string) {
+	found := func(format string, args ...any) {
+		violations = append(violations, c.name+": "+fmt.Sprintf(format, args...))
+	}
+	var spent, paid int64
+	for _, amount := range c.deposits {
+		paid += amount
+	}
+	orders, err := all(func(cursor string) (shopclient.List[shopclient.Order], error) {
+		return c.client.Orders(c.context(), 100, cursor)
+	})
+	if err != nil {
+		found("orders can not be listed: %v", err)
+	}
+	if len(orders) != len(c.orders) {
+		found("%d orders are listed, %d were accepted", len(orders), len(c.orders))
+	}
+	wanted := make(map[string]int) // notices
+	wanted["users.registered.v1"]++
+	wanted["payments.deposited.v1"] += len(c.deposits)
+	for key, p := range c.orders {
+		order, err := c.client.Order(c.context(), p.id, 0)
+		switch {
+		case err != nil:
+			found("order %s (%s) was accepted and can not be read: %v", p.id, key, err)
+			continue
+		case !order.Ended():
+			found("order %s is still %s", p.id, order.Status)
+		case len(order.Lines) != len(p.items):
+			found("order %s has %d lines, %d were ordered", p.id, len(order.Lines), len(p.items))
+		}
+		switch order.Status {
+		case "confirmed", "refunded":
+			refunded := int64(0)
+			if order.Refunded != nil {
+				refunded = order.Refunded.Amount
+			}
+			spent += order.Total.Amount - refunded
+			for _, item := range p.items {
+				sold[item.SKU] += item.Quantity
+			}
+		}
+		for _, m := range order.Timeline {
+			switch m.Type {
+			case "confirmed", "cancelled", "rejected":
+				wanted["orders."+m.Type+".v1"]++
+			case "refunded":
+				wanted["orders.refunded.v1"]++
+				wanted["payments.refunded.v1"]++
+			}
+		}
+	}
+	violations = append(violations, c.money(paid-spent)...)
+	return append(violations, c.inbox(wanted)...)
+}
+
+func (c *customer) money(want int64) []string {
+	wallet, err := c.client.Wallet(c.context())
+	switch {
+	case err != nil:
+		return []string{fmt.Sprintf("%s: the wallet can not be read: %v", c.name, err)}
+	case wallet.Balance.Amount != want || wallet.Held.Amount != 0:
+		return []string{fmt.Sprintf("%s: the wallet holds %d with %d held; it should hold %d", c.name, wallet.Balance.Amount, wallet.Held.Amount, want)}
+	}
+	return nil
+}
+
+// inbox checks that each fact was told exactly once.
+func (c *customer) inbox(want map[string]int) (violations []string) {
+	notices, err := all(func(cursor string) (shopclient.List[shopclient.Notification], error) {
+		return c.client.Notifications(c.context(), 100, cursor)
+	})
+	if err != nil {
+		return []string{fmt.Sprintf("%s: the inbox can not be read: %v", c.name, err)}
+	}
+	got := make(map[string]int)
+	for _, n := range notices {
+		got[n.Type]++
+	}
+	for typ := range want {
+		if got[typ] != want[typ] {
+			violations = append(violations, fmt.Sprintf("%s: the inbox has %d of %s; it should have %d", c.name, got[typ], typ, want[typ]))
+		}
+		delete(got, typ)
+	}
+	for typ, n := range got {
+		violations = append(violations, fmt.Sprintf("%s: the inbox has %d of %s that nobody expects", c.name, n, typ))
+	}
+	slices.Sort(violations)
+	return violations
+}
+
+// all reads a list to its end.
+func all[T any](page func(cursor string) (shopclient.List[T], error)) (items []T, err error) {
+	for cursor := ""; ; {
+		list, err := page(cursor)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, list.Items...)
+		if cursor = list.Next; cursor == "" {
+			return items, nil
+		}
+	}
+}
+
+// resting reports whether nothing is left to do: every order has ended, and notifications have read
+// the feeds beyond the last event.
+func (w *World) resting() bool {
+	for _, key := range w.stores["orders"].keys() {
+		if !strings.HasPrefix(key, "order/") {
+			continue
+		}
+		var order struct{ Status string }
+		if json.Unmarshal(w.stores["orders"].records[key].value, &order) != nil {
+			continue
+		}
+		if !slices.Contains([]string{"confirmed", "rejected", "cancelled", "refunded"}, order.Status) {
+			return false
+		}
+	}
+	for _, key := range w.stores["payments"].keys() {
+		if !strings.HasPrefix(key, "deposit/") {
+			continue
+		}
+		var deposit struct{ Status string }
+		if json.Unmarshal(w.stores["payments"].records[key].value, &deposit) == nil && deposit.Status == "pending" {
+			return false
+		}
+	}
+	return true
+}
+
+// digestion is how long after the last change a pulled event is in its inbox at the latest: a bucket,
+// its settling, two pulls and the gathering of an inbox.
+const digestion = 2 * time.Minute

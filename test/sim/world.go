@@ -1,0 +1,287 @@
+// Package sim runs the real programs of Caravan on a simulated world: one process, virtual time, a
+// simulated sidecar for each program that misbehaves as real ones were found to, crashes at every
+// point where a program touches the outside, and customers who try again. Everything is drawn from
+// one seed, so a failing run can be run again.
+//
+// The programs are those that main runs (services/*/assembly), down to their Dapr client: only the
+// SDK's gRPC calls and the HTTP calls to the sidecar are simulated. Time is that of testing/synctest:
+// it stands still while anything runs and leaps to the next event when everything waits. One event
+// happens at a time; after each the world waits until all goroutines wait again, which is what makes
+// a run repeatable.
+package sim
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing/synctest"
+	"time"
+)
+
+// World is one simulated run. All of its state but arrivals belongs to the goroutine that calls Run.
+type World struct {
+	seed   uint64
+	rng    *rand.Rand
+	faults Faults
+	calm   bool // nothing fails any more
+	log    *slog.Logger
+	began  time.Time
+
+	mu       sync.Mutex
+	arrivals []arrival
+	wake     chan struct{}
+
+	agenda   agenda
+	sequence int64
+	events   int // that happened
+	digest   hash.Hash64
+	trace    []string
+
+	replicas []*replica
+	stores   map[string]*store
+	broker   *broker
+	keys     string // folder of signing keys
+
+	boundary   int            // how often a program touched the outside
+	crashAfter map[*call]bool // calls whose answer the program does not live to see
+	fired      map[string]int // faults by kind
+}
+
+// arrival is something that a goroutine of a program or customer asks of the world. Arrivals of one
+// instant are put in order by their label before chance decides about them.
+type arrival struct {
+	label string
+	do    func()
+}
+
+// moment is something that will happen.
+type moment struct {
+	at       time.Time
+	sequence int64
+	label    string
+	do       func()
+}
+
+type agenda []moment
+
+func (a agenda) Len() int { return len(a) }
+func (a agenda) Less(i, j int) bool {
+	return cmp.Or(a[i].at.Compare(a[j].at), cmp.Compare(a[i].sequence, a[j].sequence)) < 0
+}
+func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
+func (a *agenda) Push(x any)   { *a = append(*a, x.(moment)) }
+func (a *agenda) Pop() any {
+	old := *a
+	last := old[len(old)-1]
+	*a = old[:len(old)-1]
+	return last
+}
+
+func newWorld(seed uint64, faults Faults, keys string, log *slog.Logger) *World {
+	w := &World{
+		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x5eed)), faults: faults, log: log, began: time.Now(),
+		wake: make(chan struct{}, 1), digest: fnv.New64a(), stores: make(map[string]*store), keys: keys,
+		fired: make(map[string]int), crashAfter: make(map[*call]bool),
+	}
+	w.broker = newBroker(w)
+	return w
+}
+
+// now is the virtual time.
+func (w *World) now() time.Time { return time.Now() }
+
+// arrive hands something to the world; it happens in the next step.
+func (w *World) arrive(label string, do func()) {
+	w.mu.Lock()
+	w.arrivals = append(w.arrivals, arrival{label, do})
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// after lets something happen later. Only the world's goroutine calls it.
+func (w *World) after(d time.Duration, label string, do func()) {
+	w.sequence++
+	heap.Push(&w.agenda, moment{w.now().Add(d), w.sequence, label, do})
+}
+
+// errStuck says that the run did not come to its end in the virtual time it was given.
+var errStuck = errors.New("the simulation did not come to an end")
+
+// run lets the world go on until the condition holds.
+func (w *World) run(what string, until func() bool, limit time.Duration) error {
+	deadline := w.now().Add(limit)
+	for {
+		synctest.Wait()
+		w.admit()
+		if until() {
+			return nil
+		}
+		if w.now().After(deadline) {
+			return fmt.Errorf("%w: waiting for %s", errStuck, what)
+		}
+		if len(w.agenda) > 0 && !w.agenda[0].at.After(w.now()) {
+			w.happen(heap.Pop(&w.agenda).(moment))
+			continue
+		}
+		w.rest(deadline)
+	}
+}
+
+// rest waits for the next moment, or for somebody to ask for something.
+func (w *World) rest(deadline time.Time) {
+	next := deadline.Add(time.Millisecond)
+	if len(w.agenda) > 0 && w.agenda[0].at.Before(next) {
+		next = w.agenda[0].at
+	}
+	timer := time.NewTimer(next.Sub(w.now()))
+	defer timer.Stop()
+	select {
+	case <-w.wake:
+	case <-timer.C:
+	}
+}
+
+// admit takes up what was asked for since the last step.
+func (w *World) admit() {
+	w.mu.Lock()
+	arrivals := w.arrivals
+	w.arrivals = nil
+	w.mu.Unlock()
+	slices.SortStableFunc(arrivals, func(a, b arrival) int { return strings.Compare(a.label, b.label) })
+	for _, a := range arrivals {
+		w.note("> " + a.label)
+		a.do()
+	}
+}
+
+func (w *World) happen(m moment) {
+	w.note("* " + m.label)
+	w.events++
+	m.do()
+}
+
+// maxTrace bounds the trace that is kept of a run; its digest covers all of it.
+const maxTrace = 4000
+
+func (w *World) note(line string) {
+	line = fmt.Sprintf("%12.6f %s", w.now().Sub(w.began).Seconds(), line)
+	_, _ = w.digest.Write([]byte(line))
+	w.trace = append(w.trace, line)
+	if len(w.trace) > 2*maxTrace {
+		w.trace = slices.Clone(w.trace[len(w.trace)-maxTrace:])
+	}
+}
+
+// chance is true with the given probability, and never in a calm world.
+func (w *World) chance(fault string, p float64) bool {
+	if w.calm || p == 0 || w.rng.Float64() >= p {
+		return false
+	}
+	w.fired[fault]++
+	return true
+}
+
+// between draws a duration from low up to high.
+func (w *World) between(low, high time.Duration) time.Duration {
+	return low + time.Duration(w.rng.Float64()*float64(high-low))
+}
+
+// latency is how long one way through the network takes: mostly little, sometimes a good deal.
+func (w *World) latency() time.Duration {
+	if w.chance("slow", w.faults.Slow) {
+		return w.between(100*time.Millisecond, 4*time.Second)
+	}
+	return w.between(50*time.Microsecond, 3*time.Millisecond)
+}
+
+// errCrashed is what a program that has crashed gets from the outside. Nobody sees what it makes of it.
+var errCrashed = errors.New("this program has crashed")
+
+// call is one question to the outside.
+type call struct {
+	label  string
+	origin *life // nil for customers
+	done   chan struct{}
+	err    error
+	closed bool
+}
+
+// ask submits a call and waits for its answer. plan runs in the world and sees to it that answer is
+// called, sooner or later.
+func (w *World) ask(ctx context.Context, origin *life, label string, plan func(c *call)) error {
+	c := &call{label: label, origin: origin, done: make(chan struct{})}
+	var gone chan struct{}
+	if origin != nil {
+		if gone = origin.gone; origin.over() {
+			return errCrashed
+		}
+		c.label = origin.String() + " " + label
+	}
+	w.arrive(c.label, func() { w.begin(c, plan) })
+	select {
+	case <-c.done:
+		return c.err
+	case <-gone:
+		return errCrashed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// begin counts the touch, and lets the program crash there if that is planned.
+func (w *World) begin(c *call, plan func(c *call)) {
+	if c.origin != nil {
+		if c.origin.over() {
+			return
+		}
+		w.boundary++
+		if w.crashHere(Before) {
+			w.fired["crash before"]++
+			w.crash(c.origin.replica)
+			return
+		}
+		c.label = fmt.Sprintf("%s #%d", c.label, w.boundary)
+		if w.crashHere(After) {
+			w.crashAfter[c] = true
+		}
+	}
+	plan(c)
+}
+
+func (w *World) crashHere(phase Phase) bool {
+	for _, at := range w.faults.CrashAt {
+		if at.Boundary == w.boundary && at.Phase == phase {
+			return true
+		}
+	}
+	return false
+}
+
+// answer ends a call. A second answer is lost.
+func (w *World) answer(c *call, err error) {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	planned := w.crashAfter[c]
+	delete(w.crashAfter, c)
+	if planned && !c.origin.over() {
+		w.fired["crash after"]++
+		w.crash(c.origin.replica)
+		return
+	}
+	c.err = err
+	close(c.done)
+}
