@@ -1,0 +1,251 @@
+package intercept
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	runtime "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"caravan/internal/launcher"
+)
+
+// maxMessage is the largest message in bytes that passes; it is more than the
+// programs and the sidecars let pass themselves.
+const maxMessage = 64 << 20
+
+// rpcProxy passes the gRPC API of a sidecar on, message by message, without
+// knowing most of them.
+type rpcProxy struct {
+	interceptor *Interceptor
+	link        launcher.Link
+	server      *grpc.Server
+	sidecar     *grpc.ClientConn
+}
+
+func newRPCProxy(i *Interceptor, link launcher.Link) (*rpcProxy, error) {
+	// The program waits for its sidecar within its own deadline (WaitForReady),
+	// and so does the proxy in its place.
+	sidecar, err := grpc.NewClient("127.0.0.1:"+strconv.Itoa(link.GRPCPort),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{}), grpc.WaitForReady(true),
+			grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithConnectParams(reconnect),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the connection to the sidecar of %s: %w", link.Process, err)
+	}
+	p := &rpcProxy{interceptor: i, link: link, sidecar: sidecar}
+	p.server = grpc.NewServer(append(serverOptions(), grpc.ForceServerCodec(rawCodec{}), grpc.UnknownServiceHandler(p.handle))...)
+	return p, nil
+}
+
+func (p *rpcProxy) close() {
+	p.server.Stop()
+	_ = p.sidecar.Close()
+}
+
+// rawCodec leaves messages as they are.
+type rawCodec struct{}
+
+type message struct{ raw []byte }
+
+// Marshal implements encoding.Codec.
+func (rawCodec) Marshal(v any) ([]byte, error) { return v.(*message).raw, nil }
+
+// Unmarshal implements encoding.Codec.
+func (rawCodec) Unmarshal(raw []byte, v any) error {
+	v.(*message).raw = slices.Clone(raw) // the buffer is used again
+	return nil
+}
+
+// Name implements encoding.Codec.
+func (rawCodec) Name() string { return "proto" }
+
+// rpcReply is the sidecar's answer to a call.
+type rpcReply struct {
+	message         message
+	header, trailer metadata.MD
+	err             error
+}
+
+func (p *rpcProxy) handle(_ any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	incoming, _ := metadata.FromIncomingContext(stream.Context())
+	outgoing := incoming.Copy()
+	for _, key := range []string{":authority", "content-type", "user-agent", "grpc-accept-encoding"} {
+		outgoing.Delete(key)
+	}
+	ctx := metadata.NewOutgoingContext(stream.Context(), outgoing)
+	describe, known := described[method]
+	if !known {
+		return p.pump(ctx, method, stream)
+	}
+	var request message
+	if err := stream.RecvMsg(&request); err != nil {
+		return err
+	}
+	call := Call{Process: p.link.Process, App: p.link.App}
+	if err := describe(request.raw, &call); err != nil {
+		return status.Errorf(codes.Internal, "the proxy does not understand %s: %v", method, err)
+	}
+	return p.answer(stream, p.pass(ctx, method, request, call))
+}
+
+// pass lets a call through, or to the fault that is meant for it.
+func (p *rpcProxy) pass(ctx context.Context, method string, request message, call Call) Reply {
+	if call.Kind == Publish && p.interceptor.wanted(call) {
+		return p.passApart(ctx, method, request, call)
+	}
+	fault := p.interceptor.catch(call)
+	if fault == nil {
+		return p.forward(ctx, method, request)
+	}
+	return fault.strike(call, func() Reply {
+		late, cancel := detached(ctx)
+		defer cancel()
+		return p.forward(late, method, request)
+	})
+}
+
+// passApart publishes events one by one, so that a fault of one does not strike
+// those that happen to travel with it.
+func (p *rpcProxy) passApart(ctx context.Context, method string, request message, call Call) Reply {
+	var all runtime.BulkPublishRequest
+	if err := proto.Unmarshal(request.raw, &all); err != nil {
+		return Reply{rpc: &rpcReply{err: status.Errorf(codes.Internal, "the proxy does not understand %s: %v", method, err)}}
+	}
+	reply := Reply{rpc: &rpcReply{}}
+	for _, entry := range all.GetEntries() {
+		one := &runtime.BulkPublishRequest{
+			PubsubName: all.GetPubsubName(), Topic: all.GetTopic(), Metadata: all.GetMetadata(), Entries: []*runtime.BulkPublishRequestEntry{entry},
+		}
+		raw, err := proto.Marshal(one)
+		if err != nil {
+			return Reply{rpc: &rpcReply{err: status.Errorf(codes.Internal, "encoding one event: %v", err)}}
+		}
+		alone := message{raw}
+		part := call
+		part.Body = entry.GetEvent()
+		var got Reply
+		if fault := p.interceptor.catch(part); fault != nil {
+			got = fault.strike(part, func() Reply {
+				late, cancel := detached(ctx)
+				defer cancel()
+				return p.forward(late, method, alone)
+			})
+		} else {
+			got = p.forward(ctx, method, alone)
+		}
+		if reply.OK() {
+			reply = got // the first failure counts for all, as with the sidecar
+		}
+	}
+	return reply
+}
+
+func (p *rpcProxy) forward(ctx context.Context, method string, request message) Reply {
+	var r rpcReply
+	r.err = p.sidecar.Invoke(ctx, method, &request, &r.message, grpc.Header(&r.header), grpc.Trailer(&r.trailer))
+	return Reply{rpc: &r}
+}
+
+func (p *rpcProxy) answer(stream grpc.ServerStream, reply Reply) error {
+	if f := reply.failure; f != nil {
+		if f.code == brokenConnection {
+			return status.Error(codes.Unavailable, f.text)
+		}
+		return status.Error(f.code, f.text)
+	}
+	_ = stream.SetHeader(reply.rpc.header) // fails only when the program has gone
+	stream.SetTrailer(reply.rpc.trailer)
+	if reply.rpc.err != nil {
+		return reply.rpc.err
+	}
+	return stream.SendMsg(&reply.rpc.message)
+}
+
+// pump passes a call of any form, in both directions, until it ends.
+func (p *rpcProxy) pump(ctx context.Context, method string, program grpc.ServerStream) error {
+	sidecar, err := p.sidecar.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+	if err != nil {
+		return err
+	}
+	go func() { // ends with the program's stream, whose context ends with this call
+		for {
+			var m message
+			if program.RecvMsg(&m) != nil {
+				_ = sidecar.CloseSend()
+				return
+			}
+			if sidecar.SendMsg(&m) != nil {
+				return
+			}
+		}
+	}()
+	if header, err := sidecar.Header(); err == nil {
+		_ = program.SetHeader(header)
+	}
+	for {
+		var m message
+		err := sidecar.RecvMsg(&m)
+		if err != nil {
+			program.SetTrailer(sidecar.Trailer())
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if err := program.SendMsg(&m); err != nil {
+			return err
+		}
+	}
+}
+
+// described are the calls that faults can match; each function fills in what its
+// message says.
+var described = map[string]func(raw []byte, c *Call) error{
+	runtime.Dapr_GetState_FullMethodName: func(raw []byte, c *Call) error {
+		var r runtime.GetStateRequest
+		err := proto.Unmarshal(raw, &r)
+		c.Kind, c.Keys = Read, []string{r.GetKey()}
+		return err
+	},
+	runtime.Dapr_GetBulkState_FullMethodName: func(raw []byte, c *Call) error {
+		var r runtime.GetBulkStateRequest
+		err := proto.Unmarshal(raw, &r)
+		c.Kind, c.Keys = Read, r.GetKeys()
+		return err
+	},
+	runtime.Dapr_SaveState_FullMethodName: func(raw []byte, c *Call) error {
+		var r runtime.SaveStateRequest
+		err := proto.Unmarshal(raw, &r)
+		c.Kind = Write
+		for _, item := range r.GetStates() {
+			c.Keys = append(c.Keys, item.GetKey())
+			c.Body = append(append(c.Body, item.GetValue()...), '\n')
+		}
+		return err
+	},
+	runtime.Dapr_BulkPublishEvent_FullMethodName:       describePublish,
+	runtime.Dapr_BulkPublishEventAlpha1_FullMethodName: describePublish,
+}
+
+func describePublish(raw []byte, c *Call) error {
+	var r runtime.BulkPublishRequest
+	err := proto.Unmarshal(raw, &r)
+	c.Kind, c.Target = Publish, r.GetTopic()
+	for _, entry := range r.GetEntries() {
+		c.Body = append(append(c.Body, entry.GetEvent()...), '\n')
+	}
+	return err
+}
