@@ -8,8 +8,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -82,16 +84,94 @@ func (p *apiProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	call := Call{Process: p.link.Process, App: p.link.App, Kind: Invoke, Target: target, Path: path, Body: body}
-	fault := p.interceptor.catch(call)
-	if fault == nil {
+	if !p.interceptor.wanted(call) {
 		p.through.ServeHTTP(w, r)
 		return
 	}
-	p.answer(w, fault.strike(call, func() Reply {
+	if commands := commandsOf(body); len(commands) > 1 {
+		p.answer(w, p.passApart(r, call, commands))
+		return
+	}
+	p.answer(w, p.pass(r, call))
+}
+
+// pass hands a call to the fault that is meant for it, or to the sidecar.
+func (p *apiProxy) pass(r *http.Request, call Call) Reply {
+	fault := p.interceptor.catch(call)
+	if fault == nil {
+		return p.forward(r.Context(), r, call.Body)
+	}
+	return fault.strike(call, func() Reply {
 		ctx, cancel := detached(r.Context())
 		defer cancel()
-		return p.forward(ctx, r, body)
-	}))
+		return p.forward(ctx, r, call.Body)
+	})
+}
+
+// batch is the wire form of commands that travel together (package invoke).
+type batch struct {
+	Commands []json.RawMessage `json:"commands"`
+}
+
+// outcomes is the wire form of their answers.
+type outcomes struct {
+	Results []json.RawMessage `json:"results"`
+}
+
+func commandsOf(body []byte) []json.RawMessage {
+	var b batch
+	if json.Unmarshal(body, &b) != nil {
+		return nil // the app invoked takes no commands
+	}
+	return b.Commands
+}
+
+// passApart invokes the commands that a fault is meant for one by one, beside
+// the others, so that a fault of one does not strike those that happen to travel
+// with it.
+func (p *apiProxy) passApart(r *http.Request, call Call, commands []json.RawMessage) Reply {
+	results := make([]json.RawMessage, len(commands))
+	var rest []int
+	var apart sync.WaitGroup
+	for n, command := range commands {
+		one := call
+		one.Body = encode(batch{[]json.RawMessage{command}})
+		if !p.interceptor.wanted(one) {
+			rest = append(rest, n)
+			continue
+		}
+		apart.Go(func() { spread(p.pass(r, one), results, []int{n}) })
+	}
+	if len(rest) > 0 {
+		others := batch{}
+		for _, n := range rest {
+			others.Commands = append(others.Commands, commands[n])
+		}
+		spread(p.forward(r.Context(), r, encode(others)), results, rest)
+	}
+	apart.Wait()
+	return Reply{api: &apiReply{http.StatusOK, http.Header{"Content-Type": {"application/json"}}, encode(outcomes{results})}}
+}
+
+// spread puts the answers to some commands in their places; commands without an
+// answer get the outcome of one that is not available.
+func spread(reply Reply, results []json.RawMessage, places []int) {
+	var got outcomes
+	if !reply.OK() || json.Unmarshal(reply.Body(), &got) != nil || len(got.Results) != len(places) {
+		unavailable := json.RawMessage(`{"error":{"status":503,"slug":"service-unavailable","detail":"injected fault"}}`)
+		got.Results = slices.Repeat([]json.RawMessage{unavailable}, len(places))
+	}
+	for i, place := range places {
+		results[place] = got.Results[i]
+	}
+}
+
+func encode(v any) []byte {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(http.ErrAbortHandler) // it was JSON when it came
+	}
+	return raw
 }
 
 // forward hands a call to the sidecar whether or not the program still waits.

@@ -46,6 +46,8 @@ type Call struct {
 	Target  string   // the app invoked, or the topic published to
 	Path    string   // invoked, as "/internal/reserve"
 	Body    []byte   // what is written, sent or published
+	// Values are the documents that are written, by key.
+	Values map[string][]byte
 }
 
 // String says what the call is in a few words.

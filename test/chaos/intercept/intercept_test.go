@@ -33,6 +33,8 @@ type fakeSidecar struct {
 	mu    sync.Mutex
 	asked []string
 	token string
+	// answer is what an invoked app answers.
+	answer string
 }
 
 func (f *fakeSidecar) note(what string) {
@@ -83,7 +85,7 @@ func (f *fakeSidecar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.note(r.Method + " " + r.URL.RequestURI() + " " + string(body))
 	w.Header().Set("X-Correlation-Id", r.Header.Get("X-Correlation-Id"))
 	w.WriteHeader(http.StatusAccepted)
-	fmt.Fprint(w, `{"done":true}`)
+	fmt.Fprint(w, f.answer)
 }
 
 // world is a program's view of a sidecar through the proxies.
@@ -96,7 +98,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{sidecar: &fakeSidecar{}, interceptor: intercept.New()}
+	w := &world{sidecar: &fakeSidecar{answer: `{"done":true}`}, interceptor: intercept.New()}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -366,5 +368,24 @@ func TestAFaultThatStruckNothingSaysSo(t *testing.T) {
 	defer cancel()
 	if err := fault.Await(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestACommandIsStruckWithoutItsCompany shows the same of commands that travel
+// together.
+func TestACommandIsStruckWithoutItsCompany(t *testing.T) {
+	w := newWorld(t)
+	w.sidecar.answer = `{"results":[{"result":1},{"result":3}]}`
+	fault := w.interceptor.Inject(intercept.Invoking("orders", "products", "/internal/reserve", `"o2"`), intercept.Fail(codes.Unavailable))
+	response, body, err := w.invoke(t, `{"commands":["o1","o2","o3"]}`)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatal(response, body, err)
+	}
+	if want := `{"results":[{"result":1},{"error":{"status":503,"slug":"service-unavailable","detail":"injected fault"}},{"result":3}]}`; body != want {
+		t.Errorf("answered %s", body)
+	}
+	done(t, fault)
+	if got := w.sidecar.got(); len(got) != 1 || !strings.HasSuffix(got[0], `{"commands":["o1","o3"]}`) {
+		t.Errorf("the sidecar was asked %q", got)
 	}
 }

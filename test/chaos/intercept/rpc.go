@@ -229,9 +229,10 @@ var described = map[string]func(raw []byte, c *Call) error{
 	runtime.Dapr_SaveState_FullMethodName: func(raw []byte, c *Call) error {
 		var r runtime.SaveStateRequest
 		err := proto.Unmarshal(raw, &r)
-		c.Kind = Write
+		c.Kind, c.Values = Write, make(map[string][]byte)
 		for _, item := range r.GetStates() {
 			c.Keys = append(c.Keys, item.GetKey())
+			c.Values[item.GetKey()] = item.GetValue()
 			c.Body = append(append(c.Body, item.GetValue()...), '\n')
 		}
 		return err
