@@ -376,3 +376,30 @@ func TestTheRelayLeavesToTheFeedWhatTheBrokerRefuses(t *testing.T) {
 		t.Errorf("dropped %d", dropped)
 	}
 }
+
+// The feed begins where the replica with the fastest clock first writes; those behind it write into
+// buckets before that, which were never read (found by simulation, seed 59).
+func TestAReplicaBehindTheFirstIsRead(t *testing.T) {
+	store, fast, slow := documenttest.NewStore(), newClock(), newClock()
+	slow.advance(-8 * time.Second)
+	timing := Timing{Bucket: time.Second, Settle: 30 * time.Second}
+	ctx := t.Context()
+	write := func(name string, clk *fakeClock) {
+		if _, err := newNotes(store, NewIndex(store, clk, timing, name), clk).Update(ctx, name, emit(clk)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("fast", fast)
+	write("slow", slow)
+	keys, err := NewReader(store, fast, timing).Keys(ctx, Cursor{}, 10, -time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, b := range keys.Buckets {
+		found = append(found, b.Keys...)
+	}
+	if !slices.Equal(found, []string{"note/slow", "note/fast"}) {
+		t.Fatalf("the feed has %v; want both notes", found)
+	}
+}

@@ -165,7 +165,7 @@ func (x *Index) create(ctx context.Context, key string, value []byte) (bool, err
 	}
 }
 
-// begin notes, once, in which bucket the feed began.
+// begin notes, once, from which bucket on the feed is to be read.
 func (x *Index) begin(ctx context.Context) error {
 	x.mu.Lock()
 	began := x.began
@@ -173,7 +173,8 @@ func (x *Index) begin(ctx context.Context) error {
 	if began {
 		return nil
 	}
-	value, err := json.Marshal(x.timing.bucket(x.clock.Now()))
+	// Another replica's clock may be behind this one: what it enters belongs to the feed too.
+	value, err := json.Marshal(x.timing.bucket(x.clock.Now().Add(-window)))
 	if err != nil {
 		return fmt.Errorf("encoding the first bucket: %w", err)
 	}
