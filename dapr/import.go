@@ -141,7 +141,7 @@ func (i *importer) one(ctx context.Context, row catalogue.Row) error {
 		changed = true
 	}
 	if difference := row.Stock - product.OnHand; difference != 0 {
-		if _, err := i.staff.CorrectStock(ctx, row.SKU, difference, "catalogue import"); err != nil {
+		if _, err := i.staff.CorrectStock(ctx, "", row.SKU, difference, "catalogue import"); err != nil {
 			return err
 		}
 		changed = true

@@ -46,6 +46,7 @@ type cli struct {
 type options struct {
 	up     upOptions
 	bench  benchOptions
+	chaos  chaosOptions
 	logs   logsOptions
 	status struct{ json bool }
 	kill   struct{ signal string }
@@ -64,7 +65,7 @@ type options struct {
 func commands() []command {
 	return []command{
 		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
-		orderCommand(), auditCommand(), importCommand(), benchCommand(), testCommand(), doctorCommand(), versionCommand(),
+		orderCommand(), auditCommand(), importCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(), versionCommand(),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"caravan/internal/launcher/infra"
 	"caravan/internal/launcher/process"
 )
 
@@ -76,3 +77,36 @@ func remark(w io.Writer, message string, attributes []any) error {
 	}
 	return nil
 }
+
+// Apps are the programs that the run file of a repository lists, in its order.
+func Apps(root string) ([]string, error) {
+	plan, err := readPlan(filepath.Join(root, "dapr", "dapr.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	return plan.ids(), nil
+}
+
+// BrokerAtHand is the kind of broker that a choice of Options.Broker leads to on
+// this machine, as "auto" leads to one that is installed.
+func BrokerAtHand(choice string) (string, error) {
+	nowhere := infra.Place{
+		Dir: os.DevNull, Getenv: os.Getenv, Port: func() (int, error) { return 0, nil },
+		Program: func(name string) string { return name },
+	}
+	server, err := infra.Broker(choice, nowhere)
+	return server.Kind, err
+}
+
+// CanProxy reports whether a proxy can stand between sidecars and a broker or
+// store of a kind: not before files, nor before a broker that tells its clients
+// where to find it.
+func CanProxy(kind string) bool {
+	return kind != "sqlite" && kind != "kafka"
+}
+
+// HasBrokerFaults reports whether BreakBroker knows a kind of broker.
+func HasBrokerFaults(kind string) bool { return kind == "rabbitmq" && os.Getenv("RABBITMQ_URL") == "" }
+
+// HasServer reports whether a kind of store is a process, rather than files.
+func HasServer(kind string) bool { return kind != "sqlite" }

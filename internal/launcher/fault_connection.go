@@ -49,7 +49,7 @@ func (s *Stack) reroute(app, what string, server infra.Server) (map[string]strin
 	if s.disk != nil && s.disk.reason == nil && server.URL == "" {
 		s.disk.relocate(settings, filepath.Join(s.dir, "data"))
 	}
-	if s.proxies == nil || server.URL == "" || server.Kind == "kafka" {
+	if s.proxies == nil || !CanProxy(server.Kind) {
 		return settings, nil
 	}
 	address, err := url.Parse(server.URL)

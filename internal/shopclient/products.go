@@ -109,11 +109,12 @@ func (c *Client) ChangeProduct(ctx context.Context, sku string, change Change) (
 	return product, err
 }
 
-// CorrectStock adds to the stock on hand, or takes from it, as staff.
-func (c *Client) CorrectStock(ctx context.Context, sku string, change int64, reason string) (Stock, error) {
+// CorrectStock adds to the stock on hand, or takes from it, as staff. Under an
+// idempotency key it may be repeated; "" is for once only.
+func (c *Client) CorrectStock(ctx context.Context, key, sku string, change int64, reason string) (Stock, error) {
 	var stock Stock
 	_, err := c.do(ctx, call{
-		method: http.MethodPost, path: "/v1/products/" + pathSegment(sku) + "/stock",
+		method: http.MethodPost, path: "/v1/products/" + pathSegment(sku) + "/stock", key: key,
 		body: map[string]any{"change": change, "reason": reason}, want: []int{http.StatusOK}, into: &stock,
 	})
 	return stock, err

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"caravan/internal/launcher/chaos"
+	"caravan/internal/launcher/manifest"
+)
+
+// chaosOptions are the flags of chaos.
+type chaosOptions struct {
+	chaos.Options
+	up     upOptions
+	faults string
+	dryRun bool
+	quick  bool
+	keep   bool
+}
+
+func chaosCommand() command {
+	names, summaries := chaos.Campaigns()
+	var list strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&list, "  %-9s %s\n", name, summaries[name])
+	}
+	return command{
+		name: "chaos", summary: "break a stack of its own while clients use it, and check that nothing is lost",
+		details: `
+Starts a stack on free ports in a temporary folder, lets clients register, pay in, order, cancel and be
+refunded, breaks processes, connections and servers meanwhile, heals everything, waits until every order
+has ended by itself, and compares the books: whatever was acknowledged exists, one order for a key, money
+and stock add up, one notice for a fact, and the system's own audit finds nothing. Exits with 1 when
+something is violated.
+
+Campaigns:
+` + list.String() + `
+The same --seed with the same sizes makes the same schedule; --dry-run shows it. Faults stand in the logs
+as those of the process "faults". The report and every request are kept under .dapr/chaos. Ctrl-C ends the
+load, heals, and still compares and reports; a second Ctrl-C ends at once.
+
+Faults: ` + kindList() + ".",
+		flags: func(c *cli, flags *flag.FlagSet) {
+			o := &c.options.chaos
+			stackFlags(&o.up, flags)
+			o.Campaign = names[0]
+			flags.Var(oneOf{&o.Campaign, names}, "campaign", "the `campaign`: "+strings.Join(names, ", "))
+			flags.Float64Var(&o.Minutes, "minutes", 0, "how long faults go on, in `minutes` (default 2)")
+			flags.Uint64Var(&o.Seed, "seed", 0, "the `seed` of the schedule and the load (default: one of the time)")
+			flags.StringVar(&o.faults, "faults", "", "the kinds of faults, as a `list` (default: those of the campaign)")
+			flags.BoolVar(&o.dryRun, "dry-run", false, "show the schedule and start nothing")
+			flags.IntVar(&o.Orders, "orders", 0, "how `many` orders are placed (storm, confirms, broker, rolling)")
+			flags.IntVar(&o.Kills, "kills", 0, "go on until so `many` processes were killed (storm), or the broker was (broker)")
+			flags.IntVar(&o.Rounds, "rounds", 0, "`number` of sales (flash) or of restarts of everything (rolling)")
+			flags.IntVar(&o.Buyers, "buyers", 0, "`number` of buyers at once (flash)")
+			flags.IntVar(&o.Units, "units", 0, "`number` of units for sale (flash)")
+			flags.IntVar(&o.Keys, "keys", 0, "`number` of idempotency keys (keys)")
+			flags.IntVar(&o.Posts, "posts", 0, "how `many` times each key is posted at once (keys)")
+			flags.IntVar(&o.Customers, "customers", 0, "`number` of customers (default 16)")
+			flags.Float64Var(&o.Rate, "rate", 0, "orders a `second`")
+			flags.DurationVar(&o.Gap, "gap", 0, "mean time between two faults, as a `duration`")
+			flags.Float64Var(&o.Share, "share", 0, "`share` of the confirmations that are cut, 0 to 1 (confirms)")
+			flags.BoolVar(&o.NoFaults, "no-faults", false, "soak without faults")
+			flags.DurationVar(&o.Patience, "patience", 0, "how long everything may take to end after the last fault (default 5m)")
+			flags.BoolVar(&o.quick, "quick", false, "run what is due by the clock every second, as tests do")
+			flags.BoolVar(&o.keep, "keep", false, "keep the stack's folder with its data and logs")
+		},
+		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.chaos(ctx) },
+	}
+}
+
+func kindList() string {
+	var names []string
+	for _, kind := range chaos.Kinds() {
+		names = append(names, string(kind))
+	}
+	return strings.Join(names, ", ")
+}
+
+func parseKinds(text string) ([]chaos.Kind, error) {
+	var kinds []chaos.Kind
+	for _, name := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
+		kind := chaos.Kind(name)
+		if !slices.Contains(chaos.Kinds(), kind) {
+			hint := ""
+			if nearest := manifest.Nearest(name, strings.Split(kindList(), ", ")); nearest != "" {
+				hint = fmt.Sprintf(" Did you mean %q?", nearest)
+			}
+			return nil, &usageError{fmt.Sprintf("There is no fault %q.%s\nFaults: %s", name, hint, kindList())}
+		}
+		kinds = append(kinds, kind)
+	}
+	return kinds, nil
+}
+
+func (c *cli) chaos(ctx context.Context) error {
+	o := &c.options.chaos
+	var err error
+	if o.Options.Faults, err = parseKinds(o.faults); err != nil {
+		return err
+	}
+	if o.Seed == 0 {
+		o.Seed = uint64(time.Now().UnixNano() % 1_000_000_007)
+	}
+	o.Out, o.Dir, o.Command = c.out, filepath.Join(c.dir, "chaos"), chaosCommandLine(o.Seed)
+	stack := chaos.StackOptions{
+		Root: c.root, Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Log: c.out, Quick: o.quick,
+		Replicas: chaos.Replicas(o.Campaign),
+	}
+	if o.dryRun {
+		return c.showSchedule(stack)
+	}
+	return c.runChaos(ctx, stack)
+}
+
+// chaosCommandLine is what repeats this run.
+func chaosCommandLine(seed uint64) string {
+	line := "go run ./dapr " + strings.Join(os.Args[1:], " ")
+	if !strings.Contains(line, "-seed") {
+		line += fmt.Sprintf(" --seed %d", seed)
+	}
+	return line
+}
+
+func (c *cli) showSchedule(stack chaos.StackOptions) error {
+	o := c.options.chaos
+	targets, err := chaos.Expect(stack)
+	if err != nil {
+		return err
+	}
+	schedule, err := chaos.Preview(o.Options, targets)
+	if err != nil {
+		return err
+	}
+	for _, kind := range o.Options.Faults {
+		if why := targets.Missing(kind); why != "" {
+			fmt.Fprintf(c.out, "Notice: fault %s is left out: %s.\n", kind, why)
+		}
+	}
+	fmt.Fprintf(c.out, "Campaign %s, seed %d: %d scheduled faults.\n", o.Campaign, o.Seed, len(schedule))
+	kills := 0
+	for _, event := range schedule {
+		kills += event.Kills()
+		fmt.Fprintf(c.out, "%10s  %s\n", event.At.Round(time.Millisecond), event)
+	}
+	fmt.Fprintf(c.out, "%d processes are killed.\n", kills)
+	return nil
+}
+
+// runChaos runs a campaign on a stack of its own.
+func (c *cli) runChaos(ctx context.Context, stack chaos.StackOptions) error {
+	folder, err := os.MkdirTemp("", "caravan-chaos-*")
+	if err != nil {
+		return fmt.Errorf("making a folder for the stack: %w", err)
+	}
+	// A database server that will not run as root has to get in.
+	if err := os.Chmod(folder, 0o755); err != nil {
+		return fmt.Errorf("opening the stack's folder: %w", err)
+	}
+	stack.Dir = folder
+	fmt.Fprintf(c.out, "Starting a stack in %s …\n", folder)
+	system, err := chaos.Start(ctx, stack)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(folder))
+	}
+	failed := true
+	defer func() {
+		fmt.Fprintln(c.out, "Stopping …")
+		system.Close()
+		if c.options.chaos.keep || failed {
+			fmt.Fprintf(c.out, "The stack's data and logs are kept in %s\n", folder)
+			return
+		}
+		_ = os.RemoveAll(folder)
+	}()
+	defer endAtSecondSignal(ctx, func(text string) { fmt.Fprintln(c.out, text) })()
+	report, err := system.Run(ctx, c.options.chaos.Options)
+	if err != nil {
+		return err
+	}
+	if failed = !report.Passed; failed {
+		return errFailed
+	}
+	return nil
+}
+
+// endAtSecondSignal ends the program when a signal comes after the first, which
+// only ends the load.
+func endAtSecondSignal(ctx context.Context, out func(string)) (release func()) {
+	signals := make(chan os.Signal, 1)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-done:
+			return
+		}
+		signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+		select {
+		case <-signals:
+			out("Ended at once.")
+			os.Exit(exitFailure) // processes die with their launcher
+		case <-done:
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}

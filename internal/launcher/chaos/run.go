@@ -1,0 +1,352 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"caravan/internal/launcher"
+)
+
+// Options say what to run. Zero sizes take the campaign's own.
+type Options struct {
+	Campaign string
+	Seed     uint64
+	Minutes  float64 // how long faults go on, where the campaign has no other measure
+	Faults   []Kind  // the kinds to choose from; the campaign's when empty
+
+	Orders, Kills int // storm, confirms, broker, rolling: the orders; storm, broker: the kills
+	Rounds        int // flash, rolling
+	Buyers, Units int // flash
+	Keys, Posts   int // keys
+	Customers     int
+	Rate          float64       // orders a second
+	Gap           time.Duration // mean time between two faults
+	Share         float64       // confirms: of the confirmations that are cut
+	NoFaults      bool          // soak
+
+	// Patience is how long everything may take to come to its end by itself after
+	// the last fault.
+	Patience time.Duration
+	// Progress is the time between two lines of progress; 0 is 5 s.
+	Progress time.Duration
+	// Dir keeps the report and the log of operations; "" keeps nothing.
+	Dir string
+	Out io.Writer
+	// Command is what repeats the run, for the report.
+	Command string
+}
+
+// StackOptions say what stack to break.
+type StackOptions struct {
+	Root, Dir     string
+	Broker, Store string
+	Daprd         string
+	Replicas      int  // of every program; 0 is 1
+	Quick         bool // the clocks of tests: what is due comes every second
+	Log           io.Writer
+}
+
+// System is a stack with all that faults need.
+type System struct {
+	stack   *launcher.Stack
+	options StackOptions
+	targets Targets
+	notices []string
+}
+
+// smallDisk is the room for the store's files in bytes.
+const smallDisk = 512 << 20
+
+// Start starts a stack to be broken.
+func Start(ctx context.Context, o StackOptions) (*System, error) {
+	apps, err := launcher.Apps(o.Root)
+	if err != nil {
+		return nil, err
+	}
+	options := launcher.Options{
+		Root: o.Root, Dir: o.Dir, Broker: o.Broker, Store: o.Store, Daprd: o.Daprd, FreePorts: true, Fresh: true,
+		Proxies: true, SmallDisk: smallDisk, Env: environment(apps, o.Quick), Replicas: map[string]int{},
+		Settings: map[string]map[string]string{}, Log: o.Log, Quiet: true,
+	}
+	for _, app := range apps {
+		options.Replicas[app] = o.Replicas
+	}
+	if broker, err := launcher.BrokerAtHand(o.Broker); err == nil && launcher.HasBrokerFaults(broker) {
+		// Connections are cut off often: the sidecars are to try again at once.
+		options.Settings["broker"] = map[string]string{"reconnectWaitSeconds": "1"}
+	}
+	stack, err := launcher.Start(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("starting the stack: %w", err)
+	}
+	s := &System{stack: stack, options: o}
+	waiting, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	if err := stack.WaitReady(waiting); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("waiting for the stack: %w", err)
+	}
+	s.targets = s.findTargets()
+	return s, nil
+}
+
+// environment switches the limits of callers off, and makes clocks quick.
+func environment(apps []string, quick bool) map[string]map[string]string {
+	env := make(map[string]map[string]string)
+	for _, app := range apps {
+		env[app] = map[string]string{}
+		if quick {
+			env[app] = map[string]string{
+				"CARAVAN_FEED_BUCKET": "1s", "CARAVAN_FEED_SETTLE": "6s", "CARAVAN_FEED_PULL_INTERVAL": "1s",
+			}
+		}
+	}
+	if env["gateway"] != nil {
+		env["gateway"]["CARAVAN_LIMIT_ENABLED"] = "false"
+	}
+	return env
+}
+
+// Close stops the stack.
+func (s *System) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s.stack.Stop(ctx)
+}
+
+// findTargets are what the running stack has to be broken.
+func (s *System) findTargets() Targets {
+	var names []string
+	for _, p := range s.stack.Processes() {
+		names = append(names, p.Name)
+	}
+	t := sortTargets(names)
+	t.Connections = s.stack.Connections()
+	t.Broker = s.stack.CanBreakBroker() == nil
+	t.Disk = s.stack.CanFillDisk() == nil
+	return t
+}
+
+func sortTargets(names []string) Targets {
+	var t Targets
+	slices.Sort(names)
+	for _, name := range names {
+		switch {
+		case name == "broker" || name == "store":
+			t.Servers = append(t.Servers, name)
+		case strings.HasPrefix(name, "broker-"): // a helper of the broker's
+		case isSidecar(name):
+			t.Sidecars = append(t.Sidecars, name)
+		default:
+			t.Programs = append(t.Programs, name)
+		}
+	}
+	return t
+}
+
+// Expect are the targets a stack is going to have, for a schedule that is shown
+// before there is one.
+func Expect(o StackOptions) (Targets, error) {
+	apps, err := launcher.Apps(o.Root)
+	if err != nil {
+		return Targets{}, err
+	}
+	broker, err := launcher.BrokerAtHand(o.Broker)
+	if err != nil {
+		return Targets{}, err
+	}
+	store := o.Store
+	if store == "" {
+		store = launcher.Stores()[0]
+	}
+	names := []string{"broker"}
+	if launcher.HasServer(store) {
+		names = append(names, "store")
+	}
+	var connections []string
+	for _, app := range apps {
+		for number := range max(1, o.Replicas) {
+			name := app
+			if number > 0 {
+				name = fmt.Sprintf("%s-%d", app, number+1)
+			}
+			names = append(names, name, name+"-daprd")
+		}
+		for what, kind := range map[string]string{"broker": broker, "store": store} {
+			if launcher.CanProxy(kind) && app != "gateway" {
+				connections = append(connections, app+":"+what)
+			}
+		}
+	}
+	t := sortTargets(names)
+	slices.Sort(connections)
+	t.Connections = connections
+	t.Broker = launcher.HasBrokerFaults(broker)
+	t.Disk = !launcher.HasServer(store) && os.Geteuid() == 0
+	return t, nil
+}
+
+// run is one campaign on one stack.
+type run struct {
+	Options
+	system   *System
+	stack    *launcher.Stack
+	report   *Report
+	shop     *shop
+	injector *injector
+	findings findings
+	began    time.Time
+	progress func() string // what a line of progress tells besides
+
+	mu   sync.Mutex
+	last string // what is happening
+}
+
+// Run runs one campaign on the stack. The error says what kept it from running;
+// violations are in the report.
+func (s *System) Run(ctx context.Context, o Options) (*Report, error) {
+	campaign, err := campaignOf(o.Campaign)
+	if err != nil {
+		return nil, err
+	}
+	o = campaign.complete(o)
+	r := &run{
+		Options: o, system: s, stack: s.stack,
+		report: &Report{
+			Campaign: o.Campaign, Seed: o.Seed, Date: time.Now().UTC(), Machine: machine(), Command: o.Command,
+			Broker: s.stack.BrokerKind(), Store: s.stack.StoreKind(), Notices: slices.Clone(s.notices), Numbers: map[string]float64{},
+		},
+	}
+	r.injector = newInjector(s.stack, r.say)
+	r.say("Campaign %s, seed %d, on %s and %s.", o.Campaign, o.Seed, r.report.Broker, r.report.Store)
+	if err := campaign.run(ctx, r); err != nil {
+		return nil, fmt.Errorf("campaign %s: %w", o.Campaign, err)
+	}
+	r.report.Interrupt = ctx.Err() != nil
+	return r.report, r.conclude(ctx)
+}
+
+// say tells a person what happens.
+func (r *run) say(format string, args ...any) {
+	if r.Out != nil {
+		fmt.Fprintf(r.Out, format+"\n", args...)
+	}
+}
+
+// schedule makes the schedule of the campaign and notes what is left out.
+func (r *run) schedule(plan Plan) []Event {
+	for _, kind := range plan.Kinds {
+		if why := r.system.targets.Missing(kind); why != "" {
+			r.notice("fault %s is left out: %s", kind, why)
+		}
+	}
+	plan.Targets, plan.Seed = r.system.targets, r.Seed
+	r.report.Schedule = plan.Schedule()
+	return r.report.Schedule
+}
+
+func (r *run) notice(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	r.report.Notices = append(r.report.Notices, text)
+	r.say("Notice: %s.", text)
+}
+
+// open opens the run's shop.
+func (r *run) open(ctx context.Context, size shopSize) (err error) {
+	if r.shop, err = openShop(ctx, r.stack, size); err != nil {
+		return err
+	}
+	r.began = time.Now()
+	return nil
+}
+
+// tell shows a line of progress from time to time until the context ends.
+func (r *run) tell(ctx context.Context) {
+	every := r.Progress
+	if every == 0 {
+		every = 5 * time.Second
+	}
+	for pause(ctx, every) {
+		q := countRequests(r.shop.log.of(""))
+		fired := r.injector.history()
+		kills := 0
+		for _, n := range killsOf(fired) {
+			kills += n
+		}
+		line := fmt.Sprintf("%6s  %d faults (%d kills), %d orders, %d requests, %d failed attempts, %d retries",
+			time.Since(r.began).Round(time.Second), len(fired), kills, len(r.shop.log.of("order")), q.Attempts, q.Failed, q.Retries)
+		if len(fired) > 0 {
+			line += "; last: " + fired[len(fired)-1].Label
+		}
+		r.say("%s", line)
+	}
+}
+
+// under runs the faults of a schedule and a load beside each other, until both
+// have ended. When the faults end, the load goes on until its orders are placed.
+func (r *run) under(ctx context.Context, schedule []Event, work func(ctx context.Context)) {
+	telling, quiet := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { r.tell(telling) })
+	var both sync.WaitGroup
+	both.Go(func() { r.injector.run(ctx, schedule) })
+	both.Go(func() { work(ctx) })
+	both.Wait()
+	quiet()
+	beside.Wait()
+	r.report.Seconds = time.Since(r.began).Seconds()
+}
+
+// settle lets everything come to its end and compares the books. It goes on
+// when the user has ended the run, which asks for a report.
+func (r *run) settle(ctx context.Context) *settler {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*r.Patience)
+	defer cancel()
+	healed := r.report.countFaults(r.injector.history())
+	r.say("All faults are healed; waiting until every order has ended …")
+	s := &settler{shop: r.shop, patience: r.Patience, findings: &r.findings, say: r.say}
+	s.settle(ctx)
+	r.report.Audit = s.audit.Counts
+	r.report.countOrders(r.shop.log.of("order"), s.orders, healed)
+	r.report.Requests = countRequests(r.shop.log.of(""))
+	for _, f := range r.report.Faults {
+		if f.Error != "" && f.Kills() == 0 {
+			continue // shown in the report
+		}
+	}
+	return s
+}
+
+// conclude writes the report.
+func (r *run) conclude(context.Context) error {
+	r.report.Violations = r.findings.list()
+	r.report.Passed = len(r.report.Violations) == 0
+	if r.Out != nil {
+		r.report.Text(r.Out)
+	}
+	if r.Dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
+		return fmt.Errorf("keeping the report: %w", err)
+	}
+	name := fmt.Sprintf("%s-%d-%s", r.Campaign, r.Seed, r.report.Date.Format("20060102T150405"))
+	if r.shop != nil {
+		if err := r.shop.log.write(filepath.Join(r.Dir, name+".ops.jsonl")); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(r.Dir, name+".json")
+	if err := r.report.Write(path); err != nil {
+		return err
+	}
+	r.say("Report: %s", path)
+	return nil
+}
