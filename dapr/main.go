@@ -54,6 +54,7 @@ type options struct {
 		build bool
 		daprd string
 	}
+	migrate   migrateOptions
 	importing struct{ skipBad bool }
 	test      struct {
 		short bool
@@ -65,7 +66,8 @@ type options struct {
 func commands() []command {
 	return []command{
 		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
-		orderCommand(), auditCommand(), importCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(), versionCommand(),
+		orderCommand(), auditCommand(), importCommand(), migrateCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(),
+		versionCommand(),
 	}
 }
 

@@ -36,6 +36,9 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"bad number", []string{"up", "--port", "http"}, "--port"},
 		{"help of nothing", []string{"help", "benhc"}, `Did you mean "bench"?`},
 		{"bad clients", []string{"bench", "--clients", "0"}, "want numbers from 1"},
+		{"migrate to nowhere", []string{"migrate", "--from", "sqlite"}, "--from and --to, two different ones"},
+		{"migrate in place", []string{"migrate", "--from", "redis", "--to", "redis"}, "two different ones"},
+		{"unknown store", []string{"migrate", "--from", "shoebox", "--to", "redis"}, "want one of sqlite"},
 		{"bad level", []string{"logs", "--level", "loud"}, "debug, info, warn, error"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

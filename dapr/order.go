@@ -80,14 +80,25 @@ func auditCommand() command {
 			if err != nil {
 				return err
 			}
-			var report auditReport
-			for !report.Complete {
-				if err := staff.Get(ctx, "/v1/ops/audit", nil, &report); err != nil {
-					return fmt.Errorf("auditing: %w", err)
-				}
+			report, err := runAudit(ctx, staff)
+			if err != nil {
+				return err
 			}
 			return c.showAudit(report)
 		},
+	}
+}
+
+// runAudit has the stack audit itself, to the end.
+func runAudit(ctx context.Context, staff *shopclient.Client) (auditReport, error) {
+	for {
+		var report auditReport
+		if err := staff.Get(ctx, "/v1/ops/audit", nil, &report); err != nil {
+			return report, fmt.Errorf("auditing: %w", err)
+		}
+		if report.Complete {
+			return report, nil
+		}
 	}
 }
 

@@ -182,7 +182,7 @@ func buildSidecar(ctx context.Context, root, target string, log io.Writer) error
 	source := filepath.Join(root, "dapr", "daprd")
 	fmt.Fprintf(log, "No daprd of at least %d.%d was found (--daprd, PATH, ~/.dapr/bin): building one from %s.\n", minMajor, minMinor, source)
 	fmt.Fprintf(log, "This happens once and takes some minutes; later starts find it in %s.\n", filepath.Dir(target))
-	progress := &buildProgress{log: log, began: began}
+	progress := &buildProgress{what: "daprd", log: log, began: began}
 	defer progress.tell(ctx)()
 	// Listing what the build compiles downloads it, the first half of the wait.
 	packages, err := progress.run(ctx, source, "list", "-deps", ".")
@@ -207,6 +207,7 @@ func buildSidecar(ctx context.Context, root, target string, log io.Writer) error
 
 // buildProgress counts what a build has done, from the names go build -v prints.
 type buildProgress struct {
+	what       string
 	log        io.Writer
 	began      time.Time
 	total      atomic.Int64
@@ -224,14 +225,14 @@ func (p *buildProgress) run(ctx context.Context, folder string, args ...string) 
 	command.Stdout = &output
 	progress, err := command.StderrPipe()
 	if err != nil {
-		return nil, fmt.Errorf("building daprd: %w", err)
+		return nil, fmt.Errorf("building %s: %w", p.what, err)
 	}
 	if err := command.Start(); err != nil {
-		return nil, fmt.Errorf("building daprd: %w", err)
+		return nil, fmt.Errorf("building %s: %w", p.what, err)
 	}
 	trouble := p.read(progress)
 	if err := command.Wait(); err != nil {
-		return nil, fmt.Errorf("building daprd: %w\n%s", err, trouble)
+		return nil, fmt.Errorf("building %s: %w\n%s", p.what, err, trouble)
 	}
 	return output.Bytes(), nil
 }
@@ -283,5 +284,5 @@ func (p *buildProgress) line() string {
 	if total := p.total.Load(); total > 0 {
 		of = fmt.Sprintf(" of at most %d", total)
 	}
-	return fmt.Sprintf("  daprd: %d modules downloaded, %d%s packages compiled, %s", p.downloaded.Load(), p.compiled.Load(), of, time.Since(p.began).Round(time.Second))
+	return fmt.Sprintf("  %s: %d modules downloaded, %d%s packages compiled, %s", p.what, p.downloaded.Load(), p.compiled.Load(), of, time.Since(p.began).Round(time.Second))
 }

@@ -45,6 +45,11 @@ func start(options launcher.Options) (*stack, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("opening the stack's folder: %w", err)
 	}
+	return startIn(dir, options)
+}
+
+// startIn starts a stack in a folder, which may hold what an earlier one left.
+func startIn(dir string, options launcher.Options) (_ *stack, err error) {
 	s := &stack{dir: dir, sink: tracesink.New()}
 	options.Dir, options.Daprd, options.FreePorts = dir, settings.daprd, true
 	options.OTLPEndpoint, options.Env = s.sink.URL(), environment()

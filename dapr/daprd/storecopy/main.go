@@ -5,7 +5,8 @@
 // nothing else uses either store.
 //
 // It reads one job from its standard input and writes its progress and result
-// to its standard output, as JSON, one value per line.
+// to its standard output, as JSON, one value per line. When the standard input
+// ends, its launcher has, and it ends too.
 package main
 
 import (
@@ -87,6 +88,12 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(in).Decode(&todo); err != nil {
 		return fmt.Errorf("reading the job: %w", err)
 	}
+	ctx, orphaned := context.WithCancelCause(ctx)
+	defer orphaned(nil)
+	go func() { // until the process ends
+		_, _ = io.Copy(io.Discard, in)
+		orphaned(errors.New("the launcher is gone"))
+	}()
 	from, err := open(ctx, todo.From)
 	if err != nil {
 		return fmt.Errorf("opening the store to copy from: %w", err)
@@ -99,7 +106,7 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	defer to.Close()
 	c := &copier{job: todo, from: from, to: to, out: json.NewEncoder(out), digest: sha256.New()}
 	if err := c.all(ctx); err != nil {
-		return fmt.Errorf("documents of %s: %w", todo.App, err)
+		return fmt.Errorf("documents of %s: %w", todo.App, errors.Join(err, context.Cause(ctx)))
 	}
 	return nil
 }

@@ -1,0 +1,191 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strconv"
+	"testing"
+	"time"
+
+	"caravan/internal/launcher"
+)
+
+// TestMigration takes a shop with orders, one of them under way, through every
+// store and back to the first, and has it go on in each as if nothing had been.
+func TestMigration(t *testing.T) {
+	skipShort(t)
+	options := launcher.Options{Broker: settings.broker, Store: "sqlite"}
+	current, err := start(options)
+	usable(t, err)
+	t.Cleanup(func() { current.stop() }) // after the shop's books are closed
+	m := &migrations{t: t, dir: current.dir, options: options}
+	gateway, err := url.Parse(current.GatewayURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Customers find the shop where it was.
+	if m.options.Port, err = strconv.Atoi(gateway.Port()); err != nil {
+		t.Fatal(err)
+	}
+
+	sh := open(t, current)
+	p, c := sh.product(100, 50), sh.customer(5000)
+	orders := []orderBody{c.buys(p, 1), c.buys(p, 2)}
+	down, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := current.StopProcess(down, "payments"); err != nil {
+		t.Fatal(err)
+	}
+	waiting, _ := c.place(items(p, 3))
+	c.waits(waiting.ID, "authorize")
+	if _, err := m.try(context.Background(), "postgres", false, nil); !errors.Is(err, launcher.ErrRunning) {
+		t.Fatalf("the documents of a running stack are copied: %v", err)
+	}
+
+	current.halt()
+	m.interrupted("postgres")
+	current = m.moved(sh, "postgres")
+	c.await(waiting.ID).expect(t, "confirmed", "")
+	orders = m.goOn(sh, c, p, append(orders, c.await(waiting.ID)))
+
+	current.halt()
+	if again, err := m.from("sqlite").try(context.Background(), "postgres", false, nil); err != nil || !again.Already {
+		t.Fatalf("what was migrated and is used is %+v, %v; want it left alone", again, err)
+	}
+	m.options.Store = "postgres"
+	m.must("redis")
+	current = m.moved(sh, "redis")
+	orders = m.goOn(sh, c, p, orders)
+
+	current.halt()
+	var occupied *launcher.OccupiedError
+	if _, err := m.try(context.Background(), "sqlite", false, nil); !errors.As(err, &occupied) || occupied.Different == 0 {
+		t.Fatalf("the first store's old documents are overwritten: %v", err)
+	}
+	if _, err := m.try(context.Background(), "sqlite", true, nil); err != nil {
+		t.Fatal(err)
+	}
+	current = m.moved(sh, "sqlite")
+	m.goOn(sh, c, p, orders)
+}
+
+// migrations moves one stack's documents about.
+type migrations struct {
+	t       *testing.T
+	dir     string
+	options launcher.Options // of the stack as it is now
+}
+
+// from has the next migration begin at another store than the stack's own.
+func (m *migrations) from(store string) *migrations {
+	other := *m
+	other.options.Store = store
+	return &other
+}
+
+func (m *migrations) try(ctx context.Context, to string, replace bool, progress func(launcher.MigrateProgress)) (launcher.Migration, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // the first time, the copying program is built
+	defer cancel()
+	return launcher.Migrate(ctx, launcher.MigrateOptions{
+		Root: "../..", Dir: m.dir, From: m.options.Store, To: to, Replace: replace, Progress: progress,
+	})
+}
+
+// must migrates, and expects that every document was copied.
+func (m *migrations) must(to string) {
+	m.t.Helper()
+	done, err := m.try(context.Background(), to, false, nil)
+	usable(m.t, err)
+	for _, app := range done.Apps {
+		if app.Documents == 0 || app.Copied != app.Documents || app.Digest == "" {
+			m.t.Errorf("of %s: %+v", app.App, app)
+		}
+	}
+	if len(done.Apps) != 5 {
+		m.t.Errorf("%d apps were migrated: %+v", len(done.Apps), done.Apps)
+	}
+}
+
+// interrupted migrates in two runs, the first of which is stopped in the middle,
+// and in a third that finds nothing to do.
+func (m *migrations) interrupted(to string) {
+	m.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	_, err := m.try(ctx, to, false, func(at launcher.MigrateProgress) {
+		if at.Phase == "copy" && at.App == "orders" {
+			cancel()
+		}
+	})
+	usable(m.t, ifMissing(err))
+	if !errors.Is(err, context.Canceled) {
+		m.t.Fatalf("interrupted, it ended with %v", err)
+	}
+	documents, copied := 0, 0
+	done, err := m.try(context.Background(), to, false, nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, app := range done.Apps {
+		documents += app.Documents
+		copied += app.Copied
+	}
+	if copied == 0 || copied >= documents {
+		m.t.Errorf("the second run copied %d of %d documents; want the rest", copied, documents)
+	}
+	done, err = m.try(context.Background(), to, false, nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, app := range done.Apps {
+		if app.Copied != 0 {
+			m.t.Errorf("the third run copied %d documents of %s", app.Copied, app.App)
+		}
+	}
+}
+
+// ifMissing is an error that says that a server is not installed, or nil.
+func ifMissing(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// moved starts the stack anew on another store, and the shop in it.
+func (m *migrations) moved(sh *shop, store string) *stack {
+	m.t.Helper()
+	m.options.Store = store
+	s, err := startIn(m.dir, m.options)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	sh.stack = s
+	return s
+}
+
+// goOn expects every order of before as it was, and a clean audit, and makes one
+// more order.
+func (m *migrations) goOn(sh *shop, c *customer, p *product, before []orderBody) []orderBody {
+	m.t.Helper()
+	for _, was := range before {
+		var is orderBody
+		c.get("/v1/orders/"+was.ID, &is)
+		if is.Status != was.Status || is.Total != was.Total || len(is.Timeline) != len(was.Timeline) {
+			m.t.Errorf("order %s was %+v and is %+v", was.ID, was, is)
+		}
+	}
+	sh.audit()
+	o := c.buys(p, 1)
+	o.expect(m.t, "confirmed", "")
+	return append(before, o)
+}
+
+// halt stops every process and keeps the folder.
+func (s *stack) halt() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s.Stop(ctx)
+	s.sink.Close()
+}
