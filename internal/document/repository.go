@@ -31,6 +31,9 @@ type Options struct {
 	Prefix string
 	// Source is the service name that the events carry.
 	Source string
+	// Subject comes before the id in the subject of the events. Two kinds of aggregates of one source that have the same
+	// ids need it, as their events would have the same ids too.
+	Subject string
 	// Index and Relay are needed by aggregates that emit events.
 	Index Index
 	Relay Relay
@@ -164,7 +167,7 @@ func (r *Repository[T, P]) Update(ctx context.Context, id string, decide func(do
 func (r *Repository[T, P]) attribute(ctx context.Context, id string, events []event.Event) {
 	for i := range events {
 		e := &events[i]
-		e.Source, e.Subject = r.opts.Source, id
+		e.Source, e.Subject = r.opts.Source, r.opts.Subject+id
 		e.ID = event.ID(e.Source, e.Subject, e.Sequence)
 		e.CorrelationID = correlation.ID(ctx)
 		e.TraceParent = correlation.Traceparent(ctx)

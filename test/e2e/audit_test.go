@@ -57,11 +57,11 @@ var violations = []violation{
 		},
 	},
 	{
-		name: "units out of nowhere", service: "products", invariant: "I1", key: scene.sku,
+		name: "units out of nowhere", service: "products", invariant: "stock-conserved", key: scene.sku,
 		plant: stock(func(s map[string]any) { add(s, "onHand", 5) }),
 	},
 	{
-		name: "units reserved for nobody", service: "products", invariant: "I1", key: scene.sku,
+		name: "units reserved for nobody", service: "products", invariant: "stock-conserved", key: scene.sku,
 		plant: stock(func(s map[string]any) { add(s, "reserved", 1) }),
 	},
 	{

@@ -101,3 +101,10 @@ func (s *FakeStore) Overwrite(key string, value []byte) {
 	s.etag++
 	s.records[key] = document.Record{Value: slices.Clone(value), ETag: strconv.Itoa(s.etag)}
 }
+
+// Remove forgets what is stored under key: for planting violations.
+func (s *FakeStore) Remove(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.records, key)
+}

@@ -3,20 +3,34 @@ package adapters
 import (
 	"net/http"
 
+	"caravan/internal/audit"
 	"caravan/internal/request"
 	"caravan/services/products/app"
 	"caravan/services/products/contract"
 )
 
 // auditAPI checks the invariants of products for others.
-type auditAPI struct{ shop *app.Shop }
+type auditAPI struct{ audit *app.Audit }
 
 func (a auditAPI) page(w http.ResponseWriter, r *http.Request) error {
-	var in contract.Audit
+	var in audit.Request
 	if err := request.Decode(w, r, &in); err != nil {
 		return err
 	}
-	found, err := a.shop.Audit(r.Context(), in)
+	found, err := a.audit.Page(r.Context(), in.Cursor)
+	if err != nil {
+		return describe(err)
+	}
+	request.Respond(w, http.StatusOK, found)
+	return nil
+}
+
+func (a auditAPI) holds(w http.ResponseWriter, r *http.Request) error {
+	var in contract.HoldsRequest
+	if err := request.Decode(w, r, &in); err != nil {
+		return err
+	}
+	found, err := a.audit.Holds(r.Context(), in)
 	if err != nil {
 		return describe(err)
 	}

@@ -35,5 +35,7 @@ func Register(router Router, shop *app.Shop, changes *feed.Reader, log *slog.Log
 	router.Internal("POST "+contract.PathCommit, invoke.Serve(log, described(shop.Commit)))
 	router.Internal("POST "+contract.PathRelease, invoke.Serve(log, described(shop.Release)))
 	router.Internal("POST "+contract.PathFeed, feed.Serve(changes))
-	router.Internal("POST "+contract.PathAudit, auditAPI{shop}.page)
+	audit := auditAPI{app.NewAudit(shop, feed.NewCoverage(changes))}
+	router.Internal("POST "+contract.PathAudit, audit.page)
+	router.Internal("POST "+contract.PathHolds, audit.holds)
 }

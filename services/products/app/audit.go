@@ -4,7 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
+	"caravan/internal/audit"
+	"caravan/internal/document"
+	"caravan/internal/event"
+	"caravan/internal/feed"
 	"caravan/internal/page"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
@@ -13,157 +19,273 @@ import (
 const (
 	// auditHolds is about how many holds one page reports; the answer has to stay well below the sidecar's 4 MiB.
 	auditHolds = 2000
-	// auditLeaves is how many archive leaves are read for one page.
+	// auditLeaves is how many archive leaves are checked for one page.
 	auditLeaves = 32
+	// auditSegments is how many timeline segments are read for one page.
+	auditSegments = 64
 	// auditStocks is how many stocks one page visits.
 	auditStocks = 50
 )
 
-// auditCursor is the place of the next page: within the archive of a SKU, or after it.
-type auditCursor struct {
-	SKU string `json:"sku"`
-	// Leaf is the next archive leaf of SKU, or -1 when SKU is done.
-	Leaf int64 `json:"leaf"`
+// Audit checks the stocks of all SKUs, recomputing every sum from the holds and corrections themselves, and the events
+// of products and stocks against the feed. The names of its invariants are in the contract.
+type Audit struct {
+	shop     *Shop
+	coverage *feed.Coverage
 }
 
-// Audit checks the invariants of all stocks, a page at a time, recomputing every sum from the holds themselves:
-//
-//	I1  received - committed = onHand, reserved = the sum of reserved holds, 0 <= reserved <= onHand
-//	I2  committed = the sum of committed holds including the archive, and no order holds one SKU twice
-func (s *Shop) Audit(ctx context.Context, command contract.Audit) (contract.AuditPage, error) {
-	at := auditCursor{Leaf: -1}
-	if err := page.Decode(command.Cursor, &at); err != nil {
+// NewAudit makes the use case; coverage is that of the index of the shop's documents.
+func NewAudit(shop *Shop, coverage *feed.Coverage) *Audit { return &Audit{shop, coverage} }
+
+// invariants are all that a page checks.
+var invariants = append([]string{
+	contract.InvariantStock, contract.InvariantSold, contract.InvariantHold, contract.InvariantArchive,
+	contract.InvariantHistory, contract.InvariantProduct,
+}, feed.TrailInvariants...)
+
+// stage is a part of the audit of one SKU. They follow each other in this order.
+type stage int
+
+const (
+	atHead     stage = iota // the documents of the SKU themselves
+	atArchive               // leaf after leaf of the finished holds
+	atHistory               // segment after segment of the stock's events, and then those in its head
+	atTimeline              // segment after segment of the product's events
+	atEnd                   // on to the next SKU
+)
+
+// auditPlace is the content of a cursor.
+type auditPlace struct {
+	SKU   string `json:"sku"`
+	Stage stage  `json:"s"`
+	// Number is the next leaf or segment of the stage.
+	Number int64 `json:"n,omitempty"`
+	// Levels is how far the history was followed.
+	Levels domain.Levels `json:"l,omitzero"`
+}
+
+// next goes on to a later stage.
+func (at *auditPlace) next(s stage) { at.Stage, at.Number = s, 0 }
+
+// Page checks one part; an empty cursor starts.
+func (a *Audit) Page(ctx context.Context, cursor string) (contract.AuditPage, error) {
+	at := auditPlace{Stage: atEnd}
+	if err := page.Decode(cursor, &at); err != nil {
 		return contract.AuditPage{}, err
 	}
-	seen, err := s.directory.all(ctx)
+	p := a.begin()
+	if cursor == "" {
+		a.coverage.Restart()
+	}
+	complete, err := a.coverage.Extend(ctx)
 	if err != nil {
-		return contract.AuditPage{}, err
+		return contract.AuditPage{}, fmt.Errorf("auditing: %w", err)
 	}
-	a := &audit{documents: s.documents, page: contract.AuditPage{Findings: []contract.Finding{}, Counts: make(map[string]int64)}}
-	if command.Cursor != "" && at.Leaf >= 0 {
-		if at.Leaf, err = a.archive(ctx, at.SKU, at.Leaf); err != nil {
-			return contract.AuditPage{}, err
+	for visited := 0; complete && p.room() && visited < auditStocks; visited++ {
+		if at.Stage == atEnd {
+			skus, err := a.following(ctx, at.SKU)
+			if err != nil {
+				return contract.AuditPage{}, err
+			}
+			if len(skus) == 0 {
+				return p.AuditPage, nil
+			}
+			at = auditPlace{SKU: skus[0]}
+		}
+		if err := p.sku(ctx, &at); err != nil {
+			return contract.AuditPage{}, fmt.Errorf("auditing %s: %w", at.SKU, err)
 		}
 	}
-	for visited := 0; at.Leaf < 0 && visited < auditStocks && len(a.page.Holds) < auditHolds; visited++ {
-		skus := seen.catalogue.SKUs(at.SKU, 1)
-		if len(skus) == 0 {
-			return a.page, nil
-		}
-		at.SKU = skus[0]
-		if at.Leaf, err = a.head(ctx, at.SKU); err != nil {
-			return contract.AuditPage{}, err
-		}
-	}
-	a.page.Next = page.Encode(at)
-	return a.page, nil
+	p.Next = page.Encode(at)
+	return p.AuditPage, nil
 }
 
-// audit gathers one page.
-type audit struct {
+func (a *Audit) begin() *auditPage {
+	documents := a.shop.documents
+	memo := document.NewMemo(documents.store)
+	return &auditPage{
+		AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...)},
+		documents: documents, archive: memo,
+		trail:  feed.Trail{Store: memo, Source: contract.App, Coverage: a.coverage},
+		leaves: auditLeaves, segments: auditSegments,
+	}
+}
+
+// following is the SKU after another, if there is one.
+func (a *Audit) following(ctx context.Context, sku string) ([]string, error) {
+	seen, err := a.shop.directory.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return seen.catalogue.SKUs(sku, 1), nil
+}
+
+// auditPage is a page while it is filled.
+type auditPage struct {
+	contract.AuditPage
 	documents *Documents
-	page      contract.AuditPage
+	archive   document.Store // remembers what the page has read
+	trail     feed.Trail
+	// leaves and segments are what may still be read.
+	leaves, segments int
 }
 
-func (a *audit) find(invariant, key, format string, args ...any) {
-	a.page.Findings = append(a.page.Findings, contract.Finding{Invariant: invariant, Key: key, Detail: fmt.Sprintf(format, args...)})
+func (p *auditPage) room() bool {
+	return p.leaves > 0 && p.segments > 0 && len(p.Holds) < auditHolds
 }
 
-func (a *audit) report(sku string, holds []domain.Hold) {
+// sku takes a SKU from stage to stage, as far as the page goes.
+func (p *auditPage) sku(ctx context.Context, at *auditPlace) error {
+	products, err := p.documents.products.GetMany(ctx, at.SKU)
+	if err != nil {
+		return err
+	}
+	stocks, err := p.documents.stocks.GetMany(ctx, at.SKU)
+	if err != nil {
+		return err
+	}
+	product, stock := products[at.SKU], stocks[at.SKU]
+	for at.Stage < atEnd && p.room() {
+		switch at.Stage {
+		case atHead:
+			err = p.head(ctx, at, product, stock)
+		case atArchive:
+			err = p.leavesFrom(ctx, at, stock)
+		case atHistory:
+			err = p.history(ctx, at, stock)
+		case atTimeline:
+			err = p.timeline(ctx, at, product)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// head checks the documents of a SKU.
+func (p *auditPage) head(ctx context.Context, at *auditPlace, product *domain.Product, stock *domain.Stock) error {
+	if product == nil && stock == nil { // listed, then never created
+		at.next(atEnd)
+		return nil
+	}
+	both := product != nil && stock != nil
+	p.Check(both, contract.InvariantProduct, "product/"+at.SKU, "product: %t, stock: %t", product != nil, stock != nil)
+	p.Counts["products"]++
+	if !both {
+		at.next(atEnd)
+		return nil
+	}
+	at.Levels.Received = product.InitialStock
+	p.Counts["onHand"] += stock.OnHand
+	p.Counts["reserved"] += stock.Reserved
+	p.Counts["committed"] += stock.Committed
+	p.Counts["received"] += stock.Received
+	domain.AuditStock(&p.Results, stock)
+	p.report(stock, stock.Holds)
+	at.next(atArchive)
+	return p.doubles(ctx, stock, stock.Holds, stock.Archived.Leaves)
+}
+
+func (p *auditPage) report(stock *domain.Stock, holds []domain.Hold) {
 	for _, h := range holds {
-		a.page.Holds = append(a.page.Holds, contract.OrderHold{SKU: sku, OrderID: h.OrderID, State: string(h.State), Quantity: h.Quantity})
+		p.Holds = append(p.Holds, holdOf(stock, h))
 	}
-	a.page.Counts["holds"] += int64(len(holds))
+	p.Counts["holds"] += int64(len(holds))
 }
 
-// head checks a stock document and tells at which archive leaf to go on, -1 if there is none.
-func (a *audit) head(ctx context.Context, sku string) (leaf int64, err error) {
-	products, err := a.documents.products.GetMany(ctx, sku)
-	if err != nil {
-		return -1, fmt.Errorf("auditing %s: %w", sku, err)
+func holdOf(stock *domain.Stock, h domain.Hold) contract.OrderHold {
+	return contract.OrderHold{
+		SKU: stock.SKU, OrderID: h.OrderID, State: string(h.State), Quantity: h.Quantity, UnitPrice: h.UnitPrice, Currency: stock.Currency,
 	}
-	stocks, err := a.documents.stocks.GetMany(ctx, sku)
-	if err != nil {
-		return -1, fmt.Errorf("auditing %s: %w", sku, err)
-	}
-	product, stock := products[sku], stocks[sku]
-	switch {
-	case product == nil && stock == nil: // listed, then never created
-		return -1, nil
-	case product == nil:
-		a.find("I1", "stock/"+sku, "there is stock without a product")
-	case stock == nil:
-		a.find("I1", "product/"+sku, "there is a product without stock")
-		a.page.Counts["products"]++
-		return -1, nil
-	}
-	a.page.Counts["products"]++
-	a.page.Counts["onHand"] += stock.OnHand
-	a.page.Counts["reserved"] += stock.Reserved
-	a.page.Counts["committed"] += stock.Committed
-	a.page.Counts["received"] += stock.Received
-	for _, f := range stock.Audit() {
-		a.find(f.Invariant, "stock/"+sku, "%s", f.Detail)
-	}
-	a.report(sku, stock.Holds)
-	if stock.Archived.Leaves == 0 {
-		return -1, nil
-	}
-	return 0, nil
 }
 
-// archive checks leaves of a SKU from a number on and tells where to go on, -1 when it has seen them all.
-func (a *audit) archive(ctx context.Context, sku string, from int64) (next int64, err error) {
-	stock, err := a.documents.stocks.Get(ctx, sku)
-	if err != nil {
-		return -1, fmt.Errorf("auditing the archive of %s: %w", sku, err)
-	}
-	refs, err := a.leaves(ctx, stock, from)
+// leavesFrom checks leaves of the archive.
+func (p *auditPage) leavesFrom(ctx context.Context, at *auditPlace, stock *domain.Stock) error {
+	refs, err := p.leafRefs(ctx, stock, at.Number)
 	var leaves []domain.Leaf
 	if err == nil {
-		leaves, err = load[domain.Leaf](ctx, a.documents.store, stock, refs, 0)
+		leaves, err = load[domain.Leaf](ctx, p.archive, stock, refs, 0)
 	}
 	if errors.Is(err, errArchive) {
-		a.find("I2", "stock/"+sku, "%v", err)
-		return -1, nil
+		p.Check(false, contract.InvariantArchive, "stock/"+at.SKU, "%v", err)
+		at.next(atHistory)
+		return nil
 	}
-	if err != nil || len(refs) == 0 {
-		return -1, err
+	if err != nil {
+		return err
 	}
 	for i, leaf := range leaves {
-		if holds, units := leaf.Sums(); holds != refs[i].Holds || units != refs[i].Units {
-			a.find("I2", refs[i].Key(sku, 0), "holds %d of %d units, its reference says %d of %d", holds, units, refs[i].Holds, refs[i].Units)
+		domain.AuditLeaf(&p.Results, at.SKU, leaf, refs[i])
+		p.report(stock, leaf.Holds)
+		if err := p.doubles(ctx, stock, leaf.Holds, refs[i].First); err != nil {
+			return err
 		}
-		a.report(sku, leaf.Holds)
 	}
-	next = from + int64(len(refs))
-	if next >= stock.Archived.Leaves {
-		next = -1
+	p.leaves -= len(leaves)
+	if at.Number += int64(len(refs)); len(refs) == 0 || at.Number >= stock.Archived.Leaves {
+		at.next(atHistory)
 	}
-	return next, nil
+	return nil
 }
 
-// leaves gives the references of up to auditLeaves leaves from a number on, checking the sums of the nodes on the way.
-func (a *audit) leaves(ctx context.Context, stock *domain.Stock, from int64) ([]domain.Ref, error) {
+// leafRefs gives the references of up to auditLeaves leaves from a number on, checking the nodes on the way.
+func (p *auditPage) leafRefs(ctx context.Context, stock *domain.Stock, from int64) ([]domain.Ref, error) {
 	var found []domain.Ref
-	var descend func(ref domain.Ref, level int) error
-	descend = func(ref domain.Ref, level int) error {
+	err := p.descend(ctx, stock, func(ref domain.Ref, level int) bool {
 		if len(found) >= auditLeaves || ref.First+domain.LeavesOf(level) <= from {
-			return nil
+			return false
 		}
 		if level == 0 {
 			found = append(found, ref)
+		}
+		return true
+	}, func(node domain.Node, ref domain.Ref, level int) {
+		domain.AuditNode(&p.Results, stock.SKU, node, ref, level)
+	})
+	return found, err
+}
+
+// doubles checks that no order of some holds is in a leaf before the given one too.
+func (p *auditPage) doubles(ctx context.Context, stock *domain.Stock, holds []domain.Hold, before int64) error {
+	var refs []domain.Ref
+	err := p.descend(ctx, stock, func(ref domain.Ref, level int) bool {
+		spans := slices.ContainsFunc(holds, func(h domain.Hold) bool { return ref.Spans(h.PlacedAt) })
+		if ref.First >= before || !spans {
+			return false
+		}
+		if level == 0 {
+			refs = append(refs, ref)
+		}
+		return true
+	}, func(domain.Node, domain.Ref, int) {})
+	var leaves []domain.Leaf
+	if err == nil {
+		leaves, err = load[domain.Leaf](ctx, p.archive, stock, refs, 0)
+	}
+	if errors.Is(err, errArchive) {
+		return nil // which the audit of the archive reports
+	}
+	for i, leaf := range leaves {
+		domain.AuditDoubles(&p.Results, stock.SKU, holds, leaf, refs[i])
+	}
+	return err
+}
+
+// descend visits the references of the archive, from the first leaf to the last, below those that into accepts.
+func (p *auditPage) descend(ctx context.Context, stock *domain.Stock, into func(domain.Ref, int) bool, visit func(domain.Node, domain.Ref, int)) error {
+	var below func(ref domain.Ref, level int) error
+	below = func(ref domain.Ref, level int) error {
+		if !into(ref, level) || level == 0 {
 			return nil
 		}
-		nodes, err := load[domain.Node](ctx, a.documents.store, stock, []domain.Ref{ref}, level)
+		nodes, err := load[domain.Node](ctx, p.archive, stock, []domain.Ref{ref}, level)
 		if err != nil {
-			return fmt.Errorf("auditing the archive of %s: %w", stock.SKU, err)
+			return err
 		}
-		if holds, units := nodes[0].Sums(); holds != ref.Holds || units != ref.Units {
-			a.find("I2", ref.Key(stock.SKU, level), "holds %d of %d units, its reference says %d of %d", holds, units, ref.Holds, ref.Units)
-		}
+		visit(nodes[0], ref, level)
 		for _, child := range nodes[0].Refs {
-			if err := descend(child, level-1); err != nil {
+			if err := below(child, level-1); err != nil {
 				return err
 			}
 		}
@@ -171,9 +293,104 @@ func (a *audit) leaves(ctx context.Context, stock *domain.Stock, from int64) ([]
 	}
 	refs, levels := stock.Archived.Top()
 	for i, ref := range refs {
-		if err := descend(ref, levels[i]); err != nil {
-			return nil, err
+		if err := below(ref, levels[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// history follows the corrections of a stock, as its events tell of them, from its initial to its present level.
+func (p *auditPage) history(ctx context.Context, at *auditPlace, stock *domain.Stock) error {
+	key := "stock/" + at.SKU
+	for ; at.Number < stock.TimelineSegments && p.segments > 0; at.Number++ {
+		events, err := p.trail.Segment(ctx, &p.Results, key, key, &stock.Root, at.Number)
+		if err != nil {
+			return err
+		}
+		p.segments--
+		p.follow(at, key, events)
+	}
+	if at.Number < stock.TimelineSegments {
+		return nil
+	}
+	p.follow(at, key, p.trail.Head(&p.Results, key, key, &stock.Root))
+	at.Levels.Arrive(&p.Results, stock)
+	at.next(atTimeline)
+	return nil
+}
+
+func (p *auditPage) follow(at *auditPlace, key string, events []event.Event) {
+	for _, e := range events {
+		var fact contract.StockCorrected
+		if e.Type != contract.EventStockCorrected || !p.Check(e.Decode(&fact) == nil, contract.InvariantHistory, key, "event %s cannot be read", e.ID) {
+			continue
+		}
+		at.Levels.Follow(&p.Results, key, fact.Change, fact.OnHand, e.Time)
+	}
+}
+
+// timeline checks the events of a product.
+func (p *auditPage) timeline(ctx context.Context, at *auditPlace, product *domain.Product) error {
+	key := "product/" + at.SKU
+	if at.Number == 0 {
+		p.trail.Head(&p.Results, key, at.SKU, &product.Root)
+	}
+	for ; at.Number < product.TimelineSegments && p.segments > 0; at.Number++ {
+		if _, err := p.trail.Segment(ctx, &p.Results, key, at.SKU, &product.Root, at.Number); err != nil {
+			return err
+		}
+		p.segments--
+	}
+	if at.Number >= product.TimelineSegments {
+		at.next(atEnd)
+	}
+	return nil
+}
+
+// Holds answers what orders hold, in the head or in the archive of each SKU.
+func (a *Audit) Holds(ctx context.Context, asked contract.HoldsRequest) (contract.Holds, error) {
+	bySKU := make(map[string][]domain.Order)
+	for _, o := range asked.Orders {
+		for _, sku := range o.SKUs {
+			bySKU[sku] = append(bySKU[sku], domain.Order{ID: o.OrderID, PlacedAt: o.PlacedAt})
+		}
+	}
+	documents := *a.shop.documents
+	documents.store = document.NewMemo(documents.store) // neighbouring orders lie in the same leaves
+	found := contract.Holds{Holds: []contract.OrderHold{}}
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(bySKU)), holdsStocks) {
+		stocks, err := documents.stocks.GetMany(ctx, part...)
+		if err != nil {
+			return contract.Holds{}, fmt.Errorf("reading stocks: %w", err)
+		}
+		for sku, stock := range stocks {
+			for _, o := range bySKU[sku] {
+				h, err := documents.hold(ctx, stock, o)
+				if err != nil {
+					return contract.Holds{}, fmt.Errorf("looking for the hold of order %s on %s: %w", o.ID, sku, err)
+				}
+				if h != nil {
+					found.Holds = append(found.Holds, holdOf(stock, *h))
+				}
+			}
 		}
 	}
 	return found, nil
 }
+
+// hold finds the hold of an order in a stock or its archive; it is nil if there is none. A damaged archive has none: its
+// own audit reports it.
+func (d *Documents) hold(ctx context.Context, stock *domain.Stock, o domain.Order) (*domain.Hold, error) {
+	if i := slices.IndexFunc(stock.Holds, func(h domain.Hold) bool { return h.OrderID == o.ID }); i >= 0 {
+		return &stock.Holds[i], nil
+	}
+	h, err := d.archived(ctx, stock, o)
+	if errors.Is(err, errArchive) {
+		return nil, nil
+	}
+	return h, err
+}
+
+// holdsStocks is how many stocks are read at once to answer Holds.
+const holdsStocks = 16

@@ -45,13 +45,15 @@ func NewDocuments(store document.Store, options document.Options) *Documents {
 		o.Prefix = prefix
 		return o
 	}
+	stock := with("stock/")
+	stock.Subject = stock.Prefix // the product's events have the SKU itself
 	silent := options
 	silent.Index, silent.Relay, silent.Prefix = nil, nil, "directory/"
 	return &Documents{
 		store:    store,
 		products: document.NewRepository[domain.Product](store, with("product/")),
 		// A reserved hold is committed or released within moments.
-		stocks:   document.NewRepository[domain.Stock](store, with("stock/")).Warm(func(s *domain.Stock) bool { return s.Reserved > 0 }),
+		stocks:   document.NewRepository[domain.Stock](store, stock).Warm(func(s *domain.Stock) bool { return s.Reserved > 0 }),
 		levels:   document.NewRepository[level](store, with("stock/")),
 		heads:    document.NewRepository[domain.DirectoryHead](store, silent),
 		segments: document.NewRepository[domain.DirectorySegment](store, silent),
@@ -115,17 +117,19 @@ func (d *Documents) past(ctx context.Context, sku string, o domain.Order) (*doma
 		return nil, fmt.Errorf("reading the archive of %s: %w", sku, err)
 	}
 	past := &domain.Past{Leaves: stock.Archived.Leaves}
+	past.Hold, err = d.archived(ctx, stock, o)
+	return past, err
+}
+
+// archived finds the hold of an order in the archive of a stock; it is nil if there is none.
+func (d *Documents) archived(ctx context.Context, stock *domain.Stock, o domain.Order) (*domain.Hold, error) {
 	for level, refs := range stock.Archived.Levels {
 		hold, err := d.search(ctx, stock, domain.Candidates(refs, o), level, o)
-		if err != nil {
-			return nil, err
-		}
-		if hold != nil {
-			past.Hold = hold
-			return past, nil
+		if hold != nil || err != nil {
+			return hold, err
 		}
 	}
-	return past, nil
+	return nil, nil
 }
 
 // search looks for the hold of an order below some references of one level.

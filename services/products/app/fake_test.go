@@ -10,6 +10,7 @@ import (
 
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
+	"caravan/internal/feed"
 	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/services/products/contract"
@@ -71,11 +72,13 @@ func newStand() *stand {
 }
 
 // replica is another process over the same store.
-func (s *stand) replica() *Shop { return s.over(s.store) }
+func (s *stand) replica() *Shop { return s.over(s.store, s.clock) }
 
-func (s *stand) over(store document.Store) *Shop {
-	documents := NewDocuments(store, document.Options{Source: contract.App, Clock: s.clock, IDs: id.Random{}})
-	return NewShop(documents, s.orders, s.clock, Settings{Currency: "EUR", ReservationTTL: 30 * time.Minute, ReadAge: time.Second},
+func (s *stand) over(store document.Store, clk *fakeClock) *Shop {
+	documents := NewDocuments(store, document.Options{
+		Source: contract.App, Clock: clk, IDs: id.Random{}, Index: feed.NewIndex(store, clk, feed.DefaultTiming(), "stand"),
+	})
+	return NewShop(documents, s.orders, clk, Settings{Currency: "EUR", ReservationTTL: 30 * time.Minute, ReadAge: time.Second},
 		slog.New(slog.DiscardHandler))
 }
 
@@ -84,7 +87,7 @@ func (s *stand) over(store document.Store) *Shop {
 func (s *stand) mortal(ctx context.Context, n int, doomed func(key string) bool) (*Shop, context.Context) {
 	ctx, die := context.WithCancel(ctx)
 	store := &mortalStore{Store: s.store, left: n, doomed: doomed, die: die}
-	return s.over(store), ctx
+	return s.over(store, &fakeClock{now: s.clock.Now()}), ctx // what goes on in it after its death moves no other clock
 }
 
 // mortalStore is how a process that will die sees the store.
@@ -142,12 +145,18 @@ func (s *stand) wantLevel(t *testing.T, sku string, onHand, reserved int64) {
 	}
 }
 
+// auditor is the audit of the store.
+func (s *stand) auditor() *Audit {
+	return NewAudit(s.Shop, feed.NewCoverage(feed.NewReader(s.store, s.clock, feed.DefaultTiming())))
+}
+
 // audit runs all pages, fails the test on a finding, and returns the holds by SKU and order.
 func (s *stand) audit(t fataler) map[string]contract.OrderHold {
 	t.Helper()
 	holds := make(map[string]contract.OrderHold)
+	audit := s.auditor()
 	for cursor := ""; ; {
-		p, err := s.Audit(context.Background(), contract.Audit{Cursor: cursor})
+		p, err := audit.Page(context.Background(), cursor)
 		if err != nil {
 			t.Fatalf("auditing: %v", err)
 		}

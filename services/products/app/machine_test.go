@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"caravan/internal/audit"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
 )
@@ -135,8 +136,9 @@ func (m *machine) check(t *rapid.T) {
 	if stock.OnHand != m.model.onHand || stock.Reserved != m.model.reserved {
 		t.Fatalf("%+v; want %d on hand, %d reserved", stock.Level(), m.model.onHand, m.model.reserved)
 	}
-	if f := stock.Audit(); len(f) > 0 {
-		t.Fatalf("the audit finds %v", f)
+	var found audit.Results
+	if domain.AuditStock(&found, stock); len(found.Findings) > 0 {
+		t.Fatalf("the audit finds %v", found.Findings)
 	}
 	finished := 0
 	for _, h := range stock.Holds {

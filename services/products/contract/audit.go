@@ -1,26 +1,35 @@
 package contract
 
-// Audit asks for one page of the audit; an empty cursor starts it.
-type Audit struct {
-	Cursor string `json:"cursor,omitempty"`
-}
+import (
+	"time"
 
-// AuditPage is one page of findings. Counts of all pages are added by their name.
+	"caravan/internal/audit"
+)
+
+// The invariants that the audit of products checks.
+const (
+	// InvariantStock: what was received less what was committed is on hand, and the reserved holds add up to what is
+	// reserved, which is between 0 and what is on hand.
+	InvariantStock = "stock-conserved"
+	// InvariantSold: the committed holds, archived ones included, add up to what was committed.
+	InvariantSold = "no-unit-sold-twice"
+	// InvariantHold: an order holds a SKU at most once, wherever the holds are, and in a known state.
+	InvariantHold = "one-hold-per-order"
+	// InvariantArchive: the archive of finished holds has no gap and is what its references say.
+	InvariantArchive = "stock-archive-complete"
+	// InvariantHistory: the corrections of a stock, one after the other, lead from its initial to its present level, and
+	// each led to a level that there can have been.
+	InvariantHistory = "stock-history-adds-up"
+	// InvariantProduct: there is one stock for each product.
+	InvariantProduct = "one-stock-per-product"
+)
+
+// AuditPage is one page of the audit. Its counts are products, holds, and units onHand, reserved, committed and received.
 type AuditPage struct {
-	Findings []Finding        `json:"findings"`
-	Counts   map[string]int64 `json:"counts"`
+	audit.Page
 	// Holds are the holds of orders met on this page, for a cross check by orders. While orders are under way a hold
 	// may appear on two pages, as it moves to the archive; none is left out.
 	Holds []OrderHold `json:"holds,omitempty"`
-	// Next is empty on the last page.
-	Next string `json:"next,omitempty"`
-}
-
-// Finding is one violated invariant.
-type Finding struct {
-	Invariant string `json:"invariant"`
-	Key       string `json:"key"`
-	Detail    string `json:"detail"`
 }
 
 // The states of an [OrderHold].
@@ -36,4 +45,30 @@ type OrderHold struct {
 	OrderID  string `json:"orderId"`
 	State    string `json:"state"`
 	Quantity int64  `json:"quantity"`
+	// UnitPrice is the locked price in minor units of Currency.
+	UnitPrice int64  `json:"unitPrice"`
+	Currency  string `json:"currency"`
+}
+
+// PathHolds takes [HoldsRequest] and answers [Holds].
+const PathHolds = "/internal/audit-holds"
+
+// MaxHoldsOrders bounds the orders of one [HoldsRequest].
+const MaxHoldsOrders = 100
+
+// HoldsRequest asks what orders hold.
+type HoldsRequest struct {
+	Orders []OrderLines `json:"orders" validate:"max=100,dive"`
+}
+
+// OrderLines names an order and the SKUs of its lines. PlacedAt must be the same as in the commands about the order.
+type OrderLines struct {
+	OrderID  string    `json:"orderId" validate:"required,max=64"`
+	PlacedAt time.Time `json:"placedAt" validate:"required"`
+	SKUs     []string  `json:"skus" validate:"max=50"`
+}
+
+// Holds are the holds of the orders asked for; what they do not hold is absent.
+type Holds struct {
+	Holds []OrderHold `json:"holds"`
 }

@@ -25,7 +25,7 @@ const (
 	PathRelease = "/internal/release"
 	// PathFeed serves the change feed.
 	PathFeed = "/internal/feed"
-	// PathAudit takes [Audit] and answers [AuditPage].
+	// PathAudit takes an audit.Request and answers [AuditPage].
 	PathAudit = "/internal/audit"
 )
 

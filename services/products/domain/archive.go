@@ -74,12 +74,16 @@ func (r Ref) Key(sku string, level int) string {
 	return fmt.Sprintf("stock-archive/%s/%d-%d", sku, level, r.First)
 }
 
-// spans reports whether a hold placed at that microsecond may be within.
-func (r Ref) spans(placedAt int64) bool { return r.From <= placedAt && placedAt <= r.To }
+// Spans reports whether a hold placed at that microsecond may be within.
+func (r Ref) Spans(placedAt int64) bool { return r.From <= placedAt && placedAt <= r.To }
 
 // Find searches the leaf for the hold of an order.
 func (l Leaf) Find(o Order) (Hold, bool) {
-	i, found := slices.BinarySearchFunc(l.Holds, Hold{OrderID: o.ID, PlacedAt: micros(o.PlacedAt)}, byAge)
+	return l.find(Hold{OrderID: o.ID, PlacedAt: micros(o.PlacedAt)})
+}
+
+func (l Leaf) find(of Hold) (Hold, bool) {
+	i, found := slices.BinarySearchFunc(l.Holds, of, byAge)
 	if !found {
 		return Hold{}, false
 	}
@@ -90,7 +94,7 @@ func (l Leaf) Find(o Order) (Hold, bool) {
 func Candidates(refs []Ref, o Order) []Ref {
 	var found []Ref
 	for _, r := range refs {
-		if r.spans(micros(o.PlacedAt)) {
+		if r.Spans(micros(o.PlacedAt)) {
 			found = append(found, r)
 		}
 	}
@@ -126,7 +130,7 @@ func (a *Archive) add(sku string, holds []Hold, archive func(key string, value a
 func (a *Archive) grown(leaves, placedAt int64) bool {
 	for level, refs := range a.Levels {
 		for _, r := range refs {
-			if r.First+LeavesOf(level) > leaves && r.spans(placedAt) {
+			if r.First+LeavesOf(level) > leaves && r.Spans(placedAt) {
 				return true
 			}
 		}

@@ -1,22 +1,34 @@
 package domain
 
-import "fmt"
+import (
+	"time"
 
-// Finding is one invariant that a stock document violates.
-type Finding struct {
-	Invariant, Detail string
+	"caravan/internal/audit"
+	"caravan/services/products/contract"
+)
+
+// AuditStock recomputes the sums of a stock from its holds and the references of its archive. A sound stock has no
+// finding, whatever commands it has seen.
+func AuditStock(into *audit.Results, s *Stock) {
+	key := "stock/" + s.SKU
+	reserved, committed := s.auditHolds(into, key)
+	check := func(holds bool, invariant, format string, args ...any) {
+		into.Check(holds, invariant, key, format, args...)
+	}
+	check(s.Received-s.Committed == s.OnHand, contract.InvariantStock, "received %d - committed %d is not onHand %d", s.Received, s.Committed, s.OnHand)
+	check(reserved == s.Reserved, contract.InvariantStock, "the holds reserve %d, not %d", reserved, s.Reserved)
+	check(0 <= s.Reserved && s.Reserved <= s.OnHand, contract.InvariantStock, "reserved %d is not between 0 and onHand %d", s.Reserved, s.OnHand)
+	check(committed+s.Archived.Units == s.Committed, contract.InvariantSold,
+		"the holds committed %d and the archived ones %d, not %d", committed, s.Archived.Units, s.Committed)
+	s.Archived.audit(into, key)
+	for _, c := range s.Corrections {
+		check(0 <= c.After.Reserved && c.After.Reserved <= c.After.OnHand, contract.InvariantHistory,
+			"a correction by %d led to %d on hand, %d reserved", c.Change, c.After.OnHand, c.After.Reserved)
+	}
 }
 
-// Audit recomputes the sums of the stock from its holds and the references of its archive. A sound stock has no
-// finding, whatever commands it has seen.
-func (s *Stock) Audit() []Finding {
-	var findings []Finding
-	find := func(broken bool, invariant, format string, args ...any) {
-		if broken {
-			findings = append(findings, Finding{invariant, fmt.Sprintf(format, args...)})
-		}
-	}
-	var reserved, committed int64
+// auditHolds checks each hold in the head and adds up what they reserve and committed.
+func (s *Stock) auditHolds(into *audit.Results, key string) (reserved, committed int64) {
 	orders := make(map[string]bool, len(s.Holds))
 	for _, h := range s.Holds {
 		switch h.State {
@@ -24,27 +36,95 @@ func (s *Stock) Audit() []Finding {
 			reserved += h.Quantity
 		case Committed:
 			committed += h.Quantity
-		case Released:
-		default:
-			find(true, "I2", "order %s has a hold in the unknown state %q", h.OrderID, h.State)
 		}
-		find(h.Quantity < 0 || h.Quantity == 0 && h.State != Released, "I2", "order %s has a %s hold of %d units", h.OrderID, h.State, h.Quantity)
-		find(orders[h.OrderID], "I2", "order %s has two holds", h.OrderID)
+		h.audit(into, key)
+		into.Check(!orders[h.OrderID], contract.InvariantHold, key, "order %s has two holds", h.OrderID)
 		orders[h.OrderID] = true
 	}
-	find(s.Received-s.Committed != s.OnHand, "I1", "received %d - committed %d is not onHand %d", s.Received, s.Committed, s.OnHand)
-	find(reserved != s.Reserved, "I1", "the holds reserve %d, not %d", reserved, s.Reserved)
-	find(s.Reserved < 0 || s.Reserved > s.OnHand, "I1", "reserved %d is not between 0 and onHand %d", s.Reserved, s.OnHand)
-	find(committed+s.Archived.Units != s.Committed, "I2", "the holds committed %d and the archived ones %d, not %d", committed, s.Archived.Units, s.Committed)
-	refs, levels := s.Archived.Top()
+	return reserved, committed
+}
+
+// audit checks a hold by itself.
+func (h Hold) audit(into *audit.Results, key string) {
+	known := h.State == Reserved || h.State == Committed || h.State == Released
+	some := h.Quantity > 0 || h.Quantity == 0 && h.State == Released
+	into.Check(known && some, contract.InvariantHold, key, "order %s has a %q hold of %d units", h.OrderID, h.State, h.Quantity)
+}
+
+// audit checks that the references of the head cover all leaves once.
+func (a *Archive) audit(into *audit.Results, key string) {
+	refs, levels := a.Top()
 	var leaves, holds, units int64
 	for i, r := range refs {
-		find(r.First != leaves, "I2", "the archive lacks the leaves %d to %d", leaves, r.First-1)
+		into.Check(r.First == leaves, contract.InvariantArchive, key, "the archive lacks the leaves %d to %d", leaves, r.First-1)
 		leaves += LeavesOf(levels[i])
 		holds, units = holds+r.Holds, units+r.Units
 	}
-	find(leaves != s.Archived.Leaves || holds != s.Archived.Holds || units != s.Archived.Units, "I2",
-		"the archive refers to %d leaves, %d holds and %d units, not %d, %d and %d",
-		leaves, holds, units, s.Archived.Leaves, s.Archived.Holds, s.Archived.Units)
-	return findings
+	into.Check(leaves == a.Leaves && holds == a.Holds && units == a.Units, contract.InvariantArchive, key,
+		"the archive refers to %d leaves, %d holds and %d units, not %d, %d and %d", leaves, holds, units, a.Leaves, a.Holds, a.Units)
+}
+
+// AuditLeaf checks a leaf of the archive of a SKU against the reference that led to it.
+func AuditLeaf(into *audit.Results, sku string, leaf Leaf, r Ref) {
+	key := r.Key(sku, 0)
+	auditRef(into, key, r, leaf)
+	orders := make(map[string]bool, len(leaf.Holds))
+	for i, h := range leaf.Holds {
+		h.audit(into, key)
+		into.Check(h.State != Reserved, contract.InvariantArchive, key, "order %s was archived while it was reserved", h.OrderID)
+		into.Check(r.Spans(h.PlacedAt), contract.InvariantArchive, key, "order %s is outside of the range of its leaf", h.OrderID)
+		into.Check(i == 0 || byAge(leaf.Holds[i-1], h) < 0, contract.InvariantArchive, key, "order %s is not in its place", h.OrderID)
+		into.Check(!orders[h.OrderID], contract.InvariantHold, key, "order %s has two holds", h.OrderID)
+		orders[h.OrderID] = true
+	}
+}
+
+// AuditNode checks a node of the archive of a SKU against the reference that led to it.
+func AuditNode(into *audit.Results, sku string, node Node, r Ref, level int) {
+	key := r.Key(sku, level)
+	auditRef(into, key, r, node)
+	for i, child := range node.Refs {
+		want := r.First + int64(i)*LeavesOf(level-1)
+		into.Check(child.First == want, contract.InvariantArchive, key, "leaf %d is at the place of %d", child.First, want)
+	}
+	into.Check(len(node.Refs) == Fanout, contract.InvariantArchive, key, "the node has %d references", len(node.Refs))
+}
+
+func auditRef(into *audit.Results, key string, r Ref, of interface{ Sums() (holds, units int64) }) {
+	holds, units := of.Sums()
+	into.Check(holds == r.Holds && units == r.Units, contract.InvariantArchive, key,
+		"holds %d of %d units, its reference says %d of %d", holds, units, r.Holds, r.Units)
+}
+
+// AuditDoubles checks that none of the orders of some holds has a hold in a leaf of the archive as well.
+func AuditDoubles(into *audit.Results, sku string, holds []Hold, leaf Leaf, r Ref) {
+	for _, h := range holds {
+		if !r.Spans(h.PlacedAt) {
+			continue
+		}
+		_, twice := leaf.find(h)
+		into.Check(!twice, contract.InvariantHold, r.Key(sku, 0), "order %s has another hold", h.OrderID)
+	}
+}
+
+// Levels is the history of a stock as far as it was followed: what its corrections amount to, and the least that was
+// committed by then.
+type Levels struct {
+	Received  int64 `json:"r"`
+	Committed int64 `json:"c"`
+}
+
+// Follow checks that a correction led from one level to one that there can have been.
+func (l *Levels) Follow(into *audit.Results, key string, change, onHand int64, at time.Time) {
+	l.Received += change
+	committed := l.Received - onHand
+	into.Check(onHand >= 0 && committed >= l.Committed, contract.InvariantHistory, key,
+		"the correction of %s by %d led to %d on hand, which leaves %d committed after %d", at.Format(time.RFC3339), change, onHand, committed, l.Committed)
+	l.Committed = max(l.Committed, committed)
+}
+
+// Arrive checks that the corrections led to the present level of a stock.
+func (l *Levels) Arrive(into *audit.Results, s *Stock) {
+	into.Check(l.Received == s.Received && l.Committed <= s.Committed, contract.InvariantHistory, "stock/"+s.SKU,
+		"the corrections make %d received and at least %d committed; the stock says %d and %d", l.Received, l.Committed, s.Received, s.Committed)
 }

@@ -1,0 +1,190 @@
+package app
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"caravan/internal/audit"
+	"caravan/internal/document"
+	"caravan/internal/feed"
+	"caravan/services/products/contract"
+	"caravan/services/products/domain"
+)
+
+// violations are planted into a product with a few corrections and 400 orders, most of them in the archive.
+var violations = []struct {
+	name, invariant, key string
+	plant                func(t *testing.T, s *stand)
+}{
+	{"a unit lost from the head", contract.InvariantStock, "stock/CUP-1", func(t *testing.T, s *stand) {
+		spoil(t, s, "stock/CUP-1", `"onHand":605,"reserved"`, `"onHand":604,"reserved"`)
+	}},
+	{"a unit added in the archive", contract.InvariantArchive, "stock-archive/CUP-1/0-0", func(t *testing.T, s *stand) {
+		spoil(t, s, "stock-archive/CUP-1/0-0", "order-0001 1 1000", "order-0001 2 1000")
+	}},
+	{"a reference changed in the archive", contract.InvariantArchive, "stock-archive/CUP-1/1-0", func(t *testing.T, s *stand) {
+		spoil(t, s, "stock-archive/CUP-1/1-0", " 32 32\"", " 32 33\"")
+	}},
+	{"an unreadable archive", contract.InvariantArchive, "stock/CUP-1", func(t *testing.T, s *stand) {
+		s.store.Overwrite("stock-archive/CUP-1/0-8", []byte(`{"holds":"what"}`))
+	}},
+	{"a lost leaf", contract.InvariantArchive, "stock/CUP-1", func(_ *testing.T, s *stand) {
+		s.store.Remove("stock-archive/CUP-1/0-3")
+	}},
+	{"an order twice in one leaf", contract.InvariantHold, "stock-archive/CUP-1/0-0", func(t *testing.T, s *stand) {
+		spoil(t, s, "stock-archive/CUP-1/0-0", "order-0002", "order-0001")
+	}},
+	{"an order in two leaves", contract.InvariantHold, "stock-archive/CUP-1/0-0", func(t *testing.T, s *stand) {
+		// The first order of the second leaf becomes the last one of the first.
+		last := fmt.Sprintf("order-0031 1 1000 committed %d", placed(31).UnixMicro())
+		spoil(t, s, "stock-archive/CUP-1/0-1", fmt.Sprintf("order-0032 1 1000 committed %d", placed(32).UnixMicro()), last)
+	}},
+	{"an archived order again in the head", contract.InvariantHold, "stock-archive/CUP-1/0-0", func(t *testing.T, s *stand) {
+		spoil(t, s, "stock/CUP-1", `"holds":"`, fmt.Sprintf(`"holds":"order-0007 1 1000 committed %d|`, placed(7).UnixMicro()))
+	}},
+	{"a correction that led to another level", contract.InvariantHistory, "stock/CUP-1", func(t *testing.T, s *stand) {
+		spoil(t, s, "stock/CUP-1/timeline/0", `"onHand":1005,"reason":"found"`, `"onHand":1006,"reason":"found"`)
+	}},
+	{"a correction of another size", contract.InvariantHistory, "stock/CUP-1", func(t *testing.T, s *stand) {
+		spoil(t, s, "stock/CUP-1/timeline/0", `"change":5`, `"change":4`)
+	}},
+	{"a correction that is gone", document.InvariantTimeline, "stock/CUP-1/timeline/0", func(t *testing.T, s *stand) {
+		s.store.Overwrite("stock/CUP-1/timeline/0", []byte(`[]`))
+	}},
+	{"an event that the feed lacks", feed.InvariantIndexed, "products/CUP-1/1", func(_ *testing.T, s *stand) {
+		for _, key := range s.store.Keys() {
+			if strings.HasPrefix(key, "feed/") && key != "feed/first" {
+				s.store.Overwrite(key, []byte(`["stock/CUP-1"]`))
+			}
+		}
+	}},
+	{"a product without stock", contract.InvariantProduct, "product/CUP-1", func(_ *testing.T, s *stand) {
+		s.store.Remove("stock/CUP-1")
+	}},
+	{"stock without a product", contract.InvariantProduct, "product/CUP-1", func(_ *testing.T, s *stand) {
+		s.store.Remove("product/CUP-1")
+	}},
+}
+
+func TestTheAuditReportsWhatWasPlanted(t *testing.T) {
+	for _, v := range violations {
+		t.Run(v.name, func(t *testing.T) {
+			s := newStand()
+			s.busy(t)
+			s.audit(t)
+			v.plant(t, s)
+			all := s.audited(t)
+			if !slices.ContainsFunc(all.Findings, func(f audit.Finding) bool { return f.Invariant == v.invariant && f.Key == v.key }) {
+				t.Errorf("found %v; want %s at %s", all.Findings, v.invariant, v.key)
+			}
+		})
+	}
+}
+
+func TestTheAuditChecksEverythingOnce(t *testing.T) {
+	s := newStand()
+	s.busy(t)
+	all := s.audited(t)
+	for _, invariant := range invariants {
+		if all.Checked[invariant] == 0 {
+			t.Errorf("%s was never checked", invariant)
+		}
+	}
+	if all.Counts["holds"] != 400 || all.Counts["onHand"] != 605 || all.Counts["products"] != 1 {
+		t.Errorf("counted %v", all.Counts)
+	}
+}
+
+// TestHoldsAreFoundWhereverTheyAre asks for orders in the head, in the archive, on two SKUs, and for unknown ones.
+func TestHoldsAreFoundWhereverTheyAre(t *testing.T) {
+	s := newStand()
+	s.busy(t)
+	var asked contract.HoldsRequest
+	for _, n := range []int{0, 40, 399, 400} {
+		asked.Orders = append(asked.Orders, contract.OrderLines{
+			OrderID: fmt.Sprintf("order-%04d", n), PlacedAt: placed(n), SKUs: []string{"CUP-1", "MUG-1"},
+		})
+	}
+	held, err := s.auditor().Holds(t.Context(), asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, h := range held.Holds {
+		ids = append(ids, h.OrderID)
+		if h.SKU != "CUP-1" || h.State != contract.HoldCommitted || h.Quantity != 1 || h.UnitPrice != 1000 || h.Currency != "EUR" {
+			t.Errorf("hold %+v", h)
+		}
+	}
+	if !slices.Equal(ids, []string{"order-0000", "order-0040", "order-0399"}) {
+		t.Errorf("held by %v", ids)
+	}
+}
+
+// placed is when the n-th order of a busy stand was placed.
+func placed(n int) time.Time { return noon.Add(time.Minute + time.Duration(n)*time.Second) }
+
+// busy sells a product 400 times and corrects its stock 50 times.
+func (s *stand) busy(t *testing.T) {
+	t.Helper()
+	s.sell(t, "CUP-1", 1000)
+	s.clock.advance(time.Second)
+	if _, err := s.CorrectStock(t.Context(), "CUP-1", domain.Correction{Change: 5, Reason: "found"}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 400 {
+		id := fmt.Sprintf("order-%04d", n)
+		reserve := reserving(id, line("CUP-1", 1))
+		commit, _ := s.ending(id, "CUP-1")
+		reserve.PlacedAt, commit.PlacedAt = placed(n), placed(n)
+		if _, err := s.Reserve(t.Context(), reserve); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Commit(t.Context(), commit); err != nil {
+			t.Fatal(err)
+		}
+		if n%8 == 0 {
+			change := int64(3)
+			if n%16 == 0 {
+				change = -3
+			}
+			if _, err := s.CorrectStock(t.Context(), "CUP-1", domain.Correction{Change: change, Reason: "counted"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.clock.advance(time.Hour)
+}
+
+// audited is all that the audit says.
+func (s *stand) audited(t *testing.T) contract.AuditPage {
+	t.Helper()
+	auditor, all := s.auditor(), contract.AuditPage{Page: audit.NewPage()}
+	for cursor := ""; ; {
+		p, err := auditor.Page(t.Context(), cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Add(p.Results)
+		all.Holds = append(all.Holds, p.Holds...)
+		for name, n := range p.Counts {
+			all.Counts[name] += n
+		}
+		if cursor = p.Next; cursor == "" {
+			return all
+		}
+	}
+}
+
+// spoil changes a stored document behind everybody's back.
+func spoil(t *testing.T, s *stand, key, old, new string) {
+	t.Helper()
+	records, err := s.store.Get(t.Context(), key)
+	if err != nil || !strings.Contains(string(records[key].Value), old) {
+		t.Fatalf("%s does not have %s, %v", key, old, err)
+	}
+	s.store.Overwrite(key, []byte(strings.Replace(string(records[key].Value), old, new, 1)))
+}
