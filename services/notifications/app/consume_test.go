@@ -19,6 +19,7 @@ import (
 	"caravan/internal/event"
 	"caravan/internal/feed"
 	"caravan/services/notifications/app"
+	"caravan/services/notifications/domain"
 )
 
 // gated is a clock whose sleepers wait until they are let go.
@@ -210,7 +211,7 @@ func TestEventsOfAnInboxThatCannotBeReadArePutAway(t *testing.T) {
 	events := orderEvents("u1", 2)
 	push(t, c, events...)
 	stop()
-	letters, _, err := p.notifications().ListDeadLetters(t.Context(), "", 10)
+	letters, _, err := p.notifications().ListDeadLetters(t.Context(), domain.LetterFilter{}, "", 10)
 	if err != nil || len(letters) != 2 || !strings.Contains(letters[0].Reason, "decoding") {
 		t.Errorf("%d dead letters, %v", len(letters), err)
 	}
@@ -234,7 +235,7 @@ func TestAnEventThatPanicsIsPutAwayAlone(t *testing.T) {
 			t.Errorf("%s was not dealt with", e.ID)
 		}
 	}
-	letters, _, err := p.notifications().ListDeadLetters(t.Context(), "", 10)
+	letters, _, err := p.notifications().ListDeadLetters(t.Context(), domain.LetterFilter{}, "", 10)
 	if err != nil || len(letters) != 1 || letters[0].EventID != events[3].ID || !strings.Contains(letters[0].Reason, "panic") {
 		t.Errorf("%d dead letters, %v", len(letters), err)
 	}
@@ -302,7 +303,7 @@ func TestAPoisonEventIsPutAwayByBothRoads(t *testing.T) {
 	if err := n.ReceiveDeadLetter(t.Context(), body); err != nil { // what the push leads to
 		t.Fatal(err)
 	}
-	letters, next, err := n.ListDeadLetters(t.Context(), "", 10)
+	letters, next, err := n.ListDeadLetters(t.Context(), domain.LetterFilter{}, "", 10)
 	if err != nil || next != "" || len(letters) != 1 {
 		t.Fatalf("%d letters, %v", len(letters), err)
 	}

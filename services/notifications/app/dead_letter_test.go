@@ -23,13 +23,15 @@ func cloudEvent(t testing.TB, e event.Event) []byte {
 	return body
 }
 
+var byStaff = app.Instruction{By: "staff"}
+
 // only receives one dead letter and returns it as it is listed.
 func only(t *testing.T, n *app.Notifications, body []byte) *domain.DeadLetter {
 	t.Helper()
 	if err := n.ReceiveDeadLetter(t.Context(), body); err != nil {
 		t.Fatal(err)
 	}
-	letters, _, err := n.ListDeadLetters(t.Context(), "", 10)
+	letters, _, err := n.ListDeadLetters(t.Context(), domain.LetterFilter{}, "", 10)
 	if err != nil || len(letters) != 1 {
 		t.Fatalf("%d letters, %v", len(letters), err)
 	}
@@ -64,15 +66,15 @@ func TestReplayHandlesTheEventOnce(t *testing.T) {
 		t.Fatalf("received while inboxes are away: %v", err)
 	}
 	letter := domain.LetterID(e)
-	if _, err := n.ReplayDeadLetter(t.Context(), letter, "staff"); !event.Retriable(err) {
+	if _, err := n.ReplayDeadLetter(t.Context(), letter, byStaff); !event.Retriable(err) {
 		t.Errorf("replayed while inboxes are away: %v", err)
 	}
 	store.BeforeGet = nil
-	if letters, _, err := n.ListDeadLetters(t.Context(), "", 10); err != nil || len(letters) != 1 || letters[0].Status != domain.LetterOpen {
+	if letters, _, err := n.ListDeadLetters(t.Context(), domain.LetterFilter{}, "", 10); err != nil || len(letters) != 1 || letters[0].Status != domain.LetterOpen {
 		t.Errorf("kept %+v, %v", letters, err)
 	}
 	for range 3 {
-		replayed, err := n.ReplayDeadLetter(t.Context(), letter, "staff")
+		replayed, err := n.ReplayDeadLetter(t.Context(), letter, byStaff)
 		if err != nil || replayed.Status != domain.LetterReplayed || replayed.DecidedBy != "staff" || !replayed.DecidedAt.Equal(noon) {
 			t.Fatalf("replayed %+v, %v", replayed, err)
 		}
@@ -81,7 +83,7 @@ func TestReplayHandlesTheEventOnce(t *testing.T) {
 	if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": {e}}); err != nil {
 		t.Error(err)
 	}
-	if _, err := n.DiscardDeadLetter(t.Context(), letter, "why", "staff"); !errors.Is(err, domain.ErrLetterReplayed) {
+	if _, err := n.DiscardDeadLetter(t.Context(), letter, app.Instruction{By: "staff", Reason: "why"}); !errors.Is(err, domain.ErrLetterReplayed) {
 		t.Errorf("discarding it: %v", err)
 	}
 	// The broker may deliver a dead letter again, too.
@@ -98,19 +100,19 @@ func TestWhatCannotBeHandledStaysOpen(t *testing.T) {
 			n := replica(documenttest.NewStore(), "a").notifications()
 			letter := only(t, n, body)
 			var unreplayable *app.UnreplayableError
-			if _, err := n.ReplayDeadLetter(t.Context(), letter.ID, "staff"); !errors.As(err, &unreplayable) {
+			if _, err := n.ReplayDeadLetter(t.Context(), letter.ID, byStaff); !errors.As(err, &unreplayable) {
 				t.Fatalf("err = %v", err)
 			}
 			if letter = only(t, n, body); letter.Status != domain.LetterOpen {
 				t.Errorf("it is %s", letter.Status)
 			}
 			for range 2 {
-				discarded, err := n.DiscardDeadLetter(t.Context(), letter.ID, "of no use", "staff")
+				discarded, err := n.DiscardDeadLetter(t.Context(), letter.ID, app.Instruction{By: "staff", Reason: "of no use"})
 				if err != nil || discarded.Status != domain.LetterDiscarded || discarded.Note != "of no use" {
 					t.Errorf("discarded %+v, %v", discarded, err)
 				}
 			}
-			if _, err := n.ReplayDeadLetter(t.Context(), letter.ID, "staff"); !errors.Is(err, domain.ErrLetterDiscarded) {
+			if _, err := n.ReplayDeadLetter(t.Context(), letter.ID, byStaff); !errors.Is(err, domain.ErrLetterDiscarded) {
 				t.Errorf("replaying it: %v", err)
 			}
 			if letter = only(t, n, body); letter.Status != domain.LetterDiscarded {
@@ -125,7 +127,7 @@ func TestReplayOfAnEventThatNobodyIsToldOf(t *testing.T) {
 	e := orderEvent("u1", 1, noon)
 	e.Type = "orders.gift_wrapped.v1"
 	letter := only(t, n, cloudEvent(t, e))
-	if replayed, err := n.ReplayDeadLetter(t.Context(), letter.ID, "staff"); err != nil || replayed.Status != domain.LetterReplayed {
+	if replayed, err := n.ReplayDeadLetter(t.Context(), letter.ID, byStaff); err != nil || replayed.Status != domain.LetterReplayed {
 		t.Errorf("replayed %+v, %v", replayed, err)
 	}
 }
@@ -133,8 +135,8 @@ func TestReplayOfAnEventThatNobodyIsToldOf(t *testing.T) {
 func TestThereIsNoSuchDeadLetter(t *testing.T) {
 	store := documenttest.NewStore()
 	n := replica(store, "a").notifications()
-	_, replay := n.ReplayDeadLetter(t.Context(), "none", "staff")
-	_, discard := n.DiscardDeadLetter(t.Context(), "none", "why", "staff")
+	_, replay := n.ReplayDeadLetter(t.Context(), "none", byStaff)
+	_, discard := n.DiscardDeadLetter(t.Context(), "none", app.Instruction{By: "staff", Reason: "why"})
 	if !errors.Is(replay, document.ErrNotFound) || !errors.Is(discard, document.ErrNotFound) || len(store.Keys()) != 0 {
 		t.Errorf("%v, %v, keys %v", replay, discard, store.Keys())
 	}
@@ -151,7 +153,7 @@ func TestACrashKeepsADeadLetterOnce(t *testing.T) {
 			_ = doomed.ReceiveDeadLetter(t.Context(), cloudEvent(t, e)) // what the crash leaves behind is the point
 			heir := replica(store, "b").notifications()
 			letter := only(t, heir, cloudEvent(t, e))
-			if _, err := heir.ReplayDeadLetter(t.Context(), letter.ID, "staff"); err != nil {
+			if _, err := heir.ReplayDeadLetter(t.Context(), letter.ID, byStaff); err != nil {
 				t.Fatalf("crash at %d: %v", at, err)
 			}
 			if err := exactlyOnce(t.Context(), heir, map[string][]event.Event{"u1": {e}}); err != nil {
@@ -174,7 +176,7 @@ func TestDeadLettersArePagedNewestFirst(t *testing.T) {
 	}
 	var got []string
 	for cursor := ""; ; {
-		letters, next, err := n.ListDeadLetters(t.Context(), cursor, 40)
+		letters, next, err := n.ListDeadLetters(t.Context(), domain.LetterFilter{}, cursor, 40)
 		if err != nil {
 			t.Fatal(err)
 		}

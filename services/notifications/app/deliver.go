@@ -62,7 +62,7 @@ func (n *Notifications) deliver(ctx context.Context, notices []domain.Notice) er
 			n.tidy(ctx, inbox)
 			return nil
 		case errors.Is(err, domain.ErrUnregistered):
-			attempt.Entry, err = n.users.announce(ctx, userID)
+			attempt.Entry, err = n.users.announce(ctx, listed{ID: userID})
 		case errors.As(err, &unchecked):
 			attempt.Segments = unchecked.Segments
 			notices, err = n.withoutArchived(ctx, notices, unchecked.Notices)

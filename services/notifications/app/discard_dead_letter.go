@@ -2,19 +2,17 @@ package app
 
 import (
 	"context"
-	"fmt"
 
+	"caravan/internal/document"
+	"caravan/internal/id"
 	"caravan/services/notifications/domain"
 )
 
 // DiscardDeadLetter gives a dead letter up for a reason. One that was discarded before is returned as it is. Errors:
-// document.ErrNotFound; domain.ErrLetterReplayed.
-func (n *Notifications) DiscardDeadLetter(ctx context.Context, letterID, reason, by string) (*domain.DeadLetter, error) {
-	now := n.Clock.Now()
-	letter, err := n.letters.Update(ctx, letterID, func(d *domain.DeadLetter) error { return d.Discard(reason, by, now) })
-	if err != nil {
-		return nil, fmt.Errorf("discarding dead letter: %w", err)
+// document.ErrNotFound; domain.ErrLetterReplayed; domain.ErrOperation.
+func (n *Notifications) DiscardDeadLetter(ctx context.Context, letterID string, in Instruction) (*domain.DeadLetter, error) {
+	if !id.Valid(letterID) {
+		return nil, document.ErrNotFound
 	}
-	n.Log.InfoContext(ctx, "dead letter discarded", "dead_letter", letterID, "event", letter.EventID, "by", by)
-	return letter, nil
+	return n.act(ctx, letterID, n.action(letterID, in), (*domain.DeadLetter).Discard)
 }

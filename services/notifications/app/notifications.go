@@ -21,6 +21,9 @@ const (
 	deadLetterPrefix = "dead-letter/"
 	usersPrefix      = "inboxes/"
 	lettersPrefix    = "dead-letters/"
+	batchPrefix      = "batch/"
+	batchesPrefix    = "batches/"
+	activePrefix     = "active-batches/"
 )
 
 // Outcomes of events, for the Counter.
@@ -28,7 +31,7 @@ const (
 	OutcomeNotified = "notified" // the event is in the inbox of its user, now or since before
 	OutcomeSilent   = "silent"   // the event is known and told to nobody
 	OutcomeUnknown  = "unknown"  // the event is of a type that this version does not know
-	OutcomeDead     = "dead"     // the event went to the dead letters
+	OutcomeDead     = "dead"     // the event went to the dead letters; what is done about those counts as letter_<kind>
 )
 
 // Counter counts what became of events, by the outcomes above.
@@ -52,7 +55,10 @@ type Notifications struct {
 	guards   *document.Repository[domain.Guard, *domain.Guard]
 	letters  *document.Repository[domain.DeadLetter, *domain.DeadLetter]
 	users    *registry
+	batches  *document.Repository[domain.Batch, *domain.Batch]
+	active   *document.Repository[domain.ActiveBatches, *domain.ActiveBatches]
 	lettered *registry
+	batched  *registry
 	failures *failures
 
 	mu      sync.Mutex
@@ -70,7 +76,10 @@ func New(p Ports) *Notifications {
 		guards:   document.NewRepository[domain.Guard](p.Store, opts(guardPrefix)),
 		letters:  document.NewRepository[domain.DeadLetter](p.Store, opts(deadLetterPrefix)),
 		users:    newRegistry(p, usersPrefix),
+		batches:  document.NewRepository[domain.Batch](p.Store, opts(batchPrefix)),
+		active:   document.NewRepository[domain.ActiveBatches](p.Store, opts(activePrefix)),
 		lettered: newRegistry(p, lettersPrefix),
+		batched:  newRegistry(p, batchesPrefix),
 		failures: newFailures(),
 		sealing:  make(map[string]bool),
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"caravan/internal/document"
 )
@@ -27,6 +28,11 @@ type listed struct {
 	ID string `json:"id"`
 	// Entry is the entry's own id.
 	Entry string `json:"entry"`
+	// Topic, Type and At tell of a dead letter what it says of itself, and when it was entered, so that a search need
+	// not read each.
+	Topic string    `json:"topic,omitempty"`
+	Type  string    `json:"type,omitempty"`
+	At    time.Time `json:"at,omitzero"`
 }
 
 func newRegistry(p Ports, prefix string) *registry {
@@ -34,15 +40,21 @@ func newRegistry(p Ports, prefix string) *registry {
 }
 
 // announce adds an entry for a document that is about to be created, and returns the entry's id.
-func (r *registry) announce(ctx context.Context, id string) (string, error) {
-	entry := r.IDs.New()
-	if err := r.chain.Prepend(ctx, everything, entry, listed{ID: id, Entry: entry}); err != nil {
-		return "", fmt.Errorf("registering %s: %w", id, err)
+func (r *registry) announce(ctx context.Context, l listed) (string, error) {
+	l.Entry = r.IDs.New()
+	if err := r.chain.Prepend(ctx, everything, l.Entry, l); err != nil {
+		return "", fmt.Errorf("registering %s: %w", l.ID, err)
 	}
-	return entry, nil
+	return l.Entry, nil
 }
 
 // page returns up to limit entries from a cursor on, and the cursor of the next page or "".
 func (r *registry) page(ctx context.Context, cursor string, limit int) ([]listed, string, error) {
 	return r.chain.Page(ctx, everything, cursor, limit)
+}
+
+// after is the cursor behind so many entries from a cursor on, or "" at the end of the list.
+func (r *registry) after(ctx context.Context, cursor string, entries int) (string, error) {
+	_, next, err := r.page(ctx, cursor, entries)
+	return next, err
 }

@@ -14,6 +14,7 @@ import (
 	"caravan/services/notifications/adapters/rest"
 	"caravan/services/notifications/app"
 	"caravan/services/notifications/contract"
+	"caravan/services/notifications/domain"
 	orders "caravan/services/orders/contract"
 	payments "caravan/services/payments/contract"
 	users "caravan/services/users/contract"
@@ -48,6 +49,7 @@ func Build(_ context.Context, s *service.Service) error {
 		Log:     s.Log,
 	})
 	consume(s, notifications, cfg.Inbox)
+	s.Background("batches of dead letters", app.NewBatchWorker(notifications).Run)
 	serve(s, rest.NewHandlers(notifications))
 	return nil
 }
@@ -81,8 +83,17 @@ func serve(s *service.Service, h *rest.Handlers) {
 	s.Public("GET /v1/notifications", h.List)
 	s.Public("POST /v1/notifications/{id}/read", h.MarkRead)
 	s.Public("GET /v1/ops/dead-letters", h.ListDeadLetters)
+	s.Public("GET /v1/ops/dead-letters/{id}", h.ShowDeadLetter)
 	s.Public("POST /v1/ops/dead-letters/{id}/replay", h.ReplayDeadLetter)
 	s.Public("POST /v1/ops/dead-letters/{id}/discard", h.DiscardDeadLetter)
+	for _, kind := range []domain.BatchKind{domain.BatchReplay, domain.BatchDiscard} {
+		path := "/v1/ops/dead-letters/" + string(kind)
+		b := h.Batches(kind, path+"s")
+		s.Public("POST "+path, b.Start)
+		s.Public("GET "+path+"s", b.List)
+		s.Public("GET "+path+"s/{id}", b.Show)
+		s.Public("POST "+path+"s/{id}/cancel", b.Cancel)
+	}
 	s.Internal("POST "+contract.PathAudit, h.Audit)
 	s.Internal("POST "+rest.PathDeadLetters, h.ReceiveDeadLetter)
 	s.Ready("dead letters", func(ctx context.Context) error {

@@ -5,10 +5,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"pgregory.net/rapid"
 
 	"caravan/internal/document"
 	"caravan/internal/id"
@@ -95,41 +99,171 @@ func TestAnOversizedLetterIsKeptInPart(t *testing.T) {
 	}
 }
 
-func TestDecisionsAboutADeadLetter(t *testing.T) {
-	fresh := func() *domain.DeadLetter {
+// letterModel is what a dead letter should be, kept as simply as can be.
+type letterModel struct {
+	status   domain.LetterStatus
+	attempts int
+	note, by string
+	done     map[string]domain.Action // by operation
+	order    []string                 // operations, oldest first
+}
+
+// TestTheLifeOfADeadLetter does anything to a letter in any order, with repeats, and compares it with a model: decisions
+// are final, repeats change nothing, nothing is done without a trace, and what is kept has bounds.
+func TestTheLifeOfADeadLetter(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
 		d := &domain.DeadLetter{}
-		if err := d.Receive(domain.ReadLetter([]byte("x")), "entry", noon); err != nil {
-			t.Fatal(err)
+		m := letterModel{done: make(map[string]domain.Action)}
+		actions := rapid.IntRange(1, 90).Draw(rt, "actions")
+		for n := range actions {
+			now := noon.Add(time.Duration(n) * time.Second)
+			a := domain.Action{
+				Operation: fmt.Sprint("op-", rapid.IntRange(0, 70).Draw(rt, "operation")), At: now,
+				By: rapid.SampledFrom([]string{"ada", "bob"}).Draw(rt, "by"), Reason: rapid.SampledFrom([]string{"", "why"}).Draw(rt, "reason"),
+			}
+			before := snapshot(d)
+			kind := rapid.SampledFrom([]string{"receive", "fail", "fail", "fail", "fail", "fail", "fail", "replay", "discard"}).Draw(rt, "kind")
+			if n < actions*2/3 && kind != "receive" {
+				kind = "fail" // decisions end all, so that they come late
+			}
+			err := m.do(d, kind, a, now)
+			if err != nil && snapshot(d) != before {
+				rt.Fatalf("%s changed the letter although it ended in %v", kind, err)
+			}
+			if err == nil {
+				d.Revision++
+			}
+			m.compare(rt, d)
 		}
-		d.Revision = 1
-		return d
+	})
+}
+
+func snapshot(d *domain.DeadLetter) string {
+	raw, err := json.Marshal(d)
+	if err != nil {
+		panic(err)
 	}
-	d := fresh()
-	if err := d.Receive(domain.Letter{}, "other", noon); !errors.Is(err, document.ErrUnchanged) || d.Entry != "entry" || d.Status != domain.LetterOpen {
-		t.Errorf("received again: %v, %+v", err, d)
+	return string(raw)
+}
+
+// do applies an action to letter and model, and returns what the letter says; it panics when the model disagrees.
+func (m *letterModel) do(d *domain.DeadLetter, kind string, a domain.Action, now time.Time) (err error) {
+	var want error
+	switch known, repeat := m.done[a.Operation]; {
+	case kind == "receive" && m.status != "":
+		want = document.ErrUnchanged
+	case kind == "receive":
+	case m.status == "":
+		want = document.ErrNotFound
+	case repeat && (known.Reason != a.Reason || (known.Kind == domain.ActionDiscarded) != (kind == "discard")):
+		want = domain.ErrOperation
+	case repeat, kind == "fail" && m.status != domain.LetterOpen, kind == "replay" && m.status == domain.LetterReplayed,
+		kind == "discard" && m.status == domain.LetterDiscarded:
+		want = document.ErrUnchanged
+	case kind == "replay" && m.status == domain.LetterDiscarded:
+		want = domain.ErrLetterDiscarded
+	case kind == "discard" && m.status == domain.LetterReplayed:
+		want = domain.ErrLetterReplayed
 	}
-	if err := d.Replayed("staff", noon); err != nil || d.Status != domain.LetterReplayed || d.DecidedBy != "staff" {
-		t.Errorf("replayed: %v, %+v", err, d)
+	switch kind {
+	case "receive":
+		err = d.Receive(domain.Letter{ID: "l", Consumer: "notifications", Reason: "died"}, "entry", 7, now)
+		a = domain.Action{Operation: "entry", Kind: domain.ActionReceived}
+	case "fail":
+		a.Outcome = "still dead"
+		err, a.Kind = d.Failed(a), domain.ActionFailed
+	case "replay":
+		err, a.Kind = d.Replayed(a), domain.ActionReplayed
+	case "discard":
+		err, a.Kind = d.Discard(a), domain.ActionDiscarded
 	}
-	if err := d.Replayed("other", noon); !errors.Is(err, document.ErrUnchanged) || d.DecidedBy != "staff" {
-		t.Errorf("replayed again: %v", err)
+	if !errors.Is(err, want) {
+		panic(fmt.Sprintf("%s by %s of a letter that is %q: %v; want %v", kind, a.Operation, m.status, err, want))
 	}
-	if err := d.Discard("why", "staff", noon); !errors.Is(err, domain.ErrLetterReplayed) {
-		t.Errorf("discarded what was replayed: %v", err)
+	if err == nil {
+		m.apply(a)
 	}
-	d = fresh()
-	if err := d.Discard("why", "staff", noon); err != nil || d.Status != domain.LetterDiscarded || d.Note != "why" {
-		t.Errorf("discarded: %v, %+v", err, d)
+	return err
+}
+
+func (m *letterModel) apply(a domain.Action) {
+	m.done[a.Operation] = a
+	if m.order = append(m.order, a.Operation); len(m.order) > 50 {
+		delete(m.done, m.order[1])
+		m.order = slices.Delete(m.order, 1, 2)
 	}
-	if err := d.Discard("else", "other", noon.Add(time.Hour)); !errors.Is(err, document.ErrUnchanged) || d.Note != "why" {
-		t.Errorf("discarded again: %v", err)
+	switch a.Kind {
+	case domain.ActionReceived:
+		m.status, m.attempts = domain.LetterOpen, 7
+	case domain.ActionFailed:
+		m.attempts++
+	case domain.ActionReplayed:
+		m.status, m.by = domain.LetterReplayed, a.By
+		m.attempts++
+	case domain.ActionDiscarded:
+		m.status, m.by, m.note = domain.LetterDiscarded, a.By, a.Reason
 	}
-	if err := d.Replayed("staff", noon); !errors.Is(err, domain.ErrLetterDiscarded) {
-		t.Errorf("replayed what was discarded: %v", err)
+}
+
+func (m *letterModel) compare(rt *rapid.T, d *domain.DeadLetter) {
+	if d.Status != m.status || d.Attempts != m.attempts || d.DecidedBy != m.by || d.Note != m.note || d.DecidedAt.IsZero() != (m.by == "") {
+		rt.Fatalf("it is %+v; want %+v", d, m)
 	}
-	none := &domain.DeadLetter{}
-	if err := errors.Join(none.Replayed("s", noon), none.Discard("w", "s", noon)); !errors.Is(err, document.ErrNotFound) {
-		t.Errorf("decided about nothing: %v", err)
+	var order []string
+	for _, a := range d.History {
+		order = append(order, a.Operation)
+		if want := m.done[a.Operation]; a.Kind != want.Kind || a.By != want.By && a.Kind != domain.ActionReceived || a.Reason != want.Reason || a.At.IsZero() {
+			rt.Fatalf("it remembers %+v; want %+v", a, want)
+		}
+	}
+	if !slices.Equal(order, m.order) {
+		rt.Fatalf("it remembers %v; want %v", order, m.order)
+	}
+	if len(d.History) > 0 && (d.History[0].Kind != domain.ActionReceived || d.History[0].By != "notifications") {
+		rt.Fatalf("its history begins with %+v", d.History[0])
+	}
+}
+
+func TestWhatIsSaidOfAnExhaustedLetter(t *testing.T) {
+	good := body(t, users.EventRegistered, "u1", users.Registered{UserID: "u1"})
+	l := domain.ReadLetter(good)
+	l.Exhausted(0, "")
+	if !strings.Contains(l.Reason, "not handled within the attempts allowed") {
+		t.Errorf("reason %q", l.Reason)
+	}
+	l.Exhausted(7, "the store is away")
+	if l.Reason != "not handled within 7 attempts: the store is away" {
+		t.Errorf("reason %q", l.Reason)
+	}
+	poison := domain.ReadLetter([]byte("nonsense"))
+	if poison.Exhausted(7, "away"); !strings.Contains(poison.Reason, "malformed") {
+		t.Errorf("reason %q", poison.Reason)
+	}
+}
+
+func TestLetterFilter(t *testing.T) {
+	d := &domain.DeadLetter{
+		Letter: domain.Letter{Consumer: "notifications", Topic: "orders", Type: "orders.confirmed.v2", Reason: "Unknown version"},
+		Status: domain.LetterOpen, FirstSeen: noon, LastFailure: "still an unknown thing",
+	}
+	for _, c := range []struct {
+		filter domain.LetterFilter
+		fits   bool
+	}{
+		{domain.LetterFilter{}, true},
+		{domain.LetterFilter{Status: domain.LetterOpen, Consumer: "notifications", Topic: "orders", Type: "orders.confirmed.v2", Reason: "unknown VERSION", Since: noon, Until: noon.Add(1)}, true},
+		{domain.LetterFilter{Reason: "thing"}, true},
+		{domain.LetterFilter{Reason: "payload"}, false},
+		{domain.LetterFilter{Status: domain.LetterReplayed}, false},
+		{domain.LetterFilter{Consumer: "orders"}, false},
+		{domain.LetterFilter{Topic: "users"}, false},
+		{domain.LetterFilter{Type: "orders.confirmed"}, false},
+		{domain.LetterFilter{Since: noon.Add(1)}, false},
+		{domain.LetterFilter{Until: noon}, false},
+	} {
+		if c.filter.Matches(d) != c.fits {
+			t.Errorf("%+v: %v", c.filter, !c.fits)
+		}
 	}
 }
 

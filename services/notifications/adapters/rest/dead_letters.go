@@ -1,10 +1,13 @@
 package rest
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"caravan/internal/page"
 	"caravan/internal/problem"
@@ -18,9 +21,10 @@ import (
 // payloadShown is how much of a dead letter's message a list shows, in bytes.
 const payloadShown = 2048
 
-// DeadLetter is a message that could not be handled, on the wire.
+// DeadLetter is a message that could not be handled, as an item of a list.
 type DeadLetter struct {
 	ID            string `json:"id"`
+	Consumer      string `json:"consumer"`
 	Topic         string `json:"topic"`
 	EventID       string `json:"eventId,omitempty"`
 	Type          string `json:"type,omitempty"`
@@ -31,7 +35,11 @@ type DeadLetter struct {
 	FirstSeen time.Time `json:"firstSeen"`
 	// Status is open, replayed or discarded.
 	Status string `json:"status"`
-	// Payload is the message as text, at most its first 2 KiB; Size is its whole length in bytes.
+	// Attempts counts the known attempts to handle it; LastFailure says why the latest failed.
+	Attempts      int       `json:"attempts"`
+	LastAttemptAt time.Time `json:"lastAttemptAt,omitzero"`
+	LastFailure   string    `json:"lastFailure,omitempty"`
+	// Payload is the message as text, in a list at most its first 2 KiB; Size is its whole length in bytes.
 	Payload          string `json:"payload"`
 	PayloadTruncated bool   `json:"payloadTruncated"`
 	Size             int    `json:"size"`
@@ -41,10 +49,37 @@ type DeadLetter struct {
 	DecidedBy string    `json:"decidedBy,omitempty"`
 }
 
-// discard is the body of a discard.
-type discard struct {
-	Reason string `json:"reason" validate:"required,max=500"`
+// DeadLetterDetail is one dead letter with all that is known of it.
+type DeadLetterDetail struct {
+	DeadLetter
+	// PayloadEncoding is text, or base64 for a message that is not UTF-8.
+	PayloadEncoding string `json:"payloadEncoding"`
+	// Event is the message if it is one of our events.
+	Event json.RawMessage `json:"event,omitempty"`
+	// History is what was done about it, oldest first; Forgotten counts what is not kept any more.
+	History   []Action `json:"history"`
+	Forgotten int      `json:"forgotten,omitempty"`
 }
+
+// Action is something that was done about a dead letter.
+type Action struct {
+	Kind string    `json:"kind"`
+	At   time.Time `json:"at"`
+	// By is a user, or the service itself by its name.
+	By      string `json:"by"`
+	Reason  string `json:"reason,omitempty"`
+	Outcome string `json:"outcome,omitempty"`
+}
+
+// replay and discard are the bodies of those requests.
+type (
+	replay struct {
+		Reason string `json:"reason,omitempty" validate:"max=500"`
+	}
+	discard struct {
+		Reason string `json:"reason" validate:"required,max=500"`
+	}
+)
 
 // ListDeadLetters answers GET /v1/ops/dead-letters, newest first.
 func (h *Handlers) ListDeadLetters(w http.ResponseWriter, r *http.Request) error {
@@ -55,7 +90,11 @@ func (h *Handlers) ListDeadLetters(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	list, next, err := h.app.ListDeadLetters(r.Context(), cursor, limit)
+	filter, err := letterFilter(r)
+	if err != nil {
+		return err
+	}
+	list, next, err := h.app.ListDeadLetters(r.Context(), filter, cursor, limit)
 	if err != nil {
 		return err
 	}
@@ -67,13 +106,63 @@ func (h *Handlers) ListDeadLetters(w http.ResponseWriter, r *http.Request) error
 	return nil
 }
 
-// ReplayDeadLetter answers POST /v1/ops/dead-letters/{id}/replay.
-func (h *Handlers) ReplayDeadLetter(w http.ResponseWriter, r *http.Request) error {
-	caller, err := service.Require(r, users.PermissionOpsWrite)
+// letterFilter reads the filter from the query.
+func letterFilter(r *http.Request) (domain.LetterFilter, error) {
+	q := r.URL.Query()
+	f := filter{Consumer: q.Get("consumer"), Topic: q.Get("topic"), Type: q.Get("type"), Reason: q.Get("reason")}
+	var wrong []problem.FieldError
+	for name, into := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
+		text := q.Get(name)
+		if text == "" {
+			continue
+		}
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			wrong = append(wrong, problem.FieldError{Field: name, Code: "time", Message: "must be a time of RFC 3339"})
+		}
+		*into = at
+	}
+	status := domain.LetterStatus(q.Get("status"))
+	switch status {
+	case "", domain.LetterOpen, domain.LetterReplayed, domain.LetterDiscarded:
+	default:
+		wrong = append(wrong, problem.FieldError{Field: "status", Code: "oneof", Message: "must be one of open, replayed, discarded"})
+	}
+	if len(wrong) > 0 {
+		return domain.LetterFilter{}, problem.Invalid(wrong...)
+	}
+	out := f.domain()
+	out.Status = status
+	return out, request.Validate(f)
+}
+
+// ShowDeadLetter answers GET /v1/ops/dead-letters/{id}.
+func (h *Handlers) ShowDeadLetter(w http.ResponseWriter, r *http.Request) error {
+	if _, err := service.Require(r, users.PermissionOpsRead); err != nil {
+		return err
+	}
+	letter, err := h.app.ShowDeadLetter(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	letter, err := h.app.ReplayDeadLetter(r.Context(), r.PathValue("id"), caller.Subject)
+	request.Respond(w, http.StatusOK, detail(letter))
+	return nil
+}
+
+// ReplayDeadLetter answers POST /v1/ops/dead-letters/{id}/replay {reason}; the body may be left out.
+func (h *Handlers) ReplayDeadLetter(w http.ResponseWriter, r *http.Request) error {
+	in, err := instruction(r)
+	if err != nil {
+		return err
+	}
+	var body replay
+	if r.ContentLength != 0 {
+		if err := request.Decode(w, r, &body); err != nil {
+			return err
+		}
+	}
+	in.Reason = body.Reason
+	letter, err := h.app.ReplayDeadLetter(r.Context(), r.PathValue("id"), in)
 	if err != nil {
 		return letterProblem(err)
 	}
@@ -83,7 +172,7 @@ func (h *Handlers) ReplayDeadLetter(w http.ResponseWriter, r *http.Request) erro
 
 // DiscardDeadLetter answers POST /v1/ops/dead-letters/{id}/discard {reason}.
 func (h *Handlers) DiscardDeadLetter(w http.ResponseWriter, r *http.Request) error {
-	caller, err := service.Require(r, users.PermissionOpsWrite)
+	in, err := instruction(r)
 	if err != nil {
 		return err
 	}
@@ -91,12 +180,26 @@ func (h *Handlers) DiscardDeadLetter(w http.ResponseWriter, r *http.Request) err
 	if err := request.Decode(w, r, &body); err != nil {
 		return err
 	}
-	letter, err := h.app.DiscardDeadLetter(r.Context(), r.PathValue("id"), body.Reason, caller.Subject)
+	in.Reason = body.Reason
+	letter, err := h.app.DiscardDeadLetter(r.Context(), r.PathValue("id"), in)
 	if err != nil {
 		return letterProblem(err)
 	}
 	request.Respond(w, http.StatusOK, showLetter(letter))
 	return nil
+}
+
+// instruction reads who wants something done, and under which key, if any.
+func instruction(r *http.Request) (app.Instruction, error) {
+	caller, err := service.Require(r, users.PermissionOpsWrite)
+	if err != nil {
+		return app.Instruction{}, err
+	}
+	in := app.Instruction{By: caller.Subject}
+	if r.Header.Get(request.IdempotencyHeader) != "" {
+		in.Key, err = request.IdempotencyKey(r)
+	}
+	return in, err
 }
 
 func letterProblem(err error) error {
@@ -106,6 +209,8 @@ func letterProblem(err error) error {
 		return problem.Conflict("dead-letter-discarded", "The dead letter was discarded and cannot be replayed.")
 	case errors.Is(err, domain.ErrLetterReplayed):
 		return problem.Conflict("dead-letter-replayed", "The dead letter was replayed and cannot be discarded.")
+	case errors.Is(err, domain.ErrOperation):
+		return problem.Unprocessable("idempotency-key-reused", "This Idempotency-Key was used with another request.")
 	case errors.As(err, &unreplayable):
 		return problem.Unprocessable("dead-letter-unreplayable", unreplayable.Error())
 	}
@@ -115,9 +220,25 @@ func letterProblem(err error) error {
 func showLetter(d *domain.DeadLetter) DeadLetter {
 	shown := d.Payload[:min(len(d.Payload), payloadShown)]
 	return DeadLetter{
-		ID: d.ID, Topic: d.Topic, EventID: d.EventID, Type: d.Type, Subject: d.Subject,
+		ID: d.ID, Consumer: d.Consumer, Topic: d.Topic, EventID: d.EventID, Type: d.Type, Subject: d.Subject,
 		CorrelationID: d.CorrelationID, Reason: d.Reason, FirstSeen: d.FirstSeen, Status: string(d.Status),
-		Payload: strings.ToValidUTF8(string(shown), "�"), PayloadTruncated: d.Size > len(shown), Size: d.Size,
+		Attempts: d.Attempts, LastAttemptAt: d.LastAttempt, LastFailure: d.LastFailure,
+		Payload: strings.ToValidUTF8(string(shown), "\uFFFD"), PayloadTruncated: d.Size > len(shown), Size: d.Size,
 		Note: d.Note, DecidedAt: d.DecidedAt, DecidedBy: d.DecidedBy,
 	}
+}
+
+func detail(d *domain.DeadLetter) DeadLetterDetail {
+	out := DeadLetterDetail{DeadLetter: showLetter(d), PayloadEncoding: "text", History: make([]Action, len(d.History)), Forgotten: d.Forgotten}
+	out.Payload, out.PayloadTruncated = string(d.Payload), d.Truncated()
+	if !utf8.Valid(d.Payload) {
+		out.Payload, out.PayloadEncoding = base64.StdEncoding.EncodeToString(d.Payload), "base64"
+	}
+	if _, err := d.Letter.Event(); err == nil {
+		out.Event = json.RawMessage(d.Payload)
+	}
+	for i, a := range d.History {
+		out.History[i] = Action{Kind: string(a.Kind), At: a.At, By: a.By, Reason: a.Reason, Outcome: a.Outcome}
+	}
+	return out
 }

@@ -1,0 +1,284 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"caravan/internal/document"
+	"caravan/internal/event"
+	"caravan/services/notifications/domain"
+)
+
+const (
+	// batchPoll is how often a worker looks for batches.
+	batchPoll = time.Second
+	// batchLease is how long a batch is a worker's without a word from it, and batchWrite how often it says so.
+	batchLease = 15 * time.Second
+	batchWrite = time.Second
+	// batchTries is how often a batch tries one letter while the failure may pass, a batchPause apart.
+	batchTries = 5
+	batchPause = time.Second
+	// batchLate is the age from which an active batch without a document is given up.
+	batchLate = time.Minute
+)
+
+// BatchWorker carries out batches of dead letters. Any number of replicas may have one.
+type BatchWorker struct {
+	n  *Notifications
+	id string
+
+	mu   sync.Mutex
+	busy map[string]bool
+}
+
+// NewBatchWorker makes a BatchWorker; it works while Run runs.
+func NewBatchWorker(n *Notifications) *BatchWorker {
+	return &BatchWorker{n: n, id: n.IDs.New(), busy: make(map[string]bool)}
+}
+
+// Run carries out batches until ctx ends. What is under way then goes on in another replica, or in the next life of
+// this one.
+func (w *BatchWorker) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		if err := w.begin(ctx, &all); err != nil && ctx.Err() == nil {
+			w.n.Log.WarnContext(ctx, "looking for batches of dead letters failed; it is tried again", "error", err)
+		}
+		if w.n.Clock.Sleep(ctx, batchPoll) != nil {
+			return nil
+		}
+	}
+}
+
+// begin starts work on the active batches that this process does not work on.
+func (w *BatchWorker) begin(ctx context.Context, all *sync.WaitGroup) error {
+	active, err := w.n.activeBatches(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range active {
+		if !w.take(a.ID) {
+			continue
+		}
+		all.Go(func() {
+			defer w.leave(a.ID)
+			err := protected(func() error { return w.Work(ctx, a) })
+			if err != nil && ctx.Err() == nil {
+				w.n.Log.WarnContext(ctx, "a batch of dead letters could not go on; it is tried again", "batch", a.ID, "error", err)
+			}
+		})
+	}
+	return nil
+}
+
+func (w *BatchWorker) take(batchID string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.busy[batchID] {
+		return false
+	}
+	w.busy[batchID] = true
+	return true
+}
+
+func (w *BatchWorker) leave(batchID string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.busy, batchID)
+}
+
+// protected turns a panic into an error: a batch must not end the program.
+func protected(f func() error) error {
+	return event.Protect(func(context.Context, event.Event) error { return f() })(context.Background(), event.Event{})
+}
+
+// Work carries out an active batch to its end, unless another worker has it.
+func (w *BatchWorker) Work(ctx context.Context, a domain.ActiveBatch) error {
+	now := w.n.Clock.Now()
+	batch, err := w.n.batches.Update(ctx, a.ID, func(b *domain.Batch) error { return b.Claim(w.id, now, batchLease) })
+	switch {
+	case errors.Is(err, domain.ErrBatchTaken), errors.Is(err, document.ErrNotFound) && now.Sub(a.At) < batchLate:
+		return nil
+	case errors.Is(err, domain.ErrBatchEnded), errors.Is(err, document.ErrNotFound):
+		return w.n.leaveBatch(ctx, a.ID)
+	case err != nil:
+		return fmt.Errorf("claiming a batch: %w", err)
+	}
+	r := &batchRun{w: w, batch: batch, written: now, next: now}
+	if err := r.run(ctx); err != nil {
+		return err
+	}
+	return w.n.leaveBatch(ctx, a.ID)
+}
+
+// batchRun is one worker's work on a batch.
+type batchRun struct {
+	w     *BatchWorker
+	batch *domain.Batch // as last written
+
+	undone  domain.Progress // what was done since
+	written time.Time       // when that was
+	next    time.Time       // when the next letter may be touched
+}
+
+// run walks the list of letters. It returns nil when the batch has ended, or went to another worker.
+func (r *batchRun) run(ctx context.Context) error {
+	cursor := r.batch.Cursor
+	for {
+		s, err := r.w.n.lettersFrom(ctx, r.search(), cursor)
+		if err != nil {
+			return err
+		}
+		passed, err := r.through(ctx, s)
+		if err != nil {
+			return err
+		}
+		if passed < s.length {
+			s.next, err = r.w.n.lettered.after(ctx, cursor, passed)
+			if err != nil {
+				return err
+			}
+		}
+		cursor = s.next
+		if cursor != "" && !r.due() {
+			continue
+		}
+		if running, err := r.write(ctx, cursor); err != nil || !running {
+			return err
+		}
+	}
+}
+
+// search is the filter as far as it does not change by what the batch does.
+func (r *batchRun) search() domain.LetterFilter {
+	f := r.batch.Filter
+	return domain.LetterFilter{Consumer: f.Consumer, Topic: f.Topic, Type: f.Type, Since: f.Since, Until: f.Until}
+}
+
+// due reports whether the progress should be written.
+func (r *batchRun) due() bool { return r.w.n.Clock.Now().Sub(r.written) >= batchWrite }
+
+// through deals with the letters of a stretch, until the progress has to be written; it returns how many entries of
+// the list are behind it.
+func (r *batchRun) through(ctx context.Context, s letterStretch) (passed int, err error) {
+	for _, l := range s.letters {
+		if l.FirstSeen.After(r.batch.RequestedAt) {
+			continue // came later: a batch has an end
+		}
+		if err := r.letter(ctx, l.DeadLetter); err != nil {
+			return 0, err
+		}
+		r.undone.Scanned++
+		if r.due() {
+			return l.place + 1, nil
+		}
+	}
+	return s.length, nil
+}
+
+// write stores the progress and where the walk goes on, and reports whether the batch still is this worker's to run.
+func (r *batchRun) write(ctx context.Context, cursor string) (running bool, err error) {
+	n, now := r.w.n, r.w.n.Clock.Now()
+	ended := false
+	batch, err := n.batches.Update(ctx, r.batch.ID, func(b *domain.Batch) error {
+		err := b.Advance(r.w.id, r.undone, cursor, now, batchLease)
+		ended = err == nil && b.Status == domain.BatchFinished
+		return err
+	})
+	switch {
+	case errors.Is(err, domain.ErrBatchTaken):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("writing the progress of a batch: %w", err)
+	}
+	if ended {
+		n.auditBatch(ctx, "finished", batch.RequestedBy, batch)
+	}
+	r.batch, r.undone, r.written = batch, domain.Progress{}, now
+	return batch.Status == domain.BatchRunning, nil
+}
+
+// letter does to one letter what the batch is for, if the filter chooses it, and counts it. What this batch did before
+// is only counted: the worker before this one may have died between the letter and its count.
+func (r *batchRun) letter(ctx context.Context, l *domain.DeadLetter) error {
+	if done, ok := l.Done(r.batch.ID); ok {
+		r.count(l.ID, done)
+		return nil
+	}
+	if !r.batch.Filter.Matches(l) {
+		return nil
+	}
+	if err := r.pace(ctx); err != nil {
+		return err
+	}
+	if err := r.act(ctx, l); err != nil {
+		return err
+	}
+	l, err := r.w.n.letters.Get(ctx, l.ID)
+	if err != nil {
+		return fmt.Errorf("reading what a batch did: %w", err)
+	}
+	if done, ok := l.Done(r.batch.ID); ok { // else somebody else was faster
+		r.count(l.ID, done)
+	}
+	return nil
+}
+
+func (r *batchRun) count(letterID string, done domain.Action) {
+	if done.Kind != domain.ActionFailed {
+		r.undone.Add(domain.Progress{Done: 1})
+		return
+	}
+	r.undone.Add(domain.Progress{Failed: 1, Failures: []domain.BatchFailure{{Letter: letterID, Reason: done.Outcome}}})
+}
+
+// pace waits until the rate allows another letter.
+func (r *batchRun) pace(ctx context.Context) error {
+	now := r.w.n.Clock.Now()
+	if wait := r.next.Sub(now); wait > 0 {
+		if err := r.w.n.Clock.Sleep(ctx, wait); err != nil {
+			return err
+		}
+		now = r.next
+	}
+	r.next = now.Add(time.Second / time.Duration(r.batch.PerSecond))
+	return nil
+}
+
+// act replays or discards a letter, with patience for what may pass. It returns an error only if the batch can not go on.
+func (r *batchRun) act(ctx context.Context, l *domain.DeadLetter) error {
+	for try := 1; ; try++ {
+		in := Instruction{By: r.batch.RequestedBy, Reason: r.batch.Reason, operation: r.batch.ID, last: try == batchTries}
+		var err error
+		if r.batch.Kind == domain.BatchReplay {
+			_, err = r.w.n.replay(ctx, l, in)
+		} else {
+			_, err = r.w.n.DiscardDeadLetter(ctx, l.ID, in)
+		}
+		var unreplayable *UnreplayableError
+		switch {
+		case err == nil, errors.As(err, &unreplayable), errors.Is(err, domain.ErrLetterDiscarded), errors.Is(err, domain.ErrLetterReplayed):
+			return nil
+		case ctx.Err() != nil, !event.Retriable(err):
+			return err
+		case in.last:
+			return nil
+		}
+		if err := r.patience(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// patience waits before another try, and keeps the batch meanwhile.
+func (r *batchRun) patience(ctx context.Context) error {
+	if err := r.w.n.Clock.Sleep(ctx, batchPause); err != nil {
+		return err
+	}
+	_, err := r.w.n.batches.Update(ctx, r.batch.ID, func(b *domain.Batch) error { return b.Claim(r.w.id, r.w.n.Clock.Now(), batchLease) })
+	return err
+}
