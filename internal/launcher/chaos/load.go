@@ -22,6 +22,7 @@ type load struct {
 	// giveUp is how long a client repeats a request before it leaves it; what
 	// can be repeated is taken up again when the faults are over.
 	giveUp time.Duration
+	done   <-chan struct{} // ends the load when closed; nil: never
 
 	placed  atomic.Int64
 	skipped atomic.Int64 // arrivals that nobody was free for
@@ -85,6 +86,8 @@ func (l *load) arrive(ctx context.Context, arrivals chan<- struct{}) {
 			return
 		}
 		select {
+		case <-l.done:
+			return
 		case arrivals <- struct{}{}:
 		default:
 			l.skipped.Add(1)
