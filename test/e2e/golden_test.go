@@ -19,7 +19,7 @@ func TestGoldenJourneyOnOtherBrokersAndStores(t *testing.T) {
 	for _, other := range []launcher.Options{
 		{Broker: "kafka", Store: "sqlite"},
 		{Broker: "rabbitmq", Store: "postgres"},
-		{Broker: "kafka", Store: "redis"},
+		{Broker: "redis-streams", Store: "redis"},
 	} {
 		t.Run(other.Broker+" and "+other.Store, func(t *testing.T) {
 			s := own(t, other)

@@ -7,7 +7,34 @@ import (
 	"testing"
 
 	"caravan/internal/launcher"
+
+	"github.com/twmb/franz-go/pkg/kfake"
 )
+
+// TestRunningCluster has a stack use a Kafka cluster that runs already, of three
+// nodes, none of which makes a topic unasked. It speaks Kafka's protocol and is
+// kfake of the franz-go project: a real cluster is used in the same way, with
+// KAFKA_BROKERS set for the whole suite.
+func TestRunningCluster(t *testing.T) {
+	skipShort(t)
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.DefaultNumPartitions(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	t.Setenv("KAFKA_BROKERS", strings.Join(cluster.ListenAddrs(), ","))
+	s := own(t, launcher.Options{Broker: "kafka", Store: "sqlite"})
+	for _, p := range s.Processes() {
+		if strings.HasPrefix(p.Name, "broker") {
+			t.Errorf("it has started %s beside the cluster", p.Name)
+		}
+	}
+	sh := open(t, s)
+	p, c := sh.product(100, 5), sh.customer(1000)
+	o := c.buys(p, 1)
+	o.expect(t, "confirmed", "")
+	eventually(t, "the event over the cluster", func() error { return s.pushed(t, o.ID) })
+}
 
 // TestTwoStacks runs two stacks side by side and shows that they know nothing
 // of each other.

@@ -3,6 +3,7 @@ package infra
 import (
 	"context"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,6 +15,18 @@ import (
 // names no cluster.
 const embeddedBroker = "embeddedbroker"
 
+// topicMaker is the program that makes topics on a running cluster.
+const topicMaker = "kafkatopics"
+
+func makeTopics(ctx context.Context, place Place, brokers string) error {
+	command := exec.CommandContext(ctx, place.Program(topicMaker), "-brokers", brokers, "-topics", strings.Join(place.Topics, ","))
+	command.Env = place.environment()
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("making topics at KAFKA_BROKERS: %w: %s", err, strings.TrimSpace(string(output)))
+	}
+	return nil
+}
+
 // kafka is the cluster at KAFKA_BROKERS, or the embedded broker: one node that
 // keeps its log on disk, for development and tests.
 func kafka(place Place) (Server, error) {
@@ -22,6 +35,8 @@ func kafka(place Place) (Server, error) {
 		first, _, _ := strings.Cut(brokers, ",")
 		server.URL = "kafka://" + first
 		server.Settings = same(map[string]string{"brokers": brokers})
+		server.Programs = []string{topicMaker}
+		server.Prepare = func(ctx context.Context) error { return makeTopics(ctx, place, brokers) }
 		return server, nil
 	}
 	port, err := place.Port()
