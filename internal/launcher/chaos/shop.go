@@ -169,10 +169,8 @@ func (s *shop) enrol(ctx context.Context, anonymous *shopclient.Client, size sho
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4) // a password hash is slow on purpose
 	for n := range s.customers {
-		group.Go(func() (err error) {
-			s.customers[n], err = s.customer(ctx, anonymous, n, size.cents)
-			return err
-		})
+		s.customers[n] = &customer{number: n}
+		group.Go(func() error { return s.enrolOne(ctx, anonymous, s.customers[n], size.cents) })
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("enrolling customers: %w", err)
@@ -180,8 +178,8 @@ func (s *shop) enrol(ctx context.Context, anonymous *shopclient.Client, size sho
 	return nil
 }
 
-func (s *shop) customer(ctx context.Context, anonymous *shopclient.Client, number int, cents int64) (*customer, error) {
-	email := fmt.Sprintf("chaos-%d-%s@shop.example", number, strings.ToLower(s.name))
+func (s *shop) enrolOne(ctx context.Context, anonymous *shopclient.Client, c *customer, cents int64) error {
+	email := fmt.Sprintf("chaos-%d-%s@shop.example", c.number, strings.ToLower(s.name))
 	password := "correct horse " + id.Random{}.New()
 	err := patiently(ctx, func(ctx context.Context) error {
 		_, err := anonymous.Register(ctx, email, password, "Chaos Customer")
@@ -191,9 +189,8 @@ func (s *shop) customer(ctx context.Context, anonymous *shopclient.Client, numbe
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c := &customer{number: number}
 	err = patiently(ctx, func(ctx context.Context) (err error) {
 		if c.Client, err = anonymous.Login(ctx, email, password); err != nil {
 			return err
@@ -203,9 +200,9 @@ func (s *shop) customer(ctx context.Context, anonymous *shopclient.Client, numbe
 		return err
 	})
 	if err != nil || cents == 0 {
-		return c, err
+		return err
 	}
-	return c, s.deposit(ctx, c, cents, time.Minute)
+	return s.deposit(ctx, c, cents, time.Minute)
 }
 
 // depositRequest is what a deposit asks for.
