@@ -85,15 +85,15 @@ func Drawn(rng *rand.Rand) Faults {
 	f := Faults{
 		Kind: Kind(rng.IntN(3)), Slow: some(0.05),
 		ReadFails: some(0.05), WriteFails: some(0.05), WriteReplyLost: some(0.1), WriteLate: some(0.05),
-		StoreDown: often(10*time.Second, time.Minute),
+		StoreDown: often(time.Second, 20*time.Second),
 		CallLost:  some(0.1), CallReplyLost: some(0.1), CallTwice: some(0.2),
 		PublishLost: some(0.5), PublishFails: some(0.2), Redelivered: some(0.5), Delayed: some(0.5),
-		BrokerDown: often(5*time.Second, time.Minute), Deaf: some(1),
-		Crash: often(time.Second, 20*time.Second), SidecarCrash: often(2*time.Second, 30*time.Second),
+		BrokerDown: often(time.Second, 20*time.Second), Deaf: some(1),
+		Crash: often(300*time.Millisecond, 6*time.Second), SidecarCrash: often(500*time.Millisecond, 10*time.Second),
 		Replicas: 1 + rng.IntN(2),
 	}
 	if rng.IntN(4) == 0 {
-		f.Skew = time.Duration(rng.Float64() * float64(5*time.Second))
+		f.Skew = time.Duration(rng.Float64() * float64(2*time.Second))
 	}
 	return f
 }

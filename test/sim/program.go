@@ -110,22 +110,23 @@ func (w *World) settings(app string) map[string]string {
 	all := map[string]string{"app.token": appToken}
 	if app == "users" {
 		all["keys.dir"], all["bootstrap.email"], all["bootstrap.password"] = w.keys, adminEmail, password
+		// Hashes that cost nothing: nobody attacks here.
 		all["password.memory"], all["password.iterations"] = "8", "1"
+	}
+	if app == "products" {
+		all["catalogue.reconcile"] = "1m" // what a crash left half made is mended before the audit
 	}
 	return all
 }
 
 func (w *World) start(r *replica) {
-	if r.program != nil {
+	if r.program != nil || w.closing {
 		return
 	}
 	r.lives++
 	l := &life{world: w, replica: r, number: r.lives, gone: make(chan struct{}), inFlight: make(map[*exchange]bool)}
 	random := newRandomness(w.seed, fmt.Sprintf("%s/%d/%d", r.app, r.number, r.lives))
-	clk := clock.Clock(clock.System{})
-	if w.faults.Skew > 0 {
-		clk = skewed{time.Duration((2*random.float() - 1) * float64(w.faults.Skew))}
-	}
+	clk := wristwatch{by: time.Duration((2*random.float() - 1) * float64(w.faults.Skew)), random: random}
 	client := sidecar.Over(sidecar.Options{AppID: r.app, Host: "sidecar", HTTPPort: 3500, AppToken: appToken, Log: w.log, Clock: clk}, sdk{life: l}, transport{l})
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
@@ -158,14 +159,12 @@ func (w *World) crash(r *replica) {
 	for _, x := range slices.SortedFunc(maps.Keys(l.inFlight), func(a, b *exchange) int { return strings.Compare(a.label, b.label) }) {
 		w.after(w.latency(), "cut off "+x.label, func() { x.end(nil) })
 	}
-	if w.calm {
-		return
-	}
 	w.after(w.between(100*time.Millisecond, 3*time.Second), r.String()+" starts", func() { w.start(r) })
 }
 
-// close ends all programs in order.
+// close ends all programs for good.
 func (w *World) close() {
+	w.closing = true
 	for _, r := range w.replicas {
 		if r.program != nil {
 			close(r.program.gone)
@@ -206,15 +205,23 @@ func (w *World) serve(l *life, label string, request *http.Request, then func(*h
 	}()
 }
 
-// skewed is a clock that is off.
-type skewed struct{ by time.Duration }
+// wristwatch is the clock of one program.
+type wristwatch struct {
+	clock.System
+	by     time.Duration // how far it is off
+	random *randomness
+}
 
 // Now is the time by that clock.
-func (s skewed) Now() time.Time { return clock.System{}.Now().Add(s.by) }
+func (c wristwatch) Now() time.Time { return c.System.Now().Add(c.by) }
 
-// Sleep is not affected: the clock is off, and not fast.
-func (s skewed) Sleep(ctx context.Context, d time.Duration) error {
-	return clock.System{}.Sleep(ctx, d)
+// Sleep takes a little longer than asked, as sleeping does: two sleepers that woke at the very same
+// instant would go on in an order that the seed does not decide.
+func (c wristwatch) Sleep(ctx context.Context, d time.Duration) error {
+	if d > 0 {
+		d += time.Duration(c.random.float() * float64(20*time.Microsecond))
+	}
+	return c.System.Sleep(ctx, d)
 }
 
 // randomness is the source of ids and jitter of one life of a program.

@@ -30,11 +30,17 @@ func Seeded(seed uint64, keys string, log *slog.Logger) Plan {
 	return Plan{Seed: seed, Faults: Drawn(rng), Size: Usual(rng), Keys: keys, Log: log}
 }
 
+// Checkout is the plan of one customer who registers, pays in and buys, in a world without faults but
+// the crashes at the given points.
+func Checkout(keys string, log *slog.Logger, points ...CrashPoint) Plan {
+	return Plan{Seed: 1, Faults: Faults{CrashAt: points}, Size: Size{Products: 2, Customers: 1, Orders: 1}, Keys: keys, Log: log}
+}
+
 // Result is what came of a run.
 type Result struct {
 	Violations []string
 	Digest     uint64        // of everything that happened, in order
-	Boundaries int           // how often programs touched the outside
+	Boundaries int           // how often programs touched the outside before the world was calm
 	Events     int           // that happened
 	Virtual    time.Duration // that passed
 	Orders     int
@@ -45,7 +51,7 @@ type Result struct {
 // Limits of a run in virtual time.
 const (
 	visiting = 2 * time.Hour
-	settling = 30 * time.Minute
+	settling = time.Hour
 )
 
 // Run performs a plan in a bubble of its own.
@@ -68,7 +74,7 @@ func (p Plan) run() Result {
 	err := w.run("customers to leave", s.empty, visiting)
 	if err == nil {
 		w.heal()
-		err = w.run("orders to end", w.resting, settling)
+		err = w.run("orders to end", w.eachSecond(w.resting), settling)
 	}
 	if err == nil {
 		quiet := w.now().Add(digestion)
@@ -94,7 +100,7 @@ func (p Plan) run() Result {
 	for _, c := range s.customers {
 		result.Orders += len(c.orders)
 	}
-	result.Digest, result.Boundaries, result.Events, result.Virtual = w.digest.Sum64(), w.boundary, w.events, w.now().Sub(w.began)
+	result.Digest, result.Boundaries, result.Events, result.Virtual = w.digest.Sum64(), w.touched, w.events, w.now().Sub(w.began)
 	result.Fired, result.Trace = w.fired, w.trace
 	return result
 }
@@ -126,10 +132,22 @@ func (w *World) torment() {
 	often("broker outage", w.faults.BrokerDown, w.broker.outage)
 }
 
+// eachSecond asks a condition that costs something only once a second.
+func (w *World) eachSecond(condition func() bool) func() bool {
+	var next time.Time
+	return func() bool {
+		if w.now().Before(next) {
+			return false
+		}
+		next = w.now().Add(time.Second)
+		return condition()
+	}
+}
+
 // heal ends all faults: what is down comes back by itself, and nothing new fails.
 func (w *World) heal() {
 	w.note("! calm")
-	w.calm = true
+	w.calm, w.touched = true, w.boundary
 	for _, r := range w.replicas {
 		if r.program == nil {
 			w.start(r)

@@ -4,16 +4,24 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 var (
-	seeds = flag.Int("sim.seeds", 20, "how many seeds to run")
-	first = flag.Uint64("sim.first", 1, "the first seed")
-	only  = flag.Uint64("sim.seed", 0, "run this seed only, and show its trace and logs")
+	seeds  = flag.Int("sim.seeds", 2000, "how many seeds to run")
+	first  = flag.Uint64("sim.first", 1, "the first seed")
+	only   = flag.Uint64("sim.seed", 0, "run this seed only, show its logs and keep its trace")
+	points = flag.String("sim.points", "", "run a checkout that crashes at these points only, as b12,a40: before the 12th touch and after the 40th")
+	pairs  = flag.Int("sim.pairs", 400, "how many pairs of crash points to run; -1 for all")
+	share  = flag.Bool("sim.share", false, "run in this process, as a part of a larger run")
 )
 
 func TestMain(m *testing.M) {
@@ -24,38 +32,174 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestSeeds runs whole shops under random faults, each from one seed.
+func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// TestSeeds runs whole shops under random faults, each from one seed. One run needs one processor, so
+// the work is shared by as many processes as there are.
 func TestSeeds(t *testing.T) {
-	keys := t.TempDir()
 	if *only != 0 {
-		log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-		result := Run(t, Seeded(*only, keys, log))
-		path := filepath.Join(os.TempDir(), fmt.Sprintf("sim-%d.trace", *only))
-		report(t, *only, result)
-		t.Logf("trace of %d lines, digest %x: %s", len(result.Trace), result.Digest, path)
-		file, err := os.Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		for _, line := range result.Trace {
-			fmt.Fprintln(file, line)
-		}
+		examine(t, Seeded(*only, t.TempDir(), slog.New(slog.NewJSONHandler(os.Stderr, nil))))
 		return
 	}
+	if !*share {
+		shareOut(t, "TestSeeds", *seeds)
+		return
+	}
+	keys := t.TempDir()
+	fired := make(map[string]int)
+	orders := 0
 	for n := range *seeds {
 		seed := *first + uint64(n)
-		report(t, seed, Run(t, Seeded(seed, keys, slog.New(slog.DiscardHandler))))
+		result := Run(t, Seeded(seed, keys, silent()))
+		judge(t, fmt.Sprintf("-run TestSeeds -sim.seed=%d", seed), result)
+		orders += result.Orders
+		for kind, n := range result.Fired {
+			fired[kind] += n
+		}
+	}
+	t.Logf("%d seeds from %d: %d orders; faults: %v", *seeds, *first, orders, fired)
+}
+
+// judge fails the test for each violation and says how to see it again.
+func judge(t *testing.T, again string, result Result) {
+	t.Helper()
+	if len(result.Violations) == 0 {
+		return
+	}
+	t.Errorf("%s\n\t%s\n\trun it again: go test ./test/sim -v %s", strings.Join(result.Violations, "\n\t"), result, again)
+}
+
+// examine runs one plan and keeps its trace.
+func examine(t *testing.T, plan Plan) {
+	t.Helper()
+	t.Logf("faults: %+v", plan.Faults)
+	result := Run(t, plan)
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("sim-%d.trace", plan.Seed))
+	if err := os.WriteFile(path, []byte(strings.Join(result.Trace, "\n")+"\n"), 0o644); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%s; digest %x; the trace is in %s", result, result.Digest, path)
+	for _, violation := range result.Violations {
+		t.Error(violation)
 	}
 }
 
-func report(t *testing.T, seed uint64, result Result) {
+// shareOut runs a test of this package in several processes, each with its share of n runs.
+func shareOut(t *testing.T, test string, n int, args ...string) {
 	t.Helper()
-	t.Logf("seed %d: %s", seed, result)
-	for _, violation := range result.Violations {
-		t.Errorf("seed %d: %s", seed, violation)
+	began := time.Now()
+	workers := min(runtime.NumCPU(), n)
+	output := make([][]byte, workers)
+	failures := make([]error, workers)
+	var all sync.WaitGroup
+	for i := range workers {
+		from, to := n*i/workers, n*(i+1)/workers
+		all.Go(func() {
+			command := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-test.run=^" + test + "$", "-test.v", "-test.timeout=0", "-sim.share",
+				fmt.Sprintf("-sim.first=%d", *first+uint64(from)), fmt.Sprintf("-sim.seeds=%d", to-from)}, args...)...)
+			output[i], failures[i] = command.CombinedOutput()
+		})
 	}
-	if len(result.Violations) > 0 {
-		t.Logf("run it again: go test ./test/sim -run TestSeeds -sim.seed=%d -v", seed)
+	all.Wait()
+	for i, raw := range output {
+		if failures[i] != nil {
+			t.Errorf("process %d: %v\n%s", i+1, failures[i], raw)
+			continue
+		}
+		for line := range strings.Lines(string(raw)) {
+			if strings.Contains(line, "_test.go") {
+				t.Log(strings.TrimSpace(line))
+			}
+		}
+	}
+	t.Logf("%d runs in %d processes took %s", n, workers, time.Since(began).Round(time.Second))
+}
+
+// TestCrashAtEachPoint crashes the program that touches the outside, before and after each of the
+// touches of a whole checkout: registration, login, deposit, order, confirmation and notice.
+func TestCrashAtEachPoint(t *testing.T) {
+	keys := t.TempDir()
+	if *points != "" {
+		examine(t, Checkout(keys, slog.New(slog.NewJSONHandler(os.Stderr, nil)), parsePoints(t, *points)...))
+		return
+	}
+	undisturbed := Run(t, Checkout(keys, silent()))
+	judge(t, "-run TestCrashAtEachPoint", undisturbed)
+	for n := 1; n <= undisturbed.Boundaries; n++ {
+		for _, phase := range []Phase{Before, After} {
+			tryPoints(t, keys, CrashPoint{n, phase})
+		}
+	}
+	t.Logf("%d touches of the outside, with a crash before and after each", undisturbed.Boundaries)
+}
+
+// TestCrashAtTwoPoints crashes at pairs of points: a second crash while the first is being mended.
+func TestCrashAtTwoPoints(t *testing.T) {
+	keys := t.TempDir()
+	n := Run(t, Checkout(keys, silent())).Boundaries
+	all := 4 * n * (n - 1) / 2
+	if *pairs < 0 || *pairs >= all {
+		for a := 1; a <= n; a++ {
+			for b := a + 1; b <= n; b++ {
+				for phases := range 4 {
+					tryPoints(t, keys, CrashPoint{a, Phase(phases / 2)}, CrashPoint{b, Phase(phases % 2)})
+				}
+			}
+		}
+		t.Logf("all %d pairs", all)
+		return
+	}
+	rng := rand.New(rand.NewPCG(*first, 2))
+	for range *pairs {
+		a := 1 + rng.IntN(n)
+		b := a + 1 + rng.IntN(n)
+		tryPoints(t, keys, CrashPoint{a, Phase(rng.IntN(2))}, CrashPoint{b, Phase(rng.IntN(2))})
+	}
+	t.Logf("%d of %d pairs", *pairs, all)
+}
+
+func tryPoints(t *testing.T, keys string, at ...CrashPoint) {
+	t.Helper()
+	names := make([]string, len(at))
+	for i, p := range at {
+		names[i] = p.flag()
+	}
+	judge(t, "-run TestCrashAtEachPoint -sim.points="+strings.Join(names, ","), Run(t, Checkout(keys, silent(), at...)))
+}
+
+func (p CrashPoint) flag() string { return fmt.Sprintf("%c%d", "ba"[p.Phase], p.Boundary) }
+
+func parsePoints(t *testing.T, list string) (at []CrashPoint) {
+	t.Helper()
+	for text := range strings.SplitSeq(list, ",") {
+		var side rune
+		var p CrashPoint
+		if _, err := fmt.Sscanf(text, "%c%d", &side, &p.Boundary); err != nil || side != 'a' && side != 'b' {
+			t.Fatalf("%q is no crash point: write b12 or a40", text)
+		}
+		if side == 'a' {
+			p.Phase = After
+		}
+		at = append(at, p)
+	}
+	return at
+}
+
+// TestARunCanBeRepeated runs seeds twice and compares everything that happened: without that, a
+// failing seed would be of no use.
+func TestARunCanBeRepeated(t *testing.T) {
+	keys := t.TempDir()
+	Run(t, Seeded(1, keys, silent())) // makes the signing keys
+	for seed := uint64(1); seed <= 25; seed++ {
+		a, b := Run(t, Seeded(seed, keys, silent())), Run(t, Seeded(seed, keys, silent()))
+		if a.Digest == b.Digest {
+			continue
+		}
+		for i := range min(len(a.Trace), len(b.Trace)) {
+			if a.Trace[i] != b.Trace[i] {
+				t.Errorf("seed %d went two ways:\n\t%s\n\t%s", seed, a.Trace[i], b.Trace[i])
+				break
+			}
+		}
 	}
 }

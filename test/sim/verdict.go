@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -100,7 +101,8 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 	wanted := make(map[string]int) // notices
 	wanted["users.registered.v1"]++
 	wanted["payments.deposited.v1"] += len(c.deposits)
-	for key, p := range c.orders {
+	for _, key := range slices.Sorted(maps.Keys(c.orders)) {
+		p := c.orders[key]
 		order, err := c.client.Order(c.context(), p.id, 0)
 		switch {
 		case err != nil:
@@ -186,27 +188,27 @@ func all[T any](page func(cursor string) (shopclient.List[T], error)) (items []T
 	}
 }
 
-// resting reports whether nothing is left to do: every order has ended, and notifications have read
-// the feeds beyond the last event.
+// resting reports whether nothing is left to do: every order and deposit has ended, and no unit is
+// held any more. A hold can outlive its order until it expires, when a clock was off and a call came
+// twice while the product was being made.
 func (w *World) resting() bool {
-	for _, key := range w.stores["orders"].keys() {
-		if !strings.HasPrefix(key, "order/") {
-			continue
-		}
-		var order struct{ Status string }
-		if json.Unmarshal(w.stores["orders"].records[key].value, &order) != nil {
-			continue
-		}
-		if !slices.Contains([]string{"confirmed", "rejected", "cancelled", "refunded"}, order.Status) {
-			return false
-		}
-	}
-	for _, key := range w.stores["payments"].keys() {
-		if !strings.HasPrefix(key, "deposit/") {
-			continue
-		}
-		var deposit struct{ Status string }
-		if json.Unmarshal(w.stores["payments"].records[key].value, &deposit) == nil && deposit.Status == "pending" {
+	ended := []string{"confirmed", "rejected", "cancelled", "refunded"}
+	return w.every("orders", "order/", func(d stored) bool { return slices.Contains(ended, d.Status) }) &&
+		w.every("payments", "deposit/", func(d stored) bool { return d.Status != "pending" }) &&
+		w.every("products", "stock/", func(d stored) bool { return d.Reserved == 0 })
+}
+
+// stored is what resting reads of documents.
+type stored struct {
+	Status   string `json:"status"`
+	Reserved int64  `json:"reserved"`
+}
+
+func (w *World) every(app, prefix string, holds func(stored) bool) bool {
+	store := w.stores[app]
+	for _, key := range store.keys() {
+		var d stored
+		if strings.HasPrefix(key, prefix) && json.Unmarshal(store.records[key].value, &d) == nil && !holds(d) {
 			return false
 		}
 	}

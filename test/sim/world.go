@@ -29,12 +29,13 @@ import (
 
 // World is one simulated run. All of its state but arrivals belongs to the goroutine that calls Run.
 type World struct {
-	seed   uint64
-	rng    *rand.Rand
-	faults Faults
-	calm   bool // nothing fails any more
-	log    *slog.Logger
-	began  time.Time
+	seed    uint64
+	rng     *rand.Rand
+	faults  Faults
+	calm    bool // nothing fails any more
+	closing bool // and nothing starts any more
+	log     *slog.Logger
+	began   time.Time
 
 	mu       sync.Mutex
 	arrivals []arrival
@@ -52,6 +53,7 @@ type World struct {
 	keys     string // folder of signing keys
 
 	boundary   int            // how often a program touched the outside
+	touched    int            // the same before the world was calm
 	crashAfter map[*call]bool // calls whose answer the program does not live to see
 	fired      map[string]int // faults by kind
 }

@@ -142,8 +142,8 @@ func (s *Sweep) start(ctx context.Context, keys []string) (unfinished []string, 
 	if err != nil {
 		return nil, fmt.Errorf("reading swept orders: %w", err)
 	}
-	for _, o := range orders {
-		if !o.Status.Terminal() {
+	for _, orderID := range ids {
+		if o, ok := orders[orderID]; ok && !o.Status.Terminal() {
 			s.Driver.Start(cause(ctx, o), o.ID)
 			unfinished = append(unfinished, s.Orders.Key(o.ID))
 		}

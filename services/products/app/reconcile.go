@@ -20,7 +20,11 @@ func (s *Shop) Reconcile(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("reconciling the stocks: %w", err)
 		}
-		for sku, product := range products {
+		for _, sku := range skus {
+			product, ok := products[sku]
+			if !ok {
+				continue
+			}
 			if err := s.directory.show(ctx, product); err != nil {
 				return err
 			}
