@@ -1,0 +1,314 @@
+package cells
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"caravan/internal/launcher"
+	"caravan/internal/launcher/infra"
+	"caravan/internal/launcher/process"
+	"caravan/internal/shopclient"
+	"caravan/test/chaos/intercept"
+)
+
+// settings are what the environment says about the run. They are taken out of
+// it, because the programs refuse CARAVAN_ variables that they do not know.
+var settings = struct{ broker, store, daprd, cells, keep string }{
+	broker: cmp.Or(take("CARAVAN_E2E_BROKER"), "rabbitmq"),
+	store:  cmp.Or(take("CARAVAN_E2E_STORE"), "sqlite"),
+	daprd:  take("CARAVAN_DAPRD"),
+	cells:  take("CARAVAN_CHAOS_CELLS"),
+	keep:   take("CARAVAN_E2E_KEEP"),
+}
+
+func take(variable string) string {
+	value := os.Getenv(variable)
+	_ = os.Unsetenv(variable)
+	return value
+}
+
+// world is a running stack whose every program talks to its sidecar through the
+// interceptor.
+type world struct {
+	*launcher.Stack
+	faults *intercept.Interceptor
+	admin  *shopclient.Client
+	http   *http.Client
+
+	mu        sync.Mutex
+	exclusive map[string]*sync.Mutex // by process: who may crash it now
+}
+
+// start starts the world for a test and stops it afterwards.
+func start(t *testing.T) *world {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	dir, err := os.MkdirTemp("", "caravan-cells-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A database server that will not run as root has to get in.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{
+		faults: intercept.New(), exclusive: make(map[string]*sync.Mutex),
+		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: 40 * time.Second},
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // the first time, daprd is built
+	defer cancel()
+	w.Stack, err = launcher.Start(ctx, launcher.Options{
+		Root: "../../..", Dir: dir, Broker: settings.broker, Store: settings.store, Daprd: settings.daprd,
+		FreePorts: true, Env: environment(), Between: w.faults.Between,
+	})
+	t.Cleanup(func() { w.discard(dir) })
+	if errors.Is(err, infra.ErrNotInstalled) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	if err := w.WaitReady(ready); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stack to serve the admin", func(ctx context.Context) error { return w.open(ctx) })
+	return w
+}
+
+func (w *world) discard(dir string) {
+	w.faults.Close()
+	if w.Stack != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		w.Stop(ctx)
+	}
+	if settings.keep != "" {
+		fmt.Fprintln(os.Stderr, "kept", dir)
+		return
+	}
+	_ = os.RemoveAll(dir)
+}
+
+// environment makes the programs as quick as tests like them: what a clock
+// drives comes every second or two, and no caller is limited.
+func environment() map[string]map[string]string {
+	env := make(map[string]map[string]string)
+	for _, name := range []string{"users", "products", "orders", "payments", "notifications", "gateway"} {
+		env[name] = map[string]string{
+			"CARAVAN_FEED_BUCKET": "1s", "CARAVAN_FEED_SETTLE": "6s", "CARAVAN_FEED_PULL_INTERVAL": "1s",
+		}
+	}
+	env["gateway"]["CARAVAN_LIMIT_SCALE"] = "1000"
+	env["gateway"]["CARAVAN_BREAKER_OPEN"] = "500ms"
+	env["orders"]["CARAVAN_SAGA_FIRST_BACKOFF"] = "200ms"
+	env["orders"]["CARAVAN_SAGA_MAX_BACKOFF"] = "2s"
+	env["orders"]["CARAVAN_SAGA_SWEEP_EVERY"] = "500ms"
+	// Reservations become due while the cells run, so that orders is asked about
+	// each that lasts longer than a moment.
+	env["products"]["CARAVAN_RESERVATION_TTL"] = "2s"
+	env["products"]["CARAVAN_RESERVATION_SWEEP"] = "500ms"
+	return env
+}
+
+// open logs the admin in and asks every service for something.
+func (w *world) open(ctx context.Context) error {
+	admin, err := shopclient.New(w.GatewayURL(), w.http).Login(ctx, w.Admin().Email, w.Admin().Password)
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{"/v1/users/me", "/v1/orders", "/v1/wallet", "/v1/notifications", "/v1/ops/audit"} {
+		var answer json.RawMessage
+		if err := admin.Get(ctx, path, nil, &answer); err != nil {
+			return err
+		}
+	}
+	w.admin = admin
+	return nil
+}
+
+// claim gives a cell the right to crash a process; it waits until no other does.
+func (w *world) claim(name string) (yield func()) {
+	w.mu.Lock()
+	own, ok := w.exclusive[name]
+	if !ok {
+		own = &sync.Mutex{}
+		w.exclusive[name] = own
+	}
+	w.mu.Unlock()
+	own.Lock()
+	return sync.OnceFunc(own.Unlock)
+}
+
+// crash kills a process and keeps it down.
+func (w *world) crash(name string) error {
+	if err := w.Kill(name, syscall.SIGKILL); err != nil && !errors.Is(err, process.ErrNotRunning) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return w.StopProcess(ctx, name)
+}
+
+// raise starts what crash has stopped and waits until it is ready.
+func (w *world) raise(name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return w.StartProcess(ctx, name)
+}
+
+// stored is a document as the store has it.
+type stored struct {
+	value map[string]any
+	etag  string
+	raw   string
+}
+
+// number is a member of the document that is a number; 0 if it is not there.
+func (s stored) number(name string) int64 {
+	n, _ := s.value[name].(json.Number)
+	value, _ := n.Int64()
+	return value
+}
+
+// document reads a document of a service through its sidecar, past the service.
+func (w *world) document(ctx context.Context, app, key string) (stored, error) {
+	raw, header, err := w.state(ctx, app, http.MethodGet, "/"+url.PathEscape(key), nil)
+	if err != nil || len(raw) == 0 {
+		return stored{}, err
+	}
+	s := stored{etag: header.Get("ETag"), raw: string(raw)}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber() // revisions and amounts are integers
+	if err := decoder.Decode(&s.value); err != nil {
+		return stored{}, fmt.Errorf("document %s is %q: %w", key, raw, err)
+	}
+	return s, nil
+}
+
+// overtake writes a document anew as another replica would that changes nothing:
+// another write id, the next revision, and the store's next ETag.
+func (w *world) overtake(ctx context.Context, app, key string) error {
+	s, err := w.document(ctx, app, key)
+	if err != nil {
+		return err
+	}
+	if s.value == nil {
+		return fmt.Errorf("there is no document %s to overtake a writer of", key)
+	}
+	s.value["revision"] = s.number("revision") + 1
+	s.value["writeId"] = "rival"
+	return w.put(ctx, app, key, s.value, s.etag)
+}
+
+func (w *world) put(ctx context.Context, app, key string, value any, etag string) error {
+	item := map[string]any{"key": key, "value": value, "options": map[string]string{"concurrency": "first-write"}}
+	if etag != "" {
+		item["etag"] = etag
+	}
+	body, err := json.Marshal([]any{item})
+	if err != nil {
+		return err
+	}
+	_, _, err = w.state(ctx, app, http.MethodPost, "", body)
+	return err
+}
+
+func (w *world) state(ctx context.Context, app, method, path string, body []byte) ([]byte, http.Header, error) {
+	return w.sidecar(ctx, app, method, "/v1.0/state/store"+path, body)
+}
+
+// invoke has an app command another past its own program.
+func (w *world) invoke(ctx context.Context, app, target, path string, body any) ([]byte, error) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	answer, _, err := w.sidecar(ctx, app, http.MethodPost, "/v1.0/invoke/"+target+"/method"+path, raw)
+	return answer, err
+}
+
+func (w *world) sidecar(ctx context.Context, app, method, path string, body []byte) ([]byte, http.Header, error) {
+	status, err := w.Process(app + "-daprd")
+	if err != nil {
+		return nil, nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, status.URL+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	request.Header.Set("dapr-api-token", w.APIToken())
+	request.Header.Set("Content-Type", "application/json")
+	response, err := w.http.Do(request)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode >= http.StatusMultipleChoices {
+		err = fmt.Errorf("%s %s at the sidecar of %s: %s %s", method, path, app, response.Status, raw)
+	}
+	return raw, response.Header, err
+}
+
+// patience is how long a cell waits for what has to happen.
+const patience = 2 * time.Minute
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, what string, condition func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := condition(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			t.Fatalf("waiting for %s, not after %s: %v", what, patience, err)
+		}
+	}
+}
+
+// explain prints what the programs logged about an order.
+func (w *world) explain(t *testing.T, texts ...string) {
+	lines, err := w.LogLines(func(line launcher.LogLine) bool {
+		for _, text := range texts {
+			if strings.Contains(line.Raw, text) {
+				return true
+			}
+		}
+		return false
+	})
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	const most = 80
+	lines = lines[max(0, len(lines)-most):]
+	var out strings.Builder
+	for _, line := range lines {
+		out.WriteString(launcher.Format(line, "", false) + "\n")
+	}
+	t.Logf("what was logged about it:\n%s", out.String())
+}

@@ -1,0 +1,373 @@
+package cells
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"caravan/internal/id"
+	"caravan/internal/money"
+	"caravan/internal/shopclient"
+	"caravan/test/chaos/intercept"
+)
+
+// currency is the one the shop sells in.
+const currency = "EUR"
+
+func euros(cents int64) money.Money { return money.New(cents, currency) }
+
+// What every cell starts with: a product of its own at this price, of which
+// there are so many, and a customer of its own with this much money, who orders
+// so many units.
+const (
+	price    = 250
+	stock    = 10
+	purse    = 5000
+	quantity = 2
+)
+
+// trial is one cell under way.
+type trial struct {
+	*testing.T
+	w    *world
+	name string
+	down func() // waits for all cells of the phase, and then for its victim to be down
+	up   func() // the same for the victim's return
+
+	customer *shopclient.Client
+	user     string // the customer's id
+	products []*product
+	balance  int64 // what the wallet holds without any order
+	deposits int
+	orders   []string
+	key      string // the Idempotency-Key of the first order
+	order    string // its id, which is known before it is placed
+	faults   []*intercept.Fault
+}
+
+// product is one that the trial made, and what was received of it.
+type product struct {
+	sku      string
+	received int64
+}
+
+// arrange makes what a cell starts with.
+func arrange(t *testing.T, w *world, c cell) *trial {
+	t.Helper()
+	x := &trial{T: t, w: w, name: c.name, key: id.Random{}.New()}
+	t.Cleanup(func() {
+		for _, f := range x.faults {
+			f.Lift()
+			f.Release()
+		}
+		if t.Failed() {
+			w.explain(t, x.order)
+		}
+	})
+	x.product(price, stock)
+	email, password := "cell-"+id.Random{}.New()+"@shop.example", "correct horse "+id.Random{}.New()
+	user, err := shopclient.New(w.GatewayURL(), w.http).Register(x.ctx(), email, password, "Zoë Shopper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.customer, err = shopclient.New(w.GatewayURL(), w.http).Login(x.ctx(), email, password); err != nil {
+		t.Fatal(err)
+	}
+	x.user = user.ID
+	x.order = id.Derive("order", x.user, x.key)
+	x.deposit(purse)
+	return x
+}
+
+// ctx is a context for one call.
+func (x *trial) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	x.Cleanup(cancel)
+	return ctx
+}
+
+func (x *trial) product(cents, stock int64) *product {
+	x.Helper()
+	p := &product{sku: "CELL-" + strings.ToUpper(id.Random{}.New()[24:]) + fmt.Sprintf("-%d", len(x.products)), received: stock}
+	_, err := x.w.admin.CreateProduct(x.ctx(), shopclient.Draft{
+		SKU: p.sku, Name: "Lantern of " + x.name, Description: "Shines on faults.", Category: "cells", Price: euros(cents), Stock: stock,
+	})
+	if err != nil {
+		x.Fatal(err)
+	}
+	x.products = append(x.products, p)
+	return p
+}
+
+func (x *trial) deposit(cents int64) {
+	x.Helper()
+	if _, err := x.customer.Deposit(x.ctx(), id.Random{}.New(), euros(cents), shopclient.SourceOK); err != nil {
+		x.Fatal(err)
+	}
+	x.balance += cents
+	x.deposits++
+}
+
+// Keys of the documents that an order of the trial touches.
+func (x *trial) orderKey() string   { return "order/" + x.order }
+func (x *trial) sku() string        { return x.products[0].sku }
+func (x *trial) stockKey() string   { return "stock/" + x.sku() }
+func (x *trial) accountKey() string { return "account/" + x.user }
+func (x *trial) inboxKey() string   { return "inbox/" + x.user }
+
+// placement is the order that the trial is about.
+func (x *trial) placement() shopclient.Placement {
+	return shopclient.Placement{Items: []shopclient.Item{{SKU: x.sku(), Quantity: quantity}}}
+}
+
+// tryPlace places the order once.
+func (x *trial) tryPlace(ctx context.Context, placement shopclient.Placement) error {
+	accepted, err := x.customer.PlaceOrder(ctx, x.key, placement)
+	if err != nil {
+		return err
+	}
+	if accepted.ID != x.order {
+		x.Errorf("the order of key %s is %s; want %s", x.key, accepted.ID, x.order)
+	}
+	x.remember(x.order)
+	return nil
+}
+
+func (x *trial) remember(order string) {
+	if !slices.Contains(x.orders, order) {
+		x.orders = append(x.orders, order)
+	}
+}
+
+// place places the order, again and again with its key as a client has to, until
+// it is accepted.
+func (x *trial) place() { x.placeAs(x.placement()) }
+
+func (x *trial) placeAs(placement shopclient.Placement) {
+	x.Helper()
+	x.eventually("the order to be accepted", func(ctx context.Context) error { return x.tryPlace(ctx, placement) })
+}
+
+// buy brings an order to its confirmation.
+func (x *trial) buy() shopclient.Order {
+	x.Helper()
+	x.place()
+	return x.ends("confirmed", "")
+}
+
+func (x *trial) eventually(what string, condition func(context.Context) error) {
+	x.Helper()
+	eventually(x.T, what, condition)
+}
+
+// until waits until the order is as wanted, however often nobody is there to be
+// asked.
+func (x *trial) until(what string, wanted func(shopclient.Order) bool) shopclient.Order {
+	x.Helper()
+	var got shopclient.Order
+	x.eventually("order "+x.order+" to come to "+what, func(ctx context.Context) error {
+		o, err := x.customer.Order(ctx, x.order, 0)
+		if err != nil {
+			return err
+		}
+		if got = o; !wanted(o) {
+			return fmt.Errorf("it is %s (%s), waiting %+v", o.Status, o.Reason, o.Waiting)
+		}
+		return nil
+	})
+	return got
+}
+
+// waits waits until the order waits at a step of the saga.
+func (x *trial) waits(step string) shopclient.Order {
+	x.Helper()
+	return x.until("a wait at "+step, func(o shopclient.Order) bool { return o.Waiting != nil && o.Waiting.Step == step })
+}
+
+// waitsAgain waits for one more attempt than the order has made so far.
+func (x *trial) waitsAgain(step string) shopclient.Order {
+	x.Helper()
+	first := x.waits(step)
+	return x.until("another attempt at "+step, func(o shopclient.Order) bool {
+		return o.Waiting != nil && o.Waiting.Step == step && o.Waiting.Attempts > first.Waiting.Attempts
+	})
+}
+
+// ends waits for the end of the order and expects it to be this one.
+func (x *trial) ends(status, reason string) shopclient.Order {
+	x.Helper()
+	o := x.until("an end", shopclient.Order.Ended)
+	if o.Status != status || reason != "" && o.Reason != reason {
+		x.Fatalf("the order is %s (%s) after %v; want %s (%s)", o.Status, o.Reason, steps(o), status, reason)
+	}
+	return o
+}
+
+// steps are the facts of an order's timeline, as "confirmed".
+func steps(o shopclient.Order) []string {
+	var all []string
+	for _, moment := range o.Timeline {
+		all = append(all, moment.Type)
+	}
+	return all
+}
+
+// cancel asks for the order to be cancelled until somebody answers.
+func (x *trial) cancel() {
+	x.Helper()
+	x.eventually("the cancellation to be accepted", func(ctx context.Context) error {
+		_, err := x.customer.Cancel(ctx, x.order)
+		return err
+	})
+}
+
+// refund asks for money back in the staff's name until somebody answers.
+func (x *trial) refund(key string, amount *money.Money) {
+	x.Helper()
+	x.eventually("the refund to be accepted", func(ctx context.Context) error {
+		_, err := x.w.admin.Refund(ctx, key, x.order, amount, "broken")
+		return err
+	})
+}
+
+// reprice changes the price of the first product.
+func (x *trial) reprice(cents int64) {
+	x.Helper()
+	to := euros(cents)
+	x.eventually("the price to change", func(ctx context.Context) error {
+		_, err := x.w.admin.ChangeProduct(ctx, x.sku(), shopclient.Change{Price: &to})
+		return err
+	})
+}
+
+// refuses expects a call to be refused with a status and a kind of problem.
+func (x *trial) refuses(what string, err error, status int, slug string) {
+	x.Helper()
+	if shopclient.Status(err) != status || slug != "" && shopclient.Slug(err) != slug {
+		x.Fatalf("%s: %v; want %d %s", what, err, status, slug)
+	}
+}
+
+// unanswered expects a call that ran into a fault to be answered with no success.
+func (x *trial) unanswered(what string, err error) {
+	x.Helper()
+	if err == nil {
+		x.Fatalf("%s succeeded although nobody could answer", what)
+	}
+	if status := shopclient.Status(err); status != 0 && status != http.StatusServiceUnavailable {
+		x.Errorf("%s: %v; want 503 or no answer at all", what, err)
+	}
+}
+
+// inject puts a fault in the way, which has to strike before the trial is over.
+func (x *trial) inject(match intercept.Match, action intercept.Action, options ...intercept.Option) *intercept.Fault {
+	f := x.w.faults.Inject(match, action, options...)
+	x.faults = append(x.faults, f)
+	return f
+}
+
+// struck waits until a fault has struck.
+func (x *trial) struck(f *intercept.Fault) {
+	x.Helper()
+	if err := f.Await(x.ctx()); err != nil {
+		x.Fatal(err)
+	}
+}
+
+// done waits until a fault has struck and nothing of it is under way any more.
+func (x *trial) done(f *intercept.Fault) {
+	x.Helper()
+	if err := f.Done(x.ctx()); err != nil {
+		x.Fatal(err)
+	}
+}
+
+// lift ends a fault that lasts.
+func (x *trial) lift(f *intercept.Fault) {
+	x.Helper()
+	x.struck(f)
+	f.Lift()
+}
+
+// crashes has a process killed at the next call that matches; restart brings it
+// back. Until then no other cell may kill it.
+func (x *trial) crashes(name string, match intercept.Match, action func(intercept.Kill) intercept.Action) (restart func()) {
+	x.Helper()
+	yield := x.w.claim(name)
+	x.Cleanup(yield)
+	var killed error
+	f := x.inject(match, action(func(process string) error {
+		if process != name {
+			killed = fmt.Errorf("the call was made by %s; want %s", process, name)
+			return killed
+		}
+		killed = x.w.crash(process)
+		return killed
+	}))
+	return func() {
+		x.Helper()
+		x.done(f)
+		if killed != nil {
+			x.Fatal(killed)
+		}
+		if err := x.w.raise(name); err != nil {
+			x.Fatal(err)
+		}
+		yield()
+	}
+}
+
+// stored reads a document past its service.
+func (x *trial) stored(app, key string) stored {
+	x.Helper()
+	var got stored
+	x.eventually("document "+key, func(ctx context.Context) (err error) {
+		got, err = x.w.document(ctx, app, key)
+		return err
+	})
+	return got
+}
+
+// level expects what is on hand and reserved of the product now.
+func (x *trial) level(onHand, reserved int64) {
+	x.Helper()
+	s := x.stored("products", x.stockKey())
+	if s.number("onHand") != onHand || s.number("reserved") != reserved {
+		x.Fatalf("on hand %d, reserved %d; want %d and %d", s.number("onHand"), s.number("reserved"), onHand, reserved)
+	}
+}
+
+// funds expects what is in the wallet and held of it now.
+func (x *trial) funds(balance, held int64) {
+	x.Helper()
+	s := x.stored("payments", x.accountKey())
+	if s.number("balance") != balance || s.number("held") != held {
+		x.Fatalf("balance %d, held %d; want %d and %d: %s", s.number("balance"), s.number("held"), balance, held, s.raw)
+	}
+}
+
+// outcome is what a command for the trial's order alone was answered.
+func (x *trial) outcome(reply intercept.Reply) string {
+	var answer struct {
+		Results []struct {
+			Result struct{ Outcome string }
+		}
+	}
+	if err := json.Unmarshal(reply.Body(), &answer); err != nil || len(answer.Results) != 1 {
+		return fmt.Sprintf("%s (%v)", reply, err)
+	}
+	return answer.Results[0].Result.Outcome
+}
+
+// rival overtakes whoever writes a document: a real conflict in a real store.
+func (x *trial) rival(app, key string) func(intercept.Call) {
+	return func(intercept.Call) {
+		if err := x.w.overtake(x.ctx(), app, key); err != nil {
+			x.Errorf("overtaking a writer of %s: %v", key, err)
+		}
+	}
+}
