@@ -47,12 +47,22 @@ func doctorCommand() command {
 func testCommand() command {
 	return command{
 		name: "test", summary: "run every test: vet, unit, contract and end-to-end on real stacks",
-		details: "--short leaves out the tests that start real processes.",
+		details: `
+--short leaves out the tests that start real processes.
+
+--matrix runs the end-to-end suite and half a minute of faults on every broker, with the first store,
+and on every store, with the first broker, and ends with a table. It takes about half an hour.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			flags.BoolVar(&c.options.test.short, "short", false, "only tests that start no processes")
+			flags.BoolVar(&c.options.test.matrix, "matrix", false, "the end-to-end suite on every broker and store")
 			flags.StringVar(&c.options.test.run, "run", "", "only tests whose name matches this `pattern`")
 		},
-		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.test(ctx) },
+		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
+			if c.options.test.matrix {
+				return c.testMatrix(ctx)
+			}
+			return c.test(ctx)
+		},
 	}
 }
 

@@ -57,8 +57,8 @@ type options struct {
 	migrate   migrateOptions
 	importing struct{ skipBad bool }
 	test      struct {
-		short bool
-		run   string
+		short, matrix bool
+		run           string
 	}
 }
 
