@@ -194,7 +194,7 @@ func (l *load) refund(ctx context.Context, c *customer, random *rand.Rand) {
 
 func (l *load) restock(ctx context.Context, random *rand.Rand) {
 	products := l.shop.products
-	at := products[len(products)-1-random.IntN(min(3, len(products)))] // those that run out
+	at := products[1+random.IntN(min(3, len(products)-1))] // those that run out
 	op := l.shop.log.begin("restock", 0, id.Random{}.New(), restockRequest{at.sku, 1 + random.Int64N(5)})
 	_ = op.persist(ctx, l.giveUp, l.shop.requestOf(op))
 }

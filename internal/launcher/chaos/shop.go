@@ -100,7 +100,7 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 // shopSize says how large a shop to open.
 type shopSize struct {
 	customers, products int
-	scarce              int // of the products, how many have little stock
+	scarce              int // of the products, how many have little stock; some customers have little money then
 	cents               int64
 }
 
@@ -108,6 +108,12 @@ type shopSize struct {
 const (
 	plenty = 1_000_000
 	few    = 30
+)
+
+// One customer of so many has little money, so that payments are refused.
+const (
+	poorEvery = 8
+	poor      = 50_00
 )
 
 // openShop makes a run's products and customers. It waits for services that are
@@ -139,8 +145,8 @@ func (s *shop) stockUp(ctx context.Context, size shopSize) error {
 	group.SetLimit(8)
 	for n := range size.products {
 		p := &product{sku: fmt.Sprintf("C-%s-%03d", s.name, n), price: int64(100 + 37*n), stock: plenty}
-		if n >= size.products-size.scarce {
-			p.stock = few
+		if n > 0 && n <= size.scarce {
+			p.stock = few // wanted by many, as the first products are
 		}
 		s.products = append(s.products, p)
 		group.Go(func() error { return s.create(ctx, p) })
@@ -170,7 +176,11 @@ func (s *shop) enrol(ctx context.Context, anonymous *shopclient.Client, size sho
 	group.SetLimit(4) // a password hash is slow on purpose
 	for n := range s.customers {
 		s.customers[n] = &customer{number: n}
-		group.Go(func() error { return s.enrolOne(ctx, anonymous, s.customers[n], size.cents) })
+		cents := size.cents
+		if size.scarce > 0 && n%poorEvery == poorEvery-1 {
+			cents = min(cents, poor)
+		}
+		group.Go(func() error { return s.enrolOne(ctx, anonymous, s.customers[n], cents) })
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("enrolling customers: %w", err)
