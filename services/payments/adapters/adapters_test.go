@@ -15,6 +15,7 @@ import (
 	"caravan/internal/clock"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
+	"caravan/internal/feed"
 	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/internal/problem"
@@ -44,7 +45,7 @@ func newServer() *fakeServer {
 	bank := testbank.New(store, clock.System{}, id.Random{}, 0)
 	ledger := app.NewLedger(store, opts, "EUR", domain.DefaultLimits())
 	deposits := app.NewDeposits(ledger, store, opts, bank, slog.New(slog.DiscardHandler), time.Second)
-	s := &fakeServer{mux: http.NewServeMux(), audit: app.NewAudit(ledger, deposits, bank)}
+	s := &fakeServer{mux: http.NewServeMux(), audit: app.NewAudit(ledger, deposits, bank, feed.NewReader(store, clock.System{}, feed.DefaultTiming()))}
 	wallet := adapters.Wallet{Ledger: ledger, Deposits: deposits}
 	s.handle("GET /v1/wallet", wallet.Show)
 	s.handle("GET /v1/wallet/postings", wallet.History)

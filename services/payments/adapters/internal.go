@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"caravan/internal/audit"
 	"caravan/internal/request"
 	"caravan/services/payments/app"
 	"caravan/services/payments/contract"
@@ -22,17 +23,33 @@ func Validated[C, R any](handle func(context.Context, C) (R, error)) func(contex
 }
 
 // Audit answers POST /internal/audit with one page of findings.
-func Audit(audit *app.Audit) func(http.ResponseWriter, *http.Request) error {
+func Audit(ledger *app.Audit) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		var body contract.Audit
+		var body audit.Request
 		if err := request.Decode(w, r, &body); err != nil {
 			return err
 		}
-		page, err := audit.Page(r.Context(), body.Cursor)
+		page, err := ledger.Page(r.Context(), body.Cursor)
 		if err != nil {
 			return err
 		}
 		request.Respond(w, http.StatusOK, page)
+		return nil
+	}
+}
+
+// AuditOrders answers POST /internal/audit-orders with what orders did to wallets.
+func AuditOrders(ledger *app.Audit) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var body contract.OrdersRequest
+		if err := request.Decode(w, r, &body); err != nil {
+			return err
+		}
+		found, err := ledger.Orders(r.Context(), body)
+		if err != nil {
+			return err
+		}
+		request.Respond(w, http.StatusOK, found)
 		return nil
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 
+	"caravan/internal/audit"
+	"caravan/internal/feed"
 	"caravan/internal/page"
 	"caravan/services/payments/contract"
 	"caravan/services/payments/domain"
@@ -20,8 +22,9 @@ const (
 	auditCharges  = 50
 )
 
-// Audit checks the whole ledger: every account by itself, with its archive; every booked deposit against its request and
-// the bank; and every charge of the bank against what was booked. It walks by the registry, as the state API cannot scan.
+// Audit checks the whole ledger: every account by itself, with its archive and its events; every booked deposit against
+// its request and the bank; every charge of the bank against what was booked; and every deposit that was asked for. It
+// walks by the registry, the bank's report and the feed, as the state API cannot scan.
 //
 // It may run while payments works: each account is judged as one document read at one instant, and a deposit under way
 // is counted, not blamed.
@@ -29,23 +32,41 @@ type Audit struct {
 	ledger   *Ledger
 	deposits *Deposits
 	bank     Bank
+	feed     *feed.Reader
+	coverage *feed.Coverage
 }
 
-// NewAudit makes the use case.
-func NewAudit(ledger *Ledger, deposits *Deposits, bank Bank) *Audit {
-	return &Audit{ledger: ledger, deposits: deposits, bank: bank}
+// NewAudit makes the use case; reader reads the feed of the accounts and deposits.
+func NewAudit(ledger *Ledger, deposits *Deposits, bank Bank, reader *feed.Reader) *Audit {
+	return &Audit{ledger: ledger, deposits: deposits, bank: bank, feed: reader, coverage: feed.NewCoverage(reader)}
 }
 
-// auditPlace is the content of a cursor: first the accounts, list by list, then the bank's report.
+// invariants are all that a page checks.
+var invariants = append([]string{
+	contract.InvariantZeroSum, contract.InvariantBalance, contract.InvariantHeld, contract.InvariantAvailable,
+	contract.InvariantHold, contract.InvariantRefunds, contract.InvariantPostings, contract.InvariantOperation,
+	contract.InvariantOrderPosting, contract.InvariantArchive, contract.InvariantDeposit, contract.InvariantDepositKey,
+	contract.InvariantPending,
+}, feed.TrailInvariants...)
+
+// auditPlace is the content of a cursor: first the accounts, list by list, then the bank's report, then the deposits by
+// the feed.
 type auditPlace struct {
 	Shard int    `json:"s"`
 	Chain string `json:"c,omitempty"`
-	// Account is set inside the archive of one account, whose segments below Before are still to come.
-	Account string `json:"a,omitempty"`
-	Before  int64  `json:"n,omitempty"`
-	// Bank is the place in the bank's report, once all accounts are done.
+	// Account is set inside one account: its archive segments below Before are still to come (all, at 0), unless it is
+	// Archived, and the segments of its timeline from Events on.
+	Account  string `json:"a,omitempty"`
+	Before   int64  `json:"n,omitempty"`
+	Archived bool   `json:"d,omitempty"`
+	Events   int64  `json:"e,omitempty"`
+	// Bank is the place in the bank's report, once all accounts are done, and Feed the one in the feed, after that.
 	Bank string `json:"b,omitempty"`
+	Feed string `json:"f,omitempty"`
 }
+
+// afterAccounts is the shard after the last: everything from there on is about deposits.
+const afterAccounts = registryShards
 
 // Page checks one part of the ledger.
 func (a *Audit) Page(ctx context.Context, cursor string) (contract.AuditPage, error) {
@@ -53,15 +74,23 @@ func (a *Audit) Page(ctx context.Context, cursor string) (contract.AuditPage, er
 	if err := page.Decode(cursor, &at); err != nil {
 		return contract.AuditPage{}, err
 	}
-	p := &auditPage{
-		AuditPage: contract.AuditPage{Findings: []contract.Finding{}, Counts: map[string]int64{"ledgerSum": 0, "accounts": 0}},
-		segments:  auditSegments,
+	if cursor == "" {
+		a.coverage.Restart()
 	}
-	var err error
-	if at.Shard < registryShards {
+	complete, err := a.coverage.Extend(ctx)
+	if err != nil {
+		return contract.AuditPage{}, fmt.Errorf("auditing: %w", err)
+	}
+	p := a.begin()
+	switch {
+	case !complete:
+		p.goOn(at)
+	case at.Shard < afterAccounts:
 		err = a.accounts(ctx, p, at)
-	} else {
+	case at.Feed == "":
 		err = a.charges(ctx, p, at)
+	default:
+		err = a.requests(ctx, p, at)
 	}
 	if err != nil {
 		return contract.AuditPage{}, fmt.Errorf("auditing: %w", err)
@@ -69,36 +98,43 @@ func (a *Audit) Page(ctx context.Context, cursor string) (contract.AuditPage, er
 	return p.AuditPage, nil
 }
 
+func (a *Audit) begin() *auditPage {
+	p := &auditPage{
+		AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...)}, segments: auditSegments,
+		trail: feed.Trail{Store: a.ledger.store, Source: contract.App, Coverage: a.coverage},
+	}
+	p.Counts["ledgerSum"], p.Counts["accounts"] = 0, 0
+	return p
+}
+
 // auditPage is a page while it is filled.
 type auditPage struct {
 	contract.AuditPage
-	// segments is how many archive segments the page may still read.
+	trail feed.Trail
+	// segments is how many archive and timeline segments the page may still read.
 	segments int
+	// booked are the operations met on this page of the account under way.
+	booked domain.Booked
 }
 
 func (p *auditPage) goOn(at auditPlace) { p.Next = page.Encode(at) }
 
-func (p *auditPage) find(findings ...domain.Finding) {
-	for _, f := range findings {
-		p.Findings = append(p.Findings, contract.Finding{Invariant: f.Invariant, Key: f.Key, Detail: f.Detail})
-	}
-}
-
-// accounts checks the next accounts of the registry, or goes on in the archive of one.
+// accounts checks the next accounts of the registry, or goes on in one.
 func (a *Audit) accounts(ctx context.Context, p *auditPage, at auditPlace) error {
 	if at.Account != "" {
 		account, err := a.ledger.accounts.Get(ctx, at.Account)
 		if err != nil {
 			return fmt.Errorf("reading account: %w", err)
 		}
-		if at.Before, err = a.archive(ctx, p, account, at.Before, nil); err != nil {
+		p.booked = make(domain.Booked)
+		done, err := a.rest(ctx, p, account, &at, nil)
+		if err != nil {
 			return err
 		}
-		if at.Before > 0 {
+		if !done {
 			p.goOn(at)
 			return nil
 		}
-		at.Account = ""
 		if at.Chain == "" {
 			return p.nextShard(at)
 		}
@@ -134,7 +170,7 @@ func (p *auditPage) nextShard(at auditPlace) error {
 }
 
 // entries checks registered accounts until the page is full, and returns how many of them it has dealt with. If the
-// archive of the last one is not finished, the place says so.
+// last one is not finished, the place says so.
 func (a *Audit) entries(ctx context.Context, p *auditPage, at *auditPlace, entries []registered) (int, error) {
 	ids := make([]string, len(entries))
 	for i, e := range entries {
@@ -152,21 +188,46 @@ func (a *Audit) entries(ctx context.Context, p *auditPage, at *auditPlace, entri
 		if err := a.account(ctx, p, account); err != nil {
 			return 0, err
 		}
-		before, err := a.archive(ctx, p, account, 0, slices.Collect(maps.Keys(account.Holds)))
+		at.Account = e.UserID
+		done, err := a.rest(ctx, p, account, at, slices.Collect(maps.Keys(account.Holds)))
 		if err != nil {
 			return 0, err
 		}
-		if before > 0 {
-			at.Account, at.Before = e.UserID, before
+		if !done {
 			return i + 1, nil
 		}
 	}
 	return len(entries), nil
 }
 
+// rest checks the archive and the events of an account from a place on, and reports whether it came to their end. seen
+// names orders that were met in a younger version.
+func (a *Audit) rest(ctx context.Context, p *auditPage, account *domain.Account, at *auditPlace, seen []string) (done bool, err error) {
+	if !at.Archived {
+		if at.Before, err = a.archive(ctx, p, account, at.Before, seen); err != nil || at.Before > 0 {
+			return false, err
+		}
+		at.Archived = true
+	}
+	key := a.ledger.accounts.Key(account.UserID)
+	for ; at.Events < account.TimelineSegments; at.Events++ {
+		if p.segments <= 0 {
+			return false, nil
+		}
+		p.segments--
+		if _, err := p.trail.Segment(ctx, &p.Results, key, account.UserID, &account.Root, at.Events); err != nil {
+			return false, err
+		}
+	}
+	at.Account, at.Before, at.Archived, at.Events = "", 0, false, 0
+	return true, nil
+}
+
 // account checks the head of one account.
 func (a *Audit) account(ctx context.Context, p *auditPage, account *domain.Account) error {
-	p.find(domain.AuditAccount(account)...)
+	domain.AuditAccount(&p.Results, account)
+	p.trail.Head(&p.Results, a.ledger.accounts.Key(account.UserID), account.UserID, &account.Root)
+	p.booked = make(domain.Booked)
 	p.Counts["accounts"]++
 	p.Counts["ledgerSum"] += account.Books.Sum()
 	p.Counts["balance."+account.Currency] += account.Books.Balance
@@ -184,12 +245,15 @@ func (p *auditPage) orders(account *domain.Account, holds map[string]domain.Hold
 		if except[id] {
 			continue
 		}
-		h := holds[id]
-		p.Orders = append(p.Orders, contract.OrderMoney{
-			OrderID: id, UserID: account.UserID, State: string(h.State), Currency: account.Currency,
-			Authorized: h.Amount, Captured: h.Captured, Refunded: h.Refunded,
-		})
+		p.Orders = append(p.Orders, moneyOf(account, id, holds[id]))
 		p.Counts["orders"]++
+	}
+}
+
+func moneyOf(account *domain.Account, orderID string, h domain.Hold) contract.OrderMoney {
+	return contract.OrderMoney{
+		OrderID: orderID, UserID: account.UserID, State: string(h.State), Currency: account.Currency,
+		Authorized: h.Amount, Captured: h.Captured, Refunded: h.Refunded,
 	}
 }
 
@@ -208,7 +272,7 @@ func (a *Audit) archive(ctx context.Context, p *auditPage, account *domain.Accou
 	err := a.ledger.walk(ctx, account, within, func(key string, s domain.Segment) bool { return walk.visit(ctx, key, s) })
 	switch {
 	case errors.Is(err, errSegmentMissing):
-		p.find(domain.Finding{Invariant: domain.InvariantArchive, Key: domain.AccountPrefix + account.UserID, Detail: err.Error()})
+		p.Check(false, contract.InvariantArchive, domain.AccountPrefix+account.UserID, "%v", err)
 		return 0, nil
 	case err != nil:
 		return 0, fmt.Errorf("reading archive: %w", err)
@@ -234,16 +298,13 @@ func (w *archiveWalk) visit(ctx context.Context, key string, s domain.Segment) b
 	if w.from > 0 && s.Number > w.from {
 		return true // only on the way to the place
 	}
-	if s.Number != w.expected {
-		w.page.find(domain.Finding{Invariant: domain.InvariantArchive, Key: key,
-			Detail: fmt.Sprintf("segment %d is at the place of %d", s.Number, w.expected)})
-	}
+	w.page.Check(s.Number == w.expected, contract.InvariantArchive, key, "segment %d is at the place of %d", s.Number, w.expected)
 	w.expected = s.Number - 1
 	if s.Number == w.from {
 		w.following = s.Opening // checked on the page before
 		return true
 	}
-	w.page.find(domain.AuditSegment(w.account.UserID, key, s, w.following)...)
+	domain.AuditSegment(&w.page.Results, w.account.UserID, key, s, w.following)
 	w.following = s.Opening
 	w.page.orders(w.account, s.Holds, w.seen)
 	for id := range s.Holds {

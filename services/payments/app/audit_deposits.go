@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"caravan/internal/document"
+	"caravan/internal/feed"
+	"caravan/services/payments/contract"
 	"caravan/services/payments/domain"
 )
 
@@ -16,6 +19,7 @@ const pendingLimit = 15 * time.Minute
 // booked checks the deposits among postings against what was asked for and what the bank says.
 func (a *Audit) booked(ctx context.Context, p *auditPage, account *domain.Account, postings []domain.Posting) error {
 	p.Counts["postings"] += int64(len(postings))
+	p.booked.Audit(&p.Results, account.UserID, postings)
 	var ids []string
 	for _, posting := range postings {
 		if posting.Kind == domain.KindDeposit {
@@ -32,14 +36,10 @@ func (a *Audit) booked(ctx context.Context, p *auditPage, account *domain.Accoun
 		}
 		p.deposit(account, posting, deposits[posting.Operation])
 		answer, err := a.bank.Outcome(ctx, posting.Operation)
-		switch {
-		case errors.Is(err, ErrUnknownCharge):
-			p.blame(posting.Operation, "booked, but the bank knows no such charge")
-		case err != nil:
+		if err != nil && !errors.Is(err, ErrUnknownCharge) {
 			return fmt.Errorf("asking the bank: %w", err)
-		case !answer.Paid:
-			p.blame(posting.Operation, "booked, but the bank declined it")
 		}
+		p.deposited(err == nil && answer.Paid, posting.Operation, "booked, but by the bank it is paid=%t, known=%t", answer.Paid, err == nil)
 	}
 	return nil
 }
@@ -48,21 +48,20 @@ func (a *Audit) booked(ctx context.Context, p *auditPage, account *domain.Accoun
 func (p *auditPage) deposit(account *domain.Account, posting domain.Posting, deposit *domain.Deposit) {
 	switch {
 	case deposit == nil:
-		p.blame(posting.Operation, "booked, but never asked for")
+		p.deposited(false, posting.Operation, "booked, but never asked for")
 	case deposit.UserID != account.UserID:
-		p.blame(posting.Operation, "booked for another user than the one who asked")
+		p.deposited(false, posting.Operation, "booked for another user than the one who asked")
 	case deposit.Amount.Amount != posting.Amount || deposit.Amount.Currency != account.Currency:
-		p.blame(posting.Operation, "booked %d %s, asked for %d %s",
+		p.deposited(false, posting.Operation, "booked %d %s, asked for %d %s",
 			posting.Amount, account.Currency, deposit.Amount.Amount, deposit.Amount.Currency)
-	case deposit.Status == domain.DepositDeclined:
-		p.blame(posting.Operation, "booked, but marked as declined")
+	default:
+		p.deposited(deposit.Status != domain.DepositDeclined, posting.Operation, "booked, but marked as declined")
 	}
 }
 
-func (p *auditPage) blame(depositID, format string, args ...any) {
-	p.find(domain.Finding{
-		Invariant: domain.InvariantDeposit, Key: domain.DepositPrefix + depositID, Detail: fmt.Sprintf(format, args...),
-	})
+// deposited checks that what was done about a deposit agrees.
+func (p *auditPage) deposited(agrees bool, depositID, format string, args ...any) {
+	p.Check(agrees, contract.InvariantDeposit, domain.DepositPrefix+depositID, format, args...)
 }
 
 // charges checks the next part of the bank's report: what the bank took is booked, exactly once.
@@ -88,32 +87,25 @@ func (a *Audit) charges(ctx context.Context, p *auditPage, at auditPlace) error 
 			return err
 		}
 	}
-	if next != "" {
-		at.Bank = next
-		p.goOn(at)
+	if at.Bank = next; next == "" {
+		at.Feed = feed.Cursor{}.String()
 	}
+	p.goOn(at)
 	return nil
 }
 
 // charge checks one charge against its deposit.
 func (a *Audit) charge(ctx context.Context, p *auditPage, c Charged, deposit *domain.Deposit) error {
-	switch {
-	case deposit == nil:
-		if c.Paid {
-			p.blame(c.OperationID, "the bank took %s, but nobody asked for it", c.Amount)
-		}
+	if deposit == nil {
+		p.deposited(!c.Paid, c.OperationID, "the bank took %s, but nobody asked for it", c.Amount)
 		return nil
-	case deposit.Amount != c.Amount:
-		p.blame(c.OperationID, "the bank was asked for %s, the user asked for %s", c.Amount, deposit.Amount)
-	case deposit.Status == domain.DepositPending:
-		p.Counts["pendingDeposits"]++
-		if age := a.deposits.clock.Now().Sub(deposit.CreatedAt); age > pendingLimit {
-			p.blame(c.OperationID, "pending since %s", deposit.CreatedAt.Format(time.RFC3339))
-		}
-		return nil
-	case c.Paid != (deposit.Status == domain.DepositSucceeded):
-		p.blame(c.OperationID, "the bank says paid=%t, the deposit is %s", c.Paid, deposit.Status)
 	}
+	p.deposited(deposit.Amount == c.Amount, c.OperationID, "the bank was asked for %s, the user asked for %s", c.Amount, deposit.Amount)
+	if deposit.Status == domain.DepositPending {
+		p.Counts["pendingDeposits"]++
+		return nil
+	}
+	p.deposited(c.Paid == (deposit.Status == domain.DepositSucceeded), c.OperationID, "the bank says paid=%t, the deposit is %s", c.Paid, deposit.Status)
 	return a.once(ctx, p, c, deposit)
 }
 
@@ -140,8 +132,52 @@ func (a *Audit) once(ctx context.Context, p *auditPage, c Charged, deposit *doma
 	if err != nil && !errors.Is(err, errSegmentMissing) { // which the account's own check reports
 		return fmt.Errorf("searching for deposit %s: %w", deposit.ID, err)
 	}
-	if want := map[bool]int{true: 1, false: 0}[c.Paid]; times != want {
-		p.blame(c.OperationID, "booked %d times, should be %d", times, want)
+	want := map[bool]int{true: 1, false: 0}[c.Paid]
+	p.deposited(times == want, c.OperationID, "booked %d times, should be %d", times, want)
+	return nil
+}
+
+// requests checks the next part of all deposits that were asked for, by the feed.
+func (a *Audit) requests(ctx context.Context, p *auditPage, at auditPlace) error {
+	from, err := feed.ParseCursor(at.Feed)
+	if err != nil {
+		return err
+	}
+	keys, err := a.feed.Keys(ctx, from, feedPage, -a.feed.Ahead())
+	if err != nil {
+		return fmt.Errorf("reading the feed: %w", err)
+	}
+	for _, bucket := range keys.Buckets {
+		if err := a.asked(ctx, p, bucket.Keys); err != nil {
+			return err
+		}
+	}
+	if at.Feed = keys.Next.String(); !keys.End {
+		p.goOn(at)
+	}
+	return nil
+}
+
+// asked checks the deposits among some keys of the feed.
+func (a *Audit) asked(ctx context.Context, p *auditPage, keys []string) error {
+	var ids []string
+	for _, key := range keys {
+		if id, ok := strings.CutPrefix(key, domain.DepositPrefix); ok {
+			ids = append(ids, id)
+		}
+	}
+	deposits, err := a.deposits.deposits.GetMany(ctx, ids...)
+	if err != nil {
+		return fmt.Errorf("reading deposits: %w", err)
+	}
+	now := a.deposits.clock.Now()
+	for id, d := range deposits {
+		key := a.deposits.deposits.Key(id)
+		p.Counts["deposits"]++
+		p.trail.Head(&p.Results, key, id, &d.Root)
+		p.Check(d.ID == id && id == DepositID(d.UserID, d.Key), contract.InvariantDepositKey, key, "its user and key make it %s", DepositID(d.UserID, d.Key))
+		p.Check(d.Status != domain.DepositPending || now.Sub(d.CreatedAt) <= pendingLimit, contract.InvariantPending, key,
+			"pending since %s", d.CreatedAt.Format(time.RFC3339))
 	}
 	return nil
 }

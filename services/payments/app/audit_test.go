@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/audit"
 	"caravan/internal/document"
+	"caravan/internal/feed"
 	"caravan/services/payments/app"
 	"caravan/services/payments/contract"
 	"caravan/services/payments/domain"
@@ -54,7 +56,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 	}{
 		{"money appeared in a wallet", func(t *testing.T, p *fakeProcess) {
 			p.edit(t, account, func(doc map[string]any) { doc["books"].(map[string]any)["balance"] = 12345 })
-		}, domain.InvariantZeroSum},
+		}, contract.InvariantZeroSum},
 		{"a posting was forged on both sides", func(t *testing.T, p *fakeProcess) {
 			p.edit(t, account, func(doc map[string]any) {
 				books := doc["books"].(map[string]any)
@@ -62,28 +64,28 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 				counters := books["counters"].(map[string]any)
 				counters["bank:test"] = counters["bank:test"].(float64) - 50
 			})
-		}, domain.InvariantBalance},
+		}, contract.InvariantBalance},
 		{"a hold was forgotten", func(t *testing.T, p *fakeProcess) {
 			p.edit(t, account, func(doc map[string]any) { delete(doc["holds"].(map[string]any), orderID(99)) })
-		}, domain.InvariantHeld},
+		}, contract.InvariantHeld},
 		{"an archived posting was changed", func(t *testing.T, p *fakeProcess) {
 			p.edit(t, p.key(t, account+"/segment/1-"), func(doc map[string]any) {
 				doc["postings"].([]any)[0].(map[string]any)["amount"] = 1
 			})
-		}, domain.InvariantBalance},
+		}, contract.InvariantBalance},
 		{"an archived order was changed", func(t *testing.T, p *fakeProcess) {
 			p.edit(t, p.key(t, account+"/segment/2-"), func(doc map[string]any) {
 				for _, h := range doc["holds"].(map[string]any) {
 					h.(map[string]any)["amount"] = 777
 				}
 			})
-		}, domain.InvariantArchive},
+		}, contract.InvariantArchive},
 		{"an archive segment is lost", func(t *testing.T, p *fakeProcess) {
 			p.edit(t, account, func(doc map[string]any) {
 				trees := doc["archived"].(map[string]any)["trees"].([]any)
 				trees[0].(map[string]any)["key"] = account + "/segment/nowhere"
 			})
-		}, domain.InvariantArchive},
+		}, contract.InvariantArchive},
 		{"a deposit that nobody asked for", func(t *testing.T, p *fakeProcess) {
 			_, err := p.ledger.Accounts().Update(t.Context(), alice, func(a *domain.Account) error {
 				_, err := a.Credit("made-up", eur(5), p.clock.Now(), p.clock.Now(), domain.Past{Count: a.Archived.Count})
@@ -92,7 +94,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		}, domain.InvariantDeposit},
+		}, contract.InvariantDeposit},
 		{"a deposit booked twice", func(t *testing.T, p *fakeProcess) {
 			d := p.deposit(t, alice, "twice", 5)
 			_, err := p.ledger.Accounts().Update(t.Context(), alice, func(a *domain.Account) error {
@@ -107,26 +109,64 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			if err != nil || d.Status != domain.DepositSucceeded {
 				t.Fatal(err)
 			}
-		}, domain.InvariantDeposit},
+		}, contract.InvariantOperation},
 		{"the bank took money that nobody asked for", func(t *testing.T, p *fakeProcess) {
 			if _, err := p.bank.Charge(t.Context(), app.Charge{OperationID: "stray", Source: "tok_ok", Amount: eur(5)}); err != nil {
 				t.Fatal(err)
 			}
-		}, domain.InvariantDeposit},
+		}, contract.InvariantDeposit},
 		{"the bank took another amount", func(t *testing.T, p *fakeProcess) {
 			p.edit(t, p.key(t, "testbank/charge/"), func(doc map[string]any) {
 				doc["amount"] = map[string]any{"amount": 1, "currency": "EUR"}
 			})
-		}, domain.InvariantDeposit},
+		}, contract.InvariantDeposit},
 		{"a paid deposit was marked declined", func(t *testing.T, p *fakeProcess) {
 			p.edit(t, p.key(t, domain.DepositPrefix), func(doc map[string]any) { doc["status"] = "declined" })
-		}, domain.InvariantDeposit},
+		}, contract.InvariantDeposit},
+		{"a capture booked twice", func(t *testing.T, p *fakeProcess) {
+			_, err := p.ledger.Accounts().Update(t.Context(), alice, func(a *domain.Account) error {
+				posting := a.Postings[len(a.Postings)-1]
+				a.Posted++
+				posting.Sequence = a.Posted
+				a.Postings = append(a.Postings, posting)
+				a.Books.Balance += posting.Amount
+				a.Books.Counters[domain.CounterSales] -= posting.Amount
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, contract.InvariantOperation},
+		{"a deposit of another key", func(t *testing.T, p *fakeProcess) {
+			p.edit(t, p.key(t, domain.DepositPrefix), func(doc map[string]any) { doc["key"] = "another" })
+		}, contract.InvariantDepositKey},
+		{"a deposit that the bank never saw is pending for too long", func(t *testing.T, p *fakeProcess) {
+			p.deposit(t, bob, "k", 5)
+			for _, key := range p.store.Keys() {
+				if strings.HasPrefix(key, "testbank/") {
+					p.store.Remove(key)
+				}
+			}
+			p.edit(t, p.key(t, domain.DepositPrefix), func(doc map[string]any) { doc["status"] = "pending" })
+			p.clock.move(16 * time.Minute)
+		}, contract.InvariantPending},
+		{"an event that the feed lacks", func(t *testing.T, p *fakeProcess) {
+			p.clock.move(time.Hour)
+			for _, key := range p.store.Keys() {
+				if strings.HasPrefix(key, "feed/") && key != "feed/first" {
+					p.store.Remove(key)
+				}
+			}
+		}, feed.InvariantIndexed},
+		{"a lost event", func(t *testing.T, p *fakeProcess) {
+			p.edit(t, account, func(doc map[string]any) { doc["timeline"] = doc["timeline"].([]any)[1:] })
+		}, document.InvariantTimeline},
 		{"a deposit is pending for too long", func(t *testing.T, p *fakeProcess) {
 			if _, err := p.deposits.Deposit(t.Context(), request(alice, "slow", "tok_timeout", 5)); err != nil {
 				t.Fatal(err)
 			}
 			p.clock.move(16 * time.Minute)
-		}, domain.InvariantDeposit},
+		}, contract.InvariantPending},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := fresh(limited(2, 4))
@@ -139,7 +179,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			p.sound(t)
 			c.plant(t, p)
 			found := p.total(t).Findings
-			if !slices.ContainsFunc(found, func(f contract.Finding) bool { return f.Invariant == c.want }) {
+			if !slices.ContainsFunc(found, func(f audit.Finding) bool { return f.Invariant == c.want }) {
 				t.Errorf("found %+v; want %s", found, c.want)
 			}
 		})
@@ -182,6 +222,50 @@ func TestAuditPagesCoverEverything(t *testing.T) {
 	}
 	equal(t, "orders", len(first), orders)
 	equal(t, "refunded of the order taken back", first[orderID(3)].Refunded, 1)
+}
+
+func TestAuditChecksEverything(t *testing.T) {
+	p := fresh(limited(1, 2))
+	p.deposit(t, alice, "k", 1000)
+	for order := range 20 {
+		p.authorize(t, order, 10)
+		p.capture(t, order)
+	}
+	p.refund(t, 3, "r", 1)
+	p.clock.move(time.Hour)
+	for invariant, n := range p.sound(t).Checked {
+		if n == 0 {
+			t.Errorf("%s was never checked", invariant)
+		}
+	}
+}
+
+// TestOrdersAreFoundWhereverTheyAre asks for orders in the head, in the archive, taken back out of it, and for unknown ones.
+func TestOrdersAreFoundWhereverTheyAre(t *testing.T) {
+	p := fresh(limited(2, 4))
+	p.deposit(t, alice, "k", 1000)
+	for order := range 20 {
+		p.authorize(t, order, 10)
+		p.capture(t, order)
+	}
+	p.refund(t, 3, "r", 4)
+	var asked contract.OrdersRequest
+	for _, n := range []int{1, 3, 19, 77} {
+		asked.Orders = append(asked.Orders, contract.OrderRef{OrderID: orderID(n), UserID: alice, PlacedAt: at(n)})
+	}
+	asked.Orders = append(asked.Orders, contract.OrderRef{OrderID: orderID(1), UserID: bob, PlacedAt: at(1)})
+	found, err := p.audit.Orders(t.Context(), asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []contract.OrderMoney{
+		{OrderID: orderID(1), UserID: alice, State: "captured", Currency: "EUR", Authorized: 10, Captured: 10},
+		{OrderID: orderID(3), UserID: alice, State: "captured", Currency: "EUR", Authorized: 10, Captured: 10, Refunded: 4},
+		{OrderID: orderID(19), UserID: alice, State: "captured", Currency: "EUR", Authorized: 10, Captured: 10},
+	}
+	if !slices.Equal(found.Orders, want) {
+		t.Errorf("found %+v", found.Orders)
+	}
 }
 
 func TestAuditIgnoresVoidRegistryEntries(t *testing.T) {

@@ -57,12 +57,15 @@ type DepositRequest struct {
 	Source      string
 }
 
+// DepositID is the id of the deposit that a user makes under an Idempotency-Key.
+func DepositID(userID, key string) string { return id.Derive("deposit", userID, key) }
+
 // Deposit makes a deposit, or goes on with the one that the same key made before, and returns it as it stands: pending
 // when the bank's answer is not known yet. The reconciler settles what is left pending.
 //
 // Refusals: another currency than the wallet's, and the same key with another body (both 422).
 func (d *Deposits) Deposit(ctx context.Context, r DepositRequest) (*domain.Deposit, error) {
-	depositID := id.Derive("deposit", r.UserID, r.Key)
+	depositID := DepositID(r.UserID, r.Key)
 	deposit, err := d.deposits.Get(ctx, depositID)
 	if errors.Is(err, document.ErrNotFound) {
 		if err := d.matchCurrency(ctx, r); err != nil {
@@ -102,7 +105,7 @@ func (d *Deposits) matchCurrency(ctx context.Context, r DepositRequest) error {
 // request stores the intent, once.
 func (d *Deposits) request(ctx context.Context, depositID string, r DepositRequest) (*domain.Deposit, error) {
 	asked := domain.Deposit{
-		ID: depositID, UserID: r.UserID, Amount: r.Amount, Source: r.Source, Fingerprint: r.Fingerprint, CreatedAt: d.clock.Now(),
+		ID: depositID, UserID: r.UserID, Key: r.Key, Amount: r.Amount, Source: r.Source, Fingerprint: r.Fingerprint, CreatedAt: d.clock.Now(),
 	}
 	deposit, err := d.deposits.Update(ctx, depositID, func(doc *domain.Deposit) error {
 		first, err := doc.Request(asked)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/audit"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
@@ -136,7 +137,7 @@ func start(store *documenttest.FakeStore, clk *fakeClock, front func(app.Bank) a
 	p.ledger = app.NewLedger(p, opts, "EUR", limits)
 	p.deposits = app.NewDeposits(p.ledger, p, opts, bank, log, 5*time.Second)
 	p.reconciler = app.NewReconciler(p.deposits, feed.NewReader(p, p, timing), p, opts, log, 10*time.Second)
-	p.audit = app.NewAudit(p.ledger, p.deposits, bank)
+	p.audit = app.NewAudit(p.ledger, p.deposits, bank, feed.NewReader(p, p, timing))
 	return p
 }
 
@@ -164,7 +165,7 @@ func request(userID, key, source string, amount int64) app.DepositRequest {
 // total is everything the audit says, page by page.
 func (p *fakeProcess) total(t *testing.T) contract.AuditPage {
 	t.Helper()
-	all := contract.AuditPage{Counts: map[string]int64{}}
+	all := contract.AuditPage{Page: audit.NewPage()}
 	cursor := ""
 	for range 10_000 {
 		page, err := p.audit.Page(t.Context(), cursor)
@@ -174,7 +175,7 @@ func (p *fakeProcess) total(t *testing.T) contract.AuditPage {
 		if n := page.Counts["segments"]; n > 64 {
 			t.Errorf("one page covers %d segments", n)
 		}
-		all.Findings = append(all.Findings, page.Findings...)
+		all.Add(page.Results)
 		all.Orders = append(all.Orders, page.Orders...)
 		for name, n := range page.Counts {
 			all.Counts[name] += n

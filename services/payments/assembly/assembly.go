@@ -53,7 +53,7 @@ func Build(_ context.Context, s *service.Service) error {
 	ledger := app.NewLedger(store, events, cfg.Wallet.Currency, domain.DefaultLimits())
 	deposits := app.NewDeposits(ledger, store, unpublished, bank, s.Log, cfg.Bank.Timeout)
 	reconciler := app.NewReconciler(deposits, reader, store, unpublished, s.Log, cfg.Reconcile.Interval)
-	audit := app.NewAudit(ledger, deposits, bank)
+	audit := app.NewAudit(ledger, deposits, bank, reader)
 
 	// What users may ask, through the gateway.
 	wallet := adapters.Wallet{Ledger: ledger, Deposits: deposits}
@@ -69,6 +69,7 @@ func Build(_ context.Context, s *service.Service) error {
 	s.Internal("POST "+contract.PathRefund, invoke.Serve(s.Log, adapters.Validated(ledger.Refund)))
 	s.Internal("POST "+contract.PathFeed, feed.Serve(reader))
 	s.Internal("POST "+contract.PathAudit, adapters.Audit(audit))
+	s.Internal("POST "+contract.PathOrders, adapters.AuditOrders(audit))
 
 	// What goes on by itself.
 	s.Underneath("relay", relay.Run)

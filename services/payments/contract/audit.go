@@ -1,29 +1,49 @@
 package contract
 
-// Audit asks for one page of the audit; an empty cursor starts it.
-type Audit struct {
-	Cursor string `json:"cursor,omitempty"`
-}
+import (
+	"time"
 
-// AuditPage is one page of findings. Counts of all pages are added by their name: accounts, segments, postings, orders,
-// charges, pendingDeposits (charged, not booked yet), ledgerSum (always 0), and in minor units of each currency
-// balance.EUR, held.EUR, charged.EUR (by the bank's report) and the counter-accounts bank:test.EUR, merchant:sales.EUR.
-// At rest charged.EUR and bank:test.EUR add up to 0.
+	"caravan/internal/audit"
+)
+
+// The invariants that the audit of payments checks.
+const (
+	// InvariantZeroSum: the balance of an account and its counter-accounts add up to zero.
+	InvariantZeroSum = "ledger-zero-sum"
+	// InvariantBalance: the balance is what the postings lead to.
+	InvariantBalance = "balance-is-sum-of-postings"
+	// InvariantHeld: what is held is the sum of the holds that are authorized.
+	InvariantHeld = "held-is-sum-of-holds"
+	// InvariantAvailable: no more is held than there is.
+	InvariantAvailable = "available-not-negative"
+	// InvariantHold: no order captures more than was authorized, or without being captured.
+	InvariantHold = "captured-within-authorized"
+	// InvariantRefunds: the refunds of an order add up and stay within what it captured.
+	InvariantRefunds = "refunds-within-captured"
+	// InvariantPostings: the postings of an account are numbered without a gap.
+	InvariantPostings = "postings-without-gap"
+	// InvariantOperation: an order, refund or deposit is booked once.
+	InvariantOperation = "one-posting-per-operation"
+	// InvariantOrderPosting: what an order captured and refunded is what was booked for it.
+	InvariantOrderPosting = "order-agrees-with-postings"
+	// InvariantArchive: the archive of an account has no gap and is what was archived.
+	InvariantArchive = "archive-complete"
+	// InvariantDeposit: a deposit is booked once if the bank took it, for who asked for it, and not at all otherwise.
+	InvariantDeposit = "deposit-agrees-with-bank"
+	// InvariantDepositKey: the id of a deposit is the one that follows from its user and Idempotency-Key.
+	InvariantDepositKey = "one-deposit-per-idempotency-key"
+	// InvariantPending: no deposit waits for its end for too long.
+	InvariantPending = "deposit-comes-to-an-end"
+)
+
+// AuditPage is one page of the audit. Its counts are accounts, segments, postings, orders, charges, pendingDeposits,
+// ledgerSum (always 0), and in minor units of each currency balance.EUR, held.EUR, charged.EUR (by the bank's report) and
+// the counter-accounts bank:test.EUR, merchant:sales.EUR. At rest charged.EUR and bank:test.EUR add up to 0.
 type AuditPage struct {
-	Findings []Finding        `json:"findings"`
-	Counts   map[string]int64 `json:"counts"`
+	audit.Page
 	// Orders tells what happened to the money of each order met on this page, for a cross check by orders. An order that
 	// was refunded long after it was captured may be met again, in an older version: the first one counts.
 	Orders []OrderMoney `json:"orders,omitempty"`
-	// Next is empty on the last page.
-	Next string `json:"next,omitempty"`
-}
-
-// Finding is one violated invariant.
-type Finding struct {
-	Invariant string `json:"invariant"`
-	Key       string `json:"key"`
-	Detail    string `json:"detail"`
 }
 
 // OrderMoney is what an order did to a wallet; amounts are minor units of Currency.
@@ -36,4 +56,27 @@ type OrderMoney struct {
 	Authorized int64  `json:"authorized"`
 	Captured   int64  `json:"captured"`
 	Refunded   int64  `json:"refunded"`
+}
+
+// PathOrders takes [OrdersRequest] and answers [Orders].
+const PathOrders = "/internal/audit-orders"
+
+// MaxOrders bounds the orders of one [OrdersRequest].
+const MaxOrders = 200
+
+// OrdersRequest asks what orders did to wallets.
+type OrdersRequest struct {
+	Orders []OrderRef `json:"orders" validate:"max=200,dive"`
+}
+
+// OrderRef names an order. PlacedAt must be the same as in the commands about the order.
+type OrderRef struct {
+	OrderID  string    `json:"orderId" validate:"required,max=128"`
+	UserID   string    `json:"userId" validate:"required,max=128"`
+	PlacedAt time.Time `json:"placedAt" validate:"required"`
+}
+
+// Orders answers an [OrdersRequest]; orders that payments does not know are absent.
+type Orders struct {
+	Orders []OrderMoney `json:"orders"`
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/audit"
 	"caravan/internal/money"
 )
 
@@ -133,8 +134,9 @@ func TestAccount(t *testing.T) {
 				if !s.changed && encode(t, a) != before {
 					t.Fatalf("%s changed the account without saying so", s.name)
 				}
-				if found := AuditAccount(a); len(found) > 0 {
-					t.Fatalf("after %s: %v", s.name, found)
+				var found audit.Results
+				if AuditAccount(&found, a); len(found.Findings) > 0 {
+					t.Fatalf("after %s: %v", s.name, found.Findings)
 				}
 			}
 			if a.Books.Balance != c.wantBalance || a.Available().Amount != c.wantAvailable {

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"caravan/internal/audit"
+	"caravan/services/payments/contract"
 )
 
 // audited is an account with every kind of content and the one segment of its archive.
@@ -39,8 +42,11 @@ func audited(t *testing.T) (*Account, string, Segment) {
 
 func TestAuditFindsNothingInASoundAccount(t *testing.T) {
 	a, key, s := audited(t)
-	if found := append(AuditAccount(a), AuditSegment(a.UserID, key, s, a.Archived.Books)...); len(found) > 0 {
-		t.Errorf("found %v", found)
+	var r audit.Results
+	AuditAccount(&r, a)
+	AuditSegment(&r, a.UserID, key, s, a.Archived.Books)
+	if len(r.Findings) > 0 {
+		t.Errorf("found %v", r.Findings)
 	}
 }
 
@@ -55,27 +61,28 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 		plant func(a *Account)
 		want  string
 	}{
-		{"money out of nothing", func(a *Account) { a.Books.Balance++ }, InvariantZeroSum},
-		{"a counter-account that forgot", func(a *Account) { a.Books.Counters[CounterSales]-- }, InvariantZeroSum},
-		{"both sides changed without a posting", func(a *Account) { a.Books = a.Books.post(Posting{Amount: 5, CounterAccount: CounterBank}) }, InvariantBalance},
-		{"a posting with another amount", func(a *Account) { a.Postings[1].Amount++ }, InvariantBalance},
-		{"a lost posting", func(a *Account) { a.Postings = a.Postings[1:] }, InvariantBalance},
-		{"postings out of order", func(a *Account) { slices.Reverse(a.Postings) }, InvariantPostings},
-		{"a hold that is not counted", func(a *Account) { a.Held -= 50 }, InvariantHeld},
-		{"held too much", func(a *Account) { a.Held += 10_000 }, InvariantAvailable},
-		{"captured more than authorized", func(a *Account) { change(a, "d", func(h *Hold) { h.Captured = 101 }) }, InvariantHold},
-		{"captured while active", func(a *Account) { change(a, "order-1", func(h *Hold) { h.Captured = 1 }) }, InvariantHold},
-		{"refunded more than captured", func(a *Account) { change(a, "d", func(h *Hold) { h.Refunded = 200 }) }, InvariantRefunds},
-		{"a forgotten refund", func(a *Account) { change(a, "d", func(h *Hold) { h.Refunds = nil; h.Refunded = 0 }) }, InvariantOrderPosting},
-		{"a capture booked for a voided order", func(a *Account) { change(a, "d", func(h *Hold) { *h = Hold{State: Voided, PlacedAt: placed} }) }, InvariantOrderPosting},
-		{"a capture by another posting", func(a *Account) { change(a, "c", func(h *Hold) { h.Posting = a.Posted }) }, InvariantOrderPosting},
-		{"a lost segment", func(a *Account) { a.Archived.Trees = nil }, InvariantArchive},
+		{"money out of nothing", func(a *Account) { a.Books.Balance++ }, contract.InvariantZeroSum},
+		{"a counter-account that forgot", func(a *Account) { a.Books.Counters[CounterSales]-- }, contract.InvariantZeroSum},
+		{"both sides changed without a posting", func(a *Account) { a.Books = a.Books.post(Posting{Amount: 5, CounterAccount: CounterBank}) }, contract.InvariantBalance},
+		{"a posting with another amount", func(a *Account) { a.Postings[1].Amount++ }, contract.InvariantBalance},
+		{"a lost posting", func(a *Account) { a.Postings = a.Postings[1:] }, contract.InvariantBalance},
+		{"postings out of order", func(a *Account) { slices.Reverse(a.Postings) }, contract.InvariantPostings},
+		{"a hold that is not counted", func(a *Account) { a.Held -= 50 }, contract.InvariantHeld},
+		{"held too much", func(a *Account) { a.Held += 10_000 }, contract.InvariantAvailable},
+		{"captured more than authorized", func(a *Account) { change(a, "d", func(h *Hold) { h.Captured = 101 }) }, contract.InvariantHold},
+		{"captured while active", func(a *Account) { change(a, "order-1", func(h *Hold) { h.Captured = 1 }) }, contract.InvariantHold},
+		{"refunded more than captured", func(a *Account) { change(a, "d", func(h *Hold) { h.Refunded = 200 }) }, contract.InvariantRefunds},
+		{"a forgotten refund", func(a *Account) { change(a, "d", func(h *Hold) { h.Refunds = nil; h.Refunded = 0 }) }, contract.InvariantOrderPosting},
+		{"a capture booked for a voided order", func(a *Account) { change(a, "d", func(h *Hold) { *h = Hold{State: Voided, PlacedAt: placed} }) }, contract.InvariantOrderPosting},
+		{"a capture by another posting", func(a *Account) { change(a, "c", func(h *Hold) { h.Posting = a.Posted }) }, contract.InvariantOrderPosting},
+		{"a lost segment", func(a *Account) { a.Archived.Trees = nil }, contract.InvariantArchive},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, _, _ := audited(t)
 			c.plant(a)
-			if found := AuditAccount(a); !blames(found, c.want) {
-				t.Errorf("found %v; want %s", found, c.want)
+			var r audit.Results
+			if AuditAccount(&r, a); !blames(r.Findings, c.want) {
+				t.Errorf("found %v; want %s", r.Findings, c.want)
 			}
 		})
 	}
@@ -87,30 +94,31 @@ func TestAuditFindsViolationsInTheArchive(t *testing.T) {
 		plant func(s *Segment)
 		want  string
 	}{
-		{"a changed posting", func(s *Segment) { s.Postings[0].Amount++ }, InvariantBalance},
-		{"a lost posting", func(s *Segment) { s.Postings = s.Postings[1:] }, InvariantPostings},
-		{"a changed total", func(s *Segment) { s.Closing.Balance++ }, InvariantZeroSum},
+		{"a changed posting", func(s *Segment) { s.Postings[0].Amount++ }, contract.InvariantBalance},
+		{"a lost posting", func(s *Segment) { s.Postings = s.Postings[1:] }, contract.InvariantPostings},
+		{"a changed total", func(s *Segment) { s.Closing.Balance++ }, contract.InvariantZeroSum},
 		{"a beginning out of nothing", func(s *Segment) {
 			s.Opening = s.Opening.post(Posting{Amount: 1, CounterAccount: CounterBank})
-		}, InvariantArchive},
-		{"another order", func(s *Segment) { s.Holds["x"] = Hold{State: Voided, PlacedAt: placed} }, InvariantArchive},
-		{"an active hold", func(s *Segment) { s.Holds["x"] = Hold{State: Authorized, PlacedAt: placed} }, InvariantArchive},
+		}, contract.InvariantArchive},
+		{"another order", func(s *Segment) { s.Holds["x"] = Hold{State: Voided, PlacedAt: placed} }, contract.InvariantArchive},
+		{"an active hold", func(s *Segment) { s.Holds["x"] = Hold{State: Authorized, PlacedAt: placed} }, contract.InvariantArchive},
 		{"a refund that was not", func(s *Segment) {
 			h := s.Holds["a"]
 			h.Refunded = 20
 			s.Holds["a"] = h
-		}, InvariantRefunds},
+		}, contract.InvariantRefunds},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, key, s := audited(t)
 			c.plant(&s)
-			if found := AuditSegment(a.UserID, key, s, a.Archived.Books); !blames(found, c.want) {
-				t.Errorf("found %v; want %s", found, c.want)
+			var r audit.Results
+			if AuditSegment(&r, a.UserID, key, s, a.Archived.Books); !blames(r.Findings, c.want) {
+				t.Errorf("found %v; want %s", r.Findings, c.want)
 			}
 		})
 	}
 }
 
-func blames(found []Finding, invariant string) bool {
-	return slices.ContainsFunc(found, func(f Finding) bool { return f.Invariant == invariant })
+func blames(found []audit.Finding, invariant string) bool {
+	return slices.ContainsFunc(found, func(f audit.Finding) bool { return f.Invariant == invariant })
 }

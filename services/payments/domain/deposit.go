@@ -24,8 +24,10 @@ const (
 // can leave a charge that nobody remembers.
 type Deposit struct {
 	document.Root
-	ID     string      `json:"id"`
-	UserID string      `json:"userId"`
+	ID     string `json:"id"`
+	UserID string `json:"userId"`
+	// Key is the Idempotency-Key it was asked for with, from which and the user its id follows.
+	Key    string      `json:"key"`
 	Amount money.Money `json:"amount"`
 	// Source is the bank's token for where the money comes from.
 	Source string `json:"source"`

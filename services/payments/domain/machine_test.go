@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"caravan/internal/audit"
 )
 
 // fakeShelf keeps what an account archives, as the repository does, and finds it again.
@@ -263,7 +265,10 @@ func (m *machine) check(t *rapid.T) {
 	if finished > m.limits.Max || len(a.Postings) > m.limits.Max {
 		t.Fatalf("head holds %d finished holds and %d postings", finished, len(a.Postings))
 	}
-	found := AuditAccount(a)
+	var found audit.Results
+	booked := make(Booked)
+	AuditAccount(&found, a)
+	booked.Audit(&found, a.UserID, a.Postings)
 	following, expected := a.Archived.Books, a.Archived.Count
 	versions := maps.Clone(a.Holds)
 	if versions == nil {
@@ -273,7 +278,8 @@ func (m *machine) check(t *rapid.T) {
 		if s.Number != expected {
 			t.Fatalf("segment %d at the place of %d", s.Number, expected)
 		}
-		found = append(found, AuditSegment(a.UserID, key, s, following)...)
+		AuditSegment(&found, a.UserID, key, s, following)
+		booked.Audit(&found, a.UserID, s.Postings)
 		following, expected = s.Opening, expected-1
 		for id, h := range s.Holds {
 			if _, younger := versions[id]; !younger {
@@ -282,8 +288,8 @@ func (m *machine) check(t *rapid.T) {
 		}
 		return true
 	})
-	if len(found) > 0 {
-		t.Fatalf("audit: %v", found)
+	if len(found.Findings) > 0 {
+		t.Fatalf("audit: %v", found.Findings)
 	}
 	m.compareOrders(t, versions)
 }
