@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -287,6 +288,7 @@ func (c *customer) refundSomething() {
 	if len(orders) == 0 {
 		return
 	}
+	slices.SortFunc(orders, func(a, b shopclient.Order) int { return strings.Compare(a.ID, b.ID) })
 	order := orders[c.rng.IntN(len(orders))]
 	var amount *money.Money
 	if order.Total != nil && c.rng.IntN(2) == 0 {

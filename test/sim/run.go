@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -57,7 +58,10 @@ const (
 // Run performs a plan in a bubble of its own.
 func Run(t *testing.T, plan Plan) (result Result) {
 	t.Helper()
+	// A collection would stop goroutines wherever they are and let them go on in another order.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	synctest.Test(t, func(*testing.T) { result = plan.run() })
+	runtime.GC()
 	return result
 }
 
