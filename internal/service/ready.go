@@ -65,7 +65,10 @@ func (s *Service) standardProbes(c connection) {
 	}
 	if len(s.topics) > 0 {
 		probes = append(probes, &probe{name: "subscriptions", believed: probeBelieved, clock: s.Clock, check: func(ctx context.Context) error {
-			return s.subscribed(ctx, c)
+			if err := s.subscribed(ctx, c); err != nil || s.watch == nil {
+				return err
+			}
+			return s.watch.failing()
 		}})
 	}
 	s.probes = append(probes, s.probes...)
@@ -91,6 +94,8 @@ func (s *Service) subscribed(ctx context.Context, c connection) error {
 type readiness struct {
 	Status string            `json:"status"`
 	Checks map[string]string `json:"checks"`
+	// Subscriptions says how each topic fares, by its name.
+	Subscriptions map[string]pulse `json:"subscriptions,omitempty"`
 }
 
 // readyz answers 200 when every probe passes, and 503 otherwise and while the program starts or
@@ -113,6 +118,9 @@ func (s *Service) readyz(w http.ResponseWriter, r *http.Request) error {
 			}
 			s.Log.DebugContext(r.Context(), "not ready", "check", p.name, "error", err)
 		}
+	}
+	if s.watch != nil {
+		answer.Subscriptions = s.watch.pulses()
 	}
 	switch {
 	case s.draining.Load():

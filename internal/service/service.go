@@ -26,6 +26,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -73,6 +74,7 @@ type Service struct {
 	unmatched  *route
 	subscriber *sidecar.Subscriber
 	topics     []string
+	watch      *watch // over the subscriptions; nil where nothing supervises the sidecar
 	durations  metric.Float64Histogram
 	tracer     trace.Tracer
 
@@ -97,8 +99,10 @@ func newService(name string, settings Settings, cfg *config, log *slog.Logger, t
 	s := &Service{
 		Name: name, Log: log, Clock: clock.System{}, IDs: id.Random{}, Jitter: rand.Float64, Settings: settings, Telemetry: t,
 		config: cfg, mux: http.NewServeMux(), tracer: t.Tracer, streams: context.Background(),
-		subscriber: sidecar.NewSubscriber(settings.App.Token, log),
 	}
+	s.subscriber = sidecar.NewSubscriber(sidecar.SubscriberOptions{
+		Token: settings.App.Token, Log: log, Now: func() time.Time { return s.Clock.Now() }, Limit: settings.HTTP.RequestTimeout + handlerGrace,
+	})
 	var err error
 	s.durations, err = t.Meter.Float64Histogram("http.server.request.duration",
 		metric.WithUnit("s"), metric.WithDescription("Duration of HTTP requests by route and status."))
@@ -179,6 +183,13 @@ func (s *Service) Subscribe(topic string, h event.Handler) {
 			return nil
 		})
 	}
+	s.topics = append(s.topics, topic)
+}
+
+// SubscribeRaw takes what is delivered of a topic to a path of its own, where it may be anything, as
+// dead letters are. Otherwise it is as Subscribe; the topic is given in full.
+func (s *Service) SubscribeRaw(topic, pattern string, h Handler) {
+	s.route(pattern, kindInternal, s.subscriber.Raw(topic, h))
 	s.topics = append(s.topics, topic)
 }
 

@@ -6,9 +6,11 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/dapr/go-sdk/service/common"
@@ -27,18 +29,32 @@ const EventPath = "/events/"
 // a guard: the SDK checks no token on topic routes and answers 303 to a
 // malformed event, which daprd would deliver again for ever.
 type Subscriber struct {
-	token   string
-	log     *slog.Logger
+	options SubscriberOptions
 	mux     *chi.Mux
 	service common.Service
+	traffic *traffic
 }
 
-// NewSubscriber makes a Subscriber that accepts deliveries with the app token.
-// Subscriptions are declared in dapr/subscriptions.yaml, not programmatically,
-// as the SDK can name no dead-letter topic.
-func NewSubscriber(appToken string, log *slog.Logger) *Subscriber {
+// SubscriberOptions say how deliveries are taken.
+type SubscriberOptions struct {
+	// Token is what the sidecar presents with each delivery.
+	Token string
+	// Log takes a line for each event.
+	Log *slog.Logger
+	// Now is the time.
+	Now func() time.Time
+	// Limit is how long a handler may keep a delivery. After that the sidecar is
+	// told to deliver it again, whatever the handler still does; it must be
+	// longer than the deadline in the handler's context. 0 is no limit.
+	Limit time.Duration
+}
+
+// NewSubscriber makes a Subscriber. Subscriptions are declared in
+// dapr/subscriptions.yaml, not programmatically, as the SDK can name no
+// dead-letter topic.
+func NewSubscriber(options SubscriberOptions) *Subscriber {
 	mux := chi.NewRouter()
-	return &Subscriber{token: appToken, log: log, mux: mux, service: daprhttp.NewServiceWithMux("", mux)}
+	return &Subscriber{options: options, mux: mux, service: daprhttp.NewServiceWithMux("", mux), traffic: newTraffic(options.Now)}
 }
 
 // Handle routes the deliveries of a topic to h. An event on which h panics goes
@@ -58,41 +74,73 @@ func (s *Subscriber) deliver(ctx context.Context, topic string, e event.Event, h
 	ctx = correlation.Remote(ctx, e.CorrelationID, e.TraceParent)
 	ctx, span := otel.Tracer("caravan/internal/sidecar").Start(ctx, "event "+e.Type)
 	defer span.End()
-	start := time.Now()
-	err = h(ctx, e)
+	start := s.options.Now()
+	err = s.handle(ctx, topic, e, h)
 	retry = event.Retriable(err)
-	attributes := []any{"topic", topic, "event", e.ID, "type", e.Type, "aggregate", e.Subject, "duration_ms", time.Since(start).Milliseconds()}
+	attributes := []any{"topic", topic, "event", e.ID, "type", e.Type, "aggregate", e.Subject, "duration_ms", s.options.Now().Sub(start).Milliseconds()}
+	log := s.options.Log
 	switch {
 	case err == nil:
-		s.log.InfoContext(ctx, "event", attributes...)
+		log.InfoContext(ctx, "event", attributes...)
 	case retry:
-		s.log.WarnContext(ctx, "event will be delivered again", append(attributes, "error", err)...)
+		log.WarnContext(ctx, "event will be delivered again", append(attributes, "error", err)...)
 	default:
-		s.log.ErrorContext(ctx, "event goes to the dead letters", append(append(attributes, "error", err), event.Stack(err)...)...)
+		log.ErrorContext(ctx, "event goes to the dead letters", append(append(attributes, "error", err), event.Stack(err)...)...)
 	}
 	return retry, err
 }
 
+// handle runs the handler and waits for it no longer than the limit. One that
+// overstays goes on for as long as it likes, for nothing can end it; it stays
+// in the books as in flight, and the delivery is made again.
+func (s *Subscriber) handle(ctx context.Context, topic string, e event.Event, h event.Handler) error {
+	done := s.traffic.begin(topic, e.ID)
+	if s.options.Limit <= 0 {
+		defer done()
+		return h(ctx, e)
+	}
+	result := make(chan error, 1)
+	go func() { // ends with the handler
+		defer done()
+		result <- h(ctx, e)
+	}()
+	limit := time.NewTimer(s.options.Limit)
+	defer limit.Stop()
+	select {
+	case err := <-result:
+		return err
+	case <-limit.C:
+		return event.Retry(fmt.Errorf("the handler has kept it for longer than %s", s.options.Limit))
+	}
+}
+
 type eventKey struct{}
 
-// Handler serves the event routes.
+// Handler serves the event routes. Heartbeats end here.
 func (s *Subscriber) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost || subtle.ConstantTimeCompare([]byte(r.Header.Get(tokenHeader)), []byte(s.token)) != 1 {
+		if r.Method != http.MethodPost || subtle.ConstantTimeCompare([]byte(r.Header.Get(tokenHeader)), []byte(s.options.Token)) != 1 {
 			http.Error(w, "deliveries need POST and the app token", http.StatusUnauthorized)
 			return
 		}
+		topic := strings.TrimPrefix(r.URL.Path, EventPath)
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, event.MaxSize))
 		var tooLarge *http.MaxBytesError
 		if err != nil && !errors.As(err, &tooLarge) {
 			status(w, common.SubscriptionResponseStatusRetry)
 			return
 		}
+		s.traffic.came(topic)
 		e, parseErr := event.Parse(body)
 		if parseErr != nil || tooLarge != nil {
 			// Never a 4xx: only DROP takes a poison message to the dead letters.
-			s.log.ErrorContext(r.Context(), "malformed event goes to the dead letters", "path", r.URL.Path, "error", errors.Join(parseErr, err))
+			s.options.Log.ErrorContext(r.Context(), "malformed event goes to the dead letters", "path", r.URL.Path, "error", errors.Join(parseErr, err))
 			status(w, common.SubscriptionResponseStatusDrop)
+			return
+		}
+		if e.Type == HeartbeatType {
+			s.traffic.beat(e.Source, e.Subject)
+			status(w, common.SubscriptionResponseStatusSuccess)
 			return
 		}
 		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, e))
@@ -100,6 +148,33 @@ func (s *Subscriber) Handler() http.Handler {
 		s.mux.ServeHTTP(w, r)
 	})
 }
+
+// Raw takes the deliveries of a topic that may carry anything, as one of dead
+// letters does, on the way to next: it counts them as signs of life, and
+// heartbeats end here. The caller has checked the token.
+func (s *Subscriber) Raw(topic string, next func(w http.ResponseWriter, r *http.Request) error) func(w http.ResponseWriter, r *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return fmt.Errorf("reading a delivery: %w", err)
+		}
+		s.traffic.came(topic)
+		if IsHeartbeat(body) {
+			status(w, common.SubscriptionResponseStatusSuccess)
+			return nil
+		}
+		defer s.traffic.begin(topic, "")()
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		return next(w, r)
+	}
+}
+
+// Traffic is what came in from a topic.
+func (s *Subscriber) Traffic(topic string) Traffic { return s.traffic.of(topic) }
+
+// Replicas is how many replicas of an app have sent heartbeats since then that
+// came to this one.
+func (s *Subscriber) Replicas(app string, since time.Time) int { return s.traffic.replicas(app, since) }
 
 func status(w http.ResponseWriter, s common.SubscriptionResponseStatus) {
 	w.Header().Set("Content-Type", "application/json")

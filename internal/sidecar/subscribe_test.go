@@ -19,7 +19,7 @@ const appToken = "the-app-token"
 
 func deliver(t *testing.T, h event.Handler, token, body string) (int, string) {
 	t.Helper()
-	s := NewSubscriber(appToken, slog.New(slog.DiscardHandler))
+	s := NewSubscriber(SubscriberOptions{Token: appToken, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err := s.Handle("orders", h); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,317 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/internal/event"
+	"caravan/internal/sidecar"
+)
+
+// fakeBroker hands each message to one of the replicas whose subscription lives, and knows nothing of one
+// that is published while it is down.
+type fakeBroker struct {
+	mu       sync.Mutex
+	chance   *rand.Rand
+	down     bool
+	replicas []*fakeReplica
+	handed   int
+}
+
+// fakeReplica is a consumer's replica with its sidecar.
+type fakeReplica struct {
+	broker *fakeBroker
+	watch  *watch
+	name   string
+
+	deaf    bool // its subscription is dead until its sidecar is started anew
+	hidden  bool // the sidecar lists no subscription
+	jammed  bool // the sidecar does not end in order
+	away    bool // the sidecar is down
+	mends   []time.Time
+	forced  int
+	useless bool // a new sidecar is no better
+}
+
+func (f *fakeReplica) Outbound(context.Context) error { return nil }
+
+func (f *fakeReplica) Subscriptions(context.Context) ([]string, error) {
+	f.broker.mu.Lock()
+	defer f.broker.mu.Unlock()
+	if f.away {
+		return nil, errors.New("connection refused")
+	}
+	if f.hidden {
+		return nil, nil
+	}
+	return []string{"orders"}, nil
+}
+
+func (f *fakeReplica) Shutdown(_ context.Context, force bool) error {
+	f.broker.mu.Lock()
+	defer f.broker.mu.Unlock()
+	if force {
+		f.forced++
+	} else if f.jammed {
+		return nil // it says that it will, and does not
+	}
+	f.mends = append(f.mends, time.Now())
+	f.away = true
+	time.AfterFunc(2*time.Second, func() {
+		f.broker.mu.Lock()
+		defer f.broker.mu.Unlock()
+		f.away, f.hidden, f.deaf = false, f.hidden && f.useless, f.deaf && f.useless
+	})
+	return nil
+}
+
+func (f *fakeReplica) Beat(_ context.Context, topic string, h sidecar.Heartbeat) error {
+	raw, err := event.Event{ID: event.ID(h.App, h.Replica, h.Number), Type: sidecar.HeartbeatType, Source: h.App, Subject: h.Replica, Sequence: h.Number, Time: h.Time}.CloudEvent()
+	if err != nil {
+		return err
+	}
+	return f.broker.publish(f, topic, string(raw))
+}
+
+func (b *fakeBroker) publish(from *fakeReplica, topic, message string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down || from.away {
+		return errors.New("no broker")
+	}
+	var hearing []*fakeReplica
+	for _, r := range b.replicas {
+		if !r.deaf && !r.hidden && !r.away {
+			hearing = append(hearing, r)
+		}
+	}
+	if len(hearing) == 0 {
+		return nil // it waits in the queue, as far as the publisher knows
+	}
+	to := hearing[b.chance.IntN(len(hearing))]
+	b.handed++
+	time.AfterFunc(10*time.Millisecond, func() {
+		r := httptest.NewRequest(http.MethodPost, sidecar.EventPath+topic, strings.NewReader(message))
+		r.Header.Set("dapr-api-token", appToken)
+		to.watch.subscriber.Handler().ServeHTTP(httptest.NewRecorder(), r)
+	})
+	return nil
+}
+
+// watching runs the watches of some replicas for a while of virtual time; between lets the test interfere.
+func watching(t *testing.T, replicas int, life time.Duration, between func(b *fakeBroker)) *fakeBroker {
+	t.Helper()
+	b := &fakeBroker{chance: rand.New(rand.NewPCG(1, uint64(replicas)))}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		for n := range replicas {
+			s, _ := newTestService(t)
+			s.Clock, s.Jitter, s.Settings.App.ID = clock.System{}, b.jitter, "listener"
+			s.Log = slog.New(slog.DiscardHandler)
+			s.Subscribe("orders", func(context.Context, event.Event) error {
+				t.Error("a heartbeat has come to a handler")
+				return nil
+			})
+			r := &fakeReplica{broker: b, name: strconv.Itoa(n)}
+			if err := s.watchSubscriptions(r); err != nil {
+				t.Fatal(err)
+			}
+			r.watch = s.watch
+			b.replicas = append(b.replicas, r)
+		}
+		for _, r := range b.replicas {
+			running.Go(func() { _ = r.watch.run(ctx) })
+		}
+		time.Sleep(5 * time.Minute)
+		between(b)
+		time.Sleep(life)
+		stop()
+		running.Wait()
+		synctest.Wait()
+		time.Sleep(time.Minute) // what still was on its way
+	})
+	return b
+}
+
+func (b *fakeBroker) jitter() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.chance.Float64()
+}
+
+func (b *fakeBroker) change(change func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change()
+}
+
+func TestLivingSubscriptionsAreLeftAlone(t *testing.T) {
+	for _, replicas := range []int{1, 2, 5, 12} {
+		b := watching(t, replicas, 3*time.Hour, func(*fakeBroker) {})
+		if b.handed < replicas*1000 {
+			t.Errorf("only %d heartbeats went round among %d replicas", b.handed, replicas)
+		}
+		for _, r := range b.replicas {
+			if len(r.mends) > 0 {
+				t.Errorf("%d replicas: number %s had its sidecar restarted %d times for nothing", replicas, r.name, len(r.mends))
+			}
+		}
+	}
+}
+
+func TestADeadSubscriptionIsMended(t *testing.T) {
+	var began time.Time
+	b := watching(t, 1, 20*time.Minute, func(b *fakeBroker) {
+		b.change(func() { b.replicas[0].deaf, began = true, time.Now() })
+	})
+	r := b.replicas[0]
+	if len(r.mends) != 1 {
+		t.Fatalf("its sidecar was restarted %d times", len(r.mends))
+	}
+	if took := r.mends[0].Sub(began); took > time.Minute {
+		t.Errorf("it took %s to see it", took)
+	}
+	if p := r.watch.pulses()["orders"]; p.Dead || p.Mends != 1 || p.LastDelivery == nil {
+		t.Errorf("it fares %+v afterwards", p)
+	}
+}
+
+func TestASubscriptionThatTheSidecarDoesNotListIsMended(t *testing.T) {
+	b := watching(t, 1, 20*time.Minute, func(b *fakeBroker) { b.change(func() { b.replicas[0].hidden = true }) })
+	if n := len(b.replicas[0].mends); n != 1 {
+		t.Errorf("its sidecar was restarted %d times", n)
+	}
+}
+
+func TestOnlyTheReplicaThatHearsNothingIsMended(t *testing.T) {
+	b := watching(t, 4, time.Hour, func(b *fakeBroker) { b.change(func() { b.replicas[2].deaf = true }) })
+	for i, r := range b.replicas {
+		if want := map[bool]int{true: 1}[i == 2]; len(r.mends) != want {
+			t.Errorf("the sidecar of replica %d was restarted %d times", i, len(r.mends))
+		}
+	}
+}
+
+// While the broker is away nothing can be told of a subscription, and a sidecar that was ended could not
+// come back: everything else that the program does through it would end too.
+func TestABrokerThatIsAwayIsNoReasonToMend(t *testing.T) {
+	b := watching(t, 2, 2*time.Hour, func(b *fakeBroker) { b.change(func() { b.down = true }) })
+	for _, r := range b.replicas {
+		if len(r.mends) > 0 {
+			t.Errorf("the sidecar of replica %s was restarted %d times", r.name, len(r.mends))
+		}
+		if err := r.watch.failing(); err != nil {
+			t.Errorf("replica %s is not ready: %v", r.name, err)
+		}
+	}
+}
+
+func TestASubscriptionThatDidNotOutliveAnOutageIsMendedAfterIt(t *testing.T) {
+	var back time.Time
+	b := watching(t, 1, time.Hour, func(b *fakeBroker) {
+		b.change(func() { b.down, b.replicas[0].deaf = true, true })
+		time.Sleep(10 * time.Minute)
+		b.change(func() { b.down, back = false, time.Now() })
+	})
+	r := b.replicas[0]
+	if len(r.mends) != 1 || r.mends[0].Before(back) || r.mends[0].Sub(back) > 3*time.Minute {
+		t.Errorf("its sidecar was restarted at %v; the broker was back at %v", r.mends, back)
+	}
+}
+
+func TestMendsThatDoNotHelpGrowRarer(t *testing.T) {
+	b := watching(t, 1, time.Hour, func(b *fakeBroker) { b.change(func() { b.replicas[0].deaf, b.replicas[0].useless = true, true }) })
+	r := b.replicas[0]
+	if n := len(r.mends); n < 10 || n > 16 {
+		t.Fatalf("%d restarts within an hour", n)
+	}
+	for i, at := range r.mends[1:] {
+		least := min(time.Minute<<i, 5*time.Minute)
+		if gap := at.Sub(r.mends[i]); gap < least {
+			t.Errorf("restart %d came %s after the one before; want %s at least", i+2, gap, least)
+		}
+	}
+	if r.watch.failing() == nil {
+		t.Error("the program says that it is ready")
+	}
+}
+
+func TestASidecarThatDoesNotEndInOrderIsForcedTo(t *testing.T) {
+	b := watching(t, 1, 10*time.Minute, func(b *fakeBroker) { b.change(func() { b.replicas[0].deaf, b.replicas[0].jammed = true, true }) })
+	if r := b.replicas[0]; r.forced != 1 || len(r.mends) != 1 {
+		t.Errorf("it was forced %d times and ended %d times", r.forced, len(r.mends))
+	}
+}
+
+// A handler that never returns: its delivery is given back after the limit, others go on, and the program
+// ends to be started anew.
+func TestAStuckHandlerDoesNotHoldTheConsumerForEver(t *testing.T) {
+	b := &fakeBroker{chance: rand.New(rand.NewPCG(1, 1))}
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newTestService(t)
+		s.Clock, s.Jitter, s.Log = clock.System{}, b.jitter, slog.New(slog.DiscardHandler)
+		release := make(chan struct{})
+		s.Subscribe("orders", func(_ context.Context, e event.Event) error {
+			if e.Subject == "stuck" {
+				<-release
+			}
+			return nil
+		})
+		r := &fakeReplica{broker: b}
+		if err := s.watchSubscriptions(r); err != nil {
+			t.Fatal(err)
+		}
+		r.watch = s.watch
+		b.replicas = append(b.replicas, r)
+		ctx, stop := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		running.Go(func() { _ = r.watch.run(ctx) })
+
+		began := time.Now()
+		if got := deliverTo(t, s, "stuck"); !strings.Contains(got, "RETRY") {
+			t.Errorf("the sidecar was told %s", got)
+		}
+		if took, limit := time.Since(began), s.Settings.HTTP.RequestTimeout+handlerGrace; took != limit {
+			t.Errorf("the delivery was given back after %s; want %s", took, limit)
+		}
+		if got := deliverTo(t, s, "fine"); !strings.Contains(got, "SUCCESS") {
+			t.Errorf("another event was answered %s", got)
+		}
+		if p := s.watch.pulses()["orders"]; p.InFlight != 1 || p.Oldest < 15 {
+			t.Errorf("readiness shows %+v", p)
+		}
+		err := <-s.watch.broken()
+		if took := time.Since(began); !errors.Is(err, errStuck) || took < s.Settings.Heartbeat.Stuck || took > s.Settings.Heartbeat.Stuck+time.Minute {
+			t.Errorf("after %s the program is to end for %v", took, err)
+		}
+		close(release)
+		stop()
+		running.Wait()
+		time.Sleep(time.Minute)
+	})
+}
+
+func deliverTo(t *testing.T, s *Service, subject string) string {
+	t.Helper()
+	raw, err := event.Event{ID: event.ID("orders", subject, 1), Type: "orders.placed.v1", Source: "orders", Subject: subject, Sequence: 1, Time: time.Now()}.CloudEvent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, sidecar.EventPath+"orders", strings.NewReader(string(raw)))
+	r.Header.Set("dapr-api-token", appToken)
+	w := httptest.NewRecorder()
+	s.subscriber.Handler().ServeHTTP(w, r)
+	return w.Body.String()
+}
