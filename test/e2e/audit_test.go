@@ -135,7 +135,7 @@ var violations = []violation{
 		plant: inbox(func(i map[string]any) { i["entries"] = i["entries"].([]any)[:1] }),
 	},
 	{
-		name: "an account under another's address", service: "users", invariant: "users.claim", key: scene.userID,
+		name: "an account under another's address", service: "users", invariant: "one-account-per-address", key: scene.userID,
 		plant: func(at scene) {
 			at.state("users").change("user/"+at.customer.id, func(u map[string]any) { u["email"] = "somebody-else@shop.example" })
 		},

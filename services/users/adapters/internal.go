@@ -3,6 +3,7 @@ package adapters
 import (
 	"net/http"
 
+	"caravan/internal/audit"
 	"caravan/internal/request"
 	"caravan/services/users/contract"
 )
@@ -31,9 +32,7 @@ func (h *handlers) contacts(w http.ResponseWriter, r *http.Request) error {
 
 // audit answers POST /internal/audit.
 func (h *handlers) audit(w http.ResponseWriter, r *http.Request) error {
-	var body struct {
-		Cursor string `json:"cursor"`
-	}
+	var body audit.Request
 	if err := request.Decode(w, r, &body); err != nil {
 		return err
 	}

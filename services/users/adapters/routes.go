@@ -25,7 +25,7 @@ type Accounts interface {
 	ChangeRoles(ctx context.Context, ask app.RolesChange) (*domain.User, error)
 	ListUsers(ctx context.Context, query app.UserQuery) ([]*domain.User, string, error)
 	Contacts(ctx context.Context, userIDs []string) ([]contract.Contact, error)
-	Audit(ctx context.Context, cursor string) (app.Audit, error)
+	Audit(ctx context.Context, cursor string) (contract.AuditPage, error)
 }
 
 // Keys has the public keys that verify access tokens.

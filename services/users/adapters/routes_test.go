@@ -16,6 +16,7 @@ import (
 	"caravan/internal/clock"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
+	"caravan/internal/feed"
 	"caravan/internal/id"
 	"caravan/internal/problem"
 	"caravan/internal/token"
@@ -91,6 +92,7 @@ func newClient(t *testing.T) *client {
 			Issuer: contract.Issuer, Audience: contract.Audience, AccessTTL: 5 * time.Minute, Customers: sessions, Staff: sessions,
 		},
 		Clock: clk, IDs: ids, Random: rand.Reader,
+		Trail: feed.Trail{Store: store, Source: contract.App, Coverage: feed.NewCoverage(feed.NewReader(store, clk, feed.DefaultTiming()))},
 	}
 	admin := app.Registration{Email: adminEmail, Password: secret, Name: "Administrator"}
 	bootstrap := &adapters.Bootstrap{Accounts: accounts, Admin: admin, Log: slog.New(slog.DiscardHandler)}
@@ -235,7 +237,7 @@ func TestInternalRoutes(t *testing.T) {
 	if len(contacts.Contacts) != 1 || contacts.Contacts[0] != want {
 		t.Errorf("contacts %+v", contacts)
 	}
-	var audit app.Audit
+	var audit contract.AuditPage
 	w := c.send(200, "POST", contract.PathAudit, "", `{"cursor":""}`, &audit)
 	if audit.Counts["users"] != 2 || !strings.Contains(w.Body.String(), `"findings":[]`) {
 		t.Errorf("audit %s", w.Body)

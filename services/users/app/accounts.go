@@ -11,6 +11,7 @@ import (
 
 	"caravan/internal/clock"
 	"caravan/internal/document"
+	"caravan/internal/feed"
 	"caravan/internal/id"
 	"caravan/internal/token"
 	"caravan/services/users/contract"
@@ -94,7 +95,8 @@ type Accounts struct {
 	Policy     Policy
 	Clock      clock.Clock
 	IDs        id.Source
-	Random     io.Reader // cryptographically secure
+	Random     io.Reader  // cryptographically secure
+	Trail      feed.Trail // of the events of accounts and sessions
 }
 
 // Caller is who asks, as a verified access token says.

@@ -1,11 +1,18 @@
 package app_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"caravan/internal/audit"
+	"caravan/internal/document"
+	"caravan/internal/event"
+	"caravan/internal/feed"
 	"caravan/services/users/app"
 	"caravan/services/users/contract"
 	"caravan/services/users/domain"
@@ -112,6 +119,43 @@ func TestContacts(t *testing.T) {
 	}
 }
 
+// The audit goes through timelines of any length, page by page.
+func TestAuditOfLongTimelines(t *testing.T) {
+	w := newWorld()
+	for n := range 3 {
+		ada := w.register(t, fmt.Sprintf("ada%d@example.com", n))
+		plant(t, w, "user/"+ada.ID, func(d *domain.User) { d.Sequence, d.TimelineSegments, d.Timeline = 1600, 100, nil })
+		for segment := range 100 {
+			var events []event.Event
+			for i := range 16 {
+				sequence := int64(segment*16 + i + 1)
+				events = append(events, event.Event{ID: event.ID("users", ada.ID, sequence), Sequence: sequence, Time: w.clock.Now()})
+			}
+			value, err := json.Marshal(events)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.store.Overwrite(document.TimelineSegmentKey("user/"+ada.ID, int64(segment)), value)
+		}
+	}
+	var all audit.Results
+	pages, users := 1, 0
+	for cursor := ""; ; pages++ {
+		page, err := w.Audit(t.Context(), cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Add(page.Results)
+		users += len(page.Users)
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	if checks := all.Checked[document.InvariantTimeline]; len(all.Findings) > 0 || checks != 3*(1600+100+1) || pages < 5 || users != 3 {
+		t.Errorf("%d pages, %d users, %d checks: %v", pages, users, checks, all.Findings)
+	}
+}
+
 // The audit finds each kind of violation when one is planted, and says no personal data.
 func TestAuditFindsPlantedViolations(t *testing.T) {
 	tests := map[string]struct {
@@ -121,30 +165,41 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 		"two users, one address": {func(t *testing.T, w *world, u *domain.User) {
 			twin := w.register(t, "twin@example.com")
 			plant(t, w, "user/"+twin.ID, func(d *domain.User) { d.Email = u.Email })
-		}, app.InvariantClaim},
+		}, contract.InvariantClaim},
 		"claim of another": {func(t *testing.T, w *world, u *domain.User) {
 			plant(t, w, "claim/"+domain.ClaimID(u.Email), func(d *domain.Claim) { d.UserID = "somebody" })
-		}, app.InvariantClaim},
+		}, contract.InvariantClaim},
 		"unclaimed address": {func(t *testing.T, w *world, u *domain.User) {
 			plant(t, w, "user/"+u.ID, func(d *domain.User) { d.Email = "moved@example.com" })
-		}, app.InvariantClaim},
+		}, contract.InvariantClaim},
 		"address not normalized": {func(t *testing.T, w *world, u *domain.User) {
 			plant(t, w, "user/"+u.ID, func(d *domain.User) { d.Email = "Ada@Example.com" })
-		}, app.InvariantClaim},
+		}, contract.InvariantClaim},
 		"unknown role": {func(t *testing.T, w *world, u *domain.User) {
 			plant(t, w, "user/"+u.ID, func(d *domain.User) { d.Roles = []string{"root"} })
-		}, app.InvariantRoles},
+		}, contract.InvariantRoles},
 		"too many sessions": {func(t *testing.T, w *world, u *domain.User) {
 			plant(t, w, "user/"+u.ID, func(d *domain.User) { d.Sessions = make([]domain.OpenSession, domain.MaxSessions+1) })
-		}, app.InvariantSessions},
+		}, contract.InvariantSessions},
 		"session of another": {func(t *testing.T, w *world, u *domain.User) {
 			_, caller := w.logIn(t, u.Email)
 			plant(t, w, "session/"+caller.SessionID, func(d *domain.Session) { d.UserID = "somebody" })
-		}, app.InvariantSessions},
+		}, contract.InvariantSessions},
 		"session under another key": {func(t *testing.T, w *world, u *domain.User) {
 			_, caller := w.logIn(t, u.Email)
 			plant(t, w, "session/"+caller.SessionID, func(d *domain.Session) { d.ID = "another" })
-		}, app.InvariantIdentity},
+		}, contract.InvariantIdentity},
+		"a lost event": {func(t *testing.T, w *world, u *domain.User) {
+			plant(t, w, "user/"+u.ID, func(d *domain.User) { d.Timeline = nil })
+		}, document.InvariantTimeline},
+		"an event that the feed lacks": {func(_ *testing.T, w *world, _ *domain.User) {
+			for _, key := range w.store.Keys() {
+				if strings.HasPrefix(key, "feed/") && key != "feed/first" {
+					w.store.Remove(key)
+				}
+			}
+			w.clock.advance(time.Hour)
+		}, feed.InvariantIndexed},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -152,13 +207,13 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			user := w.register(t, "ada@example.com")
 			w.mustBeSound(t)
 			test.plant(t, w, user)
-			audit, err := w.Audit(t.Context(), "")
+			page, err := w.Audit(t.Context(), "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			found := slices.ContainsFunc(audit.Findings, func(f app.Finding) bool { return f.Invariant == test.invariant })
-			if !found || audit.Counts["users"] == 0 {
-				t.Errorf("audit %+v", audit)
+			found := slices.ContainsFunc(page.Findings, func(f audit.Finding) bool { return f.Invariant == test.invariant })
+			if !found || page.Counts["users"] == 0 {
+				t.Errorf("audit %+v", page)
 			}
 		})
 	}

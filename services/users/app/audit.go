@@ -4,51 +4,165 @@ import (
 	"context"
 	"fmt"
 
+	"caravan/internal/audit"
+	"caravan/internal/feed"
+	"caravan/internal/page"
+	"caravan/services/users/contract"
 	"caravan/services/users/domain"
 )
 
-// The invariants of accounts that Audit checks.
 const (
-	InvariantClaim    = "users.claim"    // an account's address is normalized and its claim names the account
-	InvariantIdentity = "users.identity" // a document is what its key says
-	InvariantRoles    = "users.roles"    // an account has known roles, each once
-	InvariantSessions = "users.sessions" // an account lists at most domain.MaxSessions sessions, all its own
+	// auditUsers is how many accounts one page looks at: with their sessions up to 500 documents.
+	auditUsers = 50
+	// auditSegments is how many timeline segments are read for one page.
+	auditSegments = 64
 )
 
-// Finding is one broken invariant. It holds no personal data.
-type Finding struct {
-	Invariant string `json:"invariant"`
-	Key       string `json:"key"`
-	Detail    string `json:"detail"`
+// invariants are all that a page checks.
+var invariants = append([]string{
+	contract.InvariantClaim, contract.InvariantIdentity, contract.InvariantRoles, contract.InvariantSessions,
+}, feed.TrailInvariants...)
+
+// auditPlace is the content of a cursor.
+type auditPlace struct {
+	// Chain is the place in the list of accounts.
+	Chain string `json:"c,omitempty"`
+	// User is set inside the timeline of one account, whose segments from Events on are still to come; Last says that no
+	// account follows it.
+	User   string `json:"u,omitempty"`
+	Events int64  `json:"e,omitempty"`
+	Last   bool   `json:"l,omitempty"`
 }
 
-// Audit is the outcome for a part of all accounts.
-type Audit struct {
-	Findings []Finding      `json:"findings"`
-	Counts   map[string]int `json:"counts"`
-	Next     string         `json:"next,omitempty"` // where to go on; empty at the end
-}
-
-// auditPage is how many accounts one Audit looks at: with their sessions up to 500 documents.
-const auditPage = 50
-
-// Audit checks the invariants of the accounts from cursor on. As every address has one claim and every account must be
+// Audit checks the invariants of the accounts from a cursor on. As every address has one claim and every account must be
 // named by the claim of its address, no two accounts share one.
-func (a *Accounts) Audit(ctx context.Context, cursor string) (Audit, error) {
-	users, next, err := a.pageOfUsers(ctx, cursor, auditPage)
-	if err != nil {
-		return Audit{}, err
+func (a *Accounts) Audit(ctx context.Context, cursor string) (contract.AuditPage, error) {
+	var at auditPlace
+	if err := page.Decode(cursor, &at); err != nil {
+		return contract.AuditPage{}, err
 	}
-	claims, sessions, err := a.belongings(ctx, users)
-	if err != nil {
-		return Audit{}, err
+	if cursor == "" {
+		a.Trail.Coverage.Restart()
 	}
-	audit := Audit{Findings: []Finding{}, Counts: map[string]int{"users": len(users), "sessions": len(sessions)}, Next: next}
+	p := &auditPage{AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...)}, accounts: a, segments: auditSegments}
+	complete, err := a.Trail.Coverage.Extend(ctx)
+	if err != nil {
+		return contract.AuditPage{}, fmt.Errorf("auditing: %w", err)
+	}
+	if !complete {
+		p.Next = page.Encode(at)
+		return p.AuditPage, nil
+	}
+	if at.User != "" {
+		err = p.resume(ctx, &at)
+	} else {
+		err = p.users(ctx, &at)
+	}
+	if err != nil {
+		return contract.AuditPage{}, fmt.Errorf("auditing: %w", err)
+	}
+	return p.AuditPage, nil
+}
+
+// auditPage is a page while it is filled.
+type auditPage struct {
+	contract.AuditPage
+	accounts *Accounts
+	// segments is how many timeline segments the page may still read.
+	segments int
+}
+
+// goOn says where to: to the rest of an account, to the next ones, or nowhere.
+func (p *auditPage) goOn(at auditPlace) {
+	if at.User != "" || !at.Last {
+		p.Next = page.Encode(at)
+	}
+}
+
+// users checks the next accounts of the list. It ends at one whose timeline is longer than the page.
+func (p *auditPage) users(ctx context.Context, at *auditPlace) error {
+	entries, next, err := p.accounts.Registry.Page(ctx, everyone, at.Chain, auditUsers)
+	if err != nil {
+		return fmt.Errorf("reading the list of accounts: %w", err)
+	}
+	ids := make([]string, len(entries))
+	for i, entry := range entries {
+		ids[i] = entry.UserID
+	}
+	found, err := p.accounts.Users.GetMany(ctx, ids...)
+	if err != nil {
+		return fmt.Errorf("reading accounts: %w", err)
+	}
+	var users []*domain.User
+	done := len(entries)
+	for i, entry := range entries {
+		user, ok := found[entry.UserID]
+		if !ok || user.ListedAs != entry.Entry {
+			continue // listed by an attempt that did not make the account
+		}
+		users = append(users, user)
+		if at.Events, err = p.timeline(ctx, user, 0); err != nil {
+			return err
+		}
+		if at.Events < user.TimelineSegments {
+			at.User, done = user.ID, i+1
+			break
+		}
+	}
+	if err := p.checkAll(ctx, users); err != nil {
+		return err
+	}
+	if done < len(entries) {
+		if _, next, err = p.accounts.Registry.Page(ctx, everyone, at.Chain, done); err != nil {
+			return fmt.Errorf("reading the list of accounts: %w", err)
+		}
+	}
+	at.Chain, at.Last = next, next == ""
+	p.goOn(*at)
+	return nil
+}
+
+// resume goes on in the timeline of one account.
+func (p *auditPage) resume(ctx context.Context, at *auditPlace) error {
+	user, err := p.accounts.Users.Get(ctx, at.User)
+	if err != nil {
+		return fmt.Errorf("reading an account: %w", err)
+	}
+	if at.Events, err = p.timeline(ctx, user, at.Events); err != nil {
+		return err
+	}
+	if at.Events >= user.TimelineSegments {
+		at.User, at.Events = "", 0
+	}
+	p.goOn(*at)
+	return nil
+}
+
+// timeline checks the segments of an account's events from one on, as far as the page goes, and returns the next one.
+func (p *auditPage) timeline(ctx context.Context, user *domain.User, from int64) (int64, error) {
+	for ; from < user.TimelineSegments && p.segments > 0; from++ {
+		p.segments--
+		if _, err := p.accounts.Trail.Segment(ctx, &p.Results, "user/"+user.ID, user.ID, &user.Root, from); err != nil {
+			return from, err
+		}
+	}
+	return from, nil
+}
+
+// checkAll checks accounts with their claims and sessions.
+func (p *auditPage) checkAll(ctx context.Context, users []*domain.User) error {
+	claims, sessions, err := p.accounts.belongings(ctx, users)
+	if err != nil {
+		return err
+	}
+	p.Counts["users"] += int64(len(users))
+	p.Counts["sessions"] += int64(len(sessions))
 	for _, user := range users {
-		audit.checkUser(user, claims[domain.ClaimID(user.Email)])
-		audit.checkSessions(user, sessions)
+		p.AuditPage.Users = append(p.AuditPage.Users, user.ID)
+		p.checkUser(user, claims[domain.ClaimID(user.Email)])
+		p.checkSessions(user, sessions)
 	}
-	return audit, nil
+	return nil
 }
 
 // belongings reads the claims and sessions of accounts, by their ids.
@@ -71,39 +185,29 @@ func (a *Accounts) belongings(ctx context.Context, users []*domain.User) (map[st
 	return claims, sessions, nil
 }
 
-func (a *Audit) checkUser(user *domain.User, claim *domain.Claim) {
+func (p *auditPage) checkUser(user *domain.User, claim *domain.Claim) {
 	key := "user/" + user.ID
-	if normalized, err := domain.NormalizeEmail(user.Email); err != nil || normalized != user.Email {
-		a.find(InvariantClaim, key, "the address is not normalized")
+	normalized, err := domain.NormalizeEmail(user.Email)
+	p.Check(err == nil && normalized == user.Email, contract.InvariantClaim, key, "the address is not normalized")
+	if claim == nil {
+		claim = new(domain.Claim)
 	}
-	switch {
-	case claim == nil:
-		a.find(InvariantClaim, key, "the address is not claimed")
-	case claim.UserID != user.ID:
-		a.find(InvariantClaim, key, "the address is claimed for user "+claim.UserID)
-	}
-	if err := domain.CheckRoles(user.Roles); err != nil {
-		a.find(InvariantRoles, key, err.Error())
-	}
+	p.Check(claim.UserID == user.ID, contract.InvariantClaim, key, "the address is claimed for user %q", claim.UserID)
+	err = domain.CheckRoles(user.Roles)
+	p.Check(err == nil, contract.InvariantRoles, key, "%v", err)
+	p.accounts.Trail.Head(&p.Results, key, user.ID, &user.Root)
 }
 
-func (a *Audit) checkSessions(user *domain.User, sessions map[string]*domain.Session) {
-	key := "user/" + user.ID
-	if len(user.Sessions) > domain.MaxSessions {
-		a.find(InvariantSessions, key, fmt.Sprintf("lists %d sessions", len(user.Sessions)))
-	}
+func (p *auditPage) checkSessions(user *domain.User, sessions map[string]*domain.Session) {
+	p.Check(len(user.Sessions) <= domain.MaxSessions, contract.InvariantSessions, "user/"+user.ID, "lists %d sessions", len(user.Sessions))
 	for _, listed := range user.Sessions {
 		session, ok := sessions[listed.ID]
-		switch {
-		case !ok: // noted, and the process ended before it was opened
-		case session.ID != listed.ID:
-			a.find(InvariantIdentity, "session/"+listed.ID, "holds session "+session.ID)
-		case session.UserID != user.ID:
-			a.find(InvariantSessions, "session/"+listed.ID, "is of user "+session.UserID+" but listed by "+user.ID)
+		if !ok {
+			continue // noted, and the process ended before it was opened
 		}
+		key := "session/" + listed.ID
+		p.Check(session.ID == listed.ID, contract.InvariantIdentity, key, "holds session %s", session.ID)
+		p.Check(session.UserID == user.ID, contract.InvariantSessions, key, "is of user %s but listed by %s", session.UserID, user.ID)
+		p.accounts.Trail.Head(&p.Results, key, listed.ID, &session.Root)
 	}
-}
-
-func (a *Audit) find(invariant, key, detail string) {
-	a.Findings = append(a.Findings, Finding{Invariant: invariant, Key: key, Detail: detail})
 }

@@ -13,6 +13,7 @@ import (
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
+	"caravan/internal/feed"
 	"caravan/internal/token"
 	"caravan/services/users/app"
 	"caravan/services/users/domain"
@@ -118,8 +119,9 @@ func newWorld() *world {
 
 // replica is another process of the same service: it shares the store and nothing that the process remembers.
 func (w *world) replica() *app.Accounts {
+	index := feed.NewIndex(w.store, w.clock, feed.DefaultTiming(), "replica")
 	options := func(prefix string) document.Options {
-		return document.Options{Prefix: prefix, Source: "users", Clock: w.clock, IDs: w.ids, Timeout: w.timeout}
+		return document.Options{Prefix: prefix, Source: "users", Index: index, Clock: w.clock, IDs: w.ids, Timeout: w.timeout}
 	}
 	return &app.Accounts{
 		Users:     document.NewRepository[domain.User](w.store, options("user/")),
@@ -128,6 +130,7 @@ func (w *world) replica() *app.Accounts {
 		Registry:  document.NewChain[app.Listed](w.store, "user-list/", 50, options("")),
 		Passwords: w.passwords, Tokens: w.signer, RefreshKey: domain.RefreshKey(strings.Repeat("k", 32)),
 		Policy: policy, Clock: w.clock, IDs: w.ids, Random: rand.Reader,
+		Trail: feed.Trail{Store: w.store, Source: "users", Coverage: feed.NewCoverage(feed.NewReader(w.store, w.clock, feed.DefaultTiming()))},
 	}
 }
 

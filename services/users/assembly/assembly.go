@@ -68,6 +68,7 @@ func Build(_ context.Context, s *service.Service) error {
 
 	store := s.Sidecar.Store()
 	timing := feed.Timing{Bucket: s.Settings.Feed.Bucket, Settle: s.Settings.Feed.Settle}
+	reader := feed.NewReader(store, s.Clock, timing)
 	relay := feed.NewRelay(s.Sidecar.Publisher(), contract.Topic, s.Clock, s.Log)
 	index := feed.NewIndex(store, s.Clock, timing, s.IDs.New())
 	documents := func(prefix string) document.Options {
@@ -80,13 +81,14 @@ func Build(_ context.Context, s *service.Service) error {
 		Registry:  document.NewChain[app.Listed](store, "user-list/", 50, documents("")),
 		Passwords: hasher, Tokens: ring, RefreshKey: ring.RefreshKey(), Policy: cfg.policy(s.Settings.Auth),
 		Clock: s.Clock, IDs: s.IDs, Random: rand.Reader,
+		Trail: feed.Trail{Store: store, Source: contract.App, Coverage: feed.NewCoverage(reader)},
 	}
 
 	// The issuer verifies with its own keys rather than ask itself through the sidecar.
 	keys := func(context.Context) (token.KeySet, error) { return ring.KeySet(), nil }
 	s.Verifier = token.NewVerifier(keys, s.Settings.Auth.Issuer, s.Settings.Auth.Audience, s.Clock)
 	adapters.Routes(s, accounts, ring, s.Log)
-	s.Internal("POST "+contract.PathFeed, feed.Serve(feed.NewReader(store, s.Clock, timing)))
+	s.Internal("POST "+contract.PathFeed, feed.Serve(reader))
 
 	admin := app.Registration{Email: cfg.Bootstrap.Email, Password: cfg.Bootstrap.Password, Name: cfg.Bootstrap.Name}
 	bootstrap := &adapters.Bootstrap{Accounts: accounts, Admin: admin, Log: s.Log}
