@@ -65,6 +65,8 @@ type Faults struct {
 	Replicas int
 	// Skew is the most by which a program's clock is off.
 	Skew time.Duration
+	// Sabotage is a rule that is broken, to see that it is noticed.
+	Sabotage Sabotage
 }
 
 // Drawn is a random selection of faults: not all at once in every run, as faults that hide each other

@@ -169,6 +169,10 @@ func (w *World) invoke(i *invocation) {
 
 // deliver brings a call to one of the callee's replicas.
 func (w *World) deliver(i *invocation, timeout time.Duration, then func(*http.Response)) {
+	if answer := w.faults.Sabotage.forgotten(i); answer != nil {
+		then(answer)
+		return
+	}
 	target := w.pick(i.app)
 	if target == nil {
 		then(daprError("failed to invoke, id: " + i.app + ", err: couldn't find service"))
@@ -211,6 +215,9 @@ func (e edge) RoundTrip(r *http.Request) (*http.Response, error) {
 	in, err := copyOf(r)
 	if err != nil {
 		return nil, err
+	}
+	if key := in.header.Get("Idempotency-Key"); key != "" && w.faults.Sabotage == FreshKeys {
+		in.header.Set("Idempotency-Key", strings.TrimSuffix(key, `"`)+"-"+r.Header.Get("X-Correlation-Id")+`"`)
 	}
 	app := answering(r.URL.Path)
 	if app == "" {

@@ -211,3 +211,35 @@ func TestARunCanBeRepeated(t *testing.T) {
 		t.Errorf("%d of %d runs went the same way twice; want %d at least", same, runs, wanted)
 	}
 }
+
+// TestSabotageIsNoticed breaks one rule at a time and demands that some of a few seeds see it.
+func TestSabotageIsNoticed(t *testing.T) {
+	const runs = 40
+	keys := t.TempDir()
+	for _, sabotage := range []Sabotage{
+		LastWriteWins, WritesVanish, BrokerOnly, VoidForgotten, CommitForgotten, CaptureForgotten, RefundForgotten, FreshKeys,
+	} {
+		t.Run(string(sabotage), func(t *testing.T) {
+			for seed := uint64(1); seed <= runs; seed++ {
+				plan := Seeded(seed, keys, silent())
+				plan.Faults.Sabotage = sabotage
+				if result := Run(t, plan); len(result.Violations) > 0 {
+					t.Logf("noticed in seed %d: %s", seed, result.Violations[0])
+					return
+				}
+			}
+			t.Errorf("%d runs with it found nothing wrong", runs)
+		})
+	}
+}
+
+// TestForgottenReservationsExpire: even if no release ever arrived, the sweep of products asks orders
+// about old reservations and gives them back. So this one sabotage has to do no harm.
+func TestForgottenReservationsExpire(t *testing.T) {
+	keys := t.TempDir()
+	for seed := uint64(1); seed <= 10; seed++ {
+		plan := Seeded(seed, keys, silent())
+		plan.Faults.Sabotage = ReleaseForgotten
+		judge(t, "-run TestForgottenReservationsExpire", Run(t, plan))
+	}
+}

@@ -195,6 +195,11 @@ func (w *World) write(app string, item *dapr.SetStateItem) error {
 		etag = item.Etag.Value
 	}
 	switch {
+	case w.faults.Sabotage == LastWriteWins && !store.down:
+		store.put(item.Key, item.Value)
+		return nil
+	case w.faults.Sabotage == WritesVanish && w.rng.IntN(100) == 0:
+		return nil
 	case w.chance("write fails", w.faults.WriteFails):
 		return store.errDown()
 	case w.chance("write late", w.faults.WriteLate):
