@@ -58,7 +58,6 @@ type System struct {
 	stack   *launcher.Stack
 	options StackOptions
 	targets Targets
-	notices []string
 }
 
 // smallDisk is the room for the store's files in bytes.
@@ -203,10 +202,6 @@ type run struct {
 	injector *injector
 	findings findings
 	began    time.Time
-	progress func() string // what a line of progress tells besides
-
-	mu   sync.Mutex
-	last string // what is happening
 }
 
 // Run runs one campaign on the stack. The error says what kept it from running;
@@ -221,7 +216,7 @@ func (s *System) Run(ctx context.Context, o Options) (*Report, error) {
 		Options: o, system: s, stack: s.stack,
 		report: &Report{
 			Campaign: o.Campaign, Seed: o.Seed, Date: time.Now().UTC(), Machine: machine(), Command: o.Command,
-			Broker: s.stack.BrokerKind(), Store: s.stack.StoreKind(), Notices: slices.Clone(s.notices), Numbers: map[string]float64{},
+			Broker: s.stack.BrokerKind(), Store: s.stack.StoreKind(), Numbers: map[string]float64{},
 		},
 	}
 	r.injector = newInjector(s.stack, r.say)
@@ -230,7 +225,7 @@ func (s *System) Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, fmt.Errorf("campaign %s: %w", o.Campaign, err)
 	}
 	r.report.Interrupt = ctx.Err() != nil
-	return r.report, r.conclude(ctx)
+	return r.report, r.conclude()
 }
 
 // say tells a person what happens.
@@ -316,16 +311,11 @@ func (r *run) settle(ctx context.Context) *settler {
 	r.report.Audit = s.audit.Counts
 	r.report.countOrders(r.shop.log.of("order"), s.orders, healed)
 	r.report.Requests = countRequests(r.shop.log.of(""))
-	for _, f := range r.report.Faults {
-		if f.Error != "" && f.Kills() == 0 {
-			continue // shown in the report
-		}
-	}
 	return s
 }
 
 // conclude writes the report.
-func (r *run) conclude(context.Context) error {
+func (r *run) conclude() error {
 	r.report.Violations = r.findings.list()
 	r.report.Passed = len(r.report.Violations) == 0
 	if r.Out != nil {
