@@ -87,6 +87,7 @@ type Stack struct {
 	sidecar    Sidecar
 	tokens     tokens
 	admin      User
+	mender     *mender
 	unlock     func() // nil until the folder is claimed
 	stopped    sync.Once
 
@@ -166,6 +167,7 @@ func (s *Stack) start(ctx context.Context) error {
 		return err
 	}
 	s.supervisor = process.NewSupervisor(filepath.Join(s.dir, "logs"), s.console.line, s.processChanged)
+	s.mender = newMender(s)
 	if err := s.choosePorts(); err != nil {
 		return err
 	}
@@ -403,6 +405,7 @@ func (s *Stack) stop(ctx context.Context) {
 	s.mu.Lock()
 	s.published = false
 	s.mu.Unlock()
+	s.mender.close()
 	apps, sidecars, servers := s.byKind()
 	// Broker before its port mapper.
 	slices.Reverse(servers)
@@ -611,6 +614,7 @@ func (s *Stack) Publish(users []User) error {
 
 func (s *Stack) processChanged(status process.Status) {
 	s.console.changed(status)
+	s.mender.changed(status)
 	s.mu.Lock()
 	published := s.published
 	s.mu.Unlock()

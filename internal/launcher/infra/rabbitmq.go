@@ -47,6 +47,7 @@ func rabbitmq(place Place) (Server, error) {
 	server.Settings = same(map[string]string{"connectionString": server.URL})
 	server.Prepare = func(context.Context) error { return node.configure() }
 	server.Processes = []process.Spec{node.mapper(mapper), node.server(program)}
+	server.Mend = func(ctx context.Context) ([]string, error) { return node.elect(ctx, server.Processes[1]) }
 	return server, nil
 }
 

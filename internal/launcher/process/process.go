@@ -148,6 +148,9 @@ func (p *Process) status() Status {
 	}
 }
 
+// Note writes a line of the launcher's own into the process's log.
+func (p *Process) Note(line string) { p.log.write([]byte("the launcher: " + line + "\n")) }
+
 // Start wants the process up, and returns at once.
 func (p *Process) Start() { p.want(true) }
 
@@ -390,7 +393,7 @@ func (p *Process) rest(pause time.Duration) {
 func (p *Process) live() error {
 	cmd, output, err := p.launch()
 	if err != nil {
-		p.log.write([]byte("the launcher could not start it: " + err.Error()))
+		p.log.write([]byte("the launcher could not start it: " + err.Error() + "\n"))
 		return err
 	}
 	p.change(func() { p.pid, p.state, p.since = cmd.Process.Pid, Starting, time.Now() })

@@ -4,8 +4,6 @@ package assembly
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"time"
 
 	"caravan/internal/feed"
@@ -15,9 +13,6 @@ import (
 	"caravan/services/notifications/app"
 	"caravan/services/notifications/contract"
 	"caravan/services/notifications/domain"
-	orders "caravan/services/orders/contract"
-	payments "caravan/services/payments/contract"
-	users "caravan/services/users/contract"
 )
 
 // settings are the service's own configuration keys.
@@ -59,7 +54,7 @@ func consume(s *service.Service, n *app.Notifications, cfg inboxSettings) {
 	seen := feed.NewSeen(cfg.Remember)
 	consumer := app.NewConsumer(n, seen, app.ConsumerOptions{Interval: cfg.Interval, Waiting: cfg.Waiting})
 	s.Underneath("inboxes", consumer.Run)
-	for _, producer := range []string{users.App, orders.App, payments.App} {
+	for _, producer := range contract.Producers() {
 		s.Subscribe(producer, consumer.Pushed)
 		puller := &feed.Puller{
 			Producer: producer,
@@ -78,7 +73,7 @@ func consume(s *service.Service, n *app.Notifications, cfg inboxSettings) {
 }
 
 // serve registers the routes. Dead letters come to a route of their own rather than to a subscription's, because they
-// may be anything; that the sidecar delivers them is probed here as the chassis probes its subscriptions.
+// may be anything.
 func serve(s *service.Service, h *rest.Handlers) {
 	s.Public("GET /v1/notifications", h.List)
 	s.Public("POST /v1/notifications/{id}/read", h.MarkRead)
@@ -95,15 +90,6 @@ func serve(s *service.Service, h *rest.Handlers) {
 		s.Public("POST "+path+"s/{id}/cancel", b.Cancel)
 	}
 	s.Internal("POST "+contract.PathAudit, h.Audit)
-	s.Internal("POST "+rest.PathDeadLetters, h.ReceiveDeadLetter)
-	s.Ready("dead letters", func(ctx context.Context) error {
-		topics, err := s.Sidecar.Subscriptions(ctx)
-		if err != nil {
-			return err
-		}
-		if !slices.Contains(topics, contract.DeadLetterTopic) {
-			return fmt.Errorf("the sidecar has no subscription for %s", contract.DeadLetterTopic)
-		}
-		return nil
-	})
+	s.Internal("POST "+contract.PathEntries, h.AuditEntries)
+	s.SubscribeRaw(contract.DeadLetterTopic, "POST "+rest.PathDeadLetters, h.ReceiveDeadLetter)
 }
