@@ -42,9 +42,27 @@ type cursorDocument struct {
 	Settled string `json:"settled"`
 }
 
+// cursorsOf are the cursors that a consumer keeps in its store.
+func cursorsOf(store document.Store, clk clock.Clock, ids id.Source) *document.Repository[cursorDocument, *cursorDocument] {
+	return document.NewRepository[cursorDocument](store, document.Options{Prefix: "cursor/", Clock: clk, IDs: ids})
+}
+
+// StoredCursor is the place in a producer's feed that the consumer with the given store pulls from, or "" when it never
+// stored one.
+func StoredCursor(ctx context.Context, store document.Store, producer string) (string, error) {
+	docs, err := cursorsOf(store, nil, nil).GetMany(ctx, producer) // reading needs no time and no ids
+	if err != nil {
+		return "", fmt.Errorf("reading the cursor: %w", err)
+	}
+	if doc, ok := docs[producer]; ok {
+		return doc.Settled, nil
+	}
+	return "", nil
+}
+
 // Run pulls until ctx ends.
 func (p *Puller) Run(ctx context.Context) error {
-	p.cursors = document.NewRepository[cursorDocument](p.Store, document.Options{Prefix: "cursor/", Clock: p.Clock, IDs: p.IDs})
+	p.cursors = cursorsOf(p.Store, p.Clock, p.IDs)
 	for {
 		if err := p.Pull(ctx); err != nil && ctx.Err() == nil {
 			p.Log.WarnContext(ctx, "pulling the feed failed; it goes on from the same place", "producer", p.Producer, "error", err)
@@ -58,15 +76,11 @@ func (p *Puller) Run(ctx context.Context) error {
 // Pull reads the feed from the stored cursor to its end once.
 func (p *Puller) Pull(ctx context.Context) error {
 	if p.cursors == nil {
-		p.cursors = document.NewRepository[cursorDocument](p.Store, document.Options{Prefix: "cursor/", Clock: p.Clock, IDs: p.IDs})
+		p.cursors = cursorsOf(p.Store, p.Clock, p.IDs)
 	}
-	docs, err := p.cursors.GetMany(ctx, p.Producer)
+	cursor, err := StoredCursor(ctx, p.Store, p.Producer)
 	if err != nil {
-		return fmt.Errorf("reading the cursor: %w", err)
-	}
-	var cursor string
-	if doc, ok := docs[p.Producer]; ok {
-		cursor = doc.Settled
+		return err
 	}
 	stored := cursor
 	for {

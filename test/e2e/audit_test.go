@@ -123,7 +123,7 @@ var violations = []violation{
 		}),
 	},
 	{
-		name: "a notice that came twice", service: "notifications", invariant: "notifications.one_entry_per_event", key: scene.orderID,
+		name: "a notice that came twice", service: "notifications", invariant: "one-inbox-entry-per-event", key: scene.orderID,
 		plant: inbox(func(i map[string]any) {
 			entries := i["entries"].([]any)
 			i["entries"] = append(entries, entries[len(entries)-1])
@@ -131,7 +131,7 @@ var violations = []violation{
 		}),
 	},
 	{
-		name: "a notice that is gone", service: "notifications", invariant: "notifications.segments", key: scene.userID,
+		name: "a notice that is gone", service: "notifications", invariant: "inbox-complete", key: scene.userID,
 		plant: inbox(func(i map[string]any) { i["entries"] = i["entries"].([]any)[:1] }),
 	},
 	{

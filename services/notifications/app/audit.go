@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"caravan/internal/audit"
+	"caravan/internal/feed"
 	"caravan/internal/page"
 	"caravan/services/notifications/contract"
 	"caravan/services/notifications/domain"
@@ -17,7 +20,13 @@ const (
 	auditInboxes = 200
 )
 
-// auditPosition is the content of a cursor: where the walk stands in the registry and within one inbox.
+// invariants are all that a page checks.
+var invariants = []string{
+	contract.InvariantOneEntry, contract.InvariantDelivery, contract.InvariantSegments, contract.InvariantEntry, contract.InvariantLetter,
+}
+
+// auditPosition is the content of a cursor: where the walk stands in the registry and within one inbox, or, after the
+// last inbox, among the dead letters.
 type auditPosition struct {
 	// Registry is where the registry goes on after User; Last says that nothing follows.
 	Registry string `json:"r,omitempty"`
@@ -28,52 +37,112 @@ type auditPosition struct {
 	// Segment is the next archive segment of that inbox. The archive comes before the head: what is sealed meanwhile
 	// is then met as a segment and not missed.
 	Segment int `json:"s,omitempty"`
+	// Inboxes says that all are done; Letters is the place among the dead letters then.
+	Inboxes bool   `json:"i,omitempty"`
+	Letters string `json:"d,omitempty"`
 }
 
-// Audit checks all inboxes, a page at a time: each event that was taken has exactly one entry, and each archived entry
-// is in its guard. Because the guard names the one segment that the entry is in, an entry that is there twice shows
-// wherever the copies are.
-func (n *Notifications) Audit(ctx context.Context, command contract.Audit) (contract.AuditPage, error) {
+// Audit checks all inboxes and dead letters, a page at a time: each event that was taken has exactly one entry, and each
+// archived entry is in its guard. Because the guard names the one segment that the entry is in, an entry that is there
+// twice shows wherever the copies are.
+func (n *Notifications) Audit(ctx context.Context, cursor string) (contract.AuditPage, error) {
 	var at auditPosition
-	if err := page.Decode(command.Cursor, &at); err != nil {
+	if err := page.Decode(cursor, &at); err != nil {
 		return contract.AuditPage{}, err
 	}
-	a := &audit{n: n, page: contract.AuditPage{
-		Findings: []contract.Finding{}, Counts: make(map[string]int64), Deliveries: []contract.Delivery{},
-	}}
-	for visited := 0; visited < auditInboxes && len(a.page.Deliveries) < auditDeliveries; visited++ {
-		if at.User == "" {
-			if at.Last {
-				return a.page, nil
-			}
-			more, err := a.next(ctx, &at)
-			if err != nil {
-				return contract.AuditPage{}, err
-			}
-			if !more {
-				return a.page, nil
-			}
-		}
-		if err := a.inbox(ctx, &at); err != nil {
-			return contract.AuditPage{}, fmt.Errorf("auditing an inbox: %w", err)
+	a := &auditPage{AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...), Deliveries: []contract.Delivery{}}, n: n}
+	if cursor == "" {
+		if err := a.cursors(ctx); err != nil {
+			return contract.AuditPage{}, err
 		}
 	}
-	a.page.Next = page.Encode(at)
-	return a.page, nil
+	var err error
+	if at.Inboxes {
+		err = a.deadLetters(ctx, &at)
+	} else {
+		err = a.inboxes(ctx, &at)
+	}
+	return a.AuditPage, err
 }
 
-// audit gathers one page.
-type audit struct {
-	n    *Notifications
-	page contract.AuditPage
+// auditPage is a page while it is filled.
+type auditPage struct {
+	contract.AuditPage
+	n *Notifications
 }
 
-func (a *audit) find(invariant, key, format string, args ...any) {
-	a.page.Findings = append(a.page.Findings, contract.Finding{Invariant: invariant, Key: key, Detail: fmt.Sprintf(format, args...)})
+// cursors reads how far the feeds were pulled.
+func (a *auditPage) cursors(ctx context.Context) error {
+	a.Cursors = make(map[string]string)
+	for _, producer := range contract.Producers() {
+		settled, err := feed.StoredCursor(ctx, a.n.Store, producer)
+		if err != nil {
+			return fmt.Errorf("auditing: %w", err)
+		}
+		if settled != "" {
+			a.Cursors[producer] = settled
+		}
+	}
+	return nil
+}
+
+// inboxes checks inboxes as far as a page goes.
+func (a *auditPage) inboxes(ctx context.Context, at *auditPosition) error {
+	for visited := 0; visited < auditInboxes && len(a.Deliveries) < auditDeliveries; visited++ {
+		if at.User == "" {
+			more, err := a.next(ctx, at)
+			if err != nil {
+				return err
+			}
+			if !more {
+				*at = auditPosition{Inboxes: true}
+				break
+			}
+		}
+		if err := a.inbox(ctx, at); err != nil {
+			return fmt.Errorf("auditing an inbox: %w", err)
+		}
+	}
+	a.Next = page.Encode(at)
+	return nil
+}
+
+// deadLetters checks a page of the dead letters and counts them by status.
+func (a *auditPage) deadLetters(ctx context.Context, at *auditPosition) error {
+	entries, next, err := a.n.lettered.page(ctx, at.Letters, lettersPerRead)
+	if err != nil {
+		return fmt.Errorf("auditing dead letters: %w", err)
+	}
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.ID
+	}
+	letters, err := a.n.letters.GetMany(ctx, ids...)
+	if err != nil {
+		return fmt.Errorf("auditing dead letters: %w", err)
+	}
+	for _, e := range entries {
+		d, ok := letters[e.ID]
+		if !ok || d.Entry != e.Entry {
+			continue // announced by an attempt that did not keep it
+		}
+		a.Counts["letters."+string(d.Status)]++
+		open := d.Status == domain.LetterOpen
+		decided := d.Status == domain.LetterReplayed || d.Status == domain.LetterDiscarded
+		a.Check(d.ID == e.ID && (open || decided) && open == d.DecidedAt.IsZero(), contract.InvariantLetter, a.n.letters.Key(e.ID),
+			"letter %s is %q, decided at %s", d.ID, d.Status, d.DecidedAt.Format(time.RFC3339))
+	}
+	if at.Letters = next; next != "" {
+		a.Next = page.Encode(at)
+	}
+	return nil
 }
 
 // next moves on to the next entry of the registry.
-func (a *audit) next(ctx context.Context, at *auditPosition) (bool, error) {
+func (a *auditPage) next(ctx context.Context, at *auditPosition) (bool, error) {
+	if at.Last {
+		return false, nil
+	}
 	entries, next, err := a.n.users.page(ctx, at.Registry, 1)
 	if err != nil {
 		return false, fmt.Errorf("auditing: %w", err)
@@ -86,7 +155,7 @@ func (a *audit) next(ctx context.Context, at *auditPosition) (bool, error) {
 }
 
 // inbox checks one inbox from a position on, as far as a page goes. At the end of the inbox it clears at.User.
-func (a *audit) inbox(ctx context.Context, at *auditPosition) error {
+func (a *auditPage) inbox(ctx context.Context, at *auditPosition) error {
 	inboxes, err := a.n.inboxes.GetMany(ctx, at.User)
 	if err != nil {
 		return err
@@ -97,7 +166,7 @@ func (a *audit) inbox(ctx context.Context, at *auditPosition) error {
 		return nil
 	}
 	for ; at.Segment < inbox.Segments; at.Segment++ {
-		if len(a.page.Deliveries) >= auditDeliveries {
+		if len(a.Deliveries) >= auditDeliveries {
 			return nil
 		}
 		if err := a.segment(ctx, inbox, at.Segment); err != nil {
@@ -111,11 +180,11 @@ func (a *audit) inbox(ctx context.Context, at *auditPosition) error {
 	return nil
 }
 
-func (a *audit) segment(ctx context.Context, inbox *domain.Inbox, number int) error {
+func (a *auditPage) segment(ctx context.Context, inbox *domain.Inbox, number int) error {
 	entries, err := a.n.segment(ctx, inbox, number)
 	var broken *segmentError
 	if errors.As(err, &broken) {
-		a.find(contract.InvariantSegments, broken.key, "%v", err)
+		a.Check(false, contract.InvariantSegments, broken.key, "%v", err)
 		return nil
 	}
 	if err != nil {
@@ -125,28 +194,24 @@ func (a *audit) segment(ctx context.Context, inbox *domain.Inbox, number int) er
 	if err != nil {
 		return err
 	}
-	a.page.Counts["archived"] += int64(len(entries))
+	a.Counts["archived"] += int64(len(entries))
 	for _, e := range entries {
 		key := e.NotificationID(inbox.UserID)
-		switch known, ok := guarded[key]; {
-		case !ok:
-			a.find(contract.InvariantDelivery, key, "the entry of %s in segment %d has no guard", e.EventID, number)
-		case known.Segment != number:
-			a.find(contract.InvariantOneEntry, key, "%s is in segment %d although it was archived in %d", e.EventID, number, known.Segment)
-		}
-		if e.OccurredAt.After(inbox.ArchivedUntil) {
-			a.find(contract.InvariantDelivery, key, "%s is archived and later than all that is archived", e.EventID)
-		}
+		known, ok := guarded[key]
+		a.Check(ok, contract.InvariantDelivery, key, "the entry of %s in segment %d has no guard", e.EventID, number)
+		a.Check(!ok || known.Segment == number, contract.InvariantOneEntry, key,
+			"%s is in segment %d although it was archived in %d", e.EventID, number, known.Segment)
+		a.Check(!e.OccurredAt.After(inbox.ArchivedUntil), contract.InvariantDelivery, key,
+			"%s is archived and later than all that is archived", e.EventID)
 	}
 	return nil
 }
 
-func (a *audit) head(ctx context.Context, inbox *domain.Inbox) error {
-	a.page.Counts["users"]++
-	key := a.n.inboxes.Key(inbox.UserID)
-	if want := archivedEntries(inbox) + len(inbox.Entries); inbox.Total != want {
-		a.find(contract.InvariantSegments, key, "%d events were taken and %d entries are there", inbox.Total, want)
-	}
+func (a *auditPage) head(ctx context.Context, inbox *domain.Inbox) error {
+	a.Counts["users"]++
+	there := archivedEntries(inbox) + len(inbox.Entries)
+	a.Check(inbox.Total == there, contract.InvariantSegments, a.n.inboxes.Key(inbox.UserID),
+		"%d events were taken and %d entries are there", inbox.Total, there)
 	guarded, err := a.entries(ctx, inbox, inbox.Entries)
 	if err != nil {
 		return err
@@ -154,31 +219,29 @@ func (a *audit) head(ctx context.Context, inbox *domain.Inbox) error {
 	for _, e := range inbox.Entries {
 		// A guard for an entry in the head is left by a sealing that has not ended.
 		id := e.NotificationID(inbox.UserID)
-		if known, ok := guarded[id]; ok && known.Segment < inbox.Segments {
-			a.find(contract.InvariantOneEntry, id, "%s is in the head although it was archived in segment %d", e.EventID, known.Segment)
-		}
+		known, ok := guarded[id]
+		a.Check(!ok || known.Segment >= inbox.Segments, contract.InvariantOneEntry, id,
+			"%s is in the head although it was archived in segment %d", e.EventID, known.Segment)
 	}
 	return nil
 }
 
 // entries reports entries of one stretch of an inbox, checks what can be told from them alone, and returns what their
 // guards know.
-func (a *audit) entries(ctx context.Context, inbox *domain.Inbox, entries []domain.Entry) (map[string]domain.Archived, error) {
+func (a *auditPage) entries(ctx context.Context, inbox *domain.Inbox, entries []domain.Entry) (map[string]domain.Archived, error) {
 	once := make(map[string]bool, len(entries))
 	var ids []string
 	for _, e := range entries {
 		id := e.NotificationID(inbox.UserID)
-		a.page.Deliveries = append(a.page.Deliveries, contract.Delivery{EventID: e.EventID, UserID: inbox.UserID})
-		a.page.Counts["deliveries"]++
-		if once[e.EventID] {
-			a.find(contract.InvariantOneEntry, id, "%s has two entries", e.EventID)
+		a.Deliveries = append(a.Deliveries, contract.Delivery{EventID: e.EventID, UserID: inbox.UserID, OccurredAt: e.OccurredAt})
+		a.Counts["deliveries"]++
+		if !a.Check(!once[e.EventID], contract.InvariantOneEntry, id, "%s has two entries", e.EventID) {
 			continue
 		}
 		once[e.EventID] = true
 		ids = append(ids, id)
-		if !domain.Notifiable(e.Type) || e.OccurredAt.IsZero() || e.CreatedAt.IsZero() {
-			a.find(contract.InvariantEntry, id, "an entry of type %.60q is not one that users get", e.Type)
-		}
+		a.Check(domain.Notifiable(e.Type) && !e.OccurredAt.IsZero() && !e.CreatedAt.IsZero(), contract.InvariantEntry, id,
+			"an entry of type %.60q is not one that users get", e.Type)
 	}
 	return a.n.archived(ctx, inbox.UserID, ids)
 }

@@ -35,12 +35,12 @@ func TestAuditOfManyInboxes(t *testing.T) {
 
 func TestAuditOfNothing(t *testing.T) {
 	n := replica(documenttest.NewStore(), "a").notifications()
-	page, err := n.Audit(t.Context(), contract.Audit{})
-	if err != nil || page.Next != "" || page.Findings == nil || page.Deliveries == nil || len(page.Deliveries) != 0 {
+	page, err := n.Audit(t.Context(), "")
+	if err != nil || page.Findings == nil || page.Deliveries == nil || len(page.Deliveries) != 0 {
 		t.Errorf("page %+v, %v", page, err)
 	}
 	var p *problem.Problem
-	if _, err := n.Audit(t.Context(), contract.Audit{Cursor: "%%"}); !errors.As(err, &p) || p.Status != 400 {
+	if _, err := n.Audit(t.Context(), "%%"); !errors.As(err, &p) || p.Status != 400 {
 		t.Errorf("a bad cursor: %v", err)
 	}
 }

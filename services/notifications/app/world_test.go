@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/audit"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
@@ -171,13 +172,13 @@ func deliver(t testing.TB, n *app.Notifications, events ...event.Event) {
 
 // audited walks the whole audit and returns its findings and deliveries.
 func audited(ctx context.Context, n *app.Notifications) (contract.AuditPage, error) {
-	all := contract.AuditPage{Counts: make(map[string]int64)}
+	all := contract.AuditPage{Page: audit.NewPage()}
 	for cursor := ""; ; {
-		page, err := n.Audit(ctx, contract.Audit{Cursor: cursor})
+		page, err := n.Audit(ctx, cursor)
 		if err != nil {
 			return all, err
 		}
-		all.Findings = append(all.Findings, page.Findings...)
+		all.Add(page.Results)
 		all.Deliveries = append(all.Deliveries, page.Deliveries...)
 		for name, count := range page.Counts {
 			all.Counts[name] += count

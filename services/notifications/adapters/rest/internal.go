@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"caravan/internal/audit"
 	"caravan/internal/request"
 	"caravan/services/notifications/contract"
 )
@@ -42,14 +43,28 @@ func (h *Handlers) ReceiveDeadLetter(w http.ResponseWriter, r *http.Request) err
 
 // Audit answers POST /internal/audit.
 func (h *Handlers) Audit(w http.ResponseWriter, r *http.Request) error {
-	var command contract.Audit
-	if err := request.Decode(w, r, &command); err != nil {
+	var body audit.Request
+	if err := request.Decode(w, r, &body); err != nil {
 		return err
 	}
-	page, err := h.app.Audit(r.Context(), command)
+	page, err := h.app.Audit(r.Context(), body.Cursor)
 	if err != nil {
 		return err
 	}
 	request.Respond(w, http.StatusOK, page)
+	return nil
+}
+
+// AuditEntries answers POST /internal/audit-entries.
+func (h *Handlers) AuditEntries(w http.ResponseWriter, r *http.Request) error {
+	var body contract.EntriesRequest
+	if err := request.Decode(w, r, &body); err != nil {
+		return err
+	}
+	entries, err := h.app.Entries(r.Context(), body)
+	if err != nil {
+		return err
+	}
+	request.Respond(w, http.StatusOK, entries)
 	return nil
 }
