@@ -104,7 +104,7 @@ func unversioned(typ string) string {
 func silent(typ string) bool {
 	switch typ {
 	case orders.EventPlaced, orders.EventReserved, orders.EventAuthorized, orders.EventCapturing, orders.EventCancelling,
-		orders.EventRefunding, payments.EventCaptured, payments.EventDepositPending, users.EventRolesChanged,
+		orders.EventRefunding, orders.EventRetried, payments.EventCaptured, payments.EventDepositPending, users.EventRolesChanged,
 		users.EventSessionsRevoked:
 		return true
 	}

@@ -126,11 +126,12 @@ func (a API) show(w http.ResponseWriter, r *http.Request) error {
 			return problem.Invalid(problem.FieldError{Field: "wait", Code: "duration", Message: "must be a duration from 0s to 10s"})
 		}
 	}
-	order, err := a.Show.Do(r.Context(), viewer(caller), r.PathValue("id"), wait)
+	who := viewer(caller)
+	order, err := a.Show.Do(r.Context(), who, r.PathValue("id"), wait)
 	if err != nil {
 		return err
 	}
-	request.Respond(w, http.StatusOK, viewOf(order))
+	request.Respond(w, http.StatusOK, viewOf(order, who.Any))
 	return nil
 }
 

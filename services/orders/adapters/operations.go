@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"caravan/internal/sidecar"
 	"caravan/services/orders/app"
 	"caravan/services/orders/contract"
+	"caravan/services/orders/domain"
 	users "caravan/services/users/contract"
 )
 
@@ -25,6 +27,7 @@ type Operations struct {
 func (o Operations) Register(s *service.Service) {
 	s.Public("GET /v1/ops/orders", o.list)
 	s.Public("POST /v1/ops/orders/{id}/retry", o.retry)
+	s.Public("POST /v1/ops/orders/{id}/cancel", o.cancel)
 	s.Stream("GET /v1/ops/audit", o.audit)
 	s.Internal("POST "+contract.PathStatus, o.statuses)
 	s.Internal("POST /internal/breakers", o.breakers)
@@ -38,19 +41,111 @@ func (o Operations) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	orders, next, err := o.Operate.ByStatus(r.Context(), contract.Status(r.URL.Query().Get("status")), cursor, limit)
+	filter, err := orderFilter(r)
 	if err != nil {
 		return err
 	}
-	request.Respond(w, http.StatusOK, page.List[view]{Items: summaries(orders), Next: next})
+	orders, next, err := o.Operate.List(r.Context(), filter, cursor, limit)
+	if err != nil {
+		return err
+	}
+	views := make([]view, len(orders))
+	for i, l := range orders {
+		views[i] = summary(l.Order)
+		if filter.Stalled {
+			views[i] = stalled(l)
+		}
+	}
+	request.Respond(w, http.StatusOK, page.List[view]{Items: views, Next: next})
 	return nil
 }
 
+// defaultWaiting is how long an order waits before staff should look at it, if they do not say. Most waits are over by
+// then.
+const defaultWaiting = time.Minute
+
+// maxStep is the longest name of a step that a filter may have, in bytes.
+const maxStep = 64
+
+// orderFilter reads the filter from the query.
+func orderFilter(r *http.Request) (app.OrderFilter, error) {
+	q := r.URL.Query()
+	f := app.OrderFilter{Status: contract.Status(q.Get("status")), Step: q.Get("step"), Stalled: q.Has("waiting"), Waiting: defaultWaiting}
+	var wrong []problem.FieldError
+	if f.Status != "" && !f.Status.Known() {
+		wrong = append(wrong, problem.FieldError{Field: "status", Code: "oneof", Message: "is not a state of an order"})
+	}
+	if text := q.Get("waiting"); text != "" {
+		var err error
+		if f.Waiting, err = time.ParseDuration(text); err != nil || f.Waiting < 0 {
+			wrong = append(wrong, problem.FieldError{Field: "waiting", Code: "duration", Message: "must be a duration from 0s on, such as 90s or 5m"})
+		}
+	}
+	switch {
+	case len(f.Step) > maxStep:
+		wrong = append(wrong, problem.FieldError{Field: "step", Code: "max", Message: "is too long"})
+	case f.Step != "" && !f.Stalled:
+		wrong = append(wrong, problem.FieldError{Field: "step", Code: "needs", Message: "can be asked for with waiting only"})
+	}
+	if len(wrong) > 0 {
+		return app.OrderFilter{}, problem.Invalid(wrong...)
+	}
+	return f, nil
+}
+
+// intervention is the body of a retry or a cancellation by staff.
+type intervention struct {
+	Reason string `json:"reason" validate:"required,max=200"`
+}
+
+// retried is the body of a retry; it may be left out.
+type retried struct {
+	Reason string `json:"reason,omitempty" validate:"max=200"`
+}
+
 func (o Operations) retry(w http.ResponseWriter, r *http.Request) error {
-	if _, err := service.Require(r, users.PermissionOpsWrite); err != nil {
+	in, err := intervene(r)
+	if err != nil {
 		return err
 	}
-	order, err := o.Operate.Retry(r.Context(), r.PathValue("id"))
+	var body retried
+	if r.ContentLength != 0 {
+		if err := request.Decode(w, r, &body); err != nil {
+			return err
+		}
+	}
+	in.Reason = body.Reason
+	return o.answer(w, r, in, o.Operate.Retry)
+}
+
+func (o Operations) cancel(w http.ResponseWriter, r *http.Request) error {
+	in, err := intervene(r)
+	if err != nil {
+		return err
+	}
+	var body intervention
+	if err := request.Decode(w, r, &body); err != nil {
+		return err
+	}
+	in.Reason = body.Reason
+	return o.answer(w, r, in, o.Operate.Cancel)
+}
+
+// intervene reads who intervenes in which order, and under which key, if any.
+func intervene(r *http.Request) (app.Intervention, error) {
+	caller, err := service.Require(r, users.PermissionOpsWrite)
+	if err != nil {
+		return app.Intervention{}, err
+	}
+	in := app.Intervention{OrderID: r.PathValue("id"), By: caller.Subject}
+	if r.Header.Get(request.IdempotencyHeader) != "" {
+		in.Key, err = request.IdempotencyKey(r)
+	}
+	return in, err
+}
+
+func (o Operations) answer(w http.ResponseWriter, r *http.Request, in app.Intervention, act func(context.Context, app.Intervention) (*domain.Order, error)) error {
+	order, err := act(r.Context(), in)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"caravan/internal/money"
+	"caravan/services/orders/app"
 	"caravan/services/orders/contract"
 	"caravan/services/orders/domain"
 )
@@ -38,6 +39,9 @@ type waitingView struct {
 	Reason        string    `json:"reason"`
 	Attempts      int       `json:"attempts"`
 	NextAttemptAt time.Time `json:"nextAttemptAt"`
+	// Since and AgeSeconds tell since when and for how long, to staff who look for orders that wait.
+	Since      time.Time `json:"since,omitzero"`
+	AgeSeconds *int64    `json:"ageSeconds,omitempty"`
 }
 
 // moment is one entry of the timeline.
@@ -47,16 +51,23 @@ type moment struct {
 	Time     time.Time `json:"time"`
 	Sequence int64     `json:"sequence"`
 	Detail   string    `json:"detail,omitempty"`
+	// By is the member of staff who intervened, Note why; both are for staff.
+	By   string `json:"by,omitempty"`
+	Note string `json:"note,omitempty"`
 }
 
-// viewOf shows one order with its timeline.
-func viewOf(o *domain.Order) view {
+// viewOf shows one order with its timeline, to staff with who of them did what.
+func viewOf(o *domain.Order, staff bool) view {
 	v := summary(o)
 	for _, e := range o.Timeline {
 		name := strings.TrimSuffix(strings.TrimPrefix(e.Type, contract.App+"."), ".v1")
 		var fact contract.Fact
 		_ = json.Unmarshal(e.Data, &fact) // our own event; without its detail the moment still counts
-		v.Timeline = append(v.Timeline, moment{Type: name, Time: e.Time, Sequence: e.Sequence, Detail: fact.Reason})
+		m := moment{Type: name, Time: e.Time, Sequence: e.Sequence, Detail: fact.Reason}
+		if staff {
+			m.By, m.Note = fact.By, fact.Note
+		}
+		v.Timeline = append(v.Timeline, m)
 	}
 	return v
 }
@@ -85,6 +96,18 @@ func known(m money.Money) *money.Money {
 		return nil
 	}
 	return &m
+}
+
+// stalled shows an order with what holds it up, and for how long.
+func stalled(l app.Listed) view {
+	v := summary(l.Order)
+	if s := l.Stall; s != nil {
+		age := int64(max(s.Age, 0) / time.Second)
+		v.Waiting = &waitingView{
+			Step: s.Step, Reason: s.Reason, Attempts: s.Attempts, NextAttemptAt: s.NextAttemptAt, Since: s.Since, AgeSeconds: &age,
+		}
+	}
+	return v
 }
 
 func summaries(orders []*domain.Order) []view {

@@ -42,6 +42,7 @@ type Driver struct {
 	log     *slog.Logger
 	watch   *Watch
 	backoff Backoff
+	alarm   *Alarm
 
 	starts chan start
 	mu     sync.Mutex
@@ -73,9 +74,9 @@ type start struct {
 }
 
 // NewDriver makes a Driver; Run must be running for it to work.
-func NewDriver(orders *Orders, saga Saga, clk clock.Clock, log *slog.Logger, watch *Watch, backoff Backoff) *Driver {
+func NewDriver(orders *Orders, saga Saga, clk clock.Clock, log *slog.Logger, watch *Watch, backoff Backoff, alarm *Alarm) *Driver {
 	return &Driver{
-		orders: orders, saga: saga, clock: clk, log: log, watch: watch, backoff: backoff,
+		orders: orders, saga: saga, clock: clk, log: log, watch: watch, backoff: backoff, alarm: alarm,
 		starts: make(chan start, maxQueued), active: make(map[string]*domain.Order), again: make(map[string]bool),
 	}
 }
@@ -195,6 +196,7 @@ func (d *Driver) drive(stop context.Context, s start) {
 		d.log.WarnContext(ctx, "order could not be driven; it is tried again", "aggregate", s.id, "error", err)
 		d.later(s, d.clock.Now().Add(d.backoff.after(1)))
 	default:
+		d.alarm.Observe(ctx, order)
 		d.watch.Notify(order)
 	}
 }
@@ -230,6 +232,7 @@ func (d *Driver) advance(ctx context.Context, order *domain.Order) (*domain.Orde
 		return nil, err
 	}
 	d.stored(stored)
+	d.alarm.Observe(ctx, stored)
 	d.log.InfoContext(ctx, "order", "aggregate", stored.ID, "status", stored.Status, "reason", stored.Reason, "revision", stored.Revision)
 	return stored, nil
 }

@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 
-	"caravan/internal/document"
+	"caravan/internal/clock"
 	"caravan/internal/feed"
+	"caravan/internal/id"
 	"caravan/services/orders/contract"
 	"caravan/services/orders/domain"
 )
@@ -16,6 +18,10 @@ type Operate struct {
 	Orders *Orders
 	Reader *feed.Reader
 	Driver *Driver
+	Sweep  *Sweep
+	Clock  clock.Clock
+	IDs    id.Source
+	Log    *slog.Logger
 }
 
 // scanLimit bounds the orders that one request looks through.
@@ -75,25 +81,6 @@ func (u Operate) read(ctx context.Context, keys []string) ([]*domain.Order, erro
 		}
 	}
 	return orders, nil
-}
-
-// Retry makes a waiting order due now.
-func (u Operate) Retry(ctx context.Context, id string) (*domain.Order, error) {
-	order, err := u.Orders.Update(ctx, id, func(o *domain.Order) error {
-		if !o.Exists() {
-			return document.ErrNotFound
-		}
-		if o.Waiting == nil {
-			return document.ErrUnchanged
-		}
-		o.Waiting.NextAttemptAt = o.Waiting.Since
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("retrying order %s: %w", id, err)
-	}
-	u.Driver.Start(cause(ctx, order), id)
-	return order, nil
 }
 
 // Statuses returns the states of orders; ids without an order are absent.

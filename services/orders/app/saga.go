@@ -197,6 +197,14 @@ func (s Saga) step(when contract.Status) (Step, bool) {
 	return Step{}, false
 }
 
+// next names the step that a state calls for.
+func (s Saga) next(when contract.Status) string {
+	if step, ok := s.step(when); ok {
+		return step.Name
+	}
+	return "undo" // the only state without a step of its own is that of being undone
+}
+
 // compensate undoes all steps, the last first. It returns the step at which an
 // undo got no answer.
 func (s Saga) compensate(ctx context.Context, o domain.Order) (string, error) {

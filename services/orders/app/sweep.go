@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"caravan/internal/clock"
@@ -40,6 +41,7 @@ type Sweep struct {
 	// fast pass looks at: most orders have ended by then.
 	Settle, Young time.Duration
 
+	once    sync.Once
 	cursors *document.Repository[sweepCursor, *sweepCursor]
 }
 
@@ -54,8 +56,7 @@ const sweepLimit = 256
 // Run sweeps until ctx ends. The first pass looks at everything since the
 // stored cursor, the present included: after a restart nobody else does.
 func (s *Sweep) Run(ctx context.Context) error {
-	s.cursors = document.NewRepository[sweepCursor](s.Store, document.Options{Prefix: "sweep/", Clock: s.Clock, IDs: s.IDs})
-	fast, err := s.stored(ctx)
+	fast, err := s.Behind(ctx)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (s *Sweep) fast(ctx context.Context, from feed.Cursor, age time.Duration) (
 
 // slow moves the stored cursor over settled buckets.
 func (s *Sweep) slow(ctx context.Context) error {
-	from, err := s.stored(ctx)
+	from, err := s.Behind(ctx)
 	if err != nil {
 		return err
 	}
@@ -160,8 +161,9 @@ func cause(ctx context.Context, o *domain.Order) context.Context {
 	return correlation.Remote(ctx, last.CorrelationID, last.TraceParent)
 }
 
-func (s *Sweep) stored(ctx context.Context) (feed.Cursor, error) {
-	docs, err := s.cursors.GetMany(ctx, "orders")
+// Behind is the stored cursor: every order that has not ended is entered in the feed behind it.
+func (s *Sweep) Behind(ctx context.Context) (feed.Cursor, error) {
+	docs, err := s.repository().GetMany(ctx, "orders")
 	if err != nil {
 		return feed.Cursor{}, fmt.Errorf("reading the sweep's cursor: %w", err)
 	}
@@ -171,9 +173,16 @@ func (s *Sweep) stored(ctx context.Context) (feed.Cursor, error) {
 	return feed.Cursor{}, nil
 }
 
+func (s *Sweep) repository() *document.Repository[sweepCursor, *sweepCursor] {
+	s.once.Do(func() {
+		s.cursors = document.NewRepository[sweepCursor](s.Store, document.Options{Prefix: "sweep/", Clock: s.Clock, IDs: s.IDs})
+	})
+	return s.cursors
+}
+
 // store keeps the furthest cursor of all replicas.
 func (s *Sweep) store(ctx context.Context, to feed.Cursor) error {
-	_, err := s.cursors.Update(ctx, "orders", func(c *sweepCursor) error {
+	_, err := s.repository().Update(ctx, "orders", func(c *sweepCursor) error {
 		if at, err := feed.ParseCursor(c.Settled); err == nil && !at.Before(to) {
 			return document.ErrUnchanged
 		}

@@ -23,6 +23,7 @@ type settings struct {
 		FirstBackoff time.Duration `mapstructure:"first_backoff" default:"500ms" help:"pause after the first attempt without an answer" validate:"min=1ms"`
 		MaxBackoff   time.Duration `mapstructure:"max_backoff" default:"10s" help:"longest pause between attempts" validate:"min=1ms"`
 		SweepEvery   time.Duration `mapstructure:"sweep_every" default:"2s" help:"between two looks for orders that stopped" validate:"min=100ms"`
+		AlarmAfter   time.Duration `mapstructure:"alarm_after" default:"5m" help:"how long an order past the pivot may wait before an alarm" validate:"min=1s"`
 	} `mapstructure:"saga"`
 }
 
@@ -50,12 +51,16 @@ func Build(_ context.Context, s *service.Service) error {
 	}.Checkout()
 	watch := app.NewWatch()
 	backoff := app.Backoff{First: cfg.Saga.FirstBackoff, Max: cfg.Saga.MaxBackoff, Jitter: s.Jitter}
-	driver := app.NewDriver(orders, saga, s.Clock, s.Log, watch, backoff)
+	alarm := app.NewAlarm(cfg.Saga.AlarmAfter, s.Clock, s.Log)
+	if err := adapters.ExportAlarm(s.Telemetry.Meter, alarm); err != nil {
+		return err
+	}
+	driver := app.NewDriver(orders, saga, s.Clock, s.Log, watch, backoff, alarm)
 	sweep := &app.Sweep{
 		Orders: orders, Reader: reader, Index: index, Driver: driver, Store: store, Clock: s.Clock, IDs: s.IDs, Log: s.Log,
 		Every: cfg.Saga.SweepEvery, Settle: timing.Settle, Young: 3 * time.Second,
 	}
-	operate := app.Operate{Orders: orders, Reader: reader, Driver: driver}
+	operate := app.Operate{Orders: orders, Reader: reader, Driver: driver, Sweep: sweep, Clock: s.Clock, IDs: s.IDs, Log: s.Log}
 
 	adapters.API{
 		Place:  app.PlaceOrder{Orders: orders, Lists: lists, Driver: driver, Clock: s.Clock, Patience: cfg.Saga.Patience},

@@ -46,6 +46,15 @@ func (s Status) Terminal() bool {
 	return s == Confirmed || s == Rejected || s == Cancelled || s == Refunded
 }
 
+// Known reports whether s is a state of an order.
+func (s Status) Known() bool {
+	switch s {
+	case Placed, Reserved, Authorized, Capturing, Confirmed, Cancelling, Cancelled, Rejected, Refunding, Refunded:
+		return true
+	}
+	return false
+}
+
 // The events of an order. All are in its timeline and in the feed; those in
 // Published also go to the topic.
 const (
@@ -59,6 +68,8 @@ const (
 	EventRejected   = "orders.rejected.v1"
 	EventRefunding  = "orders.refunding.v1"
 	EventRefunded   = "orders.refunded.v1"
+	// EventRetried: staff had a waiting order tried again at once. The state stays.
+	EventRetried = "orders.retried.v1"
 )
 
 // Published reports whether an event of this type is pushed to the topic: the
@@ -85,6 +96,9 @@ type Fact struct {
 	// Refunded is the sum of all refunds; in EventRefunded it includes the one
 	// that the event tells of.
 	Refunded money.Money `json:"refunded,omitzero"`
+	// By is the member of staff who intervened, Note why, in their words.
+	By   string `json:"by,omitempty"`
+	Note string `json:"note,omitempty"`
 }
 
 // Paths of the internal calls, fixed because Dapr keys its circuit breakers by

@@ -6,6 +6,7 @@ package domain
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"caravan/internal/document"
@@ -38,6 +39,8 @@ type Order struct {
 	Waiting *Waiting `json:"waiting,omitempty"`
 	// Refunds are all refunds asked for, in order; the last may be under way.
 	Refunds []Refund `json:"refunds,omitempty"`
+	// Retries are the operation ids of the newest retries that staff asked for.
+	Retries []string `json:"retries,omitempty"`
 }
 
 // Line is one SKU of the order; name and prices are known once reserved.
@@ -61,6 +64,17 @@ type Waiting struct {
 	Since         time.Time `json:"since"`
 	NextAttemptAt time.Time `json:"nextAttemptAt"`
 }
+
+// Intervention is what a member of staff does to an order on its way.
+type Intervention struct {
+	// Operation identifies the request, so that its repeat is recognised.
+	Operation string
+	// By is the member of staff, Note why, in their words.
+	By, Note string
+}
+
+// retriesKept is how many retries an order recognises a repeat of.
+const retriesKept = 8
 
 // Refund is one refund of a confirmed order.
 type Refund struct {
@@ -163,6 +177,10 @@ func (o *Order) Confirm(now time.Time) error {
 // Abandon starts the compensation of an order before the pivot; it will end as
 // cancelled or rejected with the given reason.
 func (o *Order) Abandon(end contract.Status, reason string, now time.Time) error {
+	return o.abandon(end, reason, Intervention{}, now)
+}
+
+func (o *Order) abandon(end contract.Status, reason string, i Intervention, now time.Time) error {
 	switch o.Status {
 	case contract.Placed, contract.Reserved, contract.Authorized:
 	case contract.Cancelling:
@@ -171,7 +189,7 @@ func (o *Order) Abandon(end contract.Status, reason string, now time.Time) error
 		return fmt.Errorf("%w: abandoning an order that is %s", ErrTransition, o.Status)
 	}
 	o.End, o.Reason = end, reason
-	o.enter(contract.Cancelling, contract.EventCancelling, now)
+	o.move(contract.Cancelling, contract.EventCancelling, i, now)
 	return nil
 }
 
@@ -188,11 +206,20 @@ func (o *Order) Compensated(now time.Time) error {
 	return nil
 }
 
-// Cancel is a person's wish to end the order; it is granted before the pivot.
-func (o *Order) Cancel(reason string, now time.Time) error {
+// Cancel is a customer's wish to end the order; it is granted before the pivot.
+func (o *Order) Cancel(now time.Time) error {
+	return o.cancel(ReasonCustomer, Intervention{}, now)
+}
+
+// CancelBy is Cancel by a member of staff.
+func (o *Order) CancelBy(i Intervention, now time.Time) error {
+	return o.cancel(ReasonStaff, i, now)
+}
+
+func (o *Order) cancel(reason string, i Intervention, now time.Time) error {
 	switch o.Status {
 	case contract.Placed, contract.Reserved, contract.Authorized:
-		return o.Abandon(contract.Cancelled, reason, now)
+		return o.abandon(contract.Cancelled, reason, i, now)
 	case contract.Cancelling, contract.Cancelled:
 		return document.ErrUnchanged
 	case contract.Rejected:
@@ -277,6 +304,33 @@ func (o *Order) Wait(step, reason string, now, next time.Time) error {
 	return nil
 }
 
+// Retry makes a waiting order due at once. One that does not wait, or is due already, is left alone: there is nothing to
+// bring forward. Errors: ErrEnded.
+func (o *Order) Retry(i Intervention, now time.Time) error {
+	switch {
+	case slices.Contains(o.Retries, i.Operation):
+		return document.ErrUnchanged
+	case o.Status.Terminal():
+		return ErrEnded
+	case o.Waiting == nil || !o.Waiting.NextAttemptAt.After(now):
+		return document.ErrUnchanged
+	}
+	o.Waiting.NextAttemptAt = now
+	o.UpdatedAt = now
+	o.Retries = append(o.Retries, i.Operation)
+	if surplus := len(o.Retries) - retriesKept; surplus > 0 {
+		o.Retries = slices.Clone(o.Retries[surplus:])
+	}
+	o.Emit(contract.EventRetried, now, o.fact(i))
+	return nil
+}
+
+// PastPivot reports whether an order can only go forward, and has not ended: a sale that has to be completed, or money
+// that has to be given back.
+func (o *Order) PastPivot() bool {
+	return o.Status == contract.Capturing || o.Status == contract.Refunding
+}
+
 // Overdue reports whether an order before the pivot has run out of time.
 func (o *Order) Overdue(now time.Time) bool {
 	switch o.Status {
@@ -304,8 +358,17 @@ func (o *Order) require(s contract.Status) error {
 
 // enter moves to a state and writes the event of it.
 func (o *Order) enter(s contract.Status, event string, now time.Time) {
+	o.move(s, event, Intervention{}, now)
+}
+
+// move is enter by somebody.
+func (o *Order) move(s contract.Status, event string, i Intervention, now time.Time) {
 	o.Status, o.UpdatedAt, o.Waiting = s, now, nil
-	o.Emit(event, now, contract.Fact{
-		OrderID: o.ID, UserID: o.UserID, Status: s, Reason: o.Reason, Total: o.Total, Refunded: o.Refunded,
-	})
+	o.Emit(event, now, o.fact(i))
+}
+
+func (o *Order) fact(i Intervention) contract.Fact {
+	return contract.Fact{
+		OrderID: o.ID, UserID: o.UserID, Status: o.Status, Reason: o.Reason, Total: o.Total, Refunded: o.Refunded, By: i.By, Note: i.Note,
+	}
 }

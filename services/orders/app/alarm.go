@@ -1,0 +1,75 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"caravan/internal/clock"
+	"caravan/services/orders/domain"
+)
+
+const (
+	// alarmEvery is the least time between two alarms in the log.
+	alarmEvery = time.Minute
+	// alarmMax bounds the overdue orders that are told apart.
+	alarmMax = maxQueued
+)
+
+// Alarm tells of orders past the pivot that wait too long: they have a customer's money or owe it, and nobody can
+// cancel them. It learns of them from the attempts that this replica makes, so it needs no look at other orders.
+type Alarm struct {
+	after time.Duration
+	clock clock.Clock
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	overdue map[string]domain.Waiting // by order
+	said    time.Time
+}
+
+// NewAlarm makes an Alarm for orders that wait longer than after.
+func NewAlarm(after time.Duration, clk clock.Clock, log *slog.Logger) *Alarm {
+	return &Alarm{after: after, clock: clk, log: log, overdue: make(map[string]domain.Waiting)}
+}
+
+// Observe takes note of an order as it is stored after an attempt.
+func (a *Alarm) Observe(ctx context.Context, o *domain.Order) {
+	now := a.clock.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if o.Waiting == nil || !o.PastPivot() || now.Sub(o.Waiting.Since) <= a.after {
+		delete(a.overdue, o.ID)
+		return
+	}
+	if len(a.overdue) < alarmMax {
+		a.overdue[o.ID] = *o.Waiting
+	}
+	if now.Sub(a.said) < alarmEvery {
+		return
+	}
+	a.said = now
+	longest, w := a.longest()
+	a.log.WarnContext(ctx, "orders past the pivot wait too long", "orders", len(a.overdue), "aggregate", longest, "step", w.Step,
+		"reason", w.Reason, "attempts", w.Attempts, "since", w.Since, "age_s", int64(now.Sub(w.Since).Seconds()))
+}
+
+func (a *Alarm) longest() (orderID string, w domain.Waiting) {
+	for id, other := range a.overdue {
+		if orderID == "" || other.Since.Before(w.Since) || other.Since.Equal(w.Since) && id < orderID {
+			orderID, w = id, other
+		}
+	}
+	return orderID, w
+}
+
+// Overdue is how many orders past the pivot wait too long, and for how long the one that waits longest does.
+func (a *Alarm) Overdue() (orders int, age time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, w := a.longest(); len(a.overdue) > 0 {
+		age = a.clock.Now().Sub(w.Since)
+	}
+	return len(a.overdue), age
+}
