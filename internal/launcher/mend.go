@@ -93,10 +93,10 @@ func (m *mender) mend() {
 			return
 		}
 		if restarted {
-			m.say(broker, "the broker still does not serve all its queues; the feed delivers what they should")
+			m.say("the broker still does not serve all its queues; the feed delivers what they should")
 			return
 		}
-		m.say(broker, "the broker does not serve all its queues: starting it again, in order")
+		m.say("the broker does not serve all its queues: starting it again, in order")
 		broker.Stop(m.context)
 		if m.context.Err() != nil {
 			return
@@ -127,12 +127,12 @@ func (m *mender) look(broker *process.Process) outcome {
 		case m.context.Err() != nil || status.PID != life || status.State != process.Ready:
 			return endedAgain // its next life wakes the mender again
 		case err != nil:
-			broker.Note(err.Error())
+			m.say("the broker could not be looked after: " + err.Error())
 		case len(broken) == 0:
 			return wellAgain
 		default:
 			found = notServing
-			m.say(broker, "queues without a leader after a crash, told to elect one: "+strings.Join(broken, ", "))
+			m.say("queues without a leader after a crash, told to elect one: " + strings.Join(broken, ", "))
 		}
 		select {
 		case <-time.After(mendPause):
@@ -143,8 +143,8 @@ func (m *mender) look(broker *process.Process) outcome {
 	return found
 }
 
-// say tells people, and the broker's log.
-func (m *mender) say(broker *process.Process, what string) {
-	broker.Note(what)
+// say tells people, and the stack's logs.
+func (m *mender) say(what string) {
 	m.stack.console.say("%s.", what)
+	_ = m.stack.Remark(what, "process", "broker") // a remark that cannot be written was shown
 }

@@ -148,9 +148,6 @@ func (p *Process) status() Status {
 	}
 }
 
-// Note writes a line of the launcher's own into the process's log.
-func (p *Process) Note(line string) { p.log.write([]byte("the launcher: " + line + "\n")) }
-
 // Start wants the process up, and returns at once.
 func (p *Process) Start() { p.want(true) }
 
