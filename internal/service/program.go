@@ -59,7 +59,11 @@ func New(ctx context.Context, name string, around Surroundings, build Build) (*S
 
 // Run is the life of a program made by New: it waits for the sidecar, works until ctx ends and stops
 // in order, as a process does on SIGTERM. Requests come by ServeHTTP.
+// The error is why it ended by itself.
 func (s *Service) Run(ctx context.Context) error {
+	if err := s.watchSubscriptions(s.Sidecar); err != nil {
+		return err
+	}
 	return s.serve(ctx, &deafListener{closed: make(chan struct{})}, s.Sidecar)
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,6 +75,11 @@ func (b *broker) read(root string) error {
 		return fmt.Errorf("there are no subscriptions in %s", root)
 	}
 	return nil
+}
+
+// consumer reports whether an app subscribes to anything.
+func (b *broker) consumer(app string) bool {
+	return slices.ContainsFunc(b.subscriptions, func(s *subscription) bool { return s.app == app })
 }
 
 // metadata is what a sidecar says of its subscriptions.

@@ -62,6 +62,7 @@ func (w *World) sidecarAPI(r *replica, path string) *http.Response {
 	case "/v1.0/metadata":
 		return respond(http.StatusOK, "application/json", w.broker.metadata(r))
 	case "/v1.0/shutdown":
+		w.fired["sidecar asked to end"]++
 		w.after(50*time.Millisecond, "sidecar of "+r.String()+" shuts down", func() { w.crashSidecar(r) })
 		return respond(http.StatusNoContent, "", nil)
 	}

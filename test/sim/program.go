@@ -141,8 +141,16 @@ func (w *World) start(r *replica) {
 	}
 	r.program = l
 	go func() {
-		// A crashed program runs into the void until it notices; nobody hears its end.
-		_ = l.service.Run(ctx)
+		// A crashed program runs into the void until it notices; nobody hears its end. One that ends
+		// by itself is started anew by whatever supervises it.
+		err := l.service.Run(ctx)
+		w.arrive("end of "+l.String(), func() {
+			if !l.over() {
+				w.note(fmt.Sprintf("! %s ended by itself: %v", l, err))
+				w.fired["ended by itself"]++
+				w.crash(r)
+			}
+		})
 	}()
 }
 

@@ -188,10 +188,15 @@ func all[T any](page func(cursor string) (shopclient.List[T], error)) (items []T
 	}
 }
 
-// resting reports whether nothing is left to do: every order and deposit has ended, and no unit is
-// held any more. A hold can outlive its order until it expires, when a clock was off and a call came
+// resting reports whether nothing is left to do: every order and deposit has ended, no subscription is
+// dead any more and no unit is held. A hold can outlive its order until it expires, when a clock was off and a call came
 // twice while the product was being made.
 func (w *World) resting() bool {
+	for _, r := range w.replicas {
+		if r.sidecar.deaf && w.broker.consumer(r.app) { // somebody has to notice
+			return false
+		}
+	}
 	ended := []string{"confirmed", "rejected", "cancelled", "refunded"}
 	return w.every("orders", "order/", func(d stored) bool { return slices.Contains(ended, d.Status) }) &&
 		w.every("payments", "deposit/", func(d stored) bool { return d.Status != "pending" }) &&
