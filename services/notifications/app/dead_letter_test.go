@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
+	"caravan/internal/feed"
 	"caravan/services/notifications/app"
 	"caravan/services/notifications/domain"
 )
@@ -194,5 +196,79 @@ func TestDeadLettersArePagedNewestFirst(t *testing.T) {
 	}
 	if len(got) != total {
 		t.Errorf("%d letters", len(got))
+	}
+}
+
+// A failure that may pass, and does not: the letter is kept, tried again by itself a few times, and then left to staff,
+// as the broker would bring it for ever.
+func TestADeadLetterThatKeepsFailingIsLeftToStaff(t *testing.T) {
+	store := documenttest.NewStore()
+	n := replica(store, "a").notifications()
+	e := orderEvent("u1", 1, noon)
+	store.BeforeGet = func(keys []string) error {
+		if keys[0] == "inbox/u1" {
+			return temporary{}
+		}
+		return nil
+	}
+	retried := 0
+	for ; retried < 10; retried++ {
+		if err := n.ReceiveDeadLetter(t.Context(), cloudEvent(t, e)); err == nil {
+			break
+		} else if !event.Retriable(err) {
+			t.Fatal(err)
+		}
+	}
+	if retried != 3 {
+		t.Errorf("it was asked for %d times", retried)
+	}
+	letter, err := n.ShowDeadLetter(t.Context(), domain.LetterID(e))
+	if err != nil || letter.Status != domain.LetterOpen || letter.Attempts != 4 || len(letter.History) != 4 {
+		t.Fatalf("kept %+v, %v", letter, err)
+	}
+	// A repeat of a request that failed in a way that may pass tries again.
+	in := app.Instruction{By: "ada", Reason: "again", Key: "k"}
+	if _, err := n.ReplayDeadLetter(t.Context(), letter.ID, in); !event.Retriable(err) {
+		t.Errorf("replayed: %v", err)
+	}
+	store.BeforeGet = nil
+	if letter, err = n.ReplayDeadLetter(t.Context(), letter.ID, in); err != nil || letter.Status != domain.LetterReplayed || len(letter.History) != 6 {
+		t.Errorf("replayed %+v, %v", letter, err)
+	}
+}
+
+// The broker brings an event that it gave up without a word of why. The replica that failed to handle it knows.
+func TestAnExhaustedEventTellsWhy(t *testing.T) {
+	store := documenttest.NewStore()
+	n := replica(store, "a").notifications()
+	c := app.NewConsumer(n, feed.NewSeen(10), app.ConsumerOptions{})
+	store.BeforeGet = func([]string) error { return temporary{} }
+	e := orderEvent("u1", 1, noon)
+	for range 7 {
+		if err := c.Pushed(t.Context(), e); !event.Retriable(err) {
+			t.Fatal(err)
+		}
+	}
+	store.BeforeGet = nil
+	letter := only(t, n, cloudEvent(t, e))
+	if want := "not handled within 7 attempts: "; !strings.HasPrefix(letter.Reason, want) || len(letter.Reason) == len(want) || letter.Attempts != 8 || letter.Status != domain.LetterReplayed {
+		t.Errorf("it is %+v", letter)
+	}
+	if letter := only(t, replica(documenttest.NewStore(), "b").notifications(), cloudEvent(t, e)); !strings.Contains(letter.Reason, "within the attempts allowed") {
+		t.Errorf("another replica says %q", letter.Reason)
+	}
+}
+
+// An event of a later version than this program's is kept until there is one that knows it.
+func TestAnUnknownVersionIsKept(t *testing.T) {
+	n := replica(documenttest.NewStore(), "a").notifications()
+	e := orderEvent("u1", 1, noon)
+	e.Type = "orders.confirmed.v2"
+	if err := n.Deliver(t.Context(), e); err == nil || event.Retriable(err) {
+		t.Errorf("delivered: %v", err)
+	}
+	letter := only(t, n, cloudEvent(t, e))
+	if letter.Status != domain.LetterOpen || !strings.Contains(letter.Reason, "unknown version") {
+		t.Errorf("it is %+v", letter)
 	}
 }
