@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -109,6 +110,9 @@ func (s *Stack) startApps() error {
 					*port = free
 				}
 			}
+			s.mu.Lock()
+			s.internal[name+"-daprd"] = net.JoinHostPort("127.0.0.1", strconv.Itoa(replica.InternalGRPCPort))
+			s.mu.Unlock()
 			told, err := s.between(&replica, name)
 			if err != nil {
 				return err

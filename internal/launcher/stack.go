@@ -93,6 +93,7 @@ type Stack struct {
 
 	mu        sync.Mutex
 	processes []*process.Process // in start order
+	internal  map[string]string  // where sidecars find each other, by process
 	users     []User
 	published bool
 }
@@ -155,7 +156,7 @@ func newStack(options Options) (*Stack, error) {
 		}
 	}
 	s := &Stack{
-		root: root, dir: dir, options: options, plan: plan, ports: process.NewPorts(),
+		root: root, dir: dir, options: options, plan: plan, ports: process.NewPorts(), internal: map[string]string{},
 		console: newConsole(options.Log, options.Colour, options.Verbose, plan.ids()),
 	}
 	s.ShowLogs(!options.Quiet)

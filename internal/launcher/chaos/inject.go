@@ -206,31 +206,17 @@ func (in *injector) freeze(target string) (func(context.Context) error, error) {
 }
 
 // roll restarts an app's replica in order, program and sidecar, as a deployment
-// does: first what new requests come through is taken away, then the rest.
+// does.
 func (in *injector) roll(ctx context.Context, event Event) {
 	release := in.claim(event.Targets)
 	defer release()
 	fired := Fired{Event: event, Label: event.String(), Begun: time.Now()}
 	_ = in.stack.Remark("fault "+fired.Label, "fault", event.Number, "kind", string(event.Kind), "targets", event.Targets)
-	program, sidecar := event.Targets[0], event.Targets[0]+"-daprd"
-	order := []string{sidecar, program}
-	if strings.HasPrefix(program, "gateway") {
-		order = []string{program, sidecar} // its requests come from outside
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	rolling, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
-	var err error
-	for _, name := range order {
-		err = errors.Join(err, in.stack.StopProcess(ctx, name))
-	}
-	for _, name := range order {
-		err = errors.Join(err, in.stack.Raise(name))
-	}
+	err := in.stack.Roll(rolling, event.Targets[0])
 	fired.Healed = time.Now()
-	for _, name := range order {
-		err = errors.Join(err, in.stack.AwaitProcess(ctx, name))
-	}
-	fired.Ready = time.Since(fired.Healed).Seconds()
+	fired.Ready = fired.Healed.Sub(fired.Begun).Seconds()
 	if err != nil {
 		fired.Error = err.Error()
 	}
