@@ -56,6 +56,8 @@ type options struct {
 	}
 	migrate   migrateOptions
 	importing struct{ skipBad bool }
+	letters   lettersOptions
+	waiting   waitingOptions
 	test      struct {
 		short, matrix bool
 		run           string
@@ -66,7 +68,7 @@ type options struct {
 func commands() []command {
 	return []command{
 		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
-		orderCommand(), auditCommand(), importCommand(), migrateCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(),
+		orderCommand(), ordersCommand(), deadLettersCommand(), auditCommand(), importCommand(), migrateCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(),
 		versionCommand(),
 	}
 }
@@ -256,7 +258,7 @@ func (c *cli) help(w io.Writer) {
 	fmt.Fprint(w, "Caravan: a commerce back end of small services behind Dapr sidecars, run on this machine.\n\n"+
 		"Usage: go run ./dapr COMMAND [flags]\n\n")
 	for _, known := range commands() {
-		fmt.Fprintf(w, "  %-10s %s\n", known.name, known.summary)
+		fmt.Fprintf(w, "  %-12s %s\n", known.name, known.summary)
 	}
 	fmt.Fprint(w, "\nStart with: go run ./dapr up\nMore on a command: go run ./dapr help COMMAND\n")
 }

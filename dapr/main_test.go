@@ -39,6 +39,15 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"migrate to nowhere", []string{"migrate", "--from", "sqlite"}, "--from and --to, two different ones"},
 		{"migrate in place", []string{"migrate", "--from", "redis", "--to", "redis"}, "two different ones"},
 		{"unknown store", []string{"migrate", "--from", "shoebox", "--to", "redis"}, "want one of sqlite"},
+		{"dead letters of nothing", []string{"dead-letters", "show"}, "Usage: go run ./dapr dead-letters"},
+		{"one or all", []string{"dead-letters", "replay", "x", "--all"}, "Usage: go run ./dapr dead-letters"},
+		{"neither one nor all", []string{"dead-letters", "replay"}, "Usage: go run ./dapr dead-letters"},
+		{"discard without a reason", []string{"dead-letters", "discard", "--all"}, "needs --reason"},
+		{"too fast", []string{"dead-letters", "replay", "--all", "--per-second", "1000"}, "from 1 to 100"},
+		{"a strange time", []string{"dead-letters", "--since", "yesterday"}, "--since wants a time"},
+		{"unknown status", []string{"dead-letters", "--status", "lost"}, "want one of open"},
+		{"unknown verb", []string{"orders", "delete", "x"}, "Usage: go run ./dapr orders"},
+		{"cancel without a reason", []string{"orders", "cancel", "x"}, "needs --reason"},
 		{"bad level", []string{"logs", "--level", "loud"}, "debug, info, warn, error"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -64,6 +64,8 @@ type Waiting struct {
 	Reason        string    `json:"reason"`
 	Attempts      int       `json:"attempts"`
 	NextAttemptAt time.Time `json:"nextAttemptAt"`
+	Since         time.Time `json:"since"`      // for staff who look for waiting orders
+	AgeSeconds    int64     `json:"ageSeconds"` // the same
 }
 
 // Moment is one event of an order's timeline.
@@ -72,6 +74,8 @@ type Moment struct {
 	Time     time.Time `json:"time"`
 	Sequence int64     `json:"sequence"`
 	Detail   string    `json:"detail"`
+	By       string    `json:"by"`   // who of the staff intervened, for staff
+	Note     string    `json:"note"` // and why
 }
 
 // Ended reports whether the order has come to an end.

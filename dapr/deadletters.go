@@ -1,0 +1,388 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"caravan/internal/id"
+	"caravan/internal/shopclient"
+)
+
+// lettersOptions are the flags of dead-letters.
+type lettersOptions struct {
+	filter            shopclient.DeadLetterFilter
+	since, until      string
+	status            string
+	limit, perSecond  int
+	all, json, detach bool
+	reason            string
+}
+
+// letterStatuses are the values of --status.
+var letterStatuses = []string{"open", "replayed", "discarded", "any"}
+
+func deadLettersCommand() command {
+	return command{
+		name: "dead-letters", args: "[list | show ID | replay ID | replay --all | discard ID | discard --all | batches | cancel BATCH]",
+		summary: "events that no consumer could handle: see, replay or discard them",
+		details: `
+list       those that are open, newest first; with --status others, and with filters fewer
+show       one with its message, why it died and who did what about it
+replay     handle one again, or with --all every open one that the filters choose, so many a second
+discard    give one up, or with --all every open one that the filters choose; --reason says why
+batches    what became of replay --all and discard --all
+cancel     stop one of those
+
+A replay has no second effect, however often it is done. --since and --until take a time (RFC 3339) or
+a duration back from now, as 30m. Done as the stack's member of staff.`,
+		min: 0, max: 2,
+		flags: func(c *cli, flags *flag.FlagSet) {
+			l := &c.options.letters
+			l.status = letterStatuses[0]
+			flags.StringVar(&l.filter.Topic, "topic", "", "only of this `topic`")
+			flags.StringVar(&l.filter.Type, "type", "", "only of this event `type`, as orders.confirmed.v1")
+			flags.StringVar(&l.filter.Consumer, "consumer", "", "only of this consuming `service`")
+			flags.StringVar(&l.filter.Reason, "contains", "", "only with this `text` in why it died or last failed")
+			flags.StringVar(&l.since, "since", "", "only first seen since this `time`")
+			flags.StringVar(&l.until, "until", "", "only first seen before this `time`")
+			flags.Var(oneOf{&l.status, letterStatuses}, "status", "list: only of this `status`: "+strings.Join(letterStatuses, ", "))
+			flags.IntVar(&l.limit, "limit", 20, "list and batches: at most so many")
+			flags.BoolVar(&l.all, "all", false, "replay and discard: every open one that the filters choose")
+			flags.IntVar(&l.perSecond, "per-second", 10, "replay --all: at most so many a second, 1 to 100")
+			flags.BoolVar(&l.detach, "detach", false, "replay and discard --all: do not wait for the end")
+			flags.StringVar(&l.reason, "reason", "", "why, for those who look back: `text`")
+			flags.BoolVar(&l.json, "json", false, "as JSON")
+		},
+		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
+			act, err := c.lettersAction(flags.Args())
+			if err != nil {
+				return err
+			}
+			staff, err := c.signedIn(ctx, "staff")
+			if err != nil {
+				return err
+			}
+			return act(ctx, staff)
+		},
+	}
+}
+
+// lettersAction understands the arguments of dead-letters before anything is asked of the stack.
+func (c *cli) lettersAction(args []string) (func(context.Context, *shopclient.Client) error, error) {
+	l := &c.options.letters
+	verb, of := "list", ""
+	if len(args) > 0 {
+		verb = args[0]
+	}
+	if len(args) > 1 {
+		of = args[1]
+	}
+	var err error
+	now := time.Now()
+	if l.filter.Since, err = moment("since", l.since, now); err != nil {
+		return nil, err
+	}
+	if l.filter.Until, err = moment("until", l.until, now); err != nil {
+		return nil, err
+	}
+	if l.limit < 1 || l.perSecond < 1 || l.perSecond > 100 {
+		return nil, &usageError{"dead-letters: --limit wants a number from 1, --per-second one from 1 to 100.\nSee help dead-letters."}
+	}
+	type action = func(context.Context, *shopclient.Client) error
+	one := (of != "") != l.all
+	switch {
+	case verb == "list" && of == "":
+		return c.listLetters, nil
+	case verb == "batches" && of == "":
+		return c.listBatches, nil
+	case verb == "show" && of != "":
+		return action(func(ctx context.Context, staff *shopclient.Client) error { return c.showLetter(ctx, staff, of) }), nil
+	case verb == "cancel" && of != "":
+		return action(func(ctx context.Context, staff *shopclient.Client) error { return c.cancelBatch(ctx, staff, of) }), nil
+	case verb == shopclient.Discard && one && l.reason == "":
+		return nil, &usageError{"dead-letters discard needs --reason: why are they given up?\nSee help dead-letters."}
+	case (verb == shopclient.Replay || verb == shopclient.Discard) && one && l.all:
+		return action(func(ctx context.Context, staff *shopclient.Client) error { return c.actOnLetters(ctx, staff, verb) }), nil
+	case (verb == shopclient.Replay || verb == shopclient.Discard) && one:
+		return action(func(ctx context.Context, staff *shopclient.Client) error { return c.actOnLetter(ctx, staff, verb, of) }), nil
+	}
+	return nil, &usageError{"Usage: " + usage(deadLettersCommand()) + "\nSee help dead-letters."}
+}
+
+// moment reads a time, or a duration back from now; "" is none.
+func moment(flag, text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if back, err := time.ParseDuration(text); err == nil && back >= 0 {
+		return now.Add(-back), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, &usageError{fmt.Sprintf("--%s wants a time as 2026-01-31T15:04:05Z, or a duration as 30m, not %q.", flag, text)}
+	}
+	return at, nil
+}
+
+// table writes rows of aligned columns.
+func (c *cli) table(header string, rows func(row func(cells ...any))) error {
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, strings.ReplaceAll(header, " ", "\t"))
+	rows(func(cells ...any) {
+		for i, cell := range cells {
+			if i > 0 {
+				fmt.Fprint(w, "\t")
+			}
+			fmt.Fprint(w, plain(fmt.Sprint(cell)))
+		}
+		fmt.Fprintln(w)
+	})
+	return w.Flush()
+}
+
+// plain takes control characters out of a text of unknown origin: a poison message must not command the terminal.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+func (c *cli) asJSON(v any) error {
+	encoder := json.NewEncoder(c.out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+// pages gathers up to limit items of a list, and reports whether there are more.
+func pages[T any](limit int, read func(limit int, cursor string) (shopclient.List[T], error)) (items []T, more bool, err error) {
+	items = []T{}
+	for cursor := ""; ; {
+		page, err := read(min(limit-len(items), 100), cursor)
+		if err != nil {
+			return nil, false, err
+		}
+		items = append(items, page.Items...)
+		if cursor = page.Next; cursor == "" || len(items) >= limit {
+			return items, cursor != "", nil
+		}
+	}
+}
+
+func (c *cli) listLetters(ctx context.Context, staff *shopclient.Client) error {
+	l := c.options.letters
+	status := l.status
+	if status == "any" {
+		status = ""
+	}
+	letters, more, err := pages(l.limit, func(limit int, cursor string) (shopclient.List[shopclient.DeadLetter], error) {
+		return staff.DeadLetters(ctx, l.filter, status, limit, cursor)
+	})
+	if err != nil {
+		return fmt.Errorf("listing dead letters: %w", err)
+	}
+	if l.json {
+		return c.asJSON(letters)
+	}
+	if len(letters) == 0 {
+		fmt.Fprintf(c.out, "No dead letters that are %s.\n", strings.Replace(l.status, "any", "chosen", 1))
+		return nil
+	}
+	err = c.table("ID STATUS AGE TRIES CONSUMER TYPE SUBJECT REASON", func(row func(...any)) {
+		for _, d := range letters {
+			row(d.ID, d.Status, age(d.FirstSeen), d.Attempts, d.Consumer, or(d.Type, "?"), or(d.Subject, "?"), shorten(or(d.LastFailure, d.Reason), 80))
+		}
+	})
+	if more {
+		fmt.Fprintln(c.out, "There are more; see --limit.")
+	}
+	return err
+}
+
+func age(since time.Time) string { return time.Since(since).Round(time.Second).String() }
+
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// shorten cuts a text to a number of characters, on one line.
+func shorten(text string, most int) string {
+	runes := []rune(strings.Join(strings.Fields(text), " "))
+	if len(runes) <= most {
+		return string(runes)
+	}
+	return string(runes[:most-1]) + "…"
+}
+
+func (c *cli) showLetter(ctx context.Context, staff *shopclient.Client, of string) error {
+	d, err := staff.DeadLetter(ctx, of)
+	if err != nil {
+		return lettersError(of, err)
+	}
+	if c.options.letters.json {
+		return c.asJSON(d)
+	}
+	fmt.Fprintf(c.out, "Dead letter %s is %s after %d attempts; first seen %s\n", d.ID, d.Status, d.Attempts, d.FirstSeen.Format(time.RFC3339))
+	for _, line := range [][2]string{
+		{"consumer", d.Consumer}, {"topic", d.Topic}, {"event", d.EventID}, {"type", d.Type}, {"subject", d.Subject},
+		{"correlation", d.CorrelationID}, {"reason", d.Reason}, {"last failure", d.LastFailure}, {"note", d.Note},
+	} {
+		if line[1] != "" {
+			fmt.Fprintf(c.out, "  %-13s %s\n", line[0], plain(line[1]))
+		}
+	}
+	fmt.Fprintln(c.out, "\nHistory")
+	for i, a := range d.History {
+		fmt.Fprintf(c.out, "  %s  %-13s by %s%s%s\n", a.At.Format(time.RFC3339), a.Kind, a.By, plain(quoted(", because ", a.Reason)), plain(quoted(": ", a.Outcome)))
+		if i == 0 && d.Forgotten > 0 {
+			fmt.Fprintf(c.out, "  … %d more\n", d.Forgotten)
+		}
+	}
+	fmt.Fprintf(c.out, "\nMessage (%d bytes%s)\n%s\n", d.Size, map[bool]string{true: ", not all of it was kept"}[d.PayloadTruncated], message(d))
+	return nil
+}
+
+func quoted(before, text string) string {
+	if text == "" {
+		return ""
+	}
+	return before + text
+}
+
+// message makes a message fit to be read: JSON in lines, what is no text as quoted bytes, so that no terminal obeys it.
+func message(d shopclient.DeadLetter) string {
+	raw := []byte(d.Payload)
+	if d.PayloadEncoding == "base64" {
+		if decoded, err := base64.StdEncoding.DecodeString(d.Payload); err == nil {
+			return fmt.Sprintf("%q", decoded)
+		}
+	}
+	var v any
+	if json.Unmarshal(raw, &v) == nil {
+		if pretty, err := json.MarshalIndent(v, "", "  "); err == nil {
+			return string(pretty)
+		}
+	}
+	return fmt.Sprintf("%q", d.Payload)
+}
+
+func (c *cli) actOnLetter(ctx context.Context, staff *shopclient.Client, action, of string) error {
+	d, err := staff.ActOnDeadLetter(ctx, action, id.Random{}.New(), of, c.options.letters.reason)
+	if err != nil {
+		return lettersError(of, err)
+	}
+	fmt.Fprintf(c.out, "Dead letter %s is %s.\n", d.ID, d.Status)
+	return nil
+}
+
+func lettersError(of string, err error) error {
+	if shopclient.Status(err) == http.StatusNotFound {
+		return fmt.Errorf("there is no dead letter %s; see go run ./dapr dead-letters list --status any", of)
+	}
+	return err
+}
+
+// actOnLetters starts a batch and follows it to its end.
+func (c *cli) actOnLetters(ctx context.Context, staff *shopclient.Client, action string) error {
+	l := c.options.letters
+	perSecond := l.perSecond
+	if action == shopclient.Discard {
+		perSecond = 0
+	}
+	batch, err := staff.ActOnDeadLetters(ctx, action, id.Random{}.New(), l.filter, perSecond, l.reason)
+	if err != nil {
+		return fmt.Errorf("starting the batch: %w", err)
+	}
+	fmt.Fprintf(c.out, "Batch %s runs at %d a second. Stop it with: go run ./dapr dead-letters cancel %s\n", batch.ID, batch.PerSecond, batch.ID)
+	if l.detach {
+		return nil
+	}
+	for shown := -1; batch.Status == "running"; {
+		select {
+		case <-ctx.Done():
+			fmt.Fprintln(c.out, "The batch goes on by itself; see: go run ./dapr dead-letters batches")
+			return nil
+		case <-time.After(500 * time.Millisecond):
+		}
+		if batch, err = staff.DeadLetterBatch(ctx, action, batch.ID); err != nil {
+			if ctx.Err() != nil {
+				continue
+			}
+			return fmt.Errorf("following the batch: %w", err)
+		}
+		if handled := batch.Done + batch.Failed; handled != shown && batch.Status == "running" {
+			shown = handled
+			fmt.Fprintf(c.out, "  %d done, %d failed\n", batch.Done, batch.Failed)
+		}
+	}
+	return c.showBatch(batch)
+}
+
+func (c *cli) showBatch(b shopclient.DeadLetterBatch) error {
+	if c.options.letters.json {
+		return c.asJSON(b)
+	}
+	fmt.Fprintf(c.out, "The %s is %s: %d looked at, %d done, %d failed.\n", b.Action, b.Status, b.Scanned, b.Done, b.Failed)
+	for _, f := range b.Failures {
+		fmt.Fprintf(c.out, "  %s  %s\n", f.ID, shorten(f.Reason, 120))
+	}
+	if b.Failed > 0 {
+		return errFailed
+	}
+	return nil
+}
+
+func (c *cli) listBatches(ctx context.Context, staff *shopclient.Client) error {
+	l := c.options.letters
+	batches := []shopclient.DeadLetterBatch{}
+	for _, action := range []string{shopclient.Replay, shopclient.Discard} {
+		some, _, err := pages(l.limit, func(limit int, cursor string) (shopclient.List[shopclient.DeadLetterBatch], error) {
+			return staff.DeadLetterBatches(ctx, action, limit, cursor)
+		})
+		if err != nil {
+			return fmt.Errorf("listing batches: %w", err)
+		}
+		batches = append(batches, some...)
+	}
+	if l.json {
+		return c.asJSON(batches)
+	}
+	if len(batches) == 0 {
+		fmt.Fprintln(c.out, "There was no batch yet.")
+		return nil
+	}
+	return c.table("ID ACTION STATUS AGE RATE DONE FAILED BY REASON", func(row func(...any)) {
+		for _, b := range batches {
+			row(b.ID, b.Action, b.Status, age(b.RequestedAt), fmt.Sprint(b.PerSecond, "/s"), b.Done, b.Failed, b.RequestedBy, shorten(b.Reason, 60))
+		}
+	})
+}
+
+// cancelBatch stops a batch of either action.
+func (c *cli) cancelBatch(ctx context.Context, staff *shopclient.Client, of string) error {
+	var err error
+	for _, action := range []string{shopclient.Replay, shopclient.Discard} {
+		var batch shopclient.DeadLetterBatch
+		if batch, err = staff.CancelDeadLetterBatch(ctx, action, of); err == nil {
+			return c.showBatch(batch)
+		}
+		if shopclient.Status(err) != http.StatusNotFound {
+			return fmt.Errorf("cancelling: %w", err)
+		}
+	}
+	return errors.New("there is no batch " + of + "; see go run ./dapr dead-letters batches")
+}

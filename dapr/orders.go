@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/http"
+	"time"
+
+	"caravan/internal/id"
+	"caravan/internal/shopclient"
+)
+
+// waitingOptions are the flags of orders.
+type waitingOptions struct {
+	longer       time.Duration
+	step, status string
+	limit        int
+	json         bool
+	reason       string
+}
+
+func ordersCommand() command {
+	return command{
+		name: "orders", args: "waiting | retry ID | cancel ID",
+		summary: "orders that wait: see them, have one tried again at once, or cancel it",
+		details: `
+waiting    orders that have waited longer than --longer: at which step, for what, since when, tried how often,
+           and when next
+retry      try a waiting order again now, not only when its pause is over
+cancel     end an order that is not paid yet, and give back what it holds; --reason says why. One that is paid,
+           or about to be, can only be refunded.
+
+Every order comes to its end by itself; this is for those who do not want to wait for it. Who did what and
+why is in the order's timeline. Done as the stack's member of staff.`,
+		min: 1, max: 2,
+		flags: func(c *cli, flags *flag.FlagSet) {
+			w := &c.options.waiting
+			flags.DurationVar(&w.longer, "longer", time.Minute, "waiting: the least `time` they have waited")
+			flags.StringVar(&w.step, "step", "", "waiting: only at this `step`, as reserve, authorize, capture, refund or \"undo authorize\"")
+			flags.StringVar(&w.status, "status", "", "waiting: only in this `status`, as reserved or capturing")
+			flags.IntVar(&w.limit, "limit", 50, "waiting: at most so many")
+			flags.StringVar(&w.reason, "reason", "", "retry and cancel: why, for those who look back: `text`")
+			flags.BoolVar(&w.json, "json", false, "as JSON")
+		},
+		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
+			act, err := c.ordersAction(flags.Args())
+			if err != nil {
+				return err
+			}
+			staff, err := c.signedIn(ctx, "staff")
+			if err != nil {
+				return err
+			}
+			return act(ctx, staff)
+		},
+	}
+}
+
+// ordersAction understands the arguments of orders before anything is asked of the stack.
+func (c *cli) ordersAction(args []string) (func(context.Context, *shopclient.Client) error, error) {
+	w := c.options.waiting
+	switch {
+	case w.longer < 0 || w.limit < 1:
+		return nil, &usageError{"orders: --longer wants a time from 0s, --limit a number from 1.\nSee help orders."}
+	case args[0] == "waiting" && len(args) == 1:
+		return c.listWaiting, nil
+	case args[0] == "retry" && len(args) == 2:
+		return c.intervene((*shopclient.Client).RetryOrder, args[1], "is tried again"), nil
+	case args[0] == "cancel" && len(args) == 2 && w.reason == "":
+		return nil, &usageError{"orders cancel needs --reason: why is it cancelled?\nSee help orders."}
+	case args[0] == "cancel" && len(args) == 2:
+		return c.intervene((*shopclient.Client).CancelOrder, args[1], "is being cancelled"), nil
+	}
+	return nil, &usageError{"Usage: " + usage(ordersCommand()) + "\nSee help orders."}
+}
+
+// intervention is a call of the API about one order.
+type intervention = func(staff *shopclient.Client, ctx context.Context, key, id, reason string) (shopclient.Accepted, error)
+
+// intervene does something to an order and tells what.
+func (c *cli) intervene(act intervention, orderID, done string) func(context.Context, *shopclient.Client) error {
+	return func(ctx context.Context, staff *shopclient.Client) error {
+		accepted, err := act(staff, ctx, id.Random{}.New(), orderID, c.options.waiting.reason)
+		if shopclient.Status(err) == http.StatusNotFound {
+			return fmt.Errorf("there is no order %s", orderID)
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(c.out, "Order %s %s; it is %s now.\n", accepted.ID, done, accepted.Status)
+		return nil
+	}
+}
+
+func (c *cli) listWaiting(ctx context.Context, staff *shopclient.Client) error {
+	w := c.options.waiting
+	found, more, err := pages(w.limit, func(limit int, cursor string) (shopclient.List[shopclient.Order], error) {
+		return staff.WaitingOrders(ctx, w.longer, w.step, w.status, limit, cursor)
+	})
+	if err != nil {
+		return fmt.Errorf("listing waiting orders: %w", err)
+	}
+	orders := unique(found)
+	if w.json {
+		return c.asJSON(orders)
+	}
+	if len(orders) == 0 {
+		fmt.Fprintf(c.out, "No order has waited for %s.\n", w.longer)
+		return nil
+	}
+	err = c.table("ID STATUS STEP WAITS TRIES NEXT REASON", func(row func(...any)) {
+		for _, o := range orders {
+			if s := o.Waiting; s != nil {
+				row(o.ID, o.Status, s.Step, time.Duration(s.AgeSeconds)*time.Second, s.Attempts, next(s.NextAttemptAt), shorten(s.Reason, 80))
+			}
+		}
+	})
+	if more {
+		fmt.Fprintln(c.out, "There are more; see --limit.")
+	}
+	return err
+}
+
+// unique drops repeats: an order that waits may be on more than one page.
+func unique(orders []shopclient.Order) []shopclient.Order {
+	seen := make(map[string]bool, len(orders))
+	once := []shopclient.Order{}
+	for _, o := range orders {
+		if !seen[o.ID] {
+			seen[o.ID] = true
+			once = append(once, o)
+		}
+	}
+	return once
+}
+
+// next says when something is due.
+func next(at time.Time) string {
+	if in := time.Until(at).Round(100 * time.Millisecond); in > 0 {
+		return "in " + in.String()
+	}
+	return "now"
+}
