@@ -35,7 +35,7 @@ type brokerCommands struct{ begin, heal []string }
 // launcher configures (infra).
 var rabbitCommands = map[BrokerFault]brokerCommands{
 	MemoryAlarm:  {[]string{"set_vm_memory_high_watermark", "absolute", "1MB"}, []string{"set_vm_memory_high_watermark", "absolute", "384MB"}},
-	DiskAlarm:    {[]string{"set_disk_free_limit", "1000TB"}, []string{"set_disk_free_limit", "50MB"}},
+	DiskAlarm:    {[]string{"set_disk_free_limit", "100000GB"}, []string{"set_disk_free_limit", "50MB"}},
 	AppStopped:   {[]string{"stop_app"}, []string{"start_app"}},
 	Disconnected: {[]string{"close_all_connections", "a fault on purpose"}, nil},
 }

@@ -136,11 +136,13 @@ func compareHistory(ctx context.Context, c *customer, owned map[string]bool) err
 	return nil
 }
 
+// checkCancels: an order whose cancellation was granted has no effect. It may be
+// rejected rather than cancelled, when that was under way already.
 func (s *settler) checkCancels() {
 	for _, op := range s.shop.log.of("cancel") {
 		id, _ := op.Request.(string)
 		order, ended := s.orders[id]
-		if op.outcome() == Acknowledged && ended && order.Status != "cancelled" {
+		if op.outcome() == Acknowledged && ended && order.Status != "cancelled" && order.Status != "rejected" {
 			s.findings.add("a cancellation that was granted holds", id, "the order is %s", order.Status)
 		}
 	}
