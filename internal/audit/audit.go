@@ -70,3 +70,6 @@ func NewPage(invariants ...string) Page {
 	}
 	return p
 }
+
+// Common gives the page itself, for code that walks the pages of several services, whose own types embed it.
+func (p *Page) Common() *Page { return p }

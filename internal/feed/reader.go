@@ -284,3 +284,7 @@ func (r *Reader) timeline(ctx context.Context, key string, record document.Recor
 // Ahead is an age, to be given to Keys as a negative one, that reaches past the
 // current bucket whatever the difference of the replicas' clocks.
 func (r *Reader) Ahead() time.Duration { return window }
+
+// Final is the age from which on every event is in the part of the feed that is served: its bucket has settled, whatever
+// the difference of the replicas' clocks.
+func (r *Reader) Final() time.Duration { return r.timing.Settle + r.timing.Bucket + 2*window }

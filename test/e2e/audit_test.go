@@ -51,7 +51,7 @@ var violations = []violation{
 		plant: account(func(a map[string]any) { add(a, "held", 50) }),
 	},
 	{
-		name: "an order that was not paid", service: "orders", invariant: "a confirmed order is paid once", key: scene.orderID,
+		name: "an order that was not paid", service: "orders", invariant: "confirmed-order-paid-once", key: scene.orderID,
 		plant: func(at scene) {
 			at.state("payments").change("account/"+at.customer.id, func(a map[string]any) { delete(a["holds"].(map[string]any), at.order.ID) })
 		},
@@ -65,11 +65,11 @@ var violations = []violation{
 		plant: stock(func(s map[string]any) { add(s, "reserved", 1) }),
 	},
 	{
-		name: "a hold that is gone", service: "orders", invariant: "a confirmed order's units have left the stock once", key: scene.orderID,
+		name: "a hold that is gone", service: "orders", invariant: "confirmed-order-has-its-units", key: scene.orderID,
 		plant: stock(func(s map[string]any) { s["holds"] = "" }),
 	},
 	{
-		name: "units sold to nobody", service: "orders", invariant: "stock is held for orders that exist", key: func(scene) string { return ghost },
+		name: "units sold to nobody", service: "orders", invariant: "stock-held-as-ordered", key: func(scene) string { return ghost },
 		plant: func(at scene) {
 			at.state("products").change("stock/"+at.product.SKU, func(s map[string]any) {
 				sold := s["holds"].(string)
@@ -80,43 +80,43 @@ var violations = []violation{
 		},
 	},
 	{
-		name: "an order that is gone, and its stock", service: "orders", invariant: "stock is held for orders that exist", key: scene.orderID,
+		name: "an order that is gone, and its stock", service: "orders", invariant: "stock-held-as-ordered", key: scene.orderID,
 		plant: func(at scene) { at.state("orders").remove("order/" + at.order.ID) },
 	},
 	{
-		name: "an order that is gone, and its money", service: "orders", invariant: "money moves for orders that exist", key: scene.orderID,
+		name: "an order that is gone, and its money", service: "orders", invariant: "money-moves-for-its-order", key: scene.orderID,
 		plant: func(at scene) { at.state("orders").remove("order/" + at.order.ID) },
 	},
 	{
-		name: "an order in another state than its history", service: "orders", invariant: "an order's state is the end of its history", key: scene.orderID,
+		name: "an order in another state than its history", service: "orders", invariant: "order-history-legal", key: scene.orderID,
 		plant: ordered(func(o map[string]any) { o["status"] = "cancelled" }),
 	},
 	{
-		name: "an order that failed and was paid", service: "orders", invariant: "an order that failed costs nothing", key: scene.orderID,
+		name: "an order that failed and was paid", service: "orders", invariant: "failed-order-costs-nothing", key: scene.orderID,
 		plant: ordered(func(o map[string]any) { o["status"] = "cancelled" }),
 	},
 	{
-		name: "an order that failed and has its units", service: "orders", invariant: "an order that failed holds no stock", key: scene.orderID,
+		name: "an order that failed and has its units", service: "orders", invariant: "failed-order-holds-no-stock", key: scene.orderID,
 		plant: ordered(func(o map[string]any) { o["status"] = "cancelled" }),
 	},
 	{
-		name: "a total that is none", service: "orders", invariant: "an order's total is the sum of its lines", key: scene.orderID,
+		name: "a total that is none", service: "orders", invariant: "order-total-is-sum-of-lines", key: scene.orderID,
 		plant: ordered(func(o map[string]any) { add(o["total"], "amount", 1) }),
 	},
 	{
-		name: "a price that was never", service: "orders", invariant: "a line's total is price times quantity", key: scene.orderID,
+		name: "a price that was never", service: "orders", invariant: "order-total-is-sum-of-lines", key: scene.orderID,
 		plant: ordered(func(o map[string]any) { add(o["lines"].([]any)[0].(map[string]any)["unitPrice"], "amount", -1) }),
 	},
 	{
-		name: "a refund that nobody got", service: "orders", invariant: "a refund reaches the wallet once", key: scene.orderID,
+		name: "a refund that nobody got", service: "orders", invariant: "refund-reaches-wallet-once", key: scene.orderID,
 		plant: ordered(func(o map[string]any) { add(o["refunded"], "amount", 10) }),
 	},
 	{
-		name: "a history with a gap", service: "orders", invariant: "an order's history", key: scene.orderID,
+		name: "a history with a gap", service: "orders", invariant: "events-without-gap", key: scene.orderID,
 		plant: ordered(func(o map[string]any) { o["timeline"] = slices.Delete(o["timeline"].([]any), 2, 3) }),
 	},
 	{
-		name: "an order without an end", service: "orders", invariant: "every order comes to an end", key: scene.orderID,
+		name: "an order without an end", service: "orders", invariant: "order-comes-to-an-end", key: scene.orderID,
 		plant: ordered(func(o map[string]any) {
 			o["status"], o["updatedAt"] = "capturing", time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
 			o["timeline"] = o["timeline"].([]any)[:4]

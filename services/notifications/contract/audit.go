@@ -71,3 +71,10 @@ type EntryState struct {
 	// Letter is the status of its dead letter, if it has one and is in no inbox.
 	Letter string `json:"letter,omitempty"`
 }
+
+// Statuses of dead letters.
+const (
+	LetterOpen      = "open"
+	LetterReplayed  = "replayed"
+	LetterDiscarded = "discarded"
+)

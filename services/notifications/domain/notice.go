@@ -11,6 +11,7 @@ import (
 
 	"caravan/internal/event"
 	"caravan/internal/money"
+	"caravan/services/notifications/contract"
 	orders "caravan/services/orders/contract"
 	payments "caravan/services/payments/contract"
 	users "caravan/services/users/contract"
@@ -112,14 +113,7 @@ func silent(typ string) bool {
 }
 
 // Notifiable reports whether users are told of events of a type.
-func Notifiable(typ string) bool {
-	switch typ {
-	case users.EventRegistered, orders.EventConfirmed, orders.EventRejected, orders.EventCancelled, orders.EventRefunded,
-		payments.EventDeposited, payments.EventRefunded:
-		return true
-	}
-	return false
-}
+func Notifiable(typ string) bool { return contract.Notifiable(typ) }
 
 func (n *Notice) readRegistered(e event.Event) error {
 	var fact users.Registered

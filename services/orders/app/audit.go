@@ -1,25 +1,34 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
+	"caravan/internal/audit"
 	"caravan/internal/clock"
+	"caravan/internal/document"
+	"caravan/internal/feed"
 	"caravan/internal/invoke"
 	"caravan/services/orders/contract"
-	"caravan/services/orders/domain"
 	payments "caravan/services/payments/contract"
 	products "caravan/services/products/contract"
 )
 
-// Audit checks the invariants of the whole system: each service's own, and that
-// orders, stock, money and notices agree about every order.
+// Audit checks the invariants of the whole system: each service's own, and that orders, stock, money, events and inboxes
+// agree about every order. It joins their data page by page, each time asking the one side about what it read from the
+// other, so it needs the same memory for any amount of data; and it reads the effect after its cause, so it may run
+// while everything works.
 type Audit struct {
-	Operate Operate
+	Orders *Orders
+	Lists  *document.Chain[Entry]
+	Reader *feed.Reader
+	// Trail is that of the events of orders.
+	Trail   feed.Trail
 	Invoker invoke.Invoker
 	Clock   clock.Clock
 
@@ -35,27 +44,39 @@ type Finding struct {
 	Detail    string `json:"detail"`
 }
 
+// Tally says how often an invariant was checked and how often it did not hold.
+type Tally struct {
+	Service   string `json:"service"`
+	Invariant string `json:"invariant"`
+	Checked   int64  `json:"checked"`
+	Violated  int64  `json:"violated"`
+}
+
 // Report is the result of an audit, or what is known of one under way.
 type Report struct {
-	Findings  []Finding        `json:"findings"`
-	Counts    map[string]int64 `json:"counts"`
-	Complete  bool             `json:"complete"`
-	StartedAt time.Time        `json:"startedAt"`
+	// Findings are the first maxFindings; Invariants count them all.
+	Findings []Finding `json:"findings"`
+	// Invariants are all there are, by service and name. One that was checked 0 times was not proven by this audit.
+	Invariants []Tally          `json:"invariants"`
+	Counts     map[string]int64 `json:"counts"`
+	Complete   bool             `json:"complete"`
+	StartedAt  time.Time        `json:"startedAt"`
 }
+
+// maxFindings bounds the findings of a report.
+const maxFindings = 1000
 
 type auditRun struct {
 	started time.Time
 	done    chan struct{}
 	report  Report
-	err     error
 }
 
 // auditTimeout bounds one whole audit.
-const auditTimeout = 5 * time.Minute
+const auditTimeout = 30 * time.Minute
 
-// Run joins the audit under way or starts one, and waits for it as long as ctx
-// allows; a report that is not complete says to ask again. An audit that
-// finishes goes to all who wait, and the next request starts a new one.
+// Run joins the audit under way or starts one, and waits for it as long as ctx allows; a report that is not complete
+// says to ask again. An audit that finishes goes to all who wait, and the next request starts a new one.
 func (a *Audit) Run(ctx context.Context, patience time.Duration) (Report, error) {
 	a.mu.Lock()
 	run := a.running
@@ -69,9 +90,9 @@ func (a *Audit) Run(ctx context.Context, patience time.Duration) (Report, error)
 	defer cancel()
 	select {
 	case <-run.done:
-		return run.report, run.err
+		return run.report, nil
 	case <-ctx.Done():
-		return Report{Findings: []Finding{}, Counts: map[string]int64{}, StartedAt: run.started}, nil
+		return Report{Findings: []Finding{}, Invariants: []Tally{}, Counts: map[string]int64{}, StartedAt: run.started}, nil
 	}
 }
 
@@ -79,281 +100,205 @@ func (a *Audit) Run(ctx context.Context, patience time.Duration) (Report, error)
 func (a *Audit) work(ctx context.Context, run *auditRun) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
-	run.report, run.err = a.audit(ctx, run.started)
+	run.report = a.audit(ctx, run.started)
 	a.mu.Lock()
 	a.running = nil
 	a.mu.Unlock()
 	close(run.done)
 }
 
-func (a *Audit) audit(ctx context.Context, started time.Time) (Report, error) {
-	e := evidence{started: started, counts: make(map[string]int64)}
-	// Orders are read last: what they have led to elsewhere was there before.
-	all, gctx := errgroup.WithContext(ctx)
-	all.Go(func() error { return a.products(gctx, &e) })
-	all.Go(func() error { return a.payments(gctx, &e) })
-	all.Go(func() error { return a.notifications(gctx, &e) })
-	all.Go(func() error { return a.users(gctx, &e) })
-	if err := all.Wait(); err != nil {
-		return Report{}, err
+// auditors are the parts of an audit that run at once. Each ends with an error if it could not ask a service.
+func (w *auditWalk) auditors() map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		products.App: w.stock, payments.App: w.money, "users": w.users, "notifications": w.inboxes,
 	}
-	if err := a.orders(ctx, &e); err != nil {
-		return Report{}, err
+}
+
+// audit runs all parts. Orders come last: what they have led to elsewhere was there before, so that the sums agree.
+func (a *Audit) audit(ctx context.Context, started time.Time) Report {
+	w := newAuditWalk(a, started)
+	w.asked(contract.App, w.index(ctx))
+	var all sync.WaitGroup
+	for service, part := range w.auditors() {
+		all.Go(func() { w.asked(service, part(ctx)) })
 	}
-	e.compare()
-	return Report{Findings: append([]Finding{}, e.findings...), Counts: e.counts, Complete: true, StartedAt: started}, nil
+	all.Wait()
+	w.asked(contract.App, w.orders(ctx))
+	w.sums()
+	return w.report()
 }
 
-// servicePage is one page of a service's own audit.
-type servicePage struct {
-	Findings []struct {
-		Invariant string `json:"invariant"`
-		Key       string `json:"key"`
-		Detail    string `json:"detail"`
-	} `json:"findings"`
-	Counts     map[string]int64      `json:"counts"`
-	Holds      []products.OrderHold  `json:"holds"`
-	Orders     []payments.OrderMoney `json:"orders"`
-	Deliveries []delivery            `json:"deliveries"`
-	Next       string                `json:"next"`
+// auditWalk is one audit under way. Its parts share what it has recorded.
+type auditWalk struct {
+	*Audit
+	started time.Time
+
+	mu       sync.Mutex // never held while asking
+	findings []Finding
+	tallies  map[[2]string]*Tally
+	counts   map[string]int64
+	failed   bool
+
+	told  told
+	sales sales
 }
 
-// delivery is an inbox entry that notifications made of an event.
-type delivery struct {
-	EventID string `json:"eventId"`
-	UserID  string `json:"userId"`
+// invariants are those that orders checks.
+var invariants = append([]string{
+	contract.InvariantAnswers, contract.InvariantHistory, contract.InvariantOneEnd, contract.InvariantTotals,
+	contract.InvariantRefunds, contract.InvariantKey, contract.InvariantProgress, contract.InvariantWaiting,
+	contract.InvariantListed, contract.InvariantSold, contract.InvariantGivenBack, contract.InvariantHeldFor,
+	contract.InvariantPrice, contract.InvariantUnits, contract.InvariantPaid, contract.InvariantRefunded,
+	contract.InvariantFree, contract.InvariantPaidFor, contract.InvariantRevenue, contract.InvariantNotice,
+	contract.InvariantFact, contract.InvariantPulled,
+}, feed.TrailInvariants...)
+
+func newAuditWalk(a *Audit, started time.Time) *auditWalk {
+	w := &auditWalk{
+		Audit: a, started: started, tallies: make(map[[2]string]*Tally),
+		counts: map[string]int64{"orders.inFlight": 0},
+	}
+	w.told.reset()
+	w.sales.paid = make(map[string]int64)
+	own := audit.NewPage(invariants...)
+	w.record(contract.App, own.Results)
+	return w
 }
 
-// pages walks a service's audit and hands over each page.
-func (a *Audit) pages(ctx context.Context, e *evidence, app string, take func(servicePage)) error {
-	cursor := ""
-	for {
-		var page servicePage
-		in := struct {
-			Cursor string `json:"cursor,omitempty"`
-		}{cursor}
-		if err := a.Invoker.Invoke(ctx, app, "/internal/audit", in, &page); err != nil {
+// record takes over results.
+func (w *auditWalk) record(service string, results audit.Results) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	tally := func(invariant string) *Tally {
+		key := [2]string{service, invariant}
+		if w.tallies[key] == nil {
+			w.tallies[key] = &Tally{Service: service, Invariant: invariant}
+		}
+		return w.tallies[key]
+	}
+	for invariant, checks := range results.Checked {
+		tally(invariant).Checked += checks
+	}
+	for _, f := range results.Findings {
+		tally(f.Invariant).Violated++
+		if len(w.findings) < maxFindings {
+			w.findings = append(w.findings, Finding{Service: service, Invariant: f.Invariant, Key: f.Key, Detail: f.Detail})
+		}
+	}
+}
+
+// count adds to a quantity of the report.
+func (w *auditWalk) count(name string, n int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts[name] += n
+}
+
+// asked notes whether a service could be asked all that one part of the audit had to ask.
+func (w *auditWalk) asked(service string, err error) {
+	var own audit.Results
+	own.Check(err == nil, contract.InvariantAnswers, service, "%v", err)
+	w.record(contract.App, own)
+	if err != nil {
+		w.mu.Lock()
+		w.failed = true
+		w.mu.Unlock()
+	}
+}
+
+// report puts the report together.
+func (w *auditWalk) report() Report {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := Report{Findings: append([]Finding{}, w.findings...), Invariants: []Tally{}, Counts: w.counts, Complete: true, StartedAt: w.started}
+	for _, t := range w.tallies {
+		r.Invariants = append(r.Invariants, *t)
+	}
+	slices.SortFunc(r.Invariants, func(a, b Tally) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Invariant, b.Invariant))
+	})
+	slices.SortFunc(r.Findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Invariant, b.Invariant), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Detail, b.Detail))
+	})
+	return r
+}
+
+const (
+	// askPatience is how long a service may be away before what it was to be asked counts as not checked.
+	askPatience = time.Minute
+	// askPause is the longest pause between two attempts.
+	askPause = 5 * time.Second
+)
+
+// ask asks a service, again and again while it is away.
+func (w *auditWalk) ask(ctx context.Context, app, path string, in, out any) error {
+	until := w.Clock.Now().Add(askPatience)
+	for pause := 250 * time.Millisecond; ; pause = min(2*pause, askPause) {
+		err := w.Invoker.Invoke(ctx, app, path, in, out)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, invoke.ErrUnavailable) || w.Clock.Now().After(until) || w.Clock.Sleep(ctx, pause) != nil {
 			return fmt.Errorf("auditing %s: %w", app, err)
 		}
-		e.mu.Lock()
-		for _, f := range page.Findings {
-			e.add(app, f.Invariant, f.Key, f.Detail)
-		}
-		for name, n := range page.Counts {
-			e.counts[app+"."+name] += n
-		}
-		take(page)
-		e.mu.Unlock()
-		if page.Next == "" {
-			return nil
-		}
-		cursor = page.Next
 	}
 }
 
-func (a *Audit) products(ctx context.Context, e *evidence) error {
-	e.holds = make(map[string]map[string]products.OrderHold)
-	return a.pages(ctx, e, products.App, func(p servicePage) {
-		for _, h := range p.Holds {
-			if e.holds[h.OrderID] == nil {
-				e.holds[h.OrderID] = make(map[string]products.OrderHold)
-			}
-			e.holds[h.OrderID][h.SKU] = h
-		}
-	})
-}
-
-func (a *Audit) payments(ctx context.Context, e *evidence) error {
-	e.money = make(map[string]payments.OrderMoney)
-	return a.pages(ctx, e, payments.App, func(p servicePage) {
-		for _, m := range p.Orders {
-			e.money[m.OrderID] = m
-		}
-	})
-}
-
-func (a *Audit) notifications(ctx context.Context, e *evidence) error {
-	e.entries = make(map[string]int)
-	return a.pages(ctx, e, "notifications", func(p servicePage) {
-		for _, d := range p.Deliveries {
-			e.entries[d.EventID]++
-		}
-	})
-}
-
-func (a *Audit) users(ctx context.Context, e *evidence) error {
-	return a.pages(ctx, e, "users", func(servicePage) {})
-}
-
-// orders collects every order of the feed.
-func (a *Audit) orders(ctx context.Context, e *evidence) error {
-	e.orders = make(map[string]*domain.Order)
+// pages walks a service's own audit, records what it says, and hands over each page.
+func pages[T any, P interface {
+	*T
+	Common() *audit.Page
+}](ctx context.Context, w *auditWalk, app, path string, take func(P) error) error {
 	for cursor := ""; ; {
-		found, next, err := a.Operate.ByStatus(ctx, "", cursor, 500)
-		if err != nil {
-			return fmt.Errorf("auditing orders: %w", err)
+		page := P(new(T))
+		if err := w.ask(ctx, app, path, audit.Request{Cursor: cursor}, page); err != nil {
+			return err
 		}
-		for _, o := range found {
-			e.orders[o.ID] = o
-			e.counts["orders."+string(o.Status)]++
+		common := page.Common()
+		w.record(app, common.Results)
+		for name, n := range common.Counts {
+			w.count(app+"."+name, n)
 		}
-		if next == "" {
+		if err := take(page); err != nil {
+			return err
+		}
+		if cursor = common.Next; cursor == "" {
 			return nil
 		}
-		cursor = next
 	}
 }
 
-// evidence is what an audit has collected.
-type evidence struct {
-	started time.Time
-	mu      sync.Mutex
-
-	findings []Finding
-	counts   map[string]int64
-	orders   map[string]*domain.Order
-	holds    map[string]map[string]products.OrderHold
-	money    map[string]payments.OrderMoney
-	entries  map[string]int
-}
-
-func (e *evidence) add(service, invariant, key, detail string) {
-	e.findings = append(e.findings, Finding{Service: service, Invariant: invariant, Key: key, Detail: detail})
-}
-
-func (e *evidence) addf(invariant, key, format string, args ...any) {
-	e.add(contract.App, invariant, key, fmt.Sprintf(format, args...))
-}
-
-// patience is how long an order may stay without an end, and a notice may take,
-// before the audit calls it lost.
-const patience = 2 * time.Minute
-
-// compare checks each order against what the other services hold for it.
-func (e *evidence) compare() {
-	for id, o := range e.orders {
-		e.history(id, o)
-		if !o.Status.Terminal() {
-			e.counts["orders.inFlight"]++
-			if waited := e.started.Sub(o.UpdatedAt); waited > patience && o.Waiting == nil {
-				e.addf("every order comes to an end", id, "is %s since %s", o.Status, o.UpdatedAt.Format(time.RFC3339))
-			}
-			continue
-		}
-		if o.UpdatedAt.After(e.started) {
-			continue // ended while the others were being read
-		}
-		e.stock(id, o)
-		e.funds(id, o)
-		e.notices(id, o)
-	}
-	for id, held := range e.holds {
-		if _, ok := e.orders[id]; !ok {
-			for sku, h := range held {
-				if h.State != products.HoldReleased {
-					e.addf("stock is held for orders that exist", id, "%d of %s %s for an unknown order", h.Quantity, sku, h.State)
-				}
-			}
-		}
-	}
-	for id, m := range e.money {
-		if _, ok := e.orders[id]; !ok && m.State != payments.OutcomeVoided {
-			e.addf("money moves for orders that exist", id, "%d %s for an unknown order", m.Authorized, m.State)
+// index reads the index of the orders' own feed, by which their events are judged.
+func (w *auditWalk) index(ctx context.Context) error {
+	w.Trail.Coverage.Restart()
+	for {
+		if complete, err := w.Trail.Coverage.Extend(ctx); err != nil || complete {
+			return err
 		}
 	}
 }
 
-// fulfilled reports whether an order got what it asked for.
-func fulfilled(s contract.Status) bool { return s == contract.Confirmed || s == contract.Refunded }
-
-func (e *evidence) stock(id string, o *domain.Order) {
-	for _, l := range o.Lines {
-		h, ok := e.holds[id][l.SKU]
-		switch {
-		case fulfilled(o.Status) && (!ok || h.State != products.HoldCommitted || h.Quantity != l.Quantity):
-			e.addf("a confirmed order's units have left the stock once", id, "%d of %s ordered, %d %s", l.Quantity, l.SKU, h.Quantity, stateOr(h.State))
-		case !fulfilled(o.Status) && ok && h.State != products.HoldReleased:
-			e.addf("an order that failed holds no stock", id, "%d of %s still %s", h.Quantity, l.SKU, h.State)
-		}
-	}
+// sales are what all confirmed orders come to.
+type sales struct {
+	units  int64
+	paid   map[string]int64 // less refunds, in minor units by currency
+	moving bool             // an order has not ended, or ended after the audit began
 }
 
-func (e *evidence) funds(id string, o *domain.Order) {
-	m, ok := e.money[id]
-	switch {
-	case fulfilled(o.Status) && (!ok || m.State != payments.OutcomeCaptured || m.Captured != o.Total.Amount || m.Currency != o.Total.Currency || m.UserID != o.UserID):
-		e.addf("a confirmed order is paid once", id, "total %s, captured %d %s (%s)", o.Total, m.Captured, m.Currency, stateOr(m.State))
-	case fulfilled(o.Status) && m.Refunded != o.Refunded.Amount:
-		e.addf("a refund reaches the wallet once", id, "order says %s, wallet says %d", o.Refunded, m.Refunded)
-	case !fulfilled(o.Status) && ok && m.State != payments.OutcomeVoided:
-		e.addf("an order that failed costs nothing", id, "%d still %s", m.Authorized, m.State)
-	}
-}
-
-func stateOr(s string) string {
-	if s == "" {
-		return "missing"
-	}
-	return s
-}
-
-// notices checks that each end of an order reached its user exactly once.
-func (e *evidence) notices(id string, o *domain.Order) {
-	for _, ev := range o.Timeline {
-		if !contract.Published(ev.Type) {
-			continue
-		}
-		n := e.entries[ev.ID]
-		if n > 1 || n == 0 && e.started.Sub(ev.Time) > patience {
-			e.addf("one inbox entry per event", ev.ID, "%d entries", n)
-		}
-		if n == 0 {
-			e.counts["orders.noticesUnderWay"]++
-		}
-	}
-}
-
-// history checks that the timeline is a path of the state machine that leads to
-// the order's state, and that the sums agree.
-func (e *evidence) history(id string, o *domain.Order) {
-	var at contract.Status
-	for i, ev := range o.Timeline {
-		if ev.Sequence != int64(i+1) {
-			e.addf("an order's history has no gaps", id, "entry %d has sequence %d", i, ev.Sequence)
-		}
-		next := domain.Following(at, ev)
-		if next == "" {
-			e.addf("an order's history is a path of the saga", id, "%s after %s", ev.Type, stateOr(string(at)))
-			return
-		}
-		at = next
-	}
-	if at != o.Status {
-		e.addf("an order's state is the end of its history", id, "is %s, history leads to %s", o.Status, stateOr(string(at)))
-	}
-	e.sums(id, o)
-}
-
-func (e *evidence) sums(id string, o *domain.Order) {
-	if o.Total.Currency == "" {
+// sums compares what all orders come to with what all stock and all wallets say, if nothing moves.
+func (w *auditWalk) sums() {
+	w.mu.Lock()
+	failed, counts := w.failed, w.counts
+	w.mu.Unlock()
+	if failed || w.sales.moving {
 		return
 	}
-	var total, refunded int64
-	for _, l := range o.Lines {
-		if l.UnitPrice.Amount*l.Quantity != l.LineTotal.Amount {
-			e.addf("a line's total is price times quantity", id, "%s: %d x %s is not %s", l.SKU, l.Quantity, l.UnitPrice, l.LineTotal)
-		}
-		total += l.LineTotal.Amount
+	var own audit.Results
+	gone := counts[products.App+".committed"]
+	own.Check(gone == w.sales.units, contract.InvariantUnits, contract.App, "%d units are gone, %d were sold", gone, w.sales.units)
+	for currency, paid := range w.sales.paid {
+		taken := counts[payments.App+".merchant:sales."+currency]
+		own.Check(taken == paid, contract.InvariantRevenue, currency, "%d were taken, orders paid %d less refunds", taken, paid)
 	}
-	for _, r := range o.Refunds {
-		if r.Done {
-			refunded += r.Amount.Amount
-		}
-	}
-	if total != o.Total.Amount {
-		e.addf("an order's total is the sum of its lines", id, "lines add up to %d, total is %s", total, o.Total)
-	}
-	if refunded != o.Refunded.Amount || refunded > total {
-		e.addf("an order's refunds add up and stay within its total", id, "refunds add up to %d, refunded is %s of %s", refunded, o.Refunded, o.Total)
-	}
+	w.record(contract.App, own)
 }

@@ -57,7 +57,7 @@ func (u PlaceOrder) Do(ctx context.Context, p Placement) (*domain.Order, error) 
 	})
 	both.Go(func() (err error) {
 		order, err = u.Orders.Update(groupCtx, orderID, func(o *domain.Order) error {
-			return o.Place(orderID, p.UserID, p.Fingerprint, p.Lines, p.ExpectedTotal, now, u.Patience)
+			return o.Place(orderID, p.UserID, p.Key, p.Fingerprint, p.Lines, p.ExpectedTotal, now, u.Patience)
 		})
 		return err
 	})

@@ -70,8 +70,11 @@ func Build(_ context.Context, s *service.Service) error {
 		Refund: app.RefundOrder{Orders: orders, Driver: driver, Clock: s.Clock, IDs: s.IDs},
 	}.Register(s)
 	adapters.Operations{
-		Operate:  operate,
-		Audit:    &app.Audit{Operate: operate, Invoker: s.Sidecar.Invoker(), Clock: s.Clock},
+		Operate: operate,
+		Audit: &app.Audit{
+			Orders: orders, Lists: lists, Reader: reader, Invoker: s.Sidecar.Invoker(), Clock: s.Clock,
+			Trail: feed.Trail{Store: store, Source: contract.App, Coverage: feed.NewCoverage(reader)},
+		},
 		Breakers: s.Sidecar.Breakers,
 	}.Register(s)
 	s.Internal("POST "+feed.Path, feed.Serve(reader))

@@ -22,6 +22,8 @@ type Order struct {
 	Status contract.Status `json:"status"`
 	// Reason says why the order was rejected, cancelled or refunded.
 	Reason string `json:"reason,omitempty"`
+	// Key is the Idempotency-Key it was placed under, from which and the user its id follows.
+	Key string `json:"key"`
 	// Fingerprint identifies the request that placed the order, so that the same
 	// Idempotency-Key with another body is noticed.
 	Fingerprint   string       `json:"fingerprint"`
@@ -122,14 +124,14 @@ var (
 const MaxRefunds = 50
 
 // Place makes a new order of an empty document, or recognises a repeat.
-func (o *Order) Place(id, userID, fingerprint string, lines []Line, expected *money.Money, now time.Time, patience time.Duration) error {
+func (o *Order) Place(id, userID, key, fingerprint string, lines []Line, expected *money.Money, now time.Time, patience time.Duration) error {
 	if o.Exists() {
 		if o.Fingerprint != fingerprint {
 			return ErrFingerprint
 		}
 		return document.ErrUnchanged
 	}
-	o.ID, o.UserID, o.Fingerprint = id, userID, fingerprint
+	o.ID, o.UserID, o.Key, o.Fingerprint = id, userID, key, fingerprint
 	o.Lines, o.ExpectedTotal = lines, expected
 	o.PlacedAt, o.Deadline = now, now.Add(patience)
 	o.enter(contract.Placed, contract.EventPlaced, now)

@@ -1,0 +1,54 @@
+package contract
+
+// The invariants that the audit of orders checks: those of orders themselves, and those between orders and the other
+// services.
+const (
+	// InvariantAnswers: every service answers the audit. What could not be asked was not checked.
+	InvariantAnswers = "service-answers-audit"
+
+	// InvariantHistory: the events of an order are a path of the saga that leads to its state.
+	InvariantHistory = "order-history-legal"
+	// InvariantOneEnd: an order that has ended was confirmed, rejected or cancelled once, and one under way not yet.
+	InvariantOneEnd = "order-ends-once"
+	// InvariantTotals: the lines of an order add up to its total.
+	InvariantTotals = "order-total-is-sum-of-lines"
+	// InvariantRefunds: the refunds of an order add up and stay within its total.
+	InvariantRefunds = "order-refunds-within-total"
+	// InvariantKey: the id of an order is the one that follows from its user and Idempotency-Key.
+	InvariantKey = "one-order-per-idempotency-key"
+	// InvariantProgress: an order that has not ended is worked on.
+	InvariantProgress = "order-comes-to-an-end"
+	// InvariantWaiting: no order waits for a step for longer than it may.
+	InvariantWaiting = "order-waits-within-limit"
+	// InvariantListed: the orders in the list of a user are those of the user, each once.
+	InvariantListed = "order-in-list-of-its-user"
+
+	// InvariantSold: the units of a confirmed order have left the stock once.
+	InvariantSold = "confirmed-order-has-its-units"
+	// InvariantGivenBack: an order that failed holds no stock.
+	InvariantGivenBack = "failed-order-holds-no-stock"
+	// InvariantHeldFor: stock is held for an order that exists, as it was ordered.
+	InvariantHeldFor = "stock-held-as-ordered"
+	// InvariantPrice: the prices of an order are those that were locked for it.
+	InvariantPrice = "priced-as-reserved"
+	// InvariantUnits: all units that left the stock are those of confirmed orders. It is checked at rest.
+	InvariantUnits = "units-gone-are-units-sold"
+
+	// InvariantPaid: a confirmed order is paid once, by its user.
+	InvariantPaid = "confirmed-order-paid-once"
+	// InvariantRefunded: what an order refunded is back in the wallet, once.
+	InvariantRefunded = "refund-reaches-wallet-once"
+	// InvariantFree: an order that failed costs nothing.
+	InvariantFree = "failed-order-costs-nothing"
+	// InvariantPaidFor: money moves for an order that exists, of the wallet's user.
+	InvariantPaidFor = "money-moves-for-its-order"
+	// InvariantRevenue: all that the shop took is what confirmed orders paid, less their refunds. It is checked at rest.
+	InvariantRevenue = "money-taken-is-money-owed"
+
+	// InvariantNotice: an event that users are told of is in the inbox of its user, once.
+	InvariantNotice = "event-reaches-its-inbox-once"
+	// InvariantFact: an inbox entry tells of an event that the feed of its service has, and to its user.
+	InvariantFact = "inbox-entry-has-its-event"
+	// InvariantPulled: the feeds are pulled up to the present.
+	InvariantPulled = "feed-pulled-to-the-present"
+)

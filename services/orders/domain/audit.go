@@ -1,0 +1,81 @@
+package domain
+
+import (
+	"slices"
+
+	"caravan/internal/audit"
+	"caravan/internal/event"
+	"caravan/services/orders/contract"
+)
+
+// leads says which state an event of a type leads to. A retry leads nowhere.
+var leads = map[string][]contract.Status{
+	contract.EventPlaced:     {contract.Placed},
+	contract.EventReserved:   {contract.Reserved},
+	contract.EventAuthorized: {contract.Authorized},
+	contract.EventCapturing:  {contract.Capturing},
+	contract.EventConfirmed:  {contract.Confirmed},
+	contract.EventCancelling: {contract.Cancelling},
+	contract.EventCancelled:  {contract.Cancelled},
+	contract.EventRejected:   {contract.Rejected},
+	contract.EventRefunding:  {contract.Refunding},
+	contract.EventRefunded:   {contract.Refunded, contract.Confirmed},
+}
+
+// AuditOrder checks an order by itself: its history, which is all of its events, and its sums. key is its document.
+func AuditOrder(into *audit.Results, key string, o *Order, history []event.Event) {
+	auditHistory(into, key, o, history)
+	auditEnd(into, key, o, history)
+	if o.Total.Currency == "" {
+		return // not priced yet
+	}
+	auditSums(into, key, o)
+}
+
+// auditHistory follows the events from state to state.
+func auditHistory(into *audit.Results, key string, o *Order, history []event.Event) {
+	var at contract.Status
+	for _, e := range history {
+		next := Following(at, e)
+		states, known := leads[e.Type]
+		if !into.Check(next != "" && (!known || slices.Contains(states, next)), contract.InvariantHistory, key, "%s (%s) after %q", e.Type, next, at) {
+			return
+		}
+		at = next
+	}
+	into.Check(at == o.Status, contract.InvariantHistory, key, "is %s, its history leads to %q", o.Status, at)
+}
+
+// auditEnd counts the ends.
+func auditEnd(into *audit.Results, key string, o *Order, history []event.Event) {
+	ends := 0
+	for _, e := range history {
+		switch e.Type {
+		case contract.EventConfirmed, contract.EventRejected, contract.EventCancelled:
+			ends++
+		}
+	}
+	want := 0
+	if o.Status.Terminal() || o.Status == contract.Refunding {
+		want = 1
+	}
+	into.Check(ends == want, contract.InvariantOneEnd, key, "is %s and has come to %d ends", o.Status, ends)
+}
+
+// auditSums recomputes the total and what was refunded.
+func auditSums(into *audit.Results, key string, o *Order) {
+	var total, refunded int64
+	for _, l := range o.Lines {
+		into.Check(l.UnitPrice.Amount*l.Quantity == l.LineTotal.Amount && l.LineTotal.Currency == o.Total.Currency, contract.InvariantTotals, key,
+			"%s: %d x %s is not %s", l.SKU, l.Quantity, l.UnitPrice, l.LineTotal)
+		total += l.LineTotal.Amount
+	}
+	into.Check(total == o.Total.Amount, contract.InvariantTotals, key, "the lines add up to %d, the total is %s", total, o.Total)
+	for _, r := range o.Refunds {
+		if r.Done {
+			refunded += r.Amount.Amount
+		}
+	}
+	into.Check(refunded == o.Refunded.Amount && refunded <= total, contract.InvariantRefunds, key,
+		"the refunds add up to %d, refunded is %s of %s", refunded, o.Refunded, o.Total)
+}
