@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -182,7 +183,12 @@ func (c *cli) runChaos(ctx context.Context, stack chaos.StackOptions) error {
 		}
 		_ = os.RemoveAll(folder)
 	}()
-	defer endAtSecondSignal(ctx, func(text string) { fmt.Fprintln(c.out, text) })()
+	defer atSecondSignal(ctx, func() {
+		fmt.Fprintln(c.out, "Ending at once …")
+		system.Kill()
+		_ = os.RemoveAll(folder)
+		os.Exit(exitFailure)
+	})()
 	report, err := system.Run(ctx, c.options.chaos.Options)
 	if err != nil {
 		return err
@@ -193,27 +199,28 @@ func (c *cli) runChaos(ctx context.Context, stack chaos.StackOptions) error {
 	return nil
 }
 
-// endAtSecondSignal ends the program when a signal comes after the first, which
-// only ends the load.
-func endAtSecondSignal(ctx context.Context, out func(string)) (release func()) {
+// atSecondSignal acts when a signal comes after the one that has ended the
+// context, until it is released.
+func atSecondSignal(ctx context.Context, act func()) (release func()) {
 	signals := make(chan os.Signal, 1)
 	done := make(chan struct{})
-	go func() {
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
 		select {
 		case <-ctx.Done():
 		case <-done:
 			return
 		}
 		signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+		defer signal.Stop(signals)
 		select {
 		case <-signals:
-			out("Ended at once.")
-			os.Exit(exitFailure) // processes die with their launcher
+			act()
 		case <-done:
 		}
-	}()
+	})
 	return func() {
-		signal.Stop(signals)
 		close(done)
+		waiting.Wait()
 	}
 }

@@ -92,6 +92,23 @@ func TestRefundsAreCompared(t *testing.T) {
 	}
 }
 
+func TestCancellationsAreCompared(t *testing.T) {
+	for _, test := range []struct {
+		status  string
+		outcome Outcome
+		good    bool
+	}{{"cancelled", Acknowledged, true}, {"rejected", Acknowledged, true}, {"confirmed", Acknowledged, false}, {"confirmed", Refused, true}, {"confirmed", Unknown, true}} {
+		order := confirmed()
+		order.Status = test.status
+		s := &settler{shop: &shop{}, findings: &findings{}, orders: map[string]shopclient.Order{"1": order}}
+		s.shop.log.begin("cancel", 0, "", "1").finish(test.outcome)
+		s.checkCancels()
+		if got := len(s.findings.list()) == 0; got != test.good {
+			t.Errorf("%+v: %v", test, s.findings.list())
+		}
+	}
+}
+
 // TestPersistTellsRefusalsFromTheUnknown: a refusal after an attempt without an
 // answer says nothing about that attempt.
 func TestPersistTellsRefusalsFromTheUnknown(t *testing.T) {

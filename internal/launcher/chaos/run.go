@@ -120,6 +120,13 @@ func (s *System) Close() {
 	s.stack.Stop(ctx)
 }
 
+// Kill ends the stack at once, without an orderly stop.
+func (s *System) Kill() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.stack.Stop(ctx)
+}
+
 // findTargets are what the running stack has to be broken.
 func (s *System) findTargets() Targets {
 	var names []string
