@@ -44,6 +44,7 @@ type shop struct {
 	customers []*customer
 	corrected map[string]int64 // by SKU: what staff added
 	failures  []string
+	report    AuditReport
 }
 
 // customer is one of them, with what they were told.

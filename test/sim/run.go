@@ -23,6 +23,8 @@ type Plan struct {
 	// Keys is the folder of the signing keys; runs of one process share it.
 	Keys string
 	Log  *slog.Logger
+	// Spoil, if set, changes documents once everything has been at rest for a while, just before the audit.
+	Spoil func(stored func(app string) Documents)
 }
 
 // Seeded is the plan that follows from a seed alone.
@@ -47,6 +49,7 @@ type Result struct {
 	Orders     int
 	Fired      map[string]int
 	Trace      []string // the end of it
+	Audit      AuditReport
 }
 
 // Limits of a run in virtual time.
@@ -82,13 +85,19 @@ func (p Plan) run() Result {
 	}
 	if err == nil {
 		quiet := w.now().Add(digestion)
+		if p.Spoil != nil {
+			quiet = quiet.Add(memory)
+		}
 		err = w.run("events to arrive", func() bool { return !w.now().Before(quiet) }, settling)
 	}
 	if err == nil {
+		if p.Spoil != nil {
+			p.Spoil(func(app string) Documents { return Documents{w.stores[app]} })
+		}
 		inspected := false
 		go func() {
 			violations := s.inspect()
-			w.arrive("inspected", func() { result.Violations, inspected = violations, true })
+			w.arrive("inspected", func() { result.Violations, result.Audit, inspected = violations, s.report, true })
 		}()
 		err = w.run("the audit", func() bool { return inspected }, settling)
 	}

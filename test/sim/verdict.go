@@ -13,16 +13,28 @@ import (
 	"caravan/internal/shopclient"
 )
 
-// auditReport is the answer of GET /v1/ops/audit.
-type auditReport struct {
-	Findings []struct {
-		Service   string `json:"service"`
-		Invariant string `json:"invariant"`
-		Key       string `json:"key"`
-		Detail    string `json:"detail"`
-	} `json:"findings"`
-	Counts   map[string]int64 `json:"counts"`
-	Complete bool             `json:"complete"`
+// AuditReport is the answer of GET /v1/ops/audit.
+type AuditReport struct {
+	Findings   []AuditFinding   `json:"findings"`
+	Invariants []AuditTally     `json:"invariants"`
+	Counts     map[string]int64 `json:"counts"`
+	Complete   bool             `json:"complete"`
+}
+
+// AuditFinding is one violated invariant.
+type AuditFinding struct {
+	Service   string `json:"service"`
+	Invariant string `json:"invariant"`
+	Key       string `json:"key"`
+	Detail    string `json:"detail"`
+}
+
+// AuditTally says how often an invariant was checked, and how often in vain.
+type AuditTally struct {
+	Service   string `json:"service"`
+	Invariant string `json:"invariant"`
+	Checked   int64  `json:"checked"`
+	Violated  int64  `json:"violated"`
 }
 
 // inspect asks the system for its own audit and compares what customers were promised with what they
@@ -60,7 +72,7 @@ func (c *customer) context() context.Context {
 }
 
 func (c *customer) audit() (violations []string) {
-	var report auditReport
+	var report AuditReport
 	err := c.insist("auditing", func(ctx context.Context) (bool, error) {
 		err := c.client.Get(ctx, "/v1/ops/audit", nil, &report)
 		if err == nil && !report.Complete {
@@ -71,6 +83,7 @@ func (c *customer) audit() (violations []string) {
 	if err != nil {
 		return []string{"the audit failed: " + err.Error()}
 	}
+	c.shop.report = report
 	for _, f := range report.Findings {
 		violations = append(violations, fmt.Sprintf("audit: %s: %s: %s: %s", f.Service, f.Invariant, f.Key, f.Detail))
 	}
@@ -223,3 +236,6 @@ func (w *World) every(app, prefix string, holds func(stored) bool) bool {
 // digestion is how long after the last change a pulled event is in its inbox at the latest: a bucket,
 // its settling, two pulls and the gathering of an inbox.
 const digestion = 2 * time.Minute
+
+// memory is the age at which the audit takes no event for one that may still be on its way.
+const memory = 3 * time.Minute
