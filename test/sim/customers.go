@@ -26,6 +26,8 @@ type Size struct {
 	Products, Customers int
 	Orders              int // of each customer
 	Changes             int // of prices and stock, by staff
+	// Stock is how many units of each product there are in the beginning; at 0 it is little for some of them.
+	Stock int64
 }
 
 // Usual is the size of a run from a seed.
@@ -220,8 +222,13 @@ func (c *customer) await(p *promise) {
 
 func sku(n int) string { return fmt.Sprintf("SIM-%d", n) }
 
-// initialStock is what each product begins with: little for the first.
-func initialStock(n int) int64 { return [...]int64{4, 20, 100}[n%3] }
+// initialStock is what each product begins with.
+func (s Size) initialStock(n int) int64 {
+	if s.Stock > 0 {
+		return s.Stock
+	}
+	return [...]int64{4, 20, 100}[n%3]
+}
 
 // staff make the products, and then change prices and stock and give money back.
 func (s *shop) staff() {
@@ -231,7 +238,7 @@ func (s *shop) staff() {
 		return
 	}
 	for n := range s.size.Products {
-		stock := initialStock(n)
+		stock := s.size.initialStock(n)
 		err := c.insist("creating a product", func(ctx context.Context) (bool, error) {
 			_, err := c.client.CreateProduct(ctx, shopclient.Draft{SKU: sku(n), Name: "Product " + sku(n), Category: "sim", Price: money.Money{Amount: int64(100 * (n + 1)), Currency: currency}, Stock: stock})
 			return refused(err), err

@@ -58,9 +58,9 @@ func (s *shop) inspect() (violations []string) {
 			violations = append(violations, fmt.Sprintf("product %s can not be read: %v", sku(n), err))
 			continue
 		}
-		if want := initialStock(n) + s.corrected[sku(n)] - sold[sku(n)]; product.OnHand != want || product.Reserved != 0 {
+		if want := s.size.initialStock(n) + s.corrected[sku(n)] - sold[sku(n)]; product.OnHand != want || product.Reserved != 0 {
 			violations = append(violations, fmt.Sprintf("stock of %s is %d with %d reserved; %d were there, %d came and %d were sold",
-				sku(n), product.OnHand, product.Reserved, initialStock(n), s.corrected[sku(n)], sold[sku(n)]))
+				sku(n), product.OnHand, product.Reserved, s.size.initialStock(n), s.corrected[sku(n)], sold[sku(n)]))
 		}
 	}
 	return violations
