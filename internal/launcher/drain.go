@@ -3,6 +3,7 @@ package launcher
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -18,22 +19,21 @@ const drainTime = 1500 * time.Millisecond
 
 // Roll restarts one replica of an app, program and sidecar, without a call
 // failing for it as long as there is another replica: it is taken out of the
-// name resolution, ends what it has begun, stops and starts again. It returns
-// once the replica is ready.
+// name resolution, ends what it has begun, stops, starts again and is put back.
+// It returns once the replica serves.
 //
-// A stopped sidecar by itself stays in the name resolution for a while (Dapr
-// 1.18 does not close the component), and calls would go to it.
-func (s *Stack) Roll(ctx context.Context, replica string) error {
+// A sidecar does neither by itself: it is found from its start on, before its
+// program serves, and for seconds after its end (Dapr 1.18 does not close the
+// component).
+func (s *Stack) Roll(ctx context.Context, replica string) (err error) {
 	sidecar := replica + "-daprd"
 	if !strings.HasPrefix(replica, "gateway") { // which is called from outside only
-		if err := s.unlist(ctx, sidecar); err != nil {
+		list, err := s.unlist(ctx, sidecar)
+		if err != nil {
 			return err
 		}
-		timer := time.NewTimer(drainTime)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
+		defer func() { err = errors.Join(err, list(context.WithoutCancel(ctx))) }()
+		if !rest(ctx, drainTime) {
 			return fmt.Errorf("draining %s: %w", replica, ctx.Err())
 		}
 	}
@@ -56,32 +56,67 @@ func (s *Stack) Roll(ctx context.Context, replica string) error {
 	return nil
 }
 
-// unlist takes a sidecar out of the name resolution until it starts again. Its
-// entry gets another name rather than being deleted: a sidecar that finds its
-// entry gone ends at once (components-contrib, nameresolution/sqlite).
-func (s *Stack) unlist(ctx context.Context, sidecar string) error {
+// rest waits and reports whether the context is still alive.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// unlist takes a sidecar out of the name resolution, also if it starts anew,
+// until list puts it back. Its entry gets another name rather than being
+// deleted: a sidecar that finds its entry gone ends at once (components-contrib,
+// nameresolution/sqlite).
+func (s *Stack) unlist(ctx context.Context, sidecar string) (list func(context.Context) error, err error) {
 	s.mu.Lock()
 	address, ok := s.internal[sidecar]
 	s.mu.Unlock()
 	if !ok {
-		return fmt.Errorf("draining %s: its address is not known", sidecar)
+		return nil, fmt.Errorf("draining %s: its address is not known", sidecar)
 	}
+	// The address is the launcher's own, host and port: a trigger takes no
+	// parameters.
+	trigger := fmt.Sprintf("CREATE TRIGGER unlisted AFTER INSERT ON hosts WHEN NEW.address = '%s' "+
+		"BEGIN UPDATE hosts SET app_id = '%s' || app_id WHERE address = NEW.address; END", address, unlisted)
+	if err := s.changeHosts(ctx, "DROP TRIGGER IF EXISTS unlisted", trigger,
+		fmt.Sprintf("UPDATE hosts SET app_id = '%s' || app_id WHERE address = '%s'", unlisted, address)); err != nil {
+		return nil, fmt.Errorf("draining %s: %w", sidecar, err)
+	}
+	return func(ctx context.Context) error {
+		if err := s.changeHosts(ctx, "DROP TRIGGER unlisted",
+			fmt.Sprintf("UPDATE hosts SET app_id = replace(app_id, '%s', '') WHERE address = '%s'", unlisted, address)); err != nil {
+			return fmt.Errorf("listing %s again: %w", sidecar, err)
+		}
+		return nil
+	}, nil
+}
+
+// unlisted begins the name of an app that is not to be found.
+const unlisted = "unlisted "
+
+// changeHosts changes the name resolution's database at one stroke.
+func (s *Stack) changeHosts(ctx context.Context, statements ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	path := filepath.Join(s.dir, "run", "nameresolution.db")
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_txlock=immediate")
 	if err != nil {
-		return fmt.Errorf("draining %s: %w", sidecar, err)
+		return fmt.Errorf("opening the name resolution: %w", err)
 	}
 	defer db.Close()
-	result, err := db.ExecContext(ctx, "UPDATE hosts SET app_id = 'draining ' || app_id WHERE address = ?", address)
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("draining %s: %w", sidecar, err)
+		return fmt.Errorf("changing the name resolution: %w", err)
 	}
-	n, err := result.RowsAffected()
-	if err == nil && n != 1 {
-		err = fmt.Errorf("the name resolution has %d entries at %s", n, address)
+	for _, statement := range statements {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return errors.Join(fmt.Errorf("changing the name resolution: %w", err), tx.Rollback())
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("draining %s: %w", sidecar, err)
-	}
-	return nil
+	return tx.Commit()
 }
