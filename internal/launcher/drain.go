@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
 	"time"
@@ -28,9 +29,9 @@ const drainTime = 1500 * time.Millisecond
 func (s *Stack) Roll(ctx context.Context, replica string) (err error) {
 	sidecar := replica + "-daprd"
 	if !strings.HasPrefix(replica, "gateway") { // which is called from outside only
-		list, err := s.unlist(ctx, sidecar)
-		if err != nil {
-			return err
+		list, draining := s.unlist(ctx, sidecar)
+		if draining != nil {
+			return draining
 		}
 		defer func() { err = errors.Join(err, list(context.WithoutCancel(ctx))) }()
 		if !rest(ctx, drainTime) {
@@ -81,14 +82,19 @@ func (s *Stack) unlist(ctx context.Context, sidecar string) (list func(context.C
 	}
 	// The address is the launcher's own, host and port: a trigger takes no
 	// parameters.
-	trigger := fmt.Sprintf("CREATE TRIGGER unlisted AFTER INSERT ON hosts WHEN NEW.address = '%s' "+
-		"BEGIN UPDATE hosts SET app_id = '%s' || app_id WHERE address = NEW.address; END", address, unlisted)
-	if err := s.changeHosts(ctx, "DROP TRIGGER IF EXISTS unlisted", trigger,
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("draining %s: %w", sidecar, err)
+	}
+	name := "unlisted_" + port
+	trigger := fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON hosts WHEN NEW.address = '%s' "+
+		"BEGIN UPDATE hosts SET app_id = '%s' || app_id WHERE address = NEW.address; END", name, address, unlisted)
+	if err := s.changeHosts(ctx, "DROP TRIGGER IF EXISTS "+name, trigger,
 		fmt.Sprintf("UPDATE hosts SET app_id = '%s' || app_id WHERE address = '%s'", unlisted, address)); err != nil {
 		return nil, fmt.Errorf("draining %s: %w", sidecar, err)
 	}
 	return func(ctx context.Context) error {
-		if err := s.changeHosts(ctx, "DROP TRIGGER unlisted",
+		if err := s.changeHosts(ctx, "DROP TRIGGER "+name,
 			fmt.Sprintf("UPDATE hosts SET app_id = replace(app_id, '%s', '') WHERE address = '%s'", unlisted, address)); err != nil {
 			return fmt.Errorf("listing %s again: %w", sidecar, err)
 		}
