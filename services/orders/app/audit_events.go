@@ -189,12 +189,12 @@ func (w *auditWalk) knows(eventID string) bool {
 	return false
 }
 
-// pulled checks that notifications follows the feeds. A cursor that is far behind gets some time to move.
+// pulled checks that notifications follows the feeds. A cursor that is far off gets some time to move; one that is ahead
+// would pass by events to come.
 func (w *auditWalk) pulled(ctx context.Context, cursors map[string]string) error {
 	until := w.Clock.Now().Add(pulledPatience)
 	for {
-		behind := w.behind(cursors)
-		if behind == 0 || w.Clock.Now().After(until) {
+		if w.astray(cursors) == 0 || w.Clock.Now().After(until) {
 			break
 		}
 		if err := w.Clock.Sleep(ctx, pulledPause); err != nil {
@@ -209,18 +209,18 @@ func (w *auditWalk) pulled(ctx context.Context, cursors map[string]string) error
 	var own audit.Results
 	for _, producer := range notifications.Producers() {
 		if lag, ok := w.lag(producer, cursors[producer]); ok {
-			own.Check(lag <= pulledBehind, contract.InvariantPulled, producer, "the feed was pulled up to %q, which is %s behind", cursors[producer], lag)
+			own.Check(lag.Abs() <= pulledBehind, contract.InvariantPulled, producer, "the feed was pulled up to %q, which is %s behind", cursors[producer], lag)
 		}
 	}
 	w.record(contract.App, own)
 	return nil
 }
 
-// behind counts the feeds that are far behind.
-func (w *auditWalk) behind(cursors map[string]string) int {
+// astray counts the feeds whose cursors are far from their ends.
+func (w *auditWalk) astray(cursors map[string]string) int {
 	n := 0
 	for _, producer := range notifications.Producers() {
-		if lag, ok := w.lag(producer, cursors[producer]); ok && lag > pulledBehind {
+		if lag, ok := w.lag(producer, cursors[producer]); ok && lag.Abs() > pulledBehind {
 			n++
 		}
 	}

@@ -1,0 +1,201 @@
+// Package planted proves the audit that all other proofs rely on: it plants faults, into the documents of a sound system
+// and into the code that writes them, and demands that the audit names the invariant that each of them breaks.
+package planted
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"caravan/test/sim"
+)
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // refusals of the simulated shop are its every day's business
+	runtime.GOMAXPROCS(1)                          // as the simulation needs it, to repeat a run
+	os.Exit(m.Run())
+}
+
+// size makes every kind of archive: more orders than the heads of stocks, wallets, inboxes and lists hold.
+var size = sim.Size{Products: 2, Customers: 2, Orders: 70, Changes: 16, Stock: 1000}
+
+// run lets the shop live, spoils its documents, and returns what the audit says.
+func run(t *testing.T, keys string, spoil func(*scene)) sim.AuditReport {
+	t.Helper()
+	result := sim.Run(t, sim.Plan{Seed: 5, Size: size, Keys: keys, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Spoil: func(stored func(app string) sim.Documents) { spoil(&scene{t: t, stored: stored}) }})
+	if !result.Audit.Complete {
+		t.Fatalf("the audit did not come to its end: %v", result.Violations)
+	}
+	return result.Audit
+}
+
+// scene is a system at rest whose documents are about to be spoiled.
+type scene struct {
+	t      *testing.T
+	stored func(app string) sim.Documents
+}
+
+// object is a JSON object with its numbers as they are written.
+type object = map[string]any
+
+func (s *scene) get(app, key string, into any) {
+	s.t.Helper()
+	raw := s.stored(app).Get(key)
+	if raw == nil {
+		s.t.Fatalf("%s has no %s", app, key)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if err := decoder.Decode(into); err != nil {
+		s.t.Fatalf("%s: %v", key, err)
+	}
+}
+
+func (s *scene) put(app, key string, value any) {
+	s.t.Helper()
+	raw, err := json.Marshal(value)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.stored(app).Put(key, raw)
+}
+
+// edit changes a document.
+func (s *scene) edit(app, key string, change func(object)) {
+	s.t.Helper()
+	var doc object
+	s.get(app, key, &doc)
+	change(doc)
+	s.put(app, key, doc)
+}
+
+// find is the first key with a prefix whose document is as wanted.
+func (s *scene) find(app, prefix string, wanted func(object) bool) string {
+	s.t.Helper()
+	for _, key := range s.stored(app).Keys() {
+		var doc object
+		if !strings.HasPrefix(key, prefix) || json.Unmarshal(s.stored(app).Get(key), &doc) != nil {
+			continue
+		}
+		s.get(app, key, &doc)
+		if wanted(doc) {
+			return key
+		}
+	}
+	s.t.Fatalf("%s has no such %s", app, prefix)
+	return ""
+}
+
+// sold finds an order that was confirmed and whose hold and money are still in the heads of their documents.
+func (s *scene) sold() order {
+	s.t.Helper()
+	return s.order(func(o order) bool {
+		return o.doc["status"] == "confirmed" && o.doc["refunds"] == nil && strings.Contains(s.text("products", "stock/"+o.sku, "holds"), o.id) &&
+			strings.Contains(s.text("payments", "account/"+o.user, "holds"), o.id)
+	})
+}
+
+// failed finds an order that ended otherwise, with the same.
+func (s *scene) failed() order {
+	s.t.Helper()
+	return s.order(func(o order) bool {
+		return (o.doc["status"] == "cancelled" || o.doc["status"] == "rejected") && strings.Contains(s.text("products", "stock/"+o.sku, "holds"), o.id) &&
+			strings.Contains(s.text("payments", "account/"+o.user, "holds"), o.id)
+	})
+}
+
+// order is a stored order.
+type order struct {
+	key, id, user, sku string
+	quantity, price    int64 // of the first line
+	doc                object
+}
+
+func (s *scene) order(wanted func(order) bool) order {
+	s.t.Helper()
+	var found order
+	s.find("orders", "order/", func(doc object) bool {
+		if doc["lines"] == nil {
+			return false
+		}
+		line := doc["lines"].([]any)[0].(object)
+		o := order{id: doc["id"].(string), user: doc["userId"].(string), sku: line["sku"].(string), quantity: number(line["quantity"]), doc: doc}
+		if price, ok := line["unitPrice"].(object); ok {
+			o.price = number(price["amount"])
+		}
+		o.key = "order/" + o.id
+		if !wanted(o) {
+			return false
+		}
+		found = o
+		return true
+	})
+	return found
+}
+
+// text is a member of a document as it is written.
+func (s *scene) text(app, key, member string) string {
+	var doc map[string]json.RawMessage
+	if raw := s.stored(app).Get(key); raw == nil || json.Unmarshal(raw, &doc) != nil {
+		return ""
+	}
+	return string(doc[member])
+}
+
+// unindex takes a document out of a service's index.
+func (s *scene) unindex(app, key string) {
+	for _, entry := range s.stored(app).Keys() {
+		var keys []string
+		if strings.HasPrefix(entry, "feed/") && json.Unmarshal(s.stored(app).Get(entry), &keys) == nil {
+			s.put(app, entry, append([]string{}, slices.DeleteFunc(keys, func(k string) bool { return k == key })...))
+		}
+	}
+}
+
+func number(v any) int64 {
+	n, ok := v.(json.Number)
+	if !ok {
+		return 0
+	}
+	value, err := n.Int64()
+	if err != nil {
+		panic(fmt.Sprintf("%s is no number of the shop", n))
+	}
+	return value
+}
+
+// add adds to a number of an object.
+func add(doc any, member string, n int64) {
+	fields := doc.(object)
+	fields[member] = json.Number(strconv.FormatInt(number(fields[member])+n, 10))
+}
+
+// last is the last element of a list of an object.
+func last(doc object, member string) object {
+	list := doc[member].([]any)
+	return list[len(list)-1].(object)
+}
+
+// copied is a copy of an object.
+func copied(o object) object {
+	raw, err := json.Marshal(o)
+	if err != nil {
+		panic(err)
+	}
+	var c object
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if err := decoder.Decode(&c); err != nil {
+		panic(err)
+	}
+	return c
+}
