@@ -6,6 +6,7 @@
 // sold twice, no cent lost and no notice missing.
 //
 // CARAVAN_E2E_BROKER and CARAVAN_E2E_STORE choose what most tests run on,
+// CARAVAN_E2E_REPLICAS how many of every service there are (1 without it),
 // CARAVAN_DAPRD names a sidecar; without it one is found or built. With CI set,
 // a server that is not installed is a failure and not a reason to skip.
 package e2e
@@ -28,10 +29,11 @@ import (
 
 // settings are what the environment says about the run. They are taken out of
 // it, because the programs refuse CARAVAN_ variables that they do not know.
-var settings = struct{ broker, store, daprd string }{
-	broker: cmp.Or(take("CARAVAN_E2E_BROKER"), "rabbitmq"),
-	store:  cmp.Or(take("CARAVAN_E2E_STORE"), "sqlite"),
-	daprd:  take("CARAVAN_DAPRD"),
+var settings = struct{ broker, store, replicas, daprd string }{
+	broker:   cmp.Or(take("CARAVAN_E2E_BROKER"), "rabbitmq"),
+	store:    cmp.Or(take("CARAVAN_E2E_STORE"), "sqlite"),
+	replicas: take("CARAVAN_E2E_REPLICAS"),
+	daprd:    take("CARAVAN_DAPRD"),
 }
 
 func take(variable string) string {

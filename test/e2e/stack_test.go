@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,6 +54,9 @@ func startIn(dir string, options launcher.Options) (_ *stack, err error) {
 	s := &stack{dir: dir, sink: tracesink.New()}
 	options.Dir, options.Daprd, options.FreePorts = dir, settings.daprd, true
 	options.OTLPEndpoint, options.Env = s.sink.URL(), environment()
+	if options.Replicas, err = replicas(); err != nil {
+		return nil, err
+	}
 	if options.Root, err = os.Getwd(); err != nil {
 		return nil, fmt.Errorf("finding the repository: %w", err)
 	}
@@ -68,6 +72,24 @@ func startIn(dir string, options launcher.Options) (_ *stack, err error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// replicas is how many of each service the environment asks for.
+func replicas() (map[string]int, error) {
+	if settings.replicas == "" {
+		return nil, nil
+	}
+	n, err := strconv.Atoi(settings.replicas)
+	if err != nil || n < 1 || n > 9 {
+		return nil, fmt.Errorf("CARAVAN_E2E_REPLICAS is %q; it is a number from 1 to 9", settings.replicas)
+	}
+	each := make(map[string]int)
+	for _, service := range services {
+		if service != "gateway" { // it would need a second public port
+			each[service] = n
+		}
+	}
+	return each, nil
 }
 
 // environment makes the programs as quick as tests like them: what a clock
@@ -172,19 +194,40 @@ func (s *stack) kill(t *testing.T, name string) {
 	s.raise(t, name)
 }
 
-// crash kills a process and keeps it down; the end of the test brings it back
-// if nobody did.
+// crash kills a process with all its replicas and keeps them down; the end of
+// the test brings them back if nobody did.
 func (s *stack) crash(t *testing.T, name string) {
 	t.Helper()
 	t.Cleanup(func() { s.raise(t, name) })
-	if err := s.Kill(name, syscall.SIGKILL); err != nil && !errors.Is(err, process.ErrNotRunning) {
-		t.Fatal(err)
+	for _, replica := range s.replicas(t, name) {
+		if err := s.Kill(replica, syscall.SIGKILL); err != nil && !errors.Is(err, process.ErrNotRunning) {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := s.StopProcess(ctx, name); err != nil {
-		t.Fatal(err)
+	for _, replica := range s.replicas(t, name) {
+		if err := s.StopProcess(ctx, replica); err != nil {
+			t.Fatal(err)
+		}
 	}
+}
+
+// replicas are the names of a process and of those like it: of orders-daprd
+// also orders-2-daprd.
+func (s *stack) replicas(t *testing.T, name string) []string {
+	t.Helper()
+	s.status(t, name) // it has to exist
+	app, role, _ := strings.Cut(name, "-")
+	names := []string{name}
+	for _, status := range s.Processes() {
+		rest, same := strings.CutPrefix(status.Name, app+"-")
+		number, of, _ := strings.Cut(rest, "-")
+		if _, err := strconv.Atoi(number); same && err == nil && of == role {
+			names = append(names, status.Name)
+		}
+	}
+	return names
 }
 
 // raise starts what crash has stopped, and waits until it is ready.
@@ -195,8 +238,10 @@ func (s *stack) raise(t *testing.T, name string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := s.StartProcess(ctx, name); err != nil {
-		t.Fatal(err)
+	for _, replica := range s.replicas(t, name) {
+		if err := s.StartProcess(ctx, replica); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if service := strings.TrimSuffix(name, "-daprd"); service != "gateway" && slices.Contains(services, service) {
 		eventually(t, "the gateway to reach "+service, func() error { return s.reachable(ctx, service) })
