@@ -9,12 +9,12 @@ import (
 	"caravan/test/tracesink"
 )
 
-// TestOneTrace shows one order as one connected trace: one root at the gateway,
-// every span's parent in it, and a part of every service that took part, the
-// notification included, which comes over the broker.
 // replicaNumber is in the names of all replicas but the first.
 var replicaNumber = regexp.MustCompile(`-\d+\b`)
 
+// TestOneTrace shows one order as one connected trace: one root at the gateway,
+// every span's parent in it, and a part of every service that took part, the
+// notification included, which comes over the broker.
 func TestOneTrace(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
