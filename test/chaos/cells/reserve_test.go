@@ -1,6 +1,9 @@
 package cells
 
 import (
+	"google.golang.org/grpc/codes"
+
+	"caravan/internal/shopclient"
 	"caravan/test/chaos/intercept"
 )
 
@@ -16,9 +19,9 @@ func (x *trial) writingStock() intercept.Match {
 
 // reserveCrashBefore: nothing is reserved; the driver repeats the step.
 func reserveCrashBefore(x *trial) {
-	restart := x.crashes("products", x.writingStock(), intercept.CrashBefore)
+	f, restart := x.crashes("products", x.writingStock(), intercept.CrashBefore)
 	x.place()
-	x.struck(x.faults[0])
+	x.struck(f)
 	x.level(stock, 0)
 	restart()
 	x.ends("confirmed", "")
@@ -27,9 +30,9 @@ func reserveCrashBefore(x *trial) {
 // reserveCrashAfter: the stock is reserved and the driver does not know; the
 // repeated step gets the stored answer.
 func reserveCrashAfter(x *trial) {
-	restart := x.crashes("products", x.writingStock(), intercept.CrashAfter)
+	f, restart := x.crashes("products", x.writingStock(), intercept.CrashAfter)
 	x.place()
-	x.done(x.faults[0])
+	x.done(f)
 	x.level(stock, quantity)
 	restart()
 	x.ends("confirmed", "")
@@ -74,4 +77,77 @@ func reserveConflict(x *trial) {
 	if n := len(rivals.Struck()); n != 3 {
 		x.Errorf("the writer was overtaken %d times", n)
 	}
+}
+
+// reserveDelay: the reservation was made without its driver knowing, the order is
+// cancelled, and then a copy of the call arrives that was on its way all the time.
+func reserveDelay(x *trial) {
+	late := x.inject(x.reserving(), intercept.Detain())
+	unheard := x.inject(x.reserving(), intercept.Lose(), intercept.Always())
+	x.place()
+	x.struck(unheard)
+	x.waitsAgain("reserve")
+	x.level(stock, quantity)
+	x.cancel()
+	x.ends("cancelled", "cancelled_by_customer")
+	unheard.Lift()
+	late.Release()
+	x.done(late)
+	if replies := late.Replies(); len(replies) != 1 || x.outcome(replies[0]) != "released" {
+		x.Errorf("the late reserve was answered %v", replies)
+	}
+	x.level(stock, 0)
+}
+
+// reserveParticipantDown: the order waits; cancelled meanwhile, it releases what
+// it may hold as soon as there is somebody to tell.
+func reserveParticipantDown(x *trial) {
+	x.down()
+	x.place()
+	x.waitsAgain("reserve")
+	x.cancel()
+	if o := x.waitsAgain("undo reserve"); o.Status != "cancelling" {
+		x.Errorf("the order is %s", o.Status)
+	}
+	x.up()
+	x.ends("cancelled", "cancelled_by_customer")
+}
+
+// reserveBrokerDown: stock is not reserved by way of the broker.
+func reserveBrokerDown(x *trial) {
+	gate := x.inject(x.reserving(), intercept.Fail(codes.Unavailable), intercept.Always())
+	x.place()
+	x.waits("reserve")
+	x.down()
+	x.lift(gate)
+	x.ends("confirmed", "")
+	x.up()
+}
+
+// reserveStoreDown: the first write is done and its answer lost, and then the
+// store is gone: whether the units are reserved is not known until it is back.
+func reserveStoreDown(x *trial) {
+	var away *intercept.Fault
+	unheard := x.inject(x.writingStock(), intercept.Then(intercept.Lose(), func() {
+		away = x.inject(intercept.Using("products", x.stockKey()), intercept.Fail(codes.Internal), intercept.Always())
+	}))
+	x.place()
+	x.done(unheard)
+	x.struck(away)
+	x.waitsAgain("reserve")
+	x.level(stock, quantity)
+	x.lift(away)
+	x.ends("confirmed", "")
+}
+
+// reserveInPart: of two products the second is held when products dies and the
+// first turns out to be short; what was held is given back.
+func reserveInPart(x *trial) {
+	scarce, plenty := x.products[0], x.product(price, stock)
+	f, restart := x.crashes("products", intercept.Writing("products", "stock/"+plenty.sku).Mentioning(x.order), intercept.CrashAfter)
+	x.placeAs(shopclient.Placement{Items: []shopclient.Item{{SKU: plenty.sku, Quantity: 1}, {SKU: scarce.sku, Quantity: stock + 1}}})
+	x.done(f)
+	restart()
+	x.ends("rejected", "out_of_stock")
+	x.level(stock, 0)
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/event"
 	"caravan/internal/launcher"
 	"caravan/internal/launcher/infra"
 	"caravan/internal/launcher/process"
@@ -120,6 +121,8 @@ func environment() map[string]map[string]string {
 	env["orders"]["CARAVAN_SAGA_FIRST_BACKOFF"] = "200ms"
 	env["orders"]["CARAVAN_SAGA_MAX_BACKOFF"] = "2s"
 	env["orders"]["CARAVAN_SAGA_SWEEP_EVERY"] = "500ms"
+	// Prices are read anew for each order, so that a fault can meet the reading.
+	env["products"]["CARAVAN_CATALOGUE_READ_AGE"] = "10ms"
 	// Reservations become due while the cells run, so that orders is asked about
 	// each that lasts longer than a moment.
 	env["products"]["CARAVAN_RESERVATION_TTL"] = "2s"
@@ -194,9 +197,7 @@ func (w *world) document(ctx context.Context, app, key string) (stored, error) {
 		return stored{}, err
 	}
 	s := stored{etag: header.Get("ETag"), raw: string(raw)}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber() // revisions and amounts are integers
-	if err := decoder.Decode(&s.value); err != nil {
+	if err := decode(raw, &s.value); err != nil {
 		return stored{}, fmt.Errorf("document %s is %q: %w", key, raw, err)
 	}
 	return s, nil
@@ -231,7 +232,7 @@ func (w *world) put(ctx context.Context, app, key string, value any, etag string
 }
 
 func (w *world) state(ctx context.Context, app, method, path string, body []byte) ([]byte, http.Header, error) {
-	return w.sidecar(ctx, app, method, "/v1.0/state/store"+path, body)
+	return w.sidecar(ctx, app, method, "/v1.0/state/store"+path, "application/json", body)
 }
 
 // invoke has an app command another past its own program.
@@ -240,11 +241,21 @@ func (w *world) invoke(ctx context.Context, app, target, path string, body any) 
 	if err != nil {
 		return nil, err
 	}
-	answer, _, err := w.sidecar(ctx, app, http.MethodPost, "/v1.0/invoke/"+target+"/method"+path, raw)
+	answer, _, err := w.sidecar(ctx, app, http.MethodPost, "/v1.0/invoke/"+target+"/method"+path, "application/json", raw)
 	return answer, err
 }
 
-func (w *world) sidecar(ctx context.Context, app, method, path string, body []byte) ([]byte, http.Header, error) {
+// publish publishes an event in the name of an app.
+func (w *world) publish(ctx context.Context, app, topic string, e event.Event) error {
+	raw, err := e.CloudEvent()
+	if err != nil {
+		return err
+	}
+	_, _, err = w.sidecar(ctx, app, http.MethodPost, "/v1.0/publish/pubsub/"+topic, event.ContentType, raw)
+	return err
+}
+
+func (w *world) sidecar(ctx context.Context, app, method, path, contentType string, body []byte) ([]byte, http.Header, error) {
 	status, err := w.Process(app + "-daprd")
 	if err != nil {
 		return nil, nil, err
@@ -254,7 +265,7 @@ func (w *world) sidecar(ctx context.Context, app, method, path string, body []by
 		return nil, nil, err
 	}
 	request.Header.Set("dapr-api-token", w.APIToken())
-	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Content-Type", contentType)
 	response, err := w.http.Do(request)
 	if err != nil {
 		return nil, nil, err
@@ -277,15 +288,19 @@ func eventually(t *testing.T, what string, condition func(context.Context) error
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
+	var last error
 	for {
 		err := condition(ctx)
 		if err == nil {
 			return
 		}
+		if last == nil || ctx.Err() == nil { // the end of the patience is no reason
+			last = err
+		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			t.Fatalf("waiting for %s, not after %s: %v", what, patience, err)
+			t.Fatalf("waiting for %s, not after %s: %v", what, patience, last)
 		}
 	}
 }

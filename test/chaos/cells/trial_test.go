@@ -1,13 +1,16 @@
 package cells
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"caravan/internal/id"
 	"caravan/internal/money"
@@ -46,7 +49,9 @@ type trial struct {
 	orders   []string
 	key      string // the Idempotency-Key of the first order
 	order    string // its id, which is known before it is placed
-	faults   []*intercept.Fault
+
+	mu     sync.Mutex
+	faults []*intercept.Fault
 }
 
 // product is one that the trial made, and what was received of it.
@@ -219,10 +224,12 @@ func steps(o shopclient.Order) []string {
 // cancel asks for the order to be cancelled until somebody answers.
 func (x *trial) cancel() {
 	x.Helper()
-	x.eventually("the cancellation to be accepted", func(ctx context.Context) error {
-		_, err := x.customer.Cancel(ctx, x.order)
-		return err
-	})
+	x.eventually("the cancellation to be accepted", x.tryCancel)
+}
+
+func (x *trial) tryCancel(ctx context.Context) error {
+	_, err := x.customer.Cancel(ctx, x.order)
+	return err
 }
 
 // refund asks for money back in the staff's name until somebody answers.
@@ -266,6 +273,8 @@ func (x *trial) unanswered(what string, err error) {
 // inject puts a fault in the way, which has to strike before the trial is over.
 func (x *trial) inject(match intercept.Match, action intercept.Action, options ...intercept.Option) *intercept.Fault {
 	f := x.w.faults.Inject(match, action, options...)
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	x.faults = append(x.faults, f)
 	return f
 }
@@ -295,12 +304,11 @@ func (x *trial) lift(f *intercept.Fault) {
 
 // crashes has a process killed at the next call that matches; restart brings it
 // back. Until then no other cell may kill it.
-func (x *trial) crashes(name string, match intercept.Match, action func(intercept.Kill) intercept.Action) (restart func()) {
+func (x *trial) crashes(name string, match intercept.Match, action func(intercept.Kill) intercept.Action) (f *intercept.Fault, restart func()) {
 	x.Helper()
-	yield := x.w.claim(name)
-	x.Cleanup(yield)
+	back := x.alone(name)
 	var killed error
-	f := x.inject(match, action(func(process string) error {
+	f = x.inject(match, action(func(process string) error {
 		if process != name {
 			killed = fmt.Errorf("the call was made by %s; want %s", process, name)
 			return killed
@@ -308,17 +316,48 @@ func (x *trial) crashes(name string, match intercept.Match, action func(intercep
 		killed = x.w.crash(process)
 		return killed
 	}))
-	return func() {
+	return f, func() {
 		x.Helper()
 		x.done(f)
 		if killed != nil {
 			x.Fatal(killed)
 		}
-		if err := x.w.raise(name); err != nil {
-			x.Fatal(err)
-		}
-		yield()
+		back()
 	}
+}
+
+// alone gives the trial the right to crash processes; back starts those that are
+// down and gives the right back, at the latest at the end of the trial. The first
+// name is the one that others compete for.
+func (x *trial) alone(names ...string) (back func()) {
+	x.Helper()
+	yield := x.w.claim(names[0])
+	back = func() {
+		x.Helper()
+		defer yield()
+		for _, name := range names {
+			if err := x.w.raise(name); err != nil {
+				x.Error(err)
+			}
+		}
+	}
+	back = sync.OnceFunc(back)
+	x.Cleanup(back)
+	return back
+}
+
+// runsInto makes a call again and again until the fault strikes it, and expects
+// it to be answered with no success.
+func (x *trial) runsInto(f *intercept.Fault, what string, call func(context.Context) error) {
+	x.Helper()
+	x.eventually(what+" to run into the fault", func(ctx context.Context) error {
+		err := call(ctx)
+		x.unanswered(what, err)
+		if len(f.Struck()) == 0 {
+			return fmt.Errorf("the fault struck no call: %w", err)
+		}
+		return nil
+	})
 }
 
 // stored reads a document past its service.
@@ -345,22 +384,31 @@ func (x *trial) level(onHand, reserved int64) {
 func (x *trial) funds(balance, held int64) {
 	x.Helper()
 	s := x.stored("payments", x.accountKey())
-	if s.number("balance") != balance || s.number("held") != held {
-		x.Fatalf("balance %d, held %d; want %d and %d: %s", s.number("balance"), s.number("held"), balance, held, s.raw)
+	books, _ := s.value["books"].(map[string]any)
+	if got := (stored{value: books}).number("balance"); got != balance || s.number("held") != held {
+		x.Fatalf("balance %d, held %d; want %d and %d: %s", got, s.number("held"), balance, held, s.raw)
 	}
 }
 
 // outcome is what a command for the trial's order alone was answered.
 func (x *trial) outcome(reply intercept.Reply) string {
-	var answer struct {
+	if outcome := outcomeIn(reply.Body()); outcome != "" {
+		return outcome
+	}
+	return reply.String()
+}
+
+// outcomeIn is the outcome in the answer to a single command, "" without one.
+func outcomeIn(answer []byte) string {
+	var all struct {
 		Results []struct {
 			Result struct{ Outcome string }
 		}
 	}
-	if err := json.Unmarshal(reply.Body(), &answer); err != nil || len(answer.Results) != 1 {
-		return fmt.Sprintf("%s (%v)", reply, err)
+	if err := json.Unmarshal(answer, &all); err != nil || len(all.Results) != 1 {
+		return ""
 	}
-	return answer.Results[0].Result.Outcome
+	return all.Results[0].Result.Outcome
 }
 
 // rival overtakes whoever writes a document: a real conflict in a real store.
@@ -371,3 +419,31 @@ func (x *trial) rival(app, key string) func(intercept.Call) {
 		}
 	}
 }
+
+// refusesLater is refuses for a goroutine beside the trial's own.
+func (x *trial) refusesLater(what string, err error, status int, slug string) {
+	if shopclient.Status(err) != status || shopclient.Slug(err) != slug {
+		x.Errorf("%s: %v; want %d %s", what, err, status, slug)
+	}
+}
+
+// placedAt is when the order was placed, as every command about it says.
+func (x *trial) placedAt() time.Time {
+	x.Helper()
+	text, _ := x.stored("orders", x.orderKey()).value["placedAt"].(string)
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		x.Fatal(err)
+	}
+	return at
+}
+
+// decode reads a document as it was written.
+func decode(raw []byte, into *map[string]any) error {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber() // revisions and amounts are integers
+	return decoder.Decode(into)
+}
+
+// errorf is short for what conditions report.
+func errorf(format string, args ...any) error { return fmt.Errorf(format, args...) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc/codes"
 )
@@ -41,26 +40,31 @@ func Times(n int) Option { return func(f *Fault) { f.times = n } }
 // Always has the fault strike until it is lifted.
 func Always() Option { return func(f *Fault) { f.times = -1 } }
 
-// Action is what a fault does with a call. Forward hands the call to the sidecar
-// and may be used any number of times, also after the action has returned; the
-// reply is what the program is told.
-type Action func(f *Fault, c Call, forward func() Reply) Reply
+// Action is what a fault does with a call.
+type Action struct {
+	// afterEffect: the call passes first, and only one that has succeeded counts as
+	// struck: what was refused has left nothing behind to be lost or repeated.
+	afterEffect bool
+	// do may use forward, which hands the call to the sidecar, any number of times,
+	// also later; what it returns is what the program is told.
+	do func(f *Fault, c Call, forward func() Reply) Reply
+}
 
 // Kill ends a program as a crash would. The name is the process's.
 type Kill func(process string) error
 
 // CrashBefore kills the program before the sidecar gets its call.
 func CrashBefore(kill Kill) Action {
-	return func(_ *Fault, c Call, _ func() Reply) Reply { return crash(kill, c) }
+	return Action{do: func(_ *Fault, c Call, _ func() Reply) Reply { return crash(kill, c) }}
 }
 
-// CrashAfter kills the program when the sidecar has answered and the program
-// does not know it yet.
+// CrashAfter kills the program when the sidecar has done what it was asked and
+// the program does not know it yet.
 func CrashAfter(kill Kill) Action {
-	return func(_ *Fault, c Call, forward func() Reply) Reply {
+	return Action{afterEffect: true, do: func(_ *Fault, c Call, forward func() Reply) Reply {
 		forward()
 		return crash(kill, c)
-	}
+	}}
 }
 
 func crash(kill Kill, c Call) Reply {
@@ -73,80 +77,86 @@ func crash(kill Kill, c Call) Reply {
 // Lose has the sidecar do what it is asked and loses its answer: the connection
 // breaks.
 func Lose() Action {
-	return func(_ *Fault, _ Call, forward func() Reply) Reply {
+	return Action{afterEffect: true, do: func(_ *Fault, _ Call, forward func() Reply) Reply {
 		forward()
 		return lost()
-	}
+	}}
 }
 
 // Cut breaks the connection before the sidecar gets the call.
-func Cut() Action { return func(*Fault, Call, func() Reply) Reply { return lost() } }
+func Cut() Action {
+	return Action{do: func(*Fault, Call, func() Reply) Reply { return lost() }}
+}
 
 // Fail answers with an error in the sidecar's place, which gets no call.
 func Fail(code codes.Code) Action {
-	return func(*Fault, Call, func() Reply) Reply { return failed(code) }
+	return Action{do: func(*Fault, Call, func() Reply) Reply { return failed(code) }}
+}
+
+// Pass lets the call pass, and only notes that it came.
+func Pass() Action { return First(func(Call) {}) }
+
+// First does something before the call passes, as a rival that is faster.
+func First(do func(Call)) Action {
+	return Action{do: func(_ *Fault, c Call, forward func() Reply) Reply {
+		do(c)
+		return forward()
+	}}
+}
+
+// Then does what another action does and, before the program is told, something
+// more.
+func Then(action Action, do func()) Action {
+	return Action{afterEffect: action.afterEffect, do: func(f *Fault, c Call, forward func() Reply) Reply {
+		reply := action.do(f, c, forward)
+		do()
+		return reply
+	}}
 }
 
 // Hold keeps the call back until Release, and then lets it pass, also when the
 // program has given it up.
 func Hold() Action {
-	return func(f *Fault, _ Call, forward func() Reply) Reply {
+	return Action{do: func(f *Fault, _ Call, forward func() Reply) Reply {
 		<-f.released
 		return forward()
-	}
-}
-
-// HoldReply lets the call pass and keeps its answer back until Release.
-func HoldReply() Action {
-	return func(f *Fault, _ Call, forward func() Reply) Reply {
-		reply := forward()
-		<-f.released
-		return reply
-	}
+	}}
 }
 
 // Detain tells the program at once that there was no answer in time, and lets
 // the call arrive after Release: a late arrival, without the wait for a time-out.
 func Detain() Action {
-	return func(f *Fault, c Call, forward func() Reply) Reply {
+	return Action{do: func(f *Fault, _ Call, forward func() Reply) Reply {
 		f.later(func() {
 			<-f.released
 			forward()
 		})
 		return failed(codes.DeadlineExceeded)
-	}
+	}}
 }
 
 // Repeat lets the sidecar get the call n times, one after the other, and gives
 // the program the last answer.
 func Repeat(n int) Action {
-	return func(_ *Fault, _ Call, forward func() Reply) Reply {
+	return Action{afterEffect: true, do: func(_ *Fault, _ Call, forward func() Reply) Reply {
 		var reply Reply
 		for range n {
 			reply = forward()
 		}
 		return reply
-	}
+	}}
 }
 
 // Multiply lets the sidecar get the call n times at once and gives the program
 // the first answer.
 func Multiply(n int) Action {
-	return func(f *Fault, _ Call, forward func() Reply) Reply {
+	return Action{do: func(f *Fault, _ Call, forward func() Reply) Reply {
 		replies := make(chan Reply, n)
 		for range n {
 			f.later(func() { replies <- forward() })
 		}
 		return <-replies
-	}
-}
-
-// First does something before the call passes, as a rival that is faster.
-func First(do func(Call)) Action {
-	return func(_ *Fault, c Call, forward func() Reply) Reply {
-		do(c)
-		return forward()
-	}
+	}}
 }
 
 // later runs what the fault has to do after the program got its answer.
@@ -162,6 +172,20 @@ func (f *Fault) start(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.running += n
+}
+
+// count reports whether the fault strikes this one of the calls that match, and
+// notes it. The interceptor's mutex is held.
+func (f *Fault) count(c Call) bool {
+	if f.skip > 0 {
+		f.skip--
+		return false
+	}
+	if f.times > 0 {
+		f.times--
+	}
+	f.began(c)
+	return true
 }
 
 // began notes a call that the fault strikes.
@@ -190,10 +214,24 @@ func (f *Fault) ended() {
 	f.changed = make(chan struct{})
 }
 
-// strike runs the action on a call that began was called for.
+// strike runs the action on a call that was caught.
 func (f *Fault) strike(c Call, forward func() Reply) Reply {
+	if f.action.afterEffect {
+		first := forward()
+		if !first.OK() || !f.interceptor.take(f, c) {
+			return first
+		}
+		again, used := forward, false
+		forward = func() Reply {
+			if used {
+				return again()
+			}
+			used = true
+			return first
+		}
+	}
 	defer f.ended()
-	return f.action(f, c, func() Reply {
+	return f.action.do(f, c, func() Reply {
 		reply := forward()
 		f.answered(reply)
 		return reply
@@ -231,7 +269,7 @@ func (f *Fault) Done(ctx context.Context) error {
 	}
 }
 
-// Release lets the calls go that Hold, HoldReply or Detain keep; later ones are
+// Release lets the calls go that Hold or Detain keep; later ones are
 // not kept.
 func (f *Fault) Release() { f.once.Do(func() { close(f.released) }) }
 
@@ -304,14 +342,4 @@ func (r Reply) String() string {
 		return fmt.Sprintf("%d %.200s", r.api.status, r.api.body)
 	}
 	return "nothing"
-}
-
-// Delay lets the call pass after a time.
-func Delay(d time.Duration) Action {
-	return func(_ *Fault, _ Call, forward func() Reply) Reply {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		<-timer.C
-		return forward()
-	}
 }

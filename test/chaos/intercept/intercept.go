@@ -186,20 +186,19 @@ func (i *Interceptor) catch(c Call) *Fault {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, f := range i.faults {
-		if f.times == 0 || !f.match(c) {
-			continue
+		if f.times != 0 && f.match(c) && (f.action.afterEffect || f.count(c)) {
+			return f
 		}
-		if f.skip > 0 {
-			f.skip--
-			continue
-		}
-		if f.times > 0 {
-			f.times--
-		}
-		f.began(c)
-		return f
 	}
 	return nil
+}
+
+// take has a fault strike a call that has had its effect, unless others were
+// faster.
+func (i *Interceptor) take(f *Fault, c Call) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return f.times != 0 && f.count(c)
 }
 
 // wanted reports whether a fault would be meant for a call, without catching it.

@@ -1,0 +1,153 @@
+package cells
+
+import (
+	"net/http"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+
+	"caravan/services/payments/contract"
+	"caravan/test/chaos/intercept"
+)
+
+// capturing are the calls that take the money of the trial's order.
+func (x *trial) capturing() intercept.Match {
+	return intercept.Invoking("orders", "payments", "/internal/capture", x.order)
+}
+
+// writingCapture is the write that takes the money.
+func (x *trial) writingCapture() intercept.Match { return x.writingAccount(contract.EventCaptured) }
+
+// status expects the order to be stored in a state.
+func (x *trial) status(want string) {
+	x.Helper()
+	if s := x.stored("orders", x.orderKey()); s.value["status"] != want {
+		x.Fatalf("the order is stored as %v; want %s", s.value["status"], want)
+	}
+}
+
+// captureCrashBefore: the decision is stored and its driver dead; another drives
+// the order forward.
+func captureCrashBefore(x *trial) {
+	f, restart := x.crashes("orders", x.capturing(), intercept.CrashBefore)
+	x.place()
+	x.done(f)
+	x.status("capturing")
+	x.funds(purse, total)
+	restart()
+	x.ends("confirmed", "")
+}
+
+// captureCrashAfter: the money has moved and nobody knows; the repeated step is
+// told so.
+func captureCrashAfter(x *trial) {
+	f, restart := x.crashes("payments", x.writingCapture(), intercept.CrashAfter)
+	x.place()
+	x.done(f)
+	x.funds(purse-total, 0)
+	x.status("capturing")
+	restart()
+	x.ends("confirmed", "")
+}
+
+// captureDuplicate: five calls take the money once.
+func captureDuplicate(x *trial) {
+	many := x.inject(x.capturing(), intercept.Multiply(5))
+	x.buy()
+	x.done(many)
+	for _, reply := range many.Replies() {
+		if !reply.OK() || x.outcome(reply) != contract.OutcomeCaptured {
+			x.Errorf("one of the five was answered %s", reply)
+		}
+	}
+	x.funds(purse-total, 0)
+}
+
+// captureReorder: a cancellation that reaches the order behind the pivot, while
+// the pivot is being written and after it, comes too late.
+func captureReorder(x *trial) {
+	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	pivot := x.inject(x.writingOrder("orders.capturing.v1"), intercept.Hold())
+	x.place()
+	x.struck(pivot)
+	var racing sync.WaitGroup
+	racing.Go(func() {
+		_, err := x.customer.Cancel(x.ctx(), x.order)
+		x.refusesLater("cancelling beside the pivot", err, http.StatusConflict, "order-past-cancelling")
+	})
+	pivot.Release()
+	racing.Wait()
+	x.waits("capture")
+	_, err := x.customer.Cancel(x.ctx(), x.order)
+	x.refuses("cancelling behind the pivot", err, http.StatusConflict, "order-past-cancelling")
+	x.lift(gate)
+	x.ends("confirmed", "")
+}
+
+// captureDelay: the first capture arrives when the order is long confirmed and a
+// stray void has been refused; the account decides, once.
+func captureDelay(x *trial) {
+	late := x.inject(x.capturing(), intercept.Detain())
+	x.buy()
+	answer, err := x.w.invoke(x.ctx(), "orders", "payments", contract.PathVoid, map[string]any{"commands": []map[string]any{
+		{"command": contract.Void{OrderID: x.order, UserID: x.user, PlacedAt: x.placedAt()}},
+	}})
+	if err != nil || outcomeIn(answer) != contract.OutcomeCaptured {
+		x.Errorf("a void behind the capture is answered %s, %v", answer, err)
+	}
+	late.Release()
+	x.done(late)
+	if replies := late.Replies(); len(replies) != 1 || x.outcome(replies[0]) != contract.OutcomeCaptured {
+		x.Errorf("the late capture was answered %v", replies)
+	}
+	x.funds(purse-total, 0)
+}
+
+// captureParticipantDown: behind the pivot the order only goes forward: it is
+// tried again and again, cannot be cancelled, and keeps its stock.
+func captureParticipantDown(x *trial) {
+	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	x.place()
+	x.waits("capture")
+	x.down()
+	x.lift(gate)
+	if o := x.waitsAgain("capture"); o.Status != "capturing" {
+		x.Errorf("the order is %s", o.Status)
+	}
+	_, err := x.customer.Cancel(x.ctx(), x.order)
+	x.refuses("cancelling behind the pivot", err, http.StatusConflict, "order-past-cancelling")
+	x.up()
+	x.ends("confirmed", "")
+}
+
+// captureBrokerDown: money is not taken by way of the broker.
+func captureBrokerDown(x *trial) {
+	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	x.place()
+	x.waits("capture")
+	x.down()
+	x.lift(gate)
+	x.ends("confirmed", "")
+	x.up()
+}
+
+// captureStoreDown: payments cannot write; the order waits behind the pivot.
+func captureStoreDown(x *trial) {
+	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	x.place()
+	x.waits("capture")
+	away := x.inject(intercept.Using("payments", x.accountKey()), intercept.Fail(codes.Internal), intercept.Always())
+	x.lift(gate)
+	x.struck(away)
+	x.waitsAgain("capture")
+	x.funds(purse, total)
+	x.lift(away)
+	x.ends("confirmed", "")
+}
+
+// captureConflict: another write of the account comes first.
+func captureConflict(x *trial) {
+	rivals := x.inject(x.writingCapture(), intercept.First(x.rival("payments", x.accountKey())), intercept.Times(2))
+	x.buy()
+	x.done(rivals)
+}

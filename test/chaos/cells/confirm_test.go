@@ -1,0 +1,147 @@
+package cells
+
+import (
+	"google.golang.org/grpc/codes"
+
+	"caravan/test/chaos/intercept"
+)
+
+// committing are the calls that take the units of the trial's order out of stock.
+func (x *trial) committing() intercept.Match {
+	return intercept.Invoking("orders", "products", "/internal/commit", x.order)
+}
+
+// writingCommit is the write that takes them out: the stock has been sold from.
+func (x *trial) writingCommit() intercept.Match { return x.writingStock().Mentioning(`"committed":2,`) }
+
+// confirmCrashBefore: products dies before the units are taken; the order is
+// confirmed only when they are.
+func confirmCrashBefore(x *trial) {
+	f, restart := x.crashes("products", x.writingCommit(), intercept.CrashBefore)
+	x.place()
+	x.struck(f)
+	x.level(stock, quantity)
+	x.status("capturing")
+	restart()
+	x.ends("confirmed", "")
+}
+
+// confirmCrashAfter: the order is confirmed, and its driver dies before it could
+// tell anybody: the notice comes by the feed.
+func confirmCrashAfter(x *trial) {
+	f, restart := x.crashes("orders", x.writingOrder("orders.confirmed.v1"), intercept.CrashAfter)
+	x.place()
+	x.done(f)
+	x.status("confirmed")
+	restart()
+	x.ends("confirmed", "")
+}
+
+// confirmCrashAfterCommit: products dies when the units are taken and nobody
+// knows.
+func confirmCrashAfterCommit(x *trial) {
+	f, restart := x.crashes("products", x.writingCommit(), intercept.CrashAfter)
+	x.place()
+	x.done(f)
+	x.level(stock-quantity, 0)
+	x.status("capturing")
+	restart()
+	x.ends("confirmed", "")
+}
+
+// confirmCrashBeforeWrite: everything is done but the last write of the order.
+func confirmCrashBeforeWrite(x *trial) {
+	f, restart := x.crashes("orders", x.writingOrder("orders.confirmed.v1"), intercept.CrashBefore)
+	x.place()
+	x.done(f)
+	x.level(stock-quantity, 0)
+	x.funds(purse-total, 0)
+	x.status("capturing")
+	restart()
+	x.ends("confirmed", "")
+}
+
+// confirmDuplicate: five calls take the units once.
+func confirmDuplicate(x *trial) {
+	many := x.inject(x.committing(), intercept.Multiply(5))
+	x.buy()
+	x.done(many)
+	for _, reply := range many.Replies() {
+		if !reply.OK() || x.outcome(reply) != "committed" {
+			x.Errorf("one of the five was answered %s", reply)
+		}
+	}
+	x.level(stock-quantity, 0)
+}
+
+// confirmReorder: the reservation falls due before the commit arrives. Products
+// asks orders, is told that the order is being paid, and keeps it.
+func confirmReorder(x *trial) {
+	gate := x.inject(x.committing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	asked := x.inject(intercept.Invoking("products", "orders", "/internal/order-status", x.order), intercept.Pass())
+	x.place()
+	x.waits("capture")
+	x.done(asked)
+	x.waitsAgain("capture")
+	x.level(stock, quantity)
+	x.lift(gate)
+	x.ends("confirmed", "")
+}
+
+// confirmDelay: a late commit applies if it comes first and else changes nothing.
+func confirmDelay(x *trial) {
+	late := x.inject(x.committing(), intercept.Detain())
+	x.buy()
+	late.Release()
+	x.done(late)
+	if replies := late.Replies(); len(replies) != 1 || x.outcome(replies[0]) != "committed" {
+		x.Errorf("the late commit was answered %v", replies)
+	}
+	x.level(stock-quantity, 0)
+}
+
+// confirmParticipantDown: the order is paid and waits for its units.
+func confirmParticipantDown(x *trial) {
+	gate := x.inject(x.committing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	x.place()
+	x.waits("capture")
+	x.down()
+	x.lift(gate)
+	if o := x.waitsAgain("capture"); o.Status != "capturing" {
+		x.Errorf("the order is %s", o.Status)
+	}
+	x.up()
+	x.ends("confirmed", "")
+}
+
+// confirmBrokerDown: the order is confirmed without the broker; the notice waits.
+func confirmBrokerDown(x *trial) {
+	gate := x.inject(x.committing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	x.place()
+	x.waits("capture")
+	x.down()
+	x.lift(gate)
+	x.ends("confirmed", "")
+	x.up()
+}
+
+// confirmStoreDown: products cannot write; the order waits behind the pivot.
+func confirmStoreDown(x *trial) {
+	gate := x.inject(x.committing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	x.place()
+	x.waits("capture")
+	away := x.inject(intercept.Using("products", x.stockKey()), intercept.Fail(codes.Internal), intercept.Always())
+	x.lift(gate)
+	x.struck(away)
+	x.waitsAgain("capture")
+	x.level(stock, quantity)
+	x.lift(away)
+	x.ends("confirmed", "")
+}
+
+// confirmConflict: another write of the stock comes first.
+func confirmConflict(x *trial) {
+	rivals := x.inject(x.writingCommit(), intercept.First(x.rival("products", x.stockKey())), intercept.Times(2))
+	x.buy()
+	x.done(rivals)
+}

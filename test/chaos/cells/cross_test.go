@@ -1,0 +1,110 @@
+package cells
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"caravan/internal/event"
+	"caravan/internal/id"
+	"caravan/internal/shopclient"
+	"caravan/test/chaos/intercept"
+)
+
+// depositCrash: payments dies when the bank has taken the money and has not
+// answered. The intent was stored before, so the repeated request learns what
+// became of it, and the money is booked once.
+func depositCrash(x *trial) {
+	key := id.Random{}.New()
+	deposit := id.Derive("deposit", x.user, key)
+	f, restart := x.crashes("payments", intercept.Writing("payments", "testbank/charge/"+deposit), intercept.CrashAfter)
+	x.runsInto(f, "depositing", func(ctx context.Context) error {
+		_, err := x.customer.Deposit(ctx, key, euros(700), shopclient.SourceOK)
+		return err
+	})
+	x.done(f)
+	if s := x.stored("payments", "deposit/"+deposit); s.value["status"] != "pending" {
+		x.Errorf("the intent is stored as %s", s.raw)
+	}
+	restart()
+	x.eventually("the deposit to succeed", func(ctx context.Context) error {
+		got, err := x.customer.Deposit(ctx, key, euros(700), shopclient.SourceOK)
+		if err == nil && got.Status != "succeeded" {
+			err = errorf("it is %s", got.Status)
+		}
+		return err
+	})
+	x.balance += 700
+	x.deposits++
+	x.buy()
+}
+
+// sidecarKilled: the sidecar of orders dies with a call of the saga in its hands;
+// its program lives.
+func sidecarKilled(x *trial) {
+	back := x.alone("orders", "orders-daprd")
+	var killed error
+	f := x.inject(x.capturing(), intercept.First(func(intercept.Call) { killed = x.w.crash("orders-daprd") }))
+	x.place()
+	x.done(f)
+	if killed != nil {
+		x.Fatal(killed)
+	}
+	back()
+	x.ends("confirmed", "")
+}
+
+// programBeforeSidecar: a program that finds no sidecar waits for it.
+func programBeforeSidecar(x *trial) {
+	back := x.alone("payments", "payments-daprd")
+	for _, name := range []string{"payments-daprd", "payments"} {
+		if err := x.w.crash(name); err != nil {
+			x.Fatal(err)
+		}
+	}
+	x.place()
+	started := make(chan error, 1)
+	go func() { started <- x.w.raise("payments") }()
+	x.eventually("the program to run alone", func(context.Context) error {
+		status, err := x.w.Process("payments")
+		if err == nil && status.PID == 0 {
+			err = errors.New("it does not run")
+		}
+		return err
+	})
+	x.waits("authorize")
+	if err := x.w.raise("payments-daprd"); err != nil {
+		x.Fatal(err)
+	}
+	if err := <-started; err != nil {
+		x.Fatal(err)
+	}
+	back()
+	x.ends("confirmed", "")
+}
+
+// poisonEvent: an event that nobody can handle goes to the dead letters, and those
+// behind it arrive.
+func poisonEvent(x *trial) {
+	poison := event.Event{
+		ID: "orders/" + id.Random{}.New() + "/1", Type: "orders.confirmed.v1", Source: "orders", Subject: "nonsense", Sequence: 1,
+		Time: time.Now(), Data: json.RawMessage(`{"orderId":42}`),
+	}
+	x.eventually("the poison to be published", func(ctx context.Context) error { return x.w.publish(ctx, "orders", "orders", poison) })
+	x.buy()
+	x.told("orders.confirmed.v1")
+	x.eventually("the poison to be among the dead letters", func(ctx context.Context) error {
+		var list shopclient.List[json.RawMessage]
+		if err := x.w.admin.Get(ctx, "/v1/ops/dead-letters", nil, &list); err != nil {
+			return err
+		}
+		for _, letter := range list.Items {
+			if strings.Contains(string(letter), poison.ID) {
+				return nil
+			}
+		}
+		return errorf("it is not among %d", len(list.Items))
+	})
+}

@@ -1,0 +1,131 @@
+package cells
+
+import (
+	"google.golang.org/grpc/codes"
+
+	"caravan/internal/shopclient"
+	"caravan/test/chaos/intercept"
+)
+
+// The quote is a part of the reservation here: products prices the lines and
+// locks the prices in the holds, and the order stores them. What the table asks
+// of a quote that is too old is asked of a total that the customer agreed to.
+
+// dearer is a price that is not the one an order was quoted.
+const dearer = price + 100
+
+// quoted expects an order to cost what was quoted.
+func (x *trial) quoted(o shopclient.Order, unit int64) {
+	x.Helper()
+	if o.Total == nil || o.Total.Amount != unit*quantity {
+		x.Errorf("the total is %+v; want %d", o.Total, unit*quantity)
+	}
+}
+
+// quoteCrashBefore: products dies when it looks up the price; nothing is quoted,
+// and the repeated step is.
+func quoteCrashBefore(x *trial) {
+	f, restart := x.crashes("products", intercept.Reading("products", "product/"+x.sku()), intercept.CrashBefore)
+	x.place()
+	x.struck(f)
+	x.level(stock, 0)
+	restart()
+	x.quoted(x.ends("confirmed", ""), price)
+}
+
+// quoteCrashAfter: the quote is stored in the hold, and the driver dies before it
+// knows. A price that changes meanwhile changes nothing.
+func quoteCrashAfter(x *trial) {
+	f, restart := x.crashes("orders", x.reserving(), intercept.CrashAfter)
+	x.place()
+	x.done(f)
+	x.reprice(dearer)
+	restart()
+	x.quoted(x.ends("confirmed", ""), price)
+}
+
+// quoteDuplicate: whoever asks again is quoted the same.
+func quoteDuplicate(x *trial) {
+	many := x.inject(x.reserving(), intercept.Repeat(3))
+	o := x.buy()
+	x.done(many)
+	for _, reply := range many.Replies() {
+		if !reply.OK() || string(reply.Body()) != string(many.Replies()[0].Body()) {
+			x.Errorf("one of three was answered %s; the first %s", reply, many.Replies()[0])
+		}
+	}
+	x.quoted(o, price)
+}
+
+// quoteReorder: a change of the price that comes after the quote does not alter
+// the total, however much later it is paid.
+func quoteReorder(x *trial) {
+	gate := x.inject(x.authorizing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	x.place()
+	x.waits("authorize")
+	x.reprice(dearer)
+	x.lift(gate)
+	x.quoted(x.ends("confirmed", ""), price)
+}
+
+// quoteDelay: the price changes while the call is late. The customer agreed to
+// another total and is asked anew; what arrives late changes nothing.
+func quoteDelay(x *trial) {
+	late := x.inject(x.reserving(), intercept.Detain())
+	gate := x.inject(x.reserving(), intercept.Fail(codes.Unavailable), intercept.Always())
+	agreed := x.placement()
+	total := euros(price * quantity)
+	agreed.ExpectedTotal = &total
+	x.placeAs(agreed)
+	x.struck(late)
+	x.reprice(dearer)
+	x.lift(gate)
+	x.ends("rejected", "price_changed")
+	late.Release()
+	x.done(late)
+	x.level(stock, 0)
+}
+
+// quoteParticipantDown: without products there is no price, least of all a zero;
+// the order waits.
+func quoteParticipantDown(x *trial) {
+	x.down()
+	x.place()
+	if o := x.waitsAgain("reserve"); o.Status != "placed" || o.Total != nil && o.Total.Amount != 0 {
+		x.Errorf("without a price the order is %s at %+v", o.Status, o.Total)
+	}
+	x.up()
+	x.quoted(x.ends("confirmed", ""), price)
+}
+
+// quoteBrokerDown: prices do not travel by the broker.
+func quoteBrokerDown(x *trial) {
+	x.reprice(dearer)
+	x.down()
+	x.quoted(x.buy(), dearer)
+	x.up()
+}
+
+// quoteStoreDown: products cannot read its prices, nor lock them, and the order
+// waits.
+func quoteStoreDown(x *trial) {
+	away := x.inject(intercept.Either(intercept.Using("products", "product/"+x.sku()), intercept.Using("products", x.stockKey())), intercept.Fail(codes.Internal), intercept.Always())
+	x.place()
+	if o := x.waitsAgain("reserve"); o.Status != "placed" {
+		x.Errorf("without a price the order is %s", o.Status)
+	}
+	x.lift(away)
+	x.quoted(x.ends("confirmed", ""), price)
+}
+
+// quoteConflict: another driver is faster at storing the quote, and the price
+// changes at that very moment. The loser looks again, and the first quote stays.
+func quoteConflict(x *trial) {
+	overtake := x.rival("orders", x.orderKey())
+	x.inject(x.writingOrder("orders.reserved.v1"), intercept.First(func(c intercept.Call) {
+		x.reprice(dearer)
+		overtake(c)
+	}))
+	x.place()
+	x.quoted(x.ends("confirmed", ""), price)
+}

@@ -1,0 +1,175 @@
+package cells
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc/codes"
+
+	"caravan/internal/id"
+	"caravan/services/payments/contract"
+	"caravan/test/chaos/intercept"
+)
+
+// refunding are the calls that give the money of the trial's order back.
+func (x *trial) refunding() intercept.Match {
+	return intercept.Invoking("orders", "payments", contract.PathRefund, x.order)
+}
+
+// writingRefund is the write that gives it back.
+func (x *trial) writingRefund() intercept.Match { return x.writingAccount(contract.EventRefunded) }
+
+// whole refunds all that is left, under a key of its own.
+func (x *trial) whole() {
+	x.Helper()
+	x.refund(id.Random{}.New(), nil)
+}
+
+// refundCrashBefore: the refund is stored in the order before anybody is asked
+// for the money; the next life asks.
+func refundCrashBefore(x *trial) {
+	x.buy()
+	f, restart := x.crashes("orders", x.refunding(), intercept.CrashBefore)
+	x.whole()
+	x.done(f)
+	x.status("refunding")
+	x.funds(purse-total, 0)
+	restart()
+	x.ends("refunded", "")
+}
+
+// refundCrashAfter: the money is back and nobody knows; it is not given twice.
+func refundCrashAfter(x *trial) {
+	x.buy()
+	f, restart := x.crashes("payments", x.writingRefund(), intercept.CrashAfter)
+	x.whole()
+	x.done(f)
+	x.funds(purse, 0)
+	restart()
+	x.ends("refunded", "")
+}
+
+// refundDuplicate: twenty refunds at once, of 40 % each, give back no more than
+// was paid, and a call that arrives five times gives once.
+func refundDuplicate(x *trial) {
+	x.buy()
+	many := x.inject(x.refunding(), intercept.Multiply(5))
+	part := euros(total * 40 / 100)
+	var accepted atomic.Int64
+	var storm sync.WaitGroup
+	for range 20 {
+		storm.Go(func() {
+			key := id.Random{}.New()
+			for range 2 { // the same request twice is the same refund
+				_, err := x.w.admin.Refund(x.ctx(), key, x.order, &part, "broken")
+				if err == nil {
+					accepted.Add(1)
+				}
+			}
+		})
+	}
+	storm.Wait()
+	x.done(many)
+	x.eventually("the refunds to come to an end", func(ctx context.Context) error {
+		o, err := x.customer.Order(ctx, x.order, 0)
+		if err == nil && o.Status != "confirmed" {
+			return errorf("the order is %s", o.Status)
+		}
+		if err == nil && (o.Refunded.Amount > total || o.Refunded.Amount < part.Amount) {
+			x.Fatalf("%d of %d were refunded", o.Refunded.Amount, total)
+		}
+		return err
+	})
+	if accepted.Load() == 0 {
+		x.Error("no refund was accepted")
+	}
+	x.whole() // the rest
+	x.ends("refunded", "")
+	_, err := x.w.admin.Refund(x.ctx(), id.Random{}.New(), x.order, nil, "once more")
+	x.refuses("refunding what is refunded", err, http.StatusUnprocessableEntity, "refund-amount")
+}
+
+// refundReorder: a refund that comes before the order is paid is refused, and may
+// be asked for later.
+func refundReorder(x *trial) {
+	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	x.place()
+	x.waits("capture")
+	_, err := x.w.admin.Refund(x.ctx(), id.Random{}.New(), x.order, nil, "broken")
+	x.refuses("refunding what is not paid", err, http.StatusConflict, "order-not-confirmed")
+	x.lift(gate)
+	x.ends("confirmed", "")
+	x.whole()
+	x.ends("refunded", "")
+}
+
+// refundDelay: the first call arrives when its repetition is long done.
+func refundDelay(x *trial) {
+	x.buy()
+	late := x.inject(x.refunding(), intercept.Detain())
+	x.whole()
+	x.ends("refunded", "")
+	late.Release()
+	x.done(late)
+	if replies := late.Replies(); len(replies) != 1 || x.outcome(replies[0]) != contract.OutcomeRefunded {
+		x.Errorf("the late refund was answered %v", replies)
+	}
+	x.funds(purse, 0)
+}
+
+// refundParticipantDown: the refund is tried until payments is back.
+func refundParticipantDown(x *trial) {
+	x.buy()
+	x.down()
+	x.whole()
+	if o := x.waitsAgain("refund"); o.Status != "refunding" {
+		x.Errorf("the order is %s", o.Status)
+	}
+	x.up()
+	x.ends("refunded", "")
+}
+
+// refundBrokerDown: money is not given back by way of the broker.
+func refundBrokerDown(x *trial) {
+	x.buy()
+	x.down()
+	x.whole()
+	x.ends("refunded", "")
+	x.up()
+}
+
+// refundStoreDown: payments cannot write; the refund waits in the order.
+func refundStoreDown(x *trial) {
+	x.buy()
+	away := x.inject(intercept.Using("payments", x.accountKey()), intercept.Fail(codes.Internal), intercept.Always())
+	x.whole()
+	x.waitsAgain("refund")
+	x.funds(purse-total, 0)
+	x.lift(away)
+	x.ends("refunded", "")
+}
+
+// refundConflict: another write of the account comes first.
+func refundConflict(x *trial) {
+	x.buy()
+	rivals := x.inject(x.writingRefund(), intercept.First(x.rival("payments", x.accountKey())), intercept.Times(2))
+	x.whole()
+	x.done(rivals)
+	x.ends("refunded", "")
+}
+
+// refundRestock: money that goes back moves no stock; that is a decision of its
+// own.
+func refundRestock(x *trial) {
+	x.buy()
+	x.whole()
+	x.ends("refunded", "")
+	x.level(stock-quantity, 0)
+	if _, err := x.w.admin.CorrectStock(x.ctx(), id.Random{}.New(), x.sku(), quantity, "came back"); err != nil {
+		x.Fatal(err)
+	}
+	x.products[0].received += quantity
+	x.level(stock, 0)
+}
