@@ -45,7 +45,7 @@ func newProxies() *proxies {
 func (s *Stack) reroute(app, what string, server infra.Server) (map[string]string, error) {
 	settings := map[string]string{}
 	maps.Copy(settings, server.Settings(app))
-	maps.Copy(settings, s.options.Settings[what])
+	maps.Copy(settings, s.options.Settings[app+":"+what])
 	if s.disk != nil && s.disk.reason == nil && server.URL == "" {
 		s.disk.relocate(settings, filepath.Join(s.dir, "data"))
 	}

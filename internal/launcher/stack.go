@@ -42,7 +42,8 @@ type Options struct {
 	// Between lets a test stand between each program and its sidecar: it gets where
 	// the two listen and returns what they are told of each other instead.
 	Between func(Link) (Link, error)
-	// Settings adds settings to the components of "broker" and "store", by name.
+	// Settings adds settings to the component that leads an app to a server, as
+	// "orders:broker" or "users:store", by name.
 	Settings map[string]map[string]string
 	// Proxies puts a proxy between each sidecar and each server, for BreakConnection.
 	Proxies bool

@@ -35,6 +35,10 @@ func runConfirms(ctx context.Context, r *run) error {
 	if err := r.open(ctx, shopSize{customers: r.Customers, products: 20, cents: 1_000_000_00}); err != nil {
 		return err
 	}
+	before, err := r.unconfirmed()
+	if err != nil {
+		return err
+	}
 	heal, err := r.cutConfirmations()
 	if err != nil {
 		return errors.Join(err, heal())
@@ -45,7 +49,19 @@ func runConfirms(ctx context.Context, r *run) error {
 		return err
 	}
 	s := r.settle(ctx)
-	return r.countLost(s)
+	return r.countLost(s, before)
+}
+
+// unconfirmed counts the publishes so far that sidecars had no confirmation of;
+// they answer those with success. What components log is no JSON.
+func (r *run) unconfirmed() (count int, err error) {
+	_, err = r.stack.LogLines(func(line launcher.LogLine) bool {
+		if isSidecar(line.Process) && strings.Contains(line.Raw, "did not receive confirmation of publishing") {
+			count++
+		}
+		return false
+	})
+	return count, err
 }
 
 // cutConfirmations cuts connections in front of confirmations, and half as
@@ -83,7 +99,7 @@ func (r *run) cutConfirmations() (heal func() error, err error) {
 
 // countLost counts, from the logs, the publishes that had no confirmation and
 // were answered with success, and the events that never came over the broker.
-func (r *run) countLost(s *settler) error {
+func (r *run) countLost(s *settler, before int) error {
 	events := make(map[string]bool)
 	for id, order := range s.orders {
 		for _, moment := range order.Timeline {
@@ -94,14 +110,12 @@ func (r *run) countLost(s *settler) error {
 		}
 	}
 	pushed := make(map[string]bool)
-	unconfirmed, givenUp := 0, 0.0
+	givenUp := 0.0
 	_, err := r.stack.LogLines(func(line launcher.LogLine) bool {
 		switch {
 		case line.Time.Before(r.began):
 		case line.Message == "event" && strings.HasPrefix(line.Process, "notifications"):
 			pushed[line.Field("event")] = true
-		case isSidecar(line.Process) && strings.Contains(line.Message, "did not receive confirmation of publishing"):
-			unconfirmed++
 		case strings.HasPrefix(line.Message, "publishing failed; consumers will pull") && line.Field("attempt") == "3":
 			n, _ := line.Fields["events"].(float64)
 			givenUp += n
@@ -111,7 +125,11 @@ func (r *run) countLost(s *settler) error {
 	if err != nil {
 		return err
 	}
-	lost := 0
+	after, err := r.unconfirmed()
+	if err != nil {
+		return err
+	}
+	unconfirmed, lost := after-before, 0
 	for event := range events {
 		if !pushed[event] {
 			lost++

@@ -78,8 +78,11 @@ func Start(ctx context.Context, o StackOptions) (*System, error) {
 		options.Replicas[app] = o.Replicas
 	}
 	if broker, err := launcher.BrokerAtHand(o.Broker); err == nil && launcher.HasBrokerFaults(broker) {
-		// Connections are cut off often: the sidecars are to try again at once.
-		options.Settings["broker"] = map[string]string{"reconnectWaitSeconds": "1"}
+		// Connections are cut off often. Sidecars that only publish are to connect
+		// again at once, or most events would wait rather than be published.
+		for _, connection := range publishers {
+			options.Settings[connection] = map[string]string{"reconnectWaitSeconds": "0"}
+		}
 	}
 	stack, err := launcher.Start(ctx, options)
 	if err != nil {
