@@ -74,6 +74,7 @@ func TestRestart(t *testing.T) {
 type stack struct {
 	*sidecar.Client
 	ready     func(context.Context) error
+	address   string // of the sidecar's state API
 	processes []*process.Process
 }
 
@@ -129,6 +130,7 @@ func open(t *testing.T, kind string) *stack {
 	}
 	t.Cleanup(func() { _ = s.Client.Close() })
 	s.ready = s.Outbound
+	s.address = fmt.Sprintf("http://127.0.0.1:%d/v1.0/state/store", httpPort)
 	s.start(ctx, t, supervisor, process.Spec{
 		Name: app + "-daprd", Path: daprd, Dir: dir, Ready: s.ready,
 		Env: []string{"DAPR_API_TOKEN=" + token, "DAPR_HOST_IP=127.0.0.1", "PATH=" + os.Getenv("PATH"), "HOME=" + dir},
