@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,6 +18,11 @@ import (
 // name resolution: calls that had found it by then are over, except those that a
 // client has asked to be held back.
 const drainTime = 1500 * time.Millisecond
+
+// forgetTime is how long a replica that serves again is not called yet: other
+// sidecars remember for about a second that its address took no connection, and
+// fail calls to it without trying (gRPC's first connection back-off).
+const forgetTime = 2 * time.Second
 
 // Roll restarts one replica of an app, program and sidecar, without a call
 // failing for it as long as there is another replica: it is taken out of the
@@ -44,12 +50,35 @@ func (s *Stack) Roll(ctx context.Context, replica string) (err error) {
 			return err
 		}
 	}
-	for _, name := range []string{sidecar, replica} {
-		if err := s.Raise(name); err != nil {
-			return err
+	if err := s.raiseInOrder(ctx, sidecar, replica); err != nil {
+		return err
+	}
+	if !rest(ctx, forgetTime) {
+		return fmt.Errorf("listing %s again: %w", replica, ctx.Err())
+	}
+	return nil
+}
+
+// raiseInOrder starts a sidecar, and its program once the sidecar takes calls,
+// so that what the program serves from its first moment on can be passed on.
+func (s *Stack) raiseInOrder(ctx context.Context, sidecar, program string) error {
+	if err := s.Raise(sidecar); err != nil {
+		return err
+	}
+	status, err := s.Process(sidecar)
+	if err != nil {
+		return err
+	}
+	outbound := probe(status.URL+"/v1.0/healthz/outbound", http.StatusNoContent)
+	for outbound(ctx) != nil {
+		if !rest(ctx, 20*time.Millisecond) {
+			return fmt.Errorf("waiting for %s: %w", sidecar, ctx.Err())
 		}
 	}
-	for _, name := range []string{sidecar, replica} {
+	if err := s.Raise(program); err != nil {
+		return err
+	}
+	for _, name := range []string{sidecar, program} {
 		if err := s.AwaitProcess(ctx, name); err != nil {
 			return err
 		}
