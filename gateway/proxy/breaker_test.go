@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -84,7 +85,7 @@ func TestBreakerOpensOnARatioAndNotOnRefusals(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		done(failure(status))
+		done(failure(&http.Response{StatusCode: status}))
 	}
 	if s := stateOf(b, "orders"); s.Failures != 0 || s.Requests != 9 {
 		t.Fatalf("refusals count: %+v", s)
@@ -94,7 +95,7 @@ func TestBreakerOpensOnARatioAndNotOnRefusals(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		done(failure(status))
+		done(failure(&http.Response{StatusCode: status}))
 	}
 	if s := stateOf(b, "orders"); s.State != "open" {
 		t.Errorf("half of the requests failed: %+v", s)

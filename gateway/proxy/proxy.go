@@ -125,7 +125,7 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 		done(outcome)
 		return refusal
 	}
-	done(failure(response.StatusCode))
+	done(failure(response))
 	f.deliver(w, r, response)
 	return nil
 }
@@ -198,9 +198,13 @@ func judge(r *http.Request, ctx context.Context, body *limitedBody, err error) (
 	return errFailed, unavailable("The service can not be reached at the moment.", err)
 }
 
-// failure is the outcome of an answered call.
-func failure(status int) error {
-	switch status {
+// failure is the outcome of an answered call. A request that the service shed says nothing about the next one: a flood
+// of logins, which cost much, must not close the service to everybody else.
+func failure(response *http.Response) error {
+	if response.Header.Get(problem.ShedHeader) != "" {
+		return errExcluded
+	}
+	switch response.StatusCode {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return errFailed
 	}

@@ -320,6 +320,36 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
+// A flood that a service sheds is answered as it says, and closes the service to nobody; a failure with the same status does.
+func TestShedRequestsDoNotOpenTheBreaker(t *testing.T) {
+	s := newStage(t, BreakerSettings{Consecutive: 3, Ratio: 0.5, Requests: 5, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
+	var busy atomic.Bool
+	busy.Store(true)
+	s.sidecar.Handle("orders", func(w http.ResponseWriter, r *http.Request) {
+		if busy.Load() {
+			problem.Write(w, r, problem.Busy("busy", "Too many at this moment.", time.Second))
+			return
+		}
+		problem.Write(w, r, problem.Unavailable("store-unavailable", "", time.Second))
+	})
+	for range 50 {
+		w, err := s.do(t, httptest.NewRequest("GET", "/v1/orders/o1", nil), true)
+		if err != nil || w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" {
+			t.Fatalf("a shed request got %d %v, %v", w.Code, w.Header(), err)
+		}
+	}
+	if got := s.forwarder.breakers.Status()[0]; got.State != "closed" {
+		t.Errorf("the breaker is %s after requests that were shed", got.State)
+	}
+	busy.Store(false)
+	for range 3 {
+		_, _ = s.do(t, httptest.NewRequest("GET", "/v1/orders/o1", nil), true)
+	}
+	if got := s.forwarder.breakers.Status()[0]; got.State != "open" {
+		t.Errorf("the breaker is %s after as many failures", got.State)
+	}
+}
+
 // What a client does to its own request never opens the breaker for the others.
 func TestClientsCanNotOpenTheBreaker(t *testing.T) {
 	s := newStage(t, BreakerSettings{Consecutive: 1, Ratio: 1, Requests: 1, Window: 10 * time.Second, Open: time.Hour, Probes: 1})

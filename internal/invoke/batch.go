@@ -38,6 +38,8 @@ type Failure struct {
 	Status int    `json:"status"`
 	Slug   string `json:"slug"`
 	Detail string `json:"detail,omitempty"`
+	// Shed says that the service is well and only had no place for this command.
+	Shed bool `json:"shed,omitempty"`
 }
 
 // Response is the body of the answer to a batched call, in the order asked.

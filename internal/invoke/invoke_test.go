@@ -93,6 +93,20 @@ func TestACallInWhichNothingSucceedsFailsAsAWhole(t *testing.T) {
 	}
 }
 
+// A command that is shed for a reason of its own must not close the path to all others.
+func TestACallWithAShedCommandIsAnAnswer(t *testing.T) {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("POST", "/internal/double", strings.NewReader(`{"commands":[{"command":{"N":1}}]}`))
+	err := invoke.Serve(slog.New(slog.DiscardHandler), func(context.Context, double) (double, error) {
+		return double{}, problem.Busy("too-many-holds", "too many", time.Second)
+	})(w, r)
+	var answer invoke.Response[double]
+	if decodeErr := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || decodeErr != nil || w.Code != 200 || len(answer.Results) != 1 ||
+		answer.Results[0].Error == nil || answer.Results[0].Error.Status != 503 || !answer.Results[0].Error.Shed {
+		t.Errorf("answered %d %s, %v", w.Code, w.Body, err)
+	}
+}
+
 func TestServeBoundsACall(t *testing.T) {
 	for _, body := range []string{``, `{}`, `{"commands":[]}`, `{"commands":[` + strings.Repeat(`{},`, 300) + `{}]}`} {
 		w := httptest.NewRecorder()

@@ -27,7 +27,9 @@ const (
 // trace of its own cause and is logged by itself. handle returns a typed outcome
 // for everything the business can answer; an error means that there is no answer
 // now, and the caller will ask again. When not one command got an answer the
-// whole call is a 503, so that the caller's circuit breaker sees it.
+// whole call is a 503, so that the caller's circuit breaker sees it; not so when
+// one was only shed, at a limit of its own such as the holds of one SKU: that
+// must not close the path to all others.
 func Serve[C, R any](log *slog.Logger, handle func(ctx context.Context, command C) (R, error)) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		var request Request[C]
@@ -81,7 +83,7 @@ func runOne[C, R any](ctx context.Context, log *slog.Logger, path string, c Enve
 	if err != nil {
 		p := problem.From(err)
 		log.WarnContext(ctx, "command failed", "path", path, "aggregate", label(c.Command), "error", err, "duration_ms", time.Since(start).Milliseconds())
-		return Outcome[R]{Error: &Failure{Status: p.Status, Slug: p.Slug(), Detail: p.Detail}}
+		return Outcome[R]{Error: &Failure{Status: p.Status, Slug: p.Slug(), Detail: p.Detail, Shed: p.Shed}}
 	}
 	log.InfoContext(ctx, "command", "path", path, "aggregate", label(c.Command), "outcome", label(result),
 		"duration_ms", time.Since(start).Milliseconds())
@@ -101,7 +103,7 @@ func label(v any) slog.Value {
 // failed for a passing reason.
 func commonFailure[R any](outcomes []Outcome[R]) error {
 	for _, o := range outcomes {
-		if o.Error == nil || o.Error.Status < http.StatusInternalServerError {
+		if o.Error == nil || o.Error.Status < http.StatusInternalServerError || o.Error.Shed {
 			return nil
 		}
 	}

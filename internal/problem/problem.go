@@ -39,7 +39,14 @@ type Problem struct {
 	// RetryAfter is when a repeat may succeed. It is sent as the header Retry-After, in seconds
 	// rounded up, and is not part of the body.
 	RetryAfter time.Duration
+	// Shed says that the service is well and only had no place for this request: it is at a limit, or
+	// too much came at once. It is sent as the header Caravan-Shed and is not part of the body. To a
+	// circuit breaker such an answer is no failure.
+	Shed bool
 }
+
+// ShedHeader marks an answer whose problem says Shed.
+const ShedHeader = "Caravan-Shed"
 
 // FieldError is one wrong field of a request.
 type FieldError struct {
@@ -202,6 +209,13 @@ func TooMany(retryAfter time.Duration) *Problem {
 func Unavailable(slug, detail string, retryAfter time.Duration) *Problem {
 	p := New(http.StatusServiceUnavailable, slug, "The service is temporarily unavailable", detail)
 	p.RetryAfter = retryAfter
+	return p
+}
+
+// Busy is Unavailable for a request that the service shed though it is well.
+func Busy(slug, detail string, retryAfter time.Duration) *Problem {
+	p := Unavailable(slug, detail, retryAfter)
+	p.Shed = true
 	return p
 }
 

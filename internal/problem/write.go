@@ -87,6 +87,9 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 		seconds := (out.RetryAfter + time.Second - 1) / time.Second
 		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
 	}
+	if out.Shed {
+		h.Set(ShedHeader, "1")
+	}
 	if out.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
 		h.Set("WWW-Authenticate", `Bearer realm="caravan"`) // RFC 9110, 15.5.2
 	}

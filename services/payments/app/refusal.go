@@ -48,5 +48,5 @@ func refusal(err error) error {
 }
 
 func later(slug, detail string) *problem.Problem {
-	return problem.Unavailable(slug, detail, time.Second)
+	return problem.Busy(slug, detail, time.Second)
 }

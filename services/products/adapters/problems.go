@@ -37,7 +37,7 @@ func describe(err error) error {
 	case errors.Is(err, domain.ErrFull):
 		return problem.Unprocessable("catalogue-full", "the catalogue cannot hold more products")
 	case errors.Is(err, domain.ErrTooManyHolds):
-		return problem.Unavailable(contract.SlugTooManyHolds, domain.ErrTooManyHolds.Error(), time.Second)
+		return problem.Busy(contract.SlugTooManyHolds, domain.ErrTooManyHolds.Error(), time.Second)
 	}
 	return err
 }

@@ -26,7 +26,7 @@ func (busyError) Temporary() bool { return true }
 
 // Problem is what a client is told.
 func (busyError) Problem() *problem.Problem {
-	return problem.Unavailable("busy", "Too many people are logging in at this moment.", time.Second)
+	return problem.Busy("busy", "Too many people are logging in at this moment.", time.Second)
 }
 
 // ErrBusy is answered at once when the queue is full, so that a flood of logins costs no more than the queue.
