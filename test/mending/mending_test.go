@@ -1,0 +1,144 @@
+package mending
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"caravan/internal/launcher"
+)
+
+// TestBrokerKilledAgainAndAgain kills the broker under load. The first time it has just declared its queues, and
+// forgets one or another's leader; each time every sidecar loses its subscriptions at once.
+func TestBrokerKilledAgainAndAgain(t *testing.T) {
+	rounds := 3
+	if n, err := strconv.Atoi(settings.rounds); err == nil {
+		rounds = n
+	}
+	s := start(t, launcher.Options{})
+	stop := s.load()
+	var slowest time.Duration
+	for round := range rounds {
+		time.Sleep(time.Duration(round%7) * 200 * time.Millisecond) // not always in the same moment
+		life := s.status("broker").PID
+		if err := s.Kill("broker", syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		s.await("the broker's next life", func() bool { status := s.status("broker"); return status.PID != life && status.State == "ready" })
+		took := s.pushed()
+		slowest = max(slowest, took)
+		t.Logf("round %d: events of all topics are pushed again after %s", round+1, took.Round(10*time.Millisecond))
+	}
+	stop()
+	t.Logf("%d kills; the slowest return took %s; %d queues without a leader were mended; %d sidecars were started anew",
+		rounds, slowest.Round(10*time.Millisecond), s.elections(), s.mends())
+}
+
+// TestSubscriptionThatHearsNothing unbinds a queue from its topic. Connection, consumer and sidecar are healthy, and
+// no event will ever come: nothing but a heartbeat notices.
+func TestSubscriptionThatHearsNothing(t *testing.T) {
+	s := start(t, launcher.Options{})
+	s.pushed()
+	sidecar := s.status(consumer + "-daprd").PID
+	if got := s.evaluate(`[rabbit_binding:remove(B, <<"test">>) || B <- rabbit_binding:list(<<"/">>), element(4, element(2, B)) =:= <<"orders">>].`); !strings.Contains(got, "ok") {
+		t.Fatalf("unbinding answers %s", got)
+	}
+	id, err := s.publish("orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.await("another sidecar", func() bool { pid := s.status(consumer + "-daprd").PID; return pid != sidecar && pid != 0 })
+	t.Logf("events of all topics are pushed again after %s", s.pushed().Round(10*time.Millisecond))
+	if strings.Contains(s.log(consumer), `"event":"`+id+`"`) {
+		t.Error("the event was pushed before anything was mended: the test did not break what it says")
+	}
+	if n := s.mends(); n != 1 {
+		t.Errorf("the consumer says that it has mended %d times", n)
+	}
+}
+
+// TestBrokerFrozen stops the broker without closing a connection, for longer than the heartbeats of AMQP allow. The
+// sidecar is left alone all the while, as without a broker a new one could not even start.
+func TestBrokerFrozen(t *testing.T) {
+	s := start(t, launcher.Options{})
+	s.pushed()
+	sidecar := s.status(consumer + "-daprd").PID
+	if err := s.Kill("broker", syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(25 * time.Second) // the connection ends after twice the 10 s of components/rabbitmq/pubsub.yaml
+	if got := s.status(consumer + "-daprd"); got.PID != sidecar {
+		t.Errorf("the sidecar was ended while the broker was away: %+v", got)
+	}
+	if err := s.Kill("broker", syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("events of all topics are pushed again after %s", s.pushed().Round(10*time.Millisecond))
+}
+
+// TestSubscribedWhileTheBrokerWasDown has the sidecar subscribe to a broker that is away for longer than the minute
+// that its component waits.
+func TestSubscribedWhileTheBrokerWasDown(t *testing.T) {
+	if settings.long == "" {
+		t.Skip("takes two minutes: set CARAVAN_MENDING_LONG")
+	}
+	s := start(t, launcher.Options{})
+	s.pushed()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	// A sidecar subscribes when its program is there, and connects before that.
+	for _, step := range []func() error{
+		func() error { return s.StopProcess(ctx, consumer) },
+		func() error { return s.StopProcess(ctx, consumer+"-daprd") },
+		func() error { return s.Raise(consumer + "-daprd") },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.await("the sidecar to be connected", func() bool { return strings.Contains(s.log(consumer+"-daprd"), "application protocol") })
+	if err := s.Crash(ctx, "broker"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Raise(consumer); err != nil {
+		t.Fatal(err)
+	}
+	s.await("the component to give up", func() bool { return strings.Contains(s.log(consumer+"-daprd"), "failed to subscribe to") })
+	if err := s.Raise("broker"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AwaitProcess(ctx, "broker"); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("events of all topics are pushed after %s; the sidecar was started anew %d times", s.pushed().Round(10*time.Millisecond), s.mends())
+}
+
+// mends is how often the consumer has ended its sidecar.
+func (s *stack) mends() int { return strings.Count(s.log(consumer), "the sidecar is asked to end") }
+
+// elections is how often the launcher had a queue elect a leader.
+func (s *stack) elections() int {
+	raw, err := os.ReadFile(filepath.Join(s.Dir(), "logs", launcher.FaultLog+".log"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.t.Fatal(err)
+	}
+	return strings.Count(string(raw), "told to elect")
+}
+
+// await waits for what has to happen.
+func (s *stack) await(what string, happened func() bool) {
+	s.t.Helper()
+	deadline := time.Now().Add(2 * time.Minute)
+	for !happened() {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("waiting for %s\n%s", what, s.tail())
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}

@@ -1,0 +1,216 @@
+package mending
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"caravan/internal/event"
+	"caravan/internal/launcher"
+	"caravan/internal/launcher/infra"
+	"caravan/internal/launcher/process"
+)
+
+// settings are what the environment says about the run; they are taken out of it, because the programs refuse
+// CARAVAN_ variables that they do not know.
+var settings = struct{ daprd, rounds, long string }{take("CARAVAN_DAPRD"), take("CARAVAN_MENDING_ROUNDS"), take("CARAVAN_MENDING_LONG")}
+
+func take(variable string) string {
+	value := os.Getenv(variable)
+	_ = os.Unsetenv(variable)
+	return value
+}
+
+const (
+	consumer = "notifications"
+	producer = "orders"
+	// bound is how long a push may be away after what cut it off is over: on a quiet machine it is back after some
+	// seconds, or after two heartbeat bounds and the start of a sidecar.
+	bound = 90 * time.Second
+)
+
+// topics are what the consumer hears.
+var topics = []string{"users", "orders", "payments"}
+
+// stack is a consumer with a producer's sidecar to publish through, and no feed behind the broker.
+type stack struct {
+	*launcher.Stack
+	t         *testing.T
+	published atomic.Int64
+	client    *http.Client
+}
+
+func start(t *testing.T, options launcher.Options) *stack {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.Root, options.Dir, options.Daprd, options.FreePorts = filepath.Join(here, "..", ".."), t.TempDir(), settings.daprd, true
+	options.Broker, options.Store, options.Only = "rabbitmq", "sqlite", []string{consumer, producer}
+	options.Env = map[string]map[string]string{consumer: {
+		"CARAVAN_FEED_PULL_INTERVAL": "24h",
+		"CARAVAN_HEARTBEAT_EVERY":    "1s", "CARAVAN_HEARTBEAT_BOUND": "6s",
+		"CARAVAN_HEARTBEAT_FIRST_REST": "10s", "CARAVAN_HEARTBEAT_MOST_REST": "30s",
+	}}
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // the first time, daprd is built
+	defer cancel()
+	running, err := launcher.Start(ctx, options)
+	if errors.Is(err, infra.ErrNotInstalled) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		running.Stop(ctx)
+	})
+	s := &stack{Stack: running, t: t, client: &http.Client{Timeout: 15 * time.Second}}
+	if err := s.AwaitProcess(ctx, consumer); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// publish publishes an event that no handler minds, through the producer's sidecar, and returns its id.
+func (s *stack) publish(topic string) (string, error) {
+	subject := "probe-" + strconv.FormatInt(s.published.Add(1), 10)
+	e := event.Event{ID: event.ID(topic, subject, 1), Type: topic + ".probe.v1", Source: topic, Subject: subject, Sequence: 1, Time: time.Now()}
+	raw, err := e.CloudEvent()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	address := s.status(producer+"-daprd").URL + "/v1.0/publish/pubsub/" + topic
+	request, err := http.NewRequest(http.MethodPost, address, bytes.NewReader(raw))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.Header.Set("dapr-api-token", s.APIToken())
+	request.Header.Set("Content-Type", event.ContentType)
+	response, err := s.client.Do(request)
+	if err != nil {
+		return e.ID, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusNoContent {
+		return e.ID, errors.New(response.Status)
+	}
+	return e.ID, nil
+}
+
+// load publishes to every topic until the test ends or stop is called.
+func (s *stack) load() (stop func()) {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	var running sync.WaitGroup
+	for _, topic := range topics {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = s.publish(topic) // some are lost on purpose; what matters is what comes afterwards
+				time.Sleep(20 * time.Millisecond)
+			}
+		})
+	}
+	return func() { cancel(); running.Wait() }
+}
+
+// pushed waits until an event of each topic that is published from now on has come to the consumer, and returns how
+// long the slowest took.
+func (s *stack) pushed() time.Duration {
+	s.t.Helper()
+	began := time.Now()
+	waiting := make(map[string][]string, len(topics)) // what was published, by topic
+	for _, topic := range topics {
+		waiting[topic] = nil
+	}
+	for len(waiting) > 0 {
+		if time.Since(began) > bound {
+			s.t.Fatalf("nothing of %v was pushed within %s\n%s", waiting, bound, s.tail())
+		}
+		for topic := range waiting {
+			if id, err := s.publish(topic); err == nil {
+				waiting[topic] = append(waiting[topic], id)
+			}
+		}
+		time.Sleep(200 * time.Millisecond)
+		log := s.log(consumer)
+		for topic, ids := range waiting {
+			for _, id := range ids {
+				if strings.Contains(log, `"event":"`+id+`"`) {
+					delete(waiting, topic)
+				}
+			}
+		}
+	}
+	return time.Since(began)
+}
+
+func (s *stack) log(name string) string {
+	s.t.Helper()
+	path, err := s.Logs(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// tail is the end of what there is to read when something is wrong.
+func (s *stack) tail() string {
+	var all strings.Builder
+	for _, name := range []string{consumer, consumer + "-daprd", "broker"} {
+		lines := strings.Split(s.log(name), "\n")
+		fmt.Fprintf(&all, "== %s\n%s\n", name, strings.Join(lines[max(0, len(lines)-15):], "\n"))
+	}
+	return all.String()
+}
+
+func (s *stack) status(name string) process.Status {
+	s.t.Helper()
+	status, err := s.Process(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return status
+}
+
+// evaluate has the broker's node evaluate Erlang.
+func (s *stack) evaluate(erlang string) string {
+	s.t.Helper()
+	pid := s.status("broker").PID
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	command := exec.CommandContext(s.t.Context(), "/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", "eval", erlang)
+	for variable := range strings.SplitSeq(string(environment), "\x00") {
+		for _, wanted := range []string{"HOME=", "PATH=", "LANG=", "ERL_EPMD_PORT=", "RABBITMQ_NODENAME="} {
+			if strings.HasPrefix(variable, wanted) {
+				command.Env = append(command.Env, variable)
+			}
+		}
+	}
+	output, err := command.CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("evaluating %s: %v: %s", erlang, err, output)
+	}
+	return string(output)
+}
