@@ -3,6 +3,7 @@
 package request
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -58,6 +59,21 @@ func Decode(w http.ResponseWriter, r *http.Request, dst any, options ...Option) 
 		return unreadable(err)
 	}
 	return Parse(body.Bytes(), dst)
+}
+
+// DecodeOptional is Decode for a body that may be left out, whatever its media type is then said to
+// be; dst stays as it is. The length alone does not tell: behind a sidecar every body comes in chunks,
+// also one of no bytes.
+func DecodeOptional(w http.ResponseWriter, r *http.Request, dst any, options ...Option) error {
+	body := bufio.NewReader(r.Body)
+	switch _, err := body.Peek(1); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return unreadable(err)
+	}
+	r.Body = io.NopCloser(body) // the server closes what it gave
+	return Decode(w, r, dst, options...)
 }
 
 // Parse is Decode for a body that is already in memory.

@@ -106,6 +106,7 @@ func environment() map[string]map[string]string {
 	env["orders"]["CARAVAN_SAGA_FIRST_BACKOFF"] = "200ms"
 	env["orders"]["CARAVAN_SAGA_MAX_BACKOFF"] = "2s"
 	env["orders"]["CARAVAN_SAGA_SWEEP_EVERY"] = "500ms"
+	env["orders"]["CARAVAN_SAGA_ALARM_AFTER"] = "3s"
 	return env
 }
 

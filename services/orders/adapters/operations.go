@@ -109,10 +109,8 @@ func (o Operations) retry(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var body retried
-	if r.ContentLength != 0 {
-		if err := request.Decode(w, r, &body); err != nil {
-			return err
-		}
+	if err := request.DecodeOptional(w, r, &body); err != nil {
+		return err
 	}
 	in.Reason = body.Reason
 	return o.answer(w, r, in, o.Operate.Retry)

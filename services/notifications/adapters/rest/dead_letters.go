@@ -156,10 +156,8 @@ func (h *Handlers) ReplayDeadLetter(w http.ResponseWriter, r *http.Request) erro
 		return err
 	}
 	var body replay
-	if r.ContentLength != 0 {
-		if err := request.Decode(w, r, &body); err != nil {
-			return err
-		}
+	if err := request.DecodeOptional(w, r, &body); err != nil {
+		return err
 	}
 	in.Reason = body.Reason
 	letter, err := h.app.ReplayDeadLetter(r.Context(), r.PathValue("id"), in)
