@@ -23,6 +23,7 @@ const (
 	judgeOften   = 4                // judgements between two heartbeats
 	beatsCalled  = 16               // heartbeats of the last call, for each replica known: e^-16 that none comes by chance
 	beatsNeeded  = 3                // taken and not come back, before a subscription is called dead
+	boundsHung   = 10               // how many bounds a sidecar may neither take heartbeats nor refuse them
 	boundsKnown  = 20               // how many bounds a replica is remembered that has sent a heartbeat
 	spreadOfBeat = 0.2              // the part of the interval that is chance, so that replicas do not beat as one
 )
@@ -72,6 +73,7 @@ type line struct {
 	missed time.Time // since when the sidecar does not list it
 	taken  int       // heartbeats taken since anything came, without a failure between them
 	first  time.Time // when the first of them was
+	hung   time.Time // since when heartbeats are neither taken nor refused
 	called time.Time // when the last call was; zero if there was none
 	dead   bool
 }
@@ -237,9 +239,15 @@ func (w *watch) beat(ctx context.Context, l *line) bool {
 	if err != nil {
 		// The broker is away, or the sidecar. Whether the subscription lives can be told when it is back.
 		l.taken = 0
+		if !errors.Is(calling.Err(), context.DeadlineExceeded) {
+			l.hung = time.Time{}
+		} else if l.hung.IsZero() {
+			l.hung = h.Time
+		}
 		w.log.DebugContext(ctx, "a heartbeat was not taken", "topic", full, "error", err)
 		return false
 	}
+	l.hung = time.Time{}
 	if l.taken == 0 {
 		l.first = h.Time
 	}
@@ -288,6 +296,12 @@ func (l *line) judge(now, last time.Time, settings HeartbeatSettings) (reason st
 		l.dead = true
 		return "the sidecar has no such subscription", false
 	}
+	if !l.hung.IsZero() && now.Sub(l.hung) >= boundsHung*settings.Bound && !last.After(l.hung) {
+		// A sidecar without a broker says so within seconds. One whose component waits for an answer that went to
+		// another never does; nor does one whose broker stands still, so this takes its time.
+		l.dead = true
+		return "heartbeats are neither taken nor refused", false
+	}
 	if last.After(l.first) && l.taken > 0 {
 		l.taken = 0 // they come; count from the next one
 		l.called = time.Time{}
@@ -315,7 +329,7 @@ func (w *watch) look(ctx context.Context) {
 	defer w.mu.Unlock()
 	for _, l := range w.lines {
 		if err != nil { // the sidecar is away: a new one starts with a clean slate
-			l.missed, l.listed, l.taken, l.since = time.Time{}, false, 0, now
+			l.missed, l.listed, l.taken, l.hung, l.since = time.Time{}, false, 0, time.Time{}, now
 			continue
 		}
 		own := w.app + "." + l.topic

@@ -39,6 +39,7 @@ type fakeReplica struct {
 	hidden  bool // the sidecar lists no subscription
 	jammed  bool // the sidecar does not end in order
 	away    bool // the sidecar is down
+	hung    bool // the sidecar neither takes nor refuses what is published
 	mends   []time.Time
 	forced  int
 	useless bool // a new sidecar is no better
@@ -71,12 +72,19 @@ func (f *fakeReplica) Shutdown(_ context.Context, force bool) error {
 	time.AfterFunc(2*time.Second, func() {
 		f.broker.mu.Lock()
 		defer f.broker.mu.Unlock()
-		f.away, f.hidden, f.deaf = false, f.hidden && f.useless, f.deaf && f.useless
+		f.away, f.hung, f.hidden, f.deaf = false, false, f.hidden && f.useless, f.deaf && f.useless
 	})
 	return nil
 }
 
-func (f *fakeReplica) Beat(_ context.Context, topic string, h sidecar.Heartbeat) error {
+func (f *fakeReplica) Beat(ctx context.Context, topic string, h sidecar.Heartbeat) error {
+	f.broker.mu.Lock()
+	hung := f.hung
+	f.broker.mu.Unlock()
+	if hung {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	raw, err := event.Event{ID: event.ID(h.App, h.Replica, h.Number), Type: sidecar.HeartbeatType, Source: h.App, Subject: h.Replica, Sequence: h.Number, Time: h.Time}.CloudEvent()
 	if err != nil {
 		return err
@@ -215,6 +223,18 @@ func TestABrokerThatIsAwayIsNoReasonToMend(t *testing.T) {
 		if err := r.watch.failing(); err != nil {
 			t.Errorf("replica %s is not ready: %v", r.name, err)
 		}
+	}
+}
+
+// A component whose calls never return hangs its subscriptions and its publishing at once.
+func TestASidecarThatHangsIsMendedInTheEnd(t *testing.T) {
+	var began time.Time
+	b := watching(t, 1, time.Hour, func(b *fakeBroker) {
+		b.change(func() { b.replicas[0].deaf, b.replicas[0].hung, began = true, true, time.Now() })
+	})
+	r := b.replicas[0]
+	if len(r.mends) != 1 || r.mends[0].Sub(began) < 5*time.Minute || r.mends[0].Sub(began) > 7*time.Minute {
+		t.Errorf("its sidecar was restarted at %v; it hung from %v", r.mends, began)
 	}
 }
 

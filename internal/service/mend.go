@@ -42,7 +42,7 @@ func (w *watch) restart(ctx context.Context, dead []*line, reasons []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, l := range w.lines {
-		l.since, l.missed, l.taken, l.called = now, time.Time{}, 0, time.Time{}
+		l.since, l.missed, l.taken, l.hung, l.called = now, time.Time{}, 0, time.Time{}, time.Time{}
 	}
 }
 
