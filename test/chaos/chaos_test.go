@@ -82,7 +82,7 @@ func start(replicas int) (system *chaos.System, stop func(), err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time, daprd is built
 	defer cancel()
 	system, err = chaos.Start(ctx, chaos.StackOptions{
-		Root: root, Dir: dir, Broker: settings.broker, Store: settings.store, Daprd: settings.daprd, Replicas: replicas, Quick: true,
+		Root: root, Dir: dir, Broker: settings.broker, Store: settings.store, Daprd: settings.daprd, Replicas: replicas, Quick: true, EagerPublishers: true,
 	})
 	if err != nil {
 		discard()
