@@ -74,10 +74,10 @@ var phases = []phase{
 	}},
 }
 
-// smoke are the cells that run when nobody asks for more: one of each step and
-// of each fault, and none that takes an outage but one.
+// smoke are the cells that run when nobody asks for more: at least one of each
+// step and of each fault.
 var smoke = []string{
-	"PLC-DUP", "PLC-CA", "QTE-CA", "RSV-REO", "RSV-CB", "RSV-SD", "AUT-DLY", "AUT-CA", "CAP-CB", "CAP-EC",
+	"PLC-DUP", "PLC-CA", "QTE-CA", "RSV-REO", "RSV-CB", "PLC-SD", "AUT-DLY", "AUT-CA", "CAP-CB", "CAP-EC",
 	"CNF-CA", "CNF-DUP", "NTF-DUP", "CNL-REO", "RFD-DUP", "RFD-PD", "QTE-BD",
 }
 
