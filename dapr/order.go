@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"strings"
 	"slices"
 	"time"
 
@@ -66,7 +67,11 @@ func (c *cli) followOrder(ctx context.Context, customer *shopclient.Client, id s
 
 // auditReport is what GET /v1/ops/audit answers.
 type auditReport struct {
-	Findings []struct{ Service, Invariant, Key, Detail string }
+	Findings   []struct{ Service, Invariant, Key, Detail string }
+	Invariants []struct {
+		Service, Invariant string
+		Checked, Violated  int64
+	}
 	Counts   map[string]int64
 	Complete bool
 }
@@ -110,6 +115,16 @@ func (c *cli) showAudit(report auditReport) error {
 	fmt.Fprintf(c.out, "%d orders ended, %d under way; %d products with %d units on hand; %d wallets; ledger sums to %d; %d notices\n",
 		orders, report.Counts["orders.inFlight"], report.Counts["products.products"], report.Counts["products.onHand"],
 		report.Counts["payments.accounts"], report.Counts["payments.ledgerSum"], report.Counts["notifications.deliveries"])
+	checks, unchecked := int64(0), []string(nil)
+	for _, i := range report.Invariants {
+		if checks += i.Checked; i.Checked == 0 {
+			unchecked = append(unchecked, i.Invariant+" ("+i.Service+")")
+		}
+	}
+	fmt.Fprintf(c.out, "%d dead letters open; %d invariants checked %d times\n", report.Counts["notifications.letters.open"], len(report.Invariants)-len(unchecked), checks)
+	if len(unchecked) > 0 {
+		fmt.Fprintln(c.out, "Nothing there to check: "+strings.Join(unchecked, ", "))
+	}
 	if len(report.Findings) == 0 {
 		fmt.Fprintln(c.out, "Every invariant holds.")
 		return nil
