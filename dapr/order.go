@@ -4,8 +4,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"strings"
 	"slices"
+	"strings"
 	"time"
 
 	"caravan/internal/launcher"
