@@ -203,7 +203,7 @@ func TestOverloadBringsNoMoreTraffic(t *testing.T) {
 			t.Parallel()
 			path := fresh("overload")
 			s.apps["products"].answers(t, path, answer())
-			const callers, each = 12, 20
+			const callers, each = 12, 10
 			var all sync.WaitGroup
 			for range callers {
 				all.Go(func() {
