@@ -54,7 +54,7 @@ type StackOptions struct {
 	// when they were cut off, as the campaign confirms wants: otherwise most events
 	// would wait rather than be published.
 	EagerPublishers bool
-	Log           io.Writer
+	Log             io.Writer
 }
 
 // System is a stack with all that faults need.
