@@ -2,6 +2,7 @@ package mending
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func start(t *testing.T, options launcher.Options) *stack {
 		t.Fatal(err)
 	}
 	options.Root, options.Dir, options.Daprd, options.FreePorts = filepath.Join(here, "..", ".."), t.TempDir(), settings.daprd, true
-	options.Broker, options.Store, options.Only = "rabbitmq", "sqlite", []string{consumer, producer}
+	options.Broker, options.Store, options.Only = cmp.Or(options.Broker, "rabbitmq"), "sqlite", []string{consumer, producer}
 	options.Env = map[string]map[string]string{consumer: {
 		"CARAVAN_FEED_PULL_INTERVAL": "24h",
 		"CARAVAN_HEARTBEAT_EVERY":    "1s", "CARAVAN_HEARTBEAT_BOUND": "6s",
