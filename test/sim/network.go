@@ -17,9 +17,7 @@ import (
 // What dapr/resiliency*.yaml and the gateway declare.
 const (
 	stepTimeout = 2500 * time.Millisecond // orders' calls of products and payments
-	stepRetries = 2
-	stepPause   = 500 * time.Millisecond
-	callTimeout = 15 * time.Second // every other call
+	callTimeout = 15 * time.Second        // every other call
 )
 
 // transport is the HTTP API of a simulated sidecar.
@@ -117,39 +115,25 @@ type invocation struct {
 	request           request
 	label             string
 	reply             func(*http.Response)
-	tries             int
-	replied           bool
-}
-
-func (i *invocation) answer(response *http.Response) {
-	if !i.replied {
-		i.replied = true
-		i.reply(response)
-	}
 }
 
 func (i *invocation) step() bool {
 	return i.from == "orders" && (i.app == "products" || i.app == "payments")
 }
 
-// invoke delivers a call, as often as chance and the policies have it.
+// invoke delivers a call, once or twice as chance has it: only the saga repeats calls, but connections
+// that break make sidecars send again.
 func (w *World) invoke(i *invocation) {
-	i.tries++
 	timeout := callTimeout
 	if i.step() {
 		timeout = stepTimeout
 	}
 	decided := false
-	decide := func(response *http.Response) { // the outcome of this try
-		if decided {
-			return
+	decide := func(response *http.Response) {
+		if !decided {
+			decided = true
+			i.reply(response)
 		}
-		decided = true
-		if i.step() && response.StatusCode >= http.StatusInternalServerError && i.tries <= stepRetries && !i.replied {
-			w.after(stepPause, "retry "+i.label, func() { w.invoke(i) })
-			return
-		}
-		i.answer(response)
 	}
 	w.after(timeout, "time-out "+i.label, func() { decide(daprError("context deadline exceeded")) })
 	if w.chance("call lost", w.faults.CallLost) {

@@ -42,7 +42,7 @@ func Checkout(keys string, log *slog.Logger, points ...CrashPoint) Plan {
 // Result is what came of a run.
 type Result struct {
 	Violations []string
-	Digest     uint64        // of everything that happened, in order
+	Digest     uint64        // of everything that happened until the audit, in order
 	Boundaries int           // how often programs touched the outside before the world was calm
 	Events     int           // that happened
 	Virtual    time.Duration // that passed
@@ -90,6 +90,7 @@ func (p Plan) run() Result {
 		}
 		err = w.run("events to arrive", func() bool { return !w.now().Before(quiet) }, settling)
 	}
+	result.Digest = w.digest.Sum64()
 	if err == nil {
 		if p.Spoil != nil {
 			p.Spoil(func(app string) Documents { return Documents{w.stores[app]} })
@@ -113,7 +114,7 @@ func (p Plan) run() Result {
 	for _, c := range s.customers {
 		result.Orders += len(c.orders)
 	}
-	result.Digest, result.Boundaries, result.Events, result.Virtual = w.digest.Sum64(), w.touched, w.events, w.now().Sub(w.began)
+	result.Boundaries, result.Events, result.Virtual = w.touched, w.events, w.now().Sub(w.began)
 	result.Fired, result.Trace = w.fired, w.trace
 	return result
 }
