@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"caravan/internal/event"
@@ -44,43 +46,62 @@ func depositCrash(x *trial) {
 // sidecarKilled: the sidecar of orders dies with a call of the saga in its hands;
 // its program lives.
 func sidecarKilled(x *trial) {
-	back := x.alone("orders", "orders-daprd")
-	var killed error
-	f := x.inject(x.capturing(), intercept.First(func(intercept.Call) { killed = x.w.crash("orders-daprd") }))
+	var killed atomic.Pointer[string]
+	back := x.alone("orders", func() []string {
+		if name := killed.Load(); name != nil {
+			return []string{*name}
+		}
+		return nil
+	})
+	f := x.inject(x.capturing(), intercept.First(func(c intercept.Call) {
+		sidecar := c.Process + "-daprd"
+		killed.Store(&sidecar)
+		if err := x.w.crash(sidecar); err != nil {
+			x.Errorf("killing %s: %v", sidecar, err)
+		}
+	}))
 	x.place()
 	x.done(f)
-	if killed != nil {
-		x.Fatal(killed)
-	}
 	back()
 	x.ends("confirmed", "")
 }
 
 // programBeforeSidecar: a program that finds no sidecar waits for it.
 func programBeforeSidecar(x *trial) {
-	back := x.alone("payments", "payments-daprd")
-	for _, name := range []string{"payments-daprd", "payments"} {
+	var sidecars, all []string
+	for _, program := range x.w.programs("payments") {
+		sidecars = append(sidecars, program+"-daprd")
+		all = append(all, program+"-daprd", program)
+	}
+	back := x.alone("payments", func() []string { return all })
+	for _, name := range all {
 		if err := x.w.crash(name); err != nil {
 			x.Fatal(err)
 		}
 	}
 	x.place()
-	started := make(chan error, 1)
-	go func() { started <- x.w.raise("payments") }()
-	x.eventually("the program to run alone", func(context.Context) error {
-		status, err := x.w.Process("payments")
-		if err == nil && status.PID == 0 {
-			err = errors.New("it does not run")
-		}
-		return err
-	})
+	var starting sync.WaitGroup
+	for _, program := range x.w.programs("payments") {
+		starting.Go(func() {
+			if err := x.w.raise(program); err != nil {
+				x.Error(err)
+			}
+		})
+		x.eventually("the program to run alone", func(context.Context) error {
+			status, err := x.w.Process(program)
+			if err == nil && status.PID == 0 {
+				err = errors.New("it does not run")
+			}
+			return err
+		})
+	}
 	x.waits("authorize")
-	if err := x.w.raise("payments-daprd"); err != nil {
-		x.Fatal(err)
+	for _, sidecar := range sidecars {
+		if err := x.w.raise(sidecar); err != nil {
+			x.Fatal(err)
+		}
 	}
-	if err := <-started; err != nil {
-		x.Fatal(err)
-	}
+	starting.Wait()
 	back()
 	x.ends("confirmed", "")
 }

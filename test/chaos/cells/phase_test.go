@@ -48,7 +48,7 @@ func (m *meeting) absent(name string) {
 // to their own orders, or they share one outage.
 type phase struct {
 	name string
-	// victim is the process that is down from the cells' first meeting to their
+	// victim is the app or server that is down from the cells' first meeting to their
 	// second; "" for none.
 	victim string
 	cells  []cell
@@ -59,8 +59,8 @@ func (p phase) run(t *testing.T, w *world) {
 	t.Helper()
 	var ran atomic.Bool // the cells may all be filtered out by -run
 	ready := newMeeting(p.cells, nil)
-	down := newMeeting(p.cells, func() { p.toggle(t, &ran, w.crash) })
-	up := newMeeting(p.cells, func() { p.toggle(t, &ran, w.raise) })
+	down := newMeeting(p.cells, func() { p.toggle(t, w, &ran, w.crash) })
+	up := newMeeting(p.cells, func() { p.toggle(t, w, &ran, w.raise) })
 	var all sync.WaitGroup
 	for _, c := range p.cells {
 		all.Go(func() {
@@ -93,11 +93,13 @@ func (p phase) run(t *testing.T, w *world) {
 }
 
 // toggle crashes or raises the victim.
-func (p phase) toggle(t *testing.T, ran *atomic.Bool, do func(string) error) {
+func (p phase) toggle(t *testing.T, w *world, ran *atomic.Bool, do func(string) error) {
 	if p.victim == "" || !ran.Load() {
 		return
 	}
-	if err := do(p.victim); err != nil {
-		t.Errorf("the outage of %s: %v", p.victim, err)
+	for _, name := range w.programs(p.victim) {
+		if err := do(name); err != nil {
+			t.Errorf("the outage of %s: %v", name, err)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,12 +28,15 @@ import (
 
 // settings are what the environment says about the run. They are taken out of
 // it, because the programs refuse CARAVAN_ variables that they do not know.
-var settings = struct{ broker, store, daprd, cells, keep string }{
+var settings = struct{ broker, store, daprd, cells, replicas, keep string }{
 	broker: cmp.Or(take("CARAVAN_E2E_BROKER"), "rabbitmq"),
 	store:  cmp.Or(take("CARAVAN_E2E_STORE"), "sqlite"),
 	daprd:  take("CARAVAN_DAPRD"),
-	cells:  take("CARAVAN_CHAOS_CELLS"),
-	keep:   take("CARAVAN_E2E_KEEP"),
+	// cells is "all" for every cell, and replicas how many of each service there
+	// are; one when empty.
+	cells:    take("CARAVAN_CHAOS_CELLS"),
+	replicas: take("CARAVAN_CHAOS_REPLICAS"),
+	keep:     take("CARAVAN_E2E_KEEP"),
 }
 
 func take(variable string) string {
@@ -49,8 +53,10 @@ type world struct {
 	admin  *shopclient.Client
 	http   *http.Client
 
+	replicas int // of each service
+
 	mu        sync.Mutex
-	exclusive map[string]*sync.Mutex // by process: who may crash it now
+	exclusive map[string]*sync.Mutex // by app: who may crash it now
 }
 
 // start starts the world for a test and stops it afterwards.
@@ -71,11 +77,15 @@ func start(t *testing.T) *world {
 		faults: intercept.New(), exclusive: make(map[string]*sync.Mutex),
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: 40 * time.Second},
 	}
+	if w.replicas, err = strconv.Atoi(cmp.Or(settings.replicas, "1")); err != nil || w.replicas < 1 {
+		t.Fatalf("CARAVAN_CHAOS_REPLICAS is %q; want a number from 1", settings.replicas)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // the first time, daprd is built
 	defer cancel()
 	w.Stack, err = launcher.Start(ctx, launcher.Options{
 		Root: "../../..", Dir: dir, Broker: settings.broker, Store: settings.store, Daprd: settings.daprd,
 		FreePorts: true, Env: environment(), Between: w.faults.Between,
+		Replicas: map[string]int{"users": w.replicas, "products": w.replicas, "orders": w.replicas, "payments": w.replicas, "notifications": w.replicas},
 	})
 	t.Cleanup(func() { w.discard(dir) })
 	if errors.Is(err, infra.ErrNotInstalled) && os.Getenv("CI") == "" {
@@ -146,17 +156,29 @@ func (w *world) open(ctx context.Context) error {
 	return nil
 }
 
-// claim gives a cell the right to crash a process; it waits until no other does.
-func (w *world) claim(name string) (yield func()) {
+// claim gives a cell the right to crash processes of an app; it waits until no
+// other does.
+func (w *world) claim(app string) (yield func()) {
 	w.mu.Lock()
-	own, ok := w.exclusive[name]
+	own, ok := w.exclusive[app]
 	if !ok {
 		own = &sync.Mutex{}
-		w.exclusive[name] = own
+		w.exclusive[app] = own
 	}
 	w.mu.Unlock()
 	own.Lock()
 	return sync.OnceFunc(own.Unlock)
+}
+
+// programs are the processes of an app; a server's is its own.
+func (w *world) programs(app string) []string {
+	all := []string{app}
+	for n := 2; n <= w.replicas; n++ {
+		if _, err := w.Process(fmt.Sprintf("%s-%d", app, n)); err == nil {
+			all = append(all, fmt.Sprintf("%s-%d", app, n))
+		}
+	}
+	return all
 }
 
 // crash kills a process and keeps it down.

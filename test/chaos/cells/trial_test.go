@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -279,6 +280,14 @@ func (x *trial) inject(match intercept.Match, action intercept.Action, options .
 	return f
 }
 
+// pardon takes a fault out that cannot strike any more, by the way things went.
+func (x *trial) pardon(f *intercept.Fault) {
+	f.Lift()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.faults = slices.DeleteFunc(x.faults, func(other *intercept.Fault) bool { return other == f })
+}
+
 // struck waits until a fault has struck.
 func (x *trial) struck(f *intercept.Fault) {
 	x.Helper()
@@ -302,46 +311,46 @@ func (x *trial) lift(f *intercept.Fault) {
 	f.Lift()
 }
 
-// crashes has a process killed at the next call that matches; restart brings it
-// back. Until then no other cell may kill it.
-func (x *trial) crashes(name string, match intercept.Match, action func(intercept.Kill) intercept.Action) (f *intercept.Fault, restart func()) {
+// crashes has the program of an app killed that makes the next call that matches;
+// restart brings it back. Until then no other cell may kill any of that app.
+func (x *trial) crashes(app string, match intercept.Match, action func(intercept.Kill) intercept.Action) (f *intercept.Fault, restart func()) {
 	x.Helper()
-	back := x.alone(name)
-	var killed error
-	f = x.inject(match, action(func(process string) error {
-		if process != name {
-			killed = fmt.Errorf("the call was made by %s; want %s", process, name)
-			return killed
+	var killed atomic.Pointer[string]
+	back := x.alone(app, func() []string {
+		if name := killed.Load(); name != nil {
+			return []string{*name}
 		}
-		killed = x.w.crash(process)
-		return killed
+		return nil
+	})
+	f = x.inject(match, action(func(process string) error {
+		killed.Store(&process)
+		err := x.w.crash(process)
+		if err != nil {
+			x.Errorf("killing %s: %v", process, err)
+		}
+		return err
 	}))
 	return f, func() {
 		x.Helper()
 		x.done(f)
-		if killed != nil {
-			x.Fatal(killed)
-		}
 		back()
 	}
 }
 
-// alone gives the trial the right to crash processes; back starts those that are
-// down and gives the right back, at the latest at the end of the trial. The first
-// name is the one that others compete for.
-func (x *trial) alone(names ...string) (back func()) {
+// alone gives the trial the right to crash processes of an app; back starts those
+// that are down and gives the right back, at the latest at the end of the trial.
+func (x *trial) alone(app string, down func() []string) (back func()) {
 	x.Helper()
-	yield := x.w.claim(names[0])
-	back = func() {
+	yield := x.w.claim(app)
+	back = sync.OnceFunc(func() {
 		x.Helper()
 		defer yield()
-		for _, name := range names {
+		for _, name := range down() {
 			if err := x.w.raise(name); err != nil {
 				x.Error(err)
 			}
 		}
-	}
-	back = sync.OnceFunc(back)
+	})
 	x.Cleanup(back)
 	return back
 }
