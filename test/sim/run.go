@@ -119,8 +119,13 @@ func (p Plan) run() Result {
 	return result
 }
 
+// storm is how long faults go on at most. What is promised is that everything comes to its end after
+// them, not that anything gets done between crashes that follow each other faster than a program starts.
+const storm = 5 * time.Minute
+
 // torment keeps crashing and stopping things until the world is calm.
 func (w *World) torment() {
+	w.after(storm, "end of the storm", w.heal)
 	often := func(what string, mean time.Duration, do func()) {
 		if mean == 0 {
 			return
@@ -160,6 +165,9 @@ func (w *World) eachSecond(condition func() bool) func() bool {
 
 // heal ends all faults: what is down comes back by itself, and nothing new fails.
 func (w *World) heal() {
+	if w.calm {
+		return
+	}
 	w.note("! calm")
 	w.calm, w.touched = true, w.boundary
 	for _, r := range w.replicas {
