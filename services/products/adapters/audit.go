@@ -25,9 +25,13 @@ func (a auditAPI) page(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// maxHoldsRequest has room for the largest request: contract.MaxHoldsOrders
+// orders of as many lines as an order may have, well above a public body's limit.
+const maxHoldsRequest = 512 << 10
+
 func (a auditAPI) holds(w http.ResponseWriter, r *http.Request) error {
 	var in contract.HoldsRequest
-	if err := request.Decode(w, r, &in); err != nil {
+	if err := request.Decode(w, r, &in, request.WithLimit(maxHoldsRequest)); err != nil {
 		return err
 	}
 	found, err := a.audit.Holds(r.Context(), in)

@@ -352,3 +352,23 @@ func TestTheCommandsOverTheWire(t *testing.T) {
 		t.Errorf("without a store: %d %s", w.Code, w.Body)
 	}
 }
+
+// TestAuditTakesTheLargestQuestion: orders of many lines make a question that
+// does not fit into a public body.
+func TestAuditTakesTheLargestQuestion(t *testing.T) {
+	a := newAPI(t)
+	question := contract.HoldsRequest{Orders: make([]contract.OrderLines, contract.MaxHoldsOrders)}
+	for i := range question.Orders {
+		question.Orders[i] = contract.OrderLines{OrderID: id.Random{}.New(), PlacedAt: time.Unix(1_800_000_000, 0).UTC()}
+		for range contract.MaxLines {
+			question.Orders[i].SKUs = append(question.Orders[i].SKUs, strings.ToUpper(id.Random{}.New()[:32]))
+		}
+	}
+	body, err := json.Marshal(question)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer := want[contract.Holds](t, a.call("POST", contract.PathHolds, string(body)), 200); len(answer.Holds) != 0 {
+		t.Errorf("%d bytes about unknown orders are answered with %+v", len(body), answer)
+	}
+}

@@ -55,10 +55,14 @@ func (h *Handlers) Audit(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// maxEntriesRequest has room for the largest request: contract.MaxEntries events
+// with the longest ids, well above the limit of a public body.
+const maxEntriesRequest = 512 << 10
+
 // AuditEntries answers POST /internal/audit-entries.
 func (h *Handlers) AuditEntries(w http.ResponseWriter, r *http.Request) error {
 	var body contract.EntriesRequest
-	if err := request.Decode(w, r, &body); err != nil {
+	if err := request.Decode(w, r, &body, request.WithLimit(maxEntriesRequest)); err != nil {
 		return err
 	}
 	entries, err := h.app.Entries(r.Context(), body)

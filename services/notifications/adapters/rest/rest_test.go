@@ -56,6 +56,7 @@ func newServer() *server {
 		"POST /v1/ops/dead-letters/{id}/replay":  h.ReplayDeadLetter,
 		"POST /v1/ops/dead-letters/{id}/discard": h.DiscardDeadLetter,
 		"POST " + contract.PathAudit:             h.Audit,
+		"POST " + contract.PathEntries:           h.AuditEntries,
 		"POST " + rest.PathDeadLetters:           h.ReceiveDeadLetter,
 	} {
 		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -272,5 +273,28 @@ func TestAudit(t *testing.T) {
 	}
 	if string(raw["findings"]) != "[]" || !strings.Contains(string(raw["deliveries"]), `{"eventId":"orders/order-u1-1/5","userId":"u1","occurredAt":`) || raw["next"] == nil {
 		t.Errorf("answers %s", raw)
+	}
+}
+
+// TestAuditTakesTheLargestQuestion: a storm's audit asked about more events than
+// fit into a public body, and was refused.
+func TestAuditTakesTheLargestQuestion(t *testing.T) {
+	s := newServer()
+	s.deliver(t, confirmed("u1", 1))
+	question := contract.EntriesRequest{Events: make([]contract.EventRef, contract.MaxEntries)}
+	for i := range question.Events {
+		question.Events[i] = contract.EventRef{EventID: strings.Repeat("e", 300), UserID: strings.Repeat("u", 64), OccurredAt: noon}
+	}
+	question.Events[7] = contract.EventRef{EventID: "orders/order-u1-1/5", UserID: "u1", OccurredAt: noon}
+	body, err := json.Marshal(question)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer contract.Entries
+	if status := s.call(t, nobody, "POST", contract.PathEntries, string(body), &answer); status != 200 || len(answer.Entries) != contract.MaxEntries {
+		t.Fatalf("%d bytes are answered with %d and %d entries", len(body), status, len(answer.Entries))
+	}
+	if answer.Entries[7].Times != 1 || answer.Entries[8].Times != 0 {
+		t.Errorf("the entries are %+v and %+v", answer.Entries[7], answer.Entries[8])
 	}
 }
