@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -133,6 +134,54 @@ var violations = []violation{
 	{
 		name: "a notice that is gone", service: "notifications", invariant: "inbox-complete", key: scene.userID,
 		plant: inbox(func(i map[string]any) { i["entries"] = i["entries"].([]any)[:1] }),
+	},
+	{
+		name: "an order under the key of another", service: "orders", invariant: "one-order-per-idempotency-key", key: scene.orderID,
+		plant: ordered(func(o map[string]any) { o["key"] = "the-key-of-another" }),
+	},
+	{
+		name: "a price that was never locked", service: "orders", invariant: "priced-as-reserved", key: scene.orderID,
+		plant: ordered(func(o map[string]any) {
+			line := o["lines"].([]any)[0].(map[string]any)
+			add(line["unitPrice"], "amount", 1)
+			add(line["lineTotal"], "amount", 2)
+			add(o["total"], "amount", 2)
+		}),
+	},
+	{
+		name: "an order that waits for ever", service: "orders", invariant: "order-waits-within-limit", key: scene.orderID,
+		plant: ordered(func(o map[string]any) {
+			timeline := o["timeline"].([]any)
+			o["status"], o["timeline"] = "capturing", timeline[:len(timeline)-1]
+			add(o, "sequence", -1)
+			o["waiting"] = map[string]any{
+				"step": "capture", "reason": "planted", "attempts": 99,
+				"since": time.Now().Add(-time.Hour).UTC(), "nextAttemptAt": time.Now().UTC(),
+			}
+		}),
+	},
+	{
+		name: "a capture booked twice", service: "payments", invariant: "one-posting-per-operation", key: scene.userID,
+		plant: account(func(a map[string]any) {
+			postings := a["postings"].([]any)
+			again := maps.Clone(postings[len(postings)-1].(map[string]any))
+			add(a, "posted", 1)
+			again["sequence"] = a["posted"]
+			a["postings"] = append(postings, again)
+			amount, _ := again["amount"].(json.Number).Int64()
+			add(a["books"], "balance", amount)
+			add(a["books"].(map[string]any)["counters"], "merchant:sales", -amount)
+		}),
+	},
+	{
+		name: "a delivery that nobody received", service: "products", invariant: "stock-history-adds-up", key: scene.sku,
+		plant: stock(func(s map[string]any) { add(s, "received", 5); add(s, "onHand", 5) }),
+	},
+	{
+		name: "a role that nobody gave", service: "users", invariant: "roles-known", key: scene.userID,
+		plant: func(at scene) {
+			at.state("users").change("user/"+at.customer.id, func(u map[string]any) { u["roles"] = []string{"emperor"} })
+		},
 	},
 	{
 		name: "an account under another's address", service: "users", invariant: "one-account-per-address", key: scene.userID,

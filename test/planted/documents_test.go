@@ -398,3 +398,27 @@ var spoiledUsers = []spoiled{
 		s.edit(users.App, "user/"+s.sold().user, func(doc object) { doc["roles"] = []string{"emperor"} })
 	}},
 }
+
+// TestWhatIsMendedInTimeIsSeenToo breaks a stock and a wallet for a moment. The audit cannot see that any more; the
+// simulation, which checks every revision, does.
+func TestWhatIsMendedInTimeIsSeenToo(t *testing.T) {
+	result := simulate(t, t.TempDir(), func(s *scene) {
+		o := s.sold()
+		for app, key := range map[string]string{products.App: "stock/" + o.sku, payments.App: "account/" + o.user} {
+			whole := s.stored(app).Get(key)
+			s.edit(app, key, func(doc object) {
+				member := map[string]string{products.App: "reserved", payments.App: "held"}[app]
+				add(doc, member, 1)
+			})
+			s.stored(app).Put(key, whole)
+		}
+	})
+	for _, invariant := range []string{products.InvariantStock, payments.InvariantHeld} {
+		if !slices.ContainsFunc(result.Violations, func(v string) bool { return strings.Contains(v, "at a step: "+invariant) }) {
+			t.Errorf("%s was broken for a moment and nobody saw it: %v", invariant, result.Violations)
+		}
+	}
+	if len(result.Audit.Findings) > 0 || result.Revisions < 100 {
+		t.Errorf("%d revisions were checked; the audit found %v", result.Revisions, result.Audit.Findings)
+	}
+}

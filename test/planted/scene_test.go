@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"runtime"
@@ -30,13 +29,20 @@ var size = sim.Size{Products: 2, Customers: 2, Orders: 70, Changes: 16, Stock: 1
 // run lets the shop live, spoils its documents, and returns what the audit says.
 func run(t *testing.T, keys string, spoil func(*scene)) sim.AuditReport {
 	t.Helper()
-	result := sim.Run(t, sim.Plan{Seed: 5, Size: size, Keys: keys, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Spoil: func(stored func(app string) sim.Documents) { spoil(&scene{t: t, stored: stored}) }})
+	result := simulate(t, keys, spoil)
 	if !result.Audit.Complete {
 		t.Fatalf("the audit did not come to its end: %v", result.Violations)
 	}
 	return result.Audit
 }
+
+func simulate(t *testing.T, keys string, spoil func(*scene)) sim.Result {
+	t.Helper()
+	return sim.Run(t, sim.Plan{Seed: 5, Size: size, Keys: keys, Log: quiet(),
+		Spoil: func(stored func(app string) sim.Documents) { spoil(&scene{t: t, stored: stored}) }})
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // scene is a system at rest whose documents are about to be spoiled.
 type scene struct {

@@ -78,6 +78,7 @@ func (l *life) over() bool {
 func (w *World) open() {
 	for _, app := range apps {
 		w.stores[app] = newStore(w.faults.Kind)
+		w.stores[app].watch = w.steps.watch(app)
 		for n := range max(w.faults.Replicas, 1) {
 			r := &replica{world: w, app: app, number: n}
 			w.replicas = append(w.replicas, r)

@@ -45,6 +45,7 @@ type Result struct {
 	Digest     uint64        // of everything that happened until the audit, in order
 	Boundaries int           // how often programs touched the outside before the world was calm
 	Events     int           // that happened
+	Revisions  int           // of stocks and wallets, each checked when it was written
 	Virtual    time.Duration // that passed
 	Orders     int
 	Fired      map[string]int
@@ -106,6 +107,7 @@ func (p Plan) run() Result {
 		result.Violations = append(result.Violations, err.Error())
 		result.Violations = append(result.Violations, s.failures...)
 	}
+	result.Violations = append(result.Violations, w.steps.violations()...)
 	w.calm = true
 	w.close()
 	// What is still on its way ends by its own deadline.
@@ -115,7 +117,7 @@ func (p Plan) run() Result {
 		result.Orders += len(c.orders)
 	}
 	result.Boundaries, result.Events, result.Virtual = w.touched, w.events, w.now().Sub(w.began)
-	result.Fired, result.Trace = w.fired, w.trace
+	result.Fired, result.Trace, result.Revisions = w.fired, w.trace, w.steps.revisions
 	return result
 }
 

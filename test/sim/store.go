@@ -33,6 +33,7 @@ type store struct {
 	records map[string]record
 	version int
 	down    bool
+	watch   func(key string, value []byte) // what is written; nil for nobody
 }
 
 type record struct {
@@ -79,6 +80,9 @@ func (s *store) put(key string, value []byte) {
 		etag = strconv.Itoa(n + 1)
 	}
 	s.records[key] = record{slices.Clone(value), etag}
+	if s.watch != nil {
+		s.watch(key, value)
+	}
 }
 
 // remove deletes a key; the services never do, as Redis' ETags would start again.

@@ -56,6 +56,7 @@ type World struct {
 	touched    int            // the same before the world was calm
 	crashAfter map[*call]bool // calls whose answer the program does not live to see
 	fired      map[string]int // faults by kind
+	steps      steps          // every revision of stocks and wallets
 }
 
 // arrival is something that a goroutine of a program or customer asks of the world. Arrivals of one

@@ -1,0 +1,54 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"caravan/internal/audit"
+	payments "caravan/services/payments/domain"
+	products "caravan/services/products/domain"
+)
+
+// steps are the checks of every single revision of stocks and wallets, as they are written: an invariant that is broken
+// for a moment and mended before the audit comes shows here only.
+type steps struct {
+	revisions int
+	results   audit.Results
+}
+
+// watch checks what is written to the store of an app.
+func (s *steps) watch(app string) func(key string, value []byte) {
+	switch app {
+	case "products":
+		return func(key string, value []byte) {
+			if sku, ok := strings.CutPrefix(key, "stock/"); ok && !strings.Contains(sku, "/") {
+				check(s, key, value, products.AuditStock)
+			}
+		}
+	case "payments":
+		return func(key string, value []byte) {
+			if user, ok := strings.CutPrefix(key, payments.AccountPrefix); ok && !strings.Contains(user, "/") {
+				check(s, key, value, payments.AuditAccount)
+			}
+		}
+	}
+	return func(string, []byte) {}
+}
+
+func check[T any](s *steps, key string, value []byte, judge func(*audit.Results, *T)) {
+	s.revisions++
+	doc := new(T)
+	if s.results.Check(json.Unmarshal(value, doc) == nil, "document-readable", key, "%.80s", value) {
+		judge(&s.results, doc)
+	}
+}
+
+// violations are what was found, the first few of it.
+func (s *steps) violations() []string {
+	var found []string
+	for _, f := range s.results.Findings[:min(len(s.results.Findings), 10)] {
+		found = append(found, fmt.Sprintf("at a step: %s: %s: %s", f.Invariant, f.Key, f.Detail))
+	}
+	return found
+}
