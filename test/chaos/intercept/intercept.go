@@ -79,8 +79,7 @@ func Invoking(app, target, path string, mention ...string) Match {
 	}
 }
 
-// Publishing matches publications of an app that mention all of the texts. What
-// is published with them in one call passes apart.
+// Publishing matches publications of an app that mention all of the texts.
 func Publishing(app, topic string, mention ...string) Match {
 	return func(c Call) bool {
 		return c.App == app && c.Kind == Publish && c.Target == topic && c.mentions(mention)
@@ -104,6 +103,8 @@ func (m Match) Mentioning(text string) Match {
 }
 
 // Interceptor holds the proxies of one stack and the faults injected into them.
+// Documents, events and commands that travel in one call are struck each by its
+// own fault; what no fault is meant for passes beside them.
 type Interceptor struct {
 	mu      sync.Mutex
 	faults  []*Fault

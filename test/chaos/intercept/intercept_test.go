@@ -361,6 +361,26 @@ func TestAnEventIsStruckWithoutItsCompany(t *testing.T) {
 	expect(t, w.sidecar.got(), "publish o1", "publish o3", "publish o2")
 }
 
+// TestDocumentsOfOneWriteAreStruckApart shows the same of documents, each with a
+// fault of its own.
+func TestDocumentsOfOneWriteAreStruckApart(t *testing.T) {
+	w := newWorld(t)
+	first := w.interceptor.Inject(intercept.Writing("orders", "order/1"), intercept.Detain())
+	second := w.interceptor.Inject(intercept.Writing("orders", "order/2"), intercept.Repeat(2))
+	if err := w.write(t, "order/1", "order/2", "order/3", "order/4"); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("told %v", err)
+	}
+	done(t, second)
+	got := w.sidecar.got()
+	slices.Sort(got)
+	expect(t, got, "write order/2", "write order/2", "write order/3", "write order/4")
+	first.Release()
+	done(t, first)
+	if got := w.sidecar.got(); len(got) != 5 || got[4] != "write order/1" {
+		t.Errorf("the sidecar was asked %q", got)
+	}
+}
+
 func TestAFaultThatStruckNothingSaysSo(t *testing.T) {
 	w := newWorld(t)
 	fault := w.interceptor.Inject(intercept.Reading("orders", "order/1"), intercept.Fail(codes.Unavailable))

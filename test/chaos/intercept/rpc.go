@@ -7,7 +7,9 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"sync"
 
+	common "github.com/dapr/dapr/pkg/proto/common/v1"
 	runtime "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -103,9 +105,13 @@ func (p *rpcProxy) handle(_ any, stream grpc.ServerStream) error {
 
 // pass lets a call through, or to the fault that is meant for it.
 func (p *rpcProxy) pass(ctx context.Context, method string, request message, call Call) Reply {
-	if call.Kind == Publish && p.interceptor.wanted(call) {
+	if (call.Kind == Publish || call.Kind == Write) && p.interceptor.wanted(call) {
 		return p.passApart(ctx, method, request, call)
 	}
+	return p.passWhole(ctx, method, request, call)
+}
+
+func (p *rpcProxy) passWhole(ctx context.Context, method string, request message, call Call) Reply {
 	fault := p.interceptor.catch(call)
 	if fault == nil {
 		return p.forward(ctx, method, request)
@@ -117,40 +123,82 @@ func (p *rpcProxy) pass(ctx context.Context, method string, request message, cal
 	})
 }
 
-// passApart publishes events one by one, so that a fault of one does not strike
-// those that happen to travel with it.
+// passApart passes what a fault is meant for one by one, beside the rest, so that
+// a fault of one document or event does not strike those that happen to travel
+// with it.
 func (p *rpcProxy) passApart(ctx context.Context, method string, request message, call Call) Reply {
-	var all runtime.BulkPublishRequest
-	if err := proto.Unmarshal(request.raw, &all); err != nil {
-		return Reply{rpc: &rpcReply{err: status.Errorf(codes.Internal, "the proxy does not understand %s: %v", method, err)}}
+	parts, err := divide(method, request.raw, func(part []byte) bool {
+		one := Call{Process: call.Process, App: call.App}
+		return described[method](part, &one) == nil && p.interceptor.wanted(one)
+	})
+	if err != nil {
+		return Reply{rpc: &rpcReply{err: status.Errorf(codes.Internal, "the proxy cannot divide %s: %v", method, err)}}
 	}
-	reply := Reply{rpc: &rpcReply{}}
-	for _, entry := range all.GetEntries() {
-		one := &runtime.BulkPublishRequest{
-			PubsubName: all.GetPubsubName(), Topic: all.GetTopic(), Metadata: all.GetMetadata(), Entries: []*runtime.BulkPublishRequestEntry{entry},
+	replies := make([]Reply, len(parts))
+	var all sync.WaitGroup
+	for n, part := range parts {
+		all.Go(func() {
+			one := Call{Process: call.Process, App: call.App}
+			if err := described[method](part, &one); err != nil {
+				replies[n] = Reply{rpc: &rpcReply{err: status.Errorf(codes.Internal, "the proxy does not understand %s: %v", method, err)}}
+				return
+			}
+			replies[n] = p.passWhole(ctx, method, message{part}, one)
+		})
+	}
+	all.Wait()
+	for _, reply := range replies {
+		if !reply.OK() {
+			return reply // the first failure counts for all, as with the sidecar
 		}
-		raw, err := proto.Marshal(one)
+	}
+	return replies[0]
+}
+
+// divide makes a message of each document or event that is wanted alone, and one
+// of all others.
+func divide(method string, raw []byte, alone func([]byte) bool) ([][]byte, error) {
+	switch method {
+	case runtime.Dapr_SaveState_FullMethodName:
+		var all runtime.SaveStateRequest
+		if err := proto.Unmarshal(raw, &all); err != nil {
+			return nil, err
+		}
+		return divided(all.GetStates(), alone, func(states []*common.StateItem) proto.Message {
+			return &runtime.SaveStateRequest{StoreName: all.GetStoreName(), States: states}
+		})
+	default:
+		var all runtime.BulkPublishRequest
+		if err := proto.Unmarshal(raw, &all); err != nil {
+			return nil, err
+		}
+		return divided(all.GetEntries(), alone, func(entries []*runtime.BulkPublishRequestEntry) proto.Message {
+			return &runtime.BulkPublishRequest{
+				PubsubName: all.GetPubsubName(), Topic: all.GetTopic(), Metadata: all.GetMetadata(), Entries: entries,
+			}
+		})
+	}
+}
+
+func divided[T any](items []T, alone func([]byte) bool, of func([]T) proto.Message) ([][]byte, error) {
+	var parts [][]byte
+	var rest []T
+	for _, item := range items {
+		part, err := proto.Marshal(of([]T{item}))
 		if err != nil {
-			return Reply{rpc: &rpcReply{err: status.Errorf(codes.Internal, "encoding one event: %v", err)}}
+			return nil, err
 		}
-		alone := message{raw}
-		part := call
-		part.Body = entry.GetEvent()
-		var got Reply
-		if fault := p.interceptor.catch(part); fault != nil {
-			got = fault.strike(part, func() Reply {
-				late, cancel := detached(ctx)
-				defer cancel()
-				return p.forward(late, method, alone)
-			})
+		if alone(part) {
+			parts = append(parts, part)
 		} else {
-			got = p.forward(ctx, method, alone)
-		}
-		if reply.OK() {
-			reply = got // the first failure counts for all, as with the sidecar
+			rest = append(rest, item)
 		}
 	}
-	return reply
+	if len(rest) == 0 {
+		return parts, nil
+	}
+	others, err := proto.Marshal(of(rest))
+	return append(parts, others), err
 }
 
 func (p *rpcProxy) forward(ctx context.Context, method string, request message) Reply {
