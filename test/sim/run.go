@@ -23,6 +23,8 @@ type Plan struct {
 	// Keys is the folder of the signing keys; runs of one process share it.
 	Keys string
 	Log  *slog.Logger
+	// Hasty runs do not wait for holds that orders left behind to expire: sound orders leave none, or next to none.
+	Hasty bool
 	// Spoil, if set, changes documents once everything has been at rest for a while, just before the audit.
 	Spoil func(stored func(app string) Documents)
 }
@@ -74,6 +76,7 @@ func (p Plan) run() Result {
 	if err := w.broker.read(repository()); err != nil {
 		return Result{Violations: []string{err.Error()}}
 	}
+	w.hasty = p.Hasty
 	w.open()
 	w.torment()
 	s := newShop(w, p.Size)

@@ -33,6 +33,7 @@ type World struct {
 	rng     *rand.Rand
 	faults  Faults
 	calm    bool // nothing fails any more
+	hasty   bool // nobody waits for holds to expire
 	closing bool // and nothing starts any more
 	log     *slog.Logger
 	began   time.Time
