@@ -148,3 +148,16 @@ func authorizeDeclined(x *trial) {
 		x.Errorf("the refusal was asked for %d times", n)
 	}
 }
+
+// authorizeDeadline: the same when the money is held and nobody knows.
+func authorizeDeadline(x *trial) {
+	unheard := x.inject(x.authorizing(), intercept.Lose(), intercept.Always())
+	x.place()
+	x.waitsAgain("authorize")
+	x.funds(purse, total)
+	x.overdue()
+	x.ends("cancelled", "deadline")
+	x.lift(unheard)
+	x.level(stock, 0)
+	x.funds(purse, 0)
+}

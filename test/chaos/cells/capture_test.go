@@ -160,3 +160,16 @@ func captureConflict(x *trial) {
 	x.buy()
 	x.done(rivals)
 }
+
+// captureDeadline: behind the pivot no deadline ends an order.
+func captureDeadline(x *trial) {
+	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	x.place()
+	x.waits("capture")
+	x.overdue()
+	if o := x.waitsAgain("capture"); o.Status != "capturing" {
+		x.Errorf("the order is %s", o.Status)
+	}
+	x.lift(gate)
+	x.ends("confirmed", "")
+}

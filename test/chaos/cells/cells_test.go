@@ -33,6 +33,7 @@ var phases = []phase{
 		{"RSV-DUP", reserveDuplicate}, {"RSV-REO", reserveReorder}, {"RSV-DLY", reserveDelay}, {"RSV-EC", reserveConflict},
 		{"AUT-DUP", authorizeDuplicate}, {"AUT-REO", authorizeReorder}, {"AUT-DLY", authorizeDelay}, {"AUT-EC", authorizeConflict},
 		{"AUT+declined", authorizeDeclined},
+		{"RSV+deadline", reserveDeadline}, {"AUT+deadline", authorizeDeadline}, {"CAP+deadline", captureDeadline},
 		{"CAP-DUP", captureDuplicate}, {"CAP-REO", captureReorder}, {"CAP-DLY", captureDelay}, {"CAP-EC", captureConflict},
 		{"CNF-DUP", confirmDuplicate}, {"CNF-REO", confirmReorder}, {"CNF-DLY", confirmDelay}, {"CNF-EC", confirmConflict},
 		{"NTF-DUP", notifyDuplicate}, {"NTF-REO", notifyReorder}, {"NTF-DLY", notifyDelay}, {"NTF-EC", notifyConflict},

@@ -151,3 +151,16 @@ func reserveInPart(x *trial) {
 	x.ends("rejected", "out_of_stock")
 	x.level(stock, 0)
 }
+
+// reserveDeadline: an order whose time is over when nobody answers is cancelled,
+// with all that it may hold: the answers were lost, the units are reserved.
+func reserveDeadline(x *trial) {
+	unheard := x.inject(x.reserving(), intercept.Lose(), intercept.Always())
+	x.place()
+	x.waitsAgain("reserve")
+	x.level(stock, quantity)
+	x.overdue()
+	x.ends("cancelled", "deadline")
+	x.lift(unheard)
+	x.level(stock, 0)
+}

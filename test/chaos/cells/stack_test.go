@@ -225,9 +225,10 @@ func (w *world) document(ctx context.Context, app, key string) (stored, error) {
 	return s, nil
 }
 
-// overtake writes a document anew as another replica would that changes nothing:
-// another write id, the next revision, and the store's next ETag.
-func (w *world) overtake(ctx context.Context, app, key string) error {
+// overtake writes a document anew as another replica would that changes nothing,
+// or what edit changes: another write id, the next revision, and the store's next
+// ETag.
+func (w *world) overtake(ctx context.Context, app, key string, edit func(map[string]any)) error {
 	s, err := w.document(ctx, app, key)
 	if err != nil {
 		return err
@@ -237,6 +238,7 @@ func (w *world) overtake(ctx context.Context, app, key string) error {
 	}
 	s.value["revision"] = s.number("revision") + 1
 	s.value["writeId"] = "rival"
+	edit(s.value)
 	return w.put(ctx, app, key, s.value, s.etag)
 }
 

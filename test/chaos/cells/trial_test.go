@@ -423,10 +423,20 @@ func outcomeIn(answer []byte) string {
 	return all.Results[0].Result.Outcome
 }
 
+// overdue puts the order's deadline into the past, as a clock that jumps does.
+func (x *trial) overdue() {
+	x.Helper()
+	x.eventually("the deadline to be over", func(ctx context.Context) error {
+		return x.w.overtake(ctx, "orders", x.orderKey(), func(order map[string]any) {
+			order["deadline"] = time.Now().Add(-time.Second).UTC().Format(time.RFC3339Nano)
+		})
+	})
+}
+
 // rival overtakes whoever writes a document: a real conflict in a real store.
 func (x *trial) rival(app, key string) func(intercept.Call) {
 	return func(intercept.Call) {
-		if err := x.w.overtake(x.ctx(), app, key); err != nil {
+		if err := x.w.overtake(x.ctx(), app, key, func(map[string]any) {}); err != nil {
 			x.Errorf("overtaking a writer of %s: %v", key, err)
 		}
 	}
