@@ -59,7 +59,7 @@ a duration back from now, as 30m. Done as the stack's member of staff.`,
 			flags.BoolVar(&l.all, "all", false, "replay and discard: every open one that the filters choose")
 			flags.IntVar(&l.perSecond, "per-second", 10, "replay --all: at most so many a second, 1 to 100")
 			flags.BoolVar(&l.detach, "detach", false, "replay and discard --all: do not wait for the end")
-			flags.StringVar(&l.reason, "reason", "", "why, for those who look back: `text`")
+			flags.StringVar(&l.reason, "reason", "", "`text` that says why, for those who look back")
 			flags.BoolVar(&l.json, "json", false, "as JSON")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {

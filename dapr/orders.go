@@ -40,7 +40,7 @@ why is in the order's timeline. Done as the stack's member of staff.`,
 			flags.StringVar(&w.step, "step", "", "waiting: only at this `step`, as reserve, authorize, capture, refund or \"undo authorize\"")
 			flags.StringVar(&w.status, "status", "", "waiting: only in this `status`, as reserved or capturing")
 			flags.IntVar(&w.limit, "limit", 50, "waiting: at most so many")
-			flags.StringVar(&w.reason, "reason", "", "retry and cancel: why, for those who look back: `text`")
+			flags.StringVar(&w.reason, "reason", "", "retry and cancel: `text` that says why, for those who look back")
 			flags.BoolVar(&w.json, "json", false, "as JSON")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
