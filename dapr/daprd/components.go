@@ -7,7 +7,6 @@ import (
 	"github.com/dapr/components-contrib/nameresolution/mdns"
 	"github.com/dapr/components-contrib/nameresolution/sqlite"
 	"github.com/dapr/components-contrib/pubsub/kafka"
-	"github.com/dapr/components-contrib/pubsub/rabbitmq"
 	redisstreams "github.com/dapr/components-contrib/pubsub/redis"
 	"github.com/dapr/components-contrib/secretstores/local/env"
 	"github.com/dapr/components-contrib/secretstores/local/file"
@@ -35,7 +34,7 @@ import (
 func components(contrib, log logger.Logger) *registry.Options {
 	brokers, stores := pubsub.NewRegistry(), state.NewRegistry()
 	brokers.Logger, stores.Logger = contrib, contrib
-	brokers.RegisterComponent(rabbitmq.NewRabbitMQ, "rabbitmq")
+	brokers.RegisterComponent(newRabbitMQ, "rabbitmq")
 	brokers.RegisterComponent(kafka.NewKafka, "kafka")
 	brokers.RegisterComponent(redisstreams.NewRedisStreams, "redis")
 	stores.RegisterComponent(sqlitestate.NewSQLiteStateStore, "sqlite")

@@ -47,6 +47,7 @@ func TestBrokers(t *testing.T) {
 			t.Run("nothing to do is no work", b.rests)
 			t.Run("events wait for their consumer", b.consumerDown)
 			t.Run("events outlive the broker", b.brokerKilled)
+			t.Run("subscriptions come back whole", b.renewed)
 			t.Run("a delivery outlives its sidecar", b.sidecarKilled)
 		})
 	}
@@ -499,6 +500,35 @@ func (b *broker) brokerKilled(t *testing.T) {
 	b.start(t, b.server)
 	b.start(t, b.consumer)
 	b.heard(t, append(ids, b.publish(t, "after the crash", 1)))
+}
+
+// renewed shows that after each crash of the broker all subscriptions live on,
+// none by halves: a consumer that the broker knows and nobody listens to keeps
+// every other message of its queue, here of the events or of the dead letters.
+func (b *broker) renewed(t *testing.T) {
+	if b.server == nil {
+		t.Skip("the broker runs elsewhere")
+	}
+	b.app.set(func(d delivery, _ int) (int, string) {
+		if strings.HasPrefix(d.subject, "renewed") {
+			return http.StatusOK, `{"status":"DROP"}`
+		}
+		return http.StatusOK, `{"status":"SUCCESS"}`
+	}, nil)
+	defer b.app.set(nil, nil)
+	const rounds, events = 3, 12
+	for round := range rounds {
+		b.crash(t, b.server)
+		b.start(t, b.server)
+		var ids []string
+		for i := range events {
+			ids = append(ids, b.publish(t, fmt.Sprintf("renewed-%d", round), i))
+		}
+		b.heard(t, ids)
+		for _, id := range ids {
+			b.putAway(t, id)
+		}
+	}
 }
 
 // sidecarKilled shows that a delivery nobody has answered is made again.
