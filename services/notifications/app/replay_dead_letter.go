@@ -44,7 +44,7 @@ type UnreplayableError struct{ Cause error }
 
 // Error implements error.
 func (e *UnreplayableError) Error() string {
-	return "the message still cannot be handled: " + e.Cause.Error()
+	return "the message still cannot be handled: " + domain.Reason(e.Cause)
 }
 
 // Unwrap gives the cause.

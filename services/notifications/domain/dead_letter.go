@@ -147,7 +147,7 @@ func Reason(err error) string {
 	if err == nil || errors.Is(err, ErrSilent) || errors.Is(err, ErrUnknownType) {
 		return exhausted
 	}
-	return clip(err.Error())
+	return clip(strings.TrimPrefix(err.Error(), "drop: ")) // what the road makes of it is nobody's concern here
 }
 
 func parse(body []byte) envelope {
