@@ -202,7 +202,7 @@ func (w *world) audit(t *testing.T, after string) {
 		Counts   map[string]int64
 		Complete bool
 	}
-	eventually(t, "the audit after "+after, func(ctx context.Context) error {
+	err := within(func(ctx context.Context) error {
 		audit.Findings, audit.Complete = nil, false
 		if err := w.admin.Get(ctx, "/v1/ops/audit", nil, &audit); err != nil {
 			return err
@@ -212,6 +212,10 @@ func (w *world) audit(t *testing.T, after string) {
 		}
 		return nil
 	})
+	if err != nil {
+		t.Errorf("the audit after %s: %v", after, err)
+		return
+	}
 	for _, f := range audit.Findings {
 		t.Errorf("after %s the audit of %s finds against %q: %s: %s", after, f.Service, f.Invariant, f.Key, f.Detail)
 	}

@@ -308,6 +308,13 @@ const patience = 2 * time.Minute
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, condition func(context.Context) error) {
 	t.Helper()
+	if err := within(condition); err != nil {
+		t.Fatalf("waiting for %s, not after %s: %v", what, patience, err)
+	}
+}
+
+// within waits until a condition holds, or returns why it does not.
+func within(condition func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
@@ -316,7 +323,7 @@ func eventually(t *testing.T, what string, condition func(context.Context) error
 	for {
 		err := condition(ctx)
 		if err == nil {
-			return
+			return nil
 		}
 		if last == nil || ctx.Err() == nil { // the end of the patience is no reason
 			last = err
@@ -324,7 +331,7 @@ func eventually(t *testing.T, what string, condition func(context.Context) error
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			t.Fatalf("waiting for %s, not after %s: %v", what, patience, last)
+			return last
 		}
 	}
 }
