@@ -127,6 +127,8 @@ func TestSubscribedWhileTheBrokerWasDown(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	// A sidecar subscribes when its program is there, and connects before that.
+	connected := func() int { return strings.Count(s.log(consumer+"-daprd"), "waiting on port") }
+	before := connected()
 	for _, step := range []func() error{
 		func() error { return s.StopProcess(ctx, consumer) },
 		func() error { return s.StopProcess(ctx, consumer+"-daprd") },
@@ -136,14 +138,16 @@ func TestSubscribedWhileTheBrokerWasDown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.await("the sidecar to be connected", func() bool { return strings.Contains(s.log(consumer+"-daprd"), "application protocol") })
+	s.await("the sidecar to be connected", func() bool { return connected() > before })
 	if err := s.Crash(ctx, "broker"); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Raise(consumer); err != nil {
 		t.Fatal(err)
 	}
-	s.await("the component to give up", func() bool { return strings.Contains(s.log(consumer+"-daprd"), "failed to subscribe to") })
+	s.await("the component to give up", func() bool {
+		return strings.Contains(s.log(consumer+"-daprd"), "Failed to start subscription")
+	})
 	if err := s.Raise("broker"); err != nil {
 		t.Fatal(err)
 	}
