@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"caravan/internal/document/documenttest"
@@ -151,4 +152,56 @@ func segmentOf(t *testing.T, s *documenttest.FakeStore, n int) []domain.Entry {
 	var entries []domain.Entry
 	load(t, s, fmt.Sprint("inbox/u1/", n), &entries)
 	return entries
+}
+
+// TestEntriesTellsWhatBecameOfEvents asks for events in the head, in the archive, twice, dead, and of nobody.
+func TestEntriesTellsWhatBecameOfEvents(t *testing.T) {
+	store := documenttest.NewStore()
+	n := replica(store, "a").notifications()
+	events := orderEvents("u1", 4*domain.SegmentSize)
+	dead := orderEvents("u2", 1)[0]
+	deliver(t, n, events...)
+	if err := n.PutAway(t.Context(), dead, errors.New("a test")); err != nil {
+		t.Fatal(err)
+	}
+	last := len(events) - 1
+	changeInbox(t, store, func(i *domain.Inbox) { i.Entries = append(i.Entries, i.Entries[len(i.Entries)-1]) })
+	ref := func(user string, e event.Event) contract.EventRef {
+		return contract.EventRef{EventID: e.ID, UserID: user, OccurredAt: e.Time}
+	}
+	answer, err := n.Entries(t.Context(), contract.EntriesRequest{Events: []contract.EventRef{
+		ref("u1", events[0]), ref("u1", events[last-1]), ref("u1", events[last]), ref("u2", dead), ref("u3", events[0]),
+	}})
+	want := []contract.EntryState{{Times: 1}, {Times: 1}, {Times: 2}, {Letter: contract.LetterOpen}, {}}
+	if err != nil || !slices.Equal(answer.Entries, want) {
+		t.Errorf("answers %+v, %v", answer.Entries, err)
+	}
+}
+
+// TestAuditCountsDeadLetters has more of them than a page, one decided, and one that contradicts itself.
+func TestAuditCountsDeadLetters(t *testing.T) {
+	store := documenttest.NewStore()
+	n := replica(store, "a").notifications()
+	var letters []string
+	for _, e := range orderEvents("u1", 40) {
+		if err := n.PutAway(t.Context(), e, errors.New("a test")); err != nil {
+			t.Fatal(err)
+		}
+		letters = append(letters, "dead-letter/"+domain.LetterID(e))
+	}
+	edit := func(key string, change func(*domain.DeadLetter)) {
+		var letter domain.DeadLetter
+		load(t, store, key, &letter)
+		change(&letter)
+		overwrite(t, store, key, letter)
+	}
+	edit(letters[0], func(d *domain.DeadLetter) { d.Status, d.DecidedAt = domain.LetterDiscarded, noon })
+	all, err := audited(t.Context(), n)
+	if err != nil || len(all.Findings) > 0 || all.Counts["letters.open"] != 39 || all.Counts["letters.discarded"] != 1 {
+		t.Errorf("counted %v, found %v, %v", all.Counts, all.Findings, err)
+	}
+	edit(letters[1], func(d *domain.DeadLetter) { d.Status = domain.LetterReplayed })
+	if all, err = audited(t.Context(), n); err != nil || len(all.Findings) != 1 || all.Findings[0].Invariant != contract.InvariantLetter {
+		t.Errorf("found %v, %v", all.Findings, err)
+	}
 }
