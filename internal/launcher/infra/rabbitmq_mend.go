@@ -15,11 +15,10 @@ import (
 // electMissing is Erlang that a node evaluates: it has every quorum queue without a leader elect one, and
 // returns the names of those queues.
 //
-// A node that is killed within some 3 s of a queue's declaration forgets the queue's Raft member, whose name
-// Ra keeps in a DETS file that is written with that delay. At the next start the broker finds the queue in
-// its own tables and no member, and starts an empty one as if the queue were new, but without the election
-// that a declaration brings about (rabbit_quorum_queue:recover/2 of 3.10). Nobody can publish to such a
-// queue, declare it or consume it, and starting the node again, even in order, changes nothing.
+// A node of 3.10.8 that is killed within seconds of a queue's declaration may come back with fewer registered
+// Raft members than queues, and the queue that lacked its own never elects a leader. Nobody can publish to it,
+// declare it or consume it, and starting the node again, even in order, changes nothing; an election that is
+// asked for takes at once (docs/adr/0008-mending.md).
 const electMissing = `[begin ra:trigger_election(amqqueue:get_pid(Q)), element(4, amqqueue:get_name(Q)) end || ` +
 	`Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue, ` +
 	`element(1, ra:members(amqqueue:get_pid(Q), 2000)) =/= ok].`
