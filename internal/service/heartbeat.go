@@ -18,14 +18,16 @@ import (
 )
 
 const (
-	beatTimeout  = 15 * time.Second // a sidecar that lost the broker tries for some seconds before it says so
-	beatRest     = time.Minute      // at most between heartbeats that are not taken
-	judgeOften   = 4                // judgements between two heartbeats
-	beatsCalled  = 16               // heartbeats of the last call, for each replica known: e^-16 that none comes by chance
-	beatsNeeded  = 3                // taken and not come back, before a subscription is called dead
-	boundsHung   = 10               // how many bounds a sidecar may neither take heartbeats nor refuse them
-	boundsKnown  = 20               // how many bounds a replica is remembered that has sent a heartbeat
-	spreadOfBeat = 0.2              // the part of the interval that is chance, so that replicas do not beat as one
+	beatTimeout  = 15 * time.Second       // a sidecar that lost the broker tries for some seconds before it says so
+	beatRest     = time.Minute            // at most between heartbeats that are not taken
+	judgeOften   = 4                      // judgements between two heartbeats
+	beatsCalled  = 16                     // heartbeats of the last call, for each replica known: e^-16 that none comes by chance
+	beatsNeeded  = 3                      // taken and not come back, before a subscription is called dead
+	boundsHung   = 10                     // how many bounds a sidecar may neither take heartbeats nor refuse them
+	replicasMet  = 20                     // replicas that the last call reckons with at least: one that just started knows of none
+	callPause    = 100 * time.Millisecond // in the last call, for what was sent so far to come back
+	boundsKnown  = 20                     // how many bounds a replica is remembered that has sent a heartbeat
+	spreadOfBeat = 0.2                    // the part of the interval that is chance, so that replicas do not beat as one
 )
 
 // patient is what a watch needs of the sidecar it watches.
@@ -347,15 +349,25 @@ func (w *watch) look(ctx context.Context) {
 	}
 }
 
-// callLast sends many heartbeats at once, so that it can hardly be chance if none comes to this replica.
+// callLast sends many heartbeats at once, so that it can hardly be chance if none comes to this replica, and
+// stops when anything has come.
 func (w *watch) callLast(ctx context.Context, l *line) {
 	replicas := w.subscriber.Replicas(w.app, w.clock.Now().Add(-boundsKnown*w.settings.Bound))
 	w.log.InfoContext(ctx, "a topic is silent: the last call before the sidecar is started anew", "topic", l.full, "replicas", replicas)
-	for range beatsCalled * (replicas + 1) { // one may not have been heard
-		if !w.beat(ctx, l) {
+	began := w.clock.Now()
+	for range max(replicas+1, replicasMet) {
+		for range beatsCalled {
+			if !w.beat(ctx, l) {
+				return
+			}
+		}
+		if w.clock.Sleep(ctx, callPause) != nil || w.subscriber.Traffic(l.topic).Last.After(began) {
 			return
 		}
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l.called = w.clock.Now() // the last of them get as long to come back as the first
 }
 
 // end asks for the end of a program whose handler does not return: nothing in it can end a goroutine.

@@ -120,7 +120,7 @@ func (b *fakeBroker) publish(from *fakeReplica, topic, message string) error {
 // watching runs the watches of some replicas for a while of virtual time; between lets the test interfere.
 func watching(t *testing.T, replicas int, life time.Duration, between func(b *fakeBroker)) *fakeBroker {
 	t.Helper()
-	b := &fakeBroker{chance: rand.New(rand.NewPCG(1, uint64(replicas)))}
+	b := &fakeBroker{chance: rand.New(rand.NewPCG(rand.Uint64(), uint64(replicas)))}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		var running sync.WaitGroup
@@ -174,6 +174,18 @@ func TestLivingSubscriptionsAreLeftAlone(t *testing.T) {
 		for _, r := range b.replicas {
 			if len(r.mends) > 0 {
 				t.Errorf("%d replicas: number %s had its sidecar restarted %d times for nothing", replicas, r.name, len(r.mends))
+			}
+		}
+	}
+}
+
+// A replica that has just started knows of no others, and may hear nothing for a while by chance.
+func TestReplicasThatJustStartedAreLeftAlone(t *testing.T) {
+	for n := range 40 {
+		b := watching(t, 12, 0, func(*fakeBroker) {})
+		for _, r := range b.replicas {
+			if len(r.mends) > 0 {
+				t.Fatalf("start %d: replica %s had its sidecar restarted %d times for nothing", n+1, r.name, len(r.mends))
 			}
 		}
 	}
