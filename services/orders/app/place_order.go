@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,6 +30,8 @@ type PlaceOrder struct {
 // Entry is an order in its user's list.
 type Entry struct {
 	OrderID string `json:"orderId"`
+	// At is when the order was placed.
+	At time.Time `json:"at"`
 }
 
 // Placement is a request to place an order.
@@ -45,32 +48,70 @@ type Placement struct {
 func OrderID(userID, key string) string { return id.Derive("order", userID, key) }
 
 // Do stores the order, hands it to the saga and returns it. The entry in the
-// user's list is written first, beside the feed's: one without an order is
-// skipped by readers, an order without one would be lost to its user.
+// user's list is written beside it: one without an order is skipped by readers.
 func (u PlaceOrder) Do(ctx context.Context, p Placement) (*domain.Order, error) {
 	orderID := OrderID(p.UserID, p.Key)
 	now := u.Clock.Now()
-	var order *domain.Order
-	both, groupCtx := errgroup.WithContext(ctx)
-	both.Go(func() error {
-		return u.Lists.Prepend(groupCtx, p.UserID, orderID, Entry{OrderID: orderID})
-	})
-	both.Go(func() (err error) {
-		order, err = u.Orders.Update(groupCtx, orderID, func(o *domain.Order) error {
-			return o.Place(orderID, p.UserID, p.Key, p.Fingerprint, p.Lines, p.ExpectedTotal, now, u.Patience)
-		})
-		return err
-	})
-	if err := both.Wait(); err != nil {
-		if errors.Is(err, domain.ErrFingerprint) {
-			return nil, reusedKey()
+	listing, listCtx := errgroup.WithContext(ctx)
+	var fresh sync.Once
+	repeat := false
+	order, err := u.Orders.Update(ctx, orderID, func(o *domain.Order) error {
+		if repeat = o.Exists(); !repeat {
+			fresh.Do(func() {
+				listing.Go(func() error {
+					return u.Lists.Prepend(listCtx, p.UserID, orderID, Entry{OrderID: orderID, At: now})
+				})
+			})
 		}
+		return o.Place(orderID, p.UserID, p.Key, p.Fingerprint, p.Lines, p.ExpectedTotal, now, u.Patience)
+	})
+	if listed := listing.Wait(); err == nil {
+		err = listed
+	}
+	if err == nil && repeat {
+		err = u.list(ctx, order)
+	}
+	switch {
+	case errors.Is(err, domain.ErrFingerprint):
+		return nil, reusedKey()
+	case err != nil:
 		return nil, fmt.Errorf("placing order: %w", err)
 	}
 	if !order.Status.Terminal() {
 		u.Driver.StartStored(ctx, order)
 	}
 	return order, nil
+}
+
+const (
+	// listSkew is by how much the times of neighbours in a list may be out of order.
+	listSkew = time.Minute
+	// listPage is how many entries are looked at at once.
+	listPage = 100
+)
+
+// list sees to it that an order that was placed before is in its user's list:
+// what placed it may have died before it wrote the entry. It looks back to when
+// the order was placed, however many came after it, as a second entry would show
+// the order twice.
+func (u PlaceOrder) list(ctx context.Context, order *domain.Order) error {
+	for cursor := ""; ; {
+		entries, next, err := u.Lists.Page(ctx, order.UserID, cursor, listPage)
+		if err != nil {
+			return fmt.Errorf("looking for an order in its list: %w", err)
+		}
+		for _, e := range entries {
+			switch {
+			case e.OrderID == order.ID:
+				return nil
+			case e.At.Before(order.PlacedAt.Add(-listSkew)):
+				next = ""
+			}
+		}
+		if cursor = next; cursor == "" {
+			return u.Lists.Prepend(ctx, order.UserID, order.ID, Entry{OrderID: order.ID, At: order.PlacedAt})
+		}
+	}
 }
 
 // reusedKey is the refusal of the IETF draft for a key that came with another

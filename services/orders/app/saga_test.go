@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -467,5 +468,75 @@ func TestTwoDriversAgree(t *testing.T) {
 		if err != nil || types(o) != "placed reserved authorized capturing confirmed" {
 			t.Fatalf("%v: %s", err, types(o))
 		}
+	}
+}
+
+// A repeat that comes after many other orders of its user listed the order a second time, as only the
+// newest entries were looked at (found by the flash sale and the storm of 10,000 orders).
+func TestARepeatIsListedOnce(t *testing.T) {
+	s := newShop()
+	place := func(key string) string {
+		t.Helper()
+		o, err := s.place.Do(t.Context(), Placement{UserID: "u1", Key: key, Fingerprint: "f", Lines: []domain.Line{{SKU: "TEA", Quantity: 1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.clock.Sleep(t.Context(), time.Second)
+		return o.ID
+	}
+	const others = 250
+	first := place("first")
+	for n := range others {
+		place(fmt.Sprint("other ", n))
+	}
+	place("first")
+	place("first")
+	listed := make(map[string]int)
+	for cursor := ""; ; {
+		entries, next, err := s.place.Lists.Page(t.Context(), "u1", cursor, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			listed[e.OrderID]++
+		}
+		if cursor = next; cursor == "" {
+			break
+		}
+	}
+	if listed[first] != 1 || len(listed) != others+1 {
+		t.Errorf("the repeated order is listed %d times among %d orders; want once among %d", listed[first], len(listed), others+1)
+	}
+}
+
+// An order whose entry got lost between two writes is listed by the repeat.
+func TestARepeatListsWhatWasNot(t *testing.T) {
+	s := newShop()
+	ctx, cancel := context.WithCancel(t.Context())
+	placed := make(chan struct{})
+	written := sync.OnceFunc(func() { close(placed) })
+	var mended atomic.Bool
+	s.store.AfterPut = func(key string, _ []byte) error {
+		if strings.HasPrefix(key, Prefix) {
+			written()
+		}
+		return nil
+	}
+	s.store.BeforePut = func(key string, _ []byte) error {
+		if strings.HasPrefix(key, "orders-of/") && !mended.Load() {
+			<-placed
+			cancel()
+			return documenttest.ErrInjected
+		}
+		return nil
+	}
+	if _, err := s.place.Do(ctx, Placement{UserID: "u1", Key: "k1", Fingerprint: "f1", Lines: []domain.Line{{SKU: "TEA", Quantity: 2}, {SKU: "CUP", Quantity: 1}}}); err == nil {
+		t.Fatal("an order that is not listed was accepted")
+	}
+	mended.Store(true)
+	o := s.placeOne(t)
+	entries, _, err := s.place.Lists.Page(t.Context(), "u1", "", 10)
+	if err != nil || len(entries) != 1 || entries[0].OrderID != o.ID {
+		t.Errorf("the list is %v, %v; want the order", entries, err)
 	}
 }
