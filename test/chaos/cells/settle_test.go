@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"caravan/internal/money"
 	"caravan/internal/shopclient"
@@ -202,6 +203,7 @@ func (w *world) audit(t *testing.T, after string) {
 		Counts   map[string]int64
 		Complete bool
 	}
+	began := time.Now()
 	err := within(func(ctx context.Context) error {
 		audit.Findings, audit.Complete = nil, false
 		if err := w.admin.Get(ctx, "/v1/ops/audit", nil, &audit); err != nil {
@@ -216,6 +218,7 @@ func (w *world) audit(t *testing.T, after string) {
 		t.Errorf("the audit after %s: %v", after, err)
 		return
 	}
+	t.Logf("the audit after %s took %s", after, time.Since(began).Round(time.Millisecond))
 	for _, f := range audit.Findings {
 		t.Errorf("after %s the audit of %s finds against %q: %s: %s", after, f.Service, f.Invariant, f.Key, f.Detail)
 	}

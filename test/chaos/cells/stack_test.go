@@ -80,6 +80,7 @@ func start(t *testing.T) *world {
 	if w.replicas, err = strconv.Atoi(cmp.Or(settings.replicas, "1")); err != nil || w.replicas < 1 {
 		t.Fatalf("CARAVAN_CHAOS_REPLICAS is %q; want a number from 1", settings.replicas)
 	}
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // the first time, daprd is built
 	defer cancel()
 	w.Stack, err = launcher.Start(ctx, launcher.Options{
@@ -100,6 +101,7 @@ func start(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	eventually(t, "the stack to serve the admin", func(ctx context.Context) error { return w.open(ctx) })
+	t.Logf("the stack was ready after %s", time.Since(began).Round(time.Millisecond))
 	return w
 }
 
