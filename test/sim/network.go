@@ -42,7 +42,10 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 				}})
 			})
 		})
-		return response, err
+		if err != nil { // an answer may still come, and find nobody
+			return nil, err
+		}
+		return response, nil
 	}
 	err := w.ask(request.Context(), t.life, request.Method+" "+path, func(c *call) {
 		w.through(c, r, func(reply func(error)) {
@@ -50,7 +53,10 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 			reply(nil)
 		})
 	})
-	return response, err
+	if err != nil {
+		return nil, err
+	}
+	return response, nil
 }
 
 func (w *World) sidecarAPI(r *replica, path string) *http.Response {
@@ -228,7 +234,10 @@ func (e edge) RoundTrip(r *http.Request) (*http.Response, error) {
 			})
 		})
 	})
-	return response, err
+	if err != nil {
+		return nil, err
+	}
+	return response, nil
 }
 
 // answering is the app behind a public path.
