@@ -147,6 +147,9 @@ const (
 	warmUp       = 0.25 // of the samples are left out
 	mostRelative = 0.05
 	minSamples   = 8
+	// minSpan is how long a life has to be watched to say anything about growth: caches, pools and
+	// reconnections fill up in the first minutes.
+	minSpan = 5 * time.Minute
 )
 
 // slack is the rise of a measure over a whole run that is no growth.
@@ -163,7 +166,7 @@ func trends(samples []sample) []trend {
 	var all []trend
 	for _, life := range lives {
 		life = life[int(warmUp*float64(len(life))):]
-		if len(life) < minSamples {
+		if len(life) < minSamples || life[len(life)-1].at-life[0].at < minSpan {
 			continue
 		}
 		for measure, of := range map[string]func(sample) float64{
@@ -205,8 +208,8 @@ func fit(life []sample, measure string, of func(sample) float64) (t trend, ok bo
 
 // judge writes the samples and holds every measure that grew against the run.
 func (r *run) judge(w *watch) error {
-	growing := 0
-	for _, t := range trends(w.samples) {
+	growing, all := 0, trends(w.samples)
+	for _, t := range all {
 		if t.flat {
 			continue
 		}
@@ -214,6 +217,7 @@ func (r *run) judge(w *watch) error {
 		r.findings.add("nothing grows", t.process+" "+t.measure, "from %.0f to %.0f, %.1f %% an hour", t.first, t.last, 100*t.relative)
 	}
 	r.report.Numbers["samples"] = float64(len(w.samples))
+	r.report.Numbers["measures judged"] = float64(len(all))
 	r.report.Numbers["measures that grow"] = float64(growing)
 	if r.Dir == "" {
 		return nil
