@@ -126,6 +126,16 @@ var spoiledOrders = []spoiled{
 		list := s.find(orders.App, "orders-of/", func(doc object) bool { return doc["entries"] != nil && !strings.Contains(fmt.Sprint(doc), o.id) })
 		s.edit(orders.App, list, func(doc object) { last(doc, "entries")["value"].(object)["orderId"] = o.id })
 	}},
+	{"an order that its user cannot find", orders.App, orders.InvariantListed, func(s *scene) {
+		s.edit(orders.App, s.find(orders.App, "orders-of/", func(doc object) bool { return doc["entries"] != nil }), func(doc object) {
+			doc["entries"] = doc["entries"].([]any)[1:]
+		})
+	}},
+	{"an order that its user finds twice", orders.App, orders.InvariantListed, func(s *scene) {
+		s.edit(orders.App, s.find(orders.App, "orders-of/", func(doc object) bool { return doc["entries"] != nil }), func(doc object) {
+			doc["entries"] = append(doc["entries"].([]any), doc["entries"].([]any)[0])
+		})
+	}},
 	{"a refund that nobody asked for", orders.App, orders.InvariantRefunds, func(s *scene) {
 		s.edit(orders.App, s.sold().key, func(doc object) { add(doc["refunded"], "amount", 1) })
 	}},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"caravan/internal/audit"
+	"caravan/internal/bloom"
 	"caravan/internal/clock"
 	"caravan/internal/document"
 	"caravan/internal/feed"
@@ -139,8 +140,9 @@ type auditWalk struct {
 	counts   map[string]int64
 	failed   bool
 
-	told  told
-	sales sales
+	told   told
+	listed *bloom.Filter // the entries of all lists, once all were read
+	sales  sales
 }
 
 // invariants are those that orders checks.

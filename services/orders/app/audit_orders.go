@@ -109,12 +109,32 @@ func (w *auditWalk) judge(ctx context.Context, orders []*domain.Order) (ended []
 		w.sales.add(o, w.started)
 		if o.Status.Terminal() {
 			ended = append(ended, o)
+			if err := w.inList(ctx, &own, o); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		w.count("orders.inFlight", 1)
 		auditProgress(&own, key, o, w.started)
 	}
 	return ended, nil
+}
+
+// inList checks that an order is in its user's list. One that was not met there may have been placed since, so the list
+// is read again.
+func (w *auditWalk) inList(ctx context.Context, own *audit.Results, o *domain.Order) error {
+	if w.listed == nil {
+		return nil // the lists could not be read
+	}
+	there := w.listed.Has(o.UserID + " " + o.ID)
+	if !there {
+		var err error
+		if there, err = listed(ctx, w.Lists, o); err != nil {
+			return err
+		}
+	}
+	own.Check(there, contract.InvariantListed, o.ID, "is not in the list of %s", o.UserID)
+	return nil
 }
 
 // history returns all events of an order, checked against the feed.

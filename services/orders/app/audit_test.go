@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"caravan/internal/money"
 	notifications "caravan/services/notifications/contract"
 	"caravan/services/orders/contract"
+	"caravan/services/orders/domain"
 	payments "caravan/services/payments/contract"
 	products "caravan/services/products/contract"
 	users "caravan/services/users/contract"
@@ -52,8 +55,9 @@ func (o *office) system(t *testing.T) fakeSystem {
 			p.Counts["merchant:sales.EUR"] = 200
 			return p
 		},
-		users.App + users.PathAudit: empty, notifications.App + notifications.PathAudit: empty,
-		users.App + feed.Path: none, payments.App + feed.Path: none, contract.App + feed.Path: none,
+		users.App + users.PathAudit:                 func(any) any { return users.AuditPage{Page: audit.NewPage(), Users: []string{"u1"}} },
+		notifications.App + notifications.PathAudit: empty,
+		users.App + feed.Path:                       none, payments.App + feed.Path: none, contract.App + feed.Path: none,
 		products.App + products.PathHolds: func(in any) any {
 			var held products.Holds
 			for _, asked := range in.(products.HoldsRequest).Orders {
@@ -86,7 +90,7 @@ func (o *office) audit(t *testing.T, system fakeSystem) Report {
 	t.Helper()
 	a := &Audit{
 		Orders: o.orders, Reader: o.operate.Reader, Invoker: system, Clock: o.clock,
-		Lists: document.NewChain[Entry](o.store, "orders-of/", 50, document.Options{Clock: o.clock, IDs: id.Random{}}),
+		Lists: o.lists(),
 		Trail: feed.Trail{Store: o.store, Source: contract.App, Coverage: feed.NewCoverage(o.operate.Reader)},
 	}
 	report, err := a.Run(t.Context(), time.Minute)
@@ -96,12 +100,56 @@ func (o *office) audit(t *testing.T, system fakeSystem) Report {
 	return report
 }
 
+func (o *office) lists() *document.Chain[Entry] {
+	return document.NewChain[Entry](o.store, "orders-of/", 50, document.Options{Clock: o.clock, IDs: id.Random{}})
+}
+
 func (r Report) tally(service, invariant string) Tally {
 	i := slices.IndexFunc(r.Invariants, func(t Tally) bool { return t.Service == service && t.Invariant == invariant })
 	if i < 0 {
 		return Tally{}
 	}
 	return r.Invariants[i]
+}
+
+// TestASweptOrderIsListed has what placed an order die before it wrote the entry, and a user who never asks again.
+func TestASweptOrderIsListed(t *testing.T) {
+	o := newOffice()
+	dying, cancel := context.WithCancel(t.Context())
+	var died atomic.Bool
+	stored := make(chan struct{})
+	o.store.AfterPut = func(key string, _ []byte) error {
+		if strings.HasPrefix(key, Prefix) && !died.Load() {
+			close(stored)
+		}
+		return nil
+	}
+	o.store.BeforePut = func(key string, _ []byte) error {
+		if strings.HasPrefix(key, "orders-of/") && !died.Load() {
+			<-stored
+			died.Store(true)
+			cancel()
+			<-t.Context().Done() // it never gets there
+			return t.Context().Err()
+		}
+		return nil
+	}
+	if _, err := o.place.Do(dying, Placement{UserID: "u1", Key: "one", Fingerprint: "one", Lines: []domain.Line{{SKU: "TEA", Quantity: 2}}}); err == nil {
+		t.Fatal("the order was accepted")
+	}
+	o.sweep.Lists = o.lists() // of another process
+	id := OrderID("u1", "one")
+	if _, err := o.sweep.start(t.Context(), []string{Prefix + id}); err != nil {
+		t.Fatal(err)
+	}
+	if order := o.driven(t, id); order.Status != contract.Confirmed {
+		t.Fatalf("the order is %s", order.Status)
+	}
+	o.pass(time.Hour)
+	report := o.audit(t, o.system(t))
+	if len(report.Findings) > 0 || report.tally(contract.App, contract.InvariantListed).Checked == 0 {
+		t.Errorf("found %+v", report.Findings)
+	}
 }
 
 func TestAuditOfASoundSystem(t *testing.T) {

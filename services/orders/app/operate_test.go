@@ -42,7 +42,7 @@ func newOffice() *office {
 		NewAlarm(5*time.Minute, o.clock, log))
 	o.place.Orders, o.place.Driver = o.orders, o.driver
 	o.sweep = &Sweep{
-		Orders: o.orders, Reader: reader, Index: index, Driver: o.driver, Store: o.store, Clock: o.clock, IDs: id.Random{},
+		Orders: o.orders, Lists: o.place.Lists, Reader: reader, Index: index, Driver: o.driver, Store: o.store, Clock: o.clock, IDs: id.Random{},
 		Log: slog.New(slog.DiscardHandler), Settle: timing.Settle,
 	}
 	o.operate = Operate{Orders: o.orders, Reader: reader, Driver: o.driver, Sweep: o.sweep, Clock: o.clock, IDs: id.Random{}, Log: log}

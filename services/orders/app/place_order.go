@@ -69,7 +69,7 @@ func (u PlaceOrder) Do(ctx context.Context, p Placement) (*domain.Order, error) 
 		err = listed
 	}
 	if err == nil && repeat {
-		err = u.list(ctx, order)
+		err = enlist(ctx, u.Lists, order)
 	}
 	switch {
 	case errors.Is(err, domain.ErrFingerprint):
@@ -90,26 +90,35 @@ const (
 	listPage = 100
 )
 
-// list sees to it that an order that was placed before is in its user's list:
-// what placed it may have died before it wrote the entry. It looks back to when
+// enlist sees to it that an order that was placed before is in its user's list:
+// what placed it may have died before it wrote the entry.
+func enlist(ctx context.Context, lists *document.Chain[Entry], order *domain.Order) error {
+	there, err := listed(ctx, lists, order)
+	if err != nil || there {
+		return err
+	}
+	return lists.Prepend(ctx, order.UserID, order.ID, Entry{OrderID: order.ID, At: order.PlacedAt})
+}
+
+// listed reports whether an order is in its user's list. It looks back to when
 // the order was placed, however many came after it, as a second entry would show
 // the order twice.
-func (u PlaceOrder) list(ctx context.Context, order *domain.Order) error {
+func listed(ctx context.Context, lists *document.Chain[Entry], order *domain.Order) (bool, error) {
 	for cursor := ""; ; {
-		entries, next, err := u.Lists.Page(ctx, order.UserID, cursor, listPage)
+		entries, next, err := lists.Page(ctx, order.UserID, cursor, listPage)
 		if err != nil {
-			return fmt.Errorf("looking for an order in its list: %w", err)
+			return false, fmt.Errorf("looking for an order in its list: %w", err)
 		}
 		for _, e := range entries {
 			switch {
 			case e.OrderID == order.ID:
-				return nil
-			case e.At.Before(order.PlacedAt.Add(-listSkew)):
+				return true, nil
+			case !e.At.IsZero() && e.At.Before(order.PlacedAt.Add(-listSkew)):
 				next = ""
 			}
 		}
 		if cursor = next; cursor == "" {
-			return u.Lists.Prepend(ctx, order.UserID, order.ID, Entry{OrderID: order.ID, At: order.PlacedAt})
+			return false, nil
 		}
 	}
 }

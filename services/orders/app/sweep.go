@@ -13,6 +13,7 @@ import (
 	"caravan/internal/document"
 	"caravan/internal/feed"
 	"caravan/internal/id"
+	"caravan/services/orders/contract"
 	"caravan/services/orders/domain"
 )
 
@@ -29,6 +30,7 @@ const Prefix = "order/"
 // move, never passes an unfinished order.
 type Sweep struct {
 	Orders *Orders
+	Lists  *document.Chain[Entry]
 	Reader *feed.Reader
 	Index  document.Index
 	Driver *Driver
@@ -145,11 +147,24 @@ func (s *Sweep) start(ctx context.Context, keys []string) (unfinished []string, 
 	}
 	for _, orderID := range ids {
 		if o, ok := orders[orderID]; ok && !o.Status.Terminal() {
+			if err := s.enlist(ctx, o); err != nil {
+				return nil, err
+			}
 			s.Driver.Start(cause(ctx, o), o.ID)
 			unfinished = append(unfinished, s.Orders.Key(o.ID))
 		}
 	}
 	return unfinished, nil
+}
+
+// enlist sees to it that an order that nobody has driven yet is in its user's
+// list: what placed it may have died before it wrote the entry, and its user may
+// never ask again.
+func (s *Sweep) enlist(ctx context.Context, o *domain.Order) error {
+	if o.Status != contract.Placed || o.Waiting != nil {
+		return nil
+	}
+	return enlist(ctx, s.Lists, o)
 }
 
 // cause is the context of the request that an order came from.

@@ -57,7 +57,7 @@ func Build(_ context.Context, s *service.Service) error {
 	}
 	driver := app.NewDriver(orders, saga, s.Clock, s.Log, watch, backoff, alarm)
 	sweep := &app.Sweep{
-		Orders: orders, Reader: reader, Index: index, Driver: driver, Store: store, Clock: s.Clock, IDs: s.IDs, Log: s.Log,
+		Orders: orders, Lists: lists, Reader: reader, Index: index, Driver: driver, Store: store, Clock: s.Clock, IDs: s.IDs, Log: s.Log,
 		Every: cfg.Saga.SweepEvery, Settle: timing.Settle, Young: 3 * time.Second,
 	}
 	operate := app.Operate{Orders: orders, Reader: reader, Driver: driver, Sweep: sweep, Clock: s.Clock, IDs: s.IDs, Log: s.Log}

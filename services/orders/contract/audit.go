@@ -20,7 +20,7 @@ const (
 	InvariantProgress = "order-comes-to-an-end"
 	// InvariantWaiting: no order waits for a step for longer than it may.
 	InvariantWaiting = "order-waits-within-limit"
-	// InvariantListed: the orders in the list of a user are those of the user, each once.
+	// InvariantListed: an order that has ended is in the list of its user, once, and in no other.
 	InvariantListed = "order-in-list-of-its-user"
 
 	// InvariantSold: the units of a confirmed order have left the stock once.
