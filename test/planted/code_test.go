@@ -147,11 +147,17 @@ func TestTheAuditSeesMutants(t *testing.T) {
 	}
 }
 
-// build compiles this test with the mistake.
-func (m mutant) build(t *testing.T) (program string) {
+// TestMutantsFitTheCode notices at once when the code has changed under a mutant, without building any.
+func TestMutantsFitTheCode(t *testing.T) {
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) { m.source(t) })
+	}
+}
+
+// source is the file to be mutated, and what it becomes.
+func (m mutant) source(t *testing.T) (file string, mistaken []byte) {
 	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(repository(), filepath.FromSlash(m.file))
+	file = filepath.Join(repository(), filepath.FromSlash(m.file))
 	source, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -159,8 +165,16 @@ func (m mutant) build(t *testing.T) (program string) {
 	if n := strings.Count(string(source), m.old); n != 1 {
 		t.Fatalf("%s has %q %d times; the mutant has to follow the code", m.file, m.old, n)
 	}
+	return file, []byte(strings.Replace(string(source), m.old, m.new, 1))
+}
+
+// build compiles this test with the mistake.
+func (m mutant) build(t *testing.T) (program string) {
+	t.Helper()
+	dir := t.TempDir()
+	file, source := m.source(t)
 	mistaken := filepath.Join(dir, filepath.Base(file))
-	write(t, mistaken, []byte(strings.Replace(string(source), m.old, m.new, 1)))
+	write(t, mistaken, source)
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {file: mistaken}})
 	if err != nil {
 		t.Fatal(err)
