@@ -8,6 +8,7 @@ package batch
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -58,7 +59,8 @@ func New[C, R any](opts Options, key func(C) string, run func(context.Context, [
 }
 
 // Do runs one command and waits for its result or for the end of ctx. When ctx
-// ends first the command may still take effect.
+// ends first the command may still take effect if its run has begun; one that
+// still waits never leaves.
 func (b *Batcher[C, R]) Do(ctx context.Context, command C) (R, error) {
 	c := call[C, R]{ctx: ctx, command: command, done: make(chan Result[R], 1)}
 	b.mu.Lock()
@@ -89,10 +91,13 @@ func (b *Batcher[C, R]) drain() {
 	}
 }
 
-// take removes the next batch from the queue, or gives the lane back.
+// take removes the next batch from the queue, or gives the lane back. Calls whose
+// callers have left are dropped: behind a road that stands still they would pile
+// up, and take effect long after anybody reckons with them.
 func (b *Batcher[C, R]) take() []call[C, R] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.waiting = slices.DeleteFunc(b.waiting, func(c call[C, R]) bool { return c.ctx.Err() != nil })
 	if len(b.waiting) == 0 {
 		b.running--
 		return nil

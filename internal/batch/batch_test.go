@@ -99,3 +99,31 @@ func TestACallerThatLeavesDoesNotEndTheRunOfOthers(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// What its caller has given up while it waited must not take effect later: behind a road that is slower than its callers
+// are patient, all that is done would be what nobody waits for.
+func TestWhatNobodyWaitsForNeverLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left []int
+		b := batch.New(batch.Options{Size: 1, Lanes: 1, Timeout: 5 * time.Second}, nil, func(ctx context.Context, in []int) []batch.Result[struct{}] {
+			left = append(left, in...)
+			<-ctx.Done() // the road stands still
+			return []batch.Result[struct{}]{{Err: ctx.Err()}}
+		})
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+				defer cancel()
+				if _, err := b.Do(ctx, i); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("call %d: %v", i, err)
+				}
+			})
+		}
+		all.Wait()
+		time.Sleep(time.Hour) // virtual time
+		if len(left) != 2 {
+			t.Errorf("calls %v left; only the two whose turn came within 8 s should have", left)
+		}
+	})
+}

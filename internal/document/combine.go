@@ -63,8 +63,25 @@ func (r *Repository[T, P]) work(id string, q *queue[P]) {
 		commands := q.waiting[:n:n]
 		q.waiting = q.waiting[n:]
 		r.mu.Unlock()
-		r.commit(id, commands)
+		if commands = attended(commands); len(commands) > 0 {
+			r.commit(id, commands)
+		}
 	}
+}
+
+// attended drops the commands whose callers have left while they waited. Nobody
+// reckons with them any more: their callers were told that the outcome is unknown,
+// and may have repeated them.
+func attended[P any](commands []*command[P]) []*command[P] {
+	var left []*command[P]
+	for _, c := range commands {
+		if err := c.ctx.Err(); err != nil {
+			c.finish(c.doc, err)
+			continue
+		}
+		left = append(left, c)
+	}
+	return left
 }
 
 // commit applies the commands and answers each of them.

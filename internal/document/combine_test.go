@@ -2,7 +2,11 @@ package document
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"caravan/internal/clock"
 	"caravan/internal/id"
@@ -52,4 +56,98 @@ func TestCommandsThatShareTheFirstWriteSeeTheDocumentExist(t *testing.T) {
 			t.Fatalf("err %v, document %+v", c.err, c.doc)
 		}
 	}
+}
+
+// slowStore takes its time for every write.
+type slowStore struct {
+	mapStore
+	takes time.Duration
+}
+
+func (s slowStore) Put(ctx context.Context, key string, value []byte, etag string) error {
+	time.Sleep(s.takes)
+	return s.mapStore.Put(ctx, key, value, etag)
+}
+
+// A command whose caller has left while others were written is not carried out: its caller was told that the outcome is
+// unknown, and may have done something else since.
+func TestACommandIsDroppedWhenItsCallerLeavesTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		repo := NewRepository[created](slowStore{mapStore{}, 2 * time.Second}, Options{Clock: clock.System{}, IDs: id.Random{}})
+		count := func(d *created) error { d.Times++; return nil }
+		var all sync.WaitGroup
+		all.Go(func() {
+			if _, err := repo.Update(t.Context(), "a", count); err != nil {
+				t.Errorf("the first: %v", err)
+			}
+		})
+		synctest.Wait()
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := repo.Update(ctx, "a", count); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the one that leaves: %v", err)
+			}
+		})
+		all.Wait()
+		synctest.Wait()
+		if doc, err := repo.Get(t.Context(), "a"); err != nil || doc.Times != 1 || doc.Revision != 1 {
+			t.Errorf("document %+v, %v", doc, err)
+		}
+	})
+}
+
+// An event is as old as the write that brings it, or the feed would look for it elsewhere: a command may have waited
+// behind others, or in a program that stood still.
+func TestEventsOfACommandThatWaitedBearTheTimeOfItsWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		repo := NewRepository[created](mapStore{}, Options{Clock: clock.System{}, IDs: id.Random{}, Source: "things"})
+		for _, waited := range []time.Duration{0, eventFresh, eventFresh + time.Second, time.Hour} {
+			asked := time.Now()
+			time.Sleep(waited)
+			doc, err := repo.Update(t.Context(), waited.String(), func(d *created) error {
+				d.Emit("things.created.v1", asked, struct{}{})
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := asked
+			if waited > eventFresh {
+				want = time.Now()
+			}
+			if at := doc.Timeline[0].Time; !at.Equal(want) {
+				t.Errorf("after %s the event is from %s before its write", waited, time.Since(at))
+			}
+		}
+	})
+}
+
+// slowIndex takes its time for the first entries.
+type slowIndex struct {
+	takes   []time.Duration
+	entered []time.Time // when each was asked for
+}
+
+func (x *slowIndex) Append(context.Context, string) error {
+	x.entered = append(x.entered, time.Now())
+	if len(x.takes) > 0 {
+		time.Sleep(x.takes[0])
+		x.takes = x.takes[1:]
+	}
+	return nil
+}
+
+// The feed trusts that a write follows its entry at once. So one that took long is made again.
+func TestAWriteNeverFollowsAnOldIndexEntry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		index := &slowIndex{takes: []time.Duration{indexFresh + time.Second, time.Second}}
+		repo := NewRepository[created](mapStore{}, Options{Clock: clock.System{}, IDs: id.Random{}, Index: index, Timeout: time.Minute})
+		if _, err := repo.Update(t.Context(), "a", func(d *created) error { d.Emit("things.created.v1", time.Now(), struct{}{}); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(index.entered); n != 2 || time.Since(index.entered[1]) >= indexFresh {
+			t.Errorf("entered %d times, last %s before the write", n, time.Since(index.entered[n-1]))
+		}
+	})
 }

@@ -163,10 +163,18 @@ func (r *Repository[T, P]) Update(ctx context.Context, id string, decide func(do
 	}
 }
 
-// attribute completes the events that one command added.
+// attribute completes the events that one command added, and gives those of a
+// command that has waited for long the present time.
 func (r *Repository[T, P]) attribute(ctx context.Context, id string, events []event.Event) {
+	if len(events) == 0 {
+		return
+	}
+	now := r.opts.Clock.Now().UTC()
 	for i := range events {
 		e := &events[i]
+		if now.Sub(e.Time) > eventFresh {
+			e.Time = now
+		}
 		e.Source, e.Subject = r.opts.Source, r.opts.Subject+id
 		e.ID = event.ID(e.Source, e.Subject, e.Sequence)
 		e.CorrelationID = correlation.ID(ctx)

@@ -10,10 +10,16 @@ import (
 	"time"
 )
 
-// indexFresh is the largest age of an index entry at the moment its document is
-// written. The feed reads a bucket only after it has settled, so a write must
-// not follow its index entry by long (see package feed).
-const indexFresh = 5 * time.Second
+const (
+	// indexFresh is the largest age of an index entry at the moment its document is
+	// written. The feed reads a bucket only after it has settled, so a write must
+	// not follow its index entry by long (see package feed).
+	indexFresh = 5 * time.Second
+	// eventFresh is the largest age of an event at the moment it is decided about. Its
+	// time is that of the command, which may have waited; the feed looks for events
+	// around the time of their index entry (see package feed).
+	eventFresh = 10 * time.Second
+)
 
 // update is one compare-and-swap of a document for a group of commands.
 type update[T any, P aggregate[T]] struct {
@@ -190,14 +196,16 @@ func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
 
 // index records the key in the feed's current bucket, shortly before the write.
 func (u *update[T, P]) index(ctx context.Context) error {
-	now := u.repo.opts.Clock.Now()
-	if u.repo.opts.Index == nil || now.Sub(u.indexed) < indexFresh {
+	if u.repo.opts.Index == nil {
 		return nil
 	}
-	if err := u.repo.opts.Index.Append(ctx, u.key); err != nil {
-		return fmt.Errorf("indexing for the feed: %w", err)
+	// An entry that took long, or a program that stood still, is as late as a document that did.
+	for now := u.repo.opts.Clock.Now(); now.Sub(u.indexed) >= indexFresh; now = u.repo.opts.Clock.Now() {
+		if err := u.repo.opts.Index.Append(ctx, u.key); err != nil {
+			return fmt.Errorf("indexing for the feed: %w", err)
+		}
+		u.indexed = now
 	}
-	u.indexed = now
 	return nil
 }
 

@@ -306,6 +306,94 @@ func TestEventsOfALongTimelineAreFoundInItsSegments(t *testing.T) {
 	}
 }
 
+// A wallet may have thousands of segments; the feed of long ago must not read all that came since.
+func TestTheFeedLooksIntoFewSegmentsOfALongTimeline(t *testing.T) {
+	store, clk := documenttest.NewStore(), newClock()
+	timing := DefaultTiming()
+	repo, reader := newNotes(store, NewIndex(store, clk, timing, "one"), clk), NewReader(store, clk, timing)
+	const events, every = 4000, 3 * time.Second
+	began := clk.Now()
+	for range events {
+		clk.advance(every)
+		if _, err := repo.Update(t.Context(), "a", emit(clk)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads := 0
+	store.BeforeGet = func([]string) error { reads++; return nil }
+	for _, at := range []int{1, 15, 16, 17, events / 3, events / 2, events - 33, events - 1} {
+		reads = 0
+		bucket := timing.bucket(began.Add(time.Duration(at) * every))
+		found, err := reader.Events(t.Context(), BucketKeys{Bucket: bucket, Keys: []string{"note/a"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, to := time.Unix(int64(bucket), 0).Add(-window), time.Unix(int64(timing.next(bucket)), 0).Add(window)
+		var want []int64
+		for n := range int64(events) {
+			if e := began.Add(time.Duration(n+1) * every); !e.Before(from) && e.Before(to) {
+				want = append(want, n+1)
+			}
+		}
+		var got []int64
+		for _, e := range found {
+			got = append(got, e.Sequence)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("around event %d: found %v, not %v", at, got, want)
+		}
+		if reads > 20 {
+			t.Errorf("around event %d: %d reads", at, reads)
+		}
+	}
+}
+
+// A page ends when it has taken long, and the next goes on behind it: a reader waits only so long for an answer, and a
+// page that always takes longer would never be read.
+func TestAPageThatTakesLongEndsEarly(t *testing.T) {
+	store, clk := documenttest.NewStore(), newClock()
+	timing := DefaultTiming()
+	repo, reader := newNotes(store, NewIndex(store, clk, timing, "one"), clk), NewReader(store, clk, timing)
+	const notes = 30
+	for i := range notes {
+		if _, err := repo.Update(t.Context(), fmt.Sprint(i), emit(clk)); err != nil {
+			t.Fatal(err)
+		}
+		clk.advance(timing.Bucket)
+	}
+	clk.advance(time.Hour)
+	store.BeforeGet = func(keys []string) error {
+		if strings.HasPrefix(keys[0], "note/") {
+			clk.advance(time.Second)
+		}
+		return nil
+	}
+	seen := make(map[string]int)
+	pages := 0
+	for at, end := (Cursor{}), false; !end; pages++ {
+		page, err := reader.page(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range page.Events {
+			seen[e.ID]++
+		}
+		next, err := ParseCursor(page.Next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if settled, err := ParseCursor(page.Settled); err != nil || next.Before(settled) {
+			t.Fatalf("settled at %s, beyond %s (%v)", page.Settled, page.Next, err)
+		}
+		if at, end = next, page.End; !end && len(page.Events) > 3*15 {
+			t.Errorf("a page of %d events", len(page.Events))
+		}
+	}
+	if len(seen) != notes || pages < notes/4 {
+		t.Errorf("%d of %d events in %d pages", len(seen), notes, pages)
+	}
+}
+
 func FuzzParseCursor(f *testing.F) {
 	for _, s := range []string{"", "0.0.0", "1800000000.3.17", "1.9.1", "..", "-1.0.0", "1.0.0.0", "a.b.c"} {
 		f.Add(s)

@@ -38,8 +38,9 @@ type Timing struct {
 	// Bucket is the length of one index bucket; at least 1 s.
 	Bucket time.Duration
 	// Settle is the age at which a bucket is final: by then every write whose
-	// index entry lies in it has landed or failed. It covers the time between
-	// entry and write (5 s) and the longest late write of a store (20 s).
+	// index entry lies in it has landed or failed. It covers the time from the
+	// entry until the last try of its write leaves (8 s, the deadline of an update)
+	// and the longest late write of a store (20 s).
 	Settle time.Duration
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -76,6 +77,8 @@ type Keys struct {
 type BucketKeys struct {
 	Bucket Bucket
 	Keys   []string
+	// Next is the place behind them.
+	Next Cursor
 }
 
 // readAhead is how many entry numbers of a slot are asked for at once.
@@ -112,7 +115,7 @@ func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Dura
 			quiet = true
 		}
 		if len(keys) > 0 {
-			out.Buckets = append(out.Buckets, BucketKeys{Bucket: out.Next.Bucket, Keys: keys})
+			out.Buckets = append(out.Buckets, BucketKeys{Bucket: out.Next.Bucket, Keys: keys, Next: next})
 			count += len(keys)
 		}
 		out.Next = next
@@ -208,7 +211,9 @@ func (r *Reader) slotKeys(ctx context.Context, at Cursor, limit int) ([]string, 
 				return nil, at, fmt.Errorf("decoding index entry %s: %w", k, err)
 			}
 			keys = append(keys, entered...)
-			at.N++
+			if at.N++; len(keys) >= limit {
+				break
+			}
 		}
 	}
 	return keys, at, nil
@@ -242,7 +247,7 @@ func (r *Reader) Events(ctx context.Context, b BucketKeys) ([]event.Event, error
 			if !ok {
 				continue // entered, but never written
 			}
-			timeline, err := r.timeline(ctx, key, record, from)
+			timeline, err := r.timeline(ctx, key, record, from, to)
 			if err != nil {
 				return nil, err
 			}
@@ -256,29 +261,59 @@ func (r *Reader) Events(ctx context.Context, b BucketKeys) ([]event.Event, error
 	return events, nil
 }
 
-// timeline is the events of a document from a time on, with those that moved
-// from its head to segments.
-func (r *Reader) timeline(ctx context.Context, key string, record document.Record, from time.Time) ([]event.Event, error) {
+// timeline is the events of a document that may lie between two times: of those in its head, and of those that moved from
+// it to segments. Events stand in the order of their writes; their times are that of the clocks of several replicas, and
+// may be out of order by as much as those differ.
+func (r *Reader) timeline(ctx context.Context, key string, record document.Record, from, to time.Time) ([]event.Event, error) {
 	var root document.Root
 	if err := json.Unmarshal(record.Value, &root); err != nil {
 		return nil, fmt.Errorf("decoding document %s: %w", key, err)
 	}
-	timeline := root.Timeline
-	for n := root.TimelineSegments - 1; n >= 0; n-- {
-		if len(timeline) > 0 && timeline[0].Time.Before(from) {
-			break
+	segment := func(n int64) ([]event.Event, error) { return r.segment(ctx, key, &root, n) }
+	timeline, older := root.Timeline, root.TimelineSegments
+	if older > 0 && len(timeline) > 0 && !timeline[0].Time.Before(to.Add(window)) {
+		timeline = nil
+		var err error
+		if older, err = segmentsBefore(older, to.Add(window), segment); err != nil {
+			return nil, err
 		}
-		var older []event.Event
-		found, err := document.ReadArchive(ctx, r.store, &root, document.TimelineSegmentKey(key, n), &older)
+	}
+	for ; older > 0 && (len(timeline) == 0 || !timeline[0].Time.Before(from.Add(-window))); older-- {
+		events, err := segment(older - 1)
 		if err != nil {
 			return nil, err
 		}
-		if !found {
-			return nil, fmt.Errorf("timeline segment %d of %s is missing", n, key)
-		}
-		timeline = append(older, timeline...)
+		timeline = slices.Concat(events, timeline)
 	}
 	return timeline, nil
+}
+
+// segmentsBefore is how many of a document's segments begin before a time. A wallet or a stock may have thousands: it
+// looks into few of them.
+func segmentsBefore(segments int64, at time.Time, read func(n int64) ([]event.Event, error)) (int64, error) {
+	var failed error
+	n := sort.Search(int(segments), func(n int) bool {
+		if failed != nil {
+			return true
+		}
+		events, err := read(int64(n))
+		failed = err
+		return len(events) > 0 && !events[0].Time.Before(at)
+	})
+	return int64(n), failed
+}
+
+// segment reads the n-th (from 0) segment of a timeline.
+func (r *Reader) segment(ctx context.Context, key string, root *document.Root, n int64) ([]event.Event, error) {
+	var events []event.Event
+	found, err := document.ReadArchive(ctx, r.store, root, document.TimelineSegmentKey(key, n), &events)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("timeline segment %d of %s is missing", n, key)
+	}
+	return events, nil
 }
 
 // Ahead is an age, to be given to Keys as a negative one, that reaches past the

@@ -1,9 +1,11 @@
 package feed
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"caravan/internal/event"
 	"caravan/internal/problem"
@@ -26,9 +28,14 @@ type Response struct {
 	End     bool          `json:"end"`
 }
 
-// pageKeys is about how many documents one answer covers. An answer has to stay
-// well below the sidecar's 4 MiB.
-const pageKeys = 400
+const (
+	// pageKeys is about how many documents one answer covers. An answer has to stay
+	// well below the sidecar's 4 MiB.
+	pageKeys = 400
+	// pageTime is how long an answer gathers events. What a slow store gives in that
+	// time is enough; the reader comes again for the rest.
+	pageTime = 3 * time.Second
+)
 
 // Serve answers Path from a Reader. It gives only buckets that have settled:
 // younger events are on their way through the broker.
@@ -42,17 +49,9 @@ func Serve(r *Reader) func(http.ResponseWriter, *http.Request) error {
 		if err != nil {
 			return err
 		}
-		keys, err := r.Keys(req.Context(), from, pageKeys, r.timing.Settle)
+		out, err := r.page(req.Context(), from)
 		if err != nil {
 			return err
-		}
-		out := Response{Events: []event.Event{}, Next: keys.Next.String(), Settled: keys.Settled.String(), End: keys.End}
-		for _, b := range keys.Buckets {
-			events, err := r.Events(req.Context(), b)
-			if err != nil {
-				return err
-			}
-			out.Events = append(out.Events, events...)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		if err := json.NewEncoder(w).Encode(out); err != nil {
@@ -60,4 +59,30 @@ func Serve(r *Reader) func(http.ResponseWriter, *http.Request) error {
 		}
 		return nil
 	}
+}
+
+// page reads events from a cursor on: as many as fit, and as many as can be had in a moment.
+func (r *Reader) page(ctx context.Context, from Cursor) (Response, error) {
+	enough := r.clock.Now().Add(pageTime)
+	keys, err := r.Keys(ctx, from, pageKeys, r.timing.Settle)
+	if err != nil {
+		return Response{}, err
+	}
+	out := Response{Events: []event.Event{}}
+	for i, b := range keys.Buckets {
+		events, err := r.Events(ctx, b)
+		if err != nil {
+			return Response{}, err
+		}
+		out.Events = append(out.Events, events...)
+		if i+1 < len(keys.Buckets) && !r.clock.Now().Before(enough) {
+			keys.Next, keys.End = b.Next, false
+			if b.Next.Before(keys.Settled) {
+				keys.Settled = b.Next
+			}
+			break
+		}
+	}
+	out.Next, out.Settled, out.End = keys.Next.String(), keys.Settled.String(), keys.End
+	return out, nil
 }

@@ -40,6 +40,8 @@ type Faults struct {
 	WriteLate float64
 	// StoreDown is the mean time between outages of one service's store; 0 for none.
 	StoreDown time.Duration
+	// StoreHangs is the mean time between times in which one service's store answers nothing; 0 for none.
+	StoreHangs time.Duration
 	// CallLost, CallReplyLost: a call between services, or its answer, gets lost.
 	CallLost, CallReplyLost float64
 	// CallTwice: a call is delivered a second time, up to 5 s later.
@@ -96,6 +98,9 @@ func Drawn(rng *rand.Rand) Faults {
 	}
 	if rng.IntN(4) == 0 {
 		f.Skew = time.Duration(rng.Float64() * float64(2*time.Second))
+	}
+	if rng.IntN(4) == 0 {
+		f.StoreHangs = often(10*time.Second, 60*time.Second)
 	}
 	return f
 }

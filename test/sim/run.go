@@ -153,6 +153,7 @@ func (w *World) torment() {
 	})
 	often("sidecar crash", w.faults.SidecarCrash, func() { w.crashSidecar(w.replicas[w.rng.IntN(len(w.replicas))]) })
 	often("store outage", w.faults.StoreDown, func() { w.outage(apps[w.rng.IntN(len(apps))]) })
+	often("store hang", w.faults.StoreHangs, func() { w.hang(apps[w.rng.IntN(len(apps))]) })
 	often("broker outage", w.faults.BrokerDown, w.broker.outage)
 }
 

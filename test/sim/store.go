@@ -33,6 +33,7 @@ type store struct {
 	records map[string]record
 	version int
 	down    bool
+	hung    bool // it takes everything and answers nothing
 	watch   func(key string, value []byte) // what is written; nil for nobody
 }
 
@@ -149,6 +150,9 @@ func (s sdk) read(ctx context.Context, keys ...string) ([]*dapr.BulkStateItem, e
 	err := w.ask(ctx, s.life, "get "+strings.Join(keys, " "), func(c *call) {
 		w.through(c, from, func(reply func(error)) {
 			store := w.stores[from.app]
+			if store.hung {
+				return
+			}
 			if store.down || w.chance("read fails", w.faults.ReadFails) {
 				reply(status.Error(codes.Internal, "failed getting state from state store store: connection refused"))
 				return
@@ -176,6 +180,10 @@ func (s sdk) SaveBulkState(ctx context.Context, _ string, items ...*dapr.SetStat
 	}
 	return w.ask(ctx, s.life, "save "+strings.Join(labels, " "), func(c *call) {
 		w.through(c, from, func(reply func(error)) {
+			if w.stores[from.app].hung {
+				w.swallow(from.app, items)
+				return
+			}
 			order := w.rng.Perm(len(items))
 			var failed error
 			for _, i := range order {
@@ -216,6 +224,15 @@ func (w *World) write(app string, item *dapr.SetStateItem) error {
 	return store.set(item.Key, item.Value, etag)
 }
 
+// swallow takes writes and never answers. Half of them land nevertheless.
+func (w *World) swallow(app string, items []*dapr.SetStateItem) {
+	for _, item := range items {
+		if w.rng.IntN(2) == 0 {
+			w.after(w.between(0, lateWrite), "late write "+item.Key, func() { _ = w.write(app, item) })
+		}
+	}
+}
+
 // through takes a call into a sidecar, has it take effect there, and brings the answer back, unless
 // the sidecar dies on the way.
 func (w *World) through(c *call, r *replica, effect func(reply func(error))) {
@@ -250,4 +267,16 @@ func (w *World) outage(app string) {
 	store.down = true
 	w.fired["store down"]++
 	w.after(w.between(200*time.Millisecond, 8*time.Second), fmt.Sprintf("store of %s is back", app), func() { store.down = false })
+}
+
+// hang has a store answer nothing for a while, as behind a network that swallows packets. What programs give up meanwhile
+// must not pile up and take effect when the store answers again.
+func (w *World) hang(app string) {
+	store := w.stores[app]
+	if store.hung || w.calm {
+		return
+	}
+	store.hung = true
+	w.fired["store hangs"]++
+	w.after(w.between(2*time.Second, 90*time.Second), fmt.Sprintf("store of %s answers again", app), func() { store.hung = false })
 }
