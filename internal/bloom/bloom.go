@@ -4,27 +4,36 @@ package bloom
 
 import "hash/fnv"
 
-// probes is the number of bits that each key sets.
-const probes = 8
+const (
+	// probes is the number of bits that each key sets.
+	probes = 8
+	// pageOrder says how many bits a page has: all bits of a key are in one, so that few keys take little memory.
+	pageOrder = 15
+)
 
 // Filter is a Bloom filter. It is not safe for concurrent use.
 type Filter struct {
-	bits []uint64
-	mask uint64
+	pages [][]uint64 // nil until a key falls into it
+	order int        // of a page
 }
 
 // New makes a Filter of 1<<order bits; order is 6 to 40. With 16 bits a key it takes one stranger in two thousand for a
 // key.
 func New(order int) *Filter {
-	return &Filter{bits: make([]uint64, 1<<(order-6)), mask: 1<<order - 1}
+	page := min(order, pageOrder)
+	return &Filter{pages: make([][]uint64, 1<<(order-page)), order: page}
 }
 
 // Add remembers a key and reports whether it was there before, as Has would.
 func (f *Filter) Add(key string) (had bool) {
 	had = true
 	h, step := f.hash(key)
+	page := &f.pages[f.page(h)]
+	if *page == nil {
+		*page = make([]uint64, 1<<(f.order-6))
+	}
 	for range probes {
-		word, bit := &f.bits[h&f.mask>>6], uint64(1)<<(h&63)
+		word, bit := &(*page)[h>>6&uint64(len(*page)-1)], uint64(1)<<(h&63)
 		had = had && *word&bit != 0
 		*word |= bit
 		h += step
@@ -35,14 +44,21 @@ func (f *Filter) Add(key string) (had bool) {
 // Has reports whether a key was added. It may be wrong about one that was not.
 func (f *Filter) Has(key string) bool {
 	h, step := f.hash(key)
+	page := f.pages[f.page(h)]
+	if page == nil {
+		return false
+	}
 	for range probes {
-		if f.bits[h&f.mask>>6]&(1<<(h&63)) == 0 {
+		if page[h>>6&uint64(len(page)-1)]&(1<<(h&63)) == 0 {
 			return false
 		}
 		h += step
 	}
 	return true
 }
+
+// page tells in which page the bits of a key are, by bits of its hash that do not choose among those.
+func (f *Filter) page(hash uint64) uint64 { return hash >> pageOrder & uint64(len(f.pages)-1) }
 
 // hash gives the first probe and the distance of the next ones (Kirsch and Mitzenmacher, Less hashing, same
 // performance, 2006).

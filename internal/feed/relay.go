@@ -31,21 +31,21 @@ type Relay struct {
 	topic     string
 	clock     clock.Clock
 	log       *slog.Logger
-	queue     chan event.Event
+	queue     chan *event.Event // pointers, as most of its places are empty
 	dropped   atomic.Int64
 	published atomic.Int64
 }
 
 // NewRelay makes a Relay for one topic; Run must be running for it to work.
 func NewRelay(p Publisher, topic string, clk clock.Clock, log *slog.Logger) *Relay {
-	return &Relay{publisher: p, topic: topic, clock: clk, log: log, queue: make(chan event.Event, relayQueue)}
+	return &Relay{publisher: p, topic: topic, clock: clk, log: log, queue: make(chan *event.Event, relayQueue)}
 }
 
 // Publish queues events; it never waits.
 func (r *Relay) Publish(events []event.Event) {
-	for _, e := range events {
+	for i := range events {
 		select {
-		case r.queue <- e:
+		case r.queue <- &events[i]:
 		default:
 			r.dropped.Add(1)
 		}
@@ -80,7 +80,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	for {
 		select {
 		case e := <-r.queue:
-			r.send(ctx, r.gather(e))
+			r.send(ctx, r.gather(*e))
 		case <-ctx.Done():
 			r.flush(context.WithoutCancel(ctx))
 			return nil
@@ -94,7 +94,7 @@ func (r *Relay) flush(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
 		case e := <-r.queue:
-			r.send(ctx, r.gather(e))
+			r.send(ctx, r.gather(*e))
 		default:
 			return
 		}
@@ -107,7 +107,7 @@ func (r *Relay) gather(first event.Event) []event.Event {
 	for len(events) < relayBatch {
 		select {
 		case e := <-r.queue:
-			events = append(events, e)
+			events = append(events, *e)
 		default:
 			return events
 		}
