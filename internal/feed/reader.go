@@ -84,11 +84,15 @@ type BucketKeys struct {
 // readAhead is how many entry numbers of a slot are asked for at once.
 const readAhead = 8
 
-// Keys reads the feed from a cursor, up to about limit keys, and only buckets
-// that ended at least age ago. A negative age reaches into the current bucket,
-// which may still grow behind the reader.
+// keysTime is how long one Keys goes on: a slow store gives less in it.
+const keysTime = 3 * time.Second
+
+// Keys reads the feed from a cursor, up to about limit keys or for 3 s, and only
+// buckets that ended at least age ago. A negative age reaches into the current
+// bucket, which may still grow behind the reader.
 func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Duration) (Keys, error) {
 	now := r.clock.Now()
+	enough := now.Add(keysTime)
 	if from == (Cursor{}) {
 		first, err := r.first(ctx)
 		if err != nil || first < 0 {
@@ -108,7 +112,7 @@ func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Dura
 		quiet = quiet && len(keys) == 0
 		if next.Bucket != out.Next.Bucket {
 			if quiet {
-				if next.Bucket, err = r.skip(ctx, next.Bucket, newest, &skipped); err != nil {
+				if next.Bucket, err = r.skip(ctx, next.Bucket, newest, enough, &skipped); err != nil {
 					return Keys{}, err
 				}
 			}
@@ -124,7 +128,7 @@ func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Dura
 		} else if out.Settled.Bucket < settled {
 			out.Settled = Cursor{Bucket: settled}
 		}
-		if count >= limit {
+		if count >= limit || !r.clock.Now().Before(enough) {
 			return out, nil
 		}
 		if next.Slot == 0 && next.N == 0 && ctx.Err() != nil {
@@ -142,10 +146,10 @@ const (
 	skipMost = 4096
 )
 
-// skip passes by buckets without entries, up to a bucket and no more than skipMost of them, and counts them. A feed is
-// quiet for most of its life, and one read of many buckets costs little more than one of one slot.
-func (r *Reader) skip(ctx context.Context, b, end Bucket, skipped *int) (Bucket, error) {
-	for b < end && *skipped < skipMost {
+// skip passes by buckets without entries, up to a bucket, until a time, and no more than skipMost of them, and counts
+// them. A feed is quiet for most of its life, and one read of many buckets costs little more than one of one slot.
+func (r *Reader) skip(ctx context.Context, b, end Bucket, enough time.Time, skipped *int) (Bucket, error) {
+	for b < end && *skipped < skipMost && r.clock.Now().Before(enough) {
 		var keys []string
 		var ahead []Bucket
 		for at := b; at < end && len(ahead) < skipAhead; at = r.timing.next(at) {

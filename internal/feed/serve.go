@@ -32,8 +32,8 @@ const (
 	// pageKeys is about how many documents one answer covers. An answer has to stay
 	// well below the sidecar's 4 MiB.
 	pageKeys = 400
-	// pageTime is how long an answer gathers events. What a slow store gives in that
-	// time is enough; the reader comes again for the rest.
+	// pageTime is how long an answer gathers events, once it has the keys. What a slow
+	// store gives in that time is enough; the reader comes again for the rest.
 	pageTime = 3 * time.Second
 )
 
@@ -63,11 +63,11 @@ func Serve(r *Reader) func(http.ResponseWriter, *http.Request) error {
 
 // page reads events from a cursor on: as many as fit, and as many as can be had in a moment.
 func (r *Reader) page(ctx context.Context, from Cursor) (Response, error) {
-	enough := r.clock.Now().Add(pageTime)
 	keys, err := r.Keys(ctx, from, pageKeys, r.timing.Settle)
 	if err != nil {
 		return Response{}, err
 	}
+	enough := r.clock.Now().Add(pageTime)
 	out := Response{Events: []event.Event{}}
 	for i, b := range keys.Buckets {
 		events, err := r.Events(ctx, b)

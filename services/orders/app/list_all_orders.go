@@ -73,6 +73,8 @@ type walkAt struct {
 const (
 	walkChunk = 100
 	walkSteps = 64
+	// walkTime is how long it goes on, well within the deadline of a request.
+	walkTime = 5 * time.Second
 )
 
 // List returns orders that a filter chooses, oldest first, by walking the service's feed from a cursor, and the cursor
@@ -86,7 +88,7 @@ func (u Operate) List(ctx context.Context, f OrderFilter, cursor string, limit i
 	}
 	w := walk{Operate: u, filter: f, limit: limit, seen: make(map[string]bool), now: u.Clock.Now()}
 	next := ""
-	for scanned, step := 0, 0; scanned < scanLimit && step < walkSteps && len(w.found) < limit; step++ {
+	for scanned, step := 0, 0; scanned < scanLimit && step < walkSteps && len(w.found) < limit && u.Clock.Now().Sub(w.now) < walkTime; step++ {
 		keys, err := u.Reader.Keys(ctx, at.place, walkChunk, -u.Reader.Ahead())
 		if err != nil {
 			return nil, "", fmt.Errorf("walking orders: %w", err)

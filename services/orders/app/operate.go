@@ -37,7 +37,8 @@ func (u Operate) ByStatus(ctx context.Context, status contract.Status, cursor st
 	}
 	var found []*domain.Order
 	seen := make(map[string]bool)
-	for scanned := 0; scanned < scanLimit && len(found) < limit; {
+	began := u.Clock.Now()
+	for scanned := 0; scanned < scanLimit && len(found) < limit && u.Clock.Now().Sub(began) < walkTime; {
 		keys, err := u.Reader.Keys(ctx, at, limit, -u.Reader.Ahead())
 		if err != nil {
 			return nil, "", fmt.Errorf("walking orders: %w", err)
