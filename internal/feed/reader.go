@@ -104,8 +104,9 @@ func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Dura
 	newest := r.timing.bucket(now.Add(-age))
 	settled := r.timing.bucket(now.Add(-r.timing.Settle))
 	count, quiet := 0, from.Slot == 0 && from.N == 0
+	var front front
 	for skipped := 0; out.Next.Bucket < newest && skipped < skipMost; {
-		keys, next, err := r.slotKeys(ctx, out.Next, limit-count)
+		keys, next, err := r.slotKeys(ctx, &front, out.Next, limit-count)
 		if err != nil {
 			return Keys{}, err
 		}
@@ -192,18 +193,47 @@ func (r *Reader) first(ctx context.Context) (Bucket, error) {
 	return b, nil
 }
 
+// front is what was read of a bucket at once: the first entries of its slots, which mostly are all there are.
+type front struct {
+	bucket  Bucket
+	slot    int // the first one that was read
+	records map[string]document.Record
+}
+
+// entries reads the next readAhead entries of a slot.
+func (r *Reader) entries(ctx context.Context, known *front, at Cursor) (wanted []string, records map[string]document.Record, err error) {
+	for i := range readAhead {
+		wanted = append(wanted, entryKey(at.Bucket, at.Slot, at.N+i))
+	}
+	switch {
+	case at.N > 0:
+		records, err = r.store.Get(ctx, wanted...)
+	case known.records != nil && known.bucket == at.Bucket && known.slot <= at.Slot:
+		records = known.records
+	default:
+		keys := slices.Clone(wanted)
+		for slot := at.Slot + 1; slot < slots; slot++ {
+			for i := range readAhead {
+				keys = append(keys, entryKey(at.Bucket, slot, i))
+			}
+		}
+		records, err = r.store.Get(ctx, keys...)
+		*known = front{at.Bucket, at.Slot, records}
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the index: %w", err)
+	}
+	return wanted, records, nil
+}
+
 // slotKeys reads entries of one slot of one bucket from a cursor, and tells
 // where the next place is.
-func (r *Reader) slotKeys(ctx context.Context, at Cursor, limit int) ([]string, Cursor, error) {
+func (r *Reader) slotKeys(ctx context.Context, known *front, at Cursor, limit int) ([]string, Cursor, error) {
 	var keys []string
 	for len(keys) < max(limit, 1) {
-		wanted := make([]string, readAhead)
-		for i := range wanted {
-			wanted[i] = entryKey(at.Bucket, at.Slot, at.N+i)
-		}
-		records, err := r.store.Get(ctx, wanted...)
+		wanted, records, err := r.entries(ctx, known, at)
 		if err != nil {
-			return nil, at, fmt.Errorf("reading the index: %w", err)
+			return nil, at, err
 		}
 		for _, k := range wanted {
 			record, ok := records[k]

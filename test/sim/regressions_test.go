@@ -23,6 +23,17 @@ var regressions = []regression{
 		size:   Size{Products: 2, Customers: 3, Orders: 2},
 		seeds:  []uint64{1, 2, 3, 4, 5, 6, 7, 8},
 	},
+	{
+		found: "A reservation that came a second time for an order that was older than the stock by its clock, after " +
+			"everything had been at rest, was still held when the audit came. It expires, and the run now waits for it.",
+		faults: Faults{
+			Kind: Postgres, WriteFails: 0.006803111326166667, WriteReplyLost: 0.003933894341974387, WriteLate: 0.044891486112397315,
+			StoreDown: 16903890406, CallReplyLost: 0.01965211790881645, CallTwice: 0.02411999426237803, PublishLost: 0.1358391981049213,
+			SidecarCrash: 5239449552, Replicas: 2, Skew: 756117137,
+		},
+		size:  Size{Products: 2, Customers: 4, Orders: 3, Changes: 1},
+		seeds: []uint64{652},
+	},
 }
 
 func TestRegressions(t *testing.T) {

@@ -33,7 +33,7 @@ type store struct {
 	records map[string]record
 	version int
 	down    bool
-	hung    bool // it takes everything and answers nothing
+	hung    bool                           // it takes everything and answers nothing
 	watch   func(key string, value []byte) // what is written; nil for nobody
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"caravan/internal/correlation"
+	"caravan/internal/feed"
 	"caravan/internal/shopclient"
 )
 
@@ -220,6 +221,7 @@ func (w *World) resting() bool {
 type stored struct {
 	Status   string `json:"status"`
 	Reserved int64  `json:"reserved"`
+	Settled  string `json:"settled"`
 }
 
 func (w *World) every(app, prefix string, holds func(stored) bool) bool {
@@ -233,9 +235,34 @@ func (w *World) every(app, prefix string, holds func(stored) bool) bool {
 	return true
 }
 
-// digestion is how long after the last change a pulled event is in its inbox at the latest: a bucket,
-// its settling, two pulls and the gathering of an inbox.
-const digestion = 2 * time.Minute
+const (
+	// digestion is how long after the last change a pulled event is in its inbox at the latest: a bucket,
+	// its settling, two pulls and the gathering of an inbox.
+	digestion = 2 * time.Minute
+	// lateComers is how long a message may come late, or again, and gathering how long an inbox gathers.
+	lateComers = time.Minute
+	gathering  = 2 * time.Second
+)
+
+// digested reports when every event that happened until now has been told of: when the feeds have been pulled beyond it,
+// but at the latest after the time that this may take.
+func (w *World) digested() func() bool {
+	rested := w.now()
+	quiet, latest := rested.Add(lateComers), rested.Add(digestion)
+	beyond := rested.Add(feed.DefaultTiming().Bucket + w.faults.Skew)
+	pulled := w.eachSecond(func() bool {
+		return w.every("notifications", "cursor/", func(d stored) bool {
+			at, err := feed.ParseCursor(d.Settled)
+			return err == nil && !time.Unix(int64(at.Bucket), 0).Before(beyond)
+		})
+	})
+	return func() bool {
+		if w.now().After(quiet) && w.now().Add(gathering).Before(latest) && pulled() {
+			latest = w.now().Add(gathering)
+		}
+		return !w.now().Before(latest)
+	}
+}
 
 // memory is the age at which the audit takes no event for one that may still be on its way.
 const memory = 3 * time.Minute

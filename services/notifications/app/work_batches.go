@@ -14,7 +14,7 @@ import (
 
 const (
 	// batchPoll is how often a worker looks for batches.
-	batchPoll = time.Second
+	batchPoll = 2 * time.Second
 	// batchLease is how long a batch is a worker's without a word from it, and batchWrite how often it says so.
 	batchLease = 15 * time.Second
 	batchWrite = time.Second
