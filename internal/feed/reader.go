@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"caravan/internal/clock"
 	"caravan/internal/document"
 	"caravan/internal/event"
@@ -276,23 +278,38 @@ func (r *Reader) Events(ctx context.Context, b BucketKeys) ([]event.Event, error
 		if err != nil {
 			return nil, fmt.Errorf("reading documents of the feed: %w", err)
 		}
-		for _, key := range keys {
-			record, ok := records[key]
-			if !ok {
-				continue // entered, but never written
-			}
-			timeline, err := r.timeline(ctx, key, record, from, to)
-			if err != nil {
-				return nil, err
-			}
-			for _, e := range timeline {
-				if !e.Time.Before(from) && e.Time.Before(to) {
-					events = append(events, e)
-				}
+		timelines, err := r.timelines(ctx, keys, records, from, to)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range slices.Concat(timelines...) {
+			if !e.Time.Before(from) && e.Time.Before(to) {
+				events = append(events, e)
 			}
 		}
 	}
 	return events, nil
+}
+
+// timelines are those of several documents, in the order of their keys. They are read at once, as reads that come
+// together travel together.
+func (r *Reader) timelines(ctx context.Context, keys []string, records map[string]document.Record, from, to time.Time) ([][]event.Event, error) {
+	timelines := make([][]event.Event, len(keys))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, key := range keys {
+		record, ok := records[key]
+		if !ok {
+			continue // entered, but never written
+		}
+		group.Go(func() (err error) {
+			timelines[i], err = r.timeline(ctx, key, record, from, to)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return timelines, nil
 }
 
 // timeline is the events of a document that may lie between two times: of those in its head, and of those that moved from
