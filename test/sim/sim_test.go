@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -56,9 +58,15 @@ func TestSeeds(t *testing.T) {
 		for kind, n := range result.Fired {
 			fired[kind] += n
 		}
+		if done := n + 1; done%progressEach == 0 && done < *seeds {
+			fmt.Fprintf(os.Stderr, "%s: %d of the %d seeds from %d are done, failed: %t\n", time.Now().Format(time.TimeOnly), done, *seeds, *first, t.Failed())
+		}
 	}
 	t.Logf("%d seeds from %d: %d orders; faults: %v", *seeds, *first, orders, fired)
 }
+
+// progressEach is after how many seeds a long run says how far it is.
+const progressEach = 2000
 
 // judge fails the test for each violation and says how to see it again.
 func judge(t *testing.T, again string, result Result) {
@@ -97,7 +105,10 @@ func shareOut(t *testing.T, test string, n int, args ...string) {
 		all.Go(func() {
 			command := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-test.run=^" + test + "$", "-test.v", "-test.timeout=0", "-sim.share",
 				fmt.Sprintf("-sim.first=%d", *first+uint64(from)), fmt.Sprintf("-sim.seeds=%d", to-from)}, args...)...)
-			output[i], failures[i] = command.CombinedOutput()
+			var out, progress bytes.Buffer
+			command.Stdout, command.Stderr = &out, io.MultiWriter(&progress, os.Stderr)
+			failures[i] = command.Run()
+			output[i] = append(out.Bytes(), progress.Bytes()...) // a panic is told of there
 		})
 	}
 	all.Wait()
