@@ -140,14 +140,24 @@ func (x *slowIndex) Append(context.Context, string) error {
 
 // The feed trusts that a write follows its entry at once. So one that took long is made again.
 func TestAWriteNeverFollowsAnOldIndexEntry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		index := &slowIndex{takes: []time.Duration{indexFresh + time.Second, time.Second}}
-		repo := NewRepository[created](mapStore{}, Options{Clock: clock.System{}, IDs: id.Random{}, Index: index, Timeout: time.Minute})
-		if _, err := repo.Update(t.Context(), "a", func(d *created) error { d.Emit("things.created.v1", time.Now(), struct{}{}); return nil }); err != nil {
-			t.Fatal(err)
-		}
-		if n := len(index.entered); n != 2 || time.Since(index.entered[1]) >= indexFresh {
-			t.Errorf("entered %d times, last %s before the write", n, time.Since(index.entered[n-1]))
-		}
-	})
+	for _, takes := range []time.Duration{0, indexFresh - 1, indexFresh + time.Second, eventFresh + time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			index := &slowIndex{takes: []time.Duration{takes, time.Second}}
+			repo := NewRepository[created](mapStore{}, Options{Clock: clock.System{}, IDs: id.Random{}, Index: index, Timeout: 5 * time.Minute})
+			asked := time.Now()
+			doc, err := repo.Update(t.Context(), "a", func(d *created) error { d.Emit("things.created.v1", asked, struct{}{}); return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if last := index.entered[len(index.entered)-1]; time.Since(last) >= indexFresh {
+				t.Errorf("the entry took %s: the last is from %s before the write", takes, time.Since(last))
+			}
+			if age := time.Since(doc.Timeline[0].Time); age > eventFresh {
+				t.Errorf("the entry took %s: the event is from %s before the write", takes, age)
+			}
+			if doc.Sequence != 1 || doc.Revision != 1 {
+				t.Errorf("the entry took %s: %d events at revision %d", takes, doc.Sequence, doc.Revision)
+			}
+		})
+	}
 }

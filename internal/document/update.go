@@ -15,9 +15,9 @@ const (
 	// written. The feed reads a bucket only after it has settled, so a write must
 	// not follow its index entry by long (see package feed).
 	indexFresh = 5 * time.Second
-	// eventFresh is the largest age of an event at the moment it is decided about. Its
-	// time is that of the command, which may have waited; the feed looks for events
-	// around the time of their index entry (see package feed).
+	// eventFresh is the largest age of an event at the moment it is decided about, and
+	// again at its first write. Its time is that of the command, which may have waited;
+	// the feed looks for events around the time of their index entry (see package feed).
 	eventFresh = 10 * time.Second
 )
 
@@ -156,8 +156,9 @@ func (u *update[T, P]) apply(doc P, c *command[P]) (err error) {
 	return nil
 }
 
-// write stores the decided document. It reports false when another writer was
-// faster; u.base is then that writer's document.
+// write stores the decided document. It reports false when it has to be decided
+// anew: another writer was faster, whose document u.base then is, or its events
+// have become old.
 func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
 	root := doc.root()
 	emitted := root.Sequence > u.sequence
@@ -174,6 +175,10 @@ func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
 		if emitted {
 			if err := u.index(ctx); err != nil {
 				return false, err
+			}
+			// Once it has been tried, only the same write may follow.
+			if attempt == 0 && u.stale(root) {
+				return false, nil
 			}
 		}
 		putErr := u.repo.store.Put(ctx, u.key, value, u.base.ETag)
@@ -207,6 +212,18 @@ func (u *update[T, P]) index(ctx context.Context) error {
 		u.indexed = now
 	}
 	return nil
+}
+
+// stale reports whether a new event has become too old since it was decided: the
+// program stood still, or its archive or its index took long.
+func (u *update[T, P]) stale(root *Root) bool {
+	now := u.repo.opts.Clock.Now()
+	for _, e := range root.Timeline {
+		if e.Sequence > u.sequence && now.Sub(e.Time) > eventFresh {
+			return true
+		}
+	}
+	return false
 }
 
 // readBack learns what a failed write left behind: ours is stored, another's

@@ -81,7 +81,7 @@ func (c *Coverage) Check(into *audit.Results, key string, events []event.Event) 
 	defer c.mu.Unlock()
 	timing := c.reader.timing
 	for _, e := range events {
-		if last := timing.bucket(e.Time.Add(window)); c.seen == nil || last >= c.at.Bucket {
+		if last := timing.bucket(e.Time.Add(eventBefore)); c.seen == nil || last >= c.at.Bucket {
 			continue
 		}
 		into.Check(c.leadsTo(key, e.Time), InvariantIndexed, e.ID, "the feed has no entry of %s around %s", key, e.Time.Format(time.RFC3339))
@@ -91,7 +91,7 @@ func (c *Coverage) Check(into *audit.Results, key string, events []event.Event) 
 // leadsTo reports whether key was entered in a bucket by which Reader.Events finds an event of that time.
 func (c *Coverage) leadsTo(key string, at time.Time) bool {
 	timing := c.reader.timing
-	for b := timing.bucket(at.Add(-window)); b <= timing.bucket(at.Add(window)); b = timing.next(b) {
+	for b := timing.bucket(at.Add(-eventAfter)); b <= timing.bucket(at.Add(eventBefore)); b = timing.next(b) {
 		if c.seen.Has(entered(b, key)) {
 			return true
 		}

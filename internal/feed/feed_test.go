@@ -328,7 +328,7 @@ func TestTheFeedLooksIntoFewSegmentsOfALongTimeline(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		from, to := time.Unix(int64(bucket), 0).Add(-window), time.Unix(int64(timing.next(bucket)), 0).Add(window)
+		from, to := time.Unix(int64(bucket), 0).Add(-eventBefore), time.Unix(int64(timing.next(bucket)), 0).Add(eventAfter)
 		var want []int64
 		for n := range int64(events) {
 			if e := began.Add(time.Duration(n+1) * every); !e.Before(from) && e.Before(to) {

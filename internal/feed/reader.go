@@ -263,37 +263,62 @@ func (r *Reader) following(c Cursor) Cursor {
 	return Cursor{Bucket: r.timing.next(c.Bucket)}
 }
 
-// window is how far an event's time may lie from the bucket its key was entered
-// in: the clocks of two replicas differ by less.
-const window = time.Minute
+const (
+	// window is the most by which the clocks of two replicas differ.
+	window = time.Minute
+	// eventBefore and eventAfter are how far before and after the bucket its key was entered in an event's time may lie.
+	// The same program stamps both: an event is at most 10 s old when it is written, and its entry at most 5 s (package
+	// document); the rest is for clocks that are set meanwhile.
+	eventBefore = 30 * time.Second
+	eventAfter  = 10 * time.Second
+)
 
-// Events reads the events of the documents under keys that were entered in one
-// bucket: those decided around that time.
-func (r *Reader) Events(ctx context.Context, b BucketKeys) ([]event.Event, error) {
-	from := time.Unix(int64(b.Bucket), 0).Add(-window)
-	to := time.Unix(int64(r.timing.next(b.Bucket)), 0).Add(window)
+// Events reads the events of the documents whose keys were entered in some buckets: those decided around that time.
+func (r *Reader) Events(ctx context.Context, buckets ...BucketKeys) ([]event.Event, error) {
+	var keys []string
+	around := make(map[string]span)
+	for _, b := range buckets {
+		at := span{time.Unix(int64(b.Bucket), 0).Add(-eventBefore), time.Unix(int64(r.timing.next(b.Bucket)), 0).Add(eventAfter)}
+		for _, key := range b.Keys {
+			known, met := around[key]
+			if !met {
+				keys, known = append(keys, key), at
+			}
+			around[key] = known.with(at)
+		}
+	}
 	var events []event.Event
-	for keys := range slices.Chunk(b.Keys, 64) {
-		records, err := r.store.Get(ctx, keys...)
+	for part := range slices.Chunk(keys, 64) {
+		records, err := r.store.Get(ctx, part...)
 		if err != nil {
 			return nil, fmt.Errorf("reading documents of the feed: %w", err)
 		}
-		timelines, err := r.timelines(ctx, keys, records, from, to)
+		timelines, err := r.timelines(ctx, part, records, around)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range slices.Concat(timelines...) {
-			if !e.Time.Before(from) && e.Time.Before(to) {
-				events = append(events, e)
-			}
-		}
+		events = append(events, slices.Concat(timelines...)...)
 	}
 	return events, nil
 }
 
-// timelines are those of several documents, in the order of their keys. They are read at once, as reads that come
-// together travel together.
-func (r *Reader) timelines(ctx context.Context, keys []string, records map[string]document.Record, from, to time.Time) ([][]event.Event, error) {
+// span is the time from one moment up to another.
+type span struct{ from, to time.Time }
+
+// with is the span that reaches over both.
+func (s span) with(o span) span {
+	if o.from.Before(s.from) {
+		s.from = o.from
+	}
+	if o.to.After(s.to) {
+		s.to = o.to
+	}
+	return s
+}
+
+// timelines are the events of several documents, each of its span, in the order of their keys. They are read at once, as
+// reads that come together travel together.
+func (r *Reader) timelines(ctx context.Context, keys []string, records map[string]document.Record, of map[string]span) ([][]event.Event, error) {
 	timelines := make([][]event.Event, len(keys))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, key := range keys {
@@ -302,7 +327,7 @@ func (r *Reader) timelines(ctx context.Context, keys []string, records map[strin
 			continue // entered, but never written
 		}
 		group.Go(func() (err error) {
-			timelines[i], err = r.timeline(ctx, key, record, from, to)
+			timelines[i], err = r.timeline(ctx, key, record, of[key])
 			return err
 		})
 	}
@@ -312,31 +337,37 @@ func (r *Reader) timelines(ctx context.Context, keys []string, records map[strin
 	return timelines, nil
 }
 
-// timeline is the events of a document that may lie between two times: of those in its head, and of those that moved from
-// it to segments. Events stand in the order of their writes; their times are that of the clocks of several replicas, and
-// may be out of order by as much as those differ.
-func (r *Reader) timeline(ctx context.Context, key string, record document.Record, from, to time.Time) ([]event.Event, error) {
+// timeline is the events of a document in a span of time: of those in its head, and of those that moved from it to
+// segments. Events stand in the order of their writes; their times are that of the clocks of several replicas, and may
+// be out of order by as much as those differ.
+func (r *Reader) timeline(ctx context.Context, key string, record document.Record, of span) ([]event.Event, error) {
 	var root document.Root
 	if err := json.Unmarshal(record.Value, &root); err != nil {
 		return nil, fmt.Errorf("decoding document %s: %w", key, err)
 	}
 	segment := func(n int64) ([]event.Event, error) { return r.segment(ctx, key, &root, n) }
 	timeline, older := root.Timeline, root.TimelineSegments
-	if older > 0 && len(timeline) > 0 && !timeline[0].Time.Before(to.Add(window)) {
+	if older > 0 && len(timeline) > 0 && !timeline[0].Time.Before(of.to.Add(window)) {
 		timeline = nil
 		var err error
-		if older, err = segmentsBefore(older, to.Add(window), segment); err != nil {
+		if older, err = segmentsBefore(older, of.to.Add(window), segment); err != nil {
 			return nil, err
 		}
 	}
-	for ; older > 0 && (len(timeline) == 0 || !timeline[0].Time.Before(from.Add(-window))); older-- {
+	for ; older > 0 && (len(timeline) == 0 || !timeline[0].Time.Before(of.from.Add(-window))); older-- {
 		events, err := segment(older - 1)
 		if err != nil {
 			return nil, err
 		}
 		timeline = slices.Concat(events, timeline)
 	}
-	return timeline, nil
+	var events []event.Event
+	for _, e := range timeline {
+		if !e.Time.Before(of.from) && e.Time.Before(of.to) {
+			events = append(events, e)
+		}
+	}
+	return events, nil
 }
 
 // segmentsBefore is how many of a document's segments begin before a time. A wallet or a stock may have thousands: it

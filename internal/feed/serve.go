@@ -29,9 +29,11 @@ type Response struct {
 }
 
 const (
-	// pageKeys is about how many documents one answer covers. An answer has to stay
-	// well below the sidecar's 4 MiB.
-	pageKeys = 400
+	// pageKeys and pageEvents are about how many documents and events one answer
+	// covers. It has to stay well below the sidecar's 4 MiB; an event has up to 700
+	// bytes.
+	pageKeys   = 400
+	pageEvents = 2000
 	// pageTime is how long an answer gathers events, once it has the keys. What a slow
 	// store gives in that time is enough; the reader comes again for the rest.
 	pageTime = 3 * time.Second
@@ -61,7 +63,8 @@ func Serve(r *Reader) func(http.ResponseWriter, *http.Request) error {
 	}
 }
 
-// page reads events from a cursor on: as many as fit, and as many as can be had in a moment.
+// page reads events from a cursor on: as many as fit, and as many as can be had in a moment. It reads as many buckets at
+// once as have few events, as most documents of one bucket are in the next one, too.
 func (r *Reader) page(ctx context.Context, from Cursor) (Response, error) {
 	keys, err := r.Keys(ctx, from, pageKeys, r.timing.Settle)
 	if err != nil {
@@ -69,16 +72,33 @@ func (r *Reader) page(ctx context.Context, from Cursor) (Response, error) {
 	}
 	enough := r.clock.Now().Add(pageTime)
 	out := Response{Events: []event.Event{}}
-	for i, b := range keys.Buckets {
-		events, err := r.Events(ctx, b)
+	type identity struct { // a malformed event may bear the id of another
+		id, subject string
+		sequence    int64
+	}
+	served := make(map[identity]bool)
+	for i, step := 0, 4; i < len(keys.Buckets); {
+		part := keys.Buckets[i:min(i+step, len(keys.Buckets))]
+		events, err := r.Events(ctx, part...)
 		if err != nil {
 			return Response{}, err
 		}
-		out.Events = append(out.Events, events...)
-		if i+1 < len(keys.Buckets) && !r.clock.Now().Before(enough) {
-			keys.Next, keys.End = b.Next, false
-			if b.Next.Before(keys.Settled) {
-				keys.Settled = b.Next
+		for _, e := range events {
+			if is := (identity{e.ID, e.Subject, e.Sequence}); !served[is] {
+				served[is] = true
+				out.Events = append(out.Events, e)
+			}
+		}
+		if len(events) < pageEvents/8 {
+			step *= 2
+		} else {
+			step = max(step/2, 1)
+		}
+		if i += len(part); i < len(keys.Buckets) && (len(out.Events) >= pageEvents || !r.clock.Now().Before(enough)) {
+			last := part[len(part)-1].Next
+			keys.Next, keys.End = last, false
+			if last.Before(keys.Settled) {
+				keys.Settled = last
 			}
 			break
 		}
