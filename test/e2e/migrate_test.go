@@ -34,8 +34,10 @@ func TestMigration(t *testing.T) {
 	orders := []orderBody{c.buys(p, 1), c.buys(p, 2)}
 	down, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := current.StopProcess(down, "payments"); err != nil {
-		t.Fatal(err)
+	for _, replica := range current.replicas(t, "payments") {
+		if err := current.StopProcess(down, replica); err != nil {
+			t.Fatal(err)
+		}
 	}
 	waiting, _ := c.place(items(p, 3))
 	c.waits(waiting.ID, "authorize")
