@@ -306,6 +306,42 @@ func TestEventsOfALongTimelineAreFoundInItsSegments(t *testing.T) {
 	}
 }
 
+// A reader that looks ahead goes on from where the last call ended, be that by its limit or by its time, and stores only
+// what is final: entries may still come before the others.
+func TestWhatIsNotFinalIsNeverSettled(t *testing.T) {
+	store, clk := documenttest.NewStore(), newClock()
+	timing := DefaultTiming()
+	repo, reader := newNotes(store, NewIndex(store, clk, timing, "one"), clk), NewReader(store, clk, timing)
+	for i := range 60 {
+		if _, err := repo.Update(t.Context(), fmt.Sprint(i), emit(clk)); err != nil {
+			t.Fatal(err)
+		}
+		clk.advance(2 * time.Second)
+	}
+	final := timing.bucket(clk.Now().Add(-timing.Settle))
+	for name, limits := range map[string]struct {
+		keys int
+		slow time.Duration
+	}{"few keys": {7, 0}, "slow reads": {1000, 500 * time.Millisecond}} {
+		var asked time.Duration
+		store.BeforeGet = func([]string) error { asked += limits.slow; clk.advance(limits.slow); return nil }
+		calls := 0
+		for at, end := (Cursor{}), false; !end; calls++ {
+			keys, err := reader.Keys(t.Context(), at, limits.keys, -reader.Ahead())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if most := timing.bucket(time.Unix(int64(final), 0).Add(timing.Bucket + asked)); keys.Settled.Bucket > most {
+				t.Errorf("%s: settled at %s, what is final ends before %d", name, keys.Settled, most)
+			}
+			at, end = keys.Next, keys.End
+		}
+		if calls < 3 {
+			t.Errorf("%s: read by %d calls", name, calls)
+		}
+	}
+}
+
 // A wallet may have thousands of segments; the feed of long ago must not read all that came since.
 func TestTheFeedLooksIntoFewSegmentsOfALongTimeline(t *testing.T) {
 	store, clk := documenttest.NewStore(), newClock()

@@ -34,6 +34,16 @@ var regressions = []regression{
 		size:  Size{Products: 2, Customers: 4, Orders: 3, Changes: 1},
 		seeds: []uint64{652},
 	},
+	{
+		found: "A reader of the feed that went on from where its last call had ended, in a part that is not final, was told that " +
+			"this place was. A deposit entered there after it had passed was never settled (internal/feed/reader.go).",
+		faults: Faults{
+			Kind: Postgres, Slow: 0.04171973738076389, WriteFails: 0.023554537042637796, StoreDown: 7615075547, CallReplyLost: 0.0004163206619122395,
+			PublishLost: 0.22732459498702723, Delayed: 0.3901390301354431, Deaf: 0.8353625264862674, SidecarCrash: 9456455511, Replicas: 1,
+		},
+		size:  Size{Products: 2, Customers: 4, Orders: 3, Changes: 2},
+		seeds: []uint64{540},
+	},
 }
 
 func TestRegressions(t *testing.T) {

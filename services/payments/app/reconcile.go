@@ -187,7 +187,7 @@ func (r *Reconciler) advance(ctx context.Context, settled string, tried, pending
 		}
 		slices.Sort(left)
 		p.Pending = slices.Compact(left)
-		if at, err := feed.ParseCursor(p.Settled); err != nil || precedes(at, to) {
+		if at, err := feed.ParseCursor(p.Settled); err != nil || at.Before(to) {
 			p.Settled = settled
 		}
 		return nil
@@ -196,14 +196,4 @@ func (r *Reconciler) advance(ctx context.Context, settled string, tried, pending
 		return fmt.Errorf("storing progress: %w", err)
 	}
 	return nil
-}
-
-func precedes(a, b feed.Cursor) bool {
-	if a.Bucket != b.Bucket {
-		return a.Bucket < b.Bucket
-	}
-	if a.Slot != b.Slot {
-		return a.Slot < b.Slot
-	}
-	return a.N < b.N
 }
