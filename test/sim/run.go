@@ -25,6 +25,8 @@ type Plan struct {
 	Log  *slog.Logger
 	// Hasty runs do not wait for holds that orders left behind to expire: sound orders leave none, or next to none.
 	Hasty bool
+	// Whole runs keep their trace from the beginning.
+	Whole bool
 	// Spoil, if set, changes documents once everything has been at rest for a while, just before the audit.
 	Spoil func(stored func(app string) Documents)
 }
@@ -51,7 +53,7 @@ type Result struct {
 	Virtual    time.Duration // that passed
 	Orders     int
 	Fired      map[string]int
-	Trace      []string // the end of it
+	Trace      []Noted // the end of it, or all
 	Audit      AuditReport
 }
 
@@ -76,7 +78,7 @@ func (p Plan) run() Result {
 	if err := w.broker.read(repository()); err != nil {
 		return Result{Violations: []string{err.Error()}}
 	}
-	w.hasty = p.Hasty
+	w.hasty, w.whole = p.Hasty, p.Whole
 	w.open()
 	w.torment()
 	s := newShop(w, p.Size)

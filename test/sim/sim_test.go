@@ -81,15 +81,25 @@ func judge(t *testing.T, again string, result Result) {
 func examine(t *testing.T, plan Plan) {
 	t.Helper()
 	t.Logf("faults: %+v", plan.Faults)
+	plan.Whole = true
 	result := Run(t, plan)
 	path := filepath.Join(os.TempDir(), fmt.Sprintf("sim-%d.trace", plan.Seed))
-	if err := os.WriteFile(path, []byte(strings.Join(result.Trace, "\n")+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(lines(result.Trace, "\n")+"\n"), 0o644); err != nil {
 		t.Error(err)
 	}
 	t.Logf("%s; digest %x; the trace is in %s", result, result.Digest, path)
 	for _, violation := range result.Violations {
 		t.Error(violation)
 	}
+}
+
+// lines are a part of a trace.
+func lines(trace []Noted, between string) string {
+	said := make([]string, len(trace))
+	for i, n := range trace {
+		said[i] = n.String()
+	}
+	return strings.Join(said, between)
 }
 
 // shareOut runs a test of this package in several processes, each with its share of n runs.
@@ -216,7 +226,7 @@ func TestARunCanBeRepeated(t *testing.T) {
 			i++
 		}
 		t.Logf("seed %d went two ways after\n\t%s\nthe first:\n\t%s\nthe second:\n\t%s", seed,
-			strings.Join(a.Trace[max(0, i-5):i], "\n\t"), a.Trace[i], b.Trace[i])
+			lines(a.Trace[max(0, i-5):i], "\n\t"), a.Trace[i], b.Trace[i])
 	}
 	if same < wanted {
 		t.Errorf("%d of %d runs went the same way twice; want %d at least", same, runs, wanted)

@@ -14,10 +14,12 @@ import (
 	"cmp"
 	"container/heap"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
 	"hash/fnv"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -46,7 +48,8 @@ type World struct {
 	sequence int64
 	events   int // that happened
 	digest   hash.Hash64
-	trace    []string
+	trace    []Noted
+	whole    bool // the trace is kept from the beginning
 
 	replicas []*replica
 	stores   map[string]*store
@@ -176,14 +179,24 @@ func (w *World) happen(m moment) {
 	m.do()
 }
 
+// Noted is something that happened, and when, counted from the beginning.
+type Noted struct {
+	At   time.Duration
+	What string
+}
+
+// String is a line of a trace.
+func (n Noted) String() string { return fmt.Sprintf("%12.6f %s", n.At.Seconds(), n.What) }
+
 // maxTrace bounds the trace that is kept of a run; its digest covers all of it.
 const maxTrace = 4000
 
-func (w *World) note(line string) {
-	line = fmt.Sprintf("%12.6f %s", w.now().Sub(w.began).Seconds(), line)
-	_, _ = w.digest.Write([]byte(line))
-	w.trace = append(w.trace, line)
-	if len(w.trace) > 2*maxTrace {
+func (w *World) note(what string) {
+	n := Noted{w.now().Sub(w.began), what}
+	_, _ = w.digest.Write(binary.LittleEndian.AppendUint64(nil, uint64(n.At)))
+	_, _ = io.WriteString(w.digest, what)
+	w.trace = append(w.trace, n)
+	if !w.whole && len(w.trace) > 2*maxTrace {
 		w.trace = slices.Clone(w.trace[len(w.trace)-maxTrace:])
 	}
 }

@@ -138,17 +138,17 @@ func (s *settler) awaitOne(ctx context.Context, op *Op, order string, deadline t
 }
 
 // eventually repeats a comparison until it holds; what it says last is the
-// violation.
+// violation. The pauses grow, as comparing is a load of its own.
 func (s *settler) eventually(ctx context.Context, invariant, key string, compare func(ctx context.Context) error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	for {
+	for wait := 300 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		err := once(ctx, compare)
 		var final *finalError
 		if err == nil {
 			return
 		}
-		if errors.As(err, &final) || !pause(ctx, 300*time.Millisecond) {
+		if errors.As(err, &final) || !pause(ctx, wait) {
 			s.findings.add(invariant, key, "%v", err)
 			return
 		}
