@@ -427,6 +427,55 @@ func TestAPageThatTakesLongEndsEarly(t *testing.T) {
 	}
 }
 
+// Documents that are written all the time are in every bucket, and their events lie around several: a page has each event
+// once, and fits into the sidecar's 4 MiB.
+func TestAPageOfBusyDocumentsIsSmall(t *testing.T) {
+	store, clk := documenttest.NewStore(), newClock()
+	timing := DefaultTiming()
+	repo, reader := newNotes(store, NewIndex(store, clk, timing, "one"), clk), NewReader(store, clk, timing)
+	const busy, seconds = 64, 100
+	data := map[string]string{"orderId": id.Random{}.New(), "text": strings.Repeat("x", 300)}
+	for range seconds {
+		for i := range busy {
+			if _, err := repo.Update(t.Context(), fmt.Sprint(i), func(n *note) error { n.Emit("notes.written.v1", clk.Now(), data); return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		clk.advance(time.Second)
+	}
+	clk.advance(time.Hour)
+	seen := make(map[string]bool)
+	served := 0
+	for at, end := (Cursor{}), false; !end; {
+		page, err := reader.page(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		once := make(map[string]bool)
+		for _, e := range page.Events {
+			if once[e.ID] {
+				t.Fatalf("%s is twice on a page", e.ID)
+			}
+			once[e.ID], seen[e.ID] = true, true
+		}
+		raw, err := json.Marshal(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(raw) > 4<<20-64<<10 {
+			t.Errorf("a page of %d events has %d bytes", len(page.Events), len(raw))
+		}
+		served += len(page.Events)
+		if at, err = ParseCursor(page.Next); err != nil {
+			t.Fatal(err)
+		}
+		end = page.End
+	}
+	if len(seen) != busy*seconds || served > 6*len(seen) {
+		t.Errorf("%d of %d events, served %d times", len(seen), busy*seconds, served)
+	}
+}
+
 func FuzzParseCursor(f *testing.F) {
 	for _, s := range []string{"", "0.0.0", "1800000000.3.17", "1.9.1", "..", "-1.0.0", "1.0.0.0", "a.b.c"} {
 		f.Add(s)
