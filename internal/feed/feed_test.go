@@ -12,7 +12,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -107,6 +109,8 @@ func TestThePullDeliversEveryEventThatWasWritten(t *testing.T) {
 			return &Puller{
 				Producer: "notes", Invoker: fakeInvoker{NewReader(producer, clk, timing)}, Store: consumer, Seen: NewSeen(16),
 				Handle: func(_ context.Context, e event.Event) error {
+					mu.Lock()
+					defer mu.Unlock()
 					if !calm && dice.IntN(8) == 0 {
 						return event.Retry(documenttest.ErrInjected)
 					}
@@ -147,7 +151,7 @@ func TestThePullDeliversEveryEventThatWasWritten(t *testing.T) {
 // TestWhatCannotBeHandledIsPutAway pulls a feed with events of every kind that a handler can not handle: none is lost,
 // and none holds up those behind it. What can not even be put away is not passed over.
 func TestWhatCannotBeHandledIsPutAway(t *testing.T) {
-	producer, clk := documenttest.NewStore(), newClock()
+	producer, consumer, clk := documenttest.NewStore(), documenttest.NewStore(), newClock()
 	timing := Timing{Bucket: 10 * time.Second, Settle: 30 * time.Second}
 	repo := newNotes(producer, NewIndex(producer, clk, timing, "one"), clk)
 	for _, subject := range []string{"panics", "poison", "good", "later"} {
@@ -161,12 +165,15 @@ func TestWhatCannotBeHandledIsPutAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	clk.advance(time.Minute)
+	var mu sync.Mutex
 	handled, away := make(map[string]int), make(map[string]string)
 	var full error
 	passing := 2
 	puller := &Puller{
-		Producer: "notes", Invoker: fakeInvoker{NewReader(producer, clk, timing)}, Store: documenttest.NewStore(), Seen: NewSeen(16),
+		Producer: "notes", Invoker: fakeInvoker{NewReader(producer, clk, timing)}, Store: consumer, Seen: NewSeen(16),
 		Handle: func(_ context.Context, e event.Event) error {
+			mu.Lock()
+			defer mu.Unlock()
 			switch {
 			case e.Subject == "panics":
 				panic("a bug")
@@ -180,6 +187,8 @@ func TestWhatCannotBeHandledIsPutAway(t *testing.T) {
 			return nil
 		},
 		PutAway: func(_ context.Context, e event.Event, cause error) error {
+			mu.Lock()
+			defer mu.Unlock()
 			if full == nil {
 				away[e.Subject] = cause.Error()
 			}
@@ -188,8 +197,11 @@ func TestWhatCannotBeHandledIsPutAway(t *testing.T) {
 		Clock: clk, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
 	}
 	full = errors.New("the dead letters are full")
-	if err := puller.Pull(t.Context()); !errors.Is(err, full) || handled["behind"] > 0 {
+	if err := puller.Pull(t.Context()); !errors.Is(err, full) {
 		t.Fatalf("pulled past what could not be put away: %v", err)
+	}
+	if at, err := StoredCursor(t.Context(), consumer, "notes"); err != nil || at != "" {
+		t.Fatalf("the feed went on to %q (%v), past what could not be put away", at, err)
 	}
 	full = nil
 	for range passing {
@@ -208,6 +220,35 @@ func TestWhatCannotBeHandledIsPutAway(t *testing.T) {
 	if len(away) != 3 || away["panics"] != "drop: panic: a bug" || away["poison"] != "nonsense" || !strings.Contains(away["spoilt"], "sequence") {
 		t.Errorf("put away %v", away)
 	}
+}
+
+// After a long time without the broker there is much to pull: a handler that waits for its store must not hold up the
+// others.
+func TestPulledEventsAreHandledManyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, clk := documenttest.NewStore(), newClock()
+		repo := newNotes(store, NewIndex(store, clk, DefaultTiming(), "one"), clk)
+		var events []event.Event
+		for i := range 4 * deliveries {
+			doc, err := repo.Update(t.Context(), fmt.Sprint(i), emit(clk))
+			if err != nil {
+				t.Fatal(err)
+			}
+			events = append(events, doc.Timeline...)
+		}
+		var handled atomic.Int32
+		puller := &Puller{
+			Producer: "notes", Seen: NewSeen(16), Log: slog.New(slog.DiscardHandler),
+			Handle: func(context.Context, event.Event) error { time.Sleep(time.Second); handled.Add(1); return nil },
+		}
+		began := time.Now()
+		if err := puller.deliverAll(t.Context(), events); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took != 4*time.Second || handled.Load() != 4*deliveries {
+			t.Errorf("%d events took %s", handled.Load(), took)
+		}
+	})
 }
 
 // spoil has the feed serve, beside a document, a copy of it whose event is malformed.

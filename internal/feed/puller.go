@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"caravan/internal/clock"
 	"caravan/internal/correlation"
 	"caravan/internal/document"
@@ -27,7 +29,8 @@ type Puller struct {
 	Handle event.Handler
 	// PutAway keeps an event that Handle can never handle, and why: the feed has
 	// no broker that would take it to the dead letters. While it fails the feed
-	// waits at that event, as going on would lose it.
+	// waits at that event's page, as going on would lose it. It and Handle are
+	// called for several events at once.
 	PutAway func(ctx context.Context, e event.Event, cause error) error
 	Clock   clock.Clock
 	IDs     id.Source
@@ -88,10 +91,8 @@ func (p *Puller) Pull(ctx context.Context) error {
 		if err := p.Invoker.Invoke(ctx, p.Producer, Path, Request{Cursor: cursor}, &page); err != nil {
 			return err
 		}
-		for _, e := range page.Events {
-			if err := p.deliver(ctx, e); err != nil {
-				return err
-			}
+		if err := p.deliverAll(ctx, page.Events); err != nil {
+			return err
 		}
 		if page.Settled != stored && page.Settled != (Cursor{}).String() {
 			if err := p.advance(ctx, page.Settled); err != nil {
@@ -104,6 +105,20 @@ func (p *Puller) Pull(ctx context.Context) error {
 		}
 		cursor = page.Next
 	}
+}
+
+// deliveries is how many pulled events are handled at once. After a long time without the broker there are many, and
+// those for one document share its writes.
+const deliveries = 32
+
+// deliverAll hands events over, in no order, and returns when all were handled or one of them could not be.
+func (p *Puller) deliverAll(ctx context.Context, events []event.Event) error {
+	var group errgroup.Group // without a context: one that fails takes nothing from the others
+	group.SetLimit(deliveries)
+	for _, e := range events {
+		group.Go(func() error { return p.deliver(ctx, e) })
+	}
+	return group.Wait()
 }
 
 // deliver hands one event over. One that can never be handled is put away, so
