@@ -122,6 +122,7 @@ func TestWhatNobodyWaitsForNeverLeaves(t *testing.T) {
 		}
 		all.Wait()
 		time.Sleep(time.Hour) // virtual time
+		synctest.Wait()
 		if len(left) != 2 {
 			t.Errorf("calls %v left; only the two whose turn came within 8 s should have", left)
 		}
