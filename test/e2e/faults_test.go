@@ -224,7 +224,7 @@ func TestPaymentsStopped(t *testing.T) {
 
 	s.raise(t, "payments")
 	// Its own next attempt may have been faster.
-	retried, err := sh.admin.send(http.MethodPost, "/v1/ops/orders/"+c.orders[0]+"/retry", nil)
+	retried, err := sh.admin.call(http.MethodPost, "/v1/ops/orders/"+c.orders[0]+"/retry", nil)
 	if err != nil || retried.status != http.StatusAccepted && !(retried.status == http.StatusConflict && strings.Contains(string(retried.body), "order-ended")) {
 		t.Errorf("a retry by staff is answered with %d %s, %v", retried.status, retried.body, err)
 	}
