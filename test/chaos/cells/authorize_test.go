@@ -46,16 +46,12 @@ func authorizeCrashAfter(x *trial) {
 
 // authorizeDuplicate: five calls hold the money once.
 func authorizeDuplicate(x *trial) {
-	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	gate := x.bar(x.capturing())
 	many := x.inject(x.authorizing(), intercept.Multiply(5))
 	x.place()
 	x.waits("capture")
 	x.done(many)
-	for _, reply := range many.Replies() {
-		if !reply.OK() || x.outcome(reply) != "authorized" {
-			x.Errorf("one of the five was answered %s", reply)
-		}
-	}
+	x.answered(many, "authorized")
 	x.funds(purse, total)
 	x.lift(gate)
 	x.ends("confirmed", "")
@@ -72,11 +68,7 @@ func authorizeReorder(x *trial) {
 	late.Lift()
 	late.Release()
 	x.done(late)
-	for _, reply := range late.Replies() {
-		if !reply.OK() || x.outcome(reply) != "voided" {
-			x.Errorf("the late authorization was answered %s", reply)
-		}
-	}
+	x.answered(late, "voided")
 	x.funds(purse, 0)
 }
 
@@ -109,13 +101,7 @@ func authorizeParticipantDown(x *trial) {
 
 // authorizeBrokerDown: money is not held by way of the broker.
 func authorizeBrokerDown(x *trial) {
-	gate := x.inject(x.authorizing(), intercept.Fail(codes.Unavailable), intercept.Always())
-	x.place()
-	x.waits("authorize")
-	x.down()
-	x.lift(gate)
-	x.ends("confirmed", "")
-	x.up()
+	x.confirmedWhileDown("authorize", x.authorizing())
 }
 
 // authorizeStoreDown: payments cannot write, says so, and has held nothing or

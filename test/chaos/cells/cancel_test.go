@@ -19,7 +19,7 @@ func (x *trial) cancelling() intercept.Match {
 // reserved brings the order to where it holds stock and waits for the money.
 func (x *trial) reserved() (gate *intercept.Fault) {
 	x.Helper()
-	gate = x.inject(x.authorizing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	gate = x.bar(x.authorizing())
 	x.place()
 	x.waits("authorize")
 	return gate

@@ -55,18 +55,14 @@ func captureDuplicate(x *trial) {
 	many := x.inject(x.capturing(), intercept.Multiply(5))
 	x.buy()
 	x.done(many)
-	for _, reply := range many.Replies() {
-		if !reply.OK() || x.outcome(reply) != contract.OutcomeCaptured {
-			x.Errorf("one of the five was answered %s", reply)
-		}
-	}
+	x.answered(many, contract.OutcomeCaptured)
 	x.funds(purse-total, 0)
 }
 
 // captureReorder: a cancellation that reaches the order behind the pivot, while
 // the pivot is being written and after it, comes too late.
 func captureReorder(x *trial) {
-	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	gate := x.bar(x.capturing())
 	pivot := x.inject(x.writingOrder("orders.capturing.v1"), intercept.Hold())
 	x.place()
 	x.struck(pivot)
@@ -106,16 +102,14 @@ func captureDelay(x *trial) {
 	}
 	late.Release()
 	x.done(late)
-	if replies := late.Replies(); len(replies) != 1 || x.outcome(replies[0]) != contract.OutcomeCaptured {
-		x.Errorf("the late capture was answered %v", replies)
-	}
+	x.answered(late, contract.OutcomeCaptured)
 	x.funds(purse-total, 0)
 }
 
 // captureParticipantDown: behind the pivot the order only goes forward: it is
 // tried again and again, cannot be cancelled, and keeps its stock.
 func captureParticipantDown(x *trial) {
-	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	gate := x.bar(x.capturing())
 	x.place()
 	x.waits("capture")
 	x.down()
@@ -131,18 +125,12 @@ func captureParticipantDown(x *trial) {
 
 // captureBrokerDown: money is not taken by way of the broker.
 func captureBrokerDown(x *trial) {
-	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
-	x.place()
-	x.waits("capture")
-	x.down()
-	x.lift(gate)
-	x.ends("confirmed", "")
-	x.up()
+	x.confirmedWhileDown("capture", x.capturing())
 }
 
 // captureStoreDown: payments cannot write; the order waits behind the pivot.
 func captureStoreDown(x *trial) {
-	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	gate := x.bar(x.capturing())
 	x.place()
 	x.waits("capture")
 	away := x.inject(intercept.Using("payments", x.accountKey()), intercept.Fail(codes.Internal), intercept.Always())
@@ -163,7 +151,7 @@ func captureConflict(x *trial) {
 
 // captureDeadline: behind the pivot no deadline ends an order.
 func captureDeadline(x *trial) {
-	gate := x.inject(x.capturing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	gate := x.bar(x.capturing())
 	x.place()
 	x.waits("capture")
 	x.overdue()

@@ -66,18 +66,14 @@ func confirmDuplicate(x *trial) {
 	many := x.inject(x.committing(), intercept.Multiply(5))
 	x.buy()
 	x.done(many)
-	for _, reply := range many.Replies() {
-		if !reply.OK() || x.outcome(reply) != "committed" {
-			x.Errorf("one of the five was answered %s", reply)
-		}
-	}
+	x.answered(many, "committed")
 	x.level(stock-quantity, 0)
 }
 
 // confirmReorder: the reservation falls due before the commit arrives. Products
 // asks orders, is told that the order is being paid, and keeps it.
 func confirmReorder(x *trial) {
-	gate := x.inject(x.committing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	gate := x.bar(x.committing())
 	asked := x.inject(intercept.Invoking("products", "orders", "/internal/order-status", x.order), intercept.Pass())
 	x.place()
 	x.waits("capture")
@@ -94,15 +90,13 @@ func confirmDelay(x *trial) {
 	x.buy()
 	late.Release()
 	x.done(late)
-	if replies := late.Replies(); len(replies) != 1 || x.outcome(replies[0]) != "committed" {
-		x.Errorf("the late commit was answered %v", replies)
-	}
+	x.answered(late, "committed")
 	x.level(stock-quantity, 0)
 }
 
 // confirmParticipantDown: the order is paid and waits for its units.
 func confirmParticipantDown(x *trial) {
-	gate := x.inject(x.committing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	gate := x.bar(x.committing())
 	x.place()
 	x.waits("capture")
 	x.down()
@@ -116,18 +110,12 @@ func confirmParticipantDown(x *trial) {
 
 // confirmBrokerDown: the order is confirmed without the broker; the notice waits.
 func confirmBrokerDown(x *trial) {
-	gate := x.inject(x.committing(), intercept.Fail(codes.Unavailable), intercept.Always())
-	x.place()
-	x.waits("capture")
-	x.down()
-	x.lift(gate)
-	x.ends("confirmed", "")
-	x.up()
+	x.confirmedWhileDown("capture", x.committing())
 }
 
 // confirmStoreDown: products cannot write; the order waits behind the pivot.
 func confirmStoreDown(x *trial) {
-	gate := x.inject(x.committing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	gate := x.bar(x.committing())
 	x.place()
 	x.waits("capture")
 	away := x.inject(intercept.Using("products", x.stockKey()), intercept.Fail(codes.Internal), intercept.Always())

@@ -60,7 +60,7 @@ func quoteDuplicate(x *trial) {
 // quoteReorder: a change of the price that comes after the quote does not alter
 // the total, however much later it is paid.
 func quoteReorder(x *trial) {
-	gate := x.inject(x.authorizing(), intercept.Fail(codes.Unavailable), intercept.Always())
+	gate := x.bar(x.authorizing())
 	x.place()
 	x.waits("authorize")
 	x.reprice(dearer)
@@ -72,7 +72,7 @@ func quoteReorder(x *trial) {
 // another total and is asked anew; what arrives late changes nothing.
 func quoteDelay(x *trial) {
 	late := x.inject(x.reserving(), intercept.Detain())
-	gate := x.inject(x.reserving(), intercept.Fail(codes.Unavailable), intercept.Always())
+	gate := x.bar(x.reserving())
 	agreed := x.placement()
 	total := euros(price * quantity)
 	agreed.ExpectedTotal = &total

@@ -43,11 +43,7 @@ func reserveDuplicate(x *trial) {
 	many := x.inject(x.reserving(), intercept.Multiply(5))
 	x.buy()
 	x.done(many)
-	for _, reply := range many.Replies() {
-		if !reply.OK() || x.outcome(reply) != "reserved" {
-			x.Errorf("one of the five was answered %s", reply)
-		}
-	}
+	x.answered(many, "reserved")
 }
 
 // reserveReorder: the release overtakes the reserve and leaves a tombstone, by
@@ -61,11 +57,7 @@ func reserveReorder(x *trial) {
 	late.Lift()
 	late.Release()
 	x.done(late)
-	for _, reply := range late.Replies() {
-		if !reply.OK() || x.outcome(reply) != "released" {
-			x.Errorf("the late reserve was answered %s", reply)
-		}
-	}
+	x.answered(late, "released")
 	x.level(stock, 0)
 }
 
@@ -93,9 +85,7 @@ func reserveDelay(x *trial) {
 	unheard.Lift()
 	late.Release()
 	x.done(late)
-	if replies := late.Replies(); len(replies) != 1 || x.outcome(replies[0]) != "released" {
-		x.Errorf("the late reserve was answered %v", replies)
-	}
+	x.answered(late, "released")
 	x.level(stock, 0)
 }
 
@@ -115,13 +105,7 @@ func reserveParticipantDown(x *trial) {
 
 // reserveBrokerDown: stock is not reserved by way of the broker.
 func reserveBrokerDown(x *trial) {
-	gate := x.inject(x.reserving(), intercept.Fail(codes.Unavailable), intercept.Always())
-	x.place()
-	x.waits("reserve")
-	x.down()
-	x.lift(gate)
-	x.ends("confirmed", "")
-	x.up()
+	x.confirmedWhileDown("reserve", x.reserving())
 }
 
 // reserveStoreDown: the first write is done and its answer lost, and then the

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/internal/shopclient"
@@ -236,6 +238,18 @@ func (x *trial) tryCancel(ctx context.Context) error {
 	return err
 }
 
+// confirmedWhileDown has the phase's victim go down while the order waits at a step, and the order confirmed without it.
+func (x *trial) confirmedWhileDown(step string, calls intercept.Match) {
+	x.Helper()
+	gate := x.bar(calls)
+	x.place()
+	x.waits(step)
+	x.down()
+	x.lift(gate)
+	x.ends("confirmed", "")
+	x.up()
+}
+
 // refund asks for money back in the staff's name until somebody answers.
 func (x *trial) refund(key string, amount *money.Money) {
 	x.Helper()
@@ -281,6 +295,11 @@ func (x *trial) inject(match intercept.Match, action intercept.Action, options .
 	defer x.mu.Unlock()
 	x.faults = append(x.faults, f)
 	return f
+}
+
+// bar has every call that matches answered as if nobody were there, until it is lifted.
+func (x *trial) bar(match intercept.Match) *intercept.Fault {
+	return x.inject(match, intercept.Fail(codes.Unavailable), intercept.Always())
 }
 
 // pardon takes a fault out that cannot strike any more, by the way things went.
@@ -408,6 +427,20 @@ func (x *trial) outcome(reply intercept.Reply) string {
 		return outcome
 	}
 	return reply.String()
+}
+
+// answered expects everybody whose call met the fault to be told the same outcome of a command.
+func (x *trial) answered(f *intercept.Fault, outcome string) {
+	x.Helper()
+	replies := f.Replies()
+	if len(replies) == 0 {
+		x.Error("nobody was answered")
+	}
+	for i, reply := range replies {
+		if !reply.OK() || x.outcome(reply) != outcome {
+			x.Errorf("answer %d of %d is %s; want %s", i+1, len(replies), reply, outcome)
+		}
+	}
 }
 
 // outcomeIn is the outcome in the answer to a single command, "" without one.
