@@ -26,7 +26,7 @@ type Options struct {
 	// Lanes is how many runs may be under way at once; at least 1.
 	Lanes int
 	// Timeout is the deadline of one run. A run serves several callers, so it
-	// does not end with any one of them.
+	// does not end with any one of them, but with the last.
 	Timeout time.Duration
 	// Distinct, if set, keeps calls with equal keys out of the same run: the
 	// later one travels in the next.
@@ -48,6 +48,13 @@ type call[C, R any] struct {
 	ctx     context.Context
 	command C
 	done    chan Result[R]
+}
+
+// abandoned reports whether the caller has left, or is about to: contexts whose
+// deadlines fall together do not end at the same instant.
+func (c call[C, R]) abandoned() bool {
+	deadline, ok := c.ctx.Deadline()
+	return c.ctx.Err() != nil || ok && time.Until(deadline) <= 0
 }
 
 // New makes a Batcher. run gets at least one command and returns one result for
@@ -97,7 +104,7 @@ func (b *Batcher[C, R]) drain() {
 func (b *Batcher[C, R]) take() []call[C, R] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiting = slices.DeleteFunc(b.waiting, func(c call[C, R]) bool { return c.ctx.Err() != nil })
+	b.waiting = slices.DeleteFunc(b.waiting, call[C, R].abandoned)
 	if len(b.waiting) == 0 {
 		b.running--
 		return nil
@@ -126,6 +133,11 @@ func (b *Batcher[C, R]) take() []call[C, R] {
 
 func (b *Batcher[C, R]) deliver(calls []call[C, R]) {
 	ctx := context.WithoutCancel(calls[0].ctx)
+	if last, ok := patience(calls); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, last)
+		defer cancel()
+	}
 	if b.opts.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, b.opts.Timeout)
@@ -139,4 +151,18 @@ func (b *Batcher[C, R]) deliver(calls []call[C, R]) {
 	for i, c := range calls {
 		c.done <- results[i]
 	}
+}
+
+// patience is the last of the callers' deadlines; false if one of them waits for as long as it takes.
+func patience[C, R any](calls []call[C, R]) (last time.Time, ok bool) {
+	for _, c := range calls {
+		deadline, ok := c.ctx.Deadline()
+		if !ok {
+			return time.Time{}, false
+		}
+		if deadline.After(last) {
+			last = deadline
+		}
+	}
+	return last, true
 }

@@ -128,3 +128,29 @@ func TestWhatNobodyWaitsForNeverLeaves(t *testing.T) {
 		}
 	})
 }
+
+// A run that nobody waits for any more ends, as a write that leaves later than its caller reckons with would land later.
+func TestARunEndsWithItsLastCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var ends []time.Duration
+		b := batch.New(batch.Options{Size: 2, Lanes: 1, Timeout: 5 * time.Second}, nil, func(ctx context.Context, in []int) []batch.Result[struct{}] {
+			<-ctx.Done()
+			ends = append(ends, time.Since(began))
+			return make([]batch.Result[struct{}], len(in))
+		})
+		var all sync.WaitGroup
+		for _, patience := range []time.Duration{time.Minute, 6 * time.Second, 8 * time.Second, time.Minute} {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				_, _ = b.Do(ctx, 1)
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		if want := []time.Duration{5 * time.Second, 8 * time.Second, 13 * time.Second}; !slices.Equal(ends, want) {
+			t.Errorf("the runs ended after %v; want %v", ends, want)
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"caravan/internal/clock"
+	"caravan/internal/event"
 	"caravan/internal/id"
 )
 
@@ -159,5 +160,90 @@ func TestAWriteNeverFollowsAnOldIndexEntry(t *testing.T) {
 				t.Errorf("the entry took %s: %d events at revision %d", takes, doc.Sequence, doc.Revision)
 			}
 		})
+	}
+}
+
+// watch is a clock that is set.
+type watch struct{ now time.Time }
+
+func (w *watch) Now() time.Time { return w.now }
+
+func (w *watch) Sleep(_ context.Context, d time.Duration) error { w.now = w.now.Add(d); return nil }
+
+// settingIndex sets the clock back while the first entry is made.
+type settingIndex struct {
+	clock   *watch
+	by      time.Duration
+	entered []time.Time
+}
+
+func (x *settingIndex) Append(context.Context, string) error {
+	x.entered = append(x.entered, x.clock.now)
+	x.clock.now, x.by = x.clock.now.Add(-x.by), 0
+	return nil
+}
+
+// A clock that is set back leaves neither an event nor its entry in what is the future by then.
+func TestAClockIsSetBackWhileADocumentIsWritten(t *testing.T) {
+	began := time.Unix(1_800_000_000, 0)
+	for _, c := range []struct{ deciding, indexing time.Duration }{{time.Minute, 0}, {0, time.Minute}, {time.Minute, time.Minute}} {
+		clk := &watch{began}
+		index := &settingIndex{clock: clk, by: c.indexing}
+		repo := NewRepository[created](mapStore{}, Options{Clock: clk, IDs: id.Random{}, Index: index, Source: "things"})
+		asked, set := clk.now, false
+		asking := &command[*created]{ctx: t.Context(), done: make(chan struct{}), decide: func(d *created) error {
+			if !set {
+				clk.now, set = clk.now.Add(-c.deciding), true
+			}
+			d.Emit("things.created.v1", asked, struct{}{})
+			return nil
+		}}
+		repo.commit("a", []*command[*created]{asking})
+		if asking.err != nil {
+			t.Fatal(asking.err)
+		}
+		if at := asking.doc.Timeline[0].Time; at.Sub(clk.now).Abs() > eventFresh {
+			t.Errorf("%+v: the event is from %s after its write", c, at.Sub(clk.now))
+		}
+		if at := index.entered[len(index.entered)-1]; at.Sub(clk.now).Abs() >= indexFresh {
+			t.Errorf("%+v: the entry is from %s after the write", c, at.Sub(clk.now))
+		}
+	}
+}
+
+// collector is a relay that keeps what it is given.
+type collector struct{ events []event.Event }
+
+func (c *collector) Publish(events []event.Event) { c.events = append(c.events, events...) }
+
+// The head of a document stays small however many commands share its writes, and all their events are published, those
+// that leave the head with the same write, too.
+func TestManyCommandsInOneWriteDoNotSwellTheTimeline(t *testing.T) {
+	relay := &collector{}
+	repo := NewRepository[created](mapStore{}, Options{Clock: clock.System{}, IDs: id.Random{}, Source: "things", Relay: relay})
+	const writes, commands = 5, 100
+	for range writes {
+		all := make([]*command[*created], commands)
+		for i := range all {
+			all[i] = &command[*created]{ctx: t.Context(), done: make(chan struct{}), decide: func(d *created) error {
+				d.Emit("things.created.v1", time.Now(), struct{}{})
+				return nil
+			}}
+		}
+		repo.commit("a", all)
+		if all[0].err != nil {
+			t.Fatal(all[0].err)
+		}
+		if n := len(all[0].doc.Timeline); n > timelineMax {
+			t.Fatalf("the head holds %d events", n)
+		}
+	}
+	if len(relay.events) != writes*commands {
+		t.Errorf("%d events were published", len(relay.events))
+	}
+	for i, e := range relay.events {
+		if e.Sequence != int64(i+1) {
+			t.Fatalf("event %d published has sequence %d", i+1, e.Sequence)
+		}
 	}
 }

@@ -164,7 +164,7 @@ func (r *Repository[T, P]) Update(ctx context.Context, id string, decide func(do
 }
 
 // attribute completes the events that one command added, and gives those of a
-// command that has waited for long the present time.
+// command that has waited for long, or whose clock was set back since, the present time.
 func (r *Repository[T, P]) attribute(ctx context.Context, id string, events []event.Event) {
 	if len(events) == 0 {
 		return
@@ -172,7 +172,7 @@ func (r *Repository[T, P]) attribute(ctx context.Context, id string, events []ev
 	now := r.opts.Clock.Now().UTC()
 	for i := range events {
 		e := &events[i]
-		if now.Sub(e.Time) > eventFresh {
+		if now.Sub(e.Time).Abs() > eventFresh {
 			e.Time = now
 		}
 		e.Source, e.Subject = r.opts.Source, r.opts.Subject+id

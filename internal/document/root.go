@@ -100,12 +100,11 @@ func ReadArchive(ctx context.Context, store Store, r *Root, key string, v any) (
 
 // trimTimeline moves the oldest events out of a full head.
 func (r *Root) trimTimeline(key string) {
-	if len(r.Timeline) <= timelineMax {
-		return
+	for len(r.Timeline) > timelineMax { // many commands may share a write
+		r.Archive(TimelineSegmentKey(key, r.TimelineSegments), r.Timeline[:timelineSegment])
+		r.TimelineSegments++
+		r.Timeline = append([]event.Event(nil), r.Timeline[timelineSegment:]...)
 	}
-	r.Archive(TimelineSegmentKey(key, r.TimelineSegments), r.Timeline[:timelineSegment])
-	r.TimelineSegments++
-	r.Timeline = append([]event.Event(nil), r.Timeline[timelineSegment:]...)
 }
 
 // TimelineSegmentKey is the key of the n-th (from 0) segment of older events of

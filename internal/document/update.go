@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
+
+	"caravan/internal/event"
 )
 
 const (
@@ -32,9 +35,10 @@ type update[T any, P aggregate[T]] struct {
 	indexed time.Time
 	wrote   bool
 
-	sequence int64 // of the newest event in base
-	sealed   int   // how many sealed archives base holds
-	revision int64 // of base
+	sequence int64         // of the newest event in base
+	sealed   int           // how many sealed archives base holds
+	revision int64         // of base
+	events   []event.Event // that the decision added
 }
 
 // guarded is run with a panic turned into an error: this is the repository's own
@@ -76,7 +80,7 @@ func (u *update[T, P]) run(ctx context.Context, commands []*command[P]) (P, []er
 		}
 		if stored {
 			u.wrote = true
-			u.publish(doc)
+			u.publish()
 			return doc, outcomes, nil
 		}
 		if err := u.repo.opts.Clock.Sleep(ctx, backoff(attempt)); err != nil {
@@ -161,10 +165,10 @@ func (u *update[T, P]) apply(doc P, c *command[P]) (err error) {
 // have become old.
 func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
 	root := doc.root()
-	emitted := root.Sequence > u.sequence
 	if err := u.archive(ctx, root); err != nil {
 		return false, err
 	}
+	u.events = root.Timeline[len(root.Timeline)-int(root.Sequence-u.sequence):]
 	root.trimTimeline(u.key)
 	root.WriteID = u.repo.opts.IDs.New()
 	value, err := json.Marshal(doc)
@@ -172,12 +176,12 @@ func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
 		return false, fmt.Errorf("encoding: %w", err)
 	}
 	for attempt := 0; ; attempt++ {
-		if emitted {
+		if len(u.events) > 0 {
 			if err := u.index(ctx); err != nil {
 				return false, err
 			}
 			// Once it has been tried, only the same write may follow.
-			if attempt == 0 && u.stale(root) {
+			if attempt == 0 && u.stale() {
 				return false, nil
 			}
 		}
@@ -204,8 +208,9 @@ func (u *update[T, P]) index(ctx context.Context) error {
 	if u.repo.opts.Index == nil {
 		return nil
 	}
-	// An entry that took long, or a program that stood still, is as late as a document that did.
-	for now := u.repo.opts.Clock.Now(); now.Sub(u.indexed) >= indexFresh; now = u.repo.opts.Clock.Now() {
+	// An entry that took long, or a program that stood still, is as late as a document that did; one made before the
+	// clock was set back lies where nobody looks for this write.
+	for now := u.repo.opts.Clock.Now(); now.Sub(u.indexed).Abs() >= indexFresh; now = u.repo.opts.Clock.Now() {
 		if err := u.repo.opts.Index.Append(ctx, u.key); err != nil {
 			return fmt.Errorf("indexing for the feed: %w", err)
 		}
@@ -216,14 +221,9 @@ func (u *update[T, P]) index(ctx context.Context) error {
 
 // stale reports whether a new event has become too old since it was decided: the
 // program stood still, or its archive or its index took long.
-func (u *update[T, P]) stale(root *Root) bool {
+func (u *update[T, P]) stale() bool {
 	now := u.repo.opts.Clock.Now()
-	for _, e := range root.Timeline {
-		if e.Sequence > u.sequence && now.Sub(e.Time) > eventFresh {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(u.events, func(e event.Event) bool { return now.Sub(e.Time).Abs() > eventFresh })
 }
 
 // readBack learns what a failed write left behind: ours is stored, another's
@@ -284,13 +284,9 @@ func createOnce(ctx context.Context, store Store, key string, value []byte) erro
 }
 
 // publish hands the new events to the relay.
-func (u *update[T, P]) publish(doc P) {
-	timeline := doc.root().Timeline
-	for i, e := range timeline {
-		if u.repo.opts.Relay != nil && e.Sequence > u.sequence {
-			u.repo.opts.Relay.Publish(timeline[i:])
-			return
-		}
+func (u *update[T, P]) publish() {
+	if u.repo.opts.Relay != nil && len(u.events) > 0 {
+		u.repo.opts.Relay.Publish(u.events)
 	}
 }
 

@@ -30,7 +30,7 @@ func TestAQuietFeedIsReadInFewSteps(t *testing.T) {
 	var keys []string
 	pages := 0
 	for at, end := (Cursor{}), false; !end; pages++ {
-		part, err := reader.Keys(t.Context(), at, 100, 30*time.Second)
+		part, err := reader.Keys(t.Context(), at, 100, DefaultTiming().Settle)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -226,16 +226,7 @@ func TestWhatCannotBeHandledIsPutAway(t *testing.T) {
 // others.
 func TestPulledEventsAreHandledManyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, clk := documenttest.NewStore(), newClock()
-		repo := newNotes(store, NewIndex(store, clk, DefaultTiming(), "one"), clk)
-		var events []event.Event
-		for i := range 4 * deliveries {
-			doc, err := repo.Update(t.Context(), fmt.Sprint(i), emit(clk))
-			if err != nil {
-				t.Fatal(err)
-			}
-			events = append(events, doc.Timeline...)
-		}
+		events := written(t, 4*deliveries)
 		var handled atomic.Int32
 		puller := &Puller{
 			Producer: "notes", Seen: NewSeen(16), Log: slog.New(slog.DiscardHandler),
@@ -249,6 +240,39 @@ func TestPulledEventsAreHandledManyAtOnce(t *testing.T) {
 			t.Errorf("%d events took %s", handled.Load(), took)
 		}
 	})
+}
+
+// A consumer whose store is away is not asked to try a whole page, one time-out after another.
+func TestAPageIsLeftWhenItCannotBeHandled(t *testing.T) {
+	away := event.Retry(errors.New("the store is away"))
+	var tried atomic.Int32
+	puller := &Puller{
+		Producer: "notes", Seen: NewSeen(16), Log: slog.New(slog.DiscardHandler),
+		Handle: func(context.Context, event.Event) error { tried.Add(1); return away },
+	}
+	events := written(t, 4*deliveries)
+	if err := puller.deliverAll(t.Context(), events); !event.Retriable(err) {
+		t.Errorf("told %v", err)
+	}
+	if n := tried.Load(); n < 1 || n > deliveries+1 {
+		t.Errorf("%d of %d events were tried", n, len(events))
+	}
+}
+
+// written are so many events, each of a document of its own.
+func written(t *testing.T, n int) []event.Event {
+	t.Helper()
+	store, clk := documenttest.NewStore(), newClock()
+	repo := newNotes(store, NewIndex(store, clk, DefaultTiming(), "one"), clk)
+	var events []event.Event
+	for i := range n {
+		doc, err := repo.Update(t.Context(), fmt.Sprint(i), emit(clk))
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, doc.Timeline...)
+	}
+	return events
 }
 
 // spoil has the feed serve, beside a document, a copy of it whose event is malformed.
@@ -344,6 +368,52 @@ func TestEventsOfALongTimelineAreFoundInItsSegments(t *testing.T) {
 	events, err := reader.Events(t.Context(), BucketKeys{Bucket: start, Keys: []string{"note/a"}})
 	if err != nil || len(events) != 300 {
 		t.Fatalf("found %d events, %v", len(events), err)
+	}
+}
+
+// What a reader calls final is so although its clock is ahead of the writers', and although a store lands each write as
+// late as it may.
+func TestAReaderWhoseClockIsAheadMissesNothing(t *testing.T) {
+	producer, consumer, writer, reader := documenttest.NewStore(), documenttest.NewStore(), newClock(), newClock()
+	reader.advance(15 * time.Second)
+	timing := DefaultTiming()
+	var mu sync.Mutex
+	delivered := make(map[string]bool)
+	puller := &Puller{
+		Producer: "notes", Invoker: fakeInvoker{NewReader(producer, reader, timing)}, Store: consumer, Seen: NewSeen(16),
+		Handle: func(_ context.Context, e event.Event) error {
+			mu.Lock()
+			defer mu.Unlock()
+			delivered[e.Subject] = true
+			return nil
+		},
+		Clock: reader, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
+	}
+	pass := func(d time.Duration) {
+		for range d / time.Second {
+			writer.advance(time.Second)
+			reader.advance(time.Second)
+			if err := puller.Pull(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	producer.BeforePut = func(key string, _ []byte) error {
+		if strings.HasPrefix(key, "note/") {
+			pass(28 * time.Second) // 8 s until the last try leaves, and 20 s until it lands
+		}
+		return nil
+	}
+	repo := newNotes(producer, NewIndex(producer, writer, timing, "one"), writer)
+	for i := range 13 {
+		if _, err := repo.Update(t.Context(), fmt.Sprint(i), emit(writer)); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Second)
+	}
+	pass(2 * time.Minute)
+	if len(delivered) != 13 {
+		t.Errorf("%d of 13 events were delivered: %v", len(delivered), delivered)
 	}
 }
 

@@ -39,13 +39,14 @@ type Timing struct {
 	Bucket time.Duration
 	// Settle is the age at which a bucket is final: by then every write whose
 	// index entry lies in it has landed or failed. It covers the time from the
-	// entry until the last try of its write leaves (8 s, the deadline of an update)
-	// and the longest late write of a store (20 s).
+	// entry until the last try of its write leaves (8 s, the deadline of an update),
+	// the longest late write of a store (20 s), and the most by which a reader's
+	// clock may be ahead of a writer's (15 s).
 	Settle time.Duration
 }
 
 // DefaultTiming suits every store.
-func DefaultTiming() Timing { return Timing{Bucket: 10 * time.Second, Settle: 30 * time.Second} }
+func DefaultTiming() Timing { return Timing{Bucket: 10 * time.Second, Settle: 45 * time.Second} }
 
 // Bucket is the start of a time bucket in Unix seconds.
 type Bucket int64

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -111,12 +112,23 @@ func (p *Puller) Pull(ctx context.Context) error {
 // those for one document share its writes.
 const deliveries = 32
 
-// deliverAll hands events over, in no order, and returns when all were handled or one of them could not be.
+// deliverAll hands events over, in no order. When one of them cannot be handled now it leaves off: what is under way is
+// handled, the rest comes with the next pull.
 func (p *Puller) deliverAll(ctx context.Context, events []event.Event) error {
 	var group errgroup.Group // without a context: one that fails takes nothing from the others
 	group.SetLimit(deliveries)
+	var failed atomic.Bool
 	for _, e := range events {
-		group.Go(func() error { return p.deliver(ctx, e) })
+		if failed.Load() {
+			break
+		}
+		group.Go(func() error {
+			err := p.deliver(ctx, e)
+			if err != nil {
+				failed.Store(true)
+			}
+			return err
+		})
 	}
 	return group.Wait()
 }

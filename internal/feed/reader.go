@@ -69,7 +69,9 @@ type Keys struct {
 	// Next is where to read on.
 	Next Cursor
 	// Settled is the furthest place that is final; a reader that stores its
-	// place stores this one, and reads on from Next while it runs.
+	// place stores this one, and reads on from Next while it runs. Once Next lies
+	// beyond it, a reader that goes on takes no later one from its further calls: what
+	// becomes final between two calls was read before it was.
 	Settled Cursor
 	// End is set when nothing was left to read.
 	End bool
@@ -267,7 +269,8 @@ func (r *Reader) following(c Cursor) Cursor {
 }
 
 const (
-	// window is the most by which the clocks of two replicas differ.
+	// window is more than clocks may differ (see Timing.Settle) and an event may be old when it is written: where to look
+	// costs little, so here is a good measure of it.
 	window = time.Minute
 	// eventBefore and eventAfter are how far before and after the bucket its key was entered in an event's time may lie.
 	// The same program stamps both: an event is at most 10 s old when it is written, and its entry at most 5 s (package

@@ -43,9 +43,9 @@ func NewRelay(p Publisher, topic string, clk clock.Clock, log *slog.Logger) *Rel
 
 // Publish queues events; it never waits.
 func (r *Relay) Publish(events []event.Event) {
-	for i := range events {
+	for _, e := range events {
 		select {
-		case r.queue <- &events[i]:
+		case r.queue <- &e: // a copy, as one of a document's events would keep all of them in memory
 		default:
 			r.dropped.Add(1)
 		}

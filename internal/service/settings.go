@@ -61,7 +61,7 @@ type StoreSettings struct {
 // FeedSettings is about the change feed, by which no event is lost.
 type FeedSettings struct {
 	PullInterval time.Duration `mapstructure:"pull_interval" default:"20s" help:"between two reads of a producer's feed" validate:"min=10ms"`
-	Settle       time.Duration `mapstructure:"settle" default:"30s" help:"how long a writer may lag behind its index entry" validate:"min=10ms"`
+	Settle       time.Duration `mapstructure:"settle" default:"45s" help:"how long a write may lag behind its index entry, as a clock that is ahead sees it" validate:"min=10ms"`
 	Bucket       time.Duration `mapstructure:"bucket" default:"10s" help:"length of one index bucket; the same in all programs" validate:"min=100ms"`
 }
 

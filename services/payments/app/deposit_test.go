@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 
 	"caravan/internal/correlation"
 	"caravan/internal/document/documenttest"
+	"caravan/internal/feed"
 	"caravan/internal/money"
 	"caravan/internal/problem"
 	"caravan/services/payments/adapters/testbank"
@@ -270,6 +272,79 @@ func TestReconcilerComesBackForADepositThatIsBeingWritten(t *testing.T) {
 	balance, _ := p.balance(t, alice)
 	equal(t, "balance", balance, 100)
 	p.sound(t)
+}
+
+// A pass that stands still between two reads of the feed comes back for what was entered meanwhile where it had read
+// already.
+func TestReconcilerComesBackForADepositEnteredBehindIt(t *testing.T) {
+	front := &frontBank{}
+	front.silent.Store(true)
+	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
+	p := start(store, clk, func(b app.Bank) app.Bank { front.Bank = b; return front })
+	deposit := func(key string) {
+		if d, err := p.deposits.Deposit(t.Context(), request(alice, key, "tok_ok", 100)); err != nil || d.Status != domain.DepositPending {
+			t.Errorf("got %+v, %v; want pending", d, err)
+		}
+	}
+	deposit("first")
+	slot := indexSlot(t, store)
+	clk.move(10 * time.Second)
+	busy := 0 // the slot of a replica that makes more entries than one read covers, read after the slot of p
+	for name := 0; busy <= slot; name++ {
+		other := documenttest.NewStore()
+		if err := feed.NewIndex(other, clk, feed.DefaultTiming(), fmt.Sprint(name)).Append(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+		if busy = indexSlot(t, other); busy > slot {
+			index := feed.NewIndex(store, clk, feed.DefaultTiming(), fmt.Sprint(name))
+			for i := range 450 {
+				if err := index.Append(t.Context(), fmt.Sprintf("account/%d", i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	stood := false
+	store.BeforeGet = func(keys []string) error {
+		parts := strings.Split(keys[0], "/")
+		if n, _ := strconv.Atoi(parts[len(parts)-1]); !stood && parts[0] == "feed" && n > 392 { // where the second read begins
+			stood = true
+			deposit("second")
+			clk.move(2 * time.Minute)
+		}
+		return nil
+	}
+	pass := func() {
+		if err := p.reconciler.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		clk.move(20 * time.Second)
+	}
+	pass()
+	if !stood {
+		t.Fatal("the pass read the feed at once")
+	}
+	front.silent.Store(false)
+	pass()
+	pass()
+	balance, _ := p.balance(t, alice)
+	equal(t, "balance", balance, 200)
+}
+
+// indexSlot is the slot of the only index entry in a store.
+func indexSlot(t *testing.T, store *documenttest.FakeStore) int {
+	t.Helper()
+	for _, key := range store.Keys() {
+		if parts := strings.Split(key, "/"); parts[0] == "feed" && len(parts) == 4 {
+			slot, err := strconv.Atoi(parts[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slot
+		}
+	}
+	t.Fatal("the store has no index entry")
+	return 0
 }
 
 func TestReconcilerLeavesRequestsUnderWayAlone(t *testing.T) {

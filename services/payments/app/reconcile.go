@@ -105,7 +105,7 @@ func (r *Reconciler) fresh(ctx context.Context, settled string) ([]string, strin
 		return nil, "", fmt.Errorf("reading progress: %w", err)
 	}
 	var ids []string
-	for {
+	for final := true; ; {
 		keys, err := r.feed.Keys(ctx, from, feedPage, -r.feed.Ahead())
 		if err != nil {
 			return nil, "", fmt.Errorf("reading the feed: %w", err)
@@ -117,9 +117,11 @@ func (r *Reconciler) fresh(ctx context.Context, settled string) ([]string, strin
 				}
 			}
 		}
-		if keys.Settled != (feed.Cursor{}) {
+		if final && keys.Settled != (feed.Cursor{}) {
 			settled = keys.Settled.String()
 		}
+		// What settles while this pass goes on was read before it had.
+		final = final && !keys.Settled.Before(keys.Next)
 		if keys.End || keys.Next == from || len(ids) >= maxPending {
 			return ids, settled, nil
 		}
