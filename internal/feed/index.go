@@ -41,7 +41,8 @@ type Timing struct {
 	// index entry lies in it has landed or failed. It covers the time from the
 	// entry until the last try of its write leaves (8 s, the deadline of an update),
 	// the longest late write of a store (20 s), and the most by which a reader's
-	// clock may be ahead of a writer's (15 s).
+	// clock may be ahead of a writer's or a sidecar may stand still with a write
+	// (15 s).
 	Settle time.Duration
 }
 

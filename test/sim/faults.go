@@ -97,7 +97,7 @@ func Drawn(rng *rand.Rand) Faults {
 		Replicas: 1 + rng.IntN(2),
 	}
 	if rng.IntN(4) == 0 {
-		f.Skew = time.Duration(rng.Float64() * float64(2*time.Second))
+		f.Skew = time.Duration(rng.Float64() * float64(7*time.Second))
 	}
 	if rng.IntN(4) == 0 {
 		f.StoreHangs = often(10*time.Second, 60*time.Second)

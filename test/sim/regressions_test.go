@@ -44,6 +44,29 @@ var regressions = []regression{
 		size:  Size{Products: 2, Customers: 4, Orders: 3, Changes: 2},
 		seeds: []uint64{540},
 	},
+	{
+		found: "The run was judged while the store of users still hung from the last fault, and before their feed had been pulled " +
+			"for the first time. It now waits for the stores, and for each of the feeds.",
+		faults: Faults{
+			Kind: Postgres, Slow: 0.023920291424611297, ReadFails: 0.001697675663886017, WriteFails: 0.0032568065513766346,
+			WriteReplyLost: 0.0766031279693419, WriteLate: 0.018248643437936002, StoreDown: 6323159434, StoreHangs: 12536483797,
+			CallTwice: 0.020076287782201788, Delayed: 0.33850246363531555, Crash: 657604496, SidecarCrash: 4933547280, Replicas: 2,
+		},
+		size:  Size{Products: 3, Customers: 3, Orders: 2, Changes: 2},
+		seeds: []uint64{32790},
+	},
+	{
+		found: "A customer who looked into the inbox while notifications mended its sidecar got a 503, and took it for a loss. " +
+			"Whoever reads at the end now asks again, as they are told to.",
+		faults: Faults{
+			Slow: 0.02223631843312762, ReadFails: 0.023548319880029492, WriteLate: 0.004627979145908301, StoreDown: 6358745860,
+			CallLost: 0.07134170827930418, CallReplyLost: 0.030624309522233963, PublishLost: 0.35921553404842477,
+			Redelivered: 0.4129606250122722, Delayed: 0.21732814534382117, BrokerDown: 8435383899, Deaf: 0.9089272533998624,
+			Crash: 5236688649, SidecarCrash: 7415273469, Replicas: 2, Skew: 1986400798,
+		},
+		size:  Size{Products: 1, Customers: 3, Orders: 3, Changes: 1},
+		seeds: []uint64{40565},
+	},
 }
 
 func TestRegressions(t *testing.T) {

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/correlation"
 	"caravan/internal/feed"
 	"caravan/internal/shopclient"
+	notifications "caravan/services/notifications/contract"
 )
 
 // AuditReport is the answer of GET /v1/ops/audit.
@@ -54,7 +54,7 @@ func (s *shop) inspect() (violations []string) {
 		}
 	}
 	for n := range s.size.Products {
-		product, err := c.client.Product(c.context(), sku(n))
+		product, err := read(c, "a product", func(ctx context.Context) (shopclient.Product, error) { return c.client.Product(ctx, sku(n)) })
 		if err != nil {
 			violations = append(violations, fmt.Sprintf("product %s can not be read: %v", sku(n), err))
 			continue
@@ -67,9 +67,13 @@ func (s *shop) inspect() (violations []string) {
 	return violations
 }
 
-func (c *customer) context() context.Context {
-	c.calls++
-	return correlation.With(context.Background(), fmt.Sprintf("%s.%d", c.name, c.calls))
+// read asks until there is an answer. After the last fault a program may still mend its sidecar, and say so with a 503.
+func read[T any](c *customer, what string, ask func(context.Context) (T, error)) (got T, err error) {
+	err = c.insist("reading "+what, func(ctx context.Context) (bool, error) {
+		got, err = ask(ctx)
+		return refused(err), err
+	})
+	return got, err
 }
 
 func (c *customer) audit() (violations []string) {
@@ -104,7 +108,9 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 		paid += amount
 	}
 	orders, err := all(func(cursor string) (shopclient.List[shopclient.Order], error) {
-		return c.client.Orders(c.context(), 100, cursor)
+		return read(c, "orders", func(ctx context.Context) (shopclient.List[shopclient.Order], error) {
+			return c.client.Orders(ctx, 100, cursor)
+		})
 	})
 	if err != nil {
 		found("orders can not be listed: %v", err)
@@ -117,7 +123,7 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 	wanted["payments.deposited.v1"] += len(c.deposits)
 	for _, key := range slices.Sorted(maps.Keys(c.orders)) {
 		p := c.orders[key]
-		order, err := c.client.Order(c.context(), p.id, 0)
+		order, err := read(c, "an order", func(ctx context.Context) (shopclient.Order, error) { return c.client.Order(ctx, p.id, 0) })
 		switch {
 		case err != nil:
 			found("order %s (%s) was accepted and can not be read: %v", p.id, key, err)
@@ -153,7 +159,7 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 }
 
 func (c *customer) money(want int64) []string {
-	wallet, err := c.client.Wallet(c.context())
+	wallet, err := read(c, "the wallet", c.client.Wallet)
 	switch {
 	case err != nil:
 		return []string{fmt.Sprintf("%s: the wallet can not be read: %v", c.name, err)}
@@ -166,7 +172,9 @@ func (c *customer) money(want int64) []string {
 // inbox checks that each fact was told exactly once.
 func (c *customer) inbox(want map[string]int) (violations []string) {
 	notices, err := all(func(cursor string) (shopclient.List[shopclient.Notification], error) {
-		return c.client.Notifications(c.context(), 100, cursor)
+		return read(c, "the inbox", func(ctx context.Context) (shopclient.List[shopclient.Notification], error) {
+			return c.client.Notifications(ctx, 100, cursor)
+		})
 	})
 	if err != nil {
 		return []string{fmt.Sprintf("%s: the inbox can not be read: %v", c.name, err)}
@@ -202,12 +210,17 @@ func all[T any](page func(cursor string) (shopclient.List[T], error)) (items []T
 	}
 }
 
-// resting reports whether nothing is left to do: every order and deposit has ended, no subscription is
-// dead any more and no unit is held. A hold can outlive its order until it expires, when a clock was off and a call came
+// resting reports whether nothing is left to do: every store answers again, every order and deposit has ended, no
+// subscription is dead any more and no unit is held. A hold can outlive its order until it expires, when a clock was off and a call came
 // twice while the product was being made.
 func (w *World) resting() bool {
 	for _, r := range w.replicas {
 		if r.sidecar.deaf && w.broker.consumer(r.app) { // somebody has to notice
+			return false
+		}
+	}
+	for _, store := range w.stores {
+		if store.down || store.hung { // what it keeps from its end could not be told from what has ended
 			return false
 		}
 	}
@@ -221,7 +234,7 @@ func (w *World) resting() bool {
 type stored struct {
 	Status   string `json:"status"`
 	Reserved int64  `json:"reserved"`
-	Settled  string `json:"settled"`
+	Settled  string `json:"settled"` // of a cursor
 }
 
 func (w *World) every(app, prefix string, holds func(stored) bool) bool {
@@ -251,10 +264,17 @@ func (w *World) digested() func() bool {
 	quiet, latest := rested.Add(lateComers), rested.Add(digestion)
 	beyond := rested.Add(feed.DefaultTiming().Bucket + w.faults.Skew)
 	pulled := w.eachSecond(func() bool {
-		return w.every("notifications", "cursor/", func(d stored) bool {
-			at, err := feed.ParseCursor(d.Settled)
-			return err == nil && !time.Unix(int64(at.Bucket), 0).Before(beyond)
-		})
+		for _, producer := range notifications.Producers() {
+			var cursor stored
+			record, ok := w.stores["notifications"].records["cursor/"+producer]
+			if !ok || json.Unmarshal(record.value, &cursor) != nil {
+				return false
+			}
+			if at, err := feed.ParseCursor(cursor.Settled); err != nil || time.Unix(int64(at.Bucket), 0).Before(beyond) {
+				return false
+			}
+		}
+		return true
 	})
 	return func() bool {
 		if w.now().After(quiet) && w.now().Add(gathering).Before(latest) && pulled() {

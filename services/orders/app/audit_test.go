@@ -139,7 +139,7 @@ func TestASweptOrderIsListed(t *testing.T) {
 	}
 	o.sweep.Lists = o.lists() // of another process
 	id := OrderID("u1", "one")
-	if _, err := o.sweep.start(t.Context(), []string{Prefix + id}); err != nil {
+	if _, _, err := o.sweep.start(t.Context(), []string{Prefix + id}); err != nil {
 		t.Fatal(err)
 	}
 	if order := o.driven(t, id); order.Status != contract.Confirmed {

@@ -176,6 +176,42 @@ func TestWaitingOrdersAreFoundBehindTheSweep(t *testing.T) {
 	}
 }
 
+// A sidecar that stood still may write an order minutes after its entry, when its client has given up and nobody drives it.
+func TestAnOrderThatIsWrittenLateIsFoundBySweep(t *testing.T) {
+	o := newOffice()
+	o.order(t, "first")
+	late := id.Derive("order", "u1", "late")
+	for _, key := range []string{o.orders.Key(late), o.orders.Key("never")} {
+		if err := o.sweep.Index.Append(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweepFor := func(d time.Duration) {
+		for range d / (10 * time.Second) {
+			o.pass(10 * time.Second)
+			if err := o.sweep.slow(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sweepFor(4 * time.Minute)
+	o.place.Orders = document.NewRepository[domain.Order](o.store, document.Options{Prefix: Prefix, Source: contract.App, Clock: o.clock, IDs: id.Random{}})
+	o.services.answer["reserve"] = errAway
+	o.order(t, "late") // without an entry of its own
+	sweepFor(2 * time.Minute)
+	if got := o.list(t, OrderFilter{Stalled: true}, 100); len(got) != 1 || got[0].ID != late {
+		t.Errorf("%d orders are found: %+v", len(got), got)
+	}
+	delete(o.services.answer, "reserve")
+	o.driven(t, late)
+	sweepFor(20 * time.Minute)
+	before := len(o.store.Keys())
+	sweepFor(20 * time.Minute)
+	if after := len(o.store.Keys()); after != before {
+		t.Errorf("what is never written is still looked for: %d documents, then %d", before, after)
+	}
+}
+
 func TestStaffRetryAWaitingOrder(t *testing.T) {
 	o := newOffice()
 	o.services.answer["capture"] = errAway

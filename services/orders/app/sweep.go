@@ -27,7 +27,9 @@ const Prefix = "order/"
 // It reads twice. Fast passes look at young buckets, in memory only. Slow ones
 // read each bucket once it has settled; they enter orders that still have not
 // ended in the present bucket anew, so that the stored cursor, which only they
-// move, never passes an unfinished order.
+// move, never passes an unfinished order. The same is done for some minutes with
+// the entry of an order that was never written: a sidecar that stood still may
+// write it long after everybody has given it up.
 type Sweep struct {
 	Orders *Orders
 	Lists  *document.Chain[Entry]
@@ -45,6 +47,8 @@ type Sweep struct {
 
 	once    sync.Once
 	cursors *document.Repository[sweepCursor, *sweepCursor]
+	// unwritten tells when slow passes first met an entry without an order.
+	unwritten map[string]time.Time
 }
 
 type sweepCursor struct {
@@ -52,8 +56,14 @@ type sweepCursor struct {
 	Settled string `json:"settled"`
 }
 
-// sweepLimit is about how many orders one read covers.
-const sweepLimit = 256
+const (
+	// sweepLimit is about how many orders one read covers.
+	sweepLimit = 256
+	// unwrittenFor is how long an order that was entered and not written is expected.
+	unwrittenFor = 10 * time.Minute
+	// unwrittenMost bounds the entries without an order that are remembered.
+	unwrittenMost = 4096
+)
 
 // Run sweeps until ctx ends. The first pass looks at everything since the
 // stored cursor, the present included: after a restart nobody else does.
@@ -89,7 +99,7 @@ func (s *Sweep) fast(ctx context.Context, from feed.Cursor, age time.Duration) (
 			return from, fmt.Errorf("reading own feed: %w", err)
 		}
 		for _, b := range keys.Buckets {
-			if _, err := s.start(ctx, b.Keys); err != nil {
+			if _, _, err := s.start(ctx, b.Keys); err != nil {
 				return from, err
 			}
 		}
@@ -111,11 +121,11 @@ func (s *Sweep) slow(ctx context.Context) error {
 			return fmt.Errorf("reading own feed: %w", err)
 		}
 		for _, b := range keys.Buckets {
-			unfinished, err := s.start(ctx, b.Keys)
+			unfinished, unwritten, err := s.start(ctx, b.Keys)
 			if err != nil {
 				return err
 			}
-			for _, key := range unfinished {
+			for _, key := range append(unfinished, s.expected(unwritten)...) {
 				if err := s.Index.Append(ctx, key); err != nil {
 					return fmt.Errorf("entering unfinished order anew: %w", err)
 				}
@@ -133,8 +143,26 @@ func (s *Sweep) slow(ctx context.Context) error {
 	}
 }
 
-// start has the driver look at the unfinished orders among keys.
-func (s *Sweep) start(ctx context.Context, keys []string) (unfinished []string, err error) {
+// expected are those of the entries without an order whose order may still come.
+func (s *Sweep) expected(keys []string) (expected []string) {
+	now := s.Clock.Now()
+	if len(s.unwritten) > unwrittenMost || s.unwritten == nil {
+		s.unwritten = make(map[string]time.Time)
+	}
+	for _, key := range keys {
+		first, known := s.unwritten[key]
+		if !known {
+			first, s.unwritten[key] = now, now
+		}
+		if now.Sub(first) < unwrittenFor { // one that was given up stays known: another replica may enter it once more
+			expected = append(expected, key)
+		}
+	}
+	return expected
+}
+
+// start has the driver look at the unfinished orders among keys, and tells of which there is no order.
+func (s *Sweep) start(ctx context.Context, keys []string) (unfinished, unwritten []string, err error) {
 	ids := make([]string, 0, len(keys))
 	for _, k := range keys {
 		if orderID, ok := strings.CutPrefix(k, Prefix); ok {
@@ -143,18 +171,24 @@ func (s *Sweep) start(ctx context.Context, keys []string) (unfinished []string, 
 	}
 	orders, err := s.Orders.GetMany(ctx, ids...)
 	if err != nil {
-		return nil, fmt.Errorf("reading swept orders: %w", err)
+		return nil, nil, fmt.Errorf("reading swept orders: %w", err)
 	}
 	for _, orderID := range ids {
-		if o, ok := orders[orderID]; ok && !o.Status.Terminal() {
+		o, ok := orders[orderID]
+		if !ok {
+			unwritten = append(unwritten, s.Orders.Key(orderID))
+			continue
+		}
+		delete(s.unwritten, s.Orders.Key(orderID))
+		if !o.Status.Terminal() {
 			if err := s.enlist(ctx, o); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			s.Driver.Start(cause(ctx, o), o.ID)
 			unfinished = append(unfinished, s.Orders.Key(o.ID))
 		}
 	}
-	return unfinished, nil
+	return unfinished, unwritten, nil
 }
 
 // enlist sees to it that an order that nobody has driven yet is in its user's
