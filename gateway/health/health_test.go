@@ -17,7 +17,7 @@ import (
 func newChecker(t *testing.T, apps ...string) (*Checker, *proxytest.FakeSidecar) {
 	t.Helper()
 	sidecar := proxytest.NewFakeSidecar(t)
-	return New(apps, sidecar.URL(), proxytest.Token, http.DefaultTransport, 200*time.Millisecond, clock.System{}), sidecar
+	return New(apps, sidecar.URL(), proxytest.Token, http.DefaultTransport, 2*time.Second, clock.System{}), sidecar
 }
 
 func saying(status int, body string) http.HandlerFunc {

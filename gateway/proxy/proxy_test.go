@@ -31,7 +31,7 @@ routes:
   - { method: GET, path: "/v1/orders/{id}", app: orders, access: signedIn, retry: true, long: { parameter: wait, max: 30s } }
   - { method: POST, path: /v1/orders, app: orders, access: signedIn, body: 1KiB }
   - { method: DELETE, path: "/v1/orders/{id}", app: orders, access: signedIn }
-  - { method: GET, path: /v1/products, app: products, access: public, timeout: 50ms }
+  - { method: GET, path: /v1/products, app: products, access: public }
 `
 
 func settings() BreakerSettings {
@@ -257,6 +257,7 @@ func TestForeignLocationsAreDropped(t *testing.T) {
 
 func TestTimeoutAndCallerLeft(t *testing.T) {
 	s := newStage(t, BreakerSettings{Consecutive: 1, Ratio: 1, Requests: 1, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
+	s.table.Routes()[3].Timeout = 50 * time.Millisecond
 	entered := make(chan struct{})
 	s.sidecar.Handle("orders", func(_ http.ResponseWriter, r *http.Request) { close(entered); <-r.Context().Done() })
 	s.sidecar.Handle("products", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
@@ -286,7 +287,7 @@ func (b brokenBody) Close() error               { return nil }
 func TestSlowBodies(t *testing.T) {
 	s := newStage(t, BreakerSettings{Consecutive: 1, Ratio: 1, Requests: 1, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
 	s.sidecar.Handle("orders", func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-	s.table.Routes()[1].Timeout = 50 * time.Millisecond
+	s.table.Routes()[1].Timeout = time.Second // the request is on its way by then
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		match, err := s.table.Match(r.Method, r.URL.Path)
 		if err == nil {

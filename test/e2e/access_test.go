@@ -248,8 +248,17 @@ func TestStaff(t *testing.T) {
 	if !found {
 		t.Error("the list of users does not show the colleague")
 	}
-	for _, path := range []string{"/v1/ops/services", "/v1/ops/breakers", "/v1/ops/dead-letters", "/v1/ops/orders?status=confirmed", "/livez", "/readyz", "/healthz", "/.well-known/jwks.json", "/openapi.json"} {
+	for _, path := range []string{"/v1/ops/services", "/v1/ops/breakers", "/v1/ops/dead-letters", "/v1/ops/orders?status=confirmed", "/livez", "/.well-known/jwks.json", "/openapi.json"} {
 		colleague.get(path, nil)
+	}
+	for _, path := range []string{"/readyz", "/healthz"} { // a service that is slow for a second makes them 503
+		eventually(t, path+" to say that all is well", func() error {
+			got, err := colleague.call(http.MethodGet, path, nil)
+			if err == nil && got.status != http.StatusOK {
+				err = errorf("%s", got)
+			}
+			return err
+		})
 	}
 }
 

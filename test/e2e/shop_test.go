@@ -96,9 +96,26 @@ func (sh *shop) customer(cents int64) *customer {
 // deposit puts money into the wallet.
 func (c *customer) deposit(cents int64) {
 	c.t.Helper()
-	c.must(http.StatusCreated, http.MethodPost, "/v1/wallet/deposits",
-		map[string]any{"amount": cents, "currency": currency, "source": "tok_ok"}, nil, idempotent(id.Random{}.New()))
+	c.booked(id.Random{}.New(), map[string]any{"amount": cents, "currency": currency, "source": "tok_ok"})
 	c.deposits = append(c.deposits, cents)
+}
+
+// booked makes a deposit, with as many requests of its key as it takes: with a bank that is slow for a moment it is
+// pending first.
+func (c *customer) booked(key string, body map[string]any) {
+	c.t.Helper()
+	eventually(c.t, "the deposit to be booked", func() error {
+		got, err := c.call(http.MethodPost, "/v1/wallet/deposits", body, idempotent(key))
+		switch {
+		case err != nil:
+			return err
+		case got.status == http.StatusAccepted:
+			return errorf("it is pending: %s", got)
+		case got.status != http.StatusCreated:
+			c.t.Fatalf("%s; want 201", got)
+		}
+		return nil
+	})
 }
 
 func (c *customer) wallet() walletBody {

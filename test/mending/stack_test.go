@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -63,11 +64,13 @@ func start(t *testing.T, options launcher.Options) *stack {
 	}
 	options.Root, options.Dir, options.Daprd, options.FreePorts = filepath.Join(here, "..", ".."), t.TempDir(), settings.daprd, true
 	options.Broker, options.Store, options.Only = cmp.Or(options.Broker, "rabbitmq"), "sqlite", []string{consumer, producer}
-	options.Env = map[string]map[string]string{consumer: {
+	env := map[string]string{
 		"CARAVAN_FEED_PULL_INTERVAL": "24h",
 		"CARAVAN_HEARTBEAT_EVERY":    "1s", "CARAVAN_HEARTBEAT_BOUND": "6s",
 		"CARAVAN_HEARTBEAT_FIRST_REST": "10s", "CARAVAN_HEARTBEAT_MOST_REST": "30s",
-	}}
+	}
+	maps.Copy(env, options.Env[consumer])
+	options.Env = map[string]map[string]string{consumer: env}
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // the first time, daprd is built
 	defer cancel()
 	running, err := launcher.Start(ctx, options)

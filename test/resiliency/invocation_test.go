@@ -76,18 +76,20 @@ func TestBreaker(t *testing.T) {
 	s := shared(t)
 	payments, path := s.apps["payments"], fresh("breaker")
 	payments.answers(t, path, saying(503))
+	var opened time.Time // not after the breaker does
 	for n := range stepFailures {
+		opened = time.Now()
 		if got := s.call(t, "orders", "payments", path); got.status != 503 {
 			t.Fatalf("call %d got %d %s", n+1, got.status, got.body)
 		}
 	}
 
 	// Open: nothing comes to the service, and the caller is told at once.
-	opened := time.Now()
+	slow := false // a machine so slow that the breaker may let a probe through
 	for range 20 {
 		got := s.call(t, "orders", "payments", path)
-		if time.Since(opened) > stepBreakerOpens-time.Second {
-			break // a machine so slow that the breaker may let a probe through
+		if slow = time.Since(opened) > stepBreakerOpens-time.Second; slow {
+			break
 		}
 		if got.status != 500 || !strings.Contains(got.body, "circuit breaker is open") {
 			t.Fatalf("with the breaker open the caller got %d %s", got.status, got.body)
@@ -96,7 +98,7 @@ func TestBreaker(t *testing.T) {
 			t.Errorf("a refusal took %s", got.took)
 		}
 	}
-	if n := len(payments.came(path)); n != stepFailures {
+	if n := len(payments.came(path)); !slow && n != stepFailures {
 		t.Errorf("%d calls came to a service behind an open breaker", n-stepFailures)
 	}
 	// The breaker of another path, and of another caller, know nothing of it.

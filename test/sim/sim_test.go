@@ -209,14 +209,17 @@ func parsePoints(t *testing.T, list string) (at []CrashPoint) {
 // TestARunCanBeRepeated runs seeds twice and compares everything that happened: without that, a
 // failing seed would be of no use. What the seed does not decide is the order of timers that fire at
 // the same nanosecond, such as the deadlines of two calls that left together; about one run in ten
-// meets that, and is repeated by running it a few times.
+// meets that, more on a machine that is short of processors, and is repeated by running it a few times.
 func TestARunCanBeRepeated(t *testing.T) {
-	const runs, wanted = 25, 18
+	const runs, wanted, tries = 25, 22, 4
 	keys := t.TempDir()
 	Run(t, Seeded(1, keys, silent())) // makes the signing keys
 	same := 0
 	for seed := uint64(1); seed <= runs; seed++ {
 		a, b := Run(t, Seeded(seed, keys, silent())), Run(t, Seeded(seed, keys, silent()))
+		for again := 1; a.Digest != b.Digest && again < tries; again++ {
+			b = Run(t, Seeded(seed, keys, silent()))
+		}
 		if a.Digest == b.Digest {
 			same++
 			continue
@@ -229,7 +232,7 @@ func TestARunCanBeRepeated(t *testing.T) {
 			lines(a.Trace[max(0, i-5):i], "\n\t"), a.Trace[i], b.Trace[i])
 	}
 	if same < wanted {
-		t.Errorf("%d of %d runs went the same way twice; want %d at least", same, runs, wanted)
+		t.Errorf("%d of %d runs could be repeated; want %d at least", same, runs, wanted)
 	}
 }
 

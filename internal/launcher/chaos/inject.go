@@ -141,19 +141,29 @@ func (in *injector) begin(ctx context.Context, event Event) (heal func(context.C
 	case Restart:
 		return nil, in.stack.Restart(ctx, event.Targets[0])
 	case Memory:
-		return in.stack.BreakBroker(ctx, launcher.MemoryAlarm)
+		return in.breakBroker(ctx, launcher.MemoryAlarm)
 	case DiskAlarm:
-		return in.stack.BreakBroker(ctx, launcher.DiskAlarm)
+		return in.breakBroker(ctx, launcher.DiskAlarm)
 	case StopApp:
-		return in.stack.BreakBroker(ctx, launcher.AppStopped)
+		return in.breakBroker(ctx, launcher.AppStopped)
 	case Disconnect:
-		return in.stack.BreakBroker(ctx, launcher.Disconnected)
+		return in.breakBroker(ctx, launcher.Disconnected)
 	case FullDisk:
 		return ignoring(in.stack.FillDisk())
 	case Cut, Slow, Hang, Truncate:
 		return ignoring(in.stack.BreakConnection(event.Targets[0], connectionFault(event)))
 	}
 	return nil, fmt.Errorf("%w: %q", launcher.ErrNoFault, event.Kind)
+}
+
+// breakBroker breaks a broker that serves: one that was killed just before has no ear for its own tools yet.
+func (in *injector) breakBroker(ctx context.Context, fault launcher.BrokerFault) (func(context.Context) error, error) {
+	waiting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := in.stack.AwaitProcess(waiting, "broker"); err != nil {
+		return nil, fmt.Errorf("waiting for the broker: %w", err)
+	}
+	return in.stack.BreakBroker(ctx, fault)
 }
 
 // ignoring makes a heal that needs no context one that takes one.

@@ -212,7 +212,16 @@ func (s *shop) enrolOne(ctx context.Context, anonymous *shopclient.Client, c *cu
 	if err != nil || cents == 0 {
 		return err
 	}
-	return s.deposit(ctx, c, cents, time.Minute)
+	if err := s.deposit(ctx, c, cents, time.Minute); err != nil {
+		return err
+	}
+	return patiently(ctx, func(ctx context.Context) error { // with a bank that is slow for a moment it is pending first
+		wallet, err := c.Wallet(ctx)
+		if err == nil && wallet.Balance.Amount < cents {
+			err = fmt.Errorf("the first deposit of customer %d is not booked yet", c.number)
+		}
+		return err
+	})
 }
 
 // depositRequest is what a deposit asks for.

@@ -92,7 +92,7 @@ func TestRegisterBrokenOffAnywhere(t *testing.T) {
 func testRegisterBrokenOff(t *testing.T, prefix string, landed bool) {
 	w := newWorld()
 	w.register(t, "earlier@example.com")
-	w.timeout = 50 * time.Millisecond // it is waited for
+	w.timeout = 500 * time.Millisecond // it is waited for
 	w.Accounts = w.replica()
 	dead := errors.New("the store is away")
 	away := false

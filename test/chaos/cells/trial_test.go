@@ -116,11 +116,21 @@ func (x *trial) product(cents, stock int64) *product {
 
 func (x *trial) deposit(cents int64) {
 	x.Helper()
-	if _, err := x.customer.Deposit(x.ctx(), id.Random{}.New(), euros(cents), shopclient.SourceOK); err != nil {
-		x.Fatal(err)
-	}
+	x.booked(id.Random{}.New(), cents)
 	x.balance += cents
 	x.deposits++
+}
+
+// booked makes a deposit, with as many requests of its key as it takes until the bank has answered.
+func (x *trial) booked(key string, cents int64) {
+	x.Helper()
+	x.eventually("the deposit to succeed", func(ctx context.Context) error {
+		got, err := x.customer.Deposit(ctx, key, euros(cents), shopclient.SourceOK)
+		if err == nil && got.Status != "succeeded" {
+			err = errorf("it is %s", got.Status)
+		}
+		return err
+	})
 }
 
 // Keys of the documents that an order of the trial touches.
