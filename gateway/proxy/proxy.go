@@ -187,11 +187,14 @@ func judge(r *http.Request, ctx context.Context, body *limitedBody, err error) (
 			return errExcluded, problem.TooLarge(tooLarge.Limit)
 		}
 	}
+	late := problem.New(http.StatusRequestTimeout, "request-timeout", "The request took too long to arrive", "")
 	switch {
 	case body != nil && body.late.Load(): // net/http ends the request's context as well, so this comes first
-		return errExcluded, problem.New(http.StatusRequestTimeout, "request-timeout", "The request took too long to arrive", "")
+		return errExcluded, late
 	case r.Context().Err() != nil, body != nil && body.broken.Load():
 		return errExcluded, fmt.Errorf("%w: %w", ErrCallerLeft, err)
+	case ctx.Err() != nil && body != nil && body.dawdled():
+		return errExcluded, late
 	case ctx.Err() != nil:
 		return errFailed, unavailable("The service did not answer in time.", err)
 	}

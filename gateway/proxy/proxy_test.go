@@ -321,6 +321,53 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
+// A client that sends its last byte around the deadline leaves the service no time, which says nothing about the service.
+// One that sends in time and is not answered does.
+func TestBodiesThatAreCompleteTooLate(t *testing.T) {
+	const timeout = time.Second
+	for after, want := range map[time.Duration]struct {
+		status  int
+		breaker string
+	}{
+		0:                             {http.StatusServiceUnavailable, "open"},
+		timeout * 9 / 10:              {http.StatusRequestTimeout, "closed"},
+		timeout + 50*time.Millisecond: {http.StatusRequestTimeout, "closed"},
+		timeout + bodyGrace*8/10:      {http.StatusRequestTimeout, "closed"},
+	} {
+		s := newStage(t, BreakerSettings{Consecutive: 1, Ratio: 1, Requests: 1, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
+		s.sidecar.Handle("orders", func(_ http.ResponseWriter, r *http.Request) {
+			if _, err := io.Copy(io.Discard, r.Body); err == nil {
+				<-r.Context().Done() // the service takes its time
+			}
+		})
+		s.table.Routes()[1].Timeout = timeout
+		begun, given := time.Now(), 0
+		r := httptest.NewRequest("POST", "/v1/orders", nil)
+		r.ContentLength = 2
+		r.Body = io.NopCloser(readerFunc(func(p []byte) (int, error) {
+			switch given++; given {
+			case 2:
+				time.Sleep(time.Until(begun.Add(after)))
+			case 3:
+				return 0, io.EOF
+			}
+			p[0] = ' '
+			return 1, nil
+		}))
+		if _, err := s.do(t, r, true); problem.From(err) == nil || problem.From(err).Status != want.status {
+			t.Errorf("complete after %s: got %v; want %d", after, err, want.status)
+		}
+		if got := s.forwarder.breakers.Status()[0]; got.State != want.breaker {
+			t.Errorf("complete after %s: the breaker is %s", after, got.State)
+		}
+	}
+}
+
+// readerFunc reads by a function.
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 // A flood that a service sheds is answered as it says, and closes the service to nobody; a failure with the same status does.
 func TestShedRequestsDoNotOpenTheBreaker(t *testing.T) {
 	s := newStage(t, BreakerSettings{Consecutive: 3, Ratio: 0.5, Requests: 5, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
