@@ -210,6 +210,19 @@ func TestAnOrderThatIsWrittenLateIsFoundBySweep(t *testing.T) {
 	if after := len(o.store.Keys()); after != before {
 		t.Errorf("what is never written is still looked for: %d documents, then %d", before, after)
 	}
+	var flood []string // of a store that was overloaded
+	for i := range 2 * unwrittenMost {
+		flood = append(flood, o.orders.Key(fmt.Sprint("flood-", i)))
+	}
+	if err := o.sweep.enter(t.Context(), flood); err != nil {
+		t.Fatal(err)
+	}
+	sweepFor(20 * time.Minute)
+	before = len(o.store.Keys())
+	sweepFor(20 * time.Minute)
+	if after := len(o.store.Keys()); after != before || len(o.sweep.unwritten) > unwrittenMost {
+		t.Errorf("a flood goes on: %d documents, then %d; %d orders are remembered", before, after, len(o.sweep.unwritten))
+	}
 }
 
 func TestStaffRetryAWaitingOrder(t *testing.T) {

@@ -46,6 +46,9 @@ func (u RefundOrder) Do(ctx context.Context, r RefundRequest) (*domain.Order, er
 		}
 		return o.RequestRefund(refund, u.Clock.Now())
 	})
+	if errors.Is(err, domain.ErrRefundUnderWay) { // it may be one that was written so late that nobody drives it
+		u.Driver.Start(ctx, r.OrderID)
+	}
 	if err != nil {
 		return nil, refundProblem(err)
 	}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"caravan/internal/clock"
 	"caravan/internal/correlation"
@@ -125,10 +128,8 @@ func (s *Sweep) slow(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			for _, key := range append(unfinished, s.expected(unwritten)...) {
-				if err := s.Index.Append(ctx, key); err != nil {
-					return fmt.Errorf("entering unfinished order anew: %w", err)
-				}
+			if err := s.enter(ctx, append(unfinished, s.expected(unwritten)...)); err != nil {
+				return err
 			}
 		}
 		if keys.Next == from {
@@ -145,20 +146,39 @@ func (s *Sweep) slow(ctx context.Context) error {
 
 // expected are those of the entries without an order whose order may still come.
 func (s *Sweep) expected(keys []string) (expected []string) {
-	now := s.Clock.Now()
-	if len(s.unwritten) > unwrittenMost || s.unwritten == nil {
+	if s.unwritten == nil {
 		s.unwritten = make(map[string]time.Time)
 	}
+	now := s.Clock.Now()
 	for _, key := range keys {
+		if _, known := s.unwritten[key]; !known && len(s.unwritten) >= unwrittenMost {
+			// One that was given up stays known for as long again, as another replica may enter it once more.
+			maps.DeleteFunc(s.unwritten, func(_ string, first time.Time) bool { return now.Sub(first) > 2*unwrittenFor })
+			if len(s.unwritten) >= unwrittenMost {
+				continue // an overloaded store: most of these never come, and entries cost what it has left
+			}
+		}
 		first, known := s.unwritten[key]
 		if !known {
 			first, s.unwritten[key] = now, now
 		}
-		if now.Sub(first) < unwrittenFor { // one that was given up stays known: another replica may enter it once more
+		if now.Sub(first) < unwrittenFor {
 			expected = append(expected, key)
 		}
 	}
 	return expected
+}
+
+// enter enters orders in the present bucket, many of them by one entry.
+func (s *Sweep) enter(ctx context.Context, keys []string) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, key := range keys { // at most about sweepLimit
+		group.Go(func() error { return s.Index.Append(ctx, key) })
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("entering unfinished orders anew: %w", err)
+	}
+	return nil
 }
 
 // start has the driver look at the unfinished orders among keys, and tells of which there is no order.

@@ -331,6 +331,54 @@ func TestReconcilerComesBackForADepositEnteredBehindIt(t *testing.T) {
 	equal(t, "balance", balance, 200)
 }
 
+// A deposit that is written minutes after its entry, when its request was given up, is settled nevertheless; and one that
+// another replica has noted as pending meanwhile is not forgotten by a pass that missed it.
+func TestReconcilerWaitsForADepositThatIsWrittenLate(t *testing.T) {
+	front := &frontBank{}
+	front.silent.Store(true)
+	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
+	p := start(store, clk, func(b app.Bank) app.Bank { front.Bank = b; return front })
+	pass := func(times int) {
+		for range times {
+			if err := p.reconciler.Pass(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			clk.move(20 * time.Second)
+		}
+	}
+	elsewhere := documenttest.NewStore() // where the sidecar that stands still keeps the write
+	late := start(elsewhere, clk, func(app.Bank) app.Bank { return front })
+	deposit, err := late.deposits.Deposit(t.Context(), request(alice, "late", "tok_ok", 100))
+	if err != nil || deposit.Status != domain.DepositPending {
+		t.Fatalf("got %+v, %v; want pending", deposit, err)
+	}
+	key := domain.DepositPrefix + deposit.ID
+	index := feed.NewIndex(store, clk, feed.DefaultTiming(), "writer")
+	for _, entered := range []string{key, domain.DepositPrefix + "never"} {
+		if err := index.Append(t.Context(), entered); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass(20)
+	records, err := elsewhere.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Put(t.Context(), key, records[key].Value, ""); err != nil {
+		t.Fatal(err)
+	}
+	pass(1)
+	front.silent.Store(false)
+	pass(2)
+	balance, _ := p.balance(t, alice)
+	equal(t, "balance", balance, 100)
+	pass(60)
+	progress, err := store.Get(t.Context(), "reconciler/deposits")
+	if err != nil || strings.Contains(string(progress["reconciler/deposits"].Value), "never") {
+		t.Errorf("what was never written is still looked for: %s, %v", progress["reconciler/deposits"].Value, err)
+	}
+}
+
 // indexSlot is the slot of the only index entry in a store.
 func indexSlot(t *testing.T, store *documenttest.FakeStore) int {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,10 @@ const (
 	feedPage = 400
 	// maxPending bounds the deposits carried from pass to pass; with more the reconciler stays where it is in the feed.
 	maxPending = 1024
+	// absentFor is how long a deposit that was entered and not written is looked for: a sidecar that stood still may write
+	// it long after its request was given up. maxAbsent bounds how many are.
+	absentFor = 10 * time.Minute
+	maxAbsent = 1024
 	// requestMargin is what a request takes beside the bank's answer.
 	requestMargin = time.Second
 	// maxUnanswered is how many questions in a row the bank may leave open before a pass leaves it alone.
@@ -43,10 +48,12 @@ type Reconciler struct {
 // progress is where the reconciler stands.
 type progress struct {
 	document.Root
-	// Settled is the place in the feed up to which every deposit is ended or among Pending.
+	// Settled is the place in the feed up to which every deposit is ended or among Pending or Absent.
 	Settled string `json:"settled"`
 	// Pending are ids of deposits that the bank gave no answer about yet.
 	Pending []string `json:"pending,omitempty"`
+	// Absent are ids of deposits that were entered in the feed and not written yet, and since when they are missed.
+	Absent map[string]time.Time `json:"absent,omitempty"`
 }
 
 // NewReconciler makes a Reconciler that passes through the feed every so often.
@@ -78,8 +85,8 @@ func (r *Reconciler) Pass(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading progress: %w", err)
 	}
-	ids, settled := slices.Clone(at.Pending), at.Settled
-	if len(ids) < maxPending {
+	ids, settled := slices.AppendSeq(slices.Clone(at.Pending), maps.Keys(at.Absent)), at.Settled
+	if len(at.Pending) < maxPending {
 		fresh, reached, err := r.fresh(ctx, at.Settled)
 		if err != nil {
 			return err
@@ -88,14 +95,31 @@ func (r *Reconciler) Pass(ctx context.Context) error {
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	pending, err := r.settleAll(ctx, ids)
+	pending, absent, err := r.settleAll(ctx, ids)
 	if err != nil {
 		return err
 	}
-	if settled == at.Settled && slices.Equal(pending, at.Pending) {
+	missing := r.missed(absent, at.Absent)
+	if settled == at.Settled && slices.Equal(pending, at.Pending) && maps.Equal(missing, at.Absent) {
 		return nil
 	}
-	return r.advance(ctx, settled, ids, pending)
+	return r.advance(ctx, settled, ids, pending, missing)
+}
+
+// missed are those of the absent deposits that may still come, with when they were missed first.
+func (r *Reconciler) missed(absent []string, since map[string]time.Time) map[string]time.Time {
+	now := r.clock.Now().UTC()
+	missing := make(map[string]time.Time)
+	for _, id := range absent {
+		first, known := since[id]
+		if !known {
+			first = now
+		}
+		if now.Sub(first) < absentFor && len(missing) < maxAbsent {
+			missing[id] = first
+		}
+	}
+	return missing
 }
 
 // fresh lists the deposits entered in the feed since the given place, and the place that is final by now.
@@ -129,23 +153,25 @@ func (r *Reconciler) fresh(ctx context.Context, settled string) ([]string, strin
 	}
 }
 
-// settleAll tries each deposit and returns those that are still pending.
-func (r *Reconciler) settleAll(ctx context.Context, ids []string) ([]string, error) {
-	var pending []string
+// settleAll tries each deposit and returns those that are still pending, and those that are not there.
+func (r *Reconciler) settleAll(ctx context.Context, ids []string) (pending, absent []string, err error) {
 	unanswered := 0
 	for chunk := range slices.Chunk(ids, 64) {
 		docs, err := r.deposits.deposits.GetMany(ctx, chunk...)
 		if err != nil {
-			return nil, fmt.Errorf("reading deposits: %w", err)
+			return nil, nil, fmt.Errorf("reading deposits: %w", err)
 		}
 		for _, id := range chunk {
 			deposit, ok := docs[id]
+			if !ok {
+				absent = append(absent, id)
+			}
 			if !ok || deposit.Status != domain.DepositPending {
-				continue // entered in the feed but never written, or ended
+				continue
 			}
 			if unanswered < maxUnanswered && !r.underWay(deposit) {
 				if deposit, err = r.deposits.settle(causeOf(ctx, deposit), deposit, true); err != nil {
-					return nil, err
+					return nil, nil, err
 				}
 				unanswered++
 			}
@@ -157,7 +183,7 @@ func (r *Reconciler) settleAll(ctx context.Context, ids []string) ([]string, err
 			r.log.InfoContext(ctx, "a deposit left pending was settled", "deposit", id, "status", deposit.Status)
 		}
 	}
-	return pending, nil
+	return pending, absent, nil
 }
 
 // underWay tells whether the request that made the deposit may still be waiting for the bank.
@@ -175,7 +201,7 @@ func causeOf(ctx context.Context, deposit *domain.Deposit) context.Context {
 }
 
 // advance stores the progress. Another replica may have stored its own meanwhile: what this pass has not tried stays.
-func (r *Reconciler) advance(ctx context.Context, settled string, tried, pending []string) error {
+func (r *Reconciler) advance(ctx context.Context, settled string, tried, pending []string, missing map[string]time.Time) error {
 	to, err := feed.ParseCursor(settled)
 	if err != nil {
 		return fmt.Errorf("storing progress: %w", err)
@@ -189,6 +215,13 @@ func (r *Reconciler) advance(ctx context.Context, settled string, tried, pending
 		}
 		slices.Sort(left)
 		p.Pending = slices.Compact(left)
+		theirs := p.Absent
+		p.Absent = maps.Clone(missing)
+		for id, first := range theirs {
+			if !slices.Contains(tried, id) && len(p.Absent) < maxAbsent {
+				p.Absent[id] = first
+			}
+		}
 		if at, err := feed.ParseCursor(p.Settled); err != nil || at.Before(to) {
 			p.Settled = settled
 		}
