@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -66,6 +67,29 @@ func TestHeartbeatsReachNoHandlerAndAreASignOfLife(t *testing.T) {
 	}
 	if s.Replicas("listener", now.Add(time.Minute))+s.Replicas("other", now.Add(-time.Minute)) != 0 {
 		t.Error("replicas are known that sent nothing")
+	}
+}
+
+// A message above the limit of a body comes to the dead letters as well, larger still by its base64. What was read of it
+// is kept, as nothing stands behind them that would take it.
+func TestALargeDeadLetterIsTakenInPart(t *testing.T) {
+	now := time.Now()
+	s := NewSubscriber(SubscriberOptions{Token: appToken, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
+	const limit = 1000
+	kept := ""
+	dead := s.Raw("listener.dead", func(_ http.ResponseWriter, r *http.Request) error {
+		body, err := io.ReadAll(r.Body)
+		kept = string(body)
+		return err
+	})
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "/events/dead", nil)
+	r.Body = http.MaxBytesReader(w, io.NopCloser(strings.NewReader(strings.Repeat("x", 2*limit))), limit)
+	if err := dead(w, r); err != nil || kept != strings.Repeat("x", limit) {
+		t.Errorf("kept %d bytes, %v", len(kept), err)
+	}
+	if got := s.Traffic("listener.dead"); !got.Last.Equal(now) {
+		t.Errorf("it was no sign of life: %+v", got)
 	}
 }
 

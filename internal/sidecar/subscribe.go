@@ -151,11 +151,12 @@ func (s *Subscriber) Handler() http.Handler {
 
 // Raw takes the deliveries of a topic that may carry anything, as one of dead
 // letters does, on the way to next: it counts them as signs of life, and
-// heartbeats end here. The caller has checked the token.
+// heartbeats end here. Of a delivery that is larger than the limit next gets what
+// was read: refused it would come again and again. The caller has checked the token.
 func (s *Subscriber) Raw(topic string, next func(w http.ResponseWriter, r *http.Request) error) func(w http.ResponseWriter, r *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		body, err := io.ReadAll(r.Body)
-		if err != nil {
+		if tooLarge := (*http.MaxBytesError)(nil); err != nil && !errors.As(err, &tooLarge) {
 			return fmt.Errorf("reading a delivery: %w", err)
 		}
 		s.traffic.came(topic)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/document/documenttest"
 	"caravan/internal/problem"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
@@ -352,6 +353,43 @@ func TestSweep(t *testing.T) {
 	if got, err := s.Reserve(ctx, reserving("unknown", line("CUP-1", 1))); err != nil || got.Outcome != contract.OutcomeReleased {
 		t.Errorf("a late reserve: %+v, %v", got, err)
 	}
+	s.audit(t)
+}
+
+// A stock that can not be read keeps its own reservations and nobody else's; a store that is away is not asked SKU by SKU.
+func TestSweepGoesPastAStockThatCanNotBeRead(t *testing.T) {
+	ctx, s := context.Background(), newStand()
+	for _, sku := range []string{"CUP-1", "CUP-2", "CUP-3", "CUP-4", "CUP-5"} {
+		s.sell(t, sku, 50)
+		if _, err := s.Reserve(ctx, reserving("order-"+sku, line(sku, 1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.clock.advance(31 * time.Minute)
+	reads := 0
+	spoilt := func(key string) bool { return key == "stock/CUP-2" }
+	s.store.BeforeGet = func(keys []string) error {
+		if slices.ContainsFunc(keys, spoilt) {
+			reads++
+			return documenttest.ErrInjected
+		}
+		return nil
+	}
+	if err := s.Sweep(ctx); !errors.Is(err, documenttest.ErrInjected) || !strings.Contains(err.Error(), "CUP-2") {
+		t.Errorf("swept: %v", err)
+	}
+	for _, sku := range []string{"CUP-1", "CUP-3", "CUP-4", "CUP-5"} {
+		s.wantLevel(t, sku, 50, 0)
+	}
+	reads, spoilt = 0, func(key string) bool { return strings.HasPrefix(key, "stock/") }
+	if err := s.Sweep(ctx); err == nil || reads > 1+inARow {
+		t.Errorf("a store that is away was asked %d times: %v", reads, err)
+	}
+	s.store.BeforeGet = nil
+	if err := s.Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.wantLevel(t, "CUP-2", 50, 0)
 	s.audit(t)
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -43,22 +44,46 @@ func (s *Shop) Sweep(ctx context.Context) error {
 	})
 }
 
-// visit walks over all listed SKUs in pages.
+// visit walks over all listed SKUs in pages. A SKU that fails does not keep it from the others.
 func (s *Shop) visit(ctx context.Context, page func(skus []string) error) error {
 	seen, err := s.directory.current(ctx)
 	if err != nil {
 		return err
 	}
+	var failures []error
 	for after := ""; ; {
 		skus := seen.catalogue.SKUs(after, sweepPage)
 		if len(skus) == 0 {
-			return nil
+			return errors.Join(failures...)
 		}
-		if err := page(skus); err != nil {
-			return err
+		if page(skus) != nil {
+			failed, away := oneByOne(skus, page)
+			if failures = append(failures, failed...); away {
+				return errors.Join(failures...)
+			}
 		}
 		after = skus[len(skus)-1]
 	}
+}
+
+// inARow is how many SKUs that fail one after the other mean that the store is away.
+const inARow = 3
+
+// oneByOne visits the SKUs of a page that failed, and stops when the store is away.
+func oneByOne(skus []string, page func(skus []string) error) (failures []error, away bool) {
+	row := 0
+	for _, sku := range skus {
+		err := page([]string{sku})
+		if err == nil {
+			row = 0
+			continue
+		}
+		failures = append(failures, fmt.Errorf("%s: %w", sku, err))
+		if row++; row == inARow {
+			return failures, true
+		}
+	}
+	return failures, false
 }
 
 func (s *Shop) sweepStock(ctx context.Context, sku string) error {

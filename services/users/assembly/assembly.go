@@ -46,7 +46,7 @@ type settings struct {
 		Absolute      time.Duration `mapstructure:"absolute" default:"720h" help:"a customer's session ends after" validate:"gtefield=Idle"`
 		StaffIdle     time.Duration `mapstructure:"staff_idle" default:"30m" help:"a staff member's session ends unused after" validate:"min=1m"`
 		StaffAbsolute time.Duration `mapstructure:"staff_absolute" default:"12h" help:"a staff member's session ends after" validate:"gtefield=StaffIdle"`
-		Grace         time.Duration `mapstructure:"grace" default:"20s" help:"a used refresh token is answered again for" validate:"min=0,max=5m"`
+		Grace         time.Duration `mapstructure:"grace" default:"60s" help:"a used refresh token is answered again for, should the first answer have been lost" validate:"min=0,max=5m"`
 	} `mapstructure:"sessions"`
 }
 

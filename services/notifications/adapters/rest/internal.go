@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -25,10 +24,6 @@ type delivery struct {
 // place behind this one.
 func (h *Handlers) ReceiveDeadLetter(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(r.Body)
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		err = nil // what was read is kept; a message of that size is none of ours
-	}
 	if err == nil {
 		err = h.app.ReceiveDeadLetter(r.Context(), body)
 	}
