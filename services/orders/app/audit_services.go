@@ -125,15 +125,20 @@ func (w *auditWalk) list(ctx context.Context, userID string, listed *bloom.Filte
 		ids := make([]string, len(entries))
 		for i, e := range entries {
 			ids[i] = e.OrderID
-			own.Check(!once.Has(e.OrderID), contract.InvariantListed, e.OrderID, "is listed twice")
-			once.Add(e.OrderID)
-			listed.Add(userID + " " + e.OrderID)
 		}
 		orders, err := w.known(ctx, ids)
 		if err != nil {
 			return err
 		}
-		for id, o := range orders { // an entry without an order was never accepted
+		for _, e := range entries {
+			if !e.of(orders[e.OrderID]) {
+				continue // an entry without an order was never accepted
+			}
+			own.Check(!once.Has(e.OrderID), contract.InvariantListed, e.OrderID, "is listed twice")
+			once.Add(e.OrderID)
+			listed.Add(userID + " " + e.OrderID)
+		}
+		for id, o := range orders {
 			own.Check(o.UserID == userID, contract.InvariantListed, id, "is of %s and listed by %s", o.UserID, userID)
 			w.Trail.Coverage.Check(&own, w.Orders.Key(id), o.Timeline)
 		}

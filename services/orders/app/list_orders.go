@@ -29,8 +29,8 @@ func (u ListOrders) Do(ctx context.Context, userID, cursor string, limit int) ([
 		return nil, "", fmt.Errorf("reading listed orders: %w", err)
 	}
 	orders := make([]*domain.Order, 0, len(ids))
-	for _, id := range ids {
-		if o, ok := found[id]; ok { // an entry without an order was never accepted
+	for _, e := range entries {
+		if o := found[e.OrderID]; e.of(o) { // an entry without an order was never accepted
 			orders = append(orders, o)
 		}
 	}

@@ -27,11 +27,22 @@ type PlaceOrder struct {
 	Patience time.Duration
 }
 
-// Entry is an order in its user's list.
+// Entry is an order in its user's list. It is of that order only if it bears the time at which the order was placed: an
+// attempt that failed leaves an entry, too, and may be repeated when many others have come in between.
 type Entry struct {
 	OrderID string `json:"orderId"`
 	// At is when the order was placed.
 	At time.Time `json:"at"`
+}
+
+// of reports whether the entry is that of an order, which may be nil.
+func (e Entry) of(order *domain.Order) bool {
+	return order != nil && e.OrderID == order.ID && e.At.Equal(order.PlacedAt)
+}
+
+// put puts the entry in front of a user's list, once.
+func (e Entry) put(ctx context.Context, lists *document.Chain[Entry], userID string) error {
+	return lists.Prepend(ctx, userID, e.OrderID+" "+e.At.UTC().Format(time.RFC3339Nano), e)
 }
 
 // Placement is a request to place an order.
@@ -59,7 +70,7 @@ func (u PlaceOrder) Do(ctx context.Context, p Placement) (*domain.Order, error) 
 		if repeat = o.Exists(); !repeat {
 			fresh.Do(func() {
 				listing.Go(func() error {
-					return u.Lists.Prepend(listCtx, p.UserID, orderID, Entry{OrderID: orderID, At: now})
+					return Entry{OrderID: orderID, At: now}.put(listCtx, u.Lists, p.UserID)
 				})
 			})
 		}
@@ -97,7 +108,7 @@ func enlist(ctx context.Context, lists *document.Chain[Entry], order *domain.Ord
 	if err != nil || there {
 		return err
 	}
-	return lists.Prepend(ctx, order.UserID, order.ID, Entry{OrderID: order.ID, At: order.PlacedAt})
+	return Entry{OrderID: order.ID, At: order.PlacedAt}.put(ctx, lists, order.UserID)
 }
 
 // listed reports whether an order is in its user's list. It looks back to when
@@ -111,9 +122,9 @@ func listed(ctx context.Context, lists *document.Chain[Entry], order *domain.Ord
 		}
 		for _, e := range entries {
 			switch {
-			case e.OrderID == order.ID:
+			case e.of(order):
 				return true, nil
-			case !e.At.IsZero() && e.At.Before(order.PlacedAt.Add(-listSkew)):
+			case e.At.Before(order.PlacedAt.Add(-listSkew)):
 				next = ""
 			}
 		}

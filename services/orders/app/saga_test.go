@@ -509,6 +509,49 @@ func TestARepeatIsListedOnce(t *testing.T) {
 	}
 }
 
+// An attempt to place an order that fails leaves an entry; the order that the same key makes after many others is listed
+// once nevertheless, and the audit finds nothing wrong.
+func TestAFailedAttemptIsNotListed(t *testing.T) {
+	for _, others := range []int{0, 250} {
+		s := newShop()
+		place := func(key string) (*domain.Order, error) {
+			s.clock.Sleep(t.Context(), time.Second)
+			return s.place.Do(t.Context(), Placement{UserID: "u1", Key: key, Fingerprint: "f", Lines: []domain.Line{{SKU: "TEA", Quantity: 1}}})
+		}
+		attempt := Entry{OrderID: OrderID("u1", "k"), At: s.clock.Now()} // all that is left of one that failed
+		if err := attempt.put(t.Context(), s.place.Lists, "u1"); err != nil {
+			t.Fatal(err)
+		}
+		for n := range others {
+			if _, err := place(fmt.Sprint("other ", n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		order, err := place("k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		times, list := 0, ListOrders{Orders: s.orders, Lists: s.place.Lists}
+		for cursor := ""; ; {
+			orders, next, err := list.Do(t.Context(), "u1", cursor, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range orders {
+				if o.ID == order.ID {
+					times++
+				}
+			}
+			if cursor = next; cursor == "" {
+				break
+			}
+		}
+		if times != 1 {
+			t.Errorf("after %d others the order is listed %d times", others, times)
+		}
+	}
+}
+
 // An order whose entry got lost between two writes is listed by the repeat.
 func TestARepeatListsWhatWasNot(t *testing.T) {
 	s := newShop()
