@@ -60,8 +60,11 @@ func sidecarKilled(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// programBeforeSidecar: a program that finds no sidecar waits for it.
+// programBeforeSidecar: a program that finds no sidecar waits for it. Who crashes orders meanwhile would wait for the sidecar
+// of payments to read what is stored there, and this for orders.
 func programBeforeSidecar(x *trial) {
+	yield := x.w.claim("orders")
+	defer yield()
 	var sidecars, all []string
 	for _, program := range x.w.programs("payments") {
 		sidecars = append(sidecars, program+"-daprd")
