@@ -10,9 +10,6 @@ import (
 	redisstreams "github.com/dapr/components-contrib/pubsub/redis"
 	"github.com/dapr/components-contrib/secretstores/local/env"
 	"github.com/dapr/components-contrib/secretstores/local/file"
-	"github.com/dapr/components-contrib/state/postgresql/v2"
-	"github.com/dapr/components-contrib/state/redis"
-	sqlitestate "github.com/dapr/components-contrib/state/sqlite"
 	"github.com/dapr/dapr/pkg/components/bindings"
 	"github.com/dapr/dapr/pkg/components/configuration"
 	"github.com/dapr/dapr/pkg/components/conversation"
@@ -27,6 +24,8 @@ import (
 	"github.com/dapr/kit/logger"
 
 	versions "github.com/dapr/dapr/pkg/components"
+
+	"caravan/dapr/daprd/store"
 )
 
 // components registers every component a file under components/ may name, and
@@ -37,10 +36,10 @@ func components(contrib, log logger.Logger) *registry.Options {
 	brokers.RegisterComponent(newRabbitMQ, "rabbitmq")
 	brokers.RegisterComponent(kafka.NewKafka, "kafka")
 	brokers.RegisterComponent(redisstreams.NewRedisStreams, "redis")
-	stores.RegisterComponent(sqlitestate.NewSQLiteStateStore, "sqlite")
-	stores.RegisterComponent(redis.NewRedisStateStore, "redis")
+	stores.RegisterComponent(store.NewSQLite, "sqlite")
+	stores.RegisterComponent(store.NewRedis, "redis")
 	stores.RegisterComponentWithVersions("postgresql", versions.Versioning{
-		Preferred: versions.VersionConstructor{Version: "v2", Constructor: postgresql.NewPostgreSQLStateStore},
+		Preferred: versions.VersionConstructor{Version: "v2", Constructor: store.NewPostgreSQL},
 		Default:   "v2",
 	})
 

@@ -110,17 +110,21 @@ func parseVersion(version string) (major, minor int, known bool) {
 func builtSidecar(root string) (Sidecar, error) {
 	hash := sha256.New()
 	source := filepath.Join(root, "dapr", "daprd")
-	// Not what is in folders: the programs there are no part of daprd.
+	// Not the folder storecopy: it is a program of its own.
 	files, err := filepath.Glob(filepath.Join(source, "*.*"))
 	if err != nil || len(files) == 0 {
 		return Sidecar{}, fmt.Errorf("%s holds no source of daprd", source)
 	}
-	for _, file := range files { // Glob sorts
+	stores, err := filepath.Glob(filepath.Join(source, "store", "*.go"))
+	if err != nil || len(stores) == 0 {
+		return Sidecar{}, fmt.Errorf("%s holds no source of daprd's stores", source)
+	}
+	for _, file := range append(files, stores...) { // Glob sorts
 		content, err := os.ReadFile(file)
 		if err != nil {
 			return Sidecar{}, fmt.Errorf("reading the source of daprd: %w", err)
 		}
-		fmt.Fprintf(hash, "%s %d\n", filepath.Base(file), len(content))
+		fmt.Fprintf(hash, "%s %d\n", strings.TrimPrefix(file, source), len(content))
 		hash.Write(content)
 	}
 	fmt.Fprintf(hash, "%s %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	dapr "github.com/dapr/go-sdk/client"
+	"golang.org/x/sync/errgroup"
 
 	"caravan/internal/batch"
 	"caravan/internal/document"
@@ -16,6 +18,7 @@ import (
 const (
 	getBatch     = 64
 	getLanes     = 1
+	getAtOnce    = 8 // keys of a batch that are read one by one
 	putBatch     = 32
 	putLanes     = 3
 	storeTimeout = 5 * time.Second
@@ -43,7 +46,7 @@ func newStore(sdk dapr.Client, writeLanes, writeBatch int) *store {
 	return s
 }
 
-// errAbsent marks a key without document inside a batch.
+// errAbsent marks, inside a batch, a key that is proven to have no document.
 var errAbsent = errors.New("absent")
 
 // Get implements document.Store.
@@ -73,57 +76,85 @@ func (s *store) Get(ctx context.Context, keys ...string) (map[string]document.Re
 	return records, nil
 }
 
-// getAll reads one batch of keys; equal keys are asked for once.
+// absentMark is the metadata by which our own sidecar says that the store has no document under a key of a bulk read
+// (package store of dapr/daprd).
+const absentMark = "absent"
+
+// getAll reads one batch of keys; equal keys are asked for once. Each has its own outcome, as strangers share the batch.
 func (s *store) getAll(ctx context.Context, keys []string) []batch.Result[document.Record] {
+	distinct := slices.Compact(slices.Sorted(slices.Values(keys)))
+	found := make(map[string]batch.Result[document.Record], len(distinct))
+	unproven := distinct
+	if len(distinct) > 1 {
+		unproven = s.bulk(ctx, distinct, found)
+	}
+	s.each(ctx, unproven, found)
 	results := make([]batch.Result[document.Record], len(keys))
-	found, err := s.read(ctx, keys)
 	for i, key := range keys {
-		record, ok := found[key]
-		switch {
-		case err != nil:
-			results[i].Err = document.Unavailable{Err: err}
-		case !ok:
-			results[i].Err = errAbsent
-		default:
-			results[i].Value = record
-		}
+		results[i] = found[key]
 	}
 	return results
 }
 
-func (s *store) read(ctx context.Context, keys []string) (map[string]document.Record, error) {
-	found := make(map[string]document.Record, len(keys))
-	if len(keys) == 1 {
-		item, err := s.sdk.GetState(ctx, StoreName, keys[0], nil)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", keys[0], err)
-		}
-		if item.Etag != "" || len(item.Value) > 0 {
-			found[keys[0]] = document.Record{Value: item.Value, ETag: item.Etag}
-		}
-		return found, nil
-	}
-	distinct := make([]string, 0, len(keys))
-	asked := make(map[string]bool, len(keys))
-	for _, k := range keys {
-		if !asked[k] {
-			asked[k] = true
-			distinct = append(distinct, k)
-		}
-	}
-	items, err := s.sdk.GetBulkState(ctx, StoreName, distinct, nil, 0)
+// bulk reads many keys in one call and returns those for which the answer proves nothing. An item without value and
+// without error means either that there is no document or that the store's component lost its connection before it read
+// that far: BulkGet of Dapr's PostgreSQL and SQLite components does not tell (components-contrib 1.18.0).
+func (s *store) bulk(ctx context.Context, keys []string, found map[string]batch.Result[document.Record]) (unproven []string) {
+	items, err := s.sdk.GetBulkState(ctx, StoreName, keys, nil, 0)
 	if err != nil {
-		return nil, fmt.Errorf("reading %d documents: %w", len(distinct), err)
+		for _, key := range keys {
+			found[key] = unavailable(fmt.Errorf("reading %d documents: %w", len(keys), err))
+		}
+		return nil
 	}
 	for _, item := range items {
-		if item.Error != "" {
-			return nil, fmt.Errorf("reading %s: %s", item.Key, item.Error)
-		}
-		if item.Etag != "" || len(item.Value) > 0 {
-			found[item.Key] = document.Record{Value: item.Value, ETag: item.Etag}
+		switch {
+		case item.Error != "":
+			found[item.Key] = unavailable(fmt.Errorf("reading %s: %s", item.Key, item.Error))
+		case item.Etag != "" || len(item.Value) > 0:
+			found[item.Key] = batch.Result[document.Record]{Value: document.Record{Value: item.Value, ETag: item.Etag}}
+		case item.Metadata[absentMark] == "true":
+			found[item.Key] = batch.Result[document.Record]{Err: errAbsent}
 		}
 	}
-	return found, nil
+	for _, key := range keys {
+		if _, proven := found[key]; !proven {
+			unproven = append(unproven, key)
+		}
+	}
+	return unproven
+}
+
+// each reads keys one by one, a few at once. The answer to a single key is proof: every component reports an error there.
+func (s *store) each(ctx context.Context, keys []string, found map[string]batch.Result[document.Record]) {
+	results := make([]batch.Result[document.Record], len(keys))
+	var group errgroup.Group
+	group.SetLimit(getAtOnce)
+	for i, key := range keys {
+		group.Go(func() error {
+			results[i] = s.one(ctx, key)
+			return nil
+		})
+	}
+	_ = group.Wait() // each result has its own error
+	for i, key := range keys {
+		found[key] = results[i]
+	}
+}
+
+func (s *store) one(ctx context.Context, key string) batch.Result[document.Record] {
+	item, err := s.sdk.GetState(ctx, StoreName, key, nil)
+	switch {
+	case err != nil:
+		return unavailable(fmt.Errorf("reading %s: %w", key, err))
+	case item.Etag == "" && len(item.Value) == 0:
+		return batch.Result[document.Record]{Err: errAbsent}
+	}
+	return batch.Result[document.Record]{Value: document.Record{Value: item.Value, ETag: item.Etag}}
+}
+
+func unavailable(err error) batch.Result[document.Record] {
+	return batch.Result[document.Record]{Err: document.Unavailable{Err: err}}
 }
 
 // Put implements document.Store.

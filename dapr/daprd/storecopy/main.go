@@ -1,5 +1,5 @@
 // Command storecopy compares the documents of one app in two stores, and copies
-// them from one to the other. It uses Dapr's own store components, so that what
+// them from one to the other. It uses the sidecar's own store components, so that what
 // it reads and writes is what a sidecar would read and write, in any store that
 // can list its keys. The launcher runs it (internal/launcher/migrate.go), while
 // nothing else uses either store.
@@ -28,10 +28,9 @@ import (
 
 	"github.com/dapr/components-contrib/metadata"
 	"github.com/dapr/components-contrib/state"
-	"github.com/dapr/components-contrib/state/postgresql/v2"
-	"github.com/dapr/components-contrib/state/redis"
-	"github.com/dapr/components-contrib/state/sqlite"
 	"github.com/dapr/kit/logger"
+
+	stores "caravan/dapr/daprd/store"
 )
 
 // job is what to do.
@@ -123,9 +122,9 @@ func open(ctx context.Context, c component) (store, error) {
 	log.SetOutput(os.Stderr)
 	log.SetOutputLevel(logger.ErrorLevel)
 	made := map[string]func(logger.Logger) state.Store{
-		"state.sqlite":     sqlite.NewSQLiteStateStore,
-		"state.postgresql": postgresql.NewPostgreSQLStateStore,
-		"state.redis":      redis.NewRedisStateStore,
+		"state.sqlite":     stores.NewSQLite,
+		"state.postgresql": stores.NewPostgreSQL,
+		"state.redis":      stores.NewRedis,
 	}[c.Type]
 	if made == nil {
 		return nil, fmt.Errorf("%q is no store that documents are kept in", c.Type)

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dapr/components-contrib/metadata"
 	"github.com/dapr/components-contrib/state"
 	"github.com/dapr/components-contrib/state/sqlite"
+	"github.com/dapr/kit/logger"
 	"sigs.k8s.io/yaml"
 )
 
@@ -44,13 +46,14 @@ func settings(t *testing.T, database string) map[string]string {
 // TestCommitsReachTheDisk asks the database itself, through the connections that
 // Dapr's component makes with the repository's settings: it syncs at each commit.
 func TestCommitsReachTheDisk(t *testing.T) {
-	opened, err := open(t.Context(), component{Type: "state.sqlite", Settings: settings(t, filepath.Join(t.TempDir(), "orders.db"))})
-	if err != nil {
+	opened := sqlite.NewSQLiteStateStore(logger.NewLogger("storecopy")).(*sqlite.SQLiteStore)
+	properties := settings(t, filepath.Join(t.TempDir(), "orders.db"))
+	if err := opened.Init(t.Context(), state.Metadata{Base: metadata.Base{Properties: properties}}); err != nil {
 		t.Fatal(err)
 	}
 	defer opened.Close()
 	// Settings are a connection's own, so more than one is asked.
-	database := opened.(*sqlite.SQLiteStore).GetDBAccess().GetConnection()
+	database := opened.GetDBAccess().GetConnection()
 	for range 3 {
 		connection, err := database.Conn(t.Context())
 		if err != nil {

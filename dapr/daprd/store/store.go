@@ -1,0 +1,118 @@
+// Package store makes Dapr's state store components tell a document that does not exist from one that was not read.
+//
+// BulkGet of the PostgreSQL and the SQLite component (components-contrib 1.18.0) never looks at rows.Err(). When a
+// connection breaks, or the time is up, while the rows arrive, the keys that were not read yet come back without value
+// and without error, exactly as keys that have no document. Whoever believes that shows an empty wallet, or answers 404
+// for an order that exists.
+package store
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/dapr/components-contrib/state"
+	"github.com/dapr/components-contrib/state/postgresql/v2"
+	"github.com/dapr/components-contrib/state/redis"
+	"github.com/dapr/components-contrib/state/sqlite"
+	"github.com/dapr/kit/logger"
+)
+
+// Absent is the metadata of an item of a bulk read that says, with the value "true", that the store was asked and has
+// no document under that key. A sidecar with other components never sends it; a program that reads through one has to
+// ask for each key again that came back empty (package internal/sidecar of the main module).
+const Absent = "absent"
+
+// proofs is how many keys of one bulk read are asked for again at once.
+const proofs = 8
+
+// NewPostgreSQL makes the PostgreSQL component (state.postgresql, v2).
+func NewPostgreSQL(log logger.Logger) state.Store {
+	return &proven{component: postgresql.NewPostgreSQLStateStore(log).(component)}
+}
+
+// NewSQLite makes the SQLite component (state.sqlite, v1).
+func NewSQLite(log logger.Logger) state.Store {
+	return &proven{component: sqlite.NewSQLiteStateStore(log).(component)}
+}
+
+// NewRedis makes the Redis component (state.redis, v1). Its bulk read is one read for each key and reports the error of
+// each, so that what comes back empty is absent.
+func NewRedis(log logger.Logger) state.Store {
+	inner := redis.NewRedisStateStore(log).(component)
+	return &queryable{proven: proven{component: inner, reports: true}, Querier: inner.(state.Querier)}
+}
+
+// component is what all three components can do.
+type component interface {
+	state.Store
+	state.TransactionalStore
+	state.KeysLiker
+}
+
+// proven is a component whose bulk read proves absence.
+type proven struct {
+	component
+	reports bool // the component's own bulk read reports every error
+}
+
+// queryable is a proven component that also has Dapr's query API.
+type queryable struct {
+	proven
+	state.Querier
+}
+
+// Ping implements health.Pinger as far as the component does.
+func (p *proven) Ping(ctx context.Context) error { return state.Ping(ctx, p.component) }
+
+// BulkGet implements state.BulkStore. Each key is in the answer, with its value, with an error, or marked as Absent.
+func (p *proven) BulkGet(ctx context.Context, requests []state.GetRequest, options state.BulkGetOpts) ([]state.BulkGetResponse, error) {
+	responses, err := p.component.BulkGet(ctx, requests, options)
+	if err != nil {
+		return nil, err
+	}
+	answers := make(map[string]state.BulkGetResponse, len(requests))
+	for _, r := range responses {
+		answers[r.Key] = r
+	}
+	var unread []state.GetRequest
+	for _, request := range requests {
+		answer := answers[request.Key]
+		switch {
+		case !empty(answer):
+		case p.reports:
+			answers[request.Key] = absent(request.Key, answer)
+		default:
+			unread = append(unread, request)
+		}
+	}
+	again, err := state.DoBulkGet(ctx, unread, state.BulkGetOpts{Parallelism: min(proofs, max(len(unread), 1))}, p.component.Get)
+	if err != nil {
+		return nil, fmt.Errorf("reading %d keys again: %w", len(unread), err)
+	}
+	for _, answer := range again {
+		if empty(answer) {
+			answer = absent(answer.Key, answer)
+		}
+		answers[answer.Key] = answer
+	}
+	proven := make([]state.BulkGetResponse, len(requests))
+	for i, request := range requests {
+		proven[i] = answers[request.Key]
+	}
+	return proven, ctx.Err()
+}
+
+// empty reports whether an answer says neither what is stored nor why it was not read.
+func empty(answer state.BulkGetResponse) bool {
+	return answer.Error == "" && answer.ETag == nil && len(answer.Data) == 0
+}
+
+func absent(key string, answer state.BulkGetResponse) state.BulkGetResponse {
+	metadata := maps.Clone(answer.Metadata)
+	if metadata == nil {
+		metadata = make(map[string]string, 1)
+	}
+	metadata[Absent] = "true"
+	return state.BulkGetResponse{Key: key, Metadata: metadata}
+}
