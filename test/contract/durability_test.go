@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,26 +84,10 @@ func private(t *testing.T, choose func(string, infra.Place) (infra.Server, error
 	return server
 }
 
-// hasConfig compares the settings in force of a server that speaks RESP
-// (https://redis.io/docs/latest/develop/reference/protocol-spec/).
+// hasConfig compares the settings in force of a server that speaks RESP.
 func hasConfig(t *testing.T, server infra.Server, want map[string]string) {
 	t.Helper()
-	address, err := url.Parse(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	password, _ := address.User.Password()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(t.Context(), "tcp", address.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	reader := bufio.NewReader(conn)
-	if answer, err := ask(conn, reader, "AUTH "+password); err != nil || answer != "+OK" {
-		t.Fatalf("AUTH answers %q, %v", answer, err)
-	}
+	conn, reader := respTo(t, server)
 	for setting, value := range want {
 		// An array of the name and the value, each with its length before it.
 		if _, err := ask(conn, reader, "CONFIG GET "+setting); err != nil {

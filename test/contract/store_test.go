@@ -73,6 +73,7 @@ func TestRestart(t *testing.T) {
 // stack is a store and one sidecar before it.
 type stack struct {
 	*sidecar.Client
+	server    infra.Server
 	ready     func(context.Context) error
 	address   string // of the sidecar's state API
 	processes []*process.Process
@@ -117,7 +118,7 @@ func open(t *testing.T, kind string) *stack {
 	}
 	supervisor := process.NewSupervisor(dir, nil, nil)
 	t.Cleanup(supervisor.Close)
-	s := &stack{}
+	s := &stack{server: server}
 	for _, spec := range server.Processes {
 		s.start(ctx, t, supervisor, spec)
 	}
