@@ -236,7 +236,7 @@ func TestBadInputNamesTheField(t *testing.T) {
 		{"PATCH", one, `{"sku":"OTHER"}`, 400, "sku"},
 		{"PATCH", one, `{"version":9}`, 400, "version"},
 		{"PATCH", one, `{"price":{"amount":1,"currency":"USD"}}`, 400, "price.currency"},
-		{"PATCH", one, `{"price":{"amount":1400,"currency":"EUR"}}`, 400, "tiers[0].unitPrice.amount"},
+		{"PATCH", one, `{"tiers":[{"minQuantity":10,"unitPrice":{"amount":1999,"currency":"EUR"}}]}`, 400, "tiers[0].unitPrice.amount"},
 		{"PATCH", "/v1/products/NONE", `{"name":"x"}`, 404, ""},
 		{"PATCH", "/v1/products/a%2F..%2Fb", `{"name":"x"}`, 404, ""},
 		{"POST", stock, `{}`, 400, "change"},

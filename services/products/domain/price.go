@@ -89,19 +89,20 @@ func checkPrice(v *Violations, field string, price money.Money, currency string)
 	}
 }
 
-func checkTiers(v *Violations, tiers []Tier, base money.Money) {
+// checkTiers checks quantity prices against the price of a single unit, of which currency is the right one.
+func checkTiers(v *Violations, tiers []Tier, single int64, currency string) {
 	if len(tiers) > MaxTiers {
 		v.add("tiers", "max", "must be at most %d", MaxTiers)
 		return
 	}
-	minimum, below := int64(2), base.Amount
+	minimum, below := int64(2), single
 	for i, t := range tiers {
 		field := fmt.Sprintf("tiers[%d]", i)
 		if t.MinQuantity < minimum || t.MinQuantity > MaxQuantity {
 			v.add(field+".minQuantity", "range", "must be from %d to %d: tiers rise in quantity", minimum, MaxQuantity)
 		}
 		before := len(*v)
-		checkPrice(v, field+".unitPrice", t.UnitPrice, base.Currency)
+		checkPrice(v, field+".unitPrice", t.UnitPrice, currency)
 		if len(*v) == before && t.UnitPrice.Amount >= below {
 			v.add(field+".unitPrice.amount", "range", "must be below %d: tiers fall in price", below)
 		}

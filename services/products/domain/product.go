@@ -94,8 +94,8 @@ func (d Draft) Check(currency string, now time.Time) error {
 	checkText(&v, "description", d.Description, 0, MaxDescription)
 	checkCategory(&v, d.Category)
 	checkPrice(&v, "price", d.Price, currency)
-	checkTiers(&v, d.Tiers, d.Price)
-	checkSchedule(&v, d.Schedule, d.Price.Currency, now)
+	checkTiers(&v, d.Tiers, d.Price.Amount, currency)
+	checkSchedule(&v, d.Schedule, currency, now)
 	if d.InitialStock < 0 || d.InitialStock > MaxOnHand {
 		v.add("stock", "range", "must be from 0 to %d", MaxOnHand)
 	}
@@ -125,7 +125,8 @@ type Change struct {
 
 // Apply changes the product and returns the names of the fields that differ, in the API's spelling; none if the change
 // changes nothing. A new base price takes effect at once and replaces scheduled prices in effect, not those to come.
-// Errors: [ErrNoProduct], [Violations].
+// Only the fields that differ are checked: what is stored may break a rule that is younger, or one that time has
+// overtaken, and must not be in the way of another change. Errors: [ErrNoProduct], [Violations].
 func (p *Product) Apply(c Change, now time.Time) ([]string, error) {
 	if !p.Exists() {
 		return nil, ErrNoProduct
@@ -140,13 +141,14 @@ func (p *Product) Apply(c Change, now time.Time) ([]string, error) {
 	if c.Tiers != nil {
 		next.Tiers = slices.Clone(*c.Tiers)
 	}
-	if c.Schedule != nil {
+	// A schedule that comes back as it is stored is no change, although a part of it may have taken effect.
+	if c.Schedule != nil && !slices.EqualFunc(*c.Schedule, p.Schedule, sameScheduled) {
 		next.Schedule = inUTC(*c.Schedule)
 	}
-	if err := next.check(p, now); err != nil {
+	fields := p.differences(&next, now)
+	if err := next.check(fields, p.Price.Currency, now); err != nil {
 		return nil, err
 	}
-	fields := p.differences(&next, now)
 	if len(fields) == 0 {
 		return nil, nil
 	}
@@ -157,17 +159,29 @@ func (p *Product) Apply(c Change, now time.Time) ([]string, error) {
 	return fields, nil
 }
 
-func (p *Product) check(before *Product, now time.Time) error {
+// check returns [Violations] when one of the fields breaks a rule.
+func (p *Product) check(fields []string, currency string, now time.Time) error {
 	var v Violations
-	checkText(&v, "name", p.Name, 1, MaxName)
-	checkText(&v, "description", p.Description, 0, MaxDescription)
-	checkCategory(&v, p.Category)
-	if p.Status != Active && p.Status != Inactive {
-		v.add("status", "oneof", "must be %s or %s", Active, Inactive)
+	for _, field := range fields {
+		switch field {
+		case "name":
+			checkText(&v, field, p.Name, 1, MaxName)
+		case "description":
+			checkText(&v, field, p.Description, 0, MaxDescription)
+		case "category":
+			checkCategory(&v, p.Category)
+		case "status":
+			if p.Status != Active && p.Status != Inactive {
+				v.add(field, "oneof", "must be %s or %s", Active, Inactive)
+			}
+		case "price":
+			checkPrice(&v, field, p.Price, currency)
+		case "tiers":
+			checkTiers(&v, p.Tiers, p.Price.Amount, currency)
+		case "schedule":
+			checkSchedule(&v, p.Schedule, currency, now)
+		}
 	}
-	checkPrice(&v, "price", p.Price, before.Price.Currency)
-	checkTiers(&v, p.Tiers, p.Price)
-	checkSchedule(&v, p.Schedule, before.Price.Currency, now)
 	return v.asError()
 }
 
