@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -22,13 +25,30 @@ func importCommand() command {
 	return command{
 		name: "import", args: "FILE.csv", summary: "load a catalogue of your own into the running shop", min: 1, max: 1,
 		details: `
-The file begins with the line sku,name,description,category,price,currency,stock and has one product per
-line, in UTF-8. It is read as a whole first; if a line is wrong, every mistake is shown by line and
-field, and nothing is imported. --skip-bad imports the good lines.
+The file is a table as spreadsheets save it. It begins with the names of the columns, in any order, and has one
+product per row:
 
-A product that exists already gets the file's name, description, category and price, and its stock on
-hand is corrected to the file's. Products that are not in the file stay as they are. Importing a file
-twice changes nothing the second time.`,
+  sku,name,description,category,price,currency,stock
+  MUG-1,"Mug, blue",Holds coffee.,kitchen,12.50,EUR,40
+
+  sku          2 to 32 of A-Z, 0-9 and -; each once
+  description  may be empty; in quotes it may have several lines
+  category     lower-case words joined by hyphens
+  price        12.5, 12.50, 12,50 or 12; nothing between thousands
+  currency     the one the shop sells in
+  stock        units on hand, a whole number
+
+Columns are separated by commas, semicolons, tabs or |, or by what a first line such as sep=; names. The file is
+UTF-8 ("CSV UTF-8") or UTF-16 ("Unicode text"). Blank rows are skipped.
+
+All or nothing: the whole file is checked first, by the rules of the products service. If a line is bad, every
+mistake is shown by line and field, and nothing is imported. --skip-bad leaves out the bad lines, shows them, and
+imports the others.
+
+A product that exists already gets the file's name, description, category and price, and its stock on hand is
+corrected to the file's. Products that are not in the file stay as they are. If the shop refuses a line during the
+import, because it has changed meanwhile, the import ends and shows which lines were imported. Importing the file again
+completes it: lines that were imported change nothing the second time.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			flags.BoolVar(&c.options.importing.skipBad, "skip-bad", false, "import the good lines of a file that has bad ones")
 		},
@@ -37,49 +57,79 @@ twice changes nothing the second time.`,
 }
 
 func (c *cli) importFile(ctx context.Context, path string) error {
-	rows, err := c.readCatalogue(path)
+	file, err := os.Open(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("reading the catalogue: %w", err)
 	}
+	defer file.Close()
 	staff, err := c.staff(ctx)
 	if err != nil {
 		return err
 	}
-	existing, err := staff.AllProducts(ctx)
+	shop, err := staff.AllProducts(ctx)
 	if err != nil {
 		return fmt.Errorf("listing the catalogue: %w", err)
 	}
-	known := map[string]shopclient.Product{}
-	for _, product := range existing {
-		known[product.SKU] = product
+	content, err := readCatalogue(file, shop.Currency)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	importer := &importer{staff: staff, known: known}
-	if err := importer.all(ctx, rows); err != nil {
-		return fmt.Errorf("%w\nImporting the file again goes on where this ended", err)
+	i := newImporter(staff, c.options.importing.skipBad)
+	if err := i.plan(ctx, content, shop.Items); err != nil {
+		return err
 	}
-	fmt.Fprintf(c.out, "%d products created, %d changed, %d already as in the file.\n", importer.created.Load(), importer.changed.Load(), importer.same.Load())
+	if err := c.showMistakes(path, content); err != nil {
+		return err
+	}
+	i.apply(ctx)
+	return c.showImport(i)
+}
+
+// showMistakes shows what is wrong with a file. That ends the import unless the bad lines are to be skipped.
+func (c *cli) showMistakes(path string, file *catalogue.File) error {
+	if len(file.Mistakes) == 0 {
+		return nil
+	}
+	bad := map[int]bool{}
+	for _, mistake := range file.Mistakes {
+		fmt.Fprintf(c.err, "%s: %s\n", path, mistake)
+		for line := mistake.First; line <= mistake.Last; line++ {
+			bad[line] = true
+		}
+	}
+	summary := fmt.Sprintf("%d of %d lines are bad, %d products are good", len(bad), file.Lines, len(file.Rows))
+	if !c.options.importing.skipBad {
+		return fmt.Errorf("%s; nothing was imported. Correct the file, or import the good products with --skip-bad", summary)
+	}
+	fmt.Fprintf(c.out, "%s; the bad lines are skipped.\n", summary)
 	return nil
 }
 
-// readCatalogue reads the file and shows its mistakes; they end the import
-// unless the bad lines are to be skipped.
-func (c *cli) readCatalogue(path string) ([]catalogue.Row, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the catalogue: %w", err)
+// showImport reports what became of the lines, and fails if it is not what was asked for.
+func (c *cli) showImport(i *importer) error {
+	rows := map[outcome][]catalogue.Row{}
+	for _, s := range i.steps {
+		rows[s.outcome] = append(rows[s.outcome], s.row)
+		if s.err != nil {
+			fmt.Fprintf(c.err, "%s, %s: %v\n", s.row.Lines, s.row.SKU, s.err)
+		}
 	}
-	defer file.Close()
-	rows, mistakes, err := catalogue.Read(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	fmt.Fprintf(c.out, "%d products created, %d changed, %d already as in the file.\n", len(rows[created]), len(rows[changed]), len(rows[same]))
+	if len(rows[created])+len(rows[changed])+len(rows[same])+len(rows[refused]) == len(i.steps) && (i.skipBad || len(rows[refused]) == 0) {
+		return nil
 	}
-	for _, mistake := range mistakes {
-		fmt.Fprintf(c.err, "%s: %s\n", path, mistake)
+	for _, group := range []struct {
+		outcome outcome
+		what    string
+	}{
+		{created, "created"}, {changed, "changed"}, {same, "already as in the file"}, {refused, "refused"},
+		{uncertain, "without an answer, so perhaps imported"}, {untried, "not imported"},
+	} {
+		if len(rows[group.outcome]) > 0 {
+			fmt.Fprintf(c.err, "  %-40s lines %s\n", group.what+":", lineList(rows[group.outcome]))
+		}
 	}
-	if len(mistakes) > 0 && !c.options.importing.skipBad {
-		return nil, fmt.Errorf("%d mistakes; nothing was imported. Mend them, or import the %d good lines with --skip-bad", len(mistakes), len(rows))
-	}
-	return rows, nil
+	return errors.New("the import is not complete. Importing the file again continues where this ended")
 }
 
 // staff logs in as the staff member the stack began with.
@@ -96,62 +146,201 @@ func (c *cli) staff(ctx context.Context) (*shopclient.Client, error) {
 	return nil, errors.New("the running stack has no staff member to import as")
 }
 
-// importer brings products to what a file says.
-type importer struct {
-	staff                  *shopclient.Client
-	known                  map[string]shopclient.Product
-	created, changed, same atomic.Int64
+// outcome is what became of a line.
+type outcome int
+
+const (
+	untried   outcome = iota
+	created           // by this import
+	changed           // by this import, to what the file says
+	same              // as in the file already
+	refused           // for what it says
+	uncertain         // the shop did not answer
+)
+
+// step brings one product to what the file says.
+type step struct {
+	row      catalogue.Row
+	existing *shopclient.Product // as it was before; nil for a product to be created
+	found    *shopclient.Product // what was there when it was to be created
+	outcome  outcome
+	err      error
 }
 
-func (i *importer) all(ctx context.Context, rows []catalogue.Row) error {
+// importer brings products to what a file says.
+type importer struct {
+	staff   *shopclient.Client
+	skipBad bool
+	run     string // tells the stock corrections of this import from those of another
+	steps   []*step
+	ended   atomic.Bool // by a line that failed
+}
+
+// inParallel is how many requests an import has under way at a time.
+const inParallel = 8
+
+func newImporter(staff *shopclient.Client, skipBad bool) *importer {
+	return &importer{staff: staff, skipBad: skipBad, run: rand.Text()}
+}
+
+// plan makes a step of each row, and a mistake of those that the shop could not follow as it is now.
+func (i *importer) plan(ctx context.Context, file *catalogue.File, existing []shopclient.Product) error {
+	known := map[string]bool{}
+	for _, product := range existing {
+		known[product.SKU] = true
+	}
+	steps := make([]*step, len(file.Rows))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
-	for _, row := range rows {
+	group.SetLimit(inParallel)
+	for n, row := range file.Rows {
+		steps[n] = &step{row: row}
+		if !known[row.SKU] {
+			continue
+		}
 		group.Go(func() error {
-			if err := patiently(ctx, func() error { return i.one(ctx, row) }); err != nil {
-				return fmt.Errorf("line %d, %s: %w", row.Line, row.SKU, err)
+			product, err := i.product(ctx, row.SKU)
+			if err != nil {
+				return fmt.Errorf("reading product %s: %w", row.SKU, err)
+			}
+			steps[n].existing = &product
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	file.Rows = nil
+	for _, s := range steps {
+		if mistake, found := s.mistake(); found {
+			file.Mistakes = append(file.Mistakes, mistake)
+			continue
+		}
+		i.steps, file.Rows = append(i.steps, s), append(file.Rows, s.row)
+	}
+	slices.SortStableFunc(file.Mistakes, func(a, b catalogue.Mistake) int { return a.First - b.First })
+	return nil
+}
+
+// mistake is what the existing product has against the change.
+func (s *step) mistake() (catalogue.Mistake, bool) {
+	mistake := catalogue.Mistake{Lines: s.row.Lines}
+	switch {
+	case s.existing == nil:
+		return mistake, false
+	case s.row.Price.Currency != s.existing.Price.Currency:
+		mistake.Value = s.row.Price.Currency
+		mistake.Fault = catalogue.Fault{Field: "currency", What: "must be " + s.existing.Price.Currency + ", as the product has it"}
+	case s.row.Stock < s.existing.Reserved:
+		mistake.Value = strconv.FormatInt(s.row.Stock, 10)
+		mistake.Fault = catalogue.Fault{Field: "stock", What: fmt.Sprintf("must be at least %d: so many are reserved for orders", s.existing.Reserved)}
+	}
+	return mistake, mistake.What != ""
+}
+
+// product reads a product as staff see it: with its stock on hand, which the list does not show.
+func (i *importer) product(ctx context.Context, sku string) (product shopclient.Product, err error) {
+	err = patiently(ctx, func() error {
+		product, err = i.staff.Product(ctx, sku)
+		return err
+	})
+	return product, err
+}
+
+// apply takes the steps. A line that fails ends the import, except that bad ones may be skipped; what is under way then
+// is finished, so that it is known what was imported. So it is when the context ends.
+func (i *importer) apply(ctx context.Context) {
+	var group errgroup.Group
+	group.SetLimit(inParallel)
+	for _, s := range i.steps {
+		group.Go(func() error {
+			if i.ended.Load() || ctx.Err() != nil {
+				return nil
+			}
+			i.take(ctx, s)
+			if s.err != nil && (s.outcome != refused || !i.skipBad) {
+				i.ended.Store(true)
 			}
 			return nil
 		})
 	}
-	return group.Wait()
+	_ = group.Wait()
 }
 
-func (i *importer) one(ctx context.Context, row catalogue.Row) error {
-	if _, exists := i.known[row.SKU]; !exists {
-		_, err := i.staff.CreateProduct(ctx, draftOf(row))
-		if shopclient.Status(err) != http.StatusConflict {
-			if err == nil {
-				i.created.Add(1)
-			}
-			return err
-		}
-	}
-	// Staff see the stock on hand, which the list does not show.
-	product, err := i.staff.Product(ctx, row.SKU)
-	if err != nil {
+// take takes a step, again while the shop is busy.
+func (i *importer) take(ctx context.Context, s *step) {
+	attempts := 0
+	s.err = patiently(ctx, func() (err error) {
+		attempts++
+		s.outcome, err = i.one(context.WithoutCancel(ctx), s)
 		return err
+	})
+	if s.err == nil && s.outcome == same && s.existing == nil && attempts > 1 {
+		s.outcome = created // by an attempt that had no answer
 	}
-	changed := false
+	if s.err == nil {
+		return
+	}
+	switch status := shopclient.Status(s.err); {
+	case slices.Contains([]int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, status):
+		s.outcome = refused
+	case status >= 400 && status < 500:
+		s.outcome = untried // whatever the line says
+	default:
+		s.outcome = uncertain
+	}
+}
+
+// one creates or changes the product of a step.
+func (i *importer) one(ctx context.Context, s *step) (outcome, error) {
+	product := s.existing
+	if product == nil {
+		_, err := i.staff.CreateProduct(ctx, draftOf(s.row))
+		if shopclient.Status(err) != http.StatusConflict {
+			return created, err
+		}
+		if err := i.find(ctx, s); err != nil {
+			return untried, err
+		}
+		product = s.found
+	}
+	return i.change(ctx, s.row, product)
+}
+
+// find reads a product that the list does not show: it is inactive, or was created meanwhile.
+func (i *importer) find(ctx context.Context, s *step) error {
+	if s.found != nil {
+		return nil
+	}
+	product, err := i.staff.Product(ctx, s.row.SKU)
+	if shopclient.Status(err) == http.StatusNotFound { // it takes a second to be shown everywhere
+		return problem.Unavailable("product-not-shown", "The product exists, but is not shown yet.", time.Second)
+	}
+	if err == nil {
+		s.found = &product
+	}
+	return err
+}
+
+// change brings a product to what a row says. Each call may be repeated.
+func (i *importer) change(ctx context.Context, row catalogue.Row, product *shopclient.Product) (outcome, error) {
+	result := same
 	if product.Name != row.Name || product.Description != row.Description || product.Category != row.Category || product.Price != row.Price {
 		change := shopclient.Change{Name: &row.Name, Description: &row.Description, Category: &row.Category, Price: &row.Price}
 		if _, err := i.staff.ChangeProduct(ctx, row.SKU, change); err != nil {
-			return err
+			return untried, err
 		}
-		changed = true
+		result = changed
 	}
 	if difference := row.Stock - product.OnHand; difference != 0 {
-		if _, err := i.staff.CorrectStock(ctx, "", row.SKU, difference, "catalogue import"); err != nil {
-			return err
+		if _, err := i.staff.CorrectStock(ctx, i.run+"-"+row.SKU, row.SKU, difference, "catalogue import"); err != nil {
+			if result == changed {
+				err = fmt.Errorf("its texts and price are imported, its stock is not: %w", err)
+			}
+			return untried, err
 		}
-		changed = true
+		result = changed
 	}
-	if changed {
-		i.changed.Add(1)
-	} else {
-		i.same.Add(1)
-	}
-	return nil
+	return result, nil
 }
 
 // patiently repeats what the gateway's rate limit or a restarting service turned

@@ -2,185 +2,356 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"pgregory.net/rapid"
 
 	"caravan/internal/catalogue"
+	"caravan/internal/clock"
+	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
+	"caravan/internal/feed"
+	"caravan/internal/id"
+	"caravan/internal/launcher"
 	"caravan/internal/money"
 	"caravan/internal/problem"
 	"caravan/internal/shopclient"
+	"caravan/internal/token"
+	"caravan/services/products/adapters"
+	"caravan/services/products/app"
+	"caravan/services/products/contract"
+	users "caravan/services/users/contract"
 )
 
-// fakeShop is a catalogue behind HTTP, as the gateway shows it to staff.
-type fakeShop struct {
-	mu       sync.Mutex
-	products map[string]shopclient.Product
-	writes   int
-	busy     int // how many writes to turn away first
+// testShop is the products service behind HTTP, as the gateway shows it to staff.
+type testShop struct {
+	*http.ServeMux
+	server *httptest.Server
+	writes atomic.Int64
+	// busy is how many writes to answer with 503; done says whether they take effect before.
+	busy atomic.Int64
+	done bool
+	// refuse is a SKU that is refused.
+	refuse string
 }
 
-func (s *fakeShop) serve(t *testing.T) *shopclient.Client {
+func newShop(t *testing.T, currency string) *testShop {
+	store := documenttest.NewStore()
+	documents := app.NewDocuments(store, document.Options{Source: contract.App, Clock: clock.System{}, IDs: id.Random{}})
+	log := slog.New(slog.DiscardHandler)
+	shop := app.NewShop(documents, noOrders{}, clock.System{}, app.Settings{Currency: currency, ReservationTTL: time.Hour, ReadAge: 10 * time.Millisecond}, log)
+	s := &testShop{ServeMux: http.NewServeMux()}
+	adapters.Register(s, shop, feed.NewReader(store, clock.System{}, feed.DefaultTiming()), log)
+	s.HandleFunc("POST /v1/sessions", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusCreated)
+		_ = json.NewEncoder(w).Encode(shopclient.Session{AccessToken: "t", ExpiresIn: 3600})
+	})
+	s.server = httptest.NewServer(s)
+	t.Cleanup(s.server.Close)
+	return s
+}
+
+type noOrders struct{}
+
+func (noOrders) Statuses(context.Context, []string) (map[string]string, error) { return nil, nil }
+
+// Public makes staff of whoever calls.
+func (s *testShop) Public(pattern string, h adapters.Handler) {
+	s.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		var p *problem.Problem
+		if r.Method != http.MethodGet {
+			s.writes.Add(1)
+			if s.busy.Add(-1) >= 0 {
+				p = problem.Unavailable("busy", "come back", time.Millisecond)
+			}
+		}
+		out := w
+		if p != nil {
+			out = httptest.NewRecorder()
+		}
+		if p == nil || s.done {
+			r = r.WithContext(token.With(r.Context(), token.Claims{Subject: "staff", Permissions: users.PermissionsOf([]string{users.RoleStaff})}))
+			if err := s.handle(h, out, r); err != nil {
+				problem.Write(out, r, err)
+			}
+		}
+		if p != nil {
+			problem.Write(w, r, p)
+		}
+	})
+}
+
+func (s *testShop) handle(h adapters.Handler, w http.ResponseWriter, r *http.Request) error {
+	if s.refuse != "" && r.Method == http.MethodPost && r.URL.Path == "/v1/products" {
+		var body bytes.Buffer
+		_, _ = body.ReadFrom(r.Body)
+		if strings.Contains(body.String(), `"`+s.refuse+`"`) {
+			return problem.Unprocessable("catalogue-full", "the catalogue cannot hold more products")
+		}
+		r.Body = http.NoBody
+		r = r.Clone(r.Context())
+		r.Body = readCloser{&body}
+	}
+	return h(w, r)
+}
+
+type readCloser struct{ *bytes.Buffer }
+
+func (readCloser) Close() error { return nil }
+
+// Internal routes are not reached through the gateway.
+func (s *testShop) Internal(string, adapters.Handler) {}
+
+// run is "import" with a file of that content.
+func (s *testShop) run(t *testing.T, content string, skipBad bool) (out, stderr string, err error) {
 	t.Helper()
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/products", s.list)
-	mux.HandleFunc("GET /v1/products/{sku}", s.get)
-	mux.HandleFunc("POST /v1/products", s.create)
-	mux.HandleFunc("PATCH /v1/products/{sku}", s.patch)
-	mux.HandleFunc("POST /v1/products/{sku}/stock", s.stock)
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
-	return shopclient.New(server.URL, nil)
-}
-
-func (s *fakeShop) answer(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v)
-}
-
-func (s *fakeShop) turnedAway(w http.ResponseWriter, r *http.Request) bool {
-	s.writes++
-	if s.busy == 0 {
-		return false
+	dir := t.TempDir()
+	metadata := launcher.Metadata{Gateway: s.server.URL, Users: []launcher.User{{Email: "staff@caravan.example", Password: "p", Role: "staff"}}}
+	raw, _ := json.Marshal(metadata)
+	path := filepath.Join(dir, "file.csv")
+	for name, data := range map[string][]byte{filepath.Join(dir, "run", "stack.json"): raw, path: []byte(content)} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, data, 0o600)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	s.busy--
-	problem.Write(w, r, problem.Unavailable("busy", "come back", 1))
-	return true
+	var o, e bytes.Buffer
+	c := &cli{out: &o, err: &e, dir: dir}
+	c.options.importing.skipBad = skipBad
+	err = c.importFile(t.Context(), path)
+	return o.String(), e.String(), err
 }
 
-func (s *fakeShop) list(w http.ResponseWriter, _ *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var list shopclient.List[shopclient.Product]
-	for _, product := range s.products {
-		product.OnHand = 0 // as to the public
-		list.Items = append(list.Items, product)
+// products are the SKUs of the shop with their staff views.
+func (s *testShop) products(t *testing.T) map[string]shopclient.Product {
+	t.Helper()
+	client := shopclient.New(s.server.URL, nil)
+	list, err := client.AllProducts(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.answer(w, http.StatusOK, list)
+	products := map[string]shopclient.Product{}
+	for _, product := range list.Items {
+		if products[product.SKU], err = client.Product(t.Context(), product.SKU); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return products
 }
 
-func (s *fakeShop) get(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.answer(w, http.StatusOK, s.products[r.PathValue("sku")])
-}
+const csvHeader = "sku,name,description,category,price,currency,stock\n"
 
-func (s *fakeShop) create(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.turnedAway(w, r) {
-		return
+// mugs are rows of good products, on the lines from 2 on.
+func mugs(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "MUG-%d,Mug %d,,kitchen,1.00,EUR,5\n", i+2, i+2)
 	}
-	var draft shopclient.Draft
-	_ = json.NewDecoder(r.Body).Decode(&draft)
-	product := shopclient.Product{
-		SKU: draft.SKU, Name: draft.Name, Description: draft.Description, Category: draft.Category, Price: draft.Price, OnHand: draft.Stock,
-	}
-	s.products[draft.SKU] = product
-	s.answer(w, http.StatusCreated, product)
-}
-
-func (s *fakeShop) patch(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.turnedAway(w, r) {
-		return
-	}
-	product := s.products[r.PathValue("sku")]
-	_ = json.NewDecoder(r.Body).Decode(&product)
-	s.products[product.SKU] = product
-	s.answer(w, http.StatusOK, product)
-}
-
-func (s *fakeShop) stock(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.turnedAway(w, r) {
-		return
-	}
-	var body struct{ Change int64 }
-	_ = json.NewDecoder(r.Body).Decode(&body)
-	product := s.products[r.PathValue("sku")]
-	product.OnHand += body.Change
-	s.products[product.SKU] = product
-	s.answer(w, http.StatusOK, shopclient.Stock{OnHand: product.OnHand})
+	return b.String()
 }
 
 func TestImportBringsTheShopToTheFile(t *testing.T) {
-	shop := &fakeShop{products: map[string]shopclient.Product{
-		"OLD":  {SKU: "OLD", Name: "Old name", Category: "test", Price: money.New(100, "EUR"), OnHand: 10},
-		"SAME": {SKU: "SAME", Name: "Same", Category: "test", Price: money.New(100, "EUR"), OnHand: 3},
-		"KEPT": {SKU: "KEPT", Name: "Not in the file", Category: "test", Price: money.New(100, "EUR"), OnHand: 3},
-	}}
-	staff := shop.serve(t)
-	rows := []catalogue.Row{
-		{Line: 2, SKU: "NEW", Name: "New", Category: "test", Price: money.New(500, "EUR"), Stock: 7},
-		{Line: 3, SKU: "OLD", Name: "New name", Category: "test", Price: money.New(200, "EUR"), Stock: 4},
-		{Line: 4, SKU: "SAME", Name: "Same", Category: "test", Price: money.New(100, "EUR"), Stock: 3},
+	shop := newShop(t, "EUR")
+	before := csvHeader + "OLD,Old name,,test,1.00,EUR,10\nSAME,Same,,test,1,EUR,3\nKEPT,Not in the file,,test,1,EUR,3\n"
+	if out, stderr, err := shop.run(t, before, false); err != nil || !strings.Contains(out, "3 products created, 0 changed, 0 already") {
+		t.Fatal(out, stderr, err)
 	}
-	run := func() *importer {
-		existing, err := staff.AllProducts(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		i := &importer{staff: staff, known: map[string]shopclient.Product{}}
-		for _, product := range existing {
-			i.known[product.SKU] = product
-		}
-		if err := i.all(t.Context(), rows); err != nil {
-			t.Fatal(err)
-		}
-		return i
+	// The second name is e and an accent, which the service stores as one character.
+	file := csvHeader + "NEW,Cafe\u0301,\"One\r\ntwo.\",test,5.00,EUR,7\nOLD,New name,,test,2.00,EUR,4\nSAME,Same,,test,1.00,EUR,3\n"
+	if out, stderr, err := shop.run(t, file, false); err != nil || !strings.Contains(out, "1 products created, 1 changed, 1 already") {
+		t.Fatal(out, stderr, err)
 	}
-	if i := run(); i.created.Load() != 1 || i.changed.Load() != 1 || i.same.Load() != 1 {
-		t.Errorf("created %d, changed %d, same %d; want 1 of each", i.created.Load(), i.changed.Load(), i.same.Load())
-	}
-	if old := shop.products["OLD"]; old.Name != "New name" || old.Price.Amount != 200 || old.OnHand != 4 {
+	products := shop.products(t)
+	if old := products["OLD"]; old.Name != "New name" || old.Price.Amount != 200 || old.OnHand != 4 {
 		t.Errorf("OLD is %+v", old)
 	}
-	if len(shop.products) != 4 || shop.products["NEW"].OnHand != 7 {
-		t.Errorf("the shop holds %+v", shop.products)
+	if len(products) != 4 || products["NEW"].OnHand != 7 || products["NEW"].Name != "Caf\u00e9" || products["NEW"].Description != "One\ntwo." {
+		t.Errorf("the shop holds %+v", products)
 	}
-	before := shop.writes
-	if i := run(); i.same.Load() != 3 || shop.writes != before {
-		t.Errorf("a second import made %d writes", shop.writes-before)
+	writes := shop.writes.Load()
+	if out, _, err := shop.run(t, file, false); err != nil || !strings.Contains(out, "0 products created, 0 changed, 3 already") || shop.writes.Load() != writes {
+		t.Errorf("a second import made %d writes: %s, %v", shop.writes.Load()-writes, out, err)
+	}
+}
+
+func TestImportIsAllOrNothing(t *testing.T) {
+	const good = 39
+	for name, c := range map[string]struct{ bad, field string }{
+		"other currency":    {"BAD,Bad,,kitchen,1.00,USD,5", "currency: \"USD\" must be EUR"},
+		"great price":       {"BAD,Bad,,kitchen,10000000.01,EUR,5", `price: "10000000.01" must be from 0.01 EUR to 10000000.00 EUR`},
+		"soft hyphen":       {"BAD,Ba\u00add,,kitchen,1.00,EUR,5", `name: "Ba\u00add"`},
+		"zero-width space":  {"BAD,Ba\u200bd,,kitchen,1.00,EUR,5", `name: "Ba\u200bd"`},
+		"bidi override":     {"BAD,Bad,\u202efine,kitchen,1.00,EUR,5", `description: "\u202efine"`},
+		"name of two lines": {"BAD,\"Bad\none\",,kitchen,1.00,EUR,5", `lines 41 to 42, name: "Bad\none"`},
+		"long description":  {"BAD,Bad," + strings.Repeat("x", 4001) + ",kitchen,1.00,EUR,5", "description: "},
+		"great stock":       {"BAD,Bad,,kitchen,1.00,EUR,1000000001", "stock: "},
+		"SKU twice":         {"MUG-2,Bad,,kitchen,1.00,EUR,5", "is on line 2 already"},
+		"stray quote":       {`BAD,"Bad,,kitchen,1.00,EUR,5`, "line 41: opens a quote that is not closed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			shop := newShop(t, "EUR")
+			content := csvHeader + mugs(good) + c.bad
+			_, stderr, err := shop.run(t, content, false)
+			if err == nil || !strings.Contains(err.Error(), "nothing was imported") || shop.writes.Load() != 0 {
+				t.Errorf("%d writes, %v", shop.writes.Load(), err)
+			}
+			if !strings.Contains(stderr, "41") || !strings.Contains(stderr, c.field) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("%q does not say %q", stderr, c.field)
+			}
+			out, _, err := shop.run(t, content, true)
+			if err != nil || !strings.Contains(out, "39 products created") || len(shop.products(t)) != good {
+				t.Errorf("skipping the bad line: %v, %s", err, out)
+			}
+		})
+	}
+}
+
+func TestImportKnowsTheCurrencyOfAnEmptyShop(t *testing.T) {
+	shop := newShop(t, "JPY")
+	if _, stderr, err := shop.run(t, csvHeader+mugs(1), false); err == nil || !strings.Contains(stderr, `currency: "EUR" must be JPY`) {
+		t.Error(stderr, err)
+	}
+	if out, stderr, err := shop.run(t, csvHeader+"TEA,Tea,,tea,500,JPY,5", false); err != nil || len(shop.products(t)) != 1 {
+		t.Error(out, stderr, err)
+	}
+}
+
+func TestImportKeepsWhatIsReserved(t *testing.T) {
+	reserved := shopclient.Product{SKU: "MUG", Price: money.New(100, "EUR"), OnHand: 9, Reserved: 6}
+	row := catalogue.Row{Lines: catalogue.Lines{First: 2, Last: 2}, SKU: "MUG", Price: money.New(100, "EUR"), Stock: 5}
+	if m, found := (&step{row: row, existing: &reserved}).mistake(); !found || m.String() != `line 2, stock: "5" must be at least 6: so many are reserved for orders` {
+		t.Error(m)
+	}
+	row.Stock = 6
+	if m, found := (&step{row: row, existing: &reserved}).mistake(); found {
+		t.Error(m)
 	}
 }
 
 func TestImportWaitsOutABusyShop(t *testing.T) {
-	shop := &fakeShop{products: map[string]shopclient.Product{}, busy: 1}
-	i := &importer{staff: shop.serve(t)}
-	if err := i.all(t.Context(), []catalogue.Row{{Line: 2, SKU: "NEW", Name: "New", Price: money.New(1, "EUR")}}); err != nil || i.created.Load() != 1 {
-		t.Errorf("created %d, %v", i.created.Load(), err)
+	for _, done := range []bool{false, true} {
+		shop := newShop(t, "EUR")
+		shop.busy.Store(3)
+		shop.done = done
+		if out, stderr, err := shop.run(t, csvHeader+mugs(20), false); err != nil || !strings.Contains(out, "20 products created") || len(shop.products(t)) != 20 {
+			t.Errorf("done %v: %s%s%v", done, out, stderr, err)
+		}
+		shop.busy.Store(3)
+		out, stderr, err := shop.run(t, csvHeader+strings.ReplaceAll(mugs(20), "EUR,5", "EUR,8"), false)
+		if err != nil || !strings.Contains(out, "20 changed") {
+			t.Errorf("done %v: %s%s%v", done, out, stderr, err)
+		}
+		for sku, product := range shop.products(t) {
+			if product.OnHand != 8 {
+				t.Errorf("done %v: %s has %d on hand", done, sku, product.OnHand)
+			}
+		}
 	}
 }
 
-func TestBadFileIsNotImported(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "bad.csv")
-	content := "sku,name,description,category,price,currency,stock\nOK-1,Fine,,test,1.00,EUR,5\nbad,,,Test,x,EUR,-1\n"
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
+func TestImportReportsWhatWasImportedWhenALineIsRefusedMidway(t *testing.T) {
+	shop := newShop(t, "EUR")
+	shop.refuse = "MUG-20"
+	content := csvHeader + mugs(40)
+	out, stderr, err := shop.run(t, content, false)
+	if err == nil || !strings.Contains(stderr, "line 20, MUG-20: POST /v1/products: 422 catalogue-full") || !strings.Contains(stderr, "lines 20\n") {
+		t.Fatal(out, stderr, err)
 	}
-	var stderr bytes.Buffer
-	c := &cli{out: &stderr, err: &stderr}
-	rows, err := c.readCatalogue(path)
-	if err == nil || rows != nil {
-		t.Errorf("got %d rows and %v, want none", len(rows), err)
+	here := shop.products(t)
+	if len(here) == 0 || len(here) == 40 || !strings.Contains(out, fmt.Sprintf("%d products created", len(here))) {
+		t.Errorf("%d products; %s", len(here), out)
 	}
-	for _, field := range []string{"sku", "name", "category", "price", "stock"} {
-		if !strings.Contains(stderr.String(), fmt.Sprintf("line 3, %s:", field)) {
-			t.Errorf("%q does not name %s", stderr.String(), field)
+	var created []catalogue.Row
+	for n := 2; n <= 41; n++ {
+		if _, exists := here[fmt.Sprintf("MUG-%d", n)]; exists {
+			created = append(created, catalogue.Row{Lines: catalogue.Lines{First: n, Last: n}})
 		}
 	}
-	c.options.importing.skipBad = true
-	if rows, err := c.readCatalogue(path); err != nil || len(rows) != 1 {
-		t.Errorf("skipping bad lines: %d rows, %v", len(rows), err)
+	if want := "lines " + lineList(created) + "\n"; !strings.Contains(stderr, want) {
+		t.Errorf("%q does not say that it created %s", stderr, want)
+	}
+	if out, stderr, err := shop.run(t, content, true); err != nil || len(shop.products(t)) != 39 || !strings.Contains(stderr, "MUG-20") {
+		t.Errorf("skipping: %s%s%v", out, stderr, err)
+	}
+	shop.refuse = ""
+	if out, _, err := shop.run(t, content, false); err != nil || !strings.Contains(out, "1 products created, 0 changed, 39 already") {
+		t.Errorf("again: %s%v", out, err)
+	}
+}
+
+// TestTheImporterAcceptsWhatTheServiceAccepts gives both the same products.
+func TestTheImporterAcceptsWhatTheServiceAccepts(t *testing.T) {
+	shop := newShop(t, "EUR")
+	staff := shopclient.New(shop.server.URL, nil)
+	text := func(samples ...string) *rapid.Generator[string] {
+		letter := rapid.OneOf(rapid.SampledFrom([]rune("ab \t\n\u00ad\u200b\u200c\u200d\u202e\u0301\u00a0\x00,;\"e語ب")), rapid.Rune())
+		return rapid.OneOf(rapid.SampledFrom(samples), rapid.Map(rapid.SliceOfN(letter, 0, 6), func(r []rune) string { return string(r) }))
+	}
+	seen := 0
+	rapid.Check(t, func(t *rapid.T) {
+		seen++
+		sku := rapid.OneOf(rapid.Just(fmt.Sprintf("P-%d", seen)), text("mug", "A", "-A", strings.Repeat("A", 33))).Draw(t, "sku")
+		row := []string{
+			sku, text("Mug", "", strings.Repeat("ü", 121)).Draw(t, "name"), text("", strings.Repeat("ü", 4001)).Draw(t, "description"),
+			text("kitchen", "a--b", strings.Repeat("a", 41)).Draw(t, "category"), "", rapid.SampledFrom([]string{"EUR", "EUR", "EUR", "USD", "eur"}).Draw(t, "currency"), "",
+		}
+		amount := rapid.OneOf(rapid.Int64Range(-1, 2), rapid.Int64Range(999_999_999, 1_000_000_001)).Draw(t, "amount")
+		stock := rapid.OneOf(rapid.Int64Range(-1, 2), rapid.Int64Range(999_999_999, 1_000_000_001)).Draw(t, "stock")
+		row[4], _, _ = strings.Cut(money.New(amount, "EUR").String(), " ")
+		row[6] = fmt.Sprint(stock)
+		for i, field := range row {
+			row[i] = `"` + strings.ReplaceAll(field, `"`, `""`) + `"`
+		}
+		file, err := readCatalogue(strings.NewReader(csvHeader+strings.Join(row, ",")), "EUR")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(file.Rows) == 1 {
+			if _, err := staff.CreateProduct(context.Background(), draftOf(file.Rows[0])); err != nil && shopclient.Status(err) != http.StatusConflict {
+				t.Fatalf("the importer accepts %q; the service: %v", row, err)
+			}
+			return
+		}
+		unquote := func(i int) string {
+			return strings.TrimSpace(strings.ReplaceAll(row[i][1:len(row[i])-1], `""`, `"`))
+		}
+		draft := shopclient.Draft{
+			SKU: unquote(0), Name: unquote(1), Description: unquote(2), Category: unquote(3), Price: money.New(amount, unquote(5)), Stock: stock,
+		}
+		if _, err := staff.CreateProduct(context.Background(), draft); err == nil {
+			t.Fatalf("the service accepts %q; the importer: %v", row, file.Mistakes)
+		}
+	})
+}
+
+func TestTheShopsOwnCatalogue(t *testing.T) {
+	raw, err := os.ReadFile("../services/products/catalogue.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := readCatalogue(bytes.NewReader(raw), "EUR")
+	if err != nil || len(file.Mistakes) != 0 || len(file.Rows) < 60 {
+		t.Errorf("%+v, %v", file, err)
+	}
+}
+
+func TestLineList(t *testing.T) {
+	var rows []catalogue.Row
+	for _, l := range []catalogue.Lines{{First: 9, Last: 9}, {First: 2, Last: 2}, {First: 3, Last: 5}, {First: 12, Last: 13}} {
+		rows = append(rows, catalogue.Row{Lines: l})
+	}
+	if got := lineList(rows); got != "2 to 5, 9, 12 to 13" {
+		t.Error(got)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/catalogue"
 	"caravan/internal/launcher"
 	"caravan/internal/money"
 	"caravan/internal/shopclient"
@@ -138,24 +137,24 @@ func (c *cli) fillCatalogue(ctx context.Context, staff *shopclient.Client) (adde
 		return 0, fmt.Errorf("reading the catalogue: %w", err)
 	}
 	defer file.Close()
-	rows, mistakes, err := catalogue.Read(file)
-	if err != nil {
-		return 0, err
-	}
-	if len(mistakes) > 0 {
-		return 0, fmt.Errorf("%s: %s", file.Name(), mistakes[0])
-	}
-	existing, err := staff.AllProducts(ctx)
+	shop, err := staff.AllProducts(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("listing the catalogue: %w", err)
 	}
+	content, err := readCatalogue(file, shop.Currency)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", file.Name(), err)
+	}
+	if len(content.Mistakes) > 0 {
+		return 0, fmt.Errorf("%s: %s", file.Name(), content.Mistakes[0])
+	}
 	known := map[string]bool{}
-	for _, product := range existing {
+	for _, product := range shop.Items {
 		known[product.SKU] = true
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
-	for _, row := range rows {
+	group.SetLimit(inParallel)
+	for _, row := range content.Rows {
 		if known[row.SKU] {
 			continue
 		}
@@ -169,12 +168,6 @@ func (c *cli) fillCatalogue(ctx context.Context, staff *shopclient.Client) (adde
 		})
 	}
 	return added, group.Wait()
-}
-
-func draftOf(row catalogue.Row) shopclient.Draft {
-	return shopclient.Draft{
-		SKU: row.SKU, Name: row.Name, Description: row.Description, Category: row.Category, Price: row.Price, Stock: row.Stock,
-	}
 }
 
 // fund deposits into a wallet that has run low.

@@ -1,20 +1,18 @@
-// Package catalogue reads a shop's catalogue from CSV (RFC 4180): a header line
+// Package catalogue reads a shop's catalogue from a table of text, as spreadsheets save it (CSV, RFC 4180): a header
 //
 //	sku,name,description,category,price,currency,stock
 //
-// in any order of columns, then one product per line. Every mistake of the file
-// is found in one reading and named by line and field.
+// in any order of columns, then one product per row. Every line of the file is accounted for: it belongs to a row, to a
+// mistake that names it, to the header, or it is blank. What a product may look like is for the caller to say.
 package catalogue
 
 import (
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
+	"math"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"caravan/internal/money"
@@ -22,7 +20,7 @@ import (
 
 // Row is one product of the file.
 type Row struct {
-	Line        int // in the file, from 1
+	Lines
 	SKU         string
 	Name        string
 	Description string
@@ -31,186 +29,223 @@ type Row struct {
 	Stock       int64
 }
 
-// Mistake is one thing wrong with the file.
-type Mistake struct {
-	Line  int
-	Field string // "" when the whole line is meant
-	What  string
-}
+// Lines are the lines of the file, counted from 1, that something takes up.
+type Lines struct{ First, Last int }
 
-// String is the mistake as one line.
-func (m Mistake) String() string {
-	if m.Field == "" {
-		return fmt.Sprintf("line %d: %s", m.Line, m.What)
+// String is "line 3" or "lines 3 to 5".
+func (l Lines) String() string {
+	if l.First == l.Last {
+		return fmt.Sprintf("line %d", l.First)
 	}
-	return fmt.Sprintf("line %d, %s: %s", m.Line, m.Field, m.What)
+	return fmt.Sprintf("lines %d to %d", l.First, l.Last)
 }
 
-// Bounds of the fields, as the products service has them.
+// Fault is what is wrong with one field of a row.
+type Fault struct {
+	Field string // a column; "" when the whole row is meant
+	What  string // completes a sentence that begins with the field's value, as "must be a number"
+}
+
+// Mistake is a fault in its place.
+type Mistake struct {
+	Lines
+	Fault
+	Value string // of the field, as it is in the file
+}
+
+// String is the mistake as one line of text.
+func (m Mistake) String() string {
+	switch {
+	case m.Field == "":
+		return fmt.Sprintf("%s: %s", m.Lines, m.What)
+	case m.Value == "":
+		return fmt.Sprintf("%s, %s: %s", m.Lines, m.Field, m.What)
+	}
+	return fmt.Sprintf("%s, %s: %s %s", m.Lines, m.Field, shorten(m.Value), m.What)
+}
+
+// shorten quotes the beginning of a value, with what is invisible in it escaped.
+func shorten(value string) string {
+	const most = 40
+	if utf8.RuneCountInString(value) <= most {
+		return strconv.Quote(value)
+	}
+	return strconv.Quote(string([]rune(value)[:most])) + "..."
+}
+
+// Check applies the rules of a shop to a row. It returns the row as the shop would store it, and what is wrong with it.
+type Check func(Row) (Row, []Fault)
+
+// File is what a file holds.
+type File struct {
+	Rows     []Row
+	Mistakes []Mistake
+	// Lines counts all lines, Head those up to the header and Blank those without a value after it.
+	Lines, Head, Blank int
+
+	records int            // that are not blank
+	skus    map[string]int // the first line of each SKU
+}
+
 const (
-	MaxRows        = 100_000
-	maxName        = 120
-	maxDescription = 4000
-	maxCategory    = 40
-	maxPrice       = 100_000_000_00
-	maxStock       = 1_000_000_000
+	// MaxRows is how many rows of a file are read, good or bad.
+	MaxRows = 100_000
+	// maxBytes is the size of the largest file that is read.
+	maxBytes = 128 << 20
 )
 
-var (
-	skuPattern      = regexp.MustCompile(`^[A-Z0-9][A-Z0-9-]{1,31}$`)
-	categoryPattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-)
-
-// ErrHeader means that the file is no catalogue: its first line is not the header.
+// ErrHeader means that the file is no catalogue: it does not begin with the header.
 var ErrHeader = errors.New("the first line is not the header of a catalogue")
 
 var columns = []string{"sku", "name", "description", "category", "price", "currency", "stock"}
 
-// Read reads a catalogue: the good rows, and every mistake of the others. The
-// error is ErrHeader or that the file could not be read at all.
-func Read(r io.Reader) ([]Row, []Mistake, error) {
-	reader := csv.NewReader(skipMark(r))
-	reader.FieldsPerRecord = -1
-	header, err := reader.Read()
+// Read reads a catalogue: its good rows, and every mistake of the others. Of rows with one SKU the first one counts.
+// The error is ErrHeader, or says why the file could not be read at all.
+func Read(r io.Reader, check Check) (*File, error) {
+	text, err := decode(r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w (%w)", ErrHeader, err)
+		return nil, err
 	}
-	position, err := readHeader(header)
+	t, at, err := readHeader(text)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	f := file{position: position, width: len(header), skus: map[string]int{}}
-	for {
-		record, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			return f.rows, f.mistakes, nil
+	t.check = check
+	f := &File{Head: at.line, skus: map[string]int{}}
+	for !at.end() {
+		at = f.record(t, at)
+	}
+	f.Lines = at.line
+	return f, nil
+}
+
+func (f *File) mistake(lines Lines, fault Fault, value string) {
+	f.Mistakes = append(f.Mistakes, Mistake{lines, fault, value})
+}
+
+// record reads the record at a place and returns the place after it. A record of a wrong form may owe its end to a
+// stray quote, so that only its first line is taken for bad, and the next is read by itself.
+func (f *File) record(t *table, from place) place {
+	fields, at, fault := t.record(from)
+	if fault == "" {
+		fields, fault = t.fit(fields)
+	}
+	if fault == "" && blank(fields) {
+		f.Blank += at.line - from.line
+		return at
+	}
+	if fault != "" {
+		_, at = from.next()
+	}
+	lines := Lines{from.line + 1, at.line}
+	switch f.records++; {
+	case f.records > MaxRows:
+		at = from.skip()
+		f.mistake(Lines{lines.First, at.line}, Fault{What: fmt.Sprintf("a file may have %d products at most", MaxRows)}, "")
+	case fault != "":
+		f.mistake(lines, Fault{What: fault}, "")
+	default:
+		f.product(t, lines, fields)
+	}
+	return at
+}
+
+// product takes a record for a product.
+func (f *File) product(t *table, lines Lines, fields []string) {
+	row, faults := t.row(fields)
+	if first, twice := f.skus[row.SKU]; twice {
+		faults = append(faults, Fault{"sku", fmt.Sprintf("is on line %d already", first)})
+	} else if row.SKU != "" {
+		f.skus[row.SKU] = lines.First
+	}
+	for _, fault := range faults {
+		f.mistake(lines, fault, t.value(fields, fault.Field))
+	}
+	if len(faults) == 0 {
+		row.Lines = lines
+		f.Rows = append(f.Rows, row)
+	}
+}
+
+func blank(fields []string) bool {
+	for _, field := range fields {
+		if strings.TrimSpace(field) != "" {
+			return false
 		}
-		var malformed *csv.ParseError
-		if errors.As(err, &malformed) {
-			f.mistake(malformed.StartLine, "", malformed.Err.Error())
-			continue
+	}
+	return true
+}
+
+// value is the field of a column without the spaces around it.
+func (t *table) value(fields []string, column string) string {
+	if i, known := t.columns[column]; known {
+		return strings.TrimSpace(fields[i])
+	}
+	return ""
+}
+
+// row reads the fields of a product and applies the rules of the shop. A field that cannot be read has one fault.
+func (t *table) row(fields []string) (Row, []Fault) {
+	var faults []Fault
+	faulty := map[string]bool{}
+	fault := func(column, what string) {
+		if !faulty[column] {
+			faults = append(faults, Fault{column, what})
 		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading the catalogue: %w", err)
+		faulty[column] = true
+	}
+	value := func(column string) string {
+		text := t.value(fields, column)
+		if !utf8.ValidString(text) {
+			fault(column, `is not UTF-8: save the file as "CSV UTF-8"`)
 		}
-		line, _ := reader.FieldPos(0)
-		if len(f.rows) == MaxRows {
-			f.mistake(line, "", fmt.Sprintf("more than %d products", MaxRows))
-			return f.rows, f.mistakes, nil
-		}
-		f.record(line, record)
+		return text
 	}
+	row := Row{SKU: value("sku"), Name: value("name"), Description: value("description"), Category: value("category")}
+	var what string
+	if row.Price, what = readPrice(value("price"), value("currency")); what != "" {
+		fault("price", what)
+	}
+	stock, err := strconv.ParseInt(value("stock"), 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		fault("stock", "must be a whole number")
+	}
+	row.Stock = stock // of a number out of range the nearest, which the rules refuse
+	row, more := t.check(row)
+	for _, f := range more {
+		fault(f.Field, f.What)
+	}
+	return row, faults
 }
 
-// skipMark drops the byte-order mark that spreadsheets put before UTF-8.
-func skipMark(r io.Reader) io.Reader {
-	var first [3]byte
-	n, err := io.ReadFull(r, first[:])
-	head := first[:n]
-	if err == nil && string(head) == "\uFEFF" {
-		return r
+// readPrice reads a price as people and spreadsheets write it: 9, 9.9, 9.90 or 9,90. A comma with three digits after it
+// may separate thousands, so it is refused. What is wrong with the currency is for the shop's rules to say.
+func readPrice(text, currency string) (price money.Money, fault string) {
+	if !money.Known(currency) {
+		return money.New(1, currency), ""
 	}
-	return io.MultiReader(strings.NewReader(string(head)), r)
-}
-
-func readHeader(header []string) (map[string]int, error) {
-	position := map[string]int{}
-	for i, name := range header {
-		name = strings.ToLower(strings.TrimSpace(name))
-		if _, twice := position[name]; twice {
-			return nil, fmt.Errorf("%w: column %q appears twice", ErrHeader, name)
-		}
-		position[name] = i
-	}
-	for _, name := range columns {
-		if _, ok := position[name]; !ok {
-			return nil, fmt.Errorf("%w: it lacks %q; it needs %s", ErrHeader, name, strings.Join(columns, ", "))
-		}
-	}
-	if len(position) > len(columns) {
-		return nil, fmt.Errorf("%w: it has columns besides %s", ErrHeader, strings.Join(columns, ", "))
-	}
-	return position, nil
-}
-
-// file gathers what a file holds.
-type file struct {
-	position map[string]int
-	width    int
-	skus     map[string]int // line of each SKU
-	rows     []Row
-	mistakes []Mistake
-}
-
-func (f *file) mistake(line int, field, what string) {
-	f.mistakes = append(f.mistakes, Mistake{line, field, what})
-}
-
-func (f *file) record(line int, record []string) {
-	if len(record) != f.width {
-		f.mistake(line, "", fmt.Sprintf("has %d fields, want %d", len(record), f.width))
-		return
-	}
-	before := len(f.mistakes)
-	field := func(name string) string { return strings.TrimSpace(record[f.position[name]]) }
-	row := Row{Line: line, SKU: field("sku"), Name: field("name"), Description: field("description"), Category: field("category")}
-	f.sku(line, row.SKU)
-	f.text(line, "name", row.Name, 1, maxName)
-	f.text(line, "description", row.Description, 0, maxDescription)
-	if !categoryPattern.MatchString(row.Category) || len(row.Category) > maxCategory {
-		f.mistake(line, "category", fmt.Sprintf("%q is not lower-case words joined by hyphens, of at most %d characters", row.Category, maxCategory))
-	}
-	row.Price = f.price(line, field("price"), field("currency"))
-	row.Stock = f.stock(line, field("stock"))
-	if len(f.mistakes) == before {
-		f.rows = append(f.rows, row)
-	}
-}
-
-func (f *file) sku(line int, sku string) {
-	if !skuPattern.MatchString(sku) {
-		f.mistake(line, "sku", fmt.Sprintf("%q is not 2 to 32 of A-Z, 0-9 and -, beginning with a letter or digit", sku))
-		return
-	}
-	if other, twice := f.skus[sku]; twice {
-		f.mistake(line, "sku", fmt.Sprintf("%q is on line %d already", sku, other))
-		return
-	}
-	f.skus[sku] = line
-}
-
-func (f *file) text(line int, name, text string, least, most int) {
-	switch length := utf8.RuneCountInString(text); {
-	case !utf8.ValidString(text):
-		f.mistake(line, name, "is not UTF-8")
-	case length < least:
-		f.mistake(line, name, "is empty")
-	case length > most:
-		f.mistake(line, name, fmt.Sprintf("has %d characters, at most %d fit", length, most))
-	case strings.ContainsFunc(text, unicode.IsControl):
-		f.mistake(line, name, "holds a line break or another control character")
-	}
-}
-
-func (f *file) price(line int, amount, currency string) money.Money {
-	if err := money.New(0, currency).Validate(); err != nil {
-		f.mistake(line, "currency", fmt.Sprintf("%q is not a currency code of ISO 4217", currency))
-		return money.Money{}
-	}
-	price, err := money.Parse(amount + " " + currency)
+	decimals := money.Decimals(currency)
+	whole, fraction, point := strings.Cut(strings.Replace(text, ",", ".", 1), ".")
 	switch {
-	case err != nil:
-		f.mistake(line, "price", fmt.Sprintf("%q is not an amount of %s, as %s", amount, currency, strings.TrimSuffix(money.New(1999, currency).String(), " "+currency)))
-	case price.Amount <= 0 || price.Amount > maxPrice:
-		f.mistake(line, "price", fmt.Sprintf("%s is not above zero and at most %s", price, money.New(maxPrice, currency)))
+	case strings.Contains(text, ",") && len(fraction) == 3:
+		return money.New(1, currency), "may mean thousands: write a point before the decimals and nothing between thousands"
+	case point && fraction == "", len(fraction) > decimals:
+		return money.New(1, currency), priceForm(currency)
 	}
-	return price
+	if decimals > 0 {
+		whole += "." + fraction + strings.Repeat("0", decimals-len(fraction))
+	}
+	price, err := money.Parse(whole + " " + currency)
+	switch {
+	case errors.Is(err, money.ErrOverflow):
+		return money.New(math.MaxInt64, currency), ""
+	case err != nil:
+		return money.New(1, currency), priceForm(currency)
+	}
+	return price, ""
 }
 
-func (f *file) stock(line int, text string) int64 {
-	stock, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || stock < 0 || stock > maxStock {
-		f.mistake(line, "stock", fmt.Sprintf("%q is not a whole number from 0 to %d", text, maxStock))
-	}
-	return stock
+func priceForm(currency string) string {
+	example, _, _ := strings.Cut(money.New(1999, currency).String(), " ")
+	return "must be a number of " + currency + " such as " + example
 }

@@ -20,7 +20,8 @@ func Known(code string) bool {
 	return listed(twoDecimals, code) || listed(noDecimals, code) || listed(threeDecimals, code)
 }
 
-func exponent(code string) int {
+// Decimals is how many decimals an amount of a currency has: the exponent of ISO 4217; an unknown currency has two.
+func Decimals(code string) int {
 	switch {
 	case listed(noDecimals, code):
 		return 0

@@ -99,7 +99,7 @@ func (m Money) Validate() error {
 // String writes the amount in major units for people, "19.99 EUR", "1200 JPY" or "-0.005 KWD".
 // The number of decimals is the currency's exponent of ISO 4217; an unknown currency has two.
 func (m Money) String() string {
-	digits := exponent(m.Currency)
+	digits := Decimals(m.Currency)
 	magnitude := strconv.FormatUint(absolute(m.Amount), 10)
 	if len(magnitude) <= digits {
 		magnitude = strings.Repeat("0", digits-len(magnitude)+1) + magnitude
@@ -132,7 +132,7 @@ func Parse(text string) (Money, error) {
 		return Money{}, fmt.Errorf("parsing %.40q: %w", text, ErrCurrency)
 	}
 	whole, fraction, point := strings.Cut(number, ".")
-	if digits := exponent(currency); len(fraction) != digits || point != (digits > 0) {
+	if digits := Decimals(currency); len(fraction) != digits || point != (digits > 0) {
 		return Money{}, fmt.Errorf("parsing %.40q: %w", text, ErrSyntax)
 	}
 	amount, err := strconv.ParseInt(whole+fraction, 10, 64)

@@ -159,14 +159,14 @@ func TestAwaitOrderAsksUntilItsEnd(t *testing.T) {
 
 func TestAllProductsFollowsTheCursor(t *testing.T) {
 	client := serve(t, &fakeGateway{handle: func(w http.ResponseWriter, r *http.Request) {
-		list := shopclient.List[shopclient.Product]{Items: []shopclient.Product{{SKU: "A"}}, Next: "second"}
+		list := shopclient.ProductList{List: shopclient.List[shopclient.Product]{Items: []shopclient.Product{{SKU: "A"}}, Next: "second"}, Currency: "EUR"}
 		if r.URL.Query().Get("cursor") == "second" {
-			list = shopclient.List[shopclient.Product]{Items: []shopclient.Product{{SKU: "B"}}}
+			list.List = shopclient.List[shopclient.Product]{Items: []shopclient.Product{{SKU: "B"}}}
 		}
 		_ = json.NewEncoder(w).Encode(list)
 	}})
 	products, err := client.AllProducts(t.Context())
-	if err != nil || len(products) != 2 || products[1].SKU != "B" {
+	if err != nil || len(products.Items) != 2 || products.Items[1].SKU != "B" || products.Currency != "EUR" {
 		t.Errorf("got %+v, %v", products, err)
 	}
 }

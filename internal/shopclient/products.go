@@ -54,8 +54,15 @@ type Query struct {
 	Limit                  int // 1 to 100; 0: the default
 }
 
+// ProductList is a part of the catalogue, or all of it.
+type ProductList struct {
+	List[Product]
+	// Currency is the only one the shop sells in.
+	Currency string `json:"currency"`
+}
+
 // Products lists the catalogue.
-func (c *Client) Products(ctx context.Context, q Query) (List[Product], error) {
+func (c *Client) Products(ctx context.Context, q Query) (ProductList, error) {
 	values := url.Values{}
 	for name, value := range map[string]string{"category": q.Category, "q": q.Text, "cursor": q.Cursor} {
 		if value != "" {
@@ -65,21 +72,21 @@ func (c *Client) Products(ctx context.Context, q Query) (List[Product], error) {
 	if q.Limit != 0 {
 		values.Set("limit", strconv.Itoa(q.Limit))
 	}
-	var list List[Product]
+	var list ProductList
 	_, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/products", query: values, want: []int{http.StatusOK}, into: &list})
 	return list, err
 }
 
 // AllProducts lists the whole catalogue, page by page.
-func (c *Client) AllProducts(ctx context.Context) ([]Product, error) {
-	var all []Product
+func (c *Client) AllProducts(ctx context.Context) (ProductList, error) {
+	var all ProductList
 	query := Query{Limit: 100}
 	for {
 		list, err := c.Products(ctx, query)
 		if err != nil {
-			return nil, err
+			return ProductList{}, err
 		}
-		all = append(all, list.Items...)
+		all.Items, all.Currency = append(all.Items, list.Items...), list.Currency
 		if query.Cursor = list.Next; list.Next == "" {
 			return all, nil
 		}

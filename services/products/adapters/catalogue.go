@@ -71,7 +71,9 @@ func (a catalogueAPI) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return describe(err)
 	}
-	list := page.List[productView]{Items: make([]productView, len(items)), Next: next}
+	list := productList{
+		List: page.List[productView]{Items: make([]productView, len(items)), Next: next}, Currency: a.shop.Currency(),
+	}
 	now := a.shop.Now()
 	for i, item := range items {
 		list.Items[i] = viewOf(item, now)

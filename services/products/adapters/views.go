@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"caravan/internal/money"
+	"caravan/internal/page"
 	"caravan/services/products/app"
 	"caravan/services/products/domain"
 )
@@ -20,6 +21,13 @@ type productView struct {
 	Tiers       []domain.Tier `json:"tiers,omitempty"`
 	Available   int64         `json:"available"`
 	Version     int64         `json:"version"`
+}
+
+// productList is one page of products.
+type productList struct {
+	page.List[productView]
+	// Currency is that of every price.
+	Currency string `json:"currency"`
 }
 
 // staffView adds what staff work with.

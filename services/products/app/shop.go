@@ -45,3 +45,6 @@ func NewShop(documents *Documents, orders Orders, clk clock.Clock, settings Sett
 
 // Now is the time by which prices are in effect.
 func (s *Shop) Now() time.Time { return s.clock.Now() }
+
+// Currency is the only one the shop sells in.
+func (s *Shop) Currency() string { return s.settings.Currency }
