@@ -97,11 +97,11 @@ func (c *cli) showMistakes(path string, file *catalogue.File) error {
 			bad[line] = true
 		}
 	}
-	summary := fmt.Sprintf("%d of %d lines are bad, %d products are good", len(bad), file.Lines, len(file.Rows))
+	summary := fmt.Sprintf("Bad lines: %d of %d. Good products: %d", len(bad), file.Lines, len(file.Rows))
 	if !c.options.importing.skipBad {
-		return fmt.Errorf("%s; nothing was imported. Correct the file, or import the good products with --skip-bad", summary)
+		return fmt.Errorf("%s. Nothing was imported. Correct the file, or import the good products with --skip-bad", summary)
 	}
-	fmt.Fprintf(c.out, "%s; the bad lines are skipped.\n", summary)
+	fmt.Fprintf(c.out, "%s. The bad lines are skipped.\n", summary)
 	return nil
 }
 

@@ -203,7 +203,7 @@ func TestImportIsAllOrNothing(t *testing.T) {
 			shop := newShop(t, "EUR")
 			content := csvHeader + mugs(good) + c.bad
 			_, stderr, err := shop.run(t, content, false)
-			if err == nil || !strings.Contains(err.Error(), "nothing was imported") || shop.writes.Load() != 0 {
+			if err == nil || !strings.Contains(err.Error(), "Nothing was imported") || shop.writes.Load() != 0 {
 				t.Errorf("%d writes, %v", shop.writes.Load(), err)
 			}
 			if !strings.Contains(stderr, "41") || !strings.Contains(stderr, c.field) || strings.Count(stderr, "\n") != 1 {
