@@ -34,6 +34,9 @@ type Operations struct {
 	Invoker  Invoker
 }
 
+// noParameters are the query parameters of what answers in full always. A filter that is ignored would widen the answer.
+var noParameters request.Parameters
+
 type list[T any] struct {
 	Items []T `json:"items"`
 }
@@ -49,6 +52,9 @@ type service struct {
 
 // ListServices answers GET /v1/ops/services.
 func (o *Operations) ListServices(w http.ResponseWriter, r *http.Request) error {
+	if err := noParameters.Check(r.URL.RawQuery); err != nil {
+		return err
+	}
 	states := make(map[string]string)
 	for _, b := range o.Breakers.Status() {
 		states[b.App] = b.State
@@ -85,6 +91,9 @@ type breaker struct {
 // ListBreakers answers GET /v1/ops/breakers. When orders can not be asked, which is when operators look, the answer
 // says that it is not complete.
 func (o *Operations) ListBreakers(w http.ResponseWriter, r *http.Request) error {
+	if err := noParameters.Check(r.URL.RawQuery); err != nil {
+		return err
+	}
 	answer := breakers{Items: []breaker{}}
 	for _, b := range o.Breakers.Status() {
 		answer.Items = append(answer.Items, breaker{

@@ -98,7 +98,7 @@ func (r *Route) Params() []string {
 // TimeoutOf returns how long the service has to answer a request with this query, and whether the caller asked to have
 // the answer held back. A wait that can not be read adds nothing: the service will say what is wrong with it.
 func (r *Route) TimeoutOf(query string) (timeout time.Duration, held bool) {
-	if r.Long == nil || !strings.Contains(query, r.Long.Parameter+"=") {
+	if r.Long == nil || query == "" {
 		return r.Timeout, false
 	}
 	values, err := url.ParseQuery(query)

@@ -95,7 +95,7 @@ func TestSplitTargetRefuses(t *testing.T) {
 		"/v1/%", "/v1/%4", "/v1/%zz", "/v1/%c0%ae", "/v1/%ef%bc%8e", "/v1/．．/x", "/v1/pro ducts", "/v1/\x00", "/v1/\x1f",
 		"/v1/\x7f", "/v1/\xff", "/v1/products#x", "/v1/<script>", "/v1/{sku}", "/v1/a|b", "/v1/a^b", "/v1/a`b", `/v1/a"b`,
 		"/v1/products?q=\x00", "/v1/products?q=%00", "/v1/products?q=%", "/v1/products?q=%g1", "/v1/products?q=a b",
-		"/v1/products?q=#", `/v1/products?q=\`, "/v1/products?q=é",
+		"/v1/products?q=#", "/v1/products?q=a;b", "/v1/products?;", `/v1/products?q=\`, "/v1/products?q=é",
 		"/" + strings.Repeat("a", maxPathBytes), "/v1?" + strings.Repeat("a", maxQueryBytes+1),
 	} {
 		var refused *TargetError
@@ -242,7 +242,7 @@ func TestLongPollsGetTheTimeTheyAskFor(t *testing.T) {
 	r := &Route{Timeout: 10 * time.Second, Long: &Long{Parameter: "wait", Max: 30 * time.Second}}
 	for query, want := range map[string]time.Duration{
 		"": 10 * time.Second, "wait=5s": 15 * time.Second, "wait=1h": 40 * time.Second, "wait=-1s": 10 * time.Second, "wait=0s": 10 * time.Second,
-		"wait=x": 10 * time.Second, "await=5s": 10 * time.Second, "x=1&wait=500ms": 10500 * time.Millisecond, "wait=5s;": 10 * time.Second,
+		"wait=x": 10 * time.Second, "await=5s": 10 * time.Second, "x=1&wait=500ms": 10500 * time.Millisecond, "wait=5s;": 10 * time.Second, "w%61it=5s": 15 * time.Second,
 	} {
 		if got, held := r.TimeoutOf(query); got != want || held != (want > r.Timeout) {
 			t.Errorf("%s: got %s, %v, want %s", query, got, held, want)

@@ -84,6 +84,9 @@ func checkQuery(query string) error {
 	}
 	for i := 0; i < len(query); i++ {
 		c := query[i]
+		if c == ';' {
+			return &TargetError{"The query holds a semicolon, which some take for a separator; write %3B."}
+		}
 		if c <= 0x20 || c >= 0x7f || c == '#' || c == '\\' {
 			return &TargetError{"The query holds a character that must not appear in one."}
 		}

@@ -6,7 +6,7 @@ import "fmt"
 
 // Request asks a service for one page of its audit; an empty cursor starts it.
 type Request struct {
-	Cursor string `json:"cursor,omitempty"`
+	Cursor string `json:"cursor,omitzero"`
 }
 
 // Finding is one violated invariant. It holds no personal data.

@@ -17,6 +17,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"time"
+
+	"caravan/internal/clock"
 )
 
 // MaxSize is the largest CloudEvent, in bytes, that Parse accepts.
@@ -176,8 +178,8 @@ func (e Event) Check() error {
 	if e.ID != ID(e.Source, e.Subject, e.Sequence) {
 		return fmt.Errorf("%w: attribute id is not source/subject/sequence", ErrMalformed)
 	}
-	if e.Time.IsZero() {
-		return fmt.Errorf("%w: attribute time is missing", ErrMalformed)
+	if !clock.Acceptable(e.Time) {
+		return fmt.Errorf("%w: attribute time is missing or out of range", ErrMalformed)
 	}
 	if len(e.Data) > 0 && e.Data[0] != '{' {
 		return fmt.Errorf("%w: data must be a JSON object", ErrMalformed)

@@ -11,12 +11,15 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"caravan/internal/clock"
 	"caravan/internal/problem"
 )
 
@@ -26,11 +29,19 @@ const DefaultLimit = 64 << 10
 // Option changes how Decode reads.
 type Option func(*settings)
 
-type settings struct{ limit int64 }
+type settings struct {
+	limit    int64
+	nonEmpty bool
+}
 
 // WithLimit sets the largest body in bytes.
 func WithLimit(bytes int64) Option {
 	return func(s *settings) { s.limit = bytes }
+}
+
+// SomeMember refuses a body without any member: a change that changes nothing is a mistake.
+func SomeMember() Option {
+	return func(s *settings) { s.nonEmpty = true }
 }
 
 // Decode reads the request's JSON body into dst, a pointer, and checks the validator tags of the
@@ -38,7 +49,9 @@ func WithLimit(bytes int64) Option {
 //
 // The body must be one JSON value in UTF-8 whose member names match exactly: unknown and repeated
 // members and anything after the value are refused (RFC 8259 leaves their meaning open, and two
-// readers that differ in it are a hole). Errors are problems: 415 for another media type, 413 for a
+// readers that differ in it are a hole). A null is refused wherever it is, a member without
+// omitempty or omitzero is required, and one with omitempty must not be sent empty. Times are read
+// by clock.Parse. Errors are problems: 415 for another media type, 413 for a
 // body over the limit, 400 for the rest, naming the fields by their JSON path.
 func Decode(w http.ResponseWriter, r *http.Request, dst any, options ...Option) error {
 	set := settings{limit: DefaultLimit}
@@ -58,7 +71,7 @@ func Decode(w http.ResponseWriter, r *http.Request, dst any, options ...Option) 
 	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, set.limit)); err != nil {
 		return unreadable(err)
 	}
-	return Parse(body.Bytes(), dst)
+	return parse(body.Bytes(), dst, set)
 }
 
 // DecodeOptional is Decode for a body that may be left out, whatever its media type is then said to
@@ -76,13 +89,68 @@ func DecodeOptional(w http.ResponseWriter, r *http.Request, dst any, options ...
 	return Decode(w, r, dst, options...)
 }
 
+// NoBody is for a request that needs no body: it may have none, or an empty object, as some clients
+// send with every POST. What else it says would be ignored, so it is refused.
+func NoBody(w http.ResponseWriter, r *http.Request) error {
+	return DecodeOptional(w, r, &struct{}{})
+}
+
 // Parse is Decode for a body that is already in memory.
-func Parse(body []byte, dst any) error {
-	if err := json.Unmarshal(body, dst, json.RejectUnknownMembers(true)); err != nil {
+func Parse(body []byte, dst any) error { return parse(body, dst, settings{}) }
+
+func parse(body []byte, dst any, set settings) error {
+	if err := json.Unmarshal(body, dst, json.RejectUnknownMembers(true), json.WithUnmarshalers(times)); err != nil {
 		return describe(body, err)
 	}
-	return Validate(dst)
+	wrong := checkMembers(body, reflect.TypeOf(dst), set.nonEmpty)
+	broken := Validate(dst)
+	if len(wrong) == 0 {
+		return broken
+	}
+	return merge(wrong, broken)
 }
+
+// merge adds to errors those of Validate that are about other fields: to a rule a member that is absent looks like one
+// that is zero.
+func merge(wrong []problem.FieldError, broken error) error {
+	var rules *problem.Problem
+	if broken != nil && !errors.As(broken, &rules) {
+		return broken
+	}
+	if rules != nil {
+		for _, e := range rules.Errors {
+			about := func(known problem.FieldError) bool { return known.Field == "" || within(e.Field, known.Field) }
+			if !slices.ContainsFunc(wrong, about) {
+				wrong = append(wrong, e)
+			}
+		}
+	}
+	return problem.Invalid(wrong...)
+}
+
+// within reports whether a field is another one or a part of it.
+func within(field, of string) bool {
+	rest, ok := strings.CutPrefix(field, of)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// times reads every time.Time of a body by the one rule for times from outside.
+var times = json.UnmarshalFromFunc(func(decoder *jsontext.Decoder, t *time.Time) error {
+	token, err := decoder.ReadToken()
+	if err != nil {
+		return err
+	}
+	*t = time.Time{}
+	switch token.Kind() {
+	case jsontext.KindString:
+		*t, err = clock.Parse(token.String())
+		return err
+	case jsontext.KindNull: // which checkMembers refuses
+		return nil
+	default:
+		return clock.ErrTime
+	}
+})
 
 func unreadable(err error) error {
 	var tooLarge *http.MaxBytesError
@@ -115,6 +183,9 @@ func describe(body []byte, err error) error {
 		field := fieldOf(semantic.JSONPointer)
 		if errors.Is(err, json.ErrUnknownName) {
 			return problem.Invalid(problem.FieldError{Field: field, Code: "unknown", Message: "is not a field of this request"})
+		}
+		if errors.Is(err, clock.ErrTime) {
+			return problem.Invalid(problem.FieldError{Field: field, Code: "time", Message: clock.ErrTime.Error()})
 		}
 		return problem.Invalid(problem.FieldError{Field: field, Code: "type", Message: expected(semantic)})
 	}
@@ -174,10 +245,15 @@ func fieldOf(pointer jsontext.Pointer) string {
 		if b.Len() > 0 {
 			b.WriteByte('.')
 		}
-		if len(part) > 64 {
-			part = strings.ToValidUTF8(part[:64], "") + "…" // the name is the client's text
-		}
-		b.WriteString(part)
+		b.WriteString(shorten(part))
 	}
 	return b.String()
+}
+
+// shorten bounds a name that is the client's text, so that an error can hold it.
+func shorten(name string) string {
+	if len(name) > 64 {
+		name = name[:64] + "…"
+	}
+	return strings.ToValidUTF8(name, "")
 }

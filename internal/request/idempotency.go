@@ -22,7 +22,8 @@ const MaxIdempotencyKey = 255
 
 // IdempotencyKey reads the header Idempotency-Key: the draft's quoted string (RFC 8941, 3.3.3), or
 // a bare token as most clients send it. `"abc"` and `abc` are the same key. A key is 1 to 255
-// visible ASCII characters. A missing, repeated or wrong key is a 400 that names the header.
+// printable ASCII characters; only a quoted one may hold spaces. A missing, repeated or wrong key is
+// a 400 that names the header.
 func IdempotencyKey(r *http.Request) (string, error) {
 	values := r.Header.Values(IdempotencyHeader)
 	switch len(values) {
@@ -34,14 +35,24 @@ func IdempotencyKey(r *http.Request) (string, error) {
 	return "", invalidKey("duplicate", "appears more than once")
 }
 
+// OptionalIdempotencyKey is IdempotencyKey for a request that may come without a key, which is "". A
+// header that is there but empty is refused: whoever sends it relies on a key.
+func OptionalIdempotencyKey(r *http.Request) (string, error) {
+	if len(r.Header.Values(IdempotencyHeader)) == 0 {
+		return "", nil
+	}
+	return IdempotencyKey(r)
+}
+
 func parseKey(value string) (string, error) {
 	value = strings.Trim(value, " \t")
 	if value == "" {
 		return "", invalidKey("required", "is required")
 	}
-	key := value
+	key, least := value, byte('!')
 	if value[0] == '"' {
 		var ok bool
+		least = ' '
 		if key, ok = unquote(value); !ok {
 			return "", invalidKey("format", "must be one quoted string or a bare token")
 		}
@@ -52,8 +63,8 @@ func parseKey(value string) (string, error) {
 		return "", invalidKey("length", fmt.Sprintf("must be 1 to %d characters", MaxIdempotencyKey))
 	}
 	for i := range len(key) {
-		if key[i] <= ' ' || key[i] > '~' {
-			return "", invalidKey("format", "must be visible ASCII characters")
+		if key[i] < least || key[i] > '~' {
+			return "", invalidKey("format", "must be printable ASCII characters; a key with spaces must be quoted")
 		}
 	}
 	return key, nil

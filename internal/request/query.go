@@ -2,11 +2,94 @@ package request
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"caravan/internal/page"
 	"caravan/internal/problem"
 )
+
+// Parameters are the query parameters that an operation knows, each with whether it may be left empty. The zero value
+// knows none.
+type Parameters map[string]bool
+
+// SplitPattern splits the pattern of a route into that of http.ServeMux and the query parameters that are declared
+// behind it, joined by "&". A "=" behind a name lets it be empty:
+//
+//	GET /v1/ops/orders?status&waiting=&limit&cursor
+func SplitPattern(pattern string) (string, Parameters) {
+	pattern, declaration, _ := strings.Cut(pattern, "?")
+	known := make(Parameters)
+	for name := range strings.SplitSeq(declaration, "&") {
+		if name, mayBeEmpty := strings.CutSuffix(name, "="); name != "" {
+			known[name] = mayBeEmpty
+		}
+	}
+	return pattern, known
+}
+
+// Check returns a problem.Invalid that names every parameter of a query that the operation does not know, that appears
+// more than once, that is empty, or that cannot be read. Ignoring a parameter widens the answer: a list of one state
+// becomes the list of all. After Check, r.URL.Query() holds what the client wrote and nothing is lost: url.ParseQuery
+// drops what it cannot read, such as a pair with a semicolon.
+func (p Parameters) Check(query string) error {
+	if query == "" {
+		return nil
+	}
+	var wrong []problem.FieldError
+	seen := make(map[string]bool)
+	for pair := range strings.SplitSeq(query, "&") {
+		if pair == "" {
+			continue
+		}
+		if fault := p.fault(pair, seen); fault.Code != "" {
+			wrong = append(wrong, fault)
+		}
+	}
+	if len(wrong) > 0 {
+		return problem.Invalid(wrong...)
+	}
+	return nil
+}
+
+// fault is what is wrong with one pair of a query; without a code nothing is.
+func (p Parameters) fault(pair string, seen map[string]bool) problem.FieldError {
+	name, value, readable := readPair(pair)
+	fault := problem.FieldError{Field: shorten(name)}
+	mayBeEmpty, known := p[name]
+	switch {
+	case !readable:
+		fault.Code, fault.Message = "malformed", "cannot be read: it must be percent-encoded text in UTF-8, without control characters and with %3B for a semicolon"
+	case !known:
+		fault.Code, fault.Message = "unknown", "is not a parameter of this request"
+	case seen[name]:
+		fault.Code, fault.Message = "duplicate", "appears more than once"
+	case value == "" && !mayBeEmpty:
+		fault.Code, fault.Message = "required", "must not be empty"
+	}
+	seen[name] = true
+	return fault
+}
+
+// readPair decodes one pair. Of one that is not readable the name is as far as it can be told.
+func readPair(pair string) (name, value string, readable bool) {
+	written, rest, _ := strings.Cut(pair, "=")
+	name, errName := url.QueryUnescape(written)
+	value, errValue := url.QueryUnescape(rest)
+	if errName != nil || strings.Contains(written, ";") {
+		name, _, _ = strings.Cut(written, ";")
+		return name, "", false
+	}
+	return name, value, errValue == nil && !strings.Contains(rest, ";") && plain(name) && plain(value)
+}
+
+// plain reports whether a text is UTF-8 without control characters.
+func plain(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+}
 
 // The bounds of a page: a list never answers more than MaxPage entries at once.
 const (
@@ -24,7 +107,7 @@ func Page(r *http.Request) (limit int, cursor string, err error) {
 	query := r.URL.Query()
 	if text := query.Get("limit"); text != "" {
 		limit, err = strconv.Atoi(text)
-		if err != nil || limit < 1 || limit > MaxPage {
+		if err != nil || text[0] == '+' || limit < 1 || limit > MaxPage {
 			return 0, "", problem.Invalid(problem.FieldError{
 				Field: "limit", Code: "range", Message: "must be a whole number from 1 to " + strconv.Itoa(MaxPage),
 			})

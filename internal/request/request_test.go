@@ -71,9 +71,22 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		"a number as string":   {`{"note":1}`, media, 400, "note", "type"},
 		"an object as array":   {`{"items":{}}`, media, 400, "items", "type"},
 		"not an object":        {`[]`, media, 400, "", "type"},
-		"not a time":           {`{"items":[{"sku":"A","quantity":1}],"at":"soon"}`, media, 400, "at", "type"},
+		"not a time":           {`{"items":[{"sku":"A","quantity":1}],"at":"soon"}`, media, 400, "at", "time"},
+		"a time beyond 9999":   {`{"items":[{"sku":"A","quantity":1}],"at":"9999-12-31T23:59:59-14:00"}`, media, 400, "at", "time"},
+		"no time":              {`{"items":[{"sku":"A","quantity":1}],"at":"0001-01-01T00:00:00Z"}`, media, 400, "at", "time"},
+		"a number as time":     {`{"items":[{"sku":"A","quantity":1}],"at":1}`, media, 400, "at", "time"},
+		"null for a time":      {`{"items":[{"sku":"A","quantity":1}],"at":null}`, media, 400, "at", "null"},
+		"null for a list":      {`{"items":null}`, media, 400, "items", "null"},
+		"null in a list":       {`{"items":[null]}`, media, 400, "items[0]", "null"},
+		"null for a string":    {`{"items":[{"sku":null,"quantity":1}]}`, media, 400, "items[0].sku", "null"},
+		"null for a pointer":   {`{"items":[{"sku":"A","quantity":1}],"expectedTotal":null}`, media, 400, "expectedTotal", "null"},
+		"half an amount":       {`{"items":[{"sku":"A","quantity":1}],"expectedTotal":{"currency":"EUR"}}`, media, 400, "expectedTotal.amount", "required"},
+		"no currency":          {`{"items":[{"sku":"A","quantity":1}],"expectedTotal":{"amount":1}}`, media, 400, "expectedTotal.currency", "required"},
+		"no quantity":          {`{"items":[{"sku":"A"}]}`, media, 400, "items[0].quantity", "required"},
+		"a quantity of 0":      {`{"items":[{"sku":"A","quantity":0}]}`, media, 400, "items[0].quantity", "min"},
+		"an empty option":      {`{"items":[{"sku":"A","quantity":1}],"note":""}`, media, 400, "note", "empty"},
 		"nothing":              {`{}`, media, 400, "items", "required"},
-		"null":                 {`null`, media, 400, "items", "required"},
+		"null":                 {`null`, media, 400, "", "null"},
 		"a rule in an item":    {`{"items":[{"sku":"A","quantity":1},{"sku":"","quantity":0}]}`, media, 400, "items[1].sku", "required"},
 		"too many items":       {`{"items":[{"sku":"A","quantity":1},{"sku":"A","quantity":1},{"sku":"A","quantity":1},{"sku":"A","quantity":1}]}`, media, 400, "items", "max"},
 		"an unknown currency":  {`{"items":[{"sku":"A","quantity":1}],"expectedTotal":{"amount":1,"currency":"XXX"}}`, media, 400, "expectedTotal.currency", "currency"},
@@ -143,6 +156,7 @@ func TestPage(t *testing.T) {
 		"too many":        {"limit=101", 0, "", "limit"},
 		"negative":        {"limit=-1", 0, "", "limit"},
 		"not a number":    {"limit=ten", 0, "", "limit"},
+		"a sign":          {"limit=%2B5", 0, "", "limit"},
 		"a cursor of ads": {"cursor=" + strings.Repeat("x", 513), 0, "", "cursor"},
 	}
 	for name, test := range tests {
@@ -170,6 +184,9 @@ func TestIdempotencyKey(t *testing.T) {
 		` "a" `:                                  "a",
 		`"a\"b\\c"`:                              `a"b\c`,
 		`a/b:c=d`:                                "a/b:c=d",
+		`"a b"`:                                  "a b",
+		`" "`:                                    " ",
+		` "a ;, " `:                              "a ;, ",
 		long:                                     long,
 		`"` + long + `"`:                         long,
 	} {
@@ -179,7 +196,7 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 	for name, values := range map[string][]string{
 		"missing": nil, "empty": {""}, "empty string": {`""`}, "spaces": {"   "}, "two": {"a", "b"}, "open": {`"a`}, "only a quote": {`"`},
-		"quote inside": {`"a"b"`}, "bad escape": {`"a\b"`}, "escaped end": {`"a\"`}, "space inside": {`"a b"`}, "bare space": {"a b"},
+		"quote inside": {`"a"b"`}, "bad escape": {`"a\b"`}, "escaped end": {`"a\"`}, "bare space": {"a b"},
 		"parameter": {`"a";x=1`}, "list": {"a, b"}, "not ASCII": {"ä"}, "control": {"a\x01"}, "too long": {long + "k"}, "too long, quoted": {`"` + long + `k"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -189,6 +206,21 @@ func TestIdempotencyKey(t *testing.T) {
 				t.Errorf("it was read as %q, %v", key, err)
 			}
 		})
+	}
+}
+
+func TestOptionalIdempotencyKey(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, "/", nil)
+	if key, err := OptionalIdempotencyKey(r); key != "" || err != nil {
+		t.Errorf("no key was read as %q, %v", key, err)
+	}
+	r.Header.Set(IdempotencyHeader, "")
+	if key, err := OptionalIdempotencyKey(r); err == nil {
+		t.Errorf("an empty key was read as %q", key)
+	}
+	r.Header.Set(IdempotencyHeader, `"a b"`)
+	if key, err := OptionalIdempotencyKey(r); key != "a b" || err != nil {
+		t.Errorf("a key was read as %q, %v", key, err)
 	}
 }
 
@@ -267,7 +299,7 @@ func FuzzIdempotencyKey(f *testing.F) {
 			t.Errorf("%q was read as %q", value, key)
 		}
 		for _, c := range []byte(key) {
-			if c <= ' ' || c > '~' {
+			if c < ' ' || c > '~' {
 				t.Errorf("%q was read as %q", value, key)
 			}
 		}

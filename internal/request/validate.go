@@ -6,9 +6,11 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-playground/validator/v10"
 
+	"caravan/internal/clock"
 	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/internal/problem"
@@ -30,22 +32,26 @@ var rules = sync.OnceValue(func() *validator.Validate {
 			level.ReportError(m.Currency, "currency", "Currency", "currency", "")
 		}
 	}, money.Money{})
-	register(v, "currency", money.Known)
-	register(v, "id", id.Valid)
+	register(v, "currency", func(f reflect.Value) bool { return money.Known(f.String()) })
+	register(v, "id", func(f reflect.Value) bool { return id.Valid(f.String()) })
+	register(v, "time", func(f reflect.Value) bool {
+		t, ok := f.Interface().(time.Time)
+		return ok && clock.Acceptable(t)
+	})
 	return v
 })
 
-// register adds a rule about a string. It panics on a mistake in the rule's own name only.
-func register(v *validator.Validate, tag string, valid func(string) bool) {
-	err := v.RegisterValidation(tag, func(level validator.FieldLevel) bool { return valid(level.Field().String()) })
+// register adds a rule about a field. It panics on a mistake in the rule's own name only.
+func register(v *validator.Validate, tag string, valid func(reflect.Value) bool) {
+	err := v.RegisterValidation(tag, func(level validator.FieldLevel) bool { return valid(level.Field()) })
 	if err != nil {
 		panic(fmt.Sprintf("request: registering the rule %q: %v", tag, err))
 	}
 }
 
-// Validate checks the validator tags of v, a struct or a pointer to one; anything else passes. Two
-// rules are ours: "currency" (a known ISO 4217 code, applied to each money.Money by itself) and
-// "id" (a UUID in canonical form). The error is a problem.Invalid with every broken rule.
+// Validate checks the validator tags of v, a struct or a pointer to one; anything else passes. Three
+// rules are ours: "currency" (a known ISO 4217 code, applied to each money.Money by itself), "id" (a
+// UUID in canonical form) and "time" (see clock.Acceptable). The error is a problem.Invalid with every broken rule.
 func Validate(v any) error {
 	t := reflect.TypeOf(v)
 	for t != nil && t.Kind() == reflect.Pointer {
@@ -109,6 +115,8 @@ func explain(rule validator.FieldError) string {
 		return "must be an ISO 4217 currency code"
 	case "id", "uuid":
 		return "must be an id"
+	case "time":
+		return clock.ErrTime.Error()
 	}
 	if limit != "" {
 		return "does not meet the rule " + rule.Tag() + "=" + limit

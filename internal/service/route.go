@@ -9,6 +9,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+
+	"caravan/internal/request"
 )
 
 type kind int
@@ -24,9 +26,10 @@ const (
 
 // route is one pattern with everything about it that is the same for all its requests.
 type route struct {
-	pattern string
-	kind    kind
-	handler Handler
+	pattern    string
+	kind       kind
+	handler    Handler
+	parameters request.Parameters
 	// metricOptions has the attributes of each status that has occurred, from status 100 on: making
 	// an attribute set costs more than recording a duration.
 	metricOptions [500]atomic.Pointer[metric.MeasurementOption]
@@ -34,6 +37,12 @@ type route struct {
 
 func newRoute(pattern string, kind kind, h Handler) *route {
 	return &route{pattern: pattern, kind: kind, handler: h}
+}
+
+// readsQuery reports whether the route has to be asked for exactly what it knows. Probes tell everybody the same,
+// whatever a monitor adds to their address; events come from the sidecar.
+func (rt *route) readsQuery() bool {
+	return rt.kind == kindPublic || rt.kind == kindStream || rt.kind == kindInternal
 }
 
 func (rt *route) bounded() bool { return rt.kind != kindStream }

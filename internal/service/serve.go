@@ -74,6 +74,11 @@ func (s *Service) answer(x *exchange, r *http.Request, rt *route, h Handler) {
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = http.MaxBytesReader(x, r.Body, s.Settings.HTTP.MaxBody)
 		}
+		if rt.readsQuery() {
+			err = rt.parameters.Check(r.URL.RawQuery)
+		}
+	}
+	if err == nil {
 		err = s.call(h, x, r)
 	}
 	s.conclude(x, r, err)

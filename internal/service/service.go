@@ -35,6 +35,7 @@ import (
 	"caravan/internal/document"
 	"caravan/internal/event"
 	"caravan/internal/id"
+	"caravan/internal/request"
 	"caravan/internal/sidecar"
 	"caravan/internal/telemetry"
 	"caravan/internal/token"
@@ -143,7 +144,9 @@ func (s *Service) Configure(cfg any) error {
 type Handler = func(w http.ResponseWriter, r *http.Request) error
 
 // Public registers a route for the gateway to forward to, by a pattern of http.ServeMux with its
-// method: "POST /v1/orders". Like every route it wants the app token, which only the
+// method and the query parameters that it knows: "POST /v1/orders", "GET /v1/orders?limit&cursor"
+// (see request.SplitPattern). A request with any other query is refused before the handler, which may
+// rely on r.URL.Query(). Like every route it wants the app token, which only the
 // sidecar has. A bearer token is verified if there is one, and its claims are in the context: see
 // Caller. A token that is not valid is refused even if the handler would not ask for it.
 func (s *Service) Public(pattern string, h Handler) {
@@ -158,7 +161,8 @@ func (s *Service) Stream(pattern string, h Handler) {
 	s.route(pattern, kindStream, h)
 }
 
-// Internal registers a route for other services, which call it through the sidecars.
+// Internal registers a route for other services, which call it through the sidecars. Its pattern is
+// as that of Public.
 func (s *Service) Internal(pattern string, h Handler) { s.route(pattern, kindInternal, h) }
 
 // Front puts a handler before everything else: it gets every request as it came, without the
@@ -213,5 +217,8 @@ func (s *Service) Ready(name string, check func(ctx context.Context) error) {
 
 func (s *Service) route(pattern string, kind kind, h Handler) {
 	s.guarded = true
-	s.mux.Handle(pattern, &endpoint{s, newRoute(pattern, kind, h)})
+	pattern, parameters := request.SplitPattern(pattern)
+	rt := newRoute(pattern, kind, h)
+	rt.parameters = parameters
+	s.mux.Handle(pattern, &endpoint{s, rt})
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/trace"
 
@@ -34,7 +35,7 @@ type invoker struct{ c *Client }
 func (i invoker) Invoke(ctx context.Context, app, path string, in, out any) error {
 	ctx, span := otel.Tracer("caravan/internal/sidecar").Start(ctx, "invoke "+app+path, trace.WithSpanKind(trace.SpanKindClient))
 	defer span.End()
-	body, err := json.Marshal(in)
+	body, err := jsonv2.Marshal(in) // which writes a nil slice as []: null is refused
 	if err != nil {
 		return fmt.Errorf("encoding command to %s%s: %w", app, path, err)
 	}

@@ -75,9 +75,9 @@ func consume(s *service.Service, n *app.Notifications, cfg inboxSettings) {
 // serve registers the routes. Dead letters come to a route of their own rather than to a subscription's, because they
 // may be anything.
 func serve(s *service.Service, h *rest.Handlers) {
-	s.Public("GET /v1/notifications", h.List)
+	s.Public("GET /v1/notifications?unread&limit&cursor", h.List)
 	s.Public("POST /v1/notifications/{id}/read", h.MarkRead)
-	s.Public("GET /v1/ops/dead-letters", h.ListDeadLetters)
+	s.Public("GET /v1/ops/dead-letters?status&consumer&topic&type&reason&since&until&limit&cursor", h.ListDeadLetters)
 	s.Public("GET /v1/ops/dead-letters/{id}", h.ShowDeadLetter)
 	s.Public("POST /v1/ops/dead-letters/{id}/replay", h.ReplayDeadLetter)
 	s.Public("POST /v1/ops/dead-letters/{id}/discard", h.DiscardDeadLetter)
@@ -85,7 +85,7 @@ func serve(s *service.Service, h *rest.Handlers) {
 		path := "/v1/ops/dead-letters/" + string(kind)
 		b := h.Batches(kind, path+"s")
 		s.Public("POST "+path, b.Start)
-		s.Public("GET "+path+"s", b.List)
+		s.Public("GET "+path+"s?limit&cursor", b.List)
 		s.Public("GET "+path+"s/{id}", b.Show)
 		s.Public("POST "+path+"s/{id}/cancel", b.Cancel)
 	}

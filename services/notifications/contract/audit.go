@@ -56,7 +56,7 @@ type EntriesRequest struct {
 type EventRef struct {
 	EventID    string    `json:"eventId" validate:"required,max=300"`
 	UserID     string    `json:"userId" validate:"required,max=64"`
-	OccurredAt time.Time `json:"occurredAt" validate:"required"`
+	OccurredAt time.Time `json:"occurredAt" validate:"time"`
 }
 
 // Entries answers an [EntriesRequest], in its order.

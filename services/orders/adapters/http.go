@@ -30,8 +30,8 @@ type API struct {
 // Register adds the routes.
 func (a API) Register(s *service.Service) {
 	s.Public("POST /v1/orders", a.place)
-	s.Public("GET /v1/orders", a.list)
-	s.Public("GET /v1/orders/{id}", a.show)
+	s.Public("GET /v1/orders?limit&cursor", a.list)
+	s.Public("GET /v1/orders/{id}?wait", a.show)
 	s.Public("POST /v1/orders/{id}/cancel", a.cancel)
 	s.Public("POST /v1/orders/{id}/refund", a.refund)
 }
@@ -44,7 +44,7 @@ type placement struct {
 
 type item struct {
 	SKU      string `json:"sku" validate:"required,max=32"`
-	Quantity int64  `json:"quantity" validate:"required,min=1,max=1000000"`
+	Quantity int64  `json:"quantity" validate:"min=1,max=1000000"`
 }
 
 // accepted is the answer to a request that the saga carries out.
@@ -157,6 +157,9 @@ func (a API) cancel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := request.NoBody(w, r); err != nil {
+		return err
+	}
 	who := app.Viewer{UserID: caller.Subject, Any: caller.Can(users.PermissionOrdersCancelAny)}
 	order, err := a.Cancel.Do(r.Context(), who, r.PathValue("id"))
 	if err != nil {
@@ -178,11 +181,9 @@ func (a API) refund(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var key string
-	if r.Header.Get("Idempotency-Key") != "" {
-		if key, err = request.IdempotencyKey(r); err != nil {
-			return err
-		}
+	key, err := request.OptionalIdempotencyKey(r)
+	if err != nil {
+		return err
 	}
 	var body refundBody
 	if err := request.Decode(w, r, &body); err != nil {

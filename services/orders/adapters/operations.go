@@ -25,7 +25,7 @@ type Operations struct {
 
 // Register adds the routes.
 func (o Operations) Register(s *service.Service) {
-	s.Public("GET /v1/ops/orders", o.list)
+	s.Public("GET /v1/ops/orders?status&waiting=&step&limit&cursor", o.list)
 	s.Public("POST /v1/ops/orders/{id}/retry", o.retry)
 	s.Public("POST /v1/ops/orders/{id}/cancel", o.cancel)
 	s.Stream("GET /v1/ops/audit", o.audit)
@@ -136,9 +136,7 @@ func intervene(r *http.Request) (app.Intervention, error) {
 		return app.Intervention{}, err
 	}
 	in := app.Intervention{OrderID: r.PathValue("id"), By: caller.Subject}
-	if r.Header.Get(request.IdempotencyHeader) != "" {
-		in.Key, err = request.IdempotencyKey(r)
-	}
+	in.Key, err = request.OptionalIdempotencyKey(r)
 	return in, err
 }
 

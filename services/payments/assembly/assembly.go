@@ -58,7 +58,7 @@ func Build(_ context.Context, s *service.Service) error {
 	// What users may ask, through the gateway.
 	wallet := adapters.Wallet{Ledger: ledger, Deposits: deposits}
 	s.Public("GET /v1/wallet", wallet.Show)
-	s.Public("GET /v1/wallet/postings", wallet.History)
+	s.Public("GET /v1/wallet/postings?limit&cursor", wallet.History)
 	s.Public("POST /v1/wallet/deposits", wallet.Deposit)
 	s.Public("GET /v1/wallet/deposits/{id}", wallet.ShowDeposit)
 

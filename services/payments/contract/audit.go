@@ -73,7 +73,7 @@ type OrdersRequest struct {
 type OrderRef struct {
 	OrderID  string    `json:"orderId" validate:"required,max=128"`
 	UserID   string    `json:"userId" validate:"required,max=128"`
-	PlacedAt time.Time `json:"placedAt" validate:"required"`
+	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
 // Orders answers an [OrdersRequest]; orders that payments does not know are absent.

@@ -69,7 +69,7 @@ type Authorize struct {
 	Amount  money.Money `json:"amount"`
 	// PlacedAt is the instant the order was placed: the same in every command of one order. It tells payments whether
 	// the order may already lie in the wallet's archive.
-	PlacedAt time.Time `json:"placedAt" validate:"required"`
+	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
 // Authorized answers [Authorize]: authorized, insufficient_funds or voided. An order captured before answers
@@ -82,7 +82,7 @@ type Authorized struct {
 type Capture struct {
 	OrderID  string    `json:"orderId" validate:"required,max=128"`
 	UserID   string    `json:"userId" validate:"required,max=128,excludesall=/0x7C"`
-	PlacedAt time.Time `json:"placedAt" validate:"required"`
+	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
 // Captured answers [Capture]: captured or voided.
@@ -95,7 +95,7 @@ type Captured struct {
 type Void struct {
 	OrderID  string    `json:"orderId" validate:"required,max=128"`
 	UserID   string    `json:"userId" validate:"required,max=128,excludesall=/0x7C"`
-	PlacedAt time.Time `json:"placedAt" validate:"required"`
+	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
 // Voided answers [Void]: voided or captured.
@@ -109,7 +109,7 @@ type Refund struct {
 	OrderID  string      `json:"orderId" validate:"required,max=128"`
 	UserID   string      `json:"userId" validate:"required,max=128,excludesall=/0x7C"`
 	Amount   money.Money `json:"amount"`
-	PlacedAt time.Time   `json:"placedAt" validate:"required"`
+	PlacedAt time.Time   `json:"placedAt" validate:"time"`
 }
 
 // Refunded answers [Refund]: refunded, exceeds_captured or not_captured.

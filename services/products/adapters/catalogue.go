@@ -25,23 +25,23 @@ type catalogueAPI struct{ shop *app.Shop }
 type draft struct {
 	SKU         string                  `json:"sku"`
 	Name        string                  `json:"name"`
-	Description string                  `json:"description"`
+	Description string                  `json:"description,omitzero"`
 	Category    string                  `json:"category"`
 	Price       money.Money             `json:"price"`
-	Schedule    []domain.ScheduledPrice `json:"schedule"`
-	Tiers       []domain.Tier           `json:"tiers"`
-	Stock       int64                   `json:"stock"`
+	Schedule    []domain.ScheduledPrice `json:"schedule,omitzero"`
+	Tiers       []domain.Tier           `json:"tiers,omitzero"`
+	Stock       int64                   `json:"stock,omitzero"`
 }
 
 // change is the body of PATCH /v1/products/{sku}; what is absent stays.
 type change struct {
-	Name        *string                  `json:"name"`
-	Description *string                  `json:"description"`
-	Category    *string                  `json:"category"`
-	Status      *domain.Status           `json:"status"`
-	Price       *money.Money             `json:"price"`
-	Schedule    *[]domain.ScheduledPrice `json:"schedule"`
-	Tiers       *[]domain.Tier           `json:"tiers"`
+	Name        *string                  `json:"name,omitzero"`
+	Description *string                  `json:"description,omitzero"`
+	Category    *string                  `json:"category,omitzero"`
+	Status      *domain.Status           `json:"status,omitzero"`
+	Price       *money.Money             `json:"price,omitzero"`
+	Schedule    *[]domain.ScheduledPrice `json:"schedule,omitzero"`
+	Tiers       *[]domain.Tier           `json:"tiers,omitzero"`
 }
 
 // correction is the body of POST /v1/products/{sku}/stock.
@@ -128,7 +128,7 @@ func (a catalogueAPI) change(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var in change
-	if err := request.Decode(w, r, &in); err != nil {
+	if err := request.Decode(w, r, &in, request.SomeMember()); err != nil {
 		return err
 	}
 	item, err := a.shop.ChangeProduct(r.Context(), sku, domain.Change(in))
@@ -148,11 +148,11 @@ func (a catalogueAPI) correctStock(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	var key string
-	if len(r.Header.Values(request.IdempotencyHeader)) > 0 {
-		if key, err = request.IdempotencyKey(r); err != nil {
-			return err
-		}
+	key, err := request.OptionalIdempotencyKey(r)
+	if err != nil {
+		return err
+	}
+	if key != "" {
 		// Keys are chosen by clients: one of another person is another key.
 		key = id.Derive(claims.Subject, key)
 	}

@@ -19,6 +19,7 @@ import (
 	"caravan/internal/id"
 	"caravan/internal/invoke"
 	"caravan/internal/problem"
+	"caravan/internal/request"
 	"caravan/internal/token"
 	"caravan/services/products/app"
 	"caravan/services/products/contract"
@@ -29,6 +30,7 @@ import (
 type fakeRouter struct{ *http.ServeMux }
 
 func (f fakeRouter) Public(pattern string, h Handler) {
+	pattern, parameters := request.SplitPattern(pattern)
 	f.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		if who := r.Header.Get("Test-Subject"); who != "" {
 			claims := token.Claims{Subject: who}
@@ -37,7 +39,11 @@ func (f fakeRouter) Public(pattern string, h Handler) {
 			}
 			r = r.WithContext(token.With(r.Context(), claims))
 		}
-		if err := h(w, r); err != nil {
+		err := parameters.Check(r.URL.RawQuery)
+		if err == nil {
+			err = h(w, r)
+		}
+		if err != nil {
 			problem.Write(w, r, err)
 		}
 	})
@@ -212,7 +218,7 @@ func TestBadInputNamesTheField(t *testing.T) {
 		{"POST", products, `{"sku":"X1","sku":"X2"}`, 400, "sku"},
 		{"POST", products, `{"SKU":"X1"}`, 400, "SKU"},
 		{"POST", products, `{"id":"X1"}`, 400, "id"},
-		{"POST", products, `{}`, 400, "price.currency"},
+		{"POST", products, `{}`, 400, "price"},
 		{"POST", products, `{"price":{"amount":0,"currency":"EUR"}}`, 400, "sku"},
 		{"POST", products, draft("sku", `"lower"`), 400, "sku"},
 		{"POST", products, draft("sku", `7`), 400, "sku"},
@@ -233,6 +239,11 @@ func TestBadInputNamesTheField(t *testing.T) {
 		{"POST", products, draft("schedule", `[{"effectiveFrom":"2001-01-01T00:00:00Z","price":{"amount":1,"currency":"EUR"}}]`), 400, "schedule[0].effectiveFrom"},
 		{"POST", products, draft("description", `"`+strings.Repeat("x", 70_000)+`"`), 413, ""},
 		{"PATCH", one, `{"status":"gone"}`, 400, "status"},
+		{"PATCH", one, `{}`, 400, ""},
+		{"PATCH", one, `{"price":null}`, 400, "price"},
+		{"PATCH", one, `{"tiers":[null]}`, 400, "tiers[0]"},
+		{"PATCH", one, `{"price":{"currency":"EUR"}}`, 400, "price.amount"},
+		{"PATCH", one, `{"schedule":[{"effectiveFrom":"9999-12-31T23:59:59-14:00","price":{"amount":1,"currency":"EUR"}}]}`, 400, "schedule[0].effectiveFrom"},
 		{"PATCH", one, `{"sku":"OTHER"}`, 400, "sku"},
 		{"PATCH", one, `{"version":9}`, 400, "version"},
 		{"PATCH", one, `{"price":{"amount":1,"currency":"USD"}}`, 400, "price.currency"},

@@ -25,7 +25,7 @@ type Router interface {
 // Register serves the use cases of a shop and the change feed of its documents.
 func Register(router Router, shop *app.Shop, changes *feed.Reader, log *slog.Logger) {
 	catalogue := catalogueAPI{shop}
-	router.Public("GET /v1/products", catalogue.list)
+	router.Public("GET /v1/products?category&q&limit&cursor", catalogue.list)
 	router.Public("GET /v1/products/{sku}", catalogue.get)
 	router.Public("POST /v1/products", catalogue.create)
 	router.Public("PATCH /v1/products/{sku}", catalogue.change)

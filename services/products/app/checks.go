@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"caravan/internal/clock"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
 )
@@ -43,8 +44,8 @@ func checkOrder(id string, placedAt time.Time) domain.Violations {
 	if !domain.ValidOrderID(id) {
 		violations = append(violations, domain.Violation{Field: "orderId", Code: "pattern", Message: "must be 1 to 64 letters, digits, dots, underscores and hyphens"})
 	}
-	if placedAt.IsZero() {
-		violations = append(violations, domain.Violation{Field: "placedAt", Code: "required", Message: "is required"})
+	if !clock.Acceptable(placedAt) {
+		violations = append(violations, domain.Violation{Field: "placedAt", Code: "time", Message: clock.ErrTime.Error()})
 	}
 	return violations
 }

@@ -64,7 +64,7 @@ type HoldsRequest struct {
 // OrderLines names an order and the SKUs of its lines. PlacedAt must be the same as in the commands about the order.
 type OrderLines struct {
 	OrderID  string    `json:"orderId" validate:"required,max=64"`
-	PlacedAt time.Time `json:"placedAt" validate:"required"`
+	PlacedAt time.Time `json:"placedAt" validate:"time"`
 	SKUs     []string  `json:"skus" validate:"max=50"`
 }
 

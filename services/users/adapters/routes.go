@@ -61,7 +61,7 @@ func Routes(router Router, accounts Accounts, keys Keys, log *slog.Logger) {
 	router.Public("GET /v1/users/me", described(h.profile))
 	router.Public("PATCH /v1/users/me", described(h.updateProfile))
 	router.Public("PUT /v1/users/me/password", described(h.changePassword))
-	router.Public("GET /v1/users", described(h.listUsers))
+	router.Public("GET /v1/users?email&limit&cursor", described(h.listUsers))
 	router.Public("PUT /v1/users/{id}/roles", described(h.changeRoles))
 
 	router.Internal("POST "+contract.PathKeys, h.keySet)

@@ -19,6 +19,7 @@ import (
 	"caravan/internal/feed"
 	"caravan/internal/id"
 	"caravan/internal/problem"
+	"caravan/internal/request"
 	"caravan/internal/token"
 	"caravan/services/users/adapters"
 	"caravan/services/users/adapters/keyring"
@@ -35,8 +36,13 @@ type fakeRouter struct {
 }
 
 func (f *fakeRouter) Internal(pattern string, handler func(http.ResponseWriter, *http.Request) error) {
+	pattern, parameters := request.SplitPattern(pattern)
 	f.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if err := handler(w, r); err != nil {
+		err := parameters.Check(r.URL.RawQuery)
+		if err == nil {
+			err = handler(w, r)
+		}
+		if err != nil {
 			problem.Write(w, r, err)
 		}
 	})

@@ -28,8 +28,8 @@ func respondGrant(w http.ResponseWriter, given app.Grant) {
 // logIn answers POST /v1/sessions.
 func (h *handlers) logIn(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
-		Email    string `json:"email" validate:"required,max=1000"`
-		Password string `json:"password" validate:"required,max=1000"`
+		Email    string `json:"email" validate:"required,max=254"`
+		Password string `json:"password" validate:"required,max=128"`
 	}
 	if err := request.Decode(w, r, &body); err != nil {
 		return err
@@ -45,7 +45,7 @@ func (h *handlers) logIn(w http.ResponseWriter, r *http.Request) error {
 // refresh answers POST /v1/sessions/refresh.
 func (h *handlers) refresh(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
-		RefreshToken string `json:"refreshToken" validate:"required"`
+		RefreshToken string `json:"refreshToken" validate:"required,max=4096"`
 	}
 	if err := request.Decode(w, r, &body); err != nil {
 		return err

@@ -169,6 +169,9 @@ func (b Batches) Cancel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := request.NoBody(w, r); err != nil {
+		return err
+	}
 	batch, err := b.app.CancelBatch(r.Context(), b.kind, r.PathValue("id"), caller.Subject)
 	if err != nil {
 		return batchProblem(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"caravan/internal/clock"
 	"caravan/internal/page"
 	"caravan/internal/problem"
 	"caravan/internal/request"
@@ -116,9 +117,9 @@ func letterFilter(r *http.Request) (domain.LetterFilter, error) {
 		if text == "" {
 			continue
 		}
-		at, err := time.Parse(time.RFC3339, text)
+		at, err := clock.Parse(text)
 		if err != nil {
-			wrong = append(wrong, problem.FieldError{Field: name, Code: "time", Message: "must be a time of RFC 3339"})
+			wrong = append(wrong, problem.FieldError{Field: name, Code: "time", Message: err.Error() + "; a + in it is written %2B"})
 		}
 		*into = at
 	}
@@ -194,9 +195,7 @@ func instruction(r *http.Request) (app.Instruction, error) {
 		return app.Instruction{}, err
 	}
 	in := app.Instruction{By: caller.Subject}
-	if r.Header.Get(request.IdempotencyHeader) != "" {
-		in.Key, err = request.IdempotencyKey(r)
-	}
+	in.Key, err = request.OptionalIdempotencyKey(r)
 	return in, err
 }
 

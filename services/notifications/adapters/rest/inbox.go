@@ -81,6 +81,9 @@ func (h *Handlers) MarkRead(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := request.NoBody(w, r); err != nil {
+		return err
+	}
 	if err := h.app.MarkRead(r.Context(), caller.Subject, r.PathValue("id")); err != nil {
 		return err
 	}
