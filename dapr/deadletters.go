@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"caravan/internal/clock"
 	"caravan/internal/id"
 	"caravan/internal/shopclient"
 )
@@ -123,10 +124,10 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if back, err := time.ParseDuration(text); err == nil && back >= 0 {
+	if back, err := time.ParseDuration(text); err == nil && back >= 0 && clock.Acceptable(now.Add(-back)) {
 		return now.Add(-back), nil
 	}
-	at, err := time.Parse(time.RFC3339, text)
+	at, err := clock.Parse(text)
 	if err != nil {
 		return time.Time{}, &usageError{fmt.Sprintf("--%s wants a time as 2026-01-31T15:04:05Z, or a duration as 30m, not %q.", flag, text)}
 	}

@@ -75,6 +75,7 @@ func (f fakeInvoker) Invoke(ctx context.Context, _, path string, in, out any) er
 	}
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(ctx, "POST", path, strings.NewReader(string(body)))
+	r.Header.Set("Content-Type", "application/json")
 	if err := Serve(f.reader)(w, r); err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"caravan/internal/event"
-	"caravan/internal/problem"
+	"caravan/internal/request"
 )
 
 // Path is where a producer serves its feed to other services.
@@ -44,8 +44,8 @@ const (
 func Serve(r *Reader) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, req *http.Request) error {
 		var in Request
-		if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 4096)).Decode(&in); err != nil {
-			return problem.Malformed(err.Error())
+		if err := request.Decode(w, req, &in, request.WithLimit(4096)); err != nil {
+			return err
 		}
 		from, err := ParseCursor(in.Cursor)
 		if err != nil {

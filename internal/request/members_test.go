@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"caravan/internal/problem"
 )
@@ -71,6 +72,21 @@ func TestNoBody(t *testing.T) {
 		r.Header.Set("Content-Type", "application/json")
 		if got := said(NoBody(httptest.NewRecorder(), r)); got != want {
 			t.Errorf("%q: %q; want %q", body, got, want)
+		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"0s": 0, "1.5s": 1500 * time.Millisecond, "300ms": 300 * time.Millisecond, "1h30m": 90 * time.Minute, "1h30m0s": 90 * time.Minute,
+	} {
+		if got, ok := Duration(text); !ok || got != want {
+			t.Errorf("%s was read as %s, %t", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "0", "5", "-1s", "+1s", ".5s", "5us", "1s ", "s", "9999999999h", "1d"} {
+		if got, ok := Duration(text); ok {
+			t.Errorf("%q was read as %s", text, got)
 		}
 	}
 }

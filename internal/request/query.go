@@ -3,8 +3,10 @@ package request
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -89,6 +91,15 @@ func readPair(pair string) (name, value string, readable bool) {
 // plain reports whether a text is UTF-8 without control characters.
 func plain(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+}
+
+// duration is the form of a duration in a query: no sign, no bare 0, and no unit below a millisecond.
+var duration = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
+
+// Duration reads a duration such as 1.5s, 300ms or 1h30m and reports whether the text is one.
+func Duration(text string) (time.Duration, bool) {
+	d, err := time.ParseDuration(text)
+	return d, err == nil && duration.MatchString(text)
 }
 
 // The bounds of a page: a list never answers more than MaxPage entries at once.

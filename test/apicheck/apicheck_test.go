@@ -130,3 +130,65 @@ func TestUnanswered(t *testing.T) {
 		t.Errorf("unanswered are %v, want %v", got, want)
 	}
 }
+
+const taking = `{
+  "openapi": "3.1.0",
+  "info": {"title": "shop", "version": "1"},
+  "paths": {
+    "/things": {"post": {"operationId": "make", "security": [{"bearer": ["things:write"]}],
+      "parameters": [{"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}},
+        {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 5, "default": 2}}],
+      "requestBody": {"required": true, "content": {"application/json": {EXAMPLE
+        "schema": {"type": "object", "required": ["n"], "additionalProperties": false, "properties": {
+          "n": {"type": "integer", "minimum": 1, "maximum": 9},
+          "tags": {"type": "array", "minItems": 1, "maxItems": 2, "items": {"type": "string", "minLength": 1, "maxLength": 3, "pattern": "^[a-z]+$"}}}}}}},
+      "responses": {"204": {"description": "made"}}}}
+  },
+  "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}}
+}`
+
+func TestOperations(t *testing.T) {
+	doc, err := Parse(t.Context(), []byte(strings.Replace(taking, "EXAMPLE", `"example": {"n": 5, "tags": ["ab"]},`, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations, err := doc.Operations()
+	if err != nil || len(operations) != 1 {
+		t.Fatalf("got %+v, %v", operations, err)
+	}
+	made := operations[0]
+	if made.ID != "make" || !made.SignedIn || made.Optional || made.Key != "optional" || made.Permissions[0] != "things:write" {
+		t.Errorf("got %+v", made)
+	}
+	if len(made.Query) != 1 || made.Query[0].Right != "2" || !slices.Contains(made.Query[0].Wrong, "0") || !slices.Contains(made.Query[0].Wrong, "6") {
+		t.Errorf("the parameters are %+v", made.Query)
+	}
+	bodies := make(map[string]string)
+	for _, wrong := range made.Wrong {
+		bodies[wrong.Field+": "+wrong.Name] = string(wrong.Body)
+	}
+	for name, body := range map[string]string{
+		": null": `null`, "n: null": `{"n":null,"tags":["ab"]}`, "tags[0]: null": `{"n":5,"tags":[null]}`, "n: missing": `{"tags":["ab"]}`,
+		"n: member twice": `{"n":5,"tags":["ab"],"n":5}`, "unexpected: unknown member": `{"n":5,"tags":["ab"],"unexpected":1}`,
+		"n: too small": `{"n":0,"tags":["ab"]}`, "n: too large": `{"n":10,"tags":["ab"]}`, "n: string for integer": `{"n":"x","tags":["ab"]}`,
+		"tags: too few": `{"n":5,"tags":[]}`, "tags: too many": `{"n":5,"tags":["ab","ab","ab"]}`, "tags[0]: too short": `{"n":5,"tags":[""]}`,
+		"tags[0]: too long": `{"n":5,"tags":["abaa"]}`, `tags[0]: not of the pattern: "X"`: `{"n":5,"tags":["X"]}`,
+	} {
+		if bodies[name] != body {
+			t.Errorf("%s is %q; want %q", name, bodies[name], body)
+		}
+	}
+}
+
+// What has no example, or an example without all members, would go untested.
+func TestOperationsWithoutAnExample(t *testing.T) {
+	for example, want := range map[string]string{``: "no example", `"example": {"n": 5},`: "lacks tags", `"example": {"n": 5, "tags": []},`: "nothing in"} {
+		doc, err := Parse(t.Context(), []byte(strings.Replace(taking, "EXAMPLE", example, 1)))
+		if err != nil { // the document itself forbids such an example
+			continue
+		}
+		if _, err := doc.Operations(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", example, err)
+		}
+	}
+}

@@ -98,9 +98,6 @@ func (p placement) lines() ([]domain.Line, error) {
 	if p.ExpectedTotal == nil {
 		return lines, nil
 	}
-	if err := p.ExpectedTotal.Validate(); err != nil {
-		return nil, problem.Invalid(problem.FieldError{Field: "expectedTotal", Code: "money", Message: err.Error()})
-	}
 	if p.ExpectedTotal.Amount < 0 {
 		return nil, problem.Invalid(problem.FieldError{Field: "expectedTotal.amount", Code: "min", Message: "must not be negative"})
 	}
@@ -122,7 +119,8 @@ func (a API) show(w http.ResponseWriter, r *http.Request) error {
 	}
 	var wait time.Duration
 	if text := r.URL.Query().Get("wait"); text != "" {
-		if wait, err = time.ParseDuration(text); err != nil || wait < 0 || wait > maxWait {
+		var ok bool
+		if wait, ok = request.Duration(text); !ok || wait > maxWait {
 			return problem.Invalid(problem.FieldError{Field: "wait", Code: "duration", Message: "must be a duration from 0s to 10s"})
 		}
 	}
@@ -191,8 +189,8 @@ func (a API) refund(w http.ResponseWriter, r *http.Request) error {
 	}
 	var amount money.Money
 	if body.Amount != nil {
-		if amount = *body.Amount; amount.Validate() != nil || amount.Amount < 1 {
-			return problem.Invalid(problem.FieldError{Field: "amount", Code: "money", Message: "must be at least 1 minor unit of a currency"})
+		if amount = *body.Amount; amount.Amount < 1 {
+			return problem.Invalid(problem.FieldError{Field: "amount.amount", Code: "min", Message: "must be at least 1 minor unit"})
 		}
 	}
 	order, err := a.Refund.Do(r.Context(), app.RefundRequest{

@@ -76,8 +76,8 @@ func orderFilter(r *http.Request) (app.OrderFilter, error) {
 		wrong = append(wrong, problem.FieldError{Field: "status", Code: "oneof", Message: "is not a state of an order"})
 	}
 	if text := q.Get("waiting"); text != "" {
-		var err error
-		if f.Waiting, err = time.ParseDuration(text); err != nil || f.Waiting < 0 {
+		var ok bool
+		if f.Waiting, ok = request.Duration(text); !ok {
 			wrong = append(wrong, problem.FieldError{Field: "waiting", Code: "duration", Message: "must be a duration from 0s on, such as 90s or 5m"})
 		}
 	}

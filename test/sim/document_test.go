@@ -1,0 +1,420 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"caravan/internal/correlation"
+	"caravan/internal/money"
+	"caravan/internal/problem"
+	"caravan/internal/shopclient"
+	"caravan/test/apicheck"
+)
+
+// TestTheDocumentIsKept sends what gateway/openapi.yaml forbids to the programs that answer it: for each operation with a
+// body its example with one thing wrong, in every place and way that the schema knows of, and for each query and
+// Idempotency-Key likewise. Each must be refused with a problem that names the field. Afterwards the example itself
+// must be accepted, which shows that what was refused was refused for that one thing, and changed nothing.
+//
+// An operation of which this test does not know how to ask fails it.
+func TestTheDocumentIsKept(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join(repository(), "gateway", "openapi.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := apicheck.Parse(t.Context(), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations, err := document.Operations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := t.TempDir()
+	synctest.Test(t, func(t *testing.T) { inQuietWorld(t, keys, func(w *World) { newClerk(t, w).check(operations) }) })
+}
+
+// inQuietWorld runs f in a world without faults and without people.
+func inQuietWorld(t *testing.T, keys string, f func(*World)) {
+	w := newWorld(1, Faults{}, keys, silent())
+	if err := w.broker.read(repository()); err != nil {
+		t.Fatal(err)
+	}
+	w.open()
+	done := false
+	go func() {
+		defer w.arrive("the end of the visit", func() { done = true })
+		f(w)
+	}()
+	if err := w.run("the visit to end", func() bool { return done }, visiting); err != nil {
+		t.Error(err)
+	}
+	w.calm = true
+	w.close()
+	end := w.now().Add(2 * time.Minute)
+	_ = w.run("goroutines to end", func() bool { return !w.now().Before(end) }, 5*time.Minute)
+}
+
+// direct takes a request straight to the program that answers it.
+type direct struct{ world *World }
+
+// RoundTrip has the program handle the request.
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	app := answering(r.URL.Path)
+	switch {
+	case r.URL.Path == "/.well-known/jwks.json":
+		app = "users"
+	case strings.HasPrefix(r.URL.Path, "/events/"):
+		app = "notifications"
+	}
+	for _, replica := range d.world.replicas {
+		if replica.app == app {
+			recorder := httptest.NewRecorder()
+			in := r.Clone(r.Context())
+			if in.Body == nil {
+				in.Body = http.NoBody
+			}
+			in.Header.Set("dapr-api-token", appToken)
+			replica.program.service.ServeHTTP(recorder, in)
+			return recorder.Result(), nil
+		}
+	}
+	return nil, fmt.Errorf("nobody answers %s", r.URL.Path)
+}
+
+// clerk asks for everything, and may.
+type clerk struct {
+	t      *testing.T
+	http   *http.Client
+	client *shopclient.Client
+	ids    map[string]string // what stands for {id} and {sku}, by operation
+	values map[string]string // of members that only a running shop has, by operation and member
+	sent   int
+}
+
+const sku1 = "TEA-GREEN-100" // of the examples
+
+func newClerk(t *testing.T, w *World) *clerk {
+	return &clerk{t: t, http: &http.Client{Transport: direct{w}}, ids: make(map[string]string), values: make(map[string]string)}
+}
+
+// gatewayOnly are the operations that the gateway answers itself, with no body and no parameters. It refuses a query of
+// the last two (gateway/ops); the others tell everybody the same, whatever a monitor adds to their address.
+var gatewayOnly = []string{"live", "ready", "health", "describe", "opsListServices", "opsListBreakers"}
+
+func (c *clerk) check(operations []apicheck.Operation) {
+	c.prepare()
+	for _, o := range operations {
+		if slices.Contains(gatewayOnly, o.ID) {
+			if len(o.Query) > 0 || o.Example != nil {
+				c.t.Errorf("%s takes something, and nothing checks what", o.ID)
+			}
+			continue
+		}
+		c.bodies(o)
+		c.queries(o)
+		c.keys(o)
+	}
+	// What ends the example's account comes last.
+	slices.SortStableFunc(operations, func(a, b apicheck.Operation) int { return order(a) - order(b) })
+	for _, o := range operations {
+		if !slices.Contains(gatewayOnly, o.ID) {
+			c.accepts(o)
+		}
+	}
+	c.t.Logf("%d requests", c.sent)
+}
+
+// order puts the example of an operation behind those whose results it needs, and changes of the account to the end.
+func order(o apicheck.Operation) int {
+	switch o.ID {
+	case "registerUser", "createProduct":
+		return 0
+	case "refreshSession":
+		return 2
+	case "changeOwnPassword":
+		return 3
+	case "signOut":
+		return 4
+	}
+	return 1
+}
+
+// prepare makes what the operations are about: an order of each kind, dead letters and batches of them.
+func (c *clerk) prepare() {
+	ctx := context.Background()
+	var err error
+	c.client, err = shopclient.New("http://shop", c.http).Login(ctx, adminEmail, password)
+	for err != nil { // the first admin may still be on its way
+		time.Sleep(time.Second)
+		c.client, err = shopclient.New("http://shop", c.http).Login(ctx, adminEmail, password)
+	}
+	must := func(err error) {
+		if err != nil {
+			c.t.Errorf("preparing: %v", err)
+		}
+	}
+	_, err = c.client.CreateProduct(ctx, shopclient.Draft{SKU: "SIM-1", Name: "Tin", Category: "sim", Price: money.New(1000, currency), Stock: 5})
+	must(err)
+	deposit, err := c.client.Deposit(ctx, "first", money.New(100_000, currency), "tok_ok")
+	must(err)
+	placed, err := c.client.PlaceOrder(ctx, "paid", shopclient.Placement{Items: []shopclient.Item{{SKU: "SIM-1", Quantity: 1}}})
+	must(err)
+	_, err = c.client.AwaitOrder(ctx, placed.ID)
+	must(err)
+	me, err := c.client.Me(ctx)
+	must(err)
+	notices := c.notices(ctx)
+	letters := make([]string, 3)
+	for i := range letters {
+		letters[i] = c.letter(ctx, fmt.Sprintf(`{"no":"event %d"}`, i))
+	}
+	replay, err := c.client.ActOnDeadLetters(ctx, shopclient.Replay, "r", shopclient.DeadLetterFilter{Consumer: "nobody"}, 0, "")
+	must(err)
+	discard, err := c.client.ActOnDeadLetters(ctx, shopclient.Discard, "d", shopclient.DeadLetterFilter{Consumer: "nobody"}, 0, "nothing")
+	must(err)
+
+	for _, id := range []string{"getOrder", "cancelOrder", "refundOrder", "opsRetryOrder", "opsCancelOrder"} {
+		c.ids[id] = placed.ID
+	}
+	for _, id := range []string{"getProduct", "updateProduct", "adjustStock"} {
+		c.ids[id] = "SIM-1"
+	}
+	c.ids["getDeposit"], c.ids["setUserRoles"], c.ids["readNotification"] = deposit.ID, me.ID, notices
+	c.ids["opsGetDeadLetter"], c.ids["opsReplayDeadLetter"], c.ids["opsDiscardDeadLetter"] = letters[0], letters[1], letters[2]
+	c.ids["opsGetReplay"], c.ids["opsCancelReplay"] = replay.ID, replay.ID
+	c.ids["opsGetDiscard"], c.ids["opsCancelDiscard"] = discard.ID, discard.ID
+	c.values["changeOwnPassword.currentPassword"] = password
+	c.values["refreshSession.refreshToken"] = c.client.Session().RefreshToken
+}
+
+// notices waits for the first notification.
+func (c *clerk) notices(ctx context.Context) string {
+	for {
+		list, err := c.client.Notifications(ctx, 1, "")
+		if err != nil {
+			c.t.Error(err)
+			return ""
+		}
+		if len(list.Items) > 0 {
+			return list.Items[0].ID
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// letter makes a dead letter of a message and returns its id.
+func (c *clerk) letter(ctx context.Context, message string) string {
+	r, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://shop/events/dead", strings.NewReader(message)) // a good URL
+	if _, err := c.http.Do(r); err != nil {
+		c.t.Error(err)
+	}
+	list, err := c.client.DeadLetters(ctx, shopclient.DeadLetterFilter{}, "open", 1, "")
+	if err != nil || len(list.Items) == 0 {
+		c.t.Errorf("there is no dead letter: %v", err)
+		return ""
+	}
+	return list.Items[0].ID
+}
+
+// bodies sends every wrong body of an operation.
+func (c *clerk) bodies(o apicheck.Operation) {
+	for _, wrong := range o.Wrong {
+		status, p := c.send(o, "", quoted(o.ID), wrong.Body)
+		if status < 400 || status >= 500 || !names(p, wrong.Field) {
+			c.t.Errorf("%s, %s at %q: %d %s\n\t%.300s", o.ID, wrong.Name, wrong.Field, status, said(p), wrong.Body)
+		}
+	}
+	if o.Example != nil && !o.Optional {
+		if status, _ := c.send(o, "", quoted(o.ID), nil); status != http.StatusUnsupportedMediaType && status != http.StatusBadRequest {
+			c.t.Errorf("%s without a body: %d", o.ID, status)
+		}
+	}
+	if o.Example == nil && o.Method == http.MethodPost { // nothing may be asked for that would be ignored
+		if status, p := c.send(o, "", quoted(o.ID), []byte(`{"unexpected":1}`)); status != http.StatusBadRequest || !names(p, "unexpected") {
+			c.t.Errorf("%s with a body that nobody reads: %d %s", o.ID, status, said(p))
+		}
+	}
+}
+
+// queries sends every wrong query of an operation.
+func (c *clerk) queries(o apicheck.Operation) {
+	body := o.Example
+	if o.Example != nil {
+		body = []byte(`{}`) // so that one which is accepted does nothing
+	}
+	refused := func(query, field string) {
+		status, p := c.send(o, query, quoted(o.ID), body)
+		if status != http.StatusBadRequest || !names(p, field) {
+			c.t.Errorf("%s?%s: %d %s; want %s to be named", o.ID, query, status, said(p), field)
+		}
+	}
+	refused("unexpected=1", "unexpected")
+	refused("unexpected", "unexpected")
+	right := c.rightQuery(o)
+	for _, p := range o.Query {
+		if p.Right == "" && p.Name != "cursor" {
+			c.t.Errorf("%s: %s has no example", o.ID, p.Name)
+		}
+		with := func(value string) string { // the others stay right
+			query, _ := url.ParseQuery(right) // made by Encode
+			query.Del(p.Name)
+			return strings.TrimPrefix(query.Encode()+"&"+p.Name+value, "&")
+		}
+		value := "=" + url.QueryEscape(p.Right)
+		refused(with(value+"&"+p.Name+value), p.Name)
+		refused(with(value+";x=1"), p.Name)
+		refused(with(value+";"), p.Name)
+		refused(with(value+"%"), p.Name)
+		refused(with(value+"%zz"), p.Name)
+		refused(with(value+"%ff"), p.Name)
+		refused(with(value+"%00"), p.Name)
+		refused(with(value+"&unexpected="), "unexpected")
+		for _, wrong := range p.Wrong {
+			refused(with("="+url.QueryEscape(wrong)), p.Name)
+			if wrong == "" {
+				refused(with(""), p.Name)
+			}
+		}
+	}
+}
+
+// rightQuery is a query with everything that the operation knows, but for the cursor.
+func (c *clerk) rightQuery(o apicheck.Operation) string {
+	query := url.Values{}
+	for _, p := range o.Query {
+		if p.Right != "" {
+			query.Set(p.Name, p.Right)
+		}
+	}
+	return query.Encode()
+}
+
+// keys sends every wrong Idempotency-Key of an operation.
+func (c *clerk) keys(o apicheck.Operation) {
+	if o.Key == "" {
+		return
+	}
+	wrong := [][]string{
+		{""}, {`""`}, {"a", "b"}, {"a", ""}, {`"a`}, {"a b"}, {"a,b"}, {`"a";x=1`}, {"ä"}, {strings.Repeat("k", 256)}, {`"` + strings.Repeat("k", 256) + `"`},
+	}
+	if o.Key == "required" {
+		wrong = append(wrong, nil)
+	}
+	for _, key := range wrong {
+		status, p := c.send(o, "", key, o.Example)
+		if status != http.StatusBadRequest || !names(p, "Idempotency-Key") {
+			c.t.Errorf("%s with the keys %.40q: %d %s", o.ID, key, status, said(p))
+		}
+	}
+}
+
+// ended are operations whose example meets an order or a batch that has come to its end: the conflict says that the
+// request itself was read.
+var ended = map[string]int{
+	"opsRetryOrder": http.StatusConflict, "cancelOrder": http.StatusConflict, "opsCancelOrder": http.StatusConflict, "opsReplayDeadLetter": http.StatusUnprocessableEntity,
+	"opsCancelReplay": http.StatusConflict, "opsCancelDiscard": http.StatusConflict,
+}
+
+// accepts sends the example of an operation, under a key with a space, and again under the same key.
+func (c *clerk) accepts(o apicheck.Operation) {
+	if strings.Contains(o.Path, "{") && c.ids[o.ID] == "" {
+		c.t.Errorf("nobody knows what to put into %s (%s)", o.Path, o.ID)
+		return
+	}
+	status, p := c.send(o, c.rightQuery(o), quoted(o.ID), c.filled(o))
+	if status >= 300 && status != ended[o.ID] {
+		c.t.Errorf("%s with its example: %d %s", o.ID, status, said(p))
+	}
+	if o.Key == "" {
+		return
+	}
+	if again, p := c.send(o, "", quoted(o.ID), c.filled(o)); again != status {
+		c.t.Errorf("%s with its example again: %d %s; before %d", o.ID, again, said(p), status)
+	}
+}
+
+// filled is the example of an operation with the members that only a running shop knows.
+func (c *clerk) filled(o apicheck.Operation) []byte {
+	if o.Example == nil {
+		return nil
+	}
+	var body map[string]any
+	if err := json.Unmarshal(o.Example, &body); err != nil {
+		c.t.Fatal(err)
+	}
+	for name := range body {
+		if value, ok := c.values[o.ID+"."+name]; ok {
+			body[name] = value
+		}
+	}
+	if o.ID == "setUserRoles" {
+		body["roles"] = []string{"admin", "staff", "customer"} // an admin cannot stop being one
+	}
+	filled, err := json.Marshal(body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return filled
+}
+
+// quoted is a key with a space, in the form of the draft.
+func quoted(name string) []string { return []string{`"the key of ` + name + `"`} }
+
+// send makes a request and reads the problem that comes back, if one does.
+func (c *clerk) send(o apicheck.Operation, query string, keys []string, body []byte) (status int, p problem.Problem) {
+	c.sent++
+	path := o.Path
+	if before, after, found := strings.Cut(path, "{"); found {
+		_, rest, _ := strings.Cut(after, "}")
+		path = before + c.ids[o.ID] + rest
+	}
+	ctx, cancel := context.WithTimeout(correlation.With(context.Background(), fmt.Sprintf("clerk.%d", c.sent)), time.Minute)
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, o.Method, "http://shop"+path, bytes.NewReader(body))
+	r.RequestURI, r.URL.RawQuery = "", query
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if o.Key != "" && keys != nil {
+		r.Header["Idempotency-Key"] = keys
+	}
+	if o.SignedIn {
+		r.Header.Set("Authorization", "Bearer "+c.client.Session().AccessToken)
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		c.t.Errorf("%s: %v", o.ID, err)
+		return 0, p
+	}
+	raw, _ := io.ReadAll(response.Body) // of a recorder
+	if response.StatusCode >= 400 {
+		if err := json.Unmarshal(raw, &p); err != nil {
+			c.t.Errorf("%s answered %d %s", o.ID, response.StatusCode, raw)
+		}
+	}
+	return response.StatusCode, p
+}
+
+// names reports whether a problem is about a field, or about a part of it.
+func names(p problem.Problem, field string) bool {
+	return slices.ContainsFunc(p.Errors, func(e problem.FieldError) bool {
+		rest, ok := strings.CutPrefix(e.Field, field)
+		return ok && (field == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
+}
+
+func said(p problem.Problem) string { return fmt.Sprintf("%s %s %+v", p.Type, p.Detail, p.Errors) }
