@@ -48,8 +48,8 @@ func Decode(s string, v any) error {
 	if err != nil || strings.ContainsAny(s, "\r\n") { // which base64 of Go skips
 		return invalid("is not a cursor of this list")
 	}
-	if err := json.Unmarshal(data, v, json.RejectUnknownMembers(true)); err != nil {
-		return invalid("is not a cursor of this list")
+	if err := json.Unmarshal(data, v, json.RejectUnknownMembers(true)); err != nil || Encode(v) != s {
+		return invalid("is not a cursor of this list") // nor is one that leaves members out, or has null for them
 	}
 	return nil
 }

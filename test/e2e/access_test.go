@@ -143,6 +143,12 @@ func TestBadInput(t *testing.T) {
 		{"an unknown role", sh.admin, http.MethodPut, "/v1/users/" + c.id + "/roles", map[string]any{"roles": []string{"emperor"}}, "roles"},
 		{"a limit of none", c.client, http.MethodGet, "/v1/orders?limit=0", nil, "limit"},
 		{"a limit of all", c.client, http.MethodGet, "/v1/orders?limit=1000", nil, "limit"},
+		{"a parameter that nobody knows", c.client, http.MethodGet, "/v1/orders?status=rejected", nil, "status"},
+		{"a parameter twice", sh.admin, http.MethodGet, "/v1/ops/orders?status=rejected&status=placed", nil, "status"},
+		{"an empty filter", sh.admin, http.MethodGet, "/v1/ops/orders?status=", nil, "status"},
+		{"a filter that the gateway's own list has not", sh.admin, http.MethodGet, "/v1/ops/services?name=orders", nil, "name"},
+		{"null for an amount", sh.admin, http.MethodPost, "/v1/orders/" + id.Random{}.New() + "/refund", `{"amount":null,"reason":"x"}`, "amount"},
+		{"a time beyond the year 9999", sh.admin, http.MethodGet, "/v1/ops/dead-letters?since=9999-12-31T23:59:59-14:00", nil, "since"},
 		{"a cursor of one's own", c.client, http.MethodGet, "/v1/orders?cursor=abc", nil, "cursor"},
 		{"a cursor of one's own in the catalogue", c.client, http.MethodGet, "/v1/products?cursor=abc", nil, "cursor"},
 		{"a cursor of one's own in the inbox", c.client, http.MethodGet, "/v1/notifications?cursor=abc", nil, "cursor"},
@@ -163,6 +169,12 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%s does not name %s", got, bad.field)
 		})
 	}
+	t.Run("a semicolon in a query", func(t *testing.T) {
+		got, err := sh.admin.call(http.MethodGet, "/v1/ops/orders?status=rejected;x", nil)
+		if err != nil || got.status != http.StatusBadRequest || !strings.Contains(string(got.body), "semicolon") {
+			t.Errorf("%s, %v", got, err)
+		}
+	})
 	t.Run("no key", func(t *testing.T) {
 		got, err := c.call(http.MethodPost, "/v1/orders", items(p, 1))
 		if err != nil || got.status != http.StatusBadRequest || !strings.Contains(string(got.body), "Idempotency-Key") {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -19,6 +20,7 @@ import (
 
 	"caravan/internal/correlation"
 	"caravan/internal/money"
+	"caravan/internal/page"
 	"caravan/internal/problem"
 	"caravan/internal/shopclient"
 	"caravan/test/apicheck"
@@ -104,8 +106,6 @@ type clerk struct {
 	values map[string]string // of members that only a running shop has, by operation and member
 	sent   int
 }
-
-const sku1 = "TEA-GREEN-100" // of the examples
 
 func newClerk(t *testing.T, w *World) *clerk {
 	return &clerk{t: t, http: &http.Client{Transport: direct{w}}, ids: make(map[string]string), values: make(map[string]string)}
@@ -269,6 +269,9 @@ func (c *clerk) queries(o apicheck.Operation) {
 		if p.Right == "" && p.Name != "cursor" {
 			c.t.Errorf("%s: %s has no example", o.ID, p.Name)
 		}
+		if p.Name == "cursor" {
+			c.forged(o)
+		}
 		with := func(value string) string { // the others stay right
 			query, _ := url.ParseQuery(right) // made by Encode
 			query.Del(p.Name)
@@ -288,6 +291,21 @@ func (c *clerk) queries(o apicheck.Operation) {
 			if wrong == "" {
 				refused(with(""), p.Name)
 			}
+		}
+	}
+}
+
+// forged sends cursors that no list gave. What is one by its form leads somewhere, and nowhere to a failure of ours.
+func (c *clerk) forged(o apicheck.Operation) {
+	for _, position := range []any{
+		map[string]any{}, nil, map[string]any{"b": nil}, map[string]any{"b": -1}, map[string]any{"b": 0}, map[string]any{"b": math.MaxInt64},
+		map[string]any{"b": math.MinInt64}, map[string]any{"f": ""}, map[string]any{"f": "0.0.0"}, map[string]any{"f": "9223372036854775807.0.0"},
+		map[string]any{"f": "9223372036854775807.0.9223372036854775807", "k": math.MaxInt64}, map[string]any{"f": "0.0.0", "k": math.MinInt64},
+	} {
+		began := time.Now()
+		status, p := c.send(o, "cursor="+page.Encode(position), nil, nil)
+		if status != http.StatusOK && (status != http.StatusBadRequest || !names(p, "cursor")) || time.Since(began) > 5*time.Second {
+			c.t.Errorf("%s with the cursor of %v, after %s: %d %s", o.ID, position, time.Since(began), status, said(p))
 		}
 	}
 }
