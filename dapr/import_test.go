@@ -27,6 +27,7 @@ import (
 	"caravan/internal/launcher"
 	"caravan/internal/money"
 	"caravan/internal/problem"
+	"caravan/internal/request"
 	"caravan/internal/shopclient"
 	"caravan/internal/token"
 	"caravan/services/products/adapters"
@@ -69,7 +70,8 @@ func (noOrders) Statuses(context.Context, []string) (map[string]string, error) {
 
 // Public makes staff of whoever calls.
 func (s *testShop) Public(pattern string, h adapters.Handler) {
-	s.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	path, _ := request.SplitPattern(pattern)
+	s.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 		var p *problem.Problem
 		if r.Method != http.MethodGet {
 			s.writes.Add(1)
