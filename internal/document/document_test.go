@@ -19,6 +19,7 @@ import (
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/id"
+	"caravan/internal/problem"
 )
 
 func TestFakeStoreKeepsTheContract(t *testing.T) {
@@ -136,6 +137,36 @@ func TestUpdateStoresStateAndEventTogether(t *testing.T) {
 	}
 	if got, _ := repo.Get(ctx, "a"); got.Revision != 1 || len(rec.events) != 1 {
 		t.Errorf("a repeated operation wrote again: %+v", got)
+	}
+}
+
+// An id of which no key can be made is that of nothing: the store is not asked, and other documents are read.
+func TestAnIDThatMakesNoKeyIsOfNothing(t *testing.T) {
+	store, rec := documenttest.NewStore(), &recorder{}
+	repo := newTallies(store, rec)
+	if _, err := repo.Update(t.Context(), "a", func(d *tally) error { return d.apply("one", time.Now()) }); err != nil {
+		t.Fatal(err)
+	}
+	store.BeforeGet = func(keys []string) error {
+		if !slices.Equal(keys, []string{"tally/a"}) {
+			t.Errorf("the store was asked for %q", keys)
+		}
+		return nil
+	}
+	for _, bad := range documenttest.BadKeys()[1:] {
+		if got, err := repo.Get(t.Context(), bad); !errors.Is(err, document.ErrNotFound) {
+			t.Errorf("Get(%+.40q) = %v, %v", bad, got, err)
+		}
+		if got, err := repo.GetMany(t.Context(), "a", bad); err != nil || len(got) != 1 || got["a"] == nil {
+			t.Errorf("GetMany(a, %+.40q) = %v, %v", bad, got, err)
+		}
+		_, err := repo.Update(t.Context(), bad, func(d *tally) error { return d.apply("two", time.Now()) })
+		if p := problem.From(err); !errors.Is(err, document.ErrKey) || event.Retriable(err) || p.Status != 404 {
+			t.Errorf("Update(%+.40q): %v", bad, err)
+		}
+	}
+	if got := store.Keys(); len(got) != 1 || len(rec.keys) != 1 {
+		t.Errorf("stored %q, indexed %q", got, rec.keys)
 	}
 }
 

@@ -102,21 +102,23 @@ func (r *Repository[T, P]) Get(ctx context.Context, id string) (P, error) {
 	return doc, nil
 }
 
-// GetMany reads several aggregates; those that do not exist are absent.
+// GetMany reads several aggregates; those that do not exist are absent. That includes ids of which no key can be made.
 func (r *Repository[T, P]) GetMany(ctx context.Context, ids ...string) (map[string]P, error) {
-	if len(ids) == 0 {
-		return nil, nil
+	keys := make([]string, 0, len(ids))
+	for _, id := range ids {
+		if key := r.Key(id); CheckKey(key) == nil {
+			keys = append(keys, key)
+		}
 	}
-	keys := make([]string, len(ids))
-	for i, id := range ids {
-		keys[i] = r.Key(id)
+	if len(keys) == 0 {
+		return nil, nil
 	}
 	records, err := r.store.Get(ctx, keys...)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", keys[0], err)
 	}
 	docs := make(map[string]P, len(records))
-	for i, key := range keys {
+	for _, key := range keys {
 		record, ok := records[key]
 		if !ok {
 			continue
@@ -125,7 +127,7 @@ func (r *Repository[T, P]) GetMany(ctx context.Context, ids ...string) (map[stri
 		if err != nil {
 			return nil, err
 		}
-		docs[ids[i]] = doc
+		docs[key[len(r.opts.Prefix):]] = doc
 	}
 	return docs, nil
 }
@@ -151,8 +153,12 @@ func decode[T any, P aggregate[T]](key string, record Record) (P, error) {
 // the other Updates of the same key that wait in this process, which share one
 // write. It must recognise an operation that was applied before.
 //
-// The returned document is shared with those others: read it only.
+// An id of which no key can be made is refused with ErrKey. The returned document is shared with those others: read it
+// only.
 func (r *Repository[T, P]) Update(ctx context.Context, id string, decide func(doc P) error) (P, error) {
+	if err := CheckKey(r.Key(id)); err != nil {
+		return nil, fmt.Errorf("updating: %w", err)
+	}
 	c := &command[P]{ctx: ctx, decide: decide, done: make(chan struct{})}
 	r.enqueue(id, c)
 	select {

@@ -21,7 +21,8 @@ type Record struct {
 	ETag  string
 }
 
-// Store is the port to a key-value store with compare-and-swap on one key.
+// Store is the port to a key-value store with compare-and-swap on one key. It refuses keys that CheckKey refuses, with
+// that error, before anything is read or written.
 type Store interface {
 	// Get reads the documents of keys; a key without a document is absent from
 	// the result.

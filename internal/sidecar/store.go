@@ -51,6 +51,9 @@ var errAbsent = errors.New("absent")
 
 // Get implements document.Store.
 func (s *store) Get(ctx context.Context, keys ...string) (map[string]document.Record, error) {
+	if err := document.CheckKeys(keys...); err != nil { // or it would fail the reads of others in its batch
+		return nil, err
+	}
 	if len(keys) == 1 {
 		record, err := s.gets.Do(ctx, keys[0])
 		switch {
@@ -159,6 +162,9 @@ func unavailable(err error) batch.Result[document.Record] {
 
 // Put implements document.Store.
 func (s *store) Put(ctx context.Context, key string, value []byte, etag string) error {
+	if err := document.CheckKey(key); err != nil {
+		return err
+	}
 	_, err := s.puts.Do(ctx, put{key: key, value: value, etag: etag})
 	return err
 }

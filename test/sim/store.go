@@ -12,6 +12,8 @@ import (
 	dapr "github.com/dapr/go-sdk/client"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"caravan/internal/document"
 )
 
 // Kind is the store behind a simulated sidecar; they differ in what they answer.
@@ -44,6 +46,14 @@ type record struct {
 
 func newStore(kind Kind) *store { return &store{kind: kind, records: make(map[string]record)} }
 
+// unkeyable is the answer to keys that daprd or a store cannot take.
+func unkeyable(keys ...string) error {
+	if err := document.CheckKeys(keys...); err != nil {
+		return status.Error(codes.Internal, err.Error())
+	}
+	return nil
+}
+
 // keys lists what is stored, in order.
 func (s *store) keys() []string { return slices.Sorted(maps.Keys(s.records)) }
 
@@ -58,6 +68,9 @@ func (s *store) errDown() error {
 // set is a write under first-write concurrency: with an ETag it replaces that very record, without
 // one it creates. The answers to a conflict differ between the stores (components-contrib v1.18.4).
 func (s *store) set(key string, value []byte, etag string) error {
+	if err := unkeyable(key); err != nil {
+		return err
+	}
 	if s.down {
 		return s.errDown()
 	}
@@ -155,6 +168,10 @@ func (s sdk) read(ctx context.Context, keys ...string) ([]*dapr.BulkStateItem, e
 			}
 			if store.down || w.chance("read fails", w.faults.ReadFails) {
 				reply(status.Error(codes.Internal, "failed getting state from state store store: connection refused"))
+				return
+			}
+			if err := unkeyable(keys...); err != nil {
+				reply(err)
 				return
 			}
 			for i, key := range keys {

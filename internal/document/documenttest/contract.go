@@ -98,6 +98,21 @@ func Contract(t *testing.T, store document.Store) {
 	t.Run("concurrent updates of one counter in two processes are all counted", func(t *testing.T) {
 		counters(ctx, t, store, key(t))
 	})
+	t.Run("a key that cannot be one is refused", func(t *testing.T) {
+		good := key(t)
+		must(t, store.Put(ctx, good, []byte(`{}`), ""))
+		for _, bad := range BadKeys() {
+			if _, err := store.Get(ctx, bad); !errors.Is(err, document.ErrKey) {
+				t.Errorf("reading %+.40q: %v", bad, err)
+			}
+			if _, err := store.Get(ctx, good, bad); !errors.Is(err, document.ErrKey) {
+				t.Errorf("reading %+.40q with another: %v", bad, err)
+			}
+			if err := store.Put(ctx, bad, []byte(`{}`), ""); !errors.Is(err, document.ErrKey) {
+				t.Errorf("writing %+.40q: %v", bad, err)
+			}
+		}
+	})
 	t.Run("a large document is kept whole", func(t *testing.T) {
 		k, value := key(t), `{"pad":"`+strings.Repeat("x", 512<<10)+`"}`
 		must(t, store.Put(ctx, k, []byte(value), ""))
@@ -105,6 +120,11 @@ func Contract(t *testing.T, store document.Store) {
 			t.Fatalf("read %d bytes; want %d", len(r.Value), len(value))
 		}
 	})
+}
+
+// BadKeys are keys that some store or sidecar cannot take.
+func BadKeys() []string {
+	return []string{"", "a||b", "a|||b", "a\x00b", "a\nb", "a\u0085b", "a\x7f", "a\xffb", "a\xed\xa0\x80", strings.Repeat("k", document.MaxKey+1)}
 }
 
 type counter struct {

@@ -41,6 +41,9 @@ func (s *FakeStore) Get(ctx context.Context, keys ...string) (map[string]documen
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := document.CheckKeys(keys...); err != nil {
+		return nil, err
+	}
 	if s.BeforeGet != nil {
 		if err := s.BeforeGet(keys); err != nil {
 			return nil, err
@@ -60,6 +63,9 @@ func (s *FakeStore) Get(ctx context.Context, keys ...string) (map[string]documen
 // Put implements document.Store.
 func (s *FakeStore) Put(ctx context.Context, key string, value []byte, etag string) error {
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := document.CheckKey(key); err != nil {
 		return err
 	}
 	if s.BeforePut != nil {
