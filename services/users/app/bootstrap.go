@@ -44,7 +44,7 @@ func (a *Accounts) Bootstrap(ctx context.Context, admin Registration) error {
 
 // promote makes an account an admin if the password shows that it belongs to who configured it.
 func (a *Accounts) promote(ctx context.Context, user *domain.User, password string) error {
-	verdict, err := a.Passwords.Verify(ctx, user.PasswordHash, password)
+	verdict, err := a.verifyPassword(ctx, user.PasswordHash, password)
 	if err != nil {
 		return fmt.Errorf("verifying the first admin's password: %w", err)
 	}

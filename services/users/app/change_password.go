@@ -37,17 +37,18 @@ func (a *Accounts) changePassword(ctx context.Context, ask PasswordChange) error
 	if !user.HasSession(ask.Caller.SessionID, a.Clock.Now()) {
 		return domain.ErrSessionEnded
 	}
-	if err := domain.CheckPassword("newPassword", ask.New, user.Email, user.Name); err != nil {
+	password := domain.NormalizePassword(ask.New)
+	if err := domain.CheckPassword("newPassword", password, user.Email, user.Name); err != nil {
 		return err
 	}
-	verdict, err := a.Passwords.Verify(ctx, user.PasswordHash, ask.Current)
+	verdict, err := a.verifyPassword(ctx, user.PasswordHash, ask.Current)
 	if err != nil {
 		return fmt.Errorf("verifying a password: %w", err)
 	}
 	if !verdict.Match {
 		return wrongPassword()
 	}
-	hash, err := a.Passwords.Hash(ctx, ask.New)
+	hash, err := a.Passwords.Hash(ctx, password)
 	if err != nil {
 		return fmt.Errorf("hashing a password: %w", err)
 	}

@@ -34,7 +34,7 @@ func (a *Accounts) LogIn(ctx context.Context, given Credentials) (Grant, error) 
 }
 
 // authenticate returns the account whose address and password were given, and a new hash of the password if the stored
-// one is made with outdated parameters.
+// one is outdated.
 func (a *Accounts) authenticate(ctx context.Context, given Credentials) (user *domain.User, rehashed string, err error) {
 	user, encoded := nil, ""
 	if email, err := domain.NormalizeEmail(given.Email); err == nil {
@@ -45,7 +45,7 @@ func (a *Accounts) authenticate(ctx context.Context, given Credentials) (user *d
 			return nil, "", err
 		}
 	}
-	verdict, err := a.Passwords.Verify(ctx, encoded, given.Password)
+	verdict, err := a.verifyPassword(ctx, encoded, given.Password)
 	if err != nil {
 		return nil, "", fmt.Errorf("verifying a password: %w", err)
 	}
@@ -53,7 +53,7 @@ func (a *Accounts) authenticate(ctx context.Context, given Credentials) (user *d
 		return nil, "", domain.ErrCredentials
 	}
 	if verdict.Outdated {
-		if rehashed, err = a.Passwords.Hash(ctx, given.Password); err != nil {
+		if rehashed, err = a.Passwords.Hash(ctx, domain.NormalizePassword(given.Password)); err != nil {
 			return nil, "", fmt.Errorf("hashing a password again: %w", err)
 		}
 	}

@@ -23,9 +23,10 @@ func (a *Accounts) Register(ctx context.Context, ask Registration) (*domain.User
 // register creates an account with a role. The password is hashed before anything is written, as hashing is what may
 // have to wait; then come the claim of the address, the entry in the list, and last the account that makes both count.
 func (a *Accounts) register(ctx context.Context, ask Registration, role string) (*domain.User, error) {
-	email, emailErr := domain.NormalizeEmail(ask.Email)
+	email, emailErr := domain.NewEmail(ask.Email)
 	name, nameErr := domain.NormalizeName(ask.Name)
-	passwordErr := domain.CheckPassword("password", ask.Password, email, name)
+	password := domain.NormalizePassword(ask.Password)
+	passwordErr := domain.CheckPassword("password", password, email, name)
 	if err := errors.Join(emailErr, passwordErr, nameErr); err != nil {
 		return nil, err
 	}
@@ -34,7 +35,7 @@ func (a *Accounts) register(ctx context.Context, ask Registration, role string) 
 	} else if !errors.Is(err, domain.ErrNoUser) {
 		return nil, err
 	}
-	hash, err := a.Passwords.Hash(ctx, ask.Password)
+	hash, err := a.Passwords.Hash(ctx, password)
 	if err != nil {
 		return nil, fmt.Errorf("hashing a password: %w", err)
 	}

@@ -71,6 +71,86 @@ func TestLogInRenewsOutdatedHashes(t *testing.T) {
 	w.logIn(t, "ada@example.com")
 }
 
+// An accent is one password whether a keyboard sends it as one character or as two, wherever a password is given.
+func TestPasswordsAreComparedNormalized(t *testing.T) {
+	const composed, decomposed = "p\u00e4sswo\u0301rt 9", "pa\u0308ssw\u00f3rt\u00a09"
+	for _, forms := range [][2]string{{composed, decomposed}, {decomposed, composed}} {
+		w := newWorld()
+		if _, err := w.Register(t.Context(), app.Registration{Email: "ada@example.com", Password: forms[0], Name: "Ada"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, typed := range forms {
+			grant, err := w.LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: typed})
+			if err != nil {
+				t.Fatalf("logging in with %+q: %v", typed, err)
+			}
+			change := app.PasswordChange{Caller: w.caller(grant), Current: forms[1], New: forms[0]}
+			if err := w.ChangePassword(t.Context(), change); err != nil {
+				t.Fatalf("changing the password: %v", err)
+			}
+		}
+	}
+}
+
+// plantHash gives an account the hash of a password as it is.
+func plantHash(t *testing.T, w *world, userID, password string) {
+	t.Helper()
+	hash, err := w.passwords.Hash(t.Context(), password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plant(t, w, "user/"+userID, func(u *domain.User) { u.PasswordHash = hash })
+}
+
+// A hash from before passwords were normalized is of what was typed then. It goes on working, and is renewed.
+func TestHashesOfPasswordsThatWereNotNormalizedGoOnWorking(t *testing.T) {
+	const composed, decomposed = "p\u00e4sswort 9", "pa\u0308sswort 9"
+	w := newWorld()
+	user := w.register(t, "ada@example.com")
+	plantHash(t, w, user.ID, decomposed)
+	logIn := func(password string) error {
+		_, err := w.LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: password})
+		return err
+	}
+	if err := logIn(composed); !errors.Is(err, domain.ErrCredentials) {
+		t.Fatalf("with what was never typed: %v", err)
+	}
+	for _, typed := range []string{decomposed, composed, decomposed} {
+		if err := logIn(typed); err != nil {
+			t.Fatalf("with %+q: %v", typed, err)
+		}
+	}
+	user, err := w.Profile(t.Context(), app.Caller{UserID: user.ID})
+	if err != nil || !strings.HasSuffix(user.PasswordHash, composed) {
+		t.Errorf("the hash is now %+q, %v", user.PasswordHash, err)
+	}
+	plantHash(t, w, user.ID, decomposed)
+	grant, err := w.LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: decomposed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plantHash(t, w, user.ID, decomposed)
+	if err := w.ChangePassword(t.Context(), app.PasswordChange{Caller: w.caller(grant), Current: decomposed, New: composed}); err != nil {
+		t.Errorf("changing it: %v", err)
+	}
+	w.mustBeSound(t)
+}
+
+// A wrong password costs two comparisons only if its forms differ, and then as many without an account.
+func TestTheWorkOfAWrongPasswordTellsNothing(t *testing.T) {
+	w := newWorld()
+	w.register(t, "ada@example.com")
+	for password, want := range map[string]int{"wrong password": 1, "wrong p\u00e4ssword": 1, "wrong pa\u0308ssword": 2} {
+		for _, email := range []string{"ada@example.com", "eve@example.com", "nonsense"} {
+			before := w.passwords.verified
+			_, err := w.LogIn(t.Context(), app.Credentials{Email: email, Password: password})
+			if got := w.passwords.verified - before; !errors.Is(err, domain.ErrCredentials) || got != want {
+				t.Errorf("%s with %+q: %v after %d comparisons; want %d", email, password, err, got, want)
+			}
+		}
+	}
+}
+
 // Many log in to one account at once while its hash is being renewed: each gets a session or is told to try again.
 func TestLogInRace(t *testing.T) {
 	w := newWorld()

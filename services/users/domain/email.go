@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
+
+	"caravan/internal/text"
 )
 
 // The longest address and local part, in bytes (RFC 5321, section 4.5.3.1).
@@ -47,6 +49,20 @@ func NormalizeEmail(raw string) (string, error) {
 		return "", invalidEmail("too_long", "must be at most 254 bytes long")
 	}
 	return normalized, nil
+}
+
+// NewEmail is NormalizeEmail for the address of a new account: the part before the @ must also follow text.Line, so that
+// no invisible character makes one address look like another. Accounts from before that was so keep theirs.
+func NewEmail(raw string) (string, error) {
+	address, err := NormalizeEmail(raw)
+	if err != nil {
+		return "", err
+	}
+	local, _, _ := strings.Cut(address, "@")
+	if _, err := text.Line.Clean(local, 0); err != nil {
+		return "", invalidEmail("invalid", err.Error())
+	}
+	return address, nil
 }
 
 func invalidEmail(code, message string) error {

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/text/unicode/norm"
+	"pgregory.net/rapid"
+
 	"caravan/services/users/domain"
 )
 
@@ -68,13 +71,58 @@ func FuzzNormalizeEmail(f *testing.F) {
 	})
 }
 
+// What is invisible in an address is refused to new accounts, and still normalized for those that have it.
+func TestNewEmail(t *testing.T) {
+	for _, raw := range []string{"Ada@Example.com", "jos\u0065\u0301@example.com", "葛城@example.com"} {
+		want, _ := domain.NormalizeEmail(raw)
+		if got, err := domain.NewEmail(raw); err != nil || got != want {
+			t.Errorf("NewEmail(%+q) = %+q, %v; want %+q", raw, got, err, want)
+		}
+	}
+	for _, raw := range []string{"a\ufe0f@example.com", "a\u034f@example.com", "\u3164@example.com", "a\u115f@example.com"} {
+		if _, err := domain.NormalizeEmail(raw); err != nil {
+			t.Errorf("NormalizeEmail(%+q): %v", raw, err)
+		}
+		violations := domain.Violations(func() error { _, err := domain.NewEmail(raw); return err }())
+		if len(violations) != 1 || violations[0].Field != "email" {
+			t.Errorf("NewEmail(%+q): %v", raw, violations)
+		}
+	}
+	for _, raw := range []string{"a\u200d@example.com", "a\u200b@example.com", "a\u202e@example.com", "a\x00@example.com", "nonsense"} {
+		if got, err := domain.NewEmail(raw); err == nil {
+			t.Errorf("NewEmail(%+q) = %+q", raw, got)
+		}
+	}
+}
+
+func TestNormalizePassword(t *testing.T) {
+	for raw, want := range map[string]string{
+		"plain": "plain", "  kept  ": "  kept  ", "p\u0061\u0308sswort": "p\u00e4sswort", "a\u00a0b\u3000c": "a b c", "\u212b": "\u00c5",
+		"👩\u200d🚀\u200b": "👩\u200d🚀\u200b", "ﬁ": "ﬁ", "A\tB": "A\tB", "\xff\xfe": "\xff\xfe",
+	} {
+		if got := domain.NormalizePassword(raw); got != want {
+			t.Errorf("NormalizePassword(%+q) = %+q; want %+q", raw, got, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		raw := rapid.String().Draw(t, "password")
+		once := domain.NormalizePassword(raw)
+		if twice := domain.NormalizePassword(once); twice != once {
+			t.Fatalf("%+q, then %+q", once, twice)
+		}
+		if other := domain.NormalizePassword(norm.NFD.String(raw)); other != once {
+			t.Fatalf("decomposed it is %+q, not %+q", other, once)
+		}
+	})
+}
+
 func TestNormalizeName(t *testing.T) {
-	for raw, want := range map[string]string{"  Ada  ": "Ada", "Jose\u0301": "José", "李 小龙": "李 小龙", strings.Repeat("é", 100): strings.Repeat("é", 100)} {
+	for raw, want := range map[string]string{"  Ada  ": "Ada", "Jose\u0301": "José", "李 小龙": "李 小龙", "Ada  \u00a0 Lovelace": "Ada Lovelace", "می\u200cخواهم": "می\u200cخواهم", strings.Repeat("é", 100): strings.Repeat("é", 100)} {
 		if got, err := domain.NormalizeName(raw); err != nil || got != want {
 			t.Errorf("NormalizeName(%q) = %q, %v, want %q", raw, got, err, want)
 		}
 	}
-	for _, raw := range []string{"", " \t", "a\nb", "a\x00b", "a\u2028b", strings.Repeat("é", 101), "\xff", strings.Repeat("a", 10000)} {
+	for _, raw := range []string{"", " \t", "a\nb", "a\x00b", "a\u2028b", strings.Repeat("é", 101), "\xff", strings.Repeat("a", 10000), "\u200b", "\u202eadA", "\u3164", "\u2800", "a\u00adb", "\x1b[2J"} {
 		if got, err := domain.NormalizeName(raw); err == nil {
 			t.Errorf("NormalizeName(%q) = %q, want a refusal", raw, got)
 		}

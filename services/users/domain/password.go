@@ -2,7 +2,10 @@ package domain
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // The length of a password in characters (NIST SP 800-63B, section 5.1.1; OWASP ASVS 5.0, 6.2). The upper bound keeps
@@ -12,8 +15,24 @@ const (
 	MaxPasswordLength = 128
 )
 
-// CheckPassword says whether password may protect the account of email and name. Any character is welcome and none is
-// required; what is refused is what an attacker tries first: the commonest passwords, the account's own address or
+// NormalizePassword returns the one form in which a password is hashed and compared, so that the keyboards of two
+// systems type the same one: every space is U+0020, and the whole is in Unicode normal form C. These are the mappings
+// of the OpaqueString profile (RFC 8265, section 4.2). Its refusals are left out, as any character is welcome.
+// Normalizing twice changes nothing.
+func NormalizePassword(raw string) string {
+	if !utf8.ValidString(raw) {
+		return raw // which CheckPassword refuses
+	}
+	return norm.NFC.String(strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Zs, r) {
+			return ' '
+		}
+		return r
+	}, raw))
+}
+
+// CheckPassword says whether a normalized password may protect the account of email and name. Any character is welcome
+// and none is required; what is refused is what an attacker tries first: the commonest passwords, the account's own address or
 // name, a single repeated character. The error is a *Violation of field.
 func CheckPassword(field, password, email, name string) error {
 	length := utf8.RuneCountInString(password)
