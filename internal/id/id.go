@@ -1,5 +1,6 @@
 // Package id makes identifiers: random ones that sort by time, and derived ones that a repeated
-// request arrives at again.
+// request arrives at again. It also says what an identifier from outside must look like before it
+// may become part of a key.
 package id
 
 import (
@@ -43,6 +44,37 @@ func Valid(s string) bool {
 			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
 				return false
 			}
+		}
+	}
+	return true
+}
+
+// Plain reports whether s is 1 to 64 letters and digits of ASCII, dots, underscores and hyphens: an
+// identifier of whatever form that can be part of a key.
+func Plain(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// SKURule is what a SKU must be, in words that complete a sentence.
+const SKURule = "must be 2 to 32 capital letters, digits and hyphens, and not start with a hyphen"
+
+// ValidSKU reports whether s follows SKURule.
+func ValidSKU(s string) bool {
+	if len(s) < 2 || len(s) > 32 || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
+			return false
 		}
 	}
 	return true

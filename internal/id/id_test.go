@@ -1,6 +1,7 @@
 package id
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -57,4 +58,25 @@ func TestDeriveRepeatsItselfAndTellsPartsApart(t *testing.T) {
 	if Derive("ab", "c") == Derive("a", "bc") || Derive() == Derive("") {
 		t.Error("the borders between parts are lost")
 	}
+}
+
+func TestValidSKU(t *testing.T) {
+	form := regexp.MustCompile(`^[A-Z0-9][A-Z0-9-]{1,31}$`)
+	rapid.Check(t, func(t *rapid.T) {
+		sku := rapid.OneOf(rapid.StringMatching(`[A-Z0-9-]{0,34}`), rapid.String(), rapid.StringMatching(`[A-Za-z0-9_-]{1,4}\n?`)).Draw(t, "sku")
+		// In Go $ matches at the very end only.
+		if ValidSKU(sku) != form.MatchString(sku) {
+			t.Fatalf("ValidSKU(%q) is %v", sku, ValidSKU(sku))
+		}
+	})
+}
+
+func TestPlain(t *testing.T) {
+	form := regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.OneOf(rapid.StringMatching(`[A-Za-z0-9._|-]{0,66}`), rapid.String()).Draw(t, "id")
+		if Plain(s) != form.MatchString(s) {
+			t.Fatalf("Plain(%q) is %v", s, Plain(s))
+		}
+	})
 }

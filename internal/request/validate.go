@@ -14,6 +14,7 @@ import (
 	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/internal/problem"
+	"caravan/internal/text"
 )
 
 // rules is made once: the validator caches what it learns about each type, and is safe for use by
@@ -32,14 +33,57 @@ var rules = sync.OnceValue(func() *validator.Validate {
 			level.ReportError(m.Currency, "currency", "Currency", "currency", "")
 		}
 	}, money.Money{})
-	register(v, "currency", func(f reflect.Value) bool { return money.Known(f.String()) })
-	register(v, "id", func(f reflect.Value) bool { return id.Valid(f.String()) })
+	register(v, "currency", ofString(money.Known))
+	register(v, "id", ofString(id.Valid))
+	register(v, "plainid", ofString(id.Plain))
+	register(v, "sku", ofString(id.ValidSKU))
 	register(v, "time", func(f reflect.Value) bool {
 		t, ok := f.Interface().(time.Time)
 		return ok && clock.Acceptable(t)
 	})
+	for tag := range textRules {
+		registerText(v, tag)
+	}
 	return v
 })
+
+// textRules are the rules of text that people write, by the tag that applies them.
+var textRules = map[string]text.Rule{"line": text.Line, "multiline": text.Multiline, "name": text.Name}
+
+// registerText adds a rule that cleans the field it is about, where that can be changed. Text of spaces alone is refused
+// here, so that it does not matter whether "required" comes before or after the rule.
+func registerText(v *validator.Validate, tag string) {
+	err := v.RegisterValidation(tag, func(level validator.FieldLevel) bool {
+		field := level.Field()
+		clean, err := textRules[tag].Clean(field.String(), 0)
+		if err != nil || clean == "" && field.String() != "" {
+			return false
+		}
+		if field.CanSet() {
+			field.SetString(clean)
+		}
+		return field.String() == clean
+	})
+	if err != nil {
+		panic(fmt.Sprintf("request: registering the rule %q: %v", tag, err))
+	}
+}
+
+// explainText says why a text is refused.
+func explainText(rule text.Rule, value any) string {
+	switch clean, err := rule.Clean(reflect.ValueOf(value).String(), 0); {
+	case err != nil:
+		return err.Error()
+	case clean == "":
+		return "must contain a visible character"
+	}
+	return "must be trimmed and in Unicode normal form C"
+}
+
+// ofString is a rule about a field that is a string.
+func ofString(valid func(string) bool) func(reflect.Value) bool {
+	return func(f reflect.Value) bool { return valid(f.String()) }
+}
 
 // register adds a rule about a field. It panics on a mistake in the rule's own name only.
 func register(v *validator.Validate, tag string, valid func(reflect.Value) bool) {
@@ -49,9 +93,11 @@ func register(v *validator.Validate, tag string, valid func(reflect.Value) bool)
 	}
 }
 
-// Validate checks the validator tags of v, a struct or a pointer to one; anything else passes. Three
+// Validate checks the validator tags of v, a struct or a pointer to one; anything else passes. These
 // rules are ours: "currency" (a known ISO 4217 code, applied to each money.Money by itself), "id" (a
-// UUID in canonical form) and "time" (see clock.Acceptable). The error is a problem.Invalid with every broken rule.
+// UUID in canonical form), "plainid" (see id.Plain), "sku" (see id.ValidSKU), "time" (see clock.Acceptable), and for text that people
+// write "line", "multiline" and "name" (see package text): behind a pointer they also clean the field.
+// The error is a problem.Invalid with every broken rule.
 func Validate(v any) error {
 	t := reflect.TypeOf(v)
 	for t != nil && t.Kind() == reflect.Pointer {
@@ -75,7 +121,11 @@ func Validate(v any) error {
 		if !found {
 			path = rule.Field()
 		}
-		fields = append(fields, problem.FieldError{Field: path, Code: rule.Tag(), Message: explain(rule)})
+		field := problem.FieldError{Field: path, Code: rule.Tag(), Message: explain(rule)}
+		if kind, is := textRules[rule.Tag()]; is {
+			field.Code, field.Message = "text", explainText(kind, rule.Value())
+		}
+		fields = append(fields, field)
 	}
 	return problem.Invalid(fields...)
 }
@@ -113,10 +163,12 @@ func explain(rule validator.FieldError) string {
 		return "must not repeat an entry"
 	case "currency", "iso4217":
 		return "must be an ISO 4217 currency code"
-	case "id", "uuid":
+	case "id", "uuid", "plainid":
 		return "must be an id"
 	case "time":
 		return clock.ErrTime.Error()
+	case "sku":
+		return id.SKURule
 	}
 	if limit != "" {
 		return "does not meet the rule " + rule.Tag() + "=" + limit

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"caravan/internal/document"
+	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/internal/page"
 	"caravan/internal/problem"
@@ -43,7 +45,7 @@ type placement struct {
 }
 
 type item struct {
-	SKU      string `json:"sku" validate:"required,max=32"`
+	SKU      string `json:"sku" validate:"required,sku"`
 	Quantity int64  `json:"quantity" validate:"min=1,max=1000000"`
 }
 
@@ -109,6 +111,15 @@ func viewer(c token.Claims) app.Viewer {
 	return app.Viewer{UserID: c.Subject, Any: c.Can(users.PermissionOrdersReadAny)}
 }
 
+// pathID is the order id of the path. What cannot be one is an order that does not exist.
+func pathID(r *http.Request) (string, error) {
+	orderID := r.PathValue("id")
+	if !id.Valid(orderID) {
+		return "", document.ErrNotFound
+	}
+	return orderID, nil
+}
+
 // maxWait bounds how long one request may wait for an order to end.
 const maxWait = 10 * time.Second
 
@@ -124,8 +135,12 @@ func (a API) show(w http.ResponseWriter, r *http.Request) error {
 			return problem.Invalid(problem.FieldError{Field: "wait", Code: "duration", Message: "must be a duration from 0s to 10s"})
 		}
 	}
+	orderID, err := pathID(r)
+	if err != nil {
+		return err
+	}
 	who := viewer(caller)
-	order, err := a.Show.Do(r.Context(), who, r.PathValue("id"), wait)
+	order, err := a.Show.Do(r.Context(), who, orderID, wait)
 	if err != nil {
 		return err
 	}
@@ -155,11 +170,15 @@ func (a API) cancel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	orderID, err := pathID(r)
+	if err != nil {
+		return err
+	}
 	if err := request.NoBody(w, r); err != nil {
 		return err
 	}
 	who := app.Viewer{UserID: caller.Subject, Any: caller.Can(users.PermissionOrdersCancelAny)}
-	order, err := a.Cancel.Do(r.Context(), who, r.PathValue("id"))
+	order, err := a.Cancel.Do(r.Context(), who, orderID)
 	if err != nil {
 		return err
 	}
@@ -171,11 +190,15 @@ func (a API) cancel(w http.ResponseWriter, r *http.Request) error {
 // that is left is refunded.
 type refundBody struct {
 	Amount *money.Money `json:"amount,omitempty"`
-	Reason string       `json:"reason" validate:"required,max=200"`
+	Reason string       `json:"reason" validate:"required,line,max=200"`
 }
 
 func (a API) refund(w http.ResponseWriter, r *http.Request) error {
 	caller, err := service.Require(r, users.PermissionOrdersRefund)
+	if err != nil {
+		return err
+	}
+	orderID, err := pathID(r)
 	if err != nil {
 		return err
 	}
@@ -194,7 +217,7 @@ func (a API) refund(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	order, err := a.Refund.Do(r.Context(), app.RefundRequest{
-		OrderID: r.PathValue("id"), Amount: amount, Reason: body.Reason, By: caller.Subject, Key: key, Fingerprint: request.Fingerprint(body),
+		OrderID: orderID, Amount: amount, Reason: body.Reason, By: caller.Subject, Key: key, Fingerprint: request.Fingerprint(body),
 	})
 	if err != nil {
 		return err

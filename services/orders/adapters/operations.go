@@ -95,12 +95,12 @@ func orderFilter(r *http.Request) (app.OrderFilter, error) {
 
 // intervention is the body of a retry or a cancellation by staff.
 type intervention struct {
-	Reason string `json:"reason" validate:"required,max=200"`
+	Reason string `json:"reason" validate:"required,line,max=200"`
 }
 
 // retried is the body of a retry; it may be left out.
 type retried struct {
-	Reason string `json:"reason,omitempty" validate:"max=200"`
+	Reason string `json:"reason,omitempty" validate:"line,max=200"`
 }
 
 func (o Operations) retry(w http.ResponseWriter, r *http.Request) error {
@@ -135,7 +135,11 @@ func intervene(r *http.Request) (app.Intervention, error) {
 	if err != nil {
 		return app.Intervention{}, err
 	}
-	in := app.Intervention{OrderID: r.PathValue("id"), By: caller.Subject}
+	orderID, err := pathID(r)
+	if err != nil {
+		return app.Intervention{}, err
+	}
+	in := app.Intervention{OrderID: orderID, By: caller.Subject}
 	in.Key, err = request.OptionalIdempotencyKey(r)
 	return in, err
 }

@@ -92,7 +92,7 @@ func view(e app.Entry) posting {
 type depositBody struct {
 	Amount   int64  `json:"amount" validate:"min=1,max=100000000"`
 	Currency string `json:"currency" validate:"required,currency"`
-	Source   string `json:"source" validate:"required,max=64,startswith=tok_"`
+	Source   string `json:"source" validate:"required,plainid,startswith=tok_"`
 }
 
 // deposit is a deposit as its owner sees it.

@@ -64,8 +64,8 @@ const (
 
 // Authorize holds Amount in the wallet of UserID for the order. Idempotent by OrderID.
 type Authorize struct {
-	OrderID string      `json:"orderId" validate:"required,max=128"`
-	UserID  string      `json:"userId" validate:"required,max=128,excludesall=/0x7C"`
+	OrderID string      `json:"orderId" validate:"required,plainid"`
+	UserID  string      `json:"userId" validate:"required,plainid"`
 	Amount  money.Money `json:"amount"`
 	// PlacedAt is the instant the order was placed: the same in every command of one order. It tells payments whether
 	// the order may already lie in the wallet's archive.
@@ -80,8 +80,8 @@ type Authorized struct {
 
 // Capture takes the held amount of the order out of the wallet. Idempotent by OrderID.
 type Capture struct {
-	OrderID  string    `json:"orderId" validate:"required,max=128"`
-	UserID   string    `json:"userId" validate:"required,max=128,excludesall=/0x7C"`
+	OrderID  string    `json:"orderId" validate:"required,plainid"`
+	UserID   string    `json:"userId" validate:"required,plainid"`
 	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
@@ -93,8 +93,8 @@ type Captured struct {
 // Void releases the hold of the order. For an unknown order it leaves a tombstone, so that an authorize that comes late
 // is answered voided. Idempotent by OrderID.
 type Void struct {
-	OrderID  string    `json:"orderId" validate:"required,max=128"`
-	UserID   string    `json:"userId" validate:"required,max=128,excludesall=/0x7C"`
+	OrderID  string    `json:"orderId" validate:"required,plainid"`
+	UserID   string    `json:"userId" validate:"required,plainid"`
 	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
@@ -105,9 +105,9 @@ type Voided struct {
 
 // Refund puts Amount of what the order captured back into the wallet. Idempotent by RefundID within the order.
 type Refund struct {
-	RefundID string      `json:"refundId" validate:"required,max=128"`
-	OrderID  string      `json:"orderId" validate:"required,max=128"`
-	UserID   string      `json:"userId" validate:"required,max=128,excludesall=/0x7C"`
+	RefundID string      `json:"refundId" validate:"required,plainid"`
+	OrderID  string      `json:"orderId" validate:"required,plainid"`
+	UserID   string      `json:"userId" validate:"required,plainid"`
 	Amount   money.Money `json:"amount"`
 	PlacedAt time.Time   `json:"placedAt" validate:"time"`
 }

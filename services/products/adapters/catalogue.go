@@ -24,8 +24,8 @@ type catalogueAPI struct{ shop *app.Shop }
 // draft is the body of POST /v1/products.
 type draft struct {
 	SKU         string                  `json:"sku"`
-	Name        string                  `json:"name"`
-	Description string                  `json:"description,omitzero"`
+	Name        string                  `json:"name" validate:"line"`
+	Description string                  `json:"description,omitzero" validate:"multiline"`
 	Category    string                  `json:"category"`
 	Price       money.Money             `json:"price"`
 	Schedule    []domain.ScheduledPrice `json:"schedule,omitzero"`
@@ -35,8 +35,8 @@ type draft struct {
 
 // change is the body of PATCH /v1/products/{sku}; what is absent stays.
 type change struct {
-	Name        *string                  `json:"name,omitzero"`
-	Description *string                  `json:"description,omitzero"`
+	Name        *string                  `json:"name,omitzero" validate:"omitempty,line"`
+	Description *string                  `json:"description,omitzero" validate:"omitempty,multiline"`
 	Category    *string                  `json:"category,omitzero"`
 	Status      *domain.Status           `json:"status,omitzero"`
 	Price       *money.Money             `json:"price,omitzero"`
@@ -47,7 +47,7 @@ type change struct {
 // correction is the body of POST /v1/products/{sku}/stock.
 type correction struct {
 	Change int64  `json:"change"`
-	Reason string `json:"reason"`
+	Reason string `json:"reason" validate:"line"`
 }
 
 // stockView answers a correction.
@@ -171,7 +171,7 @@ func (a catalogueAPI) correctStock(w http.ResponseWriter, r *http.Request) error
 // pathSKU is the SKU of the path. What cannot be one is a product that does not exist.
 func pathSKU(r *http.Request) (string, error) {
 	sku := r.PathValue("sku")
-	if !domain.ValidSKU(sku) {
+	if !id.ValidSKU(sku) {
 		return "", describe(domain.ErrNoProduct)
 	}
 	return sku, nil

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"caravan/internal/clock"
+	"caravan/internal/id"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
 )
@@ -39,9 +40,9 @@ func checkEnd(orderID string, skus []string, placedAt time.Time) error {
 	return asError(violations)
 }
 
-func checkOrder(id string, placedAt time.Time) domain.Violations {
+func checkOrder(orderID string, placedAt time.Time) domain.Violations {
 	var violations domain.Violations
-	if !domain.ValidOrderID(id) {
+	if !id.Plain(orderID) {
 		violations = append(violations, domain.Violation{Field: "orderId", Code: "pattern", Message: "must be 1 to 64 letters, digits, dots, underscores and hyphens"})
 	}
 	if !clock.Acceptable(placedAt) {

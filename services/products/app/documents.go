@@ -14,6 +14,7 @@ import (
 	"fmt"
 
 	"caravan/internal/document"
+	"caravan/internal/id"
 	"caravan/services/products/domain"
 )
 
@@ -63,7 +64,7 @@ func NewDocuments(store document.Store, options document.Options) *Documents {
 // stock runs a decision about one order on the stock of a SKU. It opens the stock of a product that has none yet, and
 // looks into the archive when the decision asks for it. Errors: [domain.ErrNoProduct] and those of the decision.
 func (d *Documents) stock(ctx context.Context, sku string, o domain.Order, decide func(*domain.Stock, *domain.Past) (bool, error)) (*domain.Stock, error) {
-	if !domain.ValidSKU(sku) {
+	if !id.ValidSKU(sku) {
 		return nil, domain.ErrNoProduct
 	}
 	var past *domain.Past

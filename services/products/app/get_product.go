@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 
+	"caravan/internal/id"
 	"caravan/services/products/domain"
 )
 
 // Product gives a product and its stock as they were at most ReadAge ago. Error: [domain.ErrNoProduct].
 func (s *Shop) Product(ctx context.Context, sku string) (Item, error) {
-	if !domain.ValidSKU(sku) {
+	if !id.ValidSKU(sku) {
 		return Item{}, domain.ErrNoProduct
 	}
 	// A product that is on no list is not looked for in the store, so that made-up SKUs cost nothing.

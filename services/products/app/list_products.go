@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 
+	"caravan/internal/id"
 	"caravan/internal/page"
 	"caravan/internal/problem"
 	"caravan/services/products/domain"
@@ -64,7 +65,7 @@ func parseCursor(query domain.Query, text string) (cursor, error) {
 	if err := page.Decode(text, &given); err != nil {
 		return cursor{}, err
 	}
-	if given.Query != at.Query || !domain.ValidSKU(given.After.SKU) {
+	if given.Query != at.Query || !id.ValidSKU(given.After.SKU) {
 		return cursor{}, problem.Invalid(problem.FieldError{Field: "cursor", Code: "cursor", Message: "is not a cursor of this list"})
 	}
 	return given, nil

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
@@ -25,7 +26,7 @@ func (s *Shop) Reserve(ctx context.Context, command contract.Reserve) (contract.
 		return contract.Reserved{}, err
 	}
 	for _, line := range command.Lines {
-		if !domain.ValidSKU(line.SKU) { // it can never exist, so there is nothing to decide
+		if !id.ValidSKU(line.SKU) { // it can never exist, so there is nothing to decide
 			return contract.Reserved{Outcome: contract.OutcomeUnknownProduct, SKU: line.SKU}, nil
 		}
 	}

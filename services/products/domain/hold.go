@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"caravan/internal/id"
 )
 
 // State is how far the hold of an order has come.
@@ -85,7 +87,7 @@ func (s *Stock) find(o Order, past *Past) (*Hold, error) {
 // tombstone records that the order never holds a unit.
 func (s *Stock) tombstone(o Order, reason Reason, refused string) Hold {
 	h := Hold{OrderID: o.ID, State: Released, Reason: reason, PlacedAt: micros(o.PlacedAt)}
-	if refused != s.SKU && ValidSKU(refused) {
+	if refused != s.SKU && id.ValidSKU(refused) {
 		h.RefusedSKU = refused
 	}
 	s.Holds = append(s.Holds, h)

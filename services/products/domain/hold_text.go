@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"caravan/internal/id"
 )
 
 // Holds are stored as one text, the holds joined by "|":
@@ -19,22 +21,6 @@ type Holds []Hold
 
 // errHolds says that stored holds are not of their form.
 var errHolds = errors.New("malformed holds")
-
-// ValidOrderID reports whether id can be kept in a stock document: 1 to 64 letters, digits, dots, underscores and
-// hyphens.
-func ValidOrderID(id string) bool {
-	if len(id) < 1 || len(id) > 64 {
-		return false
-	}
-	for i := range len(id) {
-		switch c := id[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
-}
 
 // MarshalText writes the holds.
 func (h Holds) MarshalText() ([]byte, error) {
@@ -112,7 +98,7 @@ func parseHold(text string) (Hold, error) {
 	default:
 		return Hold{}, fmt.Errorf("%w: %q has no known state", errHolds, text)
 	}
-	if err := errors.Join(errs[:]...); err != nil || n != wanted || !ValidOrderID(h.OrderID) {
+	if err := errors.Join(errs[:]...); err != nil || n != wanted || !id.Plain(h.OrderID) {
 		return Hold{}, fmt.Errorf("%w: %q", errHolds, text)
 	}
 	return h, nil

@@ -1,15 +1,16 @@
 package domain
 
 import (
+	"errors"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"caravan/internal/document"
+	"caravan/internal/id"
 	"caravan/internal/money"
+	"caravan/internal/text"
 )
 
 // Limits of a product's texts in characters, and of quantities.
@@ -33,19 +34,6 @@ const (
 )
 
 var categoryPattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-
-// ValidSKU reports whether sku is 2 to 32 capital letters, digits and hyphens, not starting with a hyphen.
-func ValidSKU(sku string) bool {
-	if len(sku) < 2 || len(sku) > 32 || sku[0] == '-' {
-		return false
-	}
-	for i := range len(sku) {
-		if c := sku[i]; (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return true
-}
 
 // ValidCategory reports whether category is lower-case words of letters and digits joined by single hyphens.
 func ValidCategory(category string) bool {
@@ -87,8 +75,8 @@ type Draft struct {
 // order must be one amount.
 func (d Draft) Check(currency string, now time.Time) error {
 	var v Violations
-	if !ValidSKU(d.SKU) {
-		v.add("sku", "pattern", "must be 2 to 32 capital letters, digits and hyphens, and not start with a hyphen")
+	if !id.ValidSKU(d.SKU) {
+		v.add("sku", "pattern", id.SKURule)
 	}
 	checkText(&v, "name", d.Name, 1, MaxName)
 	checkText(&v, "description", d.Description, 0, MaxDescription)
@@ -238,25 +226,20 @@ func checkCategory(v *Violations, category string) {
 	}
 }
 
-// checkText accepts printable text without control characters and without space at either end. Descriptions may have
-// line breaks.
-func checkText(v *Violations, field, text string, least, most int) {
-	n := utf8.RuneCountInString(text)
-	single := field != "description"
-	switch {
-	case n < least:
-		v.add(field, "required", "must not be empty")
-	case n > most:
-		v.add(field, "max", "must be at most %d characters", most)
-	case !utf8.ValidString(text) || strings.ContainsFunc(text, unprintable), single && strings.Contains(text, "\n"):
-		v.add(field, "printable", "must be printable text")
-	case text != strings.TrimSpace(text):
-		v.add(field, "trimmed", "must not begin or end with space")
+// checkText accepts text that its rule leaves as it is. Descriptions may have line breaks.
+func checkText(v *Violations, field, value string, least, most int) {
+	rule := text.Line
+	if field == "description" {
+		rule = text.Multiline
 	}
-}
-
-// unprintable are control and formatting characters, which can disguise a text in a log or on a page (Unicode's
-// bidirectional overrides are of the class Cf).
-func unprintable(r rune) bool {
-	return r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) && r != '\u200d')
+	clean, err := rule.Clean(value, most)
+	var broken *text.Error
+	switch {
+	case errors.As(err, &broken):
+		v.add(field, broken.Code, "%s", broken.Message)
+	case utf8.RuneCountInString(clean) < least:
+		v.add(field, "required", "must not be empty")
+	case clean != value:
+		v.add(field, "text", "must be trimmed and in Unicode normal form C")
+	}
 }

@@ -2,10 +2,12 @@ package domain
 
 import (
 	"cmp"
+	"errors"
 	"math"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"caravan/internal/text"
 )
 
 // MaxQuery is the longest search text in characters.
@@ -34,11 +36,11 @@ func (q Query) Check() error {
 	if q.Category != "" && !ValidCategory(q.Category) {
 		v.add("category", "pattern", "must be lower-case words of letters and digits joined by hyphens, at most %d long", MaxCategory)
 	}
+	_, err := text.Line.Clean(q.Text, MaxQuery)
+	var broken *text.Error
 	switch {
-	case !utf8.ValidString(q.Text) || strings.ContainsFunc(q.Text, unprintable):
-		v.add("q", "printable", "must be printable text")
-	case utf8.RuneCountInString(q.Text) > MaxQuery:
-		v.add("q", "max", "must be at most %d characters", MaxQuery)
+	case errors.As(err, &broken):
+		v.add("q", broken.Code, "%s", broken.Message)
 	case len(Terms(q.Text)) > maxTerms:
 		v.add("q", "max", "must be at most %d words", maxTerms)
 	}

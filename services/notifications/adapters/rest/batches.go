@@ -22,10 +22,10 @@ const (
 
 // filter chooses dead letters, on the wire.
 type filter struct {
-	Consumer string    `json:"consumer,omitempty" validate:"max=64"`
-	Topic    string    `json:"topic,omitempty" validate:"max=200"`
-	Type     string    `json:"type,omitempty" validate:"max=200"`
-	Reason   string    `json:"reason,omitempty" validate:"max=200"`
+	Consumer string    `json:"consumer,omitempty" validate:"line,max=64"`
+	Topic    string    `json:"topic,omitempty" validate:"line,max=200"`
+	Type     string    `json:"type,omitempty" validate:"line,max=200"`
+	Reason   string    `json:"reason,omitempty" validate:"line,max=200"`
 	Since    time.Time `json:"since,omitzero"`
 	Until    time.Time `json:"until,omitzero"`
 }
@@ -39,12 +39,12 @@ type (
 	replayAll struct {
 		Filter    *filter `json:"filter" validate:"required"`
 		PerSecond *int    `json:"perSecond,omitempty" validate:"omitempty,min=1,max=100"`
-		Reason    string  `json:"reason,omitempty" validate:"max=500"`
+		Reason    string  `json:"reason,omitempty" validate:"line,max=500"`
 	}
 	discardAll struct {
 		Filter    *filter `json:"filter" validate:"required"`
 		PerSecond *int    `json:"perSecond,omitempty" validate:"omitempty,min=1,max=100"`
-		Reason    string  `json:"reason" validate:"required,max=500"`
+		Reason    string  `json:"reason" validate:"required,line,max=500"`
 	}
 )
 

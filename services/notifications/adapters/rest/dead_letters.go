@@ -75,10 +75,10 @@ type Action struct {
 // replay and discard are the bodies of those requests.
 type (
 	replay struct {
-		Reason string `json:"reason,omitempty" validate:"max=500"`
+		Reason string `json:"reason,omitempty" validate:"line,max=500"`
 	}
 	discard struct {
-		Reason string `json:"reason" validate:"required,max=500"`
+		Reason string `json:"reason" validate:"required,line,max=500"`
 	}
 )
 
@@ -132,9 +132,12 @@ func letterFilter(r *http.Request) (domain.LetterFilter, error) {
 	if len(wrong) > 0 {
 		return domain.LetterFilter{}, problem.Invalid(wrong...)
 	}
+	if err := request.Validate(&f); err != nil {
+		return domain.LetterFilter{}, err
+	}
 	out := f.domain()
 	out.Status = status
-	return out, request.Validate(f)
+	return out, nil
 }
 
 // ShowDeadLetter answers GET /v1/ops/dead-letters/{id}.
