@@ -83,6 +83,11 @@ func TestPriceChanged(t *testing.T) {
 	agreed, _ := c.place(seen)
 	c.await(agreed.ID).expect(t, "confirmed", "")
 
+	seen["expectedTotal"] = map[string]any{"amount": 2000, "currency": "USD"}
+	foreign, _ := c.place(seen)
+	c.await(foreign.ID).expect(t, "rejected", "currency_mismatch")
+	seen["expectedTotal"] = euros(2000)
+
 	sh.admin.must(http.StatusOK, http.MethodPatch, "/v1/products/"+p.SKU, map[string]any{"price": euros(1100)}, nil)
 	dearer, _ := c.place(seen)
 	c.await(dearer.ID).expect(t, "rejected", "price_changed")

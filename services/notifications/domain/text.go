@@ -50,6 +50,8 @@ func whyRejected(reason string) string {
 		return "something in it is no longer for sale"
 	case "price_changed":
 		return "a price changed before we could reserve it, so please look at it again"
+	case "currency_mismatch":
+		return "the total you expected is in another currency than our prices"
 	case "insufficient_funds":
 		return "your wallet did not hold enough money"
 	}

@@ -30,6 +30,8 @@ func TestText(t *testing.T) {
 			"Order 3f1c5a0e could not be completed: something in it is no longer for sale. You have not been charged."},
 		{"price changed", orders.EventRejected, order(domain.Data{Reason: "price_changed"}), "Your order could not be completed",
 			"Order 3f1c5a0e could not be completed: a price changed before we could reserve it, so please look at it again. You have not been charged."},
+		{"another currency", orders.EventRejected, order(domain.Data{Reason: "currency_mismatch"}), "Your order could not be completed",
+			"Order 3f1c5a0e could not be completed: the total you expected is in another currency than our prices. You have not been charged."},
 		{"too little money", orders.EventRejected, order(domain.Data{Reason: "insufficient_funds"}), "Your order could not be completed",
 			"Order 3f1c5a0e could not be completed: your wallet did not hold enough money. You have not been charged."},
 		{"a reason of the future", orders.EventRejected, order(domain.Data{Reason: "full_moon"}), "Your order could not be completed",

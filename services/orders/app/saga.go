@@ -88,6 +88,8 @@ func (p Participants) reserve(ctx context.Context, o domain.Order) (Transition, 
 		return abandon(contract.Rejected, domain.ReasonUnknownProduct), nil
 	case products.OutcomePriceChanged:
 		return abandon(contract.Rejected, domain.ReasonPriceChanged), nil
+	case products.OutcomeCurrencyMismatch:
+		return abandon(contract.Rejected, domain.ReasonCurrencyMismatch), nil
 	case products.OutcomeReleased:
 		return abandon(contract.Cancelled, domain.ReasonDeadline), nil
 	}

@@ -227,6 +227,11 @@ func TestSaga(t *testing.T) {
 			calls: "reserve void release", stock: "released", money: "voided",
 		},
 		{
+			name: "expected total in another currency", given: map[string]any{"reserve": products.OutcomeCurrencyMismatch},
+			status: contract.Rejected, reason: "currency_mismatch", timeline: "placed cancelling rejected",
+			calls: "reserve void release", stock: "released", money: "voided",
+		},
+		{
 			name: "price changed", given: map[string]any{"reserve": products.OutcomePriceChanged},
 			status: contract.Rejected, reason: "price_changed", timeline: "placed cancelling rejected",
 			calls: "reserve void release", stock: "released", money: "voided",

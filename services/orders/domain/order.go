@@ -93,6 +93,7 @@ const (
 	ReasonOutOfStock        = "out_of_stock"
 	ReasonUnknownProduct    = "unknown_product"
 	ReasonPriceChanged      = "price_changed"
+	ReasonCurrencyMismatch  = "currency_mismatch"
 	ReasonInsufficientFunds = "insufficient_funds"
 	ReasonDeadline          = "deadline"
 	ReasonCustomer          = "cancelled_by_customer"

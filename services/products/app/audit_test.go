@@ -9,6 +9,7 @@ import (
 
 	"caravan/internal/audit"
 	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
@@ -96,6 +97,34 @@ func TestTheAuditChecksEverythingOnce(t *testing.T) {
 	if all.Counts["holds"] != 400 || all.Counts["onHand"] != 605 || all.Counts["products"] != 1 {
 		t.Errorf("counted %v", all.Counts)
 	}
+}
+
+// Orders from before SKUs were checked have lines of whatever a client sent. They hold nothing, and the audit of what
+// others hold goes on.
+func TestHoldsOfAnOrderWithAnImpossibleSKU(t *testing.T) {
+	s := newStand()
+	s.sell(t, "A-1", 5)
+	if _, err := s.Reserve(t.Context(), reserving("good", line("A-1", 2))); err != nil {
+		t.Fatal(err)
+	}
+	skus := append(documenttest.BadKeys(), "A-1")
+	held, err := s.auditor().Holds(t.Context(), contract.HoldsRequest{Orders: []contract.OrderLines{
+		{OrderID: "old", PlacedAt: noon.Add(time.Minute), SKUs: skus}, {OrderID: "good", PlacedAt: noon.Add(time.Minute), SKUs: []string{"A-1"}},
+	}})
+	if err != nil || len(held.Holds) != 1 || held.Holds[0].OrderID != "good" || held.Holds[0].State != contract.HoldReserved {
+		t.Errorf("%+v, %v", held, err)
+	}
+	for _, sku := range documenttest.BadKeys()[1:] {
+		command := reserving("old", line("A-1", 1), line(sku, 1))
+		if got, err := s.Reserve(t.Context(), command); err != nil || got.Outcome != contract.OutcomeUnknownProduct || got.SKU != sku {
+			t.Errorf("reserving %+.20q: %+v, %v", sku, got, err)
+		}
+		_, release := s.ending("old", "A-1", sku)
+		if got, err := s.Release(t.Context(), release); err != nil || got.Outcome != contract.OutcomeReleased {
+			t.Errorf("releasing %+.20q: %+v, %v", sku, got, err)
+		}
+	}
+	s.audit(t)
 }
 
 // TestHoldsAreFoundWhereverTheyAre asks for orders in the head, in the archive, on two SKUs, and for unknown ones.

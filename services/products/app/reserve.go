@@ -30,6 +30,9 @@ func (s *Shop) Reserve(ctx context.Context, command contract.Reserve) (contract.
 			return contract.Reserved{Outcome: contract.OutcomeUnknownProduct, SKU: line.SKU}, nil
 		}
 	}
+	if expected := command.ExpectedTotal; expected != nil && expected.Currency != s.settings.Currency { // as little
+		return contract.Reserved{Outcome: contract.OutcomeCurrencyMismatch}, nil
+	}
 	r, refused, err := s.reservation(ctx, command)
 	if err != nil {
 		return contract.Reserved{}, err

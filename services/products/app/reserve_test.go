@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/money"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
 )
@@ -33,6 +34,7 @@ func TestReserve(t *testing.T) {
 		{"the anchor is out of stock", []contract.Line{line("B-1", 1), line("A-1", 6)}, nil, contract.OutcomeOutOfStock, "A-1", 0, domain.Level{OnHand: 5}, domain.Level{OnHand: 3}},
 		{"another line is out of stock", []contract.Line{line("A-1", 1), line("B-1", 4)}, nil, contract.OutcomeOutOfStock, "B-1", 0, domain.Level{OnHand: 5}, domain.Level{OnHand: 3}},
 		{"another total was agreed to", []contract.Line{line("A-1", 1), line("B-1", 1)}, total(1999), contract.OutcomePriceChanged, "", 2000, domain.Level{OnHand: 5}, domain.Level{OnHand: 3}},
+		{"the total agreed to in another currency", []contract.Line{line("A-1", 2)}, func(c *contract.Reserve) { m := money.New(2000, "USD"); c.ExpectedTotal = &m }, contract.OutcomeCurrencyMismatch, "", 0, domain.Level{OnHand: 5}, domain.Level{OnHand: 3}},
 		{"an unknown product alone", []contract.Line{line("NONE", 1)}, nil, contract.OutcomeUnknownProduct, "NONE", 0, domain.Level{OnHand: 5}, domain.Level{OnHand: 3}},
 		{"an unknown product first", []contract.Line{line("A-0", 1), line("A-1", 1)}, nil, contract.OutcomeUnknownProduct, "A-0", 0, domain.Level{OnHand: 5}, domain.Level{OnHand: 3}},
 		{"an unknown product last", []contract.Line{line("A-1", 1), line("NONE", 1)}, nil, contract.OutcomeUnknownProduct, "NONE", 0, domain.Level{OnHand: 5}, domain.Level{OnHand: 3}},

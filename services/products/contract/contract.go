@@ -39,6 +39,8 @@ const (
 	OutcomeUnknownProduct = "unknown_product"
 	// OutcomePriceChanged says that the total differs from the expected one; nothing is held, and Total is today's.
 	OutcomePriceChanged = "price_changed"
+	// OutcomeCurrencyMismatch says that the expected total is not in the shop's currency; nothing is held.
+	OutcomeCurrencyMismatch = "currency_mismatch"
 	// OutcomeReleased says that the order holds nothing and never will again.
 	OutcomeReleased = "released"
 	// OutcomeCommitted says that the units have left the stock for good.
@@ -78,7 +80,7 @@ type Reserve struct {
 }
 
 // Reserved answers [Reserve]. Outcome is [OutcomeReserved], [OutcomeOutOfStock], [OutcomeUnknownProduct],
-// [OutcomePriceChanged] or [OutcomeReleased].
+// [OutcomePriceChanged], [OutcomeCurrencyMismatch] or [OutcomeReleased].
 type Reserved struct {
 	Outcome string `json:"outcome"`
 	// SKU names the line that was refused.
