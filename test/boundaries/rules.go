@@ -33,6 +33,7 @@ var Rules = []Rule{
 	{"the domain is pure: no adapter, sidecar, HTTP, telemetry, log, clock or randomness", pureDomain},
 	{"the application layer imports no adapter, sidecar or HTTP", portsOnly},
 	{"domain and application layer get time, randomness and ids passed in", nothingAmbient},
+	{"text of a request body has a rule", textHasRule},
 	{"internal imports no service", internalBelow},
 	{"the gateway imports no service but the contract of users", gatewayApart},
 	{"a service imports neither the gateway nor the launcher nor tests", nothingAbove},

@@ -23,10 +23,10 @@ type catalogueAPI struct{ shop *app.Shop }
 
 // draft is the body of POST /v1/products.
 type draft struct {
-	SKU         string                  `json:"sku"`
+	SKU         string                  `json:"sku" validate:"sku"`
 	Name        string                  `json:"name" validate:"line"`
 	Description string                  `json:"description,omitzero" validate:"multiline"`
-	Category    string                  `json:"category"`
+	Category    string                  `json:"category" validate:"line"`
 	Price       money.Money             `json:"price"`
 	Schedule    []domain.ScheduledPrice `json:"schedule,omitzero"`
 	Tiers       []domain.Tier           `json:"tiers,omitzero"`
@@ -37,7 +37,7 @@ type draft struct {
 type change struct {
 	Name        *string                  `json:"name,omitzero" validate:"omitempty,line"`
 	Description *string                  `json:"description,omitzero" validate:"omitempty,multiline"`
-	Category    *string                  `json:"category,omitzero"`
+	Category    *string                  `json:"category,omitzero" validate:"omitempty,line"`
 	Status      *domain.Status           `json:"status,omitzero"`
 	Price       *money.Money             `json:"price,omitzero"`
 	Schedule    *[]domain.ScheduledPrice `json:"schedule,omitzero"`

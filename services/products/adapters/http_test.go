@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,8 +65,10 @@ type api struct {
 	store *documenttest.FakeStore
 }
 
-func newAPI(t *testing.T) *api {
-	store := documenttest.NewStore()
+func newAPI(t *testing.T) *api { return overStore(t, documenttest.NewStore()) }
+
+// overStore is a program that begins with what is stored.
+func overStore(t *testing.T, store *documenttest.FakeStore) *api {
 	documents := app.NewDocuments(store, document.Options{Source: contract.App, Clock: clock.System{}, IDs: id.Random{}})
 	log := slog.New(slog.DiscardHandler)
 	shop := app.NewShop(documents, fakeOrders{}, clock.System{}, app.Settings{Currency: "EUR", ReservationTTL: time.Hour, ReadAge: time.Second}, log)
@@ -166,6 +169,31 @@ func TestTheCatalogueOverHTTP(t *testing.T) {
 	}
 	if w := a.call("GET", "/v1/products?category=toys", ""); strings.TrimSpace(w.Body.String()) != `{"items":[],"currency":"EUR"}` {
 		t.Errorf("an empty list is %s", w.Body)
+	}
+}
+
+// Names and descriptions are cleaned by the rules of all text, and what was stored before these is shown as it is.
+func TestTextOfTheCatalogue(t *testing.T) {
+	a := newAPI(t)
+	body := strings.Replace(cup, `"name":"Cup","description":"For tea."`, `"name":" \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 Cafe\u0301 ","description":"One\r\ntwo\n"`, 1)
+	created := want[map[string]any](t, a.call("POST", "/v1/products", body), 201)
+	if created["name"] != "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 Caf\u00e9" || created["description"] != "One\ntwo" {
+		t.Errorf("created %+q", created)
+	}
+	for _, change := range []string{`{"name":"a\u202eb"}`, `{"name":"a\u200cb"}`, `{"name":" "}`, `{"name":"a\nb"}`, `{"description":"a\u0000b"}`} {
+		w := a.call("PATCH", "/v1/products/CUP-1", change)
+		if w.Code != 400 || !strings.Contains(w.Body.String(), `"code":"text"`) {
+			t.Errorf("%s: %d %s", change, w.Code, w.Body)
+		}
+	}
+	records, err := a.store.Get(t.Context(), "product/CUP-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.store.Overwrite("product/CUP-1", bytes.Replace(records["product/CUP-1"].Value, []byte(`One\ntwo`), []byte(`One\u0000\u202e`), 1))
+	shown := overStore(t, a.store).call("GET", "/v1/products/CUP-1", "")
+	if got := want[map[string]any](t, shown, 200); got["description"] != "One\x00\u202e" {
+		t.Errorf("what was stored before is shown as %+q", got["description"])
 	}
 }
 

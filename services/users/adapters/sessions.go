@@ -29,7 +29,7 @@ func respondGrant(w http.ResponseWriter, given app.Grant) {
 func (h *handlers) logIn(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		Email    string `json:"email" validate:"required,max=254"`
-		Password string `json:"password" validate:"required,max=128"`
+		Password string `json:"password" validate:"required,max=1000"`
 	}
 	if err := request.Decode(w, r, &body); err != nil {
 		return err

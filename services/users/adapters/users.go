@@ -86,7 +86,7 @@ func (h *handlers) changePassword(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	var body struct {
-		CurrentPassword string `json:"currentPassword" validate:"required,max=128"`
+		CurrentPassword string `json:"currentPassword" validate:"required,max=1000"`
 		NewPassword     string `json:"newPassword" validate:"required"`
 	}
 	if err := request.Decode(w, r, &body); err != nil {
