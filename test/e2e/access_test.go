@@ -142,7 +142,7 @@ func TestBadInput(t *testing.T) {
 		{"a refund for a control character", sh.admin, http.MethodPost, "/v1/orders/" + id.Random{}.New() + "/refund", map[string]any{"reason": "a\x1bb"}, "reason"},
 		{"a name that turns around", sh.admin, http.MethodPost, "/v1/products", creation("name", "a\u202eb"), "name"},
 		{"a correction for nothing visible", sh.admin, http.MethodPost, "/v1/products/" + p.SKU + "/stock", map[string]any{"change": 1, "reason": "\u2800"}, "reason"},
-		{"a search for a control character", c.client, http.MethodGet, "/v1/products?q=a%00b", nil, "q"},
+		{"a search that turns around", c.client, http.MethodGet, "/v1/products?q=a%E2%80%AEb", nil, "q"},
 		{"a role of one's own", c.client, http.MethodPost, "/v1/users", `{"email":"x@shop.example","password":"` + good + `","name":"x","roles":["admin"]}`, "roles"},
 		{"a SKU with a slash", sh.admin, http.MethodPost, "/v1/products", creation("sku", "A/B"), "sku"},
 		{"a negative price", sh.admin, http.MethodPost, "/v1/products", creation("price", euros(-1)), "price"},
