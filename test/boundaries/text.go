@@ -16,7 +16,8 @@ var textRules = []string{"line", "multiline", "name", "sku", "plainid", "id", "c
 
 // ownRules are the fields of a service that its domain checks, to name all that is wrong with a request at once.
 var ownRules = map[string][]string{
-	"users": {"email", "name", "password", "currentPassword", "newPassword", "refreshToken", "roles"},
+	"products": {"category"},
+	"users":    {"email", "name", "password", "currentPassword", "newPassword", "refreshToken", "roles"},
 }
 
 // textHasRule finds text that a client sends in a body and that no rule checks.

@@ -26,7 +26,7 @@ type draft struct {
 	SKU         string                  `json:"sku" validate:"sku"`
 	Name        string                  `json:"name" validate:"line"`
 	Description string                  `json:"description,omitzero" validate:"multiline"`
-	Category    string                  `json:"category" validate:"line"`
+	Category    string                  `json:"category"`
 	Price       money.Money             `json:"price"`
 	Schedule    []domain.ScheduledPrice `json:"schedule,omitzero"`
 	Tiers       []domain.Tier           `json:"tiers,omitzero"`
@@ -37,7 +37,7 @@ type draft struct {
 type change struct {
 	Name        *string                  `json:"name,omitzero" validate:"omitempty,line"`
 	Description *string                  `json:"description,omitzero" validate:"omitempty,multiline"`
-	Category    *string                  `json:"category,omitzero" validate:"omitempty,line"`
+	Category    *string                  `json:"category,omitzero"`
 	Status      *domain.Status           `json:"status,omitzero"`
 	Price       *money.Money             `json:"price,omitzero"`
 	Schedule    *[]domain.ScheduledPrice `json:"schedule,omitzero"`
