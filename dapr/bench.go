@@ -170,7 +170,7 @@ func (c *cli) benchTarget(ctx context.Context) (*target, func(), error) {
 	}
 	fmt.Fprintln(c.out, "Starting a stack for the benchmark …")
 	options := launcher.Options{
-		Root: c.root, Dir: filepath.Join(c.dir, "bench", "stack"), FreePorts: true, Fresh: true,
+		Root: c.root, Dir: filepath.Join(c.dir, "bench", "stack"), Bin: c.bin(), FreePorts: true, Fresh: true,
 		Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, OTLPEndpoint: o.up.otlp,
 		Log: c.out, Quiet: true,
 		Env: map[string]map[string]string{"gateway": {"CARAVAN_LIMIT_ENABLED": "false"}},

@@ -114,7 +114,7 @@ func (c *cli) chaos(ctx context.Context) error {
 	}
 	o.Out, o.Dir, o.Command = c.out, filepath.Join(c.dir, "chaos"), chaosCommandLine(o.Seed)
 	stack := chaos.StackOptions{
-		Root: c.root, Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Log: c.out, Quick: o.quick,
+		Root: c.root, Bin: c.bin(), Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Log: c.out, Quick: o.quick,
 		Replicas: chaos.Replicas(o.Campaign), EagerPublishers: o.Campaign == "confirms",
 	}
 	if o.dryRun {

@@ -22,7 +22,7 @@ func doctorCommand() command {
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
 			if c.options.doctor.build {
-				if _, err := launcher.EnsureSidecar(ctx, c.root, c.options.doctor.daprd, c.out); err != nil {
+				if _, err := launcher.EnsureSidecar(ctx, c.root, c.bin(), c.options.doctor.daprd, c.out); err != nil {
 					return err
 				}
 			}
@@ -75,7 +75,7 @@ func (c *cli) test(ctx context.Context) error {
 	tests := []string{"go", "test", "-p", "1", "-timeout", "30m"}
 	if c.options.test.short {
 		tests = []string{"go", "test", "-short"}
-	} else if _, err := launcher.EnsureSidecar(ctx, c.root, "", c.out); err != nil {
+	} else if _, err := launcher.EnsureSidecar(ctx, c.root, c.bin(), "", c.out); err != nil {
 		return err
 	}
 	if c.options.test.run != "" {

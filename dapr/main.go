@@ -19,6 +19,7 @@ import (
 	"strings"
 	"syscall"
 
+	"caravan/internal/launcher"
 	"caravan/internal/launcher/manifest"
 )
 
@@ -238,6 +239,10 @@ func (c *cli) locate() error {
 	}
 	return nil
 }
+
+// bin is where programs are built: nothing is written to the repository when
+// the stack's folder is elsewhere.
+func (c *cli) bin() string { return launcher.BinFolder(c.dir) }
 
 func repository(start string) (string, error) {
 	for folder := start; ; folder = filepath.Dir(folder) {

@@ -67,7 +67,7 @@ func (t trial) String() string {
 // testMatrix runs the end-to-end suite and a short storm of faults on every
 // pairing, one after another, and shows a table at the end.
 func (c *cli) testMatrix(ctx context.Context) error {
-	if _, err := launcher.EnsureSidecar(ctx, c.root, "", c.out); err != nil {
+	if _, err := launcher.EnsureSidecar(ctx, c.root, c.bin(), "", c.out); err != nil {
 		return err
 	}
 	folder := filepath.Join(c.dir, "matrix")

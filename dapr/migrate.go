@@ -54,7 +54,7 @@ func (c *cli) migrate(ctx context.Context) error {
 	fmt.Fprintf(c.out, "Copying the documents in %s from %s to %s.\n", c.dir, m.from, m.to)
 	progress := &migrateProgress{cli: c, live: isTerminal(c.out)}
 	done, err := launcher.Migrate(ctx, launcher.MigrateOptions{
-		Root: c.root, Dir: c.dir, From: m.from, To: m.to, Replace: m.replace, Log: c.out, Progress: progress.tell,
+		Root: c.root, Dir: c.dir, Bin: c.bin(), From: m.from, To: m.to, Replace: m.replace, Log: c.out, Progress: progress.tell,
 	})
 	if err != nil {
 		return explainMigration(ctx, m, err)
@@ -105,7 +105,7 @@ func (c *cli) auditMigration(ctx context.Context) error {
 	m := c.options.migrate
 	fmt.Fprintf(c.out, "Starting the stack on %s to audit it.\n", m.to)
 	stack, err := launcher.Start(ctx, launcher.Options{
-		Root: c.root, Dir: c.dir, Store: m.to, Broker: m.broker, Daprd: m.daprd, FreePorts: true, Log: c.out, Quiet: true,
+		Root: c.root, Dir: c.dir, Bin: c.bin(), Store: m.to, Broker: m.broker, Daprd: m.daprd, FreePorts: true, Log: c.out, Quiet: true,
 	})
 	if err != nil {
 		return err

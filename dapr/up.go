@@ -114,7 +114,7 @@ func (c *cli) refuseSecond(ctx context.Context) error {
 func (c *cli) launcherOptions() launcher.Options {
 	up := c.options.up
 	options := launcher.Options{
-		Root: c.root, Dir: c.dir, Broker: up.broker, Store: up.store, Daprd: up.daprd,
+		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Daprd: up.daprd,
 		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, OTLPEndpoint: up.otlp,
 		Log: c.out, Colour: isTerminal(c.out), Verbose: up.verbose, Quiet: !up.verbose,
 	}

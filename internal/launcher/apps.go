@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"context"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"maps"
@@ -84,15 +85,16 @@ func (s *Stack) renderConfiguration() error {
 	if len(documents) != 1 || configuration == nil || configuration.Spec.NameResolution == nil {
 		return fmt.Errorf("%s: want one Configuration with a name resolution", s.plan.Common.ConfigFilePath)
 	}
-	configuration.Spec.NameResolution.Configuration["connectionString"] = filepath.Join(s.dir, "run", "nameresolution.db")
+	configuration.Spec.NameResolution.Configuration["connectionString"] = infra.SQLiteURI(s.nameResolutionFile())
 	if err := manifest.Write(filepath.Join(s.dir, "run", "config"), documents); err != nil {
 		return err
 	}
 	return os.Rename(filepath.Join(s.dir, "run", "config", "configuration-"+documents[0].Metadata.Name+".yaml"), s.configFile())
 }
 
-func (s *Stack) resources(a *app) string { return filepath.Join(s.dir, "run", "resources", a.ID) }
-func (s *Stack) configFile() string      { return filepath.Join(s.dir, "run", "config.yaml") }
+func (s *Stack) nameResolutionFile() string { return filepath.Join(s.dir, "run", "nameresolution.db") }
+func (s *Stack) resources(a *app) string    { return filepath.Join(s.dir, "run", "resources", a.ID) }
+func (s *Stack) configFile() string         { return filepath.Join(s.dir, "run", "config.yaml") }
 
 // startApps starts every sidecar and program at once: each waits for the other.
 func (s *Stack) startApps() error {
@@ -147,8 +149,8 @@ func (s *Stack) sidecarSpec(a *app, name string, told Link) process.Spec {
 		"--dapr-internal-grpc-listen-address", "127.0.0.1",
 		"--metrics-port", strconv.Itoa(a.MetricsPort),
 		"--metrics-listen-address", "127.0.0.1",
-		"--resources-path", s.resources(a),
-		"--config", s.configFile(),
+		"--resources-path", listOf(s.resources(a)),
+		"--config", listOf(s.configFile()),
 		"--log-level", s.plan.Common.LogLevel,
 		"--log-as-json",
 		"--enable-profiling=false",
@@ -175,6 +177,15 @@ func (s *Stack) sidecarSpec(a *app, name string, told Link) process.Spec {
 	}
 }
 
+// listOf writes a path as a flag of daprd that takes a list, as a line of CSV.
+func listOf(path string) string {
+	var line strings.Builder
+	writer := csv.NewWriter(&line)
+	_ = writer.Write([]string{path}) // a strings.Builder takes everything
+	writer.Flush()
+	return strings.TrimSuffix(line.String(), "\n")
+}
+
 // servers are the processes of broker and store.
 func (s *Stack) servers() []*process.Process {
 	_, _, servers := s.byKind()
@@ -187,7 +198,7 @@ func (s *Stack) programSpec(a *app, name string, told Link) process.Spec {
 		path = s.options.Program(a.ID)
 	}
 	if path == "" {
-		path = filepath.Join(binFolder(s.root), a.ID)
+		path = filepath.Join(s.options.Bin, a.ID)
 	}
 	return process.Spec{
 		Name:  name,

@@ -12,20 +12,18 @@ import (
 	"syscall"
 )
 
-// buildPrograms builds Go packages of the repository into <root>/.dapr/bin, one
+// buildPrograms builds Go packages of the repository into the folder bin, one
 // binary per package, named as its folder.
-func buildPrograms(ctx context.Context, root string, packages []string) error {
+func buildPrograms(ctx context.Context, root, bin string, packages []string) error {
 	if len(packages) == 0 {
 		return nil
 	}
-	bin := binFolder(root)
 	unlock, err := lockFile(filepath.Join(bin, ".programs.lock"))
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	command := exec.CommandContext(ctx, "go", append([]string{"build", "-o", bin + string(filepath.Separator)}, packages...)...)
-	command.Dir = root
+	command := goCommand(ctx, root, "build", append([]string{"-o", bin + string(filepath.Separator)}, packages...)...)
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
 	if err := command.Run(); err != nil {
@@ -37,9 +35,19 @@ func buildPrograms(ctx context.Context, root string, packages []string) error {
 	return nil
 }
 
-// binFolder is where built binaries stand; the Dapr CLI finds daprd there too,
-// through runtimePath of the run file.
-func binFolder(root string) string { return filepath.Join(root, ".dapr", "bin") }
+// goCommand is a go command in a folder that neither needs git nor its trust:
+// git refuses a folder of another user, as mounts and containers have them, and
+// "go build" and "go list" then fail, because they would record the revision.
+func goCommand(ctx context.Context, folder, verb string, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, "go", append([]string{verb, "-buildvcs=false"}, args...)...)
+	command.Dir = folder
+	return command
+}
+
+// BinFolder is where programs are built for the stacks of a folder. That of
+// <root>/.dapr is where the Dapr CLI finds daprd, through runtimePath of the run
+// file.
+func BinFolder(dir string) string { return filepath.Join(dir, "bin") }
 
 // lockFile takes the exclusive lock of a file, waiting for it, so that two
 // launchers on one repository do not write the same binary at once. The kernel

@@ -39,7 +39,7 @@ const SidecarVersion = "1.18.1"
 // findSidecar returns the daprd given, or the first that is new enough on the
 // PATH and in ~/.dapr/bin, or the one built earlier; ok is false when one has
 // to be built.
-func findSidecar(ctx context.Context, given, root string, getenv func(string) string) (found Sidecar, ok bool, err error) {
+func findSidecar(ctx context.Context, given, root, bin string, getenv func(string) string) (found Sidecar, ok bool, err error) {
 	if given != "" {
 		path, err := filepath.Abs(given)
 		if err != nil {
@@ -61,7 +61,7 @@ func findSidecar(ctx context.Context, given, root string, getenv func(string) st
 			return candidate, true, nil
 		}
 	}
-	built, err := builtSidecar(root)
+	built, err := builtSidecar(root, bin)
 	if err != nil {
 		return Sidecar{}, false, err
 	}
@@ -107,31 +107,19 @@ func parseVersion(version string) (major, minor int, known bool) {
 // builtSidecar says where the daprd built from dapr/daprd belongs: in the user's
 // cache, keyed by its source and the compiler, so that a second clone of the
 // repository does not build it again.
-func builtSidecar(root string) (Sidecar, error) {
+func builtSidecar(root, bin string) (Sidecar, error) {
 	hash := sha256.New()
 	source := filepath.Join(root, "dapr", "daprd")
-	// Not the folder storecopy: it is a program of its own.
-	files, err := filepath.Glob(filepath.Join(source, "*.*"))
-	if err != nil || len(files) == 0 {
-		return Sidecar{}, fmt.Errorf("%s holds no source of daprd", source)
-	}
-	stores, err := filepath.Glob(filepath.Join(source, "store", "*.go"))
-	if err != nil || len(stores) == 0 {
-		return Sidecar{}, fmt.Errorf("%s holds no source of daprd's stores", source)
-	}
-	for _, file := range append(files, stores...) { // Glob sorts
-		content, err := os.ReadFile(file)
-		if err != nil {
+	for _, folder := range []string{"", "store"} { // not storecopy: it is a program of its own
+		if err := hashFolder(hash, source, folder); err != nil {
 			return Sidecar{}, fmt.Errorf("reading the source of daprd: %w", err)
 		}
-		fmt.Fprintf(hash, "%s %d\n", strings.TrimPrefix(file, source), len(content))
-		hash.Write(content)
 	}
 	fmt.Fprintf(hash, "%s %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	key := hex.EncodeToString(hash.Sum(nil))[:16]
 	cache, err := os.UserCacheDir()
-	if err != nil { // no HOME: keep it in the repository
-		cache = filepath.Join(root, ".dapr", "cache")
+	if err != nil { // no HOME: keep it beside the programs
+		cache = filepath.Join(filepath.Dir(bin), "cache")
 	}
 	return Sidecar{
 		Path:    filepath.Join(cache, "caravan", "daprd-"+SidecarVersion+"-"+key, "daprd"),
@@ -139,11 +127,30 @@ func builtSidecar(root string) (Sidecar, error) {
 	}, nil
 }
 
+// hashFolder adds the files of a folder, but not those of its folders and not its tests.
+func hashFolder(hash io.Writer, source, folder string) error {
+	files, err := os.ReadDir(filepath.Join(source, folder))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if file.IsDir() || strings.HasSuffix(file.Name(), "_test.go") {
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(source, folder, file.Name()))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(hash, "%s %d\n%s", filepath.Join(folder, file.Name()), len(content), content)
+	}
+	return nil
+}
+
 // EnsureSidecar returns a daprd that can be run, building one if there is none;
-// progress is told on log. It also links it to .dapr/bin/daprd of the
-// repository, where the stock Dapr CLI looks.
-func EnsureSidecar(ctx context.Context, root, given string, log io.Writer) (Sidecar, error) {
-	sidecar, ok, err := findSidecar(ctx, given, root, os.Getenv)
+// progress is told on log. It also links it to daprd in the folder bin: in that
+// of the repository's .dapr the stock Dapr CLI looks for it.
+func EnsureSidecar(ctx context.Context, root, bin, given string, log io.Writer) (Sidecar, error) {
+	sidecar, ok, err := findSidecar(ctx, given, root, bin, os.Getenv)
 	if err != nil {
 		return Sidecar{}, err
 	}
@@ -159,11 +166,11 @@ func EnsureSidecar(ctx context.Context, root, given string, log io.Writer) (Side
 			}
 		}
 	}
-	return sidecar, linkSidecar(root, sidecar.Path)
+	return sidecar, linkSidecar(bin, sidecar.Path)
 }
 
-func linkSidecar(root, target string) error {
-	link := filepath.Join(binFolder(root), "daprd")
+func linkSidecar(bin, target string) error {
+	link := filepath.Join(bin, "daprd")
 	if current, err := os.Readlink(link); err == nil && current == target || link == target {
 		return nil
 	}
@@ -222,8 +229,7 @@ type buildProgress struct {
 // run runs a go command in the folder, counting what it says, and returns its
 // standard output.
 func (p *buildProgress) run(ctx context.Context, folder string, args ...string) ([]byte, error) {
-	command := exec.CommandContext(ctx, "go", args...)
-	command.Dir = folder
+	command := goCommand(ctx, folder, args[0], args[1:]...)
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	var output bytes.Buffer
 	command.Stdout = &output

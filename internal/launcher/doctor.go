@@ -39,7 +39,7 @@ func Diagnose(ctx context.Context, root, dir, daprd string) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	findings := []Finding{checkSystem(), checkGo(ctx), checkSidecar(ctx, root, daprd)}
+	findings := []Finding{checkSystem(), checkGo(ctx), checkSidecar(ctx, root, dir, daprd)}
 	findings = append(findings, checkServers()...)
 	findings = append(findings, checkFiles(plan), checkDisk(dir))
 	return append(findings, checkPlanPorts(ctx, plan, dir)...), nil
@@ -60,8 +60,8 @@ func checkGo(ctx context.Context) Finding {
 	return Finding{Good, "go", strings.TrimSpace(strings.TrimPrefix(string(output), "go version ")), ""}
 }
 
-func checkSidecar(ctx context.Context, root, given string) Finding {
-	sidecar, ok, err := findSidecar(ctx, given, root, os.Getenv)
+func checkSidecar(ctx context.Context, root, dir, given string) Finding {
+	sidecar, ok, err := findSidecar(ctx, given, root, BinFolder(dir), os.Getenv)
 	switch {
 	case err != nil:
 		return Finding{Bad, "daprd", err.Error(), "give another with --daprd, or none to have one built"}

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"time"
+
+	"caravan/internal/launcher/infra"
 
 	_ "modernc.org/sqlite" // the driver of the name resolution's database
 )
@@ -138,8 +139,7 @@ const unlisted = "unlisted "
 func (s *Stack) changeHosts(ctx context.Context, statements ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	path := filepath.Join(s.dir, "run", "nameresolution.db")
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_txlock=immediate")
+	db, err := sql.Open("sqlite", infra.SQLiteURI(s.nameResolutionFile())+"?_pragma=busy_timeout(5000)&_txlock=immediate")
 	if err != nil {
 		return fmt.Errorf("opening the name resolution: %w", err)
 	}

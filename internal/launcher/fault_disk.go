@@ -63,7 +63,7 @@ func (d *smallDisk) mount(size int64, store infra.Server) error {
 // relocate moves database files onto the disk.
 func (d *smallDisk) relocate(settings map[string]string, data string) {
 	for name, value := range settings {
-		settings[name] = strings.ReplaceAll(value, data+string(filepath.Separator), d.path+string(filepath.Separator))
+		settings[name] = strings.ReplaceAll(value, infra.EscapePath(data)+"/", infra.EscapePath(d.path)+"/")
 	}
 }
 

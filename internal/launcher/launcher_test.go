@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -120,7 +119,7 @@ func TestVersionsOfTheSidecar(t *testing.T) {
 func testProgram(t *testing.T) func(string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
-	command := exec.Command("go", "build", "-o", path, "./testdata/program")
+	command := goCommand(t.Context(), "", "build", "-o", path, "./testdata/program")
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("building the test program: %v\n%s", err, output)
 	}
@@ -136,7 +135,7 @@ func sidecarForTests(t *testing.T) string {
 	given := os.Getenv("CARAVAN_TEST_DAPRD")
 	if given == "" {
 		root, _ := filepath.Abs(repository)
-		if _, ok, err := findSidecar(t.Context(), "", root, os.Getenv); err != nil || !ok {
+		if _, ok, err := findSidecar(t.Context(), "", root, t.TempDir(), os.Getenv); err != nil || !ok {
 			t.Skip("no daprd is built yet: go run ./dapr doctor --build")
 		}
 	}

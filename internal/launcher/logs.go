@@ -49,12 +49,8 @@ func parseLine(name, raw string) LogLine {
 // ReadLogs reads the log lines of the stack in a folder that accept takes (nil:
 // all), in order of their times; lines without one stay behind the line before.
 func ReadLogs(dir string, accept func(LogLine) bool) ([]LogLine, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "logs", "*.log"))
-	if err != nil {
-		return nil, fmt.Errorf("reading logs: %w", err)
-	}
 	var all []LogLine
-	for _, file := range files {
+	for _, file := range logFiles(dir) {
 		lines, err := readLog(file, accept)
 		if err != nil {
 			return nil, err
@@ -63,6 +59,20 @@ func ReadLogs(dir string, accept func(LogLine) bool) ([]LogLine, error) {
 	}
 	slices.SortStableFunc(all, func(a, b LogLine) int { return a.Time.Compare(b.Time) })
 	return all, nil
+}
+
+// logFiles are the logs of a stack's processes, in order of their names; none
+// where no stack has run. The folder may be called anything, also "[x]".
+func logFiles(dir string) []string {
+	folder := filepath.Join(dir, "logs")
+	entries, _ := os.ReadDir(folder)
+	var files []string
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) == ".log" {
+			files = append(files, filepath.Join(folder, entry.Name()))
+		}
+	}
+	return files
 }
 
 func readLog(path string, accept func(LogLine) bool) ([]LogLine, error) {
@@ -129,8 +139,7 @@ func FollowLogs(ctx context.Context, dir string, accept func(LogLine) bool, show
 
 func logSizes(dir string) map[string]int64 {
 	sizes := map[string]int64{}
-	files, _ := filepath.Glob(filepath.Join(dir, "logs", "*.log"))
-	for _, file := range files {
+	for _, file := range logFiles(dir) {
 		if info, err := os.Stat(file); err == nil {
 			sizes[file] = info.Size()
 		}

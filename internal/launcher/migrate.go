@@ -22,6 +22,7 @@ import (
 type MigrateOptions struct {
 	Root string // the repository; found from the current directory when ""
 	Dir  string // the stack's state; <Root>/.dapr when ""
+	Bin  string // as in Options
 	From string // one of Stores()
 	To   string // another of Stores()
 	// Replace makes the target the same as the source even where it has documents
@@ -81,7 +82,7 @@ func Migrate(ctx context.Context, options MigrateOptions) (Migration, error) {
 	if options.From == options.To {
 		return Migration{}, fmt.Errorf("the documents are in %s already", options.To)
 	}
-	s, err := newStack(Options{Root: options.Root, Dir: options.Dir, Log: options.Log})
+	s, err := newStack(Options{Root: options.Root, Dir: options.Dir, Bin: options.Bin, Log: options.Log})
 	if err != nil {
 		return Migration{}, err
 	}
@@ -99,7 +100,7 @@ func Migrate(ctx context.Context, options MigrateOptions) (Migration, error) {
 	defer release()
 	defer s.ports.Release()
 	m := &migration{Stack: s, options: options}
-	if m.program, err = buildStoreCopy(ctx, s.root, s.options.Log); err != nil {
+	if m.program, err = buildStoreCopy(ctx, s.root, s.options.Bin, s.options.Log); err != nil {
 		return Migration{}, err
 	}
 	s.supervisor = process.NewSupervisor(logs, nil, nil)

@@ -32,9 +32,9 @@ type storeCopyComponent struct {
 // buildStoreCopy builds the program that copies documents. It stands in the
 // module of the sidecar, whose store components it uses: this module has no
 // driver of any store.
-func buildStoreCopy(ctx context.Context, root string, log io.Writer) (string, error) {
-	target := filepath.Join(binFolder(root), "storecopy")
-	unlock, err := lockFile(filepath.Join(binFolder(root), ".programs.lock"))
+func buildStoreCopy(ctx context.Context, root, bin string, log io.Writer) (string, error) {
+	target := filepath.Join(bin, "storecopy")
+	unlock, err := lockFile(filepath.Join(bin, ".programs.lock"))
 	if err != nil {
 		return "", err
 	}

@@ -24,6 +24,7 @@ import (
 type Options struct {
 	Root   string // the repository; found from the current directory when ""
 	Dir    string // the stack's state; <Root>/.dapr when ""
+	Bin    string // where programs are built; <Root>/.dapr/bin when ""
 	Broker string // one of Brokers(); the preferred one at hand when ""
 	Store  string // one of Stores(); the first when ""
 	Daprd  string // path of the sidecar; found or built when ""
@@ -140,8 +141,17 @@ func newStack(options Options) (*Stack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the stack's folder: %w", err)
 	}
+	if options.Bin == "" {
+		options.Bin = BinFolder(filepath.Join(root, ".dapr"))
+	}
+	if options.Bin, err = filepath.Abs(options.Bin); err != nil {
+		return nil, fmt.Errorf("finding the folder of programs: %w", err)
+	}
 	if options.Log == nil {
 		options.Log = io.Discard
+	}
+	if err := checkFolders(root, dir); err != nil {
+		return nil, err
 	}
 	plan, err := readPlan(filepath.Join(root, "dapr", "dapr.yaml"))
 	if err != nil {
@@ -184,7 +194,7 @@ func (s *Stack) start(ctx context.Context) error {
 	group, building := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.startServers(building) })
 	group.Go(func() (err error) {
-		if s.sidecar, err = EnsureSidecar(building, s.root, s.options.Daprd, s.options.Log); err != nil {
+		if s.sidecar, err = EnsureSidecar(building, s.root, s.options.Bin, s.options.Daprd, s.options.Log); err != nil {
 			return err
 		}
 		return s.buildPrograms(building)
@@ -293,7 +303,7 @@ func (s *Stack) chooseServers() (err error) {
 	}
 	place := infra.Place{
 		Dir: s.dir, Topics: topics, Port: s.ports.Take, Getenv: os.Getenv,
-		Program: func(name string) string { return filepath.Join(binFolder(s.root), name) },
+		Program: func(name string) string { return filepath.Join(s.options.Bin, name) },
 	}
 	if s.broker, err = infra.Broker(s.options.Broker, place); err != nil {
 		return err
@@ -312,7 +322,7 @@ func (s *Stack) chooseServers() (err error) {
 // startServers starts broker and store at the same time and waits for both.
 func (s *Stack) startServers(ctx context.Context) error {
 	for _, program := range append(s.broker.Programs, s.store.Programs...) {
-		if err := buildPrograms(ctx, s.root, []string{"./internal/launcher/" + program}); err != nil {
+		if err := buildPrograms(ctx, s.root, s.options.Bin, []string{"./internal/launcher/" + program}); err != nil {
 			return err
 		}
 	}
@@ -361,7 +371,7 @@ func (s *Stack) buildPrograms(ctx context.Context) error {
 			packages = append(packages, a.Command[2])
 		}
 	}
-	if err := buildPrograms(ctx, s.root, packages); err != nil {
+	if err := buildPrograms(ctx, s.root, s.options.Bin, packages); err != nil {
 		return err
 	}
 	s.console.say("Programs built in %s; sidecar is daprd %s (%s).", time.Since(began).Round(100*time.Millisecond), s.sidecar.Version, s.sidecar.Source)

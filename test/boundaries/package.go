@@ -38,7 +38,7 @@ func (p Package) imports() []string {
 
 // List reads the packages of the module in dir.
 func List(dir string) ([]Package, error) {
-	cmd := exec.Command("go", "list", "-e",
+	cmd := exec.Command("go", "list", "-buildvcs=false", "-e",
 		"-json=Dir,ImportPath,Module,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports,Error", "./...")
 	cmd.Dir = dir
 	var failure bytes.Buffer

@@ -135,7 +135,7 @@ func connect(t *testing.T, kind string) *broker {
 func build(t *testing.T, dir, pkg string) string {
 	t.Helper()
 	path := filepath.Join(dir, filepath.Base(pkg))
-	command := exec.Command("go", "build", "-o", path, pkg)
+	command := exec.Command("go", "build", "-buildvcs=false", "-o", path, pkg)
 	command.Dir = root
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", pkg, err, output)

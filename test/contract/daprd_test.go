@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ func sidecarProgram(t *testing.T) string {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time, it is built
 	defer cancel()
-	sidecar, err := launcher.EnsureSidecar(ctx, root, os.Getenv("CARAVAN_DAPRD"), io.Discard)
+	sidecar, err := launcher.EnsureSidecar(ctx, root, filepath.Join(root, ".dapr", "bin"), os.Getenv("CARAVAN_DAPRD"), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,7 @@ type Options struct {
 // StackOptions say what stack to break.
 type StackOptions struct {
 	Root, Dir     string
+	Bin           string // as in launcher.Options
 	Broker, Store string
 	Daprd         string
 	Replicas      int  // of every program; 0 is 1
@@ -74,7 +75,7 @@ func Start(ctx context.Context, o StackOptions) (*System, error) {
 		return nil, err
 	}
 	options := launcher.Options{
-		Root: o.Root, Dir: o.Dir, Broker: o.Broker, Store: o.Store, Daprd: o.Daprd, FreePorts: true, Fresh: true,
+		Root: o.Root, Dir: o.Dir, Bin: o.Bin, Broker: o.Broker, Store: o.Store, Daprd: o.Daprd, FreePorts: true, Fresh: true,
 		Proxies: true, SmallDisk: smallDisk, Env: environment(apps, o.Quick), Replicas: map[string]int{},
 		Settings: map[string]map[string]string{}, Log: o.Log, Quiet: true,
 	}

@@ -34,14 +34,19 @@ func rabbitmq(place Place) (Server, error) {
 	if err != nil {
 		return Server{}, err
 	}
-	node := rabbitNode{place: place, home: filepath.Join(place.Dir, "data", "rabbitmq")}
+	if place.Dir == os.DevNull {
+		server.Processes = []process.Spec{{Path: program}}
+		return server, nil
+	}
+	node := rabbitNode{place: place}
 	if err := node.reserve(); err != nil {
 		return Server{}, err
 	}
-	if place.Dir != os.DevNull {
-		if node.password, err = Secret(place.Dir, "broker"); err != nil {
-			return Server{}, err
-		}
+	if err := node.settle(filepath.Join(place.Dir, "data", "rabbitmq")); err != nil {
+		return Server{}, err
+	}
+	if node.password, err = Secret(place.Dir, "broker"); err != nil {
+		return Server{}, err
 	}
 	server.URL = fmt.Sprintf("amqp://caravan:%s@127.0.0.1:%d/", node.password, node.port)
 	server.Settings = same(map[string]string{"connectionString": server.URL})
@@ -55,6 +60,7 @@ func rabbitmq(place Place) (Server, error) {
 type rabbitNode struct {
 	place                   Place
 	home                    string
+	folder                  *os.File // home is reached through it; nil when home is its path
 	port, distPort, mapPort int
 	password                string
 }
@@ -68,10 +74,28 @@ func (n *rabbitNode) reserve() (err error) {
 	return nil
 }
 
+// settle makes the node's folder. The node asks for its free space by a shell
+// command with the path between apostrophes, and waits for ever when there is
+// one in the path. Such a folder is reached through the open file instead.
+func (n *rabbitNode) settle(path string) (err error) {
+	if err := folders(path); err != nil {
+		return err
+	}
+	n.home = path
+	if !strings.Contains(path, "'") {
+		return nil
+	}
+	if n.folder, err = os.Open(path); err != nil {
+		return fmt.Errorf("opening the broker's folder: %w", err)
+	}
+	n.home = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.folder.Fd())
+	return nil
+}
+
 // configure writes the node's files. Memory is kept small: the default lets
 // the write-ahead log of quorum queues hold 512 MB.
 func (n *rabbitNode) configure() error {
-	if err := folders(n.home, filepath.Join(n.home, "log")); err != nil {
+	if err := folders(filepath.Join(n.home, "log")); err != nil {
 		return err
 	}
 	files := map[string]string{

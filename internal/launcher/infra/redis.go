@@ -63,7 +63,7 @@ func redisServer(place Place, server Server, variable, role string) (Server, err
 		Path:  program,
 		Args:  []string{filepath.Join(data, "redis.conf")},
 		Env:   place.environment(),
-		Dir:   place.Dir,
+		Dir:   data, // where it keeps its files
 		Ready: func(ctx context.Context) error { return dial(ctx, port, pingRedis(password)) },
 	}}
 	return server, nil
@@ -103,7 +103,6 @@ func configureRedis(data string, port int, password string) error {
 	config := strings.Join([]string{
 		"bind 127.0.0.1",
 		"port " + strconv.Itoa(port),
-		"dir " + strconv.Quote(data),
 		"requirepass " + password,
 		"save \"\"",
 		"appendonly yes",

@@ -1,0 +1,42 @@
+package launcher
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// longestFolder is how many bytes the path of a stack's folder may have: SQLite
+// opens no file whose path has more than 512, and the names in it need the rest.
+const longestFolder = 400
+
+// checkFolders refuses, before anything is started, paths that some program of
+// a stack could not be given; all others are escaped where they are written.
+func checkFolders(root, dir string) error {
+	if bad := unwritable(root, "\\"); bad != "" {
+		return fmt.Errorf("the path of the repository, %q, has %s, which Go cannot build in: move it, or enter it by a symbolic link", root, bad)
+	}
+	if bad := unwritable(dir, ""); bad != "" {
+		return fmt.Errorf("the path of the stack's folder, %q, has %s, which configuration files cannot hold: choose another with --dir", dir, bad)
+	}
+	if len(dir) > longestFolder {
+		return fmt.Errorf("the path of the stack's folder, %q, has %d bytes, and a database file's may not be that long: choose one of at most %d with --dir",
+			dir, len(dir), longestFolder)
+	}
+	return nil
+}
+
+// unwritable names what is in a path that cannot stay: control characters, bytes
+// that are no UTF-8 and the characters given; "" for nothing.
+func unwritable(path, more string) string {
+	if !utf8.ValidString(path) {
+		return "bytes that are not UTF-8"
+	}
+	for _, r := range path {
+		if unicode.IsControl(r) || strings.ContainsRune(more, r) {
+			return fmt.Sprintf("the character %q", r)
+		}
+	}
+	return ""
+}
