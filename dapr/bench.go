@@ -40,10 +40,11 @@ Without --broker and --store it measures the stack that runs, which should have 
 		flags: func(c *cli, flags *flag.FlagSet) {
 			o := &c.options.bench
 			stackFlags(&o.up, flags)
-			flags.DurationVar(&o.duration, "duration", 15*time.Second, "how long each load is kept up, as a `duration`")
+			o.duration = 15 * time.Second
+			flags.Var(period(&o.duration, time.Second, longest), "duration", "how long each load is kept up, as a `duration`")
 			flags.StringVar(&o.clients, "clients", "1,16,64", "numbers of clients, as a `list`")
-			flags.StringVar(&o.json, "json", "", "also write the result to this `file`")
-			flags.StringVar(&o.compare, "compare", "", "show the result beside that of an earlier `file`")
+			flags.Var(path{&o.json}, "json", "also write the result to this `file`")
+			flags.Var(path{&o.compare}, "compare", "show the result beside that of an earlier `file`")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
 			flags.Visit(func(f *flag.Flag) {
@@ -171,19 +172,17 @@ func (c *cli) benchTarget(ctx context.Context) (*target, func(), error) {
 	fmt.Fprintln(c.out, "Starting a stack for the benchmark …")
 	options := launcher.Options{
 		Root: c.root, Dir: filepath.Join(c.dir, "bench", "stack"), Bin: c.bin(), FreePorts: true, Fresh: true,
-		Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, OTLPEndpoint: o.up.otlp,
+		Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Timeout: o.up.timeout, OTLPEndpoint: o.up.otlp,
 		Log: c.out, Quiet: true,
 		Env: map[string]map[string]string{"gateway": {"CARAVAN_LIMIT_ENABLED": "false"}},
 	}
 	stack, err := launcher.Start(ctx, options)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, advise(err)
 	}
-	waiting, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	if err := stack.WaitReady(waiting); err != nil {
+	if err := stack.WaitReady(ctx); err != nil {
 		c.stop(stack)
-		return nil, nil, err
+		return nil, nil, advise(err)
 	}
 	began := time.Now()
 	return &target{

@@ -55,23 +55,23 @@ Faults: ` + kindList() + ".",
 			stackFlags(&o.up, flags)
 			o.Campaign = names[0]
 			flags.Var(oneOf{&o.Campaign, names}, "campaign", "the `campaign`: "+strings.Join(names, ", "))
-			flags.Float64Var(&o.Minutes, "minutes", 0, "how long faults go on, in `minutes` (default 2)")
+			flags.Var(decimal(&o.Minutes, 0.01, longest.Minutes()), "minutes", "how long faults go on, in `minutes` (default 2)")
 			flags.Uint64Var(&o.Seed, "seed", 0, "the `seed` of the schedule and the load (default: one of the time)")
 			flags.StringVar(&o.faults, "faults", "", "the kinds of faults, as a `list` (default: those of the campaign)")
 			flags.BoolVar(&o.dryRun, "dry-run", false, "show the schedule and start nothing")
-			flags.IntVar(&o.Orders, "orders", 0, "how `many` orders are placed (storm, confirms, broker, rolling)")
-			flags.IntVar(&o.Kills, "kills", 0, "go on until so `many` processes were killed (storm), or the broker was (broker)")
-			flags.IntVar(&o.Rounds, "rounds", 0, "`number` of sales (flash) or of restarts of everything (rolling)")
-			flags.IntVar(&o.Buyers, "buyers", 0, "`number` of buyers at once (flash)")
-			flags.IntVar(&o.Units, "units", 0, "`number` of units for sale (flash)")
-			flags.IntVar(&o.Keys, "keys", 0, "`number` of idempotency keys (keys)")
-			flags.IntVar(&o.Posts, "posts", 0, "how `many` times each key is posted at once (keys)")
-			flags.IntVar(&o.Customers, "customers", 0, "`number` of customers (default 16)")
-			flags.Float64Var(&o.Rate, "rate", 0, "orders a `second`")
-			flags.DurationVar(&o.Gap, "gap", 0, "mean time between two faults, as a `duration`")
-			flags.Float64Var(&o.Share, "share", 0, "`share` of the confirmations that are cut, 0 to 1 (confirms)")
+			flags.Var(number(&o.Orders, 1, many), "orders", "how `many` orders are placed (storm, confirms, broker, rolling)")
+			flags.Var(number(&o.Kills, 1, many), "kills", "go on until so `many` processes were killed (storm), or the broker was (broker)")
+			flags.Var(number(&o.Rounds, 1, many), "rounds", "`number` of sales (flash) or of restarts of everything (rolling)")
+			flags.Var(number(&o.Buyers, 1, many), "buyers", "`number` of buyers at once (flash)")
+			flags.Var(number(&o.Units, 1, many), "units", "`number` of units for sale (flash)")
+			flags.Var(number(&o.Keys, 1, many), "keys", "`number` of idempotency keys (keys)")
+			flags.Var(number(&o.Posts, 1, many), "posts", "how `many` times each key is posted at once (keys)")
+			flags.Var(number(&o.Customers, 1, many), "customers", "`number` of customers (default 16)")
+			flags.Var(decimal(&o.Rate, 0.01, 10_000), "rate", "orders a `second`")
+			flags.Var(period(&o.Gap, time.Millisecond, longest), "gap", "mean time between two faults, as a `duration`")
+			flags.Var(decimal(&o.Share, 0.001, 1), "share", "`share` of the confirmations that are cut (confirms)")
 			flags.BoolVar(&o.NoFaults, "no-faults", false, "soak without faults")
-			flags.DurationVar(&o.Patience, "patience", 0, "how long everything may take to end after the last fault (default 5m)")
+			flags.Var(period(&o.Patience, time.Second, longest), "patience", "how long everything may take to end after the last fault (default 5m)")
 			flags.BoolVar(&o.quick, "quick", false, "run what is due by the clock every second, as tests do")
 			flags.BoolVar(&o.keep, "keep", false, "keep the stack's folder with its data and logs")
 		},
@@ -114,7 +114,7 @@ func (c *cli) chaos(ctx context.Context) error {
 	}
 	o.Out, o.Dir, o.Command = c.out, filepath.Join(c.dir, "chaos"), chaosCommandLine(o.Seed)
 	stack := chaos.StackOptions{
-		Root: c.root, Bin: c.bin(), Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Log: c.out, Quick: o.quick,
+		Root: c.root, Bin: c.bin(), Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Timeout: o.up.timeout, Log: c.out, Quick: o.quick,
 		Replicas: chaos.Replicas(o.Campaign), EagerPublishers: o.Campaign == "confirms",
 	}
 	if o.dryRun {
@@ -171,7 +171,7 @@ func (c *cli) runChaos(ctx context.Context, stack chaos.StackOptions) error {
 	fmt.Fprintf(c.out, "Starting a stack in %s …\n", folder)
 	system, err := chaos.Start(ctx, stack)
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(folder))
+		return errors.Join(advise(err), os.RemoveAll(folder))
 	}
 	failed := true
 	defer func() {

@@ -119,8 +119,6 @@ func processCommand(name, summary, details, done string, act func(context.Contex
 			if err := known(report, process); err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-			defer cancel()
 			if err := act(ctx, c, control, process); err != nil {
 				return err
 			}
@@ -138,6 +136,10 @@ func known(report launcher.Report, name string) error {
 		}
 		names = append(names, p.Name)
 	}
+	return unknownProcess(name, names)
+}
+
+func unknownProcess(name string, names []string) error {
 	hint := ""
 	if nearest := manifest.Nearest(name, names); nearest != "" {
 		hint = fmt.Sprintf(" Did you mean %q?", nearest)

@@ -56,9 +56,10 @@ a duration back from now, as 30m. Done as the stack's member of staff.`,
 			flags.StringVar(&l.since, "since", "", "only first seen since this `time`")
 			flags.StringVar(&l.until, "until", "", "only first seen before this `time`")
 			flags.Var(oneOf{&l.status, letterStatuses}, "status", "list: only of this `status`: "+strings.Join(letterStatuses, ", "))
-			flags.IntVar(&l.limit, "limit", 20, "list and batches: at most so many")
+			l.limit, l.perSecond = 20, 10
+			flags.Var(number(&l.limit, 1, many), "limit", "list and batches: at most so many")
 			flags.BoolVar(&l.all, "all", false, "replay and discard: every open one that the filters choose")
-			flags.IntVar(&l.perSecond, "per-second", 10, "replay --all: at most so many a second, 1 to 100")
+			flags.Var(number(&l.perSecond, 1, 100), "per-second", "replay --all: at most so many a second")
 			flags.BoolVar(&l.detach, "detach", false, "replay and discard --all: do not wait for the end")
 			flags.StringVar(&l.reason, "reason", "", "`text` that says why, for those who look back")
 			flags.BoolVar(&l.json, "json", false, "as JSON")
@@ -94,9 +95,6 @@ func (c *cli) lettersAction(args []string) (func(context.Context, *shopclient.Cl
 	}
 	if l.filter.Until, err = moment("until", l.until, now); err != nil {
 		return nil, err
-	}
-	if l.limit < 1 || l.perSecond < 1 || l.perSecond > 100 {
-		return nil, &usageError{"dead-letters: --limit wants a number from 1, --per-second one from 1 to 100.\nSee help dead-letters."}
 	}
 	type action = func(context.Context, *shopclient.Client) error
 	one := (of != "") != l.all

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,7 @@ id in X-Correlation-Id, and every error names it. Works on the logs of the last 
 			flags.StringVar(&o.level, "level", "", "only lines of this `level` or worse: debug, info, warn, error")
 			flags.BoolVar(&o.follow, "f", false, "go on as lines are written")
 			flags.BoolVar(&o.raw, "raw", false, "as the processes wrote them")
-			flags.DurationVar(&o.since, "since", 0, "only lines younger than this `duration`, as 10m")
+			flags.Var(period(&o.since, time.Nanosecond, longest), "since", "only lines younger than this `duration`, as 10m")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error { return c.logs(ctx, flags.Arg(0)) },
 	}
@@ -46,10 +47,25 @@ func severity(level string) int {
 	return len(levels) // fatal, critical and the like
 }
 
+// checkLogged fails when there are no logs in the folder, or none of the process.
+func (c *cli) checkLogged(process string) error {
+	names := launcher.Logged(c.dir)
+	if len(names) == 0 {
+		return fmt.Errorf("no stack has run in %s; start it with: go run ./dapr up", c.dir)
+	}
+	if process == "" || slices.Contains(names, process) {
+		return nil
+	}
+	return unknownProcess(process, names)
+}
+
 func (c *cli) logs(ctx context.Context, process string) error {
 	o := c.options.logs
 	if o.level != "" && severity(strings.ToUpper(o.level)) == len(levels) {
 		return &usageError{fmt.Sprintf("There is no level %q; there are debug, info, warn, error.", o.level)}
+	}
+	if err := c.checkLogged(process); err != nil {
+		return err
 	}
 	coloured := isTerminal(c.out)
 	accept := func(line launcher.LogLine) bool {

@@ -15,7 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -176,7 +176,7 @@ func find(name string) (command, error) {
 func (c *cli) flagSet(chosen command) *flag.FlagSet {
 	flags := flag.NewFlagSet(chosen.name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.StringVar(&c.dir, "dir", "", "the stack's folder (default .dapr in the repository)")
+	flags.Var(path{&c.dir}, "dir", "the stack's `folder` (default .dapr in the repository)")
 	if chosen.flags != nil {
 		chosen.flags(c, flags)
 	}
@@ -204,6 +204,9 @@ func (c *cli) parse(chosen command, args []string) (*flag.FlagSet, error) {
 	return flags, flags.Parse(append([]string{"--"}, positional...))
 }
 
+// singleDash is how package flag names a flag.
+var singleDash = regexp.MustCompile(`(for |for flag |argument: )-`)
+
 func explainFlag(chosen command, flags *flag.FlagSet, err error) error {
 	const unknown = "flag provided but not defined: -"
 	name, isUnknown := strings.CutPrefix(err.Error(), unknown)
@@ -211,7 +214,8 @@ func explainFlag(chosen command, flags *flag.FlagSet, err error) error {
 		return err
 	}
 	if !isUnknown {
-		return &usageError{fmt.Sprintf("%s: %v\nSee help %s.", chosen.name, err, chosen.name)}
+		text := singleDash.ReplaceAllString(err.Error(), "$1--")
+		return &usageError{fmt.Sprintf("%s: %s.\nSee help %s.", chosen.name, text, chosen.name)}
 	}
 	var names []string
 	flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
@@ -294,25 +298,4 @@ func (c *cli) describe(chosen command) {
 		}
 		fmt.Fprintf(c.out, "  %-24s %s\n", strings.TrimSpace("--"+f.Name+" "+kind), text)
 	})
-}
-
-// oneOf is a flag that takes one of several words.
-type oneOf struct {
-	value   *string
-	choices []string
-}
-
-func (o oneOf) String() string {
-	if o.value == nil {
-		return ""
-	}
-	return *o.value
-}
-
-func (o oneOf) Set(value string) error {
-	if !slices.Contains(o.choices, value) {
-		return fmt.Errorf("want one of %s", strings.Join(o.choices, ", "))
-	}
-	*o.value = value
-	return nil
 }

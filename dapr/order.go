@@ -13,24 +13,41 @@ import (
 )
 
 // signedIn logs in, at the running stack, as the first of its users with a role.
+// Where there is no staff, as after "up --no-seed", the admin acts, who may do
+// all that staff may.
 func (c *cli) signedIn(ctx context.Context, role string) (*shopclient.Client, error) {
 	if _, err := c.connect(ctx); err != nil {
 		return nil, err
 	}
 	metadata, err := launcher.ReadMetadata(c.dir)
 	if err != nil {
-		return nil, fmt.Errorf("reading what runs: %w", err)
+		return nil, fmt.Errorf("the stack is not ready yet: see it with status (%w)", err)
 	}
-	i := slices.IndexFunc(metadata.Users, func(u launcher.User) bool { return u.Role == role })
-	if i < 0 {
-		return nil, fmt.Errorf("the stack has no %s yet; it makes one when it is up", role)
+	user, ok := userFor(metadata.Users, role)
+	if !ok {
+		return nil, fmt.Errorf("the stack has no %s to do this as: it was started with --no-seed. "+
+			"Start it without: go run ./dapr down, then go run ./dapr up", role)
 	}
-	user := metadata.Users[i]
 	client, err := shopclient.New(metadata.Gateway, nil).Login(ctx, user.Email, user.Password)
 	if err != nil {
-		return nil, fmt.Errorf("logging in as the %s: %w", role, err)
+		return nil, fmt.Errorf("logging in as the %s: %w", user.Role, err)
 	}
 	return client, nil
+}
+
+// userFor is the first user with a role, or else the admin for staff.
+func userFor(users []launcher.User, role string) (launcher.User, bool) {
+	roles := []string{role}
+	if role == "staff" {
+		roles = append(roles, "admin")
+	}
+	for _, role := range roles {
+		i := slices.IndexFunc(users, func(u launcher.User) bool { return u.Role == role })
+		if i >= 0 {
+			return users[i], true
+		}
+	}
+	return launcher.User{}, false
 }
 
 func orderCommand() command {

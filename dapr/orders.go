@@ -36,10 +36,11 @@ why is in the order's timeline. Done as the stack's member of staff.`,
 		min: 1, max: 2,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			w := &c.options.waiting
-			flags.DurationVar(&w.longer, "longer", time.Minute, "waiting: the least `time` they have waited")
+			w.longer, w.limit = time.Minute, 50
+			flags.Var(period(&w.longer, 0, longest), "longer", "waiting: the least `time` they have waited")
 			flags.StringVar(&w.step, "step", "", "waiting: only at this `step`, as reserve, authorize, capture, refund or \"undo authorize\"")
 			flags.StringVar(&w.status, "status", "", "waiting: only in this `status`, as reserved or capturing")
-			flags.IntVar(&w.limit, "limit", 50, "waiting: at most so many")
+			flags.Var(number(&w.limit, 1, many), "limit", "waiting: at most so many")
 			flags.StringVar(&w.reason, "reason", "", "retry and cancel: `text` that says why, for those who look back")
 			flags.BoolVar(&w.json, "json", false, "as JSON")
 		},
@@ -61,8 +62,6 @@ why is in the order's timeline. Done as the stack's member of staff.`,
 func (c *cli) ordersAction(args []string) (func(context.Context, *shopclient.Client) error, error) {
 	w := c.options.waiting
 	switch {
-	case w.longer < 0 || w.limit < 1:
-		return nil, &usageError{"orders: --longer wants a time from 0s, --limit a number from 1.\nSee help orders."}
 	case args[0] == "waiting" && len(args) == 1:
 		return c.listWaiting, nil
 	case args[0] == "retry" && len(args) == 2:

@@ -21,6 +21,7 @@ import (
 type upOptions struct {
 	broker, store, daprd, otlp string
 	port                       int
+	timeout                    time.Duration
 	fresh, detach, freePorts   bool
 	noLimits, verbose, noSeed  bool
 }
@@ -43,7 +44,7 @@ forgets it. Brokers and stores that already run are used when one of these varia
 			stackFlags(up, flags)
 			flags.BoolVar(&up.fresh, "fresh", false, "forget the data and secrets of earlier runs")
 			flags.BoolVar(&up.detach, "detach", false, "return once everything is ready, and leave it running")
-			flags.IntVar(&up.port, "port", 0, "the gateway's `port` (default as in dapr/dapr.yaml)")
+			flags.Var(number(&up.port, 1, 65535), "port", "the gateway's `port` (default as in dapr/dapr.yaml)")
 			flags.BoolVar(&up.freePorts, "free-ports", false, "take free ports, so that two stacks can run side by side")
 			flags.BoolVar(&up.noLimits, "no-limits", false, "switch the gateway's rate limits off, as for bench")
 			flags.BoolVar(&up.noSeed, "no-seed", false, "start with an empty shop: no catalogue, users or order")
@@ -57,15 +58,14 @@ func stackFlags(up *upOptions, flags *flag.FlagSet) {
 	up.broker, up.store = launcher.Brokers()[0], launcher.Stores()[0]
 	flags.Var(oneOf{&up.broker, launcher.Brokers()}, "broker", "the `broker`: "+strings.Join(launcher.Brokers(), ", "))
 	flags.Var(oneOf{&up.store, launcher.Stores()}, "store", "the `store`: "+strings.Join(launcher.Stores(), ", "))
-	flags.StringVar(&up.daprd, "daprd", "", "`path` of the sidecar (default: PATH, ~/.dapr/bin, or built once)")
-	flags.StringVar(&up.otlp, "otlp", "", "`URL` spans are sent to, as http://127.0.0.1:4318")
+	flags.Var(path{&up.daprd}, "daprd", "`path` of the sidecar (default: PATH, ~/.dapr/bin, or built once)")
+	up.timeout = launcher.DefaultTimeout
+	flags.Var(period(&up.timeout, time.Second, longest), "timeout", "how long servers and then programs may take to be ready, as a `duration`")
+	flags.Var(webAddress{&up.otlp}, "otlp", "`URL` spans are sent to, as http://127.0.0.1:4318")
 }
 
-// how long a stack may take to become ready, and to stop.
-const (
-	readyTimeout = 2 * time.Minute
-	stopTimeout  = 45 * time.Second
-)
+// stopTimeout is how long a stack may take to stop.
+const stopTimeout = 45 * time.Second
 
 func (c *cli) up(ctx context.Context) error {
 	if err := c.refuseSecond(ctx); err != nil {
@@ -77,7 +77,7 @@ func (c *cli) up(ctx context.Context) error {
 	began := time.Now()
 	stack, err := launcher.Start(ctx, c.launcherOptions())
 	if err != nil {
-		return err
+		return advise(err)
 	}
 	defer c.stop(stack)
 	ctx, down := context.WithCancel(ctx)
@@ -94,6 +94,14 @@ func (c *cli) up(ctx context.Context) error {
 	case err := <-served:
 		return err
 	}
+}
+
+// advise adds to what took too long how to give it longer.
+func advise(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w\nOn a busy machine it may take longer: --timeout 15m", err)
+	}
+	return err
 }
 
 // refuseSecond fails when a stack already runs in the folder.
@@ -115,7 +123,7 @@ func (c *cli) launcherOptions() launcher.Options {
 	up := c.options.up
 	options := launcher.Options{
 		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Daprd: up.daprd,
-		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, OTLPEndpoint: up.otlp,
+		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, Timeout: up.timeout, OTLPEndpoint: up.otlp,
 		Log: c.out, Colour: isTerminal(c.out), Verbose: up.verbose, Quiet: !up.verbose,
 	}
 	if up.noLimits {
@@ -126,15 +134,15 @@ func (c *cli) launcherOptions() launcher.Options {
 
 // welcome waits until the stack is ready, fills the shop and shows what there is.
 func (c *cli) welcome(ctx context.Context, stack *launcher.Stack, began time.Time) error {
-	waiting, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	if err := stack.WaitReady(waiting); err != nil {
-		return err
+	if err := stack.WaitReady(ctx); err != nil {
+		return advise(err)
 	}
 	fmt.Fprintf(c.out, "Everything is ready after %s.\n", time.Since(began).Round(100*time.Millisecond))
 	users := []launcher.User{stack.Admin()}
 	if !c.options.up.noSeed {
-		seeded, err := c.seed(waiting, stack)
+		seeding, cancel := context.WithTimeout(ctx, c.options.up.timeout)
+		defer cancel()
+		seeded, err := c.seed(seeding, stack)
 		if err != nil {
 			return fmt.Errorf("filling the shop: %w", err)
 		}

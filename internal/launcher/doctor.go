@@ -7,12 +7,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
 	"caravan/internal/launcher/infra"
 	"caravan/internal/launcher/manifest"
-	"caravan/internal/launcher/process"
 )
 
 // Severity says how much a finding matters.
@@ -41,7 +41,7 @@ func Diagnose(ctx context.Context, root, dir, daprd string) ([]Finding, error) {
 	}
 	findings := []Finding{checkSystem(), checkGo(ctx), checkSidecar(ctx, root, dir, daprd)}
 	findings = append(findings, checkServers()...)
-	findings = append(findings, checkFiles(plan), checkDisk(dir))
+	findings = append(findings, checkFiles(plan), checkPath(root, dir), checkDisk(dir))
 	return append(findings, checkPlanPorts(ctx, plan, dir)...), nil
 }
 
@@ -74,10 +74,19 @@ func checkSidecar(ctx context.Context, root, dir, given string) Finding {
 	return Finding{Good, "daprd", fmt.Sprintf("%s at %s (%s)", sidecar.Version, sidecar.Path, sidecar.Source), ""}
 }
 
+// Missing are the kinds of servers that are neither installed nor named by their
+// environment variable.
+func Missing() []infra.Found {
+	return slices.DeleteFunc(survey(), func(found infra.Found) bool { return found.Path != "" })
+}
+
+func survey() []infra.Found {
+	return infra.Survey(infra.Place{Getenv: os.Getenv, Program: func(string) string { return "built in" }})
+}
+
 func checkServers() []Finding {
-	place := infra.Place{Getenv: os.Getenv, Program: func(string) string { return "built in" }}
 	var findings []Finding
-	for _, found := range infra.Survey(place) {
+	for _, found := range survey() {
 		finding := Finding{Good, found.What + " " + found.Name, found.Path, ""}
 		if found.Path == "" {
 			finding = Finding{Optional, found.What + " " + found.Name, "not installed", found.Advice}
@@ -108,6 +117,13 @@ func checkFiles(p *plan) Finding {
 	return Finding{Good, "dapr files", fmt.Sprintf("%d resources read strictly", len(documents)), ""}
 }
 
+func checkPath(root, dir string) Finding {
+	if err := checkFolders(root, dir); err != nil {
+		return Finding{Bad, "folder", err.Error(), ""}
+	}
+	return Finding{Good, "folder", dir, ""}
+}
+
 func checkDisk(dir string) Finding {
 	for {
 		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
@@ -134,16 +150,10 @@ func checkPlanPorts(ctx context.Context, p *plan, dir string) []Finding {
 			return []Finding{{Good, "ports", fmt.Sprintf("taken by the running stack (pid %d)", report.PID), ""}}
 		}
 	}
-	var findings []Finding
-	for _, a := range p.Apps {
-		for _, port := range a.ports() {
-			if err := process.CheckPort(*port, a.ID); err != nil {
-				findings = append(findings, Finding{Bad, "ports", err.Error(), "stop it, or use --free-ports"})
-			}
-		}
+	if err := p.checkPorts(); err != nil {
+		lines := strings.Split(err.Error(), "\n")
+		last := len(lines) - 1
+		return []Finding{{Bad, "ports", strings.Join(lines[:last], "; "), lines[last]}}
 	}
-	if findings == nil {
-		findings = []Finding{{Good, "ports", fmt.Sprintf("all %d of dapr/dapr.yaml are free", 5*len(p.Apps)), ""}}
-	}
-	return findings
+	return []Finding{{Good, "ports", fmt.Sprintf("all %d of dapr/dapr.yaml are free", 5*len(p.Apps)), ""}}
 }

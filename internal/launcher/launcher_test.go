@@ -168,8 +168,9 @@ func TestStackOfEveryBrokerAndStore(t *testing.T) {
 
 func startForTest(t *testing.T, options Options) *Stack {
 	t.Helper()
-	options.Root, options.Dir, options.FreePorts = repository, t.TempDir(), true
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	// Of a name that means something to almost every program that gets it.
+	options.Root, options.Dir, options.FreePorts = repository, filepath.Join(t.TempDir(), "it's issue#42 100%? ü"), true
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	s, err := Start(ctx, options)
 	if err != nil && strings.Contains(err.Error(), "not installed") {

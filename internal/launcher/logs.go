@@ -61,6 +61,15 @@ func ReadLogs(dir string, accept func(LogLine) bool) ([]LogLine, error) {
 	return all, nil
 }
 
+// Logged are the processes that have a log in the folder of a stack.
+func Logged(dir string) []string {
+	var names []string
+	for _, file := range logFiles(dir) {
+		names = append(names, strings.TrimSuffix(filepath.Base(file), ".log"))
+	}
+	return names
+}
+
 // logFiles are the logs of a stack's processes, in order of their names; none
 // where no stack has run. The folder may be called anything, also "[x]".
 func logFiles(dir string) []string {

@@ -69,13 +69,16 @@ func (s *Stack) StopProcess(ctx context.Context, name string) error {
 	return nil
 }
 
-// StartProcess starts a stopped process again and waits until it is ready.
+// StartProcess starts a stopped process again and waits until it is ready, no
+// longer than Options.Timeout.
 func (s *Stack) StartProcess(ctx context.Context, name string) error {
 	p, err := s.process(name)
 	if err != nil {
 		return err
 	}
 	p.Start()
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
 	return p.WaitReady(ctx, 5)
 }
 

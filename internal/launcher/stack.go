@@ -34,6 +34,9 @@ type Options struct {
 	Only      []string       // start these apps only; all when empty
 	Replicas  map[string]int // how many of an app; the second is called "<app>-2"
 	Fresh     bool           // forget data and secrets of earlier runs first
+	// Timeout is how long a server may take to become ready, and then all
+	// programs and sidecars; DefaultTimeout when 0.
+	Timeout time.Duration
 
 	// Env adds environment variables to an app's program, by app id.
 	Env map[string]map[string]string
@@ -59,6 +62,10 @@ type Options struct {
 	Verbose bool      // also show what sidecars and servers say below warnings
 	Quiet   bool      // hold log lines back until ShowLogs
 }
+
+// DefaultTimeout is for machines that are busy with many other things: a process
+// that fails ends long before, and is not waited for.
+const DefaultTimeout = 5 * time.Minute
 
 // Brokers are the choices of Options.Broker.
 func Brokers() []string { return infra.Brokers() }
@@ -147,10 +154,13 @@ func newStack(options Options) (*Stack, error) {
 	if options.Bin, err = filepath.Abs(options.Bin); err != nil {
 		return nil, fmt.Errorf("finding the folder of programs: %w", err)
 	}
+	if options.Timeout <= 0 {
+		options.Timeout = DefaultTimeout
+	}
 	if options.Log == nil {
 		options.Log = io.Discard
 	}
-	if err := checkFolders(root, dir); err != nil {
+	if err := errors.Join(checkFolders(root, dir), checkPort(options.Port)); err != nil {
 		return nil, err
 	}
 	plan, err := readPlan(filepath.Join(root, "dapr", "dapr.yaml"))
@@ -252,35 +262,6 @@ func claim(path string) (release func(), err error) {
 	return func() { _ = file.Close() }, nil
 }
 
-// choosePorts takes free ports, or checks that the run file's are free; every
-// port in use is reported, with who holds it.
-func (s *Stack) choosePorts() error {
-	var inUse []error
-	for _, a := range s.plan.Apps {
-		if s.options.Port != 0 && a.ID == "gateway" {
-			a.Port = s.options.Port
-		}
-		for i, port := range a.ports() {
-			if s.options.FreePorts && (i > 0 || a.ID != "gateway" || s.options.Port == 0) {
-				free, err := s.ports.Take()
-				if err != nil {
-					return err
-				}
-				*port = free
-				continue
-			}
-			purpose := a.ID
-			if i > 0 {
-				purpose += "-daprd"
-			}
-			if err := process.CheckPort(*port, purpose); err != nil {
-				inUse = append(inUse, err)
-			}
-		}
-	}
-	return errors.Join(inUse...)
-}
-
 func (s *Stack) makeSecrets() (err error) {
 	if s.tokens.api, err = infra.Secret(s.dir, "dapr-api-token"); err != nil {
 		return err
@@ -343,13 +324,13 @@ func (s *Stack) startServers(ctx context.Context) error {
 }
 
 func (s *Stack) startServer(ctx context.Context, server infra.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
 	if server.Prepare != nil {
 		if err := server.Prepare(ctx); err != nil {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
 	for _, spec := range server.Processes {
 		p, err := s.add(spec)
 		if err != nil {
@@ -390,8 +371,11 @@ func (s *Stack) add(spec process.Spec) (*process.Process, error) {
 }
 
 // WaitReady waits until every process that is wanted is ready; the error names
-// the first that is not, with the end of its log.
+// the first that is not, with the end of its log. It waits no longer than
+// Options.Timeout.
 func (s *Stack) WaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, p := range s.all() {
 		if p.Status().State == process.Stopped {

@@ -46,7 +46,8 @@ type Options struct {
 // StackOptions say what stack to break.
 type StackOptions struct {
 	Root, Dir     string
-	Bin           string // as in launcher.Options
+	Bin           string        // as in launcher.Options
+	Timeout       time.Duration // as in launcher.Options
 	Broker, Store string
 	Daprd         string
 	Replicas      int  // of every program; 0 is 1
@@ -75,7 +76,7 @@ func Start(ctx context.Context, o StackOptions) (*System, error) {
 		return nil, err
 	}
 	options := launcher.Options{
-		Root: o.Root, Dir: o.Dir, Bin: o.Bin, Broker: o.Broker, Store: o.Store, Daprd: o.Daprd, FreePorts: true, Fresh: true,
+		Root: o.Root, Dir: o.Dir, Bin: o.Bin, Broker: o.Broker, Store: o.Store, Daprd: o.Daprd, Timeout: o.Timeout, FreePorts: true, Fresh: true,
 		Proxies: true, SmallDisk: smallDisk, Env: environment(apps, o.Quick), Replicas: map[string]int{},
 		Settings: map[string]map[string]string{}, Log: o.Log, Quiet: true,
 	}
@@ -92,9 +93,7 @@ func Start(ctx context.Context, o StackOptions) (*System, error) {
 		return nil, fmt.Errorf("starting the stack: %w", err)
 	}
 	s := &System{stack: stack, options: o}
-	waiting, cancel := context.WithTimeout(ctx, 3*time.Minute)
-	defer cancel()
-	if err := stack.WaitReady(waiting); err != nil {
+	if err := stack.WaitReady(ctx); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("waiting for the stack: %w", err)
 	}

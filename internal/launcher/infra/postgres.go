@@ -135,15 +135,13 @@ func (c *cluster) create(ctx context.Context) error {
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
 	command := exec.CommandContext(ctx, filepath.Join(c.bin, "initdb"), "--pgdata", c.data, "--username", "caravan",
 		"--pwfile", passwords.Name(), "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-instructions")
 	command.Env, command.Dir = c.place.environment(), "/"
 	attributes := c.attributes
 	command.SysProcAttr = &attributes
 	if output, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("creating the database: %w\n%s", err, strings.TrimSpace(string(output)))
+		return fmt.Errorf("creating the database: %w\n%s", errors.Join(ctx.Err(), err), strings.TrimSpace(string(output)))
 	}
 	return nil
 }

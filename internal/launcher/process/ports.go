@@ -63,6 +63,25 @@ func (p *Ports) Take() (int, error) {
 	return 0, fmt.Errorf("no port between %d and %d is free", firstFreePort, lastFreePort)
 }
 
+// Reserve keeps a port that somebody chose from being handed out by Take, here
+// or by another launcher; false when another has it.
+func (p *Ports) Reserve(port int) (bool, error) {
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		return false, fmt.Errorf("reserving a port: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lock, err := p.lock(port)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reserving a port: %w", err)
+	}
+	p.locks = append(p.locks, lock)
+	return true, nil
+}
+
 func (p *Ports) lock(port int) (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(p.dir, strconv.Itoa(port)), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -85,13 +104,14 @@ func (p *Ports) Release() {
 	p.locks = nil
 }
 
-func listenable(port int) bool {
+func listenable(port int) bool { return listen(port) == nil }
+
+func listen(port int) error {
 	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
-		return false
+		return err
 	}
-	_ = listener.Close()
-	return true
+	return listener.Close()
 }
 
 // PortInUseError says that a port the stack needs is taken, and by whom.
@@ -110,11 +130,17 @@ func (e *PortInUseError) Error() string {
 	return fmt.Sprintf("port %d, wanted for %s, is in use by pid %d (%s)", e.Port, e.Purpose, e.PID, e.Command)
 }
 
-// CheckPort returns a *PortInUseError when the port of 127.0.0.1 cannot be
-// listened on.
+// CheckPort returns a *PortInUseError when another process listens on the port
+// of 127.0.0.1, and another error when it cannot be listened on otherwise.
 func CheckPort(port int, purpose string) error {
-	if listenable(port) {
+	err := listen(port)
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("port %d, wanted for %s, is only for root: choose one from 1024", port, purpose)
+	case !errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("port %d, wanted for %s: %w", port, purpose, err)
 	}
 	pid, command := portHolder(port)
 	return &PortInUseError{Port: port, Purpose: purpose, PID: pid, Command: command}

@@ -205,49 +205,29 @@ func (p *Process) Signal(signal syscall.Signal) error {
 	return nil
 }
 
-// FailedError says that a process did not become ready.
-type FailedError struct {
-	Name     string
-	LastExit string // how it ended, "" if it is running but not ready
-	Probe    error  // what its readiness probe said last
-	Log      string // its last lines
-	LogPath  string
-}
-
-// Error holds the last lines of the log, where the reason usually stands.
-func (e *FailedError) Error() string {
-	reason := "it runs but is not ready"
-	if e.LastExit != "" {
-		reason = "it ended: " + e.LastExit
-	}
-	if e.Probe != nil {
-		reason += " (" + e.Probe.Error() + ")"
-	}
-	return fmt.Sprintf("%s did not become ready: %s\nlast lines of %s:\n%s", e.Name, reason, e.LogPath, e.Log)
-}
-
 // WaitReady waits until the process is ready, or returns a *FailedError when
 // the context ends first or the process has ended more than maxRestarts times.
 func (p *Process) WaitReady(ctx context.Context, maxRestarts int) error {
 	first, _ := p.observe()
+	began := time.Now()
 	for {
 		status, turn := p.observe()
 		if status.State == Ready {
 			return nil
 		}
 		if status.Restarts-first.Restarts > maxRestarts {
-			return p.failed(ctx)
+			return p.failed(ctx, began)
 		}
 		select {
 		case <-turn:
 		case <-ctx.Done():
-			return p.failed(ctx)
+			return p.failed(ctx, began)
 		}
 	}
 }
 
-func (p *Process) failed(ctx context.Context) error {
-	failure := &FailedError{Name: p.spec.Name, Log: p.log.lastLines(), LogPath: p.log.path}
+func (p *Process) failed(ctx context.Context, began time.Time) error {
+	failure := &FailedError{Name: p.spec.Name, Waited: time.Since(began), Log: p.log.lastLines(), LogPath: p.log.path, cause: ctx.Err()}
 	if status := p.Status(); status.PID == 0 {
 		failure.LastExit = status.LastExit
 	} else if p.spec.Ready != nil {

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The types of flags. Each refuses, when the command line is read, what its
+// command could not follow; a flag that is not given keeps its default.
+
+// within is a flag that takes a value from least to most.
+type within[T cmp.Ordered] struct {
+	value       *T
+	least, most T
+	parse       func(string) (T, error)
+	format      func(T) string
+	what        string // as "a number"
+}
+
+func (w within[T]) String() string {
+	var none T
+	if w.value == nil || *w.value == none { // a zero is explained by the flag's text
+		return ""
+	}
+	return w.format(*w.value)
+}
+
+func (w within[T]) Set(text string) error {
+	value, err := w.parse(text)
+	// Not "value < least": NaN is neither below nor above anything.
+	if err != nil || !(value >= w.least && value <= w.most) {
+		return fmt.Errorf("want %s from %s to %s", w.what, w.format(w.least), w.format(w.most))
+	}
+	*w.value = value
+	return nil
+}
+
+func number(value *int, least, most int) within[int] {
+	return within[int]{value, least, most, strconv.Atoi, strconv.Itoa, "a number"}
+}
+
+func decimal(value *float64, least, most float64) within[float64] {
+	parse := func(text string) (float64, error) { return strconv.ParseFloat(text, 64) }
+	format := func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
+	return within[float64]{value, least, most, parse, format, "a number"}
+}
+
+func period(value *time.Duration, least, most time.Duration) within[time.Duration] {
+	return within[time.Duration]{value, least, most, time.ParseDuration, time.Duration.String, "a time with a unit, as 90s,"}
+}
+
+// longest is the most that flags for times take: nothing waits for longer, and
+// sums of such times are far from what a duration can hold.
+const longest = 365 * 24 * time.Hour
+
+// many is the most that flags for numbers of things take.
+const many = math.MaxInt32
+
+// path is a flag that takes a path. An empty one is a shell variable that is not
+// set, and not the wish for the default.
+type path struct{ value *string }
+
+func (p path) String() string {
+	if p.value == nil {
+		return ""
+	}
+	return *p.value
+}
+
+func (p path) Set(text string) error {
+	if text == "" {
+		return errors.New("want a path")
+	}
+	*p.value = text
+	return nil
+}
+
+// webAddress is a flag that takes an http or https URL.
+type webAddress struct{ value *string }
+
+func (a webAddress) String() string {
+	if a.value == nil {
+		return ""
+	}
+	return *a.value
+}
+
+func (a webAddress) Set(text string) error {
+	address, err := url.Parse(text)
+	if err != nil || (address.Scheme != "http" && address.Scheme != "https") || address.Host == "" {
+		return errors.New("want a URL, as http://127.0.0.1:4318")
+	}
+	*a.value = text
+	return nil
+}
+
+// oneOf is a flag that takes one of several words.
+type oneOf struct {
+	value   *string
+	choices []string
+}
+
+func (o oneOf) String() string {
+	if o.value == nil {
+		return ""
+	}
+	return *o.value
+}
+
+func (o oneOf) Set(value string) error {
+	if !slices.Contains(o.choices, value) {
+		return fmt.Errorf("want one of %s", strings.Join(o.choices, ", "))
+	}
+	*o.value = value
+	return nil
+}

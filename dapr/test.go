@@ -1,0 +1,227 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"caravan/internal/launcher"
+)
+
+func testCommand() command {
+	return command{
+		name: "test", summary: "run every test: vet, unit, contract and end-to-end on real stacks",
+		details: `
+Tests that need a server which is not installed are left out; which, and how to get it, is said first and
+last. --short leaves out all tests that start real processes.
+
+--matrix runs the end-to-end suite and half a minute of faults on every broker, with the first store,
+and on every store, with the first broker, and ends with a table. It takes about half an hour.`,
+		flags: func(c *cli, flags *flag.FlagSet) {
+			flags.BoolVar(&c.options.test.short, "short", false, "only tests that start no processes")
+			flags.BoolVar(&c.options.test.matrix, "matrix", false, "the end-to-end suite on every broker and store")
+			flags.StringVar(&c.options.test.run, "run", "", "only tests whose name matches this `pattern`")
+		},
+		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
+			if c.options.test.matrix {
+				return c.testMatrix(ctx)
+			}
+			return c.test(ctx)
+		},
+	}
+}
+
+// testStep is one command of the suite.
+type testStep struct {
+	folder string
+	args   []string
+}
+
+// test runs the steps of the suite one after another, as far as the first that
+// fails, and ends with what was left out.
+func (c *cli) test(ctx context.Context) error {
+	if !c.options.test.short {
+		c.showMissing()
+		if _, err := launcher.EnsureSidecar(ctx, c.root, c.bin(), "", c.out); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	omitted := omissions{}
+	for _, step := range c.testSteps() {
+		fmt.Fprintln(c.out, "==", strings.Join(step.args, " "), step.folder)
+		started := time.Now()
+		if err := c.testStep(ctx, step, omitted); err != nil {
+			fmt.Fprintf(c.out, "FAILED: %s after %s\n", strings.Join(step.args, " "), time.Since(started).Round(time.Second))
+			return errFailed
+		}
+	}
+	c.showPassed(time.Since(began), omitted)
+	return nil
+}
+
+func (c *cli) testSteps() []testStep {
+	o := c.options.test
+	// One package at a time: those that start stacks would fight for the machine.
+	tests := []string{"go", "test", "-json", "-p", "1", "-timeout", "30m"}
+	if o.short {
+		tests = []string{"go", "test", "-json", "-short"}
+	}
+	if o.run != "" {
+		tests = append(tests, "-run", o.run)
+	}
+	steps := []testStep{{"", []string{"go", "vet", "./..."}}, {"", append(tests, "./...")}}
+	if !o.short && o.run == "" { // a module of its own, built like the sidecar
+		steps = append(steps, testStep{filepath.Join("dapr", "daprd"), []string{"go", "test", "-json", "-trimpath", "-vet=off", "./..."}})
+	}
+	return steps
+}
+
+func (c *cli) testStep(ctx context.Context, step testStep, omitted omissions) error {
+	command := exec.CommandContext(ctx, step.args[0], step.args[1:]...)
+	command.Dir, command.Stdout, command.Stderr = filepath.Join(c.root, step.folder), c.out, c.err
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	command.WaitDelay = time.Minute
+	if step.args[1] != "test" {
+		return command.Run()
+	}
+	reader, writer := io.Pipe()
+	command.Stdout = writer
+	read := make(chan error, 1)
+	go func() { read <- showTests(reader, c.out, omitted) }()
+	err := command.Run()
+	_ = writer.Close() // of a pipe, it does not fail
+	return errors.Join(err, <-read)
+}
+
+// showMissing names the servers whose tests cannot run here.
+func (c *cli) showMissing() {
+	for _, server := range launcher.Missing() {
+		fmt.Fprintf(c.out, "Not installed, so that its tests are left out: %s %s (%s)\n", server.What, server.Name, server.Advice)
+	}
+}
+
+func (c *cli) showPassed(took time.Duration, omitted omissions) {
+	took = took.Round(time.Second)
+	if len(omitted) == 0 {
+		fmt.Fprintf(c.out, "Everything passed in %s.\n", took)
+		return
+	}
+	fmt.Fprintf(c.out, "Everything that could run here passed in %s. Not tested:\n", took)
+	for _, reason := range slices.Sorted(maps.Keys(omitted)) {
+		fmt.Fprintf(c.out, "  %s\n", omitted.line(reason))
+	}
+}
+
+// omissions are the tests that were skipped, by the reason that they gave and
+// then by package.
+type omissions map[string]map[string]int
+
+func (o omissions) add(reason, pkg string) {
+	if o[reason] == nil {
+		o[reason] = map[string]int{}
+	}
+	o[reason][strings.TrimPrefix(pkg, "caravan/")]++
+}
+
+// line is as "3 tests of test/chaos: rabbitmq is not installed: apt install rabbitmq-server".
+func (o omissions) line(reason string) string {
+	count := 0
+	for _, n := range o[reason] {
+		count += n
+	}
+	noun := "tests"
+	if count == 1 {
+		noun = "test"
+	}
+	return fmt.Sprintf("%d %s of %s: %s", count, noun, strings.Join(slices.Sorted(maps.Keys(o[reason])), ", "), reason)
+}
+
+// showTests reads what go test -json says, shows what go test shows without it,
+// and notes what was skipped and why.
+func showTests(output io.Reader, w io.Writer, omitted omissions) error {
+	lines := bufio.NewReader(output)
+	said := map[string]*bytes.Buffer{} // by each test that has not ended
+	for {
+		raw, err := lines.ReadBytes('\n')
+		if len(raw) > 0 {
+			showTestLine(raw, w, said, omitted)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading the output of go test: %w", err)
+		}
+	}
+}
+
+func showTestLine(raw []byte, w io.Writer, said map[string]*bytes.Buffer, omitted omissions) {
+	var line struct{ Action, Package, Test, Output string }
+	if json.Unmarshal(raw, &line) != nil {
+		_, _ = w.Write(raw) // the build says it, not a test
+		return
+	}
+	key := line.Package + " " + line.Test
+	switch {
+	case line.Action == "output" || line.Action == "build-output":
+		if line.Test == "" && line.Output != "PASS\n" {
+			_, _ = io.WriteString(w, line.Output)
+			return
+		}
+		if said[key] == nil {
+			said[key] = &bytes.Buffer{}
+		}
+		said[key].WriteString(line.Output)
+	case line.Test == "" && line.Action == "fail": // also of tests that it ended in the middle of
+		for _, key := range slices.Sorted(maps.Keys(said)) {
+			if strings.HasPrefix(key, line.Package+" ") {
+				_, _ = said[key].WriteTo(w)
+				delete(said, key)
+			}
+		}
+	case line.Test == "":
+	case line.Action == "fail":
+		if said[key] != nil {
+			_, _ = said[key].WriteTo(w)
+		}
+		delete(said, key)
+	case line.Action == "skip":
+		if said[key] != nil {
+			omitted.add(skipReason(said[key].String()), line.Package)
+		}
+		delete(said, key)
+	case line.Action == "pass":
+		delete(said, key)
+	}
+}
+
+// skipReason is the first line of what a test said when it was skipped, as
+// "    stack_test.go:66: starts processes".
+func skipReason(output string) string {
+	reason := "no reason given"
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") {
+			continue
+		}
+		if _, text, ok := strings.Cut(line, ".go:"); ok {
+			if _, text, ok = strings.Cut(text, ": "); ok {
+				reason = text
+			}
+		}
+	}
+	return reason
+}
