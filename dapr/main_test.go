@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,7 +37,28 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"unknown broker", []string{"up", "--broker", "pigeon"}, "want one of auto"},
 		{"no argument", []string{"kill"}, "Usage: go run ./dapr kill"},
 		{"too many arguments", []string{"logs", "a", "b"}, "Usage: go run ./dapr logs"},
-		{"bad number", []string{"up", "--port", "http"}, "--port"},
+		{"bad number", []string{"up", "--port", "http"}, "flag --port: want a number from 1 to 65535"},
+		{"no port", []string{"up", "--port", "99999"}, "flag --port: want a number from 1 to 65535"},
+		{"port 0", []string{"up", "--port", "0"}, "flag --port: want a number from 1 to 65535"},
+		{"huge port", []string{"up", "--port", "99999999999999999999"}, "flag --port: want a number from 1 to 65535"},
+		{"no time", []string{"up", "--timeout", "0"}, "flag --timeout: want a time with a unit, as 90s, from 1s"},
+		{"a time without a unit", []string{"up", "--timeout", "90"}, "flag --timeout: want a time with a unit"},
+		{"no URL", []string{"up", "--otlp", "127.0.0.1:4318"}, "flag --otlp: want a URL"},
+		{"no folder", []string{"up", "--dir", ""}, "flag --dir: want a path"},
+		{"no sidecar", []string{"up", "--daprd="}, "flag --daprd: want a path"},
+		{"negative duration", []string{"bench", "--duration", "-1s"}, "flag --duration: want a time"},
+		{"no number", []string{"chaos", "--minutes", "NaN"}, "flag --minutes: want a number from 0.01"},
+		{"endless", []string{"chaos", "--minutes", "Inf"}, "flag --minutes: want a number from 0.01"},
+		{"no rate", []string{"chaos", "--rate", "NaN"}, "flag --rate: want a number"},
+		{"more than all", []string{"chaos", "--share", "1.5"}, "flag --share: want a number from 0.001 to 1"},
+		{"negative gap", []string{"chaos", "--gap", "-1s"}, "flag --gap: want a time"},
+		{"no customers", []string{"chaos", "--customers", "0"}, "flag --customers: want a number from 1"},
+		{"negative orders", []string{"chaos", "--orders", "-5"}, "flag --orders: want a number from 1"},
+		{"negative seed", []string{"chaos", "--seed", "-5"}, "flag --seed"},
+		{"no letters", []string{"dead-letters", "--limit", "0"}, "flag --limit: want a number from 1"},
+		{"negative waiting", []string{"orders", "waiting", "--longer", "-1m"}, "flag --longer: want a time"},
+		{"future lines", []string{"logs", "--since", "-1m"}, "flag --since: want a time"},
+		{"bad switch", []string{"status", "--json=maybe"}, "for --json"},
 		{"help of nothing", []string{"help", "benhc"}, `Did you mean "bench"?`},
 		{"bad clients", []string{"bench", "--clients", "0"}, "want numbers from 1"},
 		{"migrate to nowhere", []string{"migrate", "--from", "sqlite"}, "--from and --to, two different ones"},
@@ -43,7 +68,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"one or all", []string{"dead-letters", "replay", "x", "--all"}, "Usage: go run ./dapr dead-letters"},
 		{"neither one nor all", []string{"dead-letters", "replay"}, "Usage: go run ./dapr dead-letters"},
 		{"discard without a reason", []string{"dead-letters", "discard", "--all"}, "needs --reason"},
-		{"too fast", []string{"dead-letters", "replay", "--all", "--per-second", "1000"}, "from 1 to 100"},
+		{"too fast", []string{"dead-letters", "replay", "--all", "--per-second", "1000"}, "flag --per-second: want a number from 1 to 100"},
 		{"a strange time", []string{"dead-letters", "--since", "yesterday"}, "--since wants a time"},
 		{"unknown status", []string{"dead-letters", "--status", "lost"}, "want one of open"},
 		{"unknown verb", []string{"orders", "delete", "x"}, "Usage: go run ./dapr orders"},
@@ -55,7 +80,7 @@ func TestMistakesAreExplained(t *testing.T) {
 			if status != exitUsage && status != exitFailure {
 				t.Errorf("exit status %d", status)
 			}
-			if !strings.Contains(strings.ReplaceAll(stderr, "flag -port", "flag --port"), test.want) {
+			if !strings.Contains(stderr, test.want) {
 				t.Errorf("said %q, want %q", stderr, test.want)
 			}
 		})
@@ -80,6 +105,9 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 func TestCommandsOfAStackThatIsDown(t *testing.T) {
 	dir := t.TempDir()
 	for name, args := range map[string][]string{
+		"logs": {"logs"}, "logs of one": {"logs", "orders"}, "logs as they come": {"logs", "-f"},
+		"order": {"order"}, "audit": {"audit"}, "orders": {"orders", "waiting"}, "dead-letters": {"dead-letters"},
+		"start": {"start", "orders"}, "stop": {"stop", "orders"},
 		"status": {"status"}, "kill": {"kill", "orders"}, "restart": {"restart", "orders"}, "import": {"import", "../services/products/catalogue.csv"},
 	} {
 		status, _, stderr := invoke(t, append(args, "--dir", dir)...)
@@ -129,5 +157,56 @@ func TestFollowGoRunEndsWithItsContext(t *testing.T) {
 func TestNoColourOutsideATerminal(t *testing.T) {
 	if isTerminal(io.Discard) {
 		t.Error("io.Discard is no terminal")
+	}
+}
+
+func TestLogsOfAProcessThatDoesNotExist(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "logs", "orders.log"), []byte("hello\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, out, _ := invoke(t, "logs", "--dir", dir); status != exitOK || !strings.Contains(out, "hello") {
+		t.Errorf("status %d, said %q", status, out)
+	}
+	if status, _, stderr := invoke(t, "logs", "ordrs", "--dir", dir); status != exitUsage || !strings.Contains(stderr, `Did you mean "orders"?`) {
+		t.Errorf("status %d, said %q", status, stderr)
+	}
+}
+
+func TestWhatIsBuiltAndWrittenIsInTheStacksFolder(t *testing.T) {
+	c := &cli{out: io.Discard, err: io.Discard, root: "/repository", dir: "/elsewhere"}
+	options := c.launcherOptions()
+	if options.Dir != "/elsewhere" || options.Bin != "/elsewhere/bin" {
+		t.Errorf("programs are built in %s for the stack in %s", options.Bin, options.Dir)
+	}
+}
+
+func TestTheAdminActsWhereThereIsNoStaff(t *testing.T) {
+	customer, staff, admin := launcher.User{Role: "customer"}, launcher.User{Role: "staff"}, launcher.User{Role: "admin"}
+	for _, test := range []struct {
+		users []launcher.User
+		role  string
+		want  string
+	}{
+		{[]launcher.User{customer, admin, staff}, "staff", "staff"},
+		{[]launcher.User{admin}, "staff", "admin"}, // after up --no-seed
+		{[]launcher.User{admin}, "customer", ""},
+		{[]launcher.User{customer}, "staff", ""},
+	} {
+		if got, ok := userFor(test.users, test.role); got.Role != test.want || ok != (test.want != "") {
+			t.Errorf("of %v for %s: %v, %v", test.users, test.role, got, ok)
+		}
+	}
+}
+
+func TestATimeLimitIsExplained(t *testing.T) {
+	if err := advise(fmt.Errorf("broker: %w", context.DeadlineExceeded)); !strings.Contains(err.Error(), "--timeout") {
+		t.Error(err)
+	}
+	if err := advise(errors.New("other")); strings.Contains(err.Error(), "--timeout") {
+		t.Error(err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"caravan/internal/launcher"
+	"caravan/internal/launcher/infra"
 )
 
 func testCommand() command {
@@ -119,8 +120,13 @@ func (c *cli) showPassed(took time.Duration, omitted omissions) {
 		fmt.Fprintf(c.out, "Everything passed in %s.\n", took)
 		return
 	}
-	fmt.Fprintf(c.out, "Everything that could run here passed in %s. Not tested:\n", took)
-	for _, reason := range slices.Sorted(maps.Keys(omitted)) {
+	reasons := slices.Sorted(maps.Keys(omitted))
+	if slices.ContainsFunc(reasons, func(reason string) bool { return strings.Contains(reason, infra.ErrNotInstalled.Error()) }) {
+		fmt.Fprintf(c.out, "Everything that could run here passed in %s. Not tested:\n", took)
+	} else {
+		fmt.Fprintf(c.out, "Everything passed in %s. Left out:\n", took)
+	}
+	for _, reason := range reasons {
 		fmt.Fprintf(c.out, "  %s\n", omitted.line(reason))
 	}
 }

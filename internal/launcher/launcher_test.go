@@ -88,6 +88,70 @@ func TestPortsInUseAreAllReported(t *testing.T) {
 	}
 }
 
+func TestManyPortsInUseAreOneComplaint(t *testing.T) {
+	s, err := newStack(Options{Root: repository, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range s.plan.Apps {
+		for _, port := range a.ports() {
+			*port = takenPort(t)
+		}
+	}
+	err = s.choosePorts()
+	if err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Fatalf("got %v, want two lines", err)
+	}
+	for _, want := range []string{"30 of the 30 ports", "wanted for users", fmt.Sprintf("pid %d", os.Getpid()), "and 29 more", "--free-ports"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want it to say %q", err, want)
+		}
+	}
+}
+
+func takenPort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+func TestTheChosenPortIsChecked(t *testing.T) {
+	reserved := process.NewPorts()
+	t.Cleanup(reserved.Release)
+	others, err := reserved.Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		port int
+		free bool
+		want string
+	}{
+		"in use":                 {takenPort(t), false, fmt.Sprintf("pid %d", os.Getpid())},
+		"in use, others free":    {takenPort(t), true, fmt.Sprintf("pid %d", os.Getpid())},
+		"a program's":            {7001, false, "that of users in dapr/dapr.yaml"},
+		"its own sidecar's":      {3500, false, "that of gateway-daprd in dapr/dapr.yaml"},
+		"reserved by a launcher": {others, true, "another stack"},
+		"none":                   {99999, false, "from 1 to 65535"},
+		"negative":               {-1, false, "from 1 to 65535"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := newStack(Options{Root: repository, Dir: t.TempDir(), Port: test.port, FreePorts: test.free})
+			if err == nil {
+				t.Cleanup(s.ports.Release)
+				err = s.choosePorts()
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want one line that says %q", err, test.want)
+			}
+		})
+	}
+}
+
 func TestUnknownNamesAreRefused(t *testing.T) {
 	for name, options := range map[string]Options{
 		"app":         {Only: []string{"user"}},

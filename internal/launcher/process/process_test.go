@@ -150,6 +150,43 @@ func TestWaitReadyExplainsWhatEnded(t *testing.T) {
 	}
 }
 
+func TestWaitReadyNamesTheCauseFirst(t *testing.T) {
+	noise := strings.Repeat(`{"time":"2026-01-02T03:04:05Z","level":"info","msg":"`+strings.Repeat("x", 500)+`"}`+"\n", 30)
+	trouble := `{"time":"2026-01-02T03:04:05Z","level":"error","msg":"no room\nat all","error":"disk full"}` + "\n"
+	file := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(file, []byte(noise+strings.Repeat(trouble, 9)+noise), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec := shell("broker", "cat "+file+"; exec sleep 600")
+	spec.Ready = func(context.Context) error {
+		return errors.New("nothing answers")
+	}
+	p := supervise(t, spec)
+	p.Start()
+	await(t, p, "running", func(s Status) bool { return s.PID != 0 })
+	for deadline := time.Now().Add(patience); !strings.HasSuffix(p.log.lastLines(), noise[len(noise)-100:]); {
+		if time.Now().After(deadline) {
+			t.Fatal("the log was not written")
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	err := p.WaitReady(ctx, 3)
+	var failed *FailedError
+	if !errors.As(err, &failed) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v", err)
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if !strings.HasPrefix(lines[0], "broker is not ready after ") || !strings.HasSuffix(lines[0], "it runs, but nothing answers") ||
+		len(lines) > 7 || lines[len(lines)-1] != "Its log is "+p.LogPath() {
+		t.Errorf("got %v", err)
+	}
+	failed.Log = noise + strings.Repeat(trouble, 9) + noise
+	if text := failed.Error(); strings.Count(text, "\n  no room: disk full\n") == 0 || strings.Contains(text, "xxx") || strings.Count(text, "\n") != 6 {
+		t.Errorf("got %q, want the errors of the log alone, and not all", text)
+	}
+}
+
 func TestProcessWaitsForWhatItNeeds(t *testing.T) {
 	broker := supervise(t, shell("broker", "exec sleep 600"))
 	spec := shell("sidecar", "exec sleep 600")
@@ -184,6 +221,15 @@ func TestMissingProgramIsAFailureNotAPanic(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := p.WaitReady(ctx, 0); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAPortForRootIsNotInUse(t *testing.T) {
+	if listen(1) == nil {
+		t.Skip("this user may listen on every port")
+	}
+	if err := CheckPort(1, "gateway"); err == nil || strings.Contains(err.Error(), "in use") {
 		t.Errorf("got %v", err)
 	}
 }

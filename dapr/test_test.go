@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+// events is what go test -json says of two packages: one with a test that
+// passes and two that are skipped, and one with a test that fails.
+const events = `{"Action":"start","Package":"caravan/test/chaos"}
+{"Action":"run","Package":"caravan/test/chaos","Test":"TestGood"}
+{"Action":"output","Package":"caravan/test/chaos","Test":"TestGood","Output":"=== RUN   TestGood\n"}
+{"Action":"pass","Package":"caravan/test/chaos","Test":"TestGood"}
+{"Action":"output","Package":"caravan/test/chaos","Test":"TestStorm","Output":"=== RUN   TestStorm\n"}
+{"Action":"output","Package":"caravan/test/chaos","Test":"TestStorm","Output":"    chaos_test.go:105: starting the stack: rabbitmq is not installed: apt install rabbitmq-server\n"}
+{"Action":"output","Package":"caravan/test/chaos","Test":"TestStorm","Output":"--- SKIP: TestStorm (0.00s)\n"}
+{"Action":"skip","Package":"caravan/test/chaos","Test":"TestStorm"}
+{"Action":"output","Package":"caravan/test/chaos","Test":"TestFlash","Output":"    chaos_test.go:105: starting the stack: rabbitmq is not installed: apt install rabbitmq-server\n"}
+{"Action":"skip","Package":"caravan/test/chaos","Test":"TestFlash"}
+{"Action":"output","Package":"caravan/test/chaos","Output":"PASS\n"}
+{"Action":"output","Package":"caravan/test/chaos","Output":"ok  \tcaravan/test/chaos\t1.0s\n"}
+{"Action":"pass","Package":"caravan/test/chaos"}
+{"ImportPath":"caravan/x","Action":"build-output","Output":"x.go:1:1: no package\n"}
+{"Action":"output","Package":"caravan/y","Test":"TestBad","Output":"    y_test.go:1: it is broken\n"}
+{"Action":"fail","Package":"caravan/y","Test":"TestBad"}
+{"Action":"output","Package":"caravan/y","Test":"TestEnded","Output":"panic: at once\n"}
+{"Action":"fail","Package":"caravan/y"}
+go: a line of the go command
+`
+
+func TestWhatWasSkippedIsNamed(t *testing.T) {
+	var shown, last bytes.Buffer
+	omitted := omissions{}
+	if err := showTests(strings.NewReader(events), &shown, omitted); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"ok  \tcaravan/test/chaos", "it is broken", "panic: at once", "x.go:1:1: no package", "go: a line of the go command"} {
+		if !strings.Contains(shown.String(), want) {
+			t.Errorf("%q was not shown", want)
+		}
+	}
+	for _, hidden := range []string{"TestGood", "TestStorm", "{"} {
+		if strings.Contains(shown.String(), hidden) {
+			t.Errorf("%q was shown", hidden)
+		}
+	}
+	c := &cli{out: &last}
+	c.showPassed(time.Minute, omitted)
+	if got := last.String(); !strings.Contains(got, "Everything that could run here passed in 1m0s. Not tested:") ||
+		!strings.Contains(got, "2 tests of test/chaos: starting the stack: rabbitmq is not installed: apt install rabbitmq-server") {
+		t.Errorf("said %q", got)
+	}
+	last.Reset()
+	c.showPassed(time.Minute, omissions{})
+	if last.String() != "Everything passed in 1m0s.\n" {
+		t.Errorf("said %q", last.String())
+	}
+}
