@@ -241,7 +241,7 @@ func startAlone(t *testing.T, kind, dir string, choose func(string, infra.Place)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := server.Prepare(ctx); err != nil {
 		t.Fatal(err)

@@ -58,12 +58,14 @@ func redisServer(place Place, server Server, variable, role string) (Server, err
 	server.Settings = same(map[string]string{"redisHost": address, "redisPassword": password, "redisDB": "0"})
 	server.Prepare = func(context.Context) error { return configureRedis(data, port, password) }
 	server.Processes = []process.Spec{{
-		Name:  role,
-		URL:   "redis://" + address,
-		Path:  program,
-		Args:  []string{filepath.Join(data, "redis.conf")},
+		Name: role,
+		URL:  "redis://" + address,
+		Path: program,
+		// It takes *, ? and [ in the path for a pattern, and starts without any
+		// settings when that matches nothing. It keeps its files where it runs.
+		Args:  []string{"/proc/self/cwd/" + redisFile},
 		Env:   place.environment(),
-		Dir:   data, // where it keeps its files
+		Dir:   data,
 		Ready: func(ctx context.Context) error { return dial(ctx, port, pingRedis(password)) },
 	}}
 	return server, nil
@@ -96,6 +98,9 @@ func runningRedis(variable, raw string) (map[string]string, error) {
 	return settings, nil
 }
 
+// redisFile is the name of the file with a server's settings.
+const redisFile = "redis.conf"
+
 func configureRedis(data string, port int, password string) error {
 	if err := folders(data); err != nil {
 		return err
@@ -115,7 +120,7 @@ func configureRedis(data string, port int, password string) error {
 		"daemonize no",
 		"",
 	}, "\n")
-	if err := os.WriteFile(filepath.Join(data, "redis.conf"), []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(data, redisFile), []byte(config), 0o600); err != nil {
 		return fmt.Errorf("configuring a server: %w", err)
 	}
 	return nil
