@@ -149,7 +149,7 @@ func choose(what string, kinds []kind, name string, place Place) (Server, error)
 	chosen := kinds[at]
 	server, err := chosen.server(place)
 	if errors.Is(err, ErrNotInstalled) {
-		return Server{}, fmt.Errorf("%s is %w: %s, or set %s to one that runs", name, err, chosen.install, chosen.variable)
+		return Server{}, fmt.Errorf("%s cannot run here: %w: %s, or set %s to one that runs", name, err, chosen.install, chosen.variable)
 	}
 	return server, err
 }
@@ -233,7 +233,7 @@ func (p Place) find(name string, elsewhere ...string) (string, error) {
 	}
 	path, err := find(name)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, ErrNotInstalled)
+		return "", fmt.Errorf("%s is %w", name, ErrNotInstalled)
 	}
 	return path, nil
 }
