@@ -144,6 +144,7 @@ type exchange struct {
 	started  time.Time
 	span     trace.Span
 	err      error // why there is no service's answer
+	dropped  bool  // the body was read, as nobody takes it
 	aborted  bool  // the connection is to be broken, as there is no whole answer
 	panicked any   // what the handler panicked with, and where
 	stack    []byte
@@ -203,6 +204,11 @@ func (e *Edge) admit(x *exchange, r *http.Request) error {
 	claims, err := e.identify(x, r)
 	if err != nil {
 		return err
+	}
+	if x.call.Match.Route.Body == 0 {
+		if err := e.drop(x, r); err != nil {
+			return err
+		}
 	}
 	if x.endpoint.local != nil {
 		return x.endpoint.local(x, r.WithContext(token.With(r.Context(), claims)))
@@ -290,6 +296,11 @@ func (e *Edge) refuse(x *exchange, r *http.Request, err error) {
 		x.aborted = true
 		return
 	}
+	if errors.Is(err, proxy.ErrBody) {
+		closeAfter(x.ResponseWriter)
+	} else {
+		_ = e.drop(x, r) // why it is refused is decided
+	}
 	var refusal *auth.Refusal
 	if errors.As(err, &refusal) && refusal.Challenge != "" {
 		x.Header().Set("WWW-Authenticate", refusal.Challenge)
@@ -300,6 +311,11 @@ func (e *Edge) refuse(x *exchange, r *http.Request, err error) {
 // begin starts the request's trace and gives it its correlation id.
 func (e *Edge) begin(x *exchange, r *http.Request) *http.Request {
 	ctx := r.Context()
+	if route := x.endpoint.route; route != nil && route.Body > 0 {
+		// A command that arrived whole is carried out and answered, also if its client has closed its sending half, which
+		// net/http takes for a client that left.
+		ctx = context.WithoutCancel(ctx)
+	}
 	correlationID := ""
 	if sent := r.Header[correlation.Header]; len(sent) == 1 && correlation.Valid(sent[0]) {
 		correlationID = sent[0]

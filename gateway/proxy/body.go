@@ -2,12 +2,21 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"caravan/internal/problem"
 )
+
+// ErrBody means that the request's body did not arrive whole, through its client's fault. Nothing behind it on the
+// connection is a request.
+var ErrBody = errors.New("the body did not arrive whole")
 
 // limitedBody is a request body that passes through without being gathered. It remembers how far the client got: a call
 // that failed because its own client was slow, broke off or sent too much says nothing about the service, and must not
@@ -21,7 +30,9 @@ type limitedBody struct {
 	slow     atomic.Bool // whether it was complete after half of the call's time only
 	exceeded atomic.Pointer[http.MaxBytesError]
 	late     atomic.Bool
-	broken   atomic.Bool
+	left     atomic.Bool           // the connection broke
+	broken   atomic.Pointer[error] // the body ended early or is not framed as HTTP demands
+	reading  sync.Mutex            // held while Read runs
 }
 
 // bodyGrace is how long after the call's deadline a client that stopped sending is let go of.
@@ -42,24 +53,75 @@ func newLimitedBody(w http.ResponseWriter, r *http.Request, limit int64, deadlin
 
 // Read reads from the client.
 func (b *limitedBody) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	b.asked.Store(true)
 	n, err := b.ReadCloser.Read(p)
 	if b.missing.Load() > 0 && b.missing.Add(-int64(n)) <= 0 {
 		b.finish()
 	}
+	if err != nil {
+		b.note(err)
+	}
+	return n, err
+}
+
+// note remembers why a read was the last one.
+func (b *limitedBody) note(err error) {
 	var tooLarge *http.MaxBytesError
+	var connection *net.OpError
 	switch {
-	case err == nil:
 	case err == io.EOF: // readers return it as it is
 		b.finish()
 	case errors.As(err, &tooLarge):
 		b.exceeded.Store(tooLarge)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		b.late.Store(true)
-	case !b.complete.Load():
-		b.broken.Store(true)
+	case errors.As(err, &connection):
+		b.left.Store(true)
+	case !b.complete.Load() && !errors.Is(err, http.ErrBodyReadAfterClose): // which the transport does when the sidecar fails
+		b.broken.Store(&err)
 	}
-	return n, err
+}
+
+// refusal is what the client is answered if its body did not arrive whole, or nil. net/http ends the request's context
+// before the read that failed returns, so an incomplete body is waited for.
+func (b *limitedBody) refusal(r *http.Request) error {
+	if b == nil {
+		return nil
+	}
+	if r.Context().Err() != nil && b.asked.Load() && !b.complete.Load() {
+		b.reading.Lock()
+		defer b.reading.Unlock()
+	}
+	if tooLarge := b.exceeded.Load(); tooLarge != nil {
+		return unreadable(problem.TooLarge(tooLarge.Limit), ErrBody)
+	}
+	if b.late.Load() {
+		return errLate
+	}
+	if err := b.broken.Load(); err != nil {
+		return Unreadable(*err)
+	}
+	return nil
+}
+
+// errLate refuses a request whose body took too long.
+var errLate = unreadable(problem.New(http.StatusRequestTimeout, "request-timeout", "The request took too long to arrive", ""), ErrBody)
+
+// Unreadable is the problem of a body whose reading failed. It is an ErrBody.
+func Unreadable(err error) error {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errLate
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return unreadable(problem.Malformed("The body ended before it was complete."), fmt.Errorf("%w: %w", ErrBody, err))
+	}
+	return unreadable(problem.Malformed("The body is not framed correctly."), fmt.Errorf("%w: %w", ErrBody, err))
+}
+
+func unreadable(p *problem.Problem, cause error) error {
+	return &failedCall{problem: p, cause: cause}
 }
 
 // finish notes that all has come, and whether that left the service its share of the time.

@@ -182,19 +182,14 @@ func connectionFailed(err error) bool {
 
 // judge tells what a failed exchange says about the service and what the client is told.
 func judge(r *http.Request, ctx context.Context, body *limitedBody, err error) (outcome, refusal error) {
-	if body != nil {
-		if tooLarge := body.exceeded.Load(); tooLarge != nil {
-			return errExcluded, problem.TooLarge(tooLarge.Limit)
-		}
+	if refusal := body.refusal(r); refusal != nil { // net/http ends the request's context as well, so this comes first
+		return errExcluded, refusal
 	}
-	late := problem.New(http.StatusRequestTimeout, "request-timeout", "The request took too long to arrive", "")
 	switch {
-	case body != nil && body.late.Load(): // net/http ends the request's context as well, so this comes first
-		return errExcluded, late
-	case r.Context().Err() != nil, body != nil && body.broken.Load():
+	case r.Context().Err() != nil, body != nil && body.left.Load():
 		return errExcluded, fmt.Errorf("%w: %w", ErrCallerLeft, err)
 	case ctx.Err() != nil && body != nil && body.dawdled():
-		return errExcluded, late
+		return errExcluded, errLate
 	case ctx.Err() != nil:
 		return errFailed, unavailable("The service did not answer in time.", err)
 	}

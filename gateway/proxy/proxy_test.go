@@ -416,8 +416,9 @@ func TestClientsCanNotOpenTheBreaker(t *testing.T) {
 		request *http.Request
 		status  int // 0: the caller left
 	}{
-		"broken body":   {read, post(brokenBody{err: io.ErrUnexpectedEOF}, 100), 0},
-		"broken chunks": {read, post(brokenBody{err: io.ErrUnexpectedEOF}, -1), 0},
+		"broken body":   {read, post(brokenBody{err: io.ErrUnexpectedEOF}, 100), 400},
+		"broken chunks": {read, post(brokenBody{err: errors.New("malformed chunked encoding")}, -1), 400},
+		"broken wire":   {read, post(brokenBody{err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}, 100), 0},
 		"large body":    {read, post(io.NopCloser(strings.NewReader(strings.Repeat("x", 5000))), -1), 413},
 		"headers too large": {func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "too large", http.StatusRequestHeaderFieldsTooLarge)
@@ -448,6 +449,23 @@ func TestClientsCanNotOpenTheBreaker(t *testing.T) {
 				t.Errorf("the breaker is %s", got.State)
 			}
 		})
+	}
+}
+
+// A sidecar that fails while a body is on its way is not the client's fault, although the body is not read to its end.
+func TestASidecarThatFailsWithinABody(t *testing.T) {
+	s := newStage(t, settings())
+	s.forwarder.transport = fakeTransport(func(r *http.Request) (*http.Response, error) {
+		_, err := r.Body.Read(make([]byte, 1))
+		if err == nil {
+			t.Error("the body was read")
+		}
+		return nil, syscall.ECONNRESET
+	})
+	r := httptest.NewRequest("POST", "/v1/orders", nil)
+	r.Body, r.ContentLength = brokenBody{err: http.ErrBodyReadAfterClose}, 100 // as the transport closes it
+	if _, err := s.do(t, r, true); problem.From(err) == nil || problem.From(err).Status != 503 {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -157,10 +158,13 @@ func unreadable(err error) error {
 	if errors.As(err, &tooLarge) {
 		return problem.TooLarge(tooLarge.Limit)
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return problem.New(http.StatusRequestTimeout, "request-timeout", "The request took too long to arrive", "")
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return problem.Malformed("the body ended early")
 	}
-	return fmt.Errorf("reading the request body: %w", err)
+	return problem.Malformed("the body is not framed correctly") // net/http has no error of its own for this
 }
 
 func isJSON(contentType string) bool {
