@@ -191,6 +191,7 @@ func (e *Edge) route(x *exchange, r *http.Request) error {
 	x.endpoint = e.endpoints[match.Route]
 	x.call.Match, x.call.Query = match, query
 	x.call.Timeout, x.held = match.Route.TimeoutOf(query)
+	x.call.Wait = x.call.Timeout - match.Route.Timeout
 	return nil
 }
 

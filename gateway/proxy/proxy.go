@@ -89,6 +89,7 @@ type Call struct {
 	Client     string // the client's address
 	Authorized bool   // the bearer token was verified and goes along
 	Timeout    time.Duration
+	Wait       time.Duration // how much of Timeout the caller allows the service to hold its answer back
 }
 
 // Forward asks the service and passes its answer on. An error means that nothing was written yet, and is ErrCallerLeft
@@ -109,25 +110,47 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 	if err != nil {
 		return err
 	}
-	done, err := f.breakers.allow(c.Match.Route.App)
+	var response *http.Response
+	if c.Wait > 0 && c.Match.Route.Retry {
+		response, err = f.await(r, out, c)
+	} else {
+		response, err = f.ask(r, out, c, body, false)
+	}
 	if err != nil {
 		return err
 	}
-	response, err := f.send(out, c.Match.Route)
-	if err != nil {
-		outcome, refusal := judge(r, ctx, body, err)
-		done(outcome)
-		return refusal
-	}
 	defer response.Body.Close()
-	if foreign(response) {
-		outcome, refusal := f.translate(response)
-		done(outcome)
-		return refusal
-	}
-	done(failure(response))
 	f.deliver(w, r, response)
 	return nil
+}
+
+// ask asks the service and reports to its breaker what became of it. The failure of a repeat is not counted: it is that
+// of the first try. An error carries the problem to answer with.
+func (f *Forwarder) ask(r, out *http.Request, c *Call, body *limitedBody, repeat bool) (*http.Response, error) {
+	done, err := f.breakers.allow(c.Match.Route.App)
+	if err != nil {
+		return nil, err
+	}
+	report := func(outcome error) {
+		if repeat && outcome != nil {
+			outcome = errExcluded
+		}
+		done(outcome)
+	}
+	response, err := f.send(out, c)
+	if err != nil {
+		outcome, refusal := judge(r, out.Context(), body, err)
+		report(outcome)
+		return nil, refusal
+	}
+	if foreign(response) {
+		outcome, refusal := f.translate(response)
+		_ = response.Body.Close()
+		report(outcome)
+		return nil, refusal
+	}
+	report(failure(response))
+	return response, nil
 }
 
 // body returns the request's body, nil if the route takes none or none was sent.
@@ -164,10 +187,11 @@ func (f *Forwarder) request(ctx context.Context, r *http.Request, c *Call, body 
 	return out.WithContext(ctx), nil
 }
 
-// send asks once, and once more when the route allows it and the connection failed.
-func (f *Forwarder) send(out *http.Request, route *route.Route) (*http.Response, error) {
+// send asks once, and once more when the route allows it and the connection failed. A request that is held has repeats of
+// its own, as a part of its time is over.
+func (f *Forwarder) send(out *http.Request, c *Call) (*http.Response, error) {
 	response, err := f.transport.RoundTrip(out)
-	if err == nil || !route.Retry || out.Context().Err() != nil || !connectionFailed(err) {
+	if err == nil || !c.Match.Route.Retry || c.Wait > 0 || out.Context().Err() != nil || !connectionFailed(err) {
 		return response, err
 	}
 	return f.transport.RoundTrip(out)

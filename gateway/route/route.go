@@ -5,6 +5,7 @@ package route
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -110,6 +111,16 @@ func (r *Route) TimeoutOf(query string) (timeout time.Duration, held bool) {
 		return r.Timeout, false
 	}
 	return r.Timeout + min(wait, r.Long.Max), true
+}
+
+// Holding is the query with another time for which the caller allows the answer to be held back.
+func (r *Route) Holding(query string, wait time.Duration) string {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return query // which asked for no wait then
+	}
+	values.Set(r.Long.Parameter, strconv.FormatInt(wait.Milliseconds(), 10)+"ms")
+	return values.Encode()
 }
 
 // Match is a route together with the path parameters of one request.
