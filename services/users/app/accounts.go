@@ -25,6 +25,12 @@ type UserStore interface {
 	Update(ctx context.Context, id string, decide func(*domain.User) error) (*domain.User, error)
 }
 
+// AdminStore keeps the one domain.Admins.
+type AdminStore interface {
+	Get(ctx context.Context, id string) (*domain.Admins, error)
+	Update(ctx context.Context, id string, decide func(*domain.Admins) error) (*domain.Admins, error)
+}
+
 // ClaimStore keeps the claims of addresses by domain.ClaimID.
 type ClaimStore interface {
 	Get(ctx context.Context, id string) (*domain.Claim, error)
@@ -45,7 +51,7 @@ type Registry interface {
 	Page(ctx context.Context, owner, cursor string, limit int) ([]Listed, string, error)
 }
 
-// everyone owns the one list of all accounts.
+// everyone owns the one list of all accounts, and is the id of the one domain.Admins.
 const everyone = "all"
 
 // Listed is one entry of the list. It is written before its account, by each attempt to register, so it stands for the
@@ -86,6 +92,7 @@ type Policy struct {
 // Accounts has every use case of the users service as a method.
 type Accounts struct {
 	Users      UserStore
+	Admins     AdminStore
 	Claims     ClaimStore
 	Sessions   SessionStore
 	Registry   Registry

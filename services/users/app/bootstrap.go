@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"caravan/internal/document"
 	"caravan/services/users/contract"
 	"caravan/services/users/domain"
 )
@@ -51,13 +50,7 @@ func (a *Accounts) promote(ctx context.Context, user *domain.User, password stri
 	if !verdict.Match {
 		return ErrBootstrap
 	}
-	now := a.Clock.Now()
-	_, err = a.Users.Update(ctx, user.ID, func(u *domain.User) error {
-		if u.HasRole(contract.RoleAdmin) {
-			return document.ErrUnchanged
-		}
-		return u.ChangeRoles(append(slices.Clone(u.Roles), contract.RoleAdmin), bootstrapActor, now)
-	})
+	_, err = a.setRoles(ctx, user, append(slices.Clone(user.Roles), contract.RoleAdmin), bootstrapActor, nil)
 	if err != nil {
 		return fmt.Errorf("promoting the first admin: %w", err)
 	}

@@ -118,16 +118,20 @@ func newWorld() *world {
 }
 
 // replica is another process of the same service: it shares the store and nothing that the process remembers.
-func (w *world) replica() *app.Accounts {
-	index := feed.NewIndex(w.store, w.clock, feed.DefaultTiming(), "replica")
+func (w *world) replica() *app.Accounts { return w.replicaOver(w.store) }
+
+// replicaOver is a replica that reaches the store in a way of its own.
+func (w *world) replicaOver(store document.Store) *app.Accounts {
+	index := feed.NewIndex(store, w.clock, feed.DefaultTiming(), "replica")
 	options := func(prefix string) document.Options {
 		return document.Options{Prefix: prefix, Source: "users", Index: index, Clock: w.clock, IDs: w.ids, Timeout: w.timeout}
 	}
 	return &app.Accounts{
-		Users:     document.NewRepository[domain.User](w.store, options("user/")),
-		Claims:    document.NewRepository[domain.Claim](w.store, options("claim/")),
-		Sessions:  document.NewRepository[domain.Session](w.store, options("session/")),
-		Registry:  document.NewChain[app.Listed](w.store, "user-list/", 50, options("")),
+		Users:     document.NewRepository[domain.User](store, options("user/")),
+		Admins:    document.NewRepository[domain.Admins](store, options("admins/")),
+		Claims:    document.NewRepository[domain.Claim](store, options("claim/")),
+		Sessions:  document.NewRepository[domain.Session](store, options("session/")),
+		Registry:  document.NewChain[app.Listed](store, "user-list/", 50, options("")),
 		Passwords: w.passwords, Tokens: w.signer, RefreshKey: domain.RefreshKey(strings.Repeat("k", 32)),
 		Policy: policy, Clock: w.clock, IDs: w.ids, Random: rand.Reader,
 		Trail: feed.Trail{Store: w.store, Source: "users", Coverage: feed.NewCoverage(feed.NewReader(w.store, w.clock, feed.DefaultTiming()))},

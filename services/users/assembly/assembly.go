@@ -76,6 +76,7 @@ func Build(_ context.Context, s *service.Service) error {
 	}
 	accounts := &app.Accounts{
 		Users:     document.NewRepository[domain.User](store, documents("user/")),
+		Admins:    document.NewRepository[domain.Admins](store, documents("admins/")),
 		Claims:    document.NewRepository[domain.Claim](store, documents("claim/")),
 		Sessions:  document.NewRepository[domain.Session](store, documents("session/")),
 		Registry:  document.NewChain[app.Listed](store, "user-list/", 50, documents("")),

@@ -33,7 +33,8 @@ type User struct {
 	Name              string        `json:"name"`
 	PasswordHash      string        `json:"passwordHash"` // PHC string
 	Roles             []string      `json:"roles"`
-	Version           int64         `json:"version"` // grows when what tokens say of the account becomes outdated
+	AdminTerm         int64         `json:"adminTerm,omitempty"` // of the decision in Admins that Roles follow
+	Version           int64         `json:"version"`             // grows when what tokens say of the account becomes outdated
 	Sessions          []OpenSession `json:"sessions,omitempty"`
 	ListedAs          string        `json:"listedAs"` // the one entry of the user list that stands for this account
 	CreatedAt         time.Time     `json:"createdAt"`
@@ -159,24 +160,49 @@ func (u *User) ChangePassword(verified, hash, keep string, now time.Time) error 
 	return nil
 }
 
-// ChangeRoles gives the account exactly these roles. by is the id of who decided it. Its error is ErrOwnAdminRole when
-// an admin would stop being one by their own hand.
-func (u *User) ChangeRoles(roles []string, by string, now time.Time) error {
+// ChangeRoles gives the account exactly these roles. by is the id of who decided it, and term that of the decision in
+// Admins, or 0 if the account neither is nor becomes an admin. A term older than the account's changes nothing. Errors:
+// ErrOwnAdminRole when an admin would stop being one by their own hand; ErrAdminUndecided when a term is missing.
+func (u *User) ChangeRoles(roles []string, by string, term int64, now time.Time) error {
 	if u.ID == "" {
 		return ErrNoUser
 	}
 	roles = slices.Clone(roles)
 	slices.Sort(roles)
-	if slices.Equal(roles, u.Roles) {
+	is, becomes := u.HasRole(contract.RoleAdmin), slices.Contains(roles, contract.RoleAdmin)
+	switch {
+	case by == u.ID && is && !becomes:
+		return ErrOwnAdminRole
+	case (is || becomes) && term == 0:
+		return ErrAdminUndecided
+	case term != 0 && term < u.AdminTerm: // somebody has decided otherwise since
 		return document.ErrUnchanged
 	}
-	if by == u.ID && u.HasRole(contract.RoleAdmin) && !slices.Contains(roles, contract.RoleAdmin) {
-		return ErrOwnAdminRole
+	same := slices.Equal(roles, u.Roles)
+	if same && term <= u.AdminTerm {
+		return document.ErrUnchanged
+	}
+	u.AdminTerm = max(u.AdminTerm, term)
+	if same {
+		return nil
 	}
 	u.Roles = roles
 	u.Version++
 	u.UpdatedAt = now
 	u.Emit(contract.EventRolesChanged, now, contract.RolesChanged{UserID: u.ID, Roles: roles, ChangedBy: by})
+	return nil
+}
+
+// ConfirmAdmin notes the term of the latest decision that an admin is one. Its error is ErrDismissed if the account
+// never became one.
+func (u *User) ConfirmAdmin(term int64) error {
+	switch {
+	case u.AdminTerm >= term:
+		return document.ErrUnchanged
+	case !u.HasRole(contract.RoleAdmin):
+		return ErrDismissed
+	}
+	u.AdminTerm = term
 	return nil
 }
 

@@ -126,19 +126,37 @@ func TestChangePassword(t *testing.T) {
 
 func TestChangeRoles(t *testing.T) {
 	admin := registered(t, contract.RoleAdmin)
-	if err := admin.ChangeRoles([]string{"customer"}, "u", start); !errors.Is(err, domain.ErrOwnAdminRole) {
+	if err := admin.ChangeRoles([]string{"customer"}, "u", 1, start); !errors.Is(err, domain.ErrOwnAdminRole) {
 		t.Errorf("giving up the own admin role = %v", err)
 	}
-	if err := admin.ChangeRoles([]string{"admin", "customer"}, "u", start); err != nil {
+	if err := admin.ChangeRoles([]string{"admin", "customer"}, "u", 1, start); err != nil {
 		t.Errorf("adding a role to oneself = %v", err)
 	}
-	if err := admin.ChangeRoles([]string{"customer", "admin"}, "u", start); !errors.Is(err, document.ErrUnchanged) {
+	if err := admin.ChangeRoles([]string{"customer", "admin"}, "u", 1, start); !errors.Is(err, document.ErrUnchanged) {
 		t.Errorf("the same roles in another order = %v", err)
 	}
-	if err := admin.ChangeRoles([]string{"customer"}, "v", start); err != nil || admin.Can(contract.PermissionUsersAdmin) {
+	if err := admin.ChangeRoles([]string{"customer"}, "v", 0, start); !errors.Is(err, domain.ErrAdminUndecided) {
+		t.Errorf("a dismissal that was not decided = %v", err)
+	}
+	if err := admin.ConfirmAdmin(3); err != nil || admin.Version != 2 {
+		t.Errorf("confirming = %v", err)
+	}
+	if err := admin.ChangeRoles([]string{"customer"}, "v", 2, start); !errors.Is(err, document.ErrUnchanged) {
+		t.Errorf("a dismissal from before the last decision = %v", err)
+	}
+	if err := admin.ChangeRoles([]string{"customer"}, "v", 4, start); err != nil || admin.Can(contract.PermissionUsersAdmin) {
 		t.Errorf("another admin's decision = %v", err)
 	}
-	if admin.Version != 3 || len(admin.Timeline) != 3 {
+	if err := admin.ConfirmAdmin(5); !errors.Is(err, domain.ErrDismissed) {
+		t.Errorf("confirming who is no admin = %v", err)
+	}
+	if err := admin.ChangeRoles([]string{"staff"}, "v", 0, start); err != nil {
+		t.Errorf("roles without an admin = %v", err)
+	}
+	if err := admin.ChangeRoles([]string{"admin"}, "v", 0, start); !errors.Is(err, domain.ErrAdminUndecided) {
+		t.Errorf("an admin who was not decided about = %v", err)
+	}
+	if admin.Version != 4 || len(admin.Timeline) != 4 {
 		t.Errorf("version %d, %d events", admin.Version, len(admin.Timeline))
 	}
 }
