@@ -80,6 +80,37 @@ func holdAt(down, step string) func(*testing.T, *customer, *product) string {
 	}
 }
 
+// TestALongPollOutlastsARestart restarts what a request waits for; its caller learns how the order ended all the same.
+func TestALongPollOutlastsARestart(t *testing.T) {
+	s := shared(t)
+	for _, name := range []string{"orders", "orders-daprd"} {
+		t.Run(name, func(t *testing.T) {
+			sh := open(t, s)
+			p := sh.product(250, 10)
+			c := sh.customer(5000)
+			order := holdAt("payments", "authorize")(t, c, p)
+			type outcome struct {
+				answer
+				err error
+			}
+			held := make(chan outcome, 1)
+			began := time.Now()
+			go func() {
+				got, err := c.call(http.MethodGet, "/v1/orders/"+order+"?wait=10s", nil)
+				held <- outcome{got, err}
+			}()
+			s.kill(t, name)
+			t.Logf("%s was back after %s", name, time.Since(began))
+			s.raise(t, "payments")
+			got := <-held
+			if got.err != nil || got.status != http.StatusOK {
+				t.Errorf("after %s: %s, %v", time.Since(began), got, got.err)
+			}
+			c.await(order).expect(t, "confirmed", "")
+		})
+	}
+}
+
 // TestKilledUnderLoad kills a program or its sidecar while orders are in every
 // step at once: between the steps, and before the confirmation is written.
 func TestKilledUnderLoad(t *testing.T) {
