@@ -68,6 +68,20 @@ type position struct {
 	Before int `json:"b"`
 }
 
+// CursorBefore returns the cursor of the page that begins so many entries before the end of a page, whose next cursor is
+// given. It is right although entries arrive meanwhile, which a count from the newest entry is not.
+func CursorBefore(next string, entries int) (string, error) {
+	at := position{} // of the end of the list
+	if err := page.Decode(next, &at); err != nil {
+		return "", err
+	}
+	at.Before += entries
+	if at.Before == 0 {
+		return "", nil
+	}
+	return page.Encode(at), nil
+}
+
 // Page returns up to limit entries of an owner, newest first, from the position
 // of cursor (empty: the newest), and the cursor of the next page or "".
 func (c *Chain[E]) Page(ctx context.Context, owner, cursor string, limit int) ([]E, string, error) {

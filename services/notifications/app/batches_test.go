@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -468,4 +469,82 @@ func TestSearchingDeadLetters(t *testing.T) {
 			rt.Fatalf("%+v found %v; want %v", f, got, want)
 		}
 	})
+}
+
+// Letters that arrive while a batch is in its first stretch of the list move no other into its way again.
+func TestLettersThatArriveInABatchsFirstSecond(t *testing.T) {
+	for _, kind := range []domain.BatchKind{domain.BatchReplay, domain.BatchDiscard} {
+		for _, arriving := range []int{1, 3, 20, 60} {
+			store := documenttest.NewStore()
+			repair := broken(store, "u1")
+			clock := newMoving(replica(store, "a"))
+			n := clock.notifications()
+			dead(t, n, orderEvents("u1", 30)...)
+			repair()
+			ask := replayAll("k", domain.LetterFilter{}, 5)
+			ask.Kind = kind
+			batch, err := n.StartBatch(t.Context(), ask)
+			if err != nil {
+				t.Fatal(err)
+			}
+			others := moving{replica(store, "b"), clock.mu, clock.at, clock.slept}.notifications()
+			var done atomic.Int32
+			store.AfterPut = func(key string, _ []byte) error {
+				if !strings.HasPrefix(key, "dead-letter/") || done.Add(1) != 3 {
+					return nil
+				}
+				for i := range arriving {
+					if err := others.PutAway(t.Context(), orderEvent("u1", 1000+i, noon), errors.New("later")); err != nil {
+						t.Error(err)
+					}
+				}
+				return nil
+			}
+			if err := app.NewBatchWorker(n).Work(t.Context(), active(batch)); err != nil {
+				t.Fatal(err)
+			}
+			store.AfterPut = nil
+			batch, err = n.ShowBatch(t.Context(), kind, batch.ID)
+			if err != nil || batch.Status != domain.BatchFinished || batch.Done != 30 || batch.Failed != 0 || batch.Scanned != 30 {
+				t.Errorf("%s, %d arrive: it did %d and failed %d of %d, %v", kind, arriving, batch.Done, batch.Failed, batch.Scanned, err)
+			}
+		}
+	}
+}
+
+// A page of the list continues where it ended, although letters arrive while it is read.
+func TestLettersThatArriveWhileTheListIsRead(t *testing.T) {
+	store := documenttest.NewStore()
+	list := replica(store, "a")
+	for i := range 30 {
+		if err := list.notifications().PutAway(t.Context(), orderEvent("u1", i, noon), errors.New("nonsense")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	others, arrived := replica(store, "b").notifications(), 0
+	n := list.notifications()
+	list.meanwhile = func(string) { // before each read of the one that lists
+		arrived++
+		if err := others.PutAway(t.Context(), orderEvent("u1", 1000+arrived, noon), errors.New("later")); err != nil {
+			t.Error(err)
+		}
+	}
+	seen := make(map[string]int)
+	for cursor := ""; ; {
+		page, next, err := n.ListDeadLetters(t.Context(), domain.LetterFilter{}, cursor, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range page {
+			seen[l.ID]++
+		}
+		if cursor = next; cursor == "" {
+			break
+		}
+	}
+	for i := range 30 {
+		if times := seen[domain.LetterID(orderEvent("u1", i, noon))]; times != 1 {
+			t.Errorf("letter %d was listed %d times", i, times)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"caravan/internal/document"
 	"caravan/services/notifications/domain"
 )
 
@@ -31,7 +32,7 @@ func (n *Notifications) ListDeadLetters(ctx context.Context, filter domain.Lette
 				list = append(list, l.DeadLetter)
 			}
 			if len(list) == limit && l.place+1 < s.length {
-				cursor, err = n.lettered.after(ctx, cursor, l.place+1)
+				cursor, err = s.after(l.place + 1)
 				return list, cursor, err
 			}
 		}
@@ -50,6 +51,12 @@ type letterStretch struct {
 	// length is the number of entries of the list that the stretch covers, and next the cursor behind them, or "".
 	length int
 	next   string
+	end    string // the cursor behind the stretch, also if nothing that follows can fit
+}
+
+// after is the cursor behind the first entries of the stretch.
+func (s letterStretch) after(entries int) (string, error) {
+	return document.CursorBefore(s.end, s.length-entries)
 }
 
 // placed is a letter and its place in a stretch, counted from 0.
@@ -64,7 +71,7 @@ func (n *Notifications) lettersFrom(ctx context.Context, filter domain.LetterFil
 	if err != nil {
 		return letterStretch{}, err
 	}
-	s := letterStretch{length: len(entries), next: next}
+	s := letterStretch{length: len(entries), next: next, end: next}
 	var ids []string
 	for _, e := range entries {
 		if e.before(filter.Since) {

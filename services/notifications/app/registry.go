@@ -52,9 +52,3 @@ func (r *registry) announce(ctx context.Context, l listed) (string, error) {
 func (r *registry) page(ctx context.Context, cursor string, limit int) ([]listed, string, error) {
 	return r.chain.Page(ctx, everything, cursor, limit)
 }
-
-// after is the cursor behind so many entries from a cursor on, or "" at the end of the list.
-func (r *registry) after(ctx context.Context, cursor string, entries int) (string, error) {
-	_, next, err := r.page(ctx, cursor, entries)
-	return next, err
-}

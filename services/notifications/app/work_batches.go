@@ -138,8 +138,7 @@ func (r *batchRun) run(ctx context.Context) error {
 			return err
 		}
 		if passed < s.length {
-			s.next, err = r.w.n.lettered.after(ctx, cursor, passed)
-			if err != nil {
+			if s.next, err = s.after(passed); err != nil {
 				return err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"caravan/internal/audit"
+	"caravan/internal/document"
 	"caravan/internal/feed"
 	"caravan/internal/page"
 	"caravan/services/payments/contract"
@@ -139,11 +140,7 @@ func (a *Audit) accounts(ctx context.Context, p *auditPage, at auditPlace) error
 			return p.nextShard(at)
 		}
 	}
-	limit := auditAccounts
-	if at.Chain == "" {
-		limit = 1 // accounts opened meanwhile shift the front of a list; behind a cursor nothing shifts
-	}
-	entries, next, err := a.ledger.registry.Page(ctx, strconv.Itoa(at.Shard), at.Chain, limit)
+	entries, next, err := a.ledger.registry.Page(ctx, strconv.Itoa(at.Shard), at.Chain, auditAccounts)
 	if err != nil {
 		return fmt.Errorf("reading the registry: %w", err)
 	}
@@ -151,10 +148,8 @@ func (a *Audit) accounts(ctx context.Context, p *auditPage, at auditPlace) error
 	if err != nil {
 		return err
 	}
-	if done < len(entries) {
-		if _, next, err = a.ledger.registry.Page(ctx, strconv.Itoa(at.Shard), at.Chain, done); err != nil {
-			return fmt.Errorf("reading the registry: %w", err)
-		}
+	if next, err = document.CursorBefore(next, len(entries)-done); err != nil {
+		return fmt.Errorf("reading the registry: %w", err)
 	}
 	at.Chain = next
 	if next == "" && at.Account == "" {

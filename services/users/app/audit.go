@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"caravan/internal/audit"
+	"caravan/internal/document"
 	"caravan/internal/feed"
 	"caravan/internal/page"
 	"caravan/services/users/contract"
@@ -112,10 +113,8 @@ func (p *auditPage) users(ctx context.Context, at *auditPlace) error {
 	if err := p.checkAll(ctx, users); err != nil {
 		return err
 	}
-	if done < len(entries) {
-		if _, next, err = p.accounts.Registry.Page(ctx, everyone, at.Chain, done); err != nil {
-			return fmt.Errorf("reading the list of accounts: %w", err)
-		}
+	if next, err = document.CursorBefore(next, len(entries)-done); err != nil {
+		return fmt.Errorf("reading the list of accounts: %w", err)
 	}
 	at.Chain, at.Last = next, next == ""
 	p.goOn(*at)
