@@ -131,26 +131,22 @@ func (f *Forwarder) ask(r, out *http.Request, c *Call, body *limitedBody, repeat
 	if err != nil {
 		return nil, err
 	}
-	report := func(outcome error) {
-		if repeat && outcome != nil {
-			outcome = errExcluded
-		}
-		done(outcome)
-	}
 	response, err := f.send(out, c)
-	if err != nil {
-		outcome, refusal := judge(r, out.Context(), body, err)
-		report(outcome)
-		return nil, refusal
-	}
-	if foreign(response) {
-		outcome, refusal := f.translate(response)
+	var outcome error
+	switch {
+	case err != nil:
+		outcome, err = judge(r, out.Context(), body, err)
+	case foreign(response):
+		outcome, err = f.translate(response)
 		_ = response.Body.Close()
-		report(outcome)
-		return nil, refusal
+	default:
+		outcome = failure(response)
 	}
-	report(failure(response))
-	return response, nil
+	if repeat && outcome != nil {
+		outcome = errExcluded
+	}
+	done(outcome)
+	return response, err
 }
 
 // body returns the request's body, nil if the route takes none or none was sent.
