@@ -43,6 +43,7 @@ type broker struct {
 	world         *World
 	subscriptions []*subscription
 	down          bool
+	hung          bool            // it takes everything and answers nothing
 	published     map[string]bool // ids that were stored
 }
 
@@ -106,6 +107,9 @@ func (s sdk) PublishEvents(ctx context.Context, _, topic string, events []any, _
 	}
 	err := w.ask(ctx, s.life, "publish "+topic+" "+strings.Join(ids, " "), func(c *call) {
 		w.through(c, from, func(reply func(error)) {
+			if w.broker.hung {
+				return
+			}
 			var failed error
 			for _, e := range events {
 				entry := e.(dapr.PublishEventsEvent)
@@ -162,7 +166,7 @@ func (b *broker) push(s *subscription, m *message) {
 	w := b.world
 	var hearing []*replica
 	for _, r := range w.replicas {
-		if r.app == s.app && r.sidecar.up && !r.sidecar.deaf && !b.down {
+		if r.app == s.app && r.sidecar.up && !r.sidecar.deaf && !b.down && !b.hung {
 			hearing = append(hearing, r)
 		}
 	}

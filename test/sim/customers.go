@@ -26,6 +26,9 @@ type Size struct {
 	Products, Customers int
 	Orders              int // of each customer
 	Changes             int // of prices and stock, by staff
+	// Pause is how long a customer waits between two orders on average; at 0 they wait for nothing but answers. The first
+	// half of the orders comes within seconds all the same.
+	Pause time.Duration
 	// Stock is how many units of each product there are in the beginning; at 0 it is little for some of them.
 	Stock int64
 }
@@ -162,7 +165,20 @@ func (c *customer) visit() {
 	}
 	for n := range c.shop.size.Orders {
 		c.order(fmt.Sprintf("order-%d", n))
+		c.pause(n)
 	}
+}
+
+// pause waits between the n-th order (from 0) and the next.
+func (c *customer) pause(n int) {
+	mean := c.shop.size.Pause
+	if mean == 0 {
+		return
+	}
+	if n < c.shop.size.Orders/2 {
+		mean = min(mean, time.Second/4)
+	}
+	time.Sleep(time.Duration(2 * c.rng.Float64() * float64(mean)))
 }
 
 // deposit uses the same key until there is an answer.

@@ -34,6 +34,9 @@ type Faults struct {
 	Slow float64
 	// ReadFails, WriteFails: the store refuses, with no effect.
 	ReadFails, WriteFails float64
+	// BulkReadCut: the connections to the store break during a read of many keys, which then answers some of those that
+	// exist as if they did not.
+	BulkReadCut float64
 	// WriteReplyLost: a write is stored and reported as failed.
 	WriteReplyLost float64
 	// WriteLate: a write is reported as failed, and is tried up to 20 s later.
@@ -63,6 +66,8 @@ type Faults struct {
 	Crash, SidecarCrash time.Duration
 	// CrashAt crashes the program that touches the outside at these points.
 	CrashAt []CrashPoint
+	// Outage is one dependency that is unavailable for a while.
+	Outage Outage
 	// Replicas is how many of each service there are.
 	Replicas int
 	// Skew is the most by which a program's clock is off.
@@ -102,5 +107,6 @@ func Drawn(rng *rand.Rand) Faults {
 	if rng.IntN(4) == 0 {
 		f.StoreHangs = often(10*time.Second, 60*time.Second)
 	}
+	f.BulkReadCut = some(0.05)
 	return f
 }

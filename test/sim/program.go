@@ -46,8 +46,12 @@ type replica struct {
 	lives   int
 	sidecar struct {
 		up, deaf, hidden bool // deaf: without subscriptions; hidden: and does not show it
+		stopped          bool // and stays so
 		life             int
 	}
+	stopped bool     // no program is started
+	frozen  Part     // the program or the sidecar, if that answers nothing
+	held    []func() // what it will do when it goes on
 }
 
 func (r *replica) String() string { return r.app + "." + strconv.Itoa(r.number) }
@@ -89,6 +93,9 @@ func (w *World) open() {
 }
 
 func (w *World) startSidecar(r *replica) {
+	if r.sidecar.stopped || r.sidecar.up {
+		return
+	}
 	r.sidecar.up = true
 	r.sidecar.deaf = w.chance("deaf", w.faults.Deaf)
 	r.sidecar.hidden = r.sidecar.deaf && w.rng.IntN(2) == 0
@@ -121,7 +128,7 @@ func (w *World) settings(app string) map[string]string {
 }
 
 func (w *World) start(r *replica) {
-	if r.program != nil || w.closing {
+	if r.program != nil || w.closing || r.stopped {
 		return
 	}
 	r.lives++
@@ -200,6 +207,16 @@ func (x *exchange) end(answer *httptest.ResponseRecorder) {
 
 // serve has a program handle a request and calls then in the world when it has answered or crashed.
 func (w *World) serve(l *life, label string, request *http.Request, then func(*httptest.ResponseRecorder)) {
+	if r := l.replica; r.frozen != "" {
+		r.held = append(r.held, func() {
+			if l.over() {
+				then(nil)
+				return
+			}
+			w.serve(l, label, request, then)
+		})
+		return
+	}
 	x := &exchange{label: label, then: then}
 	l.inFlight[x] = true
 	go func() { // ends with the handler, whose every wait ends by a deadline

@@ -52,6 +52,8 @@ type Result struct {
 	Revisions  int           // of stocks and wallets, each checked when it was written
 	Virtual    time.Duration // that passed
 	Orders     int
+	Held       int           // orders that had not ended when the planned outage ended
+	Recovered  time.Duration // how long they took to end then
 	Fired      map[string]int
 	Trace      []Noted // the end of it, or all
 	Audit      AuditReport
@@ -87,6 +89,9 @@ func (p Plan) run() Result {
 	err := w.run("customers to leave", s.empty, visiting)
 	if err == nil {
 		w.heal()
+		err = w.run("the outage to end", func() bool { return !w.away }, settling)
+	}
+	if err == nil {
 		err = w.run("orders to end", w.eachSecond(w.resting), settling)
 	}
 	if err == nil {
@@ -117,6 +122,9 @@ func (p Plan) run() Result {
 		result.Violations = append(result.Violations, s.failures...)
 	}
 	result.Violations = append(result.Violations, w.steps.violations()...)
+	if w.late != "" {
+		result.Violations = append(result.Violations, w.late)
+	}
 	w.calm = true
 	w.close()
 	// What is still on its way ends by its own deadline.
@@ -127,6 +135,7 @@ func (p Plan) run() Result {
 	}
 	result.Boundaries, result.Events, result.Virtual = w.touched, w.events, w.now().Sub(w.began)
 	result.Fired, result.Trace, result.Revisions = w.fired, w.trace, w.steps.revisions
+	result.Held, result.Recovered = w.held, w.recovered
 	return result
 }
 
@@ -137,6 +146,7 @@ const storm = 5 * time.Minute
 // torment keeps crashing and stopping things until the world is calm.
 func (w *World) torment() {
 	w.after(storm, "end of the storm", w.heal)
+	w.planOutage()
 	often := func(what string, mean time.Duration, do func()) {
 		if mean == 0 {
 			return

@@ -36,6 +36,7 @@ type store struct {
 	version int
 	down    bool
 	hung    bool                           // it takes everything and answers nothing
+	cut     time.Time                      // until when its connections break
 	watch   func(key string, value []byte) // what is written; nil for nobody
 }
 
@@ -53,6 +54,14 @@ func unkeyable(keys ...string) error {
 	}
 	return nil
 }
+
+// longestCut is the longest that the connections to a store break.
+const longestCut = 300 * time.Millisecond
+
+// partial reports whether a bulk read whose connection breaks answers the keys that it has not read as if they did not
+// exist, without an error (components-contrib v1.18.0, state/postgresql and state/sqlite: BulkGet never looks at
+// rows.Err). A read of a single key fails.
+func (s *store) partial() bool { return s.kind != Redis }
 
 // keys lists what is stored, in order.
 func (s *store) keys() []string { return slices.Sorted(maps.Keys(s.records)) }
@@ -145,7 +154,7 @@ func (sdk) Close() {}
 
 // GetState reads one record.
 func (s sdk) GetState(ctx context.Context, _, key string, _ map[string]string) (*dapr.StateItem, error) {
-	items, err := s.read(ctx, key)
+	items, err := s.read(ctx, false, key)
 	if err != nil {
 		return nil, err
 	}
@@ -154,10 +163,10 @@ func (s sdk) GetState(ctx context.Context, _, key string, _ map[string]string) (
 
 // GetBulkState reads several records, each at its own time.
 func (s sdk) GetBulkState(ctx context.Context, _ string, keys []string, _ map[string]string, _ int32) ([]*dapr.BulkStateItem, error) {
-	return s.read(ctx, keys...)
+	return s.read(ctx, true, keys...)
 }
 
-func (s sdk) read(ctx context.Context, keys ...string) ([]*dapr.BulkStateItem, error) {
+func (s sdk) read(ctx context.Context, bulk bool, keys ...string) ([]*dapr.BulkStateItem, error) {
 	w, from := s.life.world, s.life.replica
 	items := make([]*dapr.BulkStateItem, len(keys))
 	err := w.ask(ctx, s.life, "get "+strings.Join(keys, " "), func(c *call) {
@@ -166,7 +175,11 @@ func (s sdk) read(ctx context.Context, keys ...string) ([]*dapr.BulkStateItem, e
 			if store.hung {
 				return
 			}
-			if store.down || w.chance("read fails", w.faults.ReadFails) {
+			if bulk && store.partial() && w.chance("bulk read cut", w.faults.BulkReadCut) {
+				store.cut = w.now().Add(w.between(0, longestCut))
+			}
+			broken := w.now().Before(store.cut)
+			if store.down || broken && !bulk || w.chance("read fails", w.faults.ReadFails) {
 				reply(status.Error(codes.Internal, "failed getting state from state store store: connection refused"))
 				return
 			}
@@ -177,6 +190,11 @@ func (s sdk) read(ctx context.Context, keys ...string) ([]*dapr.BulkStateItem, e
 			for i, key := range keys {
 				r := store.records[key]
 				items[i] = &dapr.BulkStateItem{Key: key, Value: slices.Clone(r.value), Etag: r.etag}
+			}
+			if broken {
+				for _, i := range w.rng.Perm(len(keys))[w.rng.IntN(len(keys)):] {
+					items[i] = &dapr.BulkStateItem{Key: keys[i]}
+				}
 			}
 			reply(nil)
 		})
@@ -255,6 +273,15 @@ func (w *World) swallow(app string, items []*dapr.SetStateItem) {
 func (w *World) through(c *call, r *replica, effect func(reply func(error))) {
 	if !r.sidecar.up { // the client waits for the connection
 		w.after(100*time.Millisecond, "wait for sidecar "+c.label, func() { w.through(c, r, effect) })
+		return
+	}
+	switch {
+	case r.frozen == TheProgram: // it does not get to call
+		return
+	case r.frozen == TheSidecar: // it finds half of the calls in its buffers when it goes on
+		if w.rng.IntN(2) == 0 {
+			r.held = append(r.held, func() { w.through(c, r, effect) })
+		}
 		return
 	}
 	sidecar := r.sidecar.life

@@ -132,6 +132,8 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 			found("order %s is still %s", p.id, order.Status)
 		case len(order.Lines) != len(p.items):
 			found("order %s has %d lines, %d were ordered", p.id, len(order.Lines), len(p.items))
+		case order.Reason == "deadline": // which is longer than any fault lasts
+			found("order %s was %s by its deadline", p.id, order.Status)
 		}
 		switch order.Status {
 		case "confirmed", "refunded":
@@ -224,11 +226,13 @@ func (w *World) resting() bool {
 			return false
 		}
 	}
-	ended := []string{"confirmed", "rejected", "cancelled", "refunded"}
-	return w.every("orders", "order/", func(d stored) bool { return slices.Contains(ended, d.Status) }) &&
-		w.every("payments", "deposit/", func(d stored) bool { return d.Status != "pending" }) &&
-		(w.hasty || w.every("products", "stock/", func(d stored) bool { return d.Reserved == 0 }))
+	return len(w.unfinished()) == 0 &&
+		w.every("payments", "deposit/", func(_ string, d stored) bool { return d.Status != "pending" }) &&
+		(w.hasty || w.every("products", "stock/", func(_ string, d stored) bool { return d.Reserved == 0 }))
 }
+
+// endedStatuses are those of orders that have come to an end.
+var endedStatuses = []string{"confirmed", "rejected", "cancelled", "refunded"}
 
 // stored is what resting reads of documents.
 type stored struct {
@@ -237,11 +241,12 @@ type stored struct {
 	Settled  string `json:"settled"` // of a cursor
 }
 
-func (w *World) every(app, prefix string, holds func(stored) bool) bool {
+// every reports whether something holds for each document of an app whose key has a prefix.
+func (w *World) every(app, prefix string, holds func(key string, d stored) bool) bool {
 	store := w.stores[app]
 	for _, key := range store.keys() {
 		var d stored
-		if strings.HasPrefix(key, prefix) && json.Unmarshal(store.records[key].value, &d) == nil && !holds(d) {
+		if strings.HasPrefix(key, prefix) && json.Unmarshal(store.records[key].value, &d) == nil && !holds(key, d) {
 			return false
 		}
 	}

@@ -61,6 +61,11 @@ type World struct {
 	crashAfter map[*call]bool // calls whose answer the program does not live to see
 	fired      map[string]int // faults by kind
 	steps      steps          // every revision of stocks and wallets
+
+	away      bool          // the planned outage is to come, or has not ended
+	held      int           // orders that it held up
+	recovered time.Duration // how long they took to end
+	late      string        // what is wrong about that
 }
 
 // arrival is something that a goroutine of a program or customer asks of the world. Arrivals of one
