@@ -58,10 +58,15 @@ func unkeyable(keys ...string) error {
 // longestCut is the longest that the connections to a store break.
 const longestCut = 300 * time.Millisecond
 
-// partial reports whether a bulk read whose connection breaks answers the keys that it has not read as if they did not
-// exist, without an error (components-contrib v1.18.0, state/postgresql and state/sqlite: BulkGet never looks at
-// rows.Err). A read of a single key fails.
-func (s *store) partial() bool { return s.kind != Redis }
+// item is what a sidecar answers for a key. Our own marks what does not exist.
+func (s *store) item(key string, marked bool) *dapr.BulkStateItem {
+	r, exists := s.records[key]
+	item := &dapr.BulkStateItem{Key: key, Value: slices.Clone(r.value), Etag: r.etag}
+	if marked && !exists {
+		item.Metadata = map[string]string{"absent": "true"}
+	}
+	return item
+}
 
 // keys lists what is stored, in order.
 func (s *store) keys() []string { return slices.Sorted(maps.Keys(s.records)) }
@@ -175,11 +180,11 @@ func (s sdk) read(ctx context.Context, bulk bool, keys ...string) ([]*dapr.BulkS
 			if store.hung {
 				return
 			}
-			if bulk && store.partial() && w.chance("bulk read cut", w.faults.BulkReadCut) {
+			if bulk && w.chance("bulk read cut", w.faults.BulkReadCut) {
 				store.cut = w.now().Add(w.between(0, longestCut))
 			}
-			broken := w.now().Before(store.cut)
-			if store.down || broken && !bulk || w.chance("read fails", w.faults.ReadFails) {
+			broken, silent := w.now().Before(store.cut), bulk && w.faults.StockSidecar && store.kind != Redis
+			if store.down || broken && !silent || w.chance("read fails", w.faults.ReadFails) {
 				reply(status.Error(codes.Internal, "failed getting state from state store store: connection refused"))
 				return
 			}
@@ -188,8 +193,7 @@ func (s sdk) read(ctx context.Context, bulk bool, keys ...string) ([]*dapr.BulkS
 				return
 			}
 			for i, key := range keys {
-				r := store.records[key]
-				items[i] = &dapr.BulkStateItem{Key: key, Value: slices.Clone(r.value), Etag: r.etag}
+				items[i] = store.item(key, bulk && !w.faults.StockSidecar)
 			}
 			if broken {
 				for _, i := range w.rng.Perm(len(keys))[w.rng.IntN(len(keys)):] {
