@@ -50,6 +50,7 @@ type shop struct {
 	corrected map[string]int64 // by SKU: what staff added
 	failures  []string
 	report    AuditReport
+	audits    int // that were complete while customers were in the shop
 }
 
 // customer is one of them, with what they were told.

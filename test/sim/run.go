@@ -27,6 +27,8 @@ type Plan struct {
 	Hasty bool
 	// Whole runs keep their trace from the beginning.
 	Whole bool
+	// Audited runs are audited all the time: while customers buy, nothing may be found either.
+	Audited bool
 	// Spoil, if set, changes documents once everything has been at rest for a while, just before the audit.
 	Spoil func(stored func(app string) Documents)
 }
@@ -52,6 +54,7 @@ type Result struct {
 	Revisions  int           // of stocks and wallets, each checked when it was written
 	Virtual    time.Duration // that passed
 	Orders     int
+	Audits     int           // that came to their end while customers were in the shop
 	Held       int           // orders that had not ended when the planned outage ended
 	Recovered  time.Duration // how long they took to end then
 	Fired      map[string]int
@@ -85,6 +88,9 @@ func (p Plan) run() Result {
 	w.torment()
 	s := newShop(w, p.Size)
 	s.open()
+	if p.Audited {
+		go s.watch()
+	}
 	result := Result{}
 	err := w.run("customers to leave", s.empty, visiting)
 	if err == nil {
@@ -135,7 +141,7 @@ func (p Plan) run() Result {
 	}
 	result.Boundaries, result.Events, result.Virtual = w.touched, w.events, w.now().Sub(w.began)
 	result.Fired, result.Trace, result.Revisions = w.fired, w.trace, w.steps.revisions
-	result.Held, result.Recovered = w.held, w.recovered
+	result.Audits, result.Held, result.Recovered = s.audits, w.held, w.recovered
 	return result
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"caravan/internal/feed"
 	"caravan/internal/shopclient"
 	notifications "caravan/services/notifications/contract"
+	orders "caravan/services/orders/contract"
 )
 
 // AuditReport is the answer of GET /v1/ops/audit.
@@ -96,6 +98,32 @@ func (c *customer) audit() (violations []string) {
 		violations = append(violations, "the audit counted nothing")
 	}
 	return violations
+}
+
+// watch audits again and again until the customers have left. A service that did not answer is no finding: faults may go
+// on. Everything else is: the audit may run at any time and accuses nobody falsely.
+func (s *shop) watch() {
+	c := &customer{name: "watcher", shop: s, rng: rand.New(rand.NewPCG(s.world.seed, 98))}
+	if !c.enter(adminEmail, true) {
+		return
+	}
+	for !s.empty() {
+		var report AuditReport
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		err := c.client.Get(ctx, "/v1/ops/audit", nil, &report)
+		cancel()
+		for _, f := range report.Findings {
+			if f.Invariant != orders.InvariantAnswers {
+				s.fail("audit while customers buy: %s: %s: %s: %s", f.Service, f.Invariant, f.Key, f.Detail)
+			}
+		}
+		if err == nil && report.Complete {
+			s.mu.Lock()
+			s.audits++
+			s.mu.Unlock()
+		}
+		time.Sleep(time.Duration(c.rng.Float64() * float64(2*time.Second)))
+	}
 }
 
 // inspect compares what one customer was told with what is there now, and adds up what they bought.

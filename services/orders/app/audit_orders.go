@@ -153,6 +153,9 @@ func (w *auditWalk) history(ctx context.Context, own *audit.Results, key string,
 // add adds an order to the sums.
 func (s *sales) add(o *domain.Order, started time.Time) {
 	s.moving = s.moving || !o.Status.Terminal() || o.UpdatedAt.After(started)
+	if o.UpdatedAt.After(s.newest) {
+		s.newest = o.UpdatedAt
+	}
 	if !fulfilled(o.Status) {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"caravan/internal/audit"
 	"caravan/internal/document"
@@ -107,7 +108,7 @@ func (a *Audit) begin() *auditPage {
 		AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...)},
 		documents: documents, archive: memo,
 		trail:  feed.Trail{Store: memo, Source: contract.App, Coverage: a.coverage},
-		leaves: auditLeaves, segments: auditSegments,
+		leaves: auditLeaves, segments: auditSegments, now: a.shop.clock.Now(), openWithin: a.shop.settings.OpenWithin,
 	}
 }
 
@@ -128,6 +129,9 @@ type auditPage struct {
 	trail     feed.Trail
 	// leaves and segments are what may still be read.
 	leaves, segments int
+	// now is when the page was begun. A product without a stock is a finding once it is older than openWithin.
+	now        time.Time
+	openWithin time.Duration
 }
 
 func (p *auditPage) room() bool {
@@ -136,11 +140,12 @@ func (p *auditPage) room() bool {
 
 // sku takes a SKU from stage to stage, as far as the page goes.
 func (p *auditPage) sku(ctx context.Context, at *auditPlace) error {
-	products, err := p.documents.products.GetMany(ctx, at.SKU)
+	// A stock is written after its product, so it is read before it: whoever has a stock finds its product.
+	stocks, err := p.documents.stocks.GetMany(ctx, at.SKU)
 	if err != nil {
 		return err
 	}
-	stocks, err := p.documents.stocks.GetMany(ctx, at.SKU)
+	products, err := p.documents.products.GetMany(ctx, at.SKU)
 	if err != nil {
 		return err
 	}
@@ -166,6 +171,11 @@ func (p *auditPage) sku(ctx context.Context, at *auditPlace) error {
 // head checks the documents of a SKU.
 func (p *auditPage) head(ctx context.Context, at *auditPlace, product *domain.Product, stock *domain.Stock) error {
 	if product == nil && stock == nil { // listed, then never created
+		at.next(atEnd)
+		return nil
+	}
+	if stock == nil && p.now.Sub(product.CreatedAt) <= p.openWithin {
+		p.Counts["productsYoung"]++ // it is being created
 		at.next(atEnd)
 		return nil
 	}

@@ -21,6 +21,8 @@ type Settings struct {
 	ReservationTTL time.Duration
 	// ReadAge is the greatest age of what the catalogue shows.
 	ReadAge time.Duration
+	// OpenWithin is how long after a product was created its stock is there at the latest, whatever crashed in between.
+	OpenWithin time.Duration
 }
 
 // Shop runs the use cases of products. It is safe for concurrent use.

@@ -43,6 +43,8 @@ func Build(_ context.Context, s *service.Service) error {
 	})
 	shop := app.NewShop(documents, adapters.Orders{Invoker: s.Sidecar.Invoker()}, s.Clock, app.Settings{
 		Currency: cfg.Catalogue.Currency, ReservationTTL: cfg.Reservation.TTL, ReadAge: cfg.Catalogue.ReadAge,
+		// A repair may have begun just before the product was created; the minute is for the pass itself and for clocks.
+		OpenWithin: 2*cfg.Catalogue.Reconcile + time.Minute,
 	}, s.Log)
 
 	adapters.Register(s, shop, feed.NewReader(store, s.Clock, timing), s.Log)

@@ -20,11 +20,11 @@ const (
 	// InvariantHistory: the corrections of a stock, one after the other, lead from its initial to its present level, and
 	// each led to a level that there can have been.
 	InvariantHistory = "stock-history-adds-up"
-	// InvariantProduct: there is one stock for each product.
+	// InvariantProduct: there is one stock for each product, except for one that is being created.
 	InvariantProduct = "one-stock-per-product"
 )
 
-// AuditPage is one page of the audit. Its counts are products, holds, and units onHand, reserved, committed and received.
+// AuditPage is one page of the audit. Its counts are products, productsYoung (without a stock yet), holds, and units onHand, reserved, committed and received.
 type AuditPage struct {
 	audit.Page
 	// Holds are the holds of orders met on this page, for a cross check by orders. While orders are under way a hold
