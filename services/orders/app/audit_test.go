@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -213,6 +214,57 @@ func TestAnOrderThatMovesIsNotAccused(t *testing.T) {
 	}
 	if report.tally(contract.App, contract.InvariantRefunded).Checked != 1 {
 		t.Errorf("invariants %+v", report.Invariants)
+	}
+}
+
+// TestSumsThatMoveByAClockThatIsBehindAreNotAccused confirms orders while the audit looks, once it has read stock and
+// wallets, by a clock that is behind: their times are those of orders that were at rest before the audit began.
+func TestSumsThatMoveByAClockThatIsBehindAreNotAccused(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		moves             int   // in how many looks an order is confirmed
+		stolen            int64 // units that nobody bought
+		checked, violated int64
+	}{
+		{"nothing moves", 0, 0, 1, 0},
+		{"an order moves in the first look", 1, 0, 1, 0},
+		{"an order moves in each look", 2, 0, 0, 0},
+		{"units are gone", 0, 1, 1, 1},
+		{"units are gone and an order moves in the first look", 1, 1, 1, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := newOffice()
+			o.order(t, "one")
+			o.pass(time.Hour)
+			var mu sync.Mutex
+			sold, pages := int64(1), 0
+			read := func(page audit.Page, name string, of int64) audit.Page {
+				mu.Lock()
+				defer mu.Unlock()
+				page.Counts[name] = of * sold
+				if pages++; pages%2 == 0 && pages/2 <= c.moves { // both were read
+					o.pass(-14 * time.Second)
+					o.order(t, fmt.Sprint("moves-", pages))
+					o.pass(14 * time.Second)
+					sold++
+				}
+				return page
+			}
+			system := o.system(t)
+			system[products.App+products.PathAudit] = func(any) any {
+				page := read(audit.NewPage(), "committed", 2)
+				page.Counts["committed"] += c.stolen
+				return products.AuditPage{Page: page}
+			}
+			system[payments.App+payments.PathAudit] = func(any) any {
+				return payments.AuditPage{Page: read(audit.NewPage(), "merchant:sales.EUR", 200)}
+			}
+			report := o.audit(t, system)
+			units, revenue := report.tally(contract.App, contract.InvariantUnits), report.tally(contract.App, contract.InvariantRevenue)
+			if units.Checked != c.checked || units.Violated != c.violated || revenue.Checked != c.checked || int64(len(report.Findings)) != c.violated {
+				t.Errorf("units %+v, revenue %+v, findings %+v", units, revenue, report.Findings)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -125,6 +126,74 @@ func TestHoldsOfAnOrderWithAnImpossibleSKU(t *testing.T) {
 		}
 	}
 	s.audit(t)
+}
+
+// interruptedStore runs something before its n-th read, from 0.
+type interruptedStore struct {
+	document.Store
+	left int
+	run  func()
+}
+
+func (i *interruptedStore) Get(ctx context.Context, keys ...string) (map[string]document.Record, error) {
+	if i.left == 0 {
+		i.run()
+	}
+	i.left--
+	return i.Store.Get(ctx, keys...)
+}
+
+// TestAProductThatIsBeingCreatedIsNotAccused creates a product, or a part of it, before each read of the audit.
+func TestAProductThatIsBeingCreatedIsNotAccused(t *testing.T) {
+	draft := domain.Draft{SKU: "MUG-1", Name: "Mug", Category: "things", Price: eur(500), InitialStock: 3}
+	whole := 0 // how many writes a creation has
+	for reached := true; reached; whole++ {
+		s := newStand()
+		shop, ctx := s.mortal(t.Context(), whole, func(string) bool { return true })
+		_, err := shop.CreateProduct(ctx, draft)
+		reached = err != nil
+	}
+	for writes := range whole {
+		for read, interrupted := 0, true; interrupted; read++ {
+			s := newStand()
+			s.sell(t, "CUP-1", 10)
+			interrupted = false
+			store := &interruptedStore{Store: s.store, left: read, run: func() {
+				interrupted = true
+				shop, ctx := s.mortal(t.Context(), writes, func(string) bool { return true })
+				_, _ = shop.CreateProduct(ctx, draft)
+			}}
+			observer := *s
+			observer.Shop = s.over(store, s.clock)
+			if found := observer.audited(t).Findings; len(found) > 0 {
+				t.Errorf("with %d writes before read %d the audit finds %v", writes, read, found)
+			}
+			if err := s.replica().Reconcile(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s.clock.advance(time.Hour)
+			s.audit(t)
+		}
+	}
+}
+
+// TestAProductThatWasNeverCompletedIsAccused has nobody open its stock.
+func TestAProductThatWasNeverCompletedIsAccused(t *testing.T) {
+	s := newStand()
+	shop, ctx := s.mortal(t.Context(), 0, func(key string) bool { return strings.HasPrefix(key, "stock/") })
+	_, err := shop.CreateProduct(ctx, domain.Draft{SKU: "MUG-1", Name: "Mug", Category: "things", Price: eur(500), InitialStock: 3})
+	if err == nil {
+		t.Fatal("it did not die")
+	}
+	for _, step := range []struct {
+		age     time.Duration
+		accused int
+	}{{11 * time.Minute, 0}, {time.Minute, 1}} {
+		s.clock.advance(step.age)
+		if found := s.audited(t).Findings; len(found) != step.accused {
+			t.Errorf("%s later the audit finds %v", step.age, found)
+		}
+	}
 }
 
 // TestHoldsAreFoundWhereverTheyAre asks for orders in the head, in the archive, on two SKUs, and for unknown ones.

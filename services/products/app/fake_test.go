@@ -78,7 +78,7 @@ func (s *stand) over(store document.Store, clk *fakeClock) *Shop {
 	documents := NewDocuments(store, document.Options{
 		Source: contract.App, Clock: clk, IDs: id.Random{}, Index: feed.NewIndex(store, clk, feed.DefaultTiming(), "stand"),
 	})
-	return NewShop(documents, s.orders, clk, Settings{Currency: "EUR", ReservationTTL: 30 * time.Minute, ReadAge: time.Second},
+	return NewShop(documents, s.orders, clk, Settings{Currency: "EUR", ReservationTTL: 30 * time.Minute, ReadAge: time.Second, OpenWithin: 11 * time.Minute},
 		slog.New(slog.DiscardHandler))
 }
 
