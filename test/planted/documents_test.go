@@ -12,6 +12,7 @@ import (
 	"caravan/internal/feed"
 	notifications "caravan/services/notifications/contract"
 	orders "caravan/services/orders/contract"
+	paymentsapp "caravan/services/payments/app"
 	payments "caravan/services/payments/contract"
 	products "caravan/services/products/contract"
 	users "caravan/services/users/contract"
@@ -92,6 +93,21 @@ var spoiledOrders = []spoiled{
 	}},
 	{"an event that is gone", orders.App, document.InvariantTimeline, func(s *scene) {
 		s.edit(orders.App, s.sold().key, func(doc object) { doc["timeline"] = slices.Delete(doc["timeline"].([]any), 1, 2) })
+	}},
+	{"an order that was rejected because nobody answered", orders.App, orders.InvariantReason, func(s *scene) {
+		s.edit(orders.App, s.refused().key, func(doc object) { doc["reason"] = "payments_unavailable" })
+	}},
+	{"a failed reservation that was remembered as a refusal", orders.App, orders.InvariantReason, func(s *scene) {
+		s.edit(orders.App, s.refused().key, func(doc object) { doc["reason"] = "out_of_stock" })
+	}},
+	{"a failed payment that was remembered as a refusal", orders.App, orders.InvariantReason, func(s *scene) {
+		o := s.refused()
+		s.edit(payments.App, "account/"+o.user, func(doc object) {
+			doc["holds"].(object)[o.id] = object{"state": "voided", "reason": "order", "placedAt": o.doc["placedAt"]}
+		})
+	}},
+	{"an order that was cancelled before its deadline", orders.App, orders.InvariantReason, func(s *scene) {
+		s.edit(orders.App, s.order(func(o order) bool { return o.doc["status"] == "cancelled" }).key, func(doc object) { doc["reason"] = "deadline" })
 	}},
 	{"a total that is none", orders.App, orders.InvariantTotals, func(s *scene) {
 		s.edit(orders.App, s.sold().key, func(doc object) { add(doc["total"], "amount", 1) })
@@ -319,6 +335,23 @@ var spoiledMoney = []spoiled{
 	}},
 	{"a deposit without an end", payments.App, payments.InvariantPending, func(s *scene) {
 		s.edit(payments.App, s.find(payments.App, "deposit/", func(object) bool { return true }), func(doc object) { doc["status"], doc["createdAt"] = "pending", longAgo() })
+	}},
+	{"a payment that was refused although there was enough", payments.App, payments.InvariantRefusal, func(s *scene) {
+		o := s.refused()
+		s.edit(payments.App, "account/"+o.user, func(doc object) {
+			hold := doc["holds"].(object)[o.id].(object)
+			hold["available"] = hold["wanted"]
+		})
+	}},
+	{"a failed deposit that its key remembers", payments.App, payments.InvariantDeposit, func(s *scene) {
+		known := s.find(payments.App, "deposit/", func(object) bool { return true })
+		var doc object
+		s.get(payments.App, known, &doc)
+		id := paymentsapp.DepositID(doc["userId"].(string), "failed")
+		doc["id"], doc["key"], doc["status"], doc["reason"] = id, "failed", "declined", "bank_unavailable"
+		doc["timeline"], doc["sequence"] = nil, 0
+		s.put(payments.App, "deposit/"+id, doc)
+		s.index(payments.App, known, "deposit/"+id)
 	}},
 	{"two deposits for one idempotency key", payments.App, payments.InvariantDepositKey, func(s *scene) {
 		s.edit(payments.App, s.find(payments.App, "deposit/", func(object) bool { return true }), func(doc object) { doc["key"] = "another" })

@@ -119,6 +119,14 @@ func (s *scene) failed() order {
 	})
 }
 
+// refused finds an order that was rejected for want of money and whose tombstone is still in the head of its wallet.
+func (s *scene) refused() order {
+	s.t.Helper()
+	return s.order(func(o order) bool {
+		return o.doc["status"] == "rejected" && o.doc["reason"] == "insufficient_funds" && strings.Contains(s.text("payments", "account/"+o.user, "holds"), o.id)
+	})
+}
+
 // order is a stored order.
 type order struct {
 	key, id, user, sku string
@@ -163,6 +171,16 @@ func (s *scene) unindex(app, key string) {
 		var keys []string
 		if strings.HasPrefix(entry, "feed/") && json.Unmarshal(s.stored(app).Get(entry), &keys) == nil {
 			s.put(app, entry, append([]string{}, slices.DeleteFunc(keys, func(k string) bool { return k == key })...))
+		}
+	}
+}
+
+// index enters a document in a service's index wherever another one is.
+func (s *scene) index(app, beside, key string) {
+	for _, entry := range s.stored(app).Keys() {
+		var keys []string
+		if strings.HasPrefix(entry, "feed/") && json.Unmarshal(s.stored(app).Get(entry), &keys) == nil && slices.Contains(keys, beside) {
+			s.put(app, entry, append(keys, key))
 		}
 	}
 }

@@ -28,6 +28,9 @@ const (
 	CaptureForgotten Sabotage = "captures are forgotten"
 	// RefundForgotten: money of refunded orders does not come back.
 	RefundForgotten Sabotage = "refunds are forgotten"
+	// FailuresRemembered: the wallet is not reached for some orders, which is remembered as a refusal and told to every
+	// repeat.
+	FailuresRemembered Sabotage = "failures are remembered as refusals"
 	// FreshKeys: each repetition of a request comes with another idempotency key.
 	FreshKeys Sabotage = "repetitions come with a fresh key"
 )
@@ -39,6 +42,8 @@ var commands = map[Sabotage]struct{ app, method, outcome string }{
 	CommitForgotten:  {"products", "/internal/commit", "committed"},
 	CaptureForgotten: {"payments", "/internal/capture", "captured"},
 	RefundForgotten:  {"payments", "/internal/refund", "refunded"},
+
+	FailuresRemembered: {"payments", "/internal/authorize", "insufficient_funds"},
 }
 
 // forgotten is the answer to a call that is not carried out, if the sabotage is of that kind.
@@ -51,9 +56,14 @@ func (s Sabotage) forgotten(i *invocation) *http.Response {
 		return nil
 	}
 	var asked struct {
-		Commands []json.RawMessage `json:"commands"`
+		Commands []struct {
+			OrderID string `json:"orderId"`
+		} `json:"commands"`
 	}
-	if json.Unmarshal(i.request.body, &asked) != nil {
+	if json.Unmarshal(i.request.body, &asked) != nil || len(asked.Commands) == 0 {
+		return nil
+	}
+	if s == FailuresRemembered && asked.Commands[0].OrderID[0] > '3' { // three orders of four
 		return nil
 	}
 	results := make([]string, len(asked.Commands))

@@ -241,7 +241,7 @@ func TestSabotageIsNoticed(t *testing.T) {
 	const runs = 40
 	keys := t.TempDir()
 	for _, sabotage := range []Sabotage{
-		LastWriteWins, WritesVanish, BrokerOnly, VoidForgotten, CommitForgotten, CaptureForgotten, RefundForgotten, FreshKeys,
+		LastWriteWins, WritesVanish, BrokerOnly, VoidForgotten, CommitForgotten, CaptureForgotten, RefundForgotten, FreshKeys, FailuresRemembered,
 	} {
 		t.Run(string(sabotage), func(t *testing.T) {
 			for seed := uint64(1); seed <= runs; seed++ {

@@ -162,7 +162,7 @@ type auditWalk struct {
 
 // invariants are those that orders checks.
 var invariants = append([]string{
-	contract.InvariantAnswers, contract.InvariantHistory, contract.InvariantOneEnd, contract.InvariantTotals,
+	contract.InvariantAnswers, contract.InvariantHistory, contract.InvariantOneEnd, contract.InvariantReason, contract.InvariantTotals,
 	contract.InvariantRefunds, contract.InvariantKey, contract.InvariantProgress, contract.InvariantWaiting,
 	contract.InvariantListed, contract.InvariantSold, contract.InvariantGivenBack, contract.InvariantHeldFor,
 	contract.InvariantPrice, contract.InvariantUnits, contract.InvariantPaid, contract.InvariantRefunded,

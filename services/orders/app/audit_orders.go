@@ -286,6 +286,9 @@ func (e evidence) compare(into *audit.Results, o *domain.Order) {
 		}
 	}
 	m, ok := e.money[o.ID]
+	if o.Status == contract.Rejected {
+		into.Check(e.refused(o), contract.InvariantReason, o.ID, "was rejected for %q, and nobody has on record that they refused it", o.Reason)
+	}
 	if !fulfilled(o.Status) {
 		into.Check(!ok || m.State == payments.OutcomeVoided, contract.InvariantFree, o.ID, "%d still %s", m.Authorized, m.State)
 		return
@@ -293,6 +296,24 @@ func (e evidence) compare(into *audit.Results, o *domain.Order) {
 	into.Check(m.State == payments.OutcomeCaptured && m.Captured == o.Total.Amount && m.Currency == o.Total.Currency, contract.InvariantPaid, o.ID,
 		"total %s, captured %d %s (%s)", o.Total, m.Captured, m.Currency, stateOr(m.State))
 	into.Check(m.Refunded == o.Refunded.Amount, contract.InvariantRefunded, o.ID, "the order says %s, the wallet says %d", o.Refunded, m.Refunded)
+}
+
+// refused reports whether the service that an order was rejected by has the refusal on record. Without that, somebody took
+// a call without an answer for one.
+func (e evidence) refused(o *domain.Order) bool {
+	if o.Reason == domain.ReasonInsufficientFunds {
+		m := e.money[o.ID]
+		// A tombstone of before reasons were recorded does not tell.
+		return m.State == payments.OutcomeVoided && m.Authorized == 0 && (m.Reason == payments.RefusedFunds || m.Reason == "")
+	}
+	want := map[string]string{
+		domain.ReasonOutOfStock: products.OutcomeOutOfStock, domain.ReasonPriceChanged: products.OutcomePriceChanged,
+		domain.ReasonUnknownProduct: products.OutcomeUnknownProduct,
+	}[o.Reason]
+	return slices.ContainsFunc(o.Lines, func(l domain.Line) bool {
+		h, known := e.holds[[2]string{o.ID, l.SKU}]
+		return known && want != "" && h.Reason == want || !known && o.Reason == domain.ReasonUnknownProduct
+	})
 }
 
 func stateOr(s string) string {

@@ -10,6 +10,9 @@ const (
 	InvariantHistory = "order-history-legal"
 	// InvariantOneEnd: an order that has ended was confirmed, rejected or cancelled once, and one under way not yet.
 	InvariantOneEnd = "order-ends-once"
+	// InvariantReason: an order that was not fulfilled ended for a reason that is final, and not because somebody gave no
+	// answer: a service has on record that it refused, a person cancelled it, or its deadline had passed.
+	InvariantReason = "order-ended-for-a-final-reason"
 	// InvariantTotals: the lines of an order add up to its total.
 	InvariantTotals = "order-total-is-sum-of-lines"
 	// InvariantRefunds: the refunds of an order add up and stay within its total.

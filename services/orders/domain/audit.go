@@ -2,6 +2,7 @@ package domain
 
 import (
 	"slices"
+	"time"
 
 	"caravan/internal/audit"
 	"caravan/internal/event"
@@ -26,6 +27,7 @@ var leads = map[string][]contract.Status{
 func AuditOrder(into *audit.Results, key string, o *Order, history []event.Event) {
 	auditHistory(into, key, o, history)
 	auditEnd(into, key, o, history)
+	auditReason(into, key, o, history)
 	if o.Total.Currency == "" {
 		return // not priced yet
 	}
@@ -60,6 +62,30 @@ func auditEnd(into *audit.Results, key string, o *Order, history []event.Event) 
 		want = 1
 	}
 	into.Check(ends == want, contract.InvariantOneEnd, key, "is %s and has come to %d ends", o.Status, ends)
+}
+
+// reasons are those for which an order may end without being fulfilled.
+var reasons = map[contract.Status][]string{
+	contract.Rejected:  {ReasonOutOfStock, ReasonUnknownProduct, ReasonPriceChanged, ReasonInsufficientFunds},
+	contract.Cancelled: {ReasonDeadline, ReasonCustomer, ReasonStaff},
+}
+
+// auditReason checks why an order was given up.
+func auditReason(into *audit.Results, key string, o *Order, history []event.Event) {
+	final, failed := reasons[o.Status]
+	if !failed {
+		return
+	}
+	into.Check(slices.Contains(final, o.Reason), contract.InvariantReason, key, "was %s for %q", o.Status, o.Reason)
+	if o.Reason != ReasonDeadline {
+		return
+	}
+	for _, e := range history {
+		if e.Type == contract.EventCancelling {
+			into.Check(e.Time.After(o.Deadline), contract.InvariantReason, key, "was cancelled by its deadline, %s, at %s",
+				o.Deadline.Format(time.RFC3339), e.Time.Format(time.RFC3339))
+		}
+	}
 }
 
 // auditSums recomputes the total and what was refunded.

@@ -45,7 +45,7 @@ func NewAudit(ledger *Ledger, deposits *Deposits, bank Bank, reader *feed.Reader
 // invariants are all that a page checks.
 var invariants = append([]string{
 	contract.InvariantZeroSum, contract.InvariantBalance, contract.InvariantHeld, contract.InvariantAvailable,
-	contract.InvariantHold, contract.InvariantRefunds, contract.InvariantPostings, contract.InvariantOperation,
+	contract.InvariantHold, contract.InvariantRefusal, contract.InvariantRefunds, contract.InvariantPostings, contract.InvariantOperation,
 	contract.InvariantOrderPosting, contract.InvariantArchive, contract.InvariantDeposit, contract.InvariantDepositKey,
 	contract.InvariantPending,
 }, feed.TrailInvariants...)
@@ -247,7 +247,7 @@ func (p *auditPage) orders(account *domain.Account, holds map[string]domain.Hold
 
 func moneyOf(account *domain.Account, orderID string, h domain.Hold) contract.OrderMoney {
 	return contract.OrderMoney{
-		OrderID: orderID, UserID: account.UserID, State: string(h.State), Currency: account.Currency,
+		OrderID: orderID, UserID: account.UserID, State: string(h.State), Reason: string(h.Reason), Currency: account.Currency,
 		Authorized: h.Amount, Captured: h.Captured, Refunded: h.Refunded,
 	}
 }

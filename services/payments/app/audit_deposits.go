@@ -178,6 +178,24 @@ func (a *Audit) asked(ctx context.Context, p *auditPage, keys []string) error {
 		p.Check(d.ID == id && id == DepositID(d.UserID, d.Key), contract.InvariantDepositKey, key, "its user and key make it %s", DepositID(d.UserID, d.Key))
 		p.Check(d.Status != domain.DepositPending || now.Sub(d.CreatedAt) <= pendingLimit, contract.InvariantPending, key,
 			"pending since %s", d.CreatedAt.Format(time.RFC3339))
+		if err := a.ended(ctx, p, d); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// ended checks that a deposit ended by the bank's answer. A failed attempt that was taken for an answer would be told to
+// every repeat of its key.
+func (a *Audit) ended(ctx context.Context, p *auditPage, d *domain.Deposit) error {
+	if d.Status == domain.DepositPending {
+		return nil
+	}
+	answer, err := a.bank.Outcome(ctx, d.ID)
+	if err != nil && !errors.Is(err, ErrUnknownCharge) {
+		return fmt.Errorf("asking the bank: %w", err)
+	}
+	p.deposited(err == nil && answer.Paid == (d.Status == domain.DepositSucceeded), d.ID, "%s (%s), but by the bank it is paid=%t, known=%t",
+		d.Status, d.Reason, answer.Paid, err == nil)
 	return nil
 }

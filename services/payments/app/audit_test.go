@@ -137,6 +137,21 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, contract.InvariantOperation},
+		{"a failed deposit is remembered as declined", func(t *testing.T, p *fakeProcess) {
+			p.deposit(t, bob, "k", 5)
+			p.edit(t, domain.DepositPrefix+app.DepositID(bob, "k"), func(doc map[string]any) { doc["status"], doc["reason"] = "declined", "bank_unavailable" })
+			p.store.Remove("testbank/charge/" + app.DepositID(bob, "k"))
+			p.edit(t, domain.AccountPrefix+bob, func(doc map[string]any) {
+				doc["postings"], doc["posted"], doc["books"] = []any{}, 0, map[string]any{"balance": 0}
+			})
+		}, contract.InvariantDeposit},
+		{"a payment was refused although there was enough", func(t *testing.T, p *fakeProcess) {
+			p.authorize(t, 98, 1_000_000)
+			p.edit(t, account, func(doc map[string]any) {
+				hold := doc["holds"].(map[string]any)[orderID(98)].(map[string]any)
+				hold["available"] = hold["wanted"]
+			})
+		}, contract.InvariantRefusal},
 		{"a deposit of another key", func(t *testing.T, p *fakeProcess) {
 			p.edit(t, p.key(t, domain.DepositPrefix), func(doc map[string]any) { doc["key"] = "another" })
 		}, contract.InvariantDepositKey},

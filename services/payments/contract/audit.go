@@ -18,6 +18,8 @@ const (
 	InvariantAvailable = "available-not-negative"
 	// InvariantHold: no order captures more than was authorized, or without being captured.
 	InvariantHold = "captured-within-authorized"
+	// InvariantRefusal: an order that was refused for want of money asked for more than there was.
+	InvariantRefusal = "refused-for-want-of-money"
 	// InvariantRefunds: the refunds of an order add up and stay within what it captured.
 	InvariantRefunds = "refunds-within-captured"
 	// InvariantPostings: the postings of an account are numbered without a gap.
@@ -28,7 +30,8 @@ const (
 	InvariantOrderPosting = "order-agrees-with-postings"
 	// InvariantArchive: the archive of an account has no gap and is what was archived.
 	InvariantArchive = "archive-complete"
-	// InvariantDeposit: a deposit is booked once if the bank took it, for who asked for it, and not at all otherwise.
+	// InvariantDeposit: a deposit is booked once if the bank took it, for who asked for it, and not at all otherwise; and it
+	// ended as the bank says, which has to know it: no answer is no end.
 	InvariantDeposit = "deposit-agrees-with-bank"
 	// InvariantDepositKey: the id of a deposit is the one that follows from its user and Idempotency-Key.
 	InvariantDepositKey = "one-deposit-per-idempotency-key"
@@ -51,12 +54,21 @@ type OrderMoney struct {
 	OrderID string `json:"orderId"`
 	UserID  string `json:"userId"`
 	// State is authorized, captured or voided.
-	State      string `json:"state"`
+	State string `json:"state"`
+	// Reason says why an order never held anything: RefusedFunds or VoidedByOrder. It is empty for any other, and for those
+	// of before it was recorded.
+	Reason     string `json:"reason,omitempty"`
 	Currency   string `json:"currency"`
 	Authorized int64  `json:"authorized"`
 	Captured   int64  `json:"captured"`
 	Refunded   int64  `json:"refunded"`
 }
+
+// The reasons of an [OrderMoney] that never held anything.
+const (
+	RefusedFunds  = "insufficient_funds"
+	VoidedByOrder = "order"
+)
 
 // PathOrders takes [OrdersRequest] and answers [Orders].
 const PathOrders = "/internal/audit-orders"

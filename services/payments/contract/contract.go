@@ -29,8 +29,8 @@ const (
 const (
 	// OutcomeAuthorized: the amount is held for the order.
 	OutcomeAuthorized = "authorized"
-	// OutcomeInsufficientFunds: the wallet has less available than asked, or none in that currency. Nothing is stored,
-	// so the same order may be authorized later.
+	// OutcomeInsufficientFunds: the wallet has less available than asked, or none in that currency. Final, even
+	// if money comes later.
 	OutcomeInsufficientFunds = "insufficient_funds"
 	// OutcomeVoided: the hold is released, or was forbidden before it came to be. Final.
 	OutcomeVoided = "voided"

@@ -76,7 +76,27 @@ type Hold struct {
 	Refunds map[string]int64 `json:"refunds,omitempty"`
 	// PlacedAt is the order's own time, the same in all its commands.
 	PlacedAt time.Time `json:"placedAt"`
+	// Reason says why an order never held anything: a tombstone's only member of interest. Those written before it was
+	// recorded have none.
+	Reason Reason `json:"reason,omitempty"`
+	// Wanted and Available are what a refused order asked for, and what there was of it.
+	Wanted    int64 `json:"wanted,omitempty"`
+	Available int64 `json:"available,omitempty"`
 }
+
+// Reason says why an order never held anything.
+type Reason string
+
+// Reasons of a tombstone.
+const (
+	// NoFunds: the account had less available than the order asked for, or none in that currency.
+	NoFunds Reason = "insufficient_funds"
+	// ByOrder: the order was voided before it was authorized.
+	ByOrder Reason = "order"
+)
+
+// refused holds are tombstones of orders that the account had not enough for.
+func (h Hold) refused() bool { return h.State == Voided && h.Reason == NoFunds }
 
 // finished holds only change by a refund.
 func (h Hold) finished() bool { return h.State != Authorized }

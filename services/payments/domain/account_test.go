@@ -76,8 +76,9 @@ func TestAccount(t *testing.T) {
 			[]step{authorize(60, OutcomeAuthorized, true), authorize(60, OutcomeAuthorized, false)}, 100, 40},
 		{"all that is available may be held", 100,
 			[]step{authorize(100, OutcomeAuthorized, true)}, 100, 0},
-		{"more than available is refused and stores nothing", 100,
-			[]step{authorize(101, OutcomeInsufficientFunds, false), authorize(100, OutcomeAuthorized, true)}, 100, 0},
+		{"more than available is refused for good", 100,
+			[]step{authorize(101, OutcomeInsufficientFunds, true), authorize(101, OutcomeInsufficientFunds, false),
+				authorize(100, OutcomeInsufficientFunds, false), void(OutcomeVoided, false), capture(OutcomeVoided, false)}, 100, 100},
 		{"an order of nothing can be authorized and captured", 0,
 			[]step{authorize(0, OutcomeAuthorized, true), capture(OutcomeCaptured, true)}, 0, 0},
 		{"the same order with another amount is refused", 100,
@@ -162,8 +163,8 @@ func TestAccountThatIsNotOpen(t *testing.T) {
 		want Result
 		err  error
 	}{
-		{"authorize finds no money", func(a *Account) (Result, error) { return a.Authorize(order1, eur(1), Past{}) }, Result{Outcome: OutcomeInsufficientFunds}, nil},
-		{"authorize of nothing needs an account", func(a *Account) (Result, error) { return a.Authorize(order1, eur(0), Past{}) }, Result{}, ErrNotOpen},
+		{"authorize needs an account for its hold or tombstone", func(a *Account) (Result, error) { return a.Authorize(order1, eur(1), Past{}) }, Result{}, ErrNotOpen},
+		{"authorize of nothing needs one too", func(a *Account) (Result, error) { return a.Authorize(order1, eur(0), Past{}) }, Result{}, ErrNotOpen},
 		{"void needs an account for its tombstone", func(a *Account) (Result, error) { return a.Void(order1, Past{}) }, Result{}, ErrNotOpen},
 		{"capture finds no order", func(a *Account) (Result, error) { return a.Capture(order1, placed, Past{}) }, Result{}, ErrNotAuthorized},
 		{"refund finds no order", func(a *Account) (Result, error) { return a.Refund(order1, "r", eur(1), placed, Past{}) }, Result{Outcome: OutcomeNotCaptured}, nil},
@@ -212,7 +213,7 @@ func TestCredit(t *testing.T) {
 func TestMoneyInAnotherCurrency(t *testing.T) {
 	a := wallet(t, 100)
 	usd := money.New(10, "USD")
-	if got, err := a.Authorize(order1, usd, Past{}); err != nil || got.Outcome != OutcomeInsufficientFunds {
+	if got, err := a.Authorize(Order{ID: "in-dollars", PlacedAt: placed}, usd, Past{}); err != nil || got.Outcome != OutcomeInsufficientFunds {
 		t.Errorf("authorize: %+v, %v", got, err)
 	}
 	mustChange(t, a.run(authorize(10, OutcomeAuthorized, true)))

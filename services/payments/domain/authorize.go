@@ -2,8 +2,9 @@ package domain
 
 import "caravan/internal/money"
 
-// Authorize holds an amount for an order, if that much is available. A refusal stores nothing. Repeats answer as the
-// first time, and an order that was voided stays voided, whichever came first.
+// Authorize holds an amount for an order, if that much is available. If not, it writes a tombstone with the amounts that
+// it decided by: the refusal is final, and whoever asks later can tell it from a call that was never answered. Repeats
+// answer as the first time, and an order that was voided stays voided, whichever came first.
 //
 // Errors: ErrAmount, ErrOperationReused, ErrTooManyHolds, ErrArchive, ErrNotOpen.
 func (a *Account) Authorize(order Order, amount money.Money, past Past) (Result, error) {
@@ -17,11 +18,16 @@ func (a *Account) Authorize(order Order, amount money.Money, past Past) (Result,
 	if known {
 		return a.authorizeAgain(h, amount)
 	}
-	if a.Currency == "" && amount.Amount == 0 {
+	if a.Currency == "" {
 		return Result{}, ErrNotOpen
 	}
-	if amount.Currency != a.Currency || amount.Amount > a.Available().Amount {
-		return Result{Outcome: OutcomeInsufficientFunds}, nil
+	available := a.Available().Amount
+	if amount.Currency != a.Currency {
+		available = 0
+	}
+	if amount.Currency != a.Currency || amount.Amount > available {
+		a.keep(order.ID, Hold{State: Voided, Reason: NoFunds, Wanted: amount.Amount, Available: available, PlacedAt: order.PlacedAt})
+		return Result{Outcome: OutcomeInsufficientFunds, Changed: true}, nil
 	}
 	if a.active() >= MaxActiveHolds {
 		return Result{}, ErrTooManyHolds
@@ -36,6 +42,9 @@ func (a *Account) authorizeAgain(h Hold, amount money.Money) (Result, error) {
 	tombstone := h.State == Voided && h.Amount == 0
 	if !tombstone && (h.Amount != amount.Amount || a.Currency != amount.Currency) {
 		return Result{}, ErrOperationReused
+	}
+	if h.refused() {
+		return Result{Outcome: OutcomeInsufficientFunds}, nil
 	}
 	if h.State == Voided {
 		return Result{Outcome: OutcomeVoided}, nil

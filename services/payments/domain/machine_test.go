@@ -79,6 +79,7 @@ type modelOrder struct {
 	amount  int64
 	state   State
 	refunds map[string]int64
+	refused bool // for want of money
 }
 
 func (o *modelOrder) refunded() int64 {
@@ -181,12 +182,15 @@ func (m *machine) authorize(t *rapid.T) {
 	switch o, known := m.orders[order.ID]; {
 	case known && o.amount != amount && (o.state != Voided || o.amount != 0):
 		wantErr = ErrOperationReused
+	case known && o.refused:
+		want = OutcomeInsufficientFunds
 	case known && o.state == Voided:
 		want = OutcomeVoided
 	case known:
 		want = OutcomeAuthorized
 	case m.balance()-m.held() < amount:
 		want = OutcomeInsufficientFunds
+		m.orders[order.ID] = &modelOrder{state: Voided, refused: true}
 	default:
 		want = OutcomeAuthorized
 		m.orders[order.ID] = &modelOrder{amount: amount, state: Authorized, refunds: map[string]int64{}}

@@ -18,7 +18,7 @@ func (a *Account) Void(order Order, past Past) (Result, error) {
 		return Result{}, ErrNotOpen
 	}
 	if !known {
-		h.PlacedAt = order.PlacedAt
+		h.PlacedAt, h.Reason = order.PlacedAt, ByOrder
 	}
 	a.Held -= h.Amount
 	h.State = Voided

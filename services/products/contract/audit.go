@@ -41,9 +41,12 @@ const (
 
 // OrderHold is what one order has of one SKU. A released hold without quantity never held a unit.
 type OrderHold struct {
-	SKU      string `json:"sku"`
-	OrderID  string `json:"orderId"`
-	State    string `json:"state"`
+	SKU     string `json:"sku"`
+	OrderID string `json:"orderId"`
+	State   string `json:"state"`
+	// Reason says why a hold is released: one of the refusals OutcomeOutOfStock, OutcomePriceChanged and
+	// OutcomeUnknownProduct, or any other text.
+	Reason   string `json:"reason,omitempty"`
 	Quantity int64  `json:"quantity"`
 	// UnitPrice is the locked price in minor units of Currency.
 	UnitPrice int64  `json:"unitPrice"`

@@ -7,6 +7,18 @@ import (
 	"caravan/services/products/contract"
 )
 
+// clockSkew is the most by which clocks may differ (see feed.Timing).
+const clockSkew = 15 * time.Second
+
+// ReasonOf says why a hold is released. An order that asked before there was a product was refused without a tombstone;
+// that of its release, which may have come after the product, stands for it.
+func (s *Stock) ReasonOf(h Hold) Reason {
+	if h.Reason == ByOrder && h.Quantity == 0 && h.PlacedAt < s.CreatedAt+clockSkew.Microseconds() {
+		return UnknownProduct
+	}
+	return h.Reason
+}
+
 // AuditStock recomputes the sums of a stock from its holds and the references of its archive. A sound stock has no
 // finding, whatever commands it has seen.
 func AuditStock(into *audit.Results, s *Stock) {
