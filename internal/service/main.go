@@ -143,6 +143,10 @@ func assemble(ctx context.Context, name string, cfg *config, settings Settings, 
 	return s, 0
 }
 
+// Misconfigured marks an error of a build function as a mistake in the settings that only their sum shows. The program
+// prints it and ends as with any wrong configuration.
+func Misconfigured(err error) error { return &configError{err} }
+
 // configError is a mistake of whoever configured the program.
 type configError struct{ err error }
 

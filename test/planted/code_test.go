@@ -107,7 +107,7 @@ var mutants = []mutant{
 		service: orders.App, invariant: orders.InvariantReason},
 	{name: "a payment that failed is refused", file: "services/payments/app/authorize.go",
 		old:     "return contract.Authorized{}, fmt.Errorf(\"authorizing order %s: %w\", c.OrderID, err)",
-		new:     "return contract.Authorized{Outcome: contract.OutcomeInsufficientFunds}, nil",
+		new:     "_ = fmt.Sprint(err)\n\t\treturn contract.Authorized{Outcome: contract.OutcomeInsufficientFunds}, nil",
 		service: orders.App, invariant: orders.InvariantReason},
 	{name: "a deposit is declined when the bank does not answer", file: "services/payments/app/settle.go",
 		old: "\t\treturn deposit, nil\n\t}\n\tstatus", new: "\t}\n\tstatus",

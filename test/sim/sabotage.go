@@ -57,13 +57,13 @@ func (s Sabotage) forgotten(i *invocation) *http.Response {
 	}
 	var asked struct {
 		Commands []struct {
-			OrderID string `json:"orderId"`
+			Command struct{ OrderID string } `json:"command"`
 		} `json:"commands"`
 	}
 	if json.Unmarshal(i.request.body, &asked) != nil || len(asked.Commands) == 0 {
 		return nil
 	}
-	if s == FailuresRemembered && asked.Commands[0].OrderID[0] > '3' { // three orders of four
+	if s == FailuresRemembered && asked.Commands[0].Command.OrderID[:1] > "3" { // three orders of four
 		return nil
 	}
 	results := make([]string, len(asked.Commands))

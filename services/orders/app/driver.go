@@ -28,41 +28,26 @@ type Orders = document.Repository[domain.Order, *domain.Order]
 
 // Limits of the driver.
 const (
-	maxDriving  = 512   // orders driven at once
-	maxQueued   = 16384 // orders that wait to be driven; the sweep finds the rest
-	stepTimeout = 12 * time.Second
+	maxDriving = 512   // orders driven at once
+	maxQueued  = 16384 // orders that wait to be driven; the sweep finds the rest
 )
 
 // Driver takes orders through the saga. Any number of drivers in any number of
 // replicas may work on one order: its document decides by compare-and-swap.
 type Driver struct {
-	orders  *Orders
-	saga    Saga
-	clock   clock.Clock
-	log     *slog.Logger
-	watch   *Watch
-	backoff Backoff
-	alarm   *Alarm
+	orders *Orders
+	saga   Saga
+	clock  clock.Clock
+	log    *slog.Logger
+	watch  *Watch
+	pace   Pace
+	alarm  *Alarm
 
 	starts chan start
 	mu     sync.Mutex
 	active map[string]*domain.Order // orders at work, as last stored here; nil before they are read
 	again  map[string]bool
 	agenda agenda
-}
-
-// Backoff spaces the attempts of a step that gets no answer: exponential from
-// First to Max, less up to a quarter, so that orders that failed together do not
-// come back together.
-type Backoff struct {
-	First, Max time.Duration
-	// Jitter gives numbers from 0 up to 1.
-	Jitter func() float64
-}
-
-func (b Backoff) after(attempts int) time.Duration {
-	d := min(b.First<<min(attempts, 16), b.Max)
-	return d - time.Duration(float64(d)/4*b.Jitter())
 }
 
 // start asks for an order to be driven, in the context of what caused it.
@@ -74,9 +59,9 @@ type start struct {
 }
 
 // NewDriver makes a Driver; Run must be running for it to work.
-func NewDriver(orders *Orders, saga Saga, clk clock.Clock, log *slog.Logger, watch *Watch, backoff Backoff, alarm *Alarm) *Driver {
+func NewDriver(orders *Orders, saga Saga, clk clock.Clock, log *slog.Logger, watch *Watch, pace Pace, alarm *Alarm) *Driver {
 	return &Driver{
-		orders: orders, saga: saga, clock: clk, log: log, watch: watch, backoff: backoff, alarm: alarm,
+		orders: orders, saga: saga, clock: clk, log: log, watch: watch, pace: pace, alarm: alarm,
 		starts: make(chan start, maxQueued), active: make(map[string]*domain.Order), again: make(map[string]bool),
 	}
 }
@@ -194,7 +179,7 @@ func (d *Driver) drive(stop context.Context, s start) {
 		return // entered in the feed, but never placed
 	case err != nil:
 		d.log.WarnContext(ctx, "order could not be driven; it is tried again", "aggregate", s.id, "error", err)
-		d.later(s, d.clock.Now().Add(d.backoff.after(1)))
+		d.later(s, d.clock.Now().Add(d.pace.Backoff.after(1)))
 	default:
 		d.alarm.Observe(ctx, order)
 		d.watch.Notify(order)
@@ -240,7 +225,7 @@ func (d *Driver) advance(ctx context.Context, order *domain.Order) (*domain.Orde
 // next runs the step that the order's state calls for and returns the
 // transition that follows from its answer, or from getting none.
 func (d *Driver) next(ctx context.Context, o domain.Order) (t Transition, durable bool) {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.pace.Attempt)
 	defer cancel()
 	if o.Overdue(d.clock.Now()) {
 		return abandon(contract.Cancelled, domain.ReasonDeadline), true
@@ -270,7 +255,7 @@ func (d *Driver) wait(ctx context.Context, o domain.Order, step string, cause er
 	if o.Waiting != nil && o.Waiting.Step == step {
 		attempts = o.Waiting.Attempts
 	}
-	pause := d.backoff.after(attempts)
+	pause := d.pace.Backoff.after(attempts)
 	d.log.WarnContext(ctx, "order waits", "aggregate", o.ID, "step", step, "attempts", attempts+1, "pause_ms", pause.Milliseconds(), "error", cause)
 	return func(o *domain.Order, now time.Time) error {
 		return o.Wait(step, waitingReason(cause), now, now.Add(pause))

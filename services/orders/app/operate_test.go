@@ -38,7 +38,7 @@ func newOffice() *office {
 	index, reader := feed.NewIndex(o.store, o.clock, timing, "one"), feed.NewReader(o.store, o.clock, timing)
 	options := document.Options{Prefix: Prefix, Source: contract.App, Index: index, Clock: o.clock, IDs: id.Random{}}
 	o.orders = document.NewRepository[domain.Order](o.store, options)
-	o.driver = NewDriver(o.orders, o.driver.saga, o.clock, slog.New(slog.DiscardHandler), NewWatch(), o.driver.backoff,
+	o.driver = NewDriver(o.orders, o.driver.saga, o.clock, slog.New(slog.DiscardHandler), NewWatch(), o.driver.pace,
 		NewAlarm(5*time.Minute, o.clock, log))
 	o.place.Orders, o.place.Driver = o.orders, o.driver
 	o.sweep = &Sweep{

@@ -19,7 +19,8 @@ import (
 
 type settings struct {
 	Saga struct {
-		Patience     time.Duration `mapstructure:"patience" default:"15m" help:"how long an order may try before the pivot" validate:"min=1s"`
+		Patience     time.Duration `mapstructure:"patience" default:"15m" help:"how long an order may try before the pivot; several attempts of each step and their pauses must fit" validate:"min=1s"`
+		StepTimeout  time.Duration `mapstructure:"step_timeout" default:"12s" help:"the longest that one attempt of a step takes" validate:"min=100ms"`
 		FirstBackoff time.Duration `mapstructure:"first_backoff" default:"500ms" help:"pause after the first attempt without an answer" validate:"min=1ms"`
 		MaxBackoff   time.Duration `mapstructure:"max_backoff" default:"10s" help:"longest pause between attempts" validate:"min=1ms"`
 		SweepEvery   time.Duration `mapstructure:"sweep_every" default:"2s" help:"between two looks for orders that stopped" validate:"min=100ms"`
@@ -50,12 +51,18 @@ func Build(_ context.Context, s *service.Service) error {
 		Payments: payments.NewClient(s.Sidecar.Invoker()),
 	}.Checkout()
 	watch := app.NewWatch()
-	backoff := app.Backoff{First: cfg.Saga.FirstBackoff, Max: cfg.Saga.MaxBackoff, Jitter: s.Jitter}
+	pace := app.Pace{
+		Deadline: cfg.Saga.Patience, Attempt: cfg.Saga.StepTimeout,
+		Backoff: app.Backoff{First: cfg.Saga.FirstBackoff, Max: cfg.Saga.MaxBackoff, Jitter: s.Jitter},
+	}
+	if err := saga.Check(pace); err != nil {
+		return service.Misconfigured(err)
+	}
 	alarm := app.NewAlarm(cfg.Saga.AlarmAfter, s.Clock, s.Log)
 	if err := adapters.ExportAlarm(s.Telemetry.Meter, alarm); err != nil {
 		return err
 	}
-	driver := app.NewDriver(orders, saga, s.Clock, s.Log, watch, backoff, alarm)
+	driver := app.NewDriver(orders, saga, s.Clock, s.Log, watch, pace, alarm)
 	sweep := &app.Sweep{
 		Orders: orders, Lists: lists, Reader: reader, Index: index, Driver: driver, Store: store, Clock: s.Clock, IDs: s.IDs, Log: s.Log,
 		Every: cfg.Saga.SweepEvery, Settle: timing.Settle, Young: 3 * time.Second,
