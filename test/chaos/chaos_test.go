@@ -60,6 +60,11 @@ func TestMain(m *testing.M) {
 
 // start starts a stack in a folder of its own.
 func start(replicas int) (system *chaos.System, stop func(), err error) {
+	return startOn(settings.store, replicas)
+}
+
+// startOn is start on a store.
+func startOn(store string, replicas int) (system *chaos.System, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "caravan-chaos-*")
 	if err != nil {
 		return nil, nil, fmt.Errorf("making the stack's folder: %w", err)
@@ -82,7 +87,7 @@ func start(replicas int) (system *chaos.System, stop func(), err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time, daprd is built
 	defer cancel()
 	system, err = chaos.Start(ctx, chaos.StackOptions{
-		Root: root, Dir: dir, Broker: settings.broker, Store: settings.store, Daprd: settings.daprd, Replicas: replicas, Quick: true, EagerPublishers: true,
+		Root: root, Dir: dir, Broker: settings.broker, Store: store, Daprd: settings.daprd, Replicas: replicas, Quick: true, EagerPublishers: true,
 	})
 	if err != nil {
 		discard()
@@ -151,7 +156,7 @@ func (l testLog) Write(raw []byte) (int, error) {
 func run(t *testing.T, system *chaos.System, o chaos.Options) *chaos.Report {
 	t.Helper()
 	o.Seed, o.Out, o.Progress = seed(t), testLog{t}, 10*time.Second
-	o.Patience = 3 * time.Minute
+	o.Patience = cmp.Or(o.Patience, 3*time.Minute)
 	o.Command = fmt.Sprintf("CARAVAN_CHAOS_SEED=%d go test ./test/chaos -run %s", o.Seed, t.Name())
 	report, err := system.Run(t.Context(), o)
 	if errors.Is(err, launcher.ErrNoFault) {
@@ -227,6 +232,19 @@ func TestSoak(t *testing.T) {
 	if report.Numbers["samples"] == 0 {
 		t.Error("no samples were taken")
 	}
+}
+
+// TestOutages: each dependency is away for 5 s, and those that an order needs for 20 s, down and hung. The store is a server,
+// so that it can be away, too. The simulation has the longer ones (test/sim).
+func TestOutages(t *testing.T) {
+	skipShort(t)
+	system, stop, err := startOn("redis", 1)
+	usable(t, err)
+	t.Cleanup(stop)
+	const soon = 90 * time.Second // after the last outage; a step waits for 10 s at most
+	run(t, system, chaos.Options{Campaign: "outages", Hold: 5 * time.Second, Rate: 4, Patience: soon})
+	run(t, system, chaos.Options{Campaign: "outages", Hold: 20 * time.Second, Rate: 4, Patience: soon,
+		Processes: []string{"broker", "store", "payments"}})
 }
 
 // TestRolling: every replica is restarted in order, and no checkout fails.

@@ -20,7 +20,7 @@ func TestTheAuditAccusesNobodyFalsely(t *testing.T) {
 		examine(t, auditedPlan(*only, t.TempDir()))
 		return
 	}
-	const runs = 60
+	const runs = 24
 	if !*share {
 		shareOut(t, "TestTheAuditAccusesNobodyFalsely", runs)
 		return

@@ -110,6 +110,6 @@ func Drawn(rng *rand.Rand) Faults {
 	if rng.IntN(4) == 0 {
 		f.StoreHangs = often(10*time.Second, 60*time.Second)
 	}
-	f.BulkReadCut, f.StockSidecar = some(0.05), rng.IntN(4) == 0
+	f.BulkReadCut, f.StockSidecar = some(0.05), rng.IntN(8) == 0
 	return f
 }

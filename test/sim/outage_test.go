@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -45,6 +46,16 @@ func TestOutages(t *testing.T) {
 		t.Logf("outages of %s held up %d orders, which ended within %s after it", d, held[d], slowest[d].Round(100*time.Millisecond))
 	}
 	t.Logf("%d outages, %d orders", *seeds, orders)
+}
+
+// TestAnOutageBeyondTheDeadlineIsSeen: an outage that outlasts the deadline of orders ends them, and the matrix would say so.
+func TestAnOutageBeyondTheDeadlineIsSeen(t *testing.T) {
+	plan := outagePlan(1, t.TempDir())
+	plan.Faults.Outage = Outage{Part: TheStore, App: "payments", Orders: 3, For: 20 * time.Minute}
+	result := Run(t, plan)
+	if !slices.ContainsFunc(result.Violations, func(v string) bool { return strings.Contains(v, "by its deadline") }) {
+		t.Errorf("nobody saw that orders ended by their deadline: %v", result.Violations)
+	}
 }
 
 // outagePlan is the run of a cell of the matrix; seeds beyond their number begin again, with other chances.

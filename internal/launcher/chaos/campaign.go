@@ -20,7 +20,7 @@ type campaign struct {
 }
 
 func campaigns() []campaign {
-	return []campaign{storm(), confirms(), broker(), flash(), keys(), rolling(), soak()}
+	return []campaign{storm(), confirms(), broker(), flash(), keys(), rolling(), soak(), outages()}
 }
 
 // Campaigns are the names of the campaigns with what each does.

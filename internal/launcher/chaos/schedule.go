@@ -114,6 +114,8 @@ type Plan struct {
 	Steady   bool          // gaps from half to one and a half times the mean, not from 0 to twice
 	Kinds    []Kind        // those that Targets lack are left out
 	Targets  Targets
+	// Each is how long each process is down, and hung, one after the other; the rest of the plan counts for nothing then.
+	Each time.Duration
 	// Processes are those that may be killed, frozen and restarted; all of
 	// Targets when empty.
 	Processes []string
@@ -121,6 +123,9 @@ type Plan struct {
 
 // Schedule makes the schedule of a plan: the same for the same plan.
 func (p Plan) Schedule() []Event {
+	if p.Each > 0 {
+		return p.outages()
+	}
 	kinds := slices.DeleteFunc(slices.Clone(p.Kinds), func(k Kind) bool { return p.Targets.Missing(k) != "" })
 	if len(kinds) == 0 || p.Gap <= 0 {
 		return nil
