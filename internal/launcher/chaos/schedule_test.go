@@ -94,3 +94,23 @@ func TestEventsAreLabelled(t *testing.T) {
 		}
 	}
 }
+
+// TestOutagesTakeEachDependencyAwayOnce counts what a schedule of outages does to every process.
+func TestOutagesTakeEachDependencyAwayOnce(t *testing.T) {
+	targets := Targets{Programs: []string{"gateway", "orders"}, Sidecars: []string{"gateway-daprd", "orders-daprd"}, Servers: []string{"broker", "store"}}
+	met := make(map[string]int)
+	for _, e := range (Plan{Each: 5 * time.Second, Targets: targets}).Schedule() {
+		if e.Hold != 5*time.Second || len(e.Targets) != 1 {
+			t.Errorf("%s", e)
+		}
+		met[string(e.Kind)+" "+e.Targets[0]]++
+	}
+	for _, name := range []string{"orders", "orders-daprd", "broker", "store"} {
+		if met["kill "+name] != 1 || met["freeze "+name] != 1 {
+			t.Errorf("%s is met by %v", name, met)
+		}
+	}
+	if len(met) != 8 {
+		t.Errorf("the schedule meets %v", met)
+	}
+}
