@@ -45,9 +45,9 @@ func runOutages(ctx context.Context, r *run) error {
 
 const (
 	// lanes is how many outages go on at once. They are of different services.
-	lanes = 3
+	lanes = 4
 	// beside is the time between the outages of one lane, in which orders that were held up go on.
-	beside = 4 * time.Second
+	beside = 3 * time.Second
 )
 
 // outages is a schedule in which each process is down and hung once.
