@@ -312,7 +312,7 @@ func (e evidence) refused(o *domain.Order) bool {
 	}[o.Reason]
 	return slices.ContainsFunc(o.Lines, func(l domain.Line) bool {
 		h, known := e.holds[[2]string{o.ID, l.SKU}]
-		return known && want != "" && h.Reason == want || !known && o.Reason == domain.ReasonUnknownProduct
+		return known && want != "" && h.Reason == want || o.Reason == domain.ReasonUnknownProduct && (!known || h.BeforeStock)
 	})
 }
 

@@ -206,7 +206,7 @@ func (p *auditPage) report(stock *domain.Stock, holds []domain.Hold) {
 
 func holdOf(stock *domain.Stock, h domain.Hold) contract.OrderHold {
 	return contract.OrderHold{
-		SKU: stock.SKU, OrderID: h.OrderID, State: string(h.State), Reason: string(stock.ReasonOf(h)), Quantity: h.Quantity, UnitPrice: h.UnitPrice, Currency: stock.Currency,
+		SKU: stock.SKU, OrderID: h.OrderID, State: string(h.State), Reason: string(h.Reason), BeforeStock: stock.MayPrecede(h), Quantity: h.Quantity, UnitPrice: h.UnitPrice, Currency: stock.Currency,
 	}
 }
 

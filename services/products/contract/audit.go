@@ -46,8 +46,10 @@ type OrderHold struct {
 	State   string `json:"state"`
 	// Reason says why a hold is released: one of the refusals OutcomeOutOfStock, OutcomePriceChanged and
 	// OutcomeUnknownProduct, or any other text.
-	Reason   string `json:"reason,omitempty"`
-	Quantity int64  `json:"quantity"`
+	Reason string `json:"reason,omitempty"`
+	// BeforeStock says that the order may have asked before there was a stock. It was refused without a hold then.
+	BeforeStock bool  `json:"beforeStock,omitempty"`
+	Quantity    int64 `json:"quantity"`
 	// UnitPrice is the locked price in minor units of Currency.
 	UnitPrice int64  `json:"unitPrice"`
 	Currency  string `json:"currency"`

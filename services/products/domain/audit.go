@@ -7,16 +7,14 @@ import (
 	"caravan/services/products/contract"
 )
 
-// clockSkew is the most by which clocks may differ (see feed.Timing).
-const clockSkew = 15 * time.Second
+// visibleWithin is how long after its creation everybody sees a stock: its product may be written late, by a clock that is
+// behind (see feed.Timing.Settle).
+const visibleWithin = 45 * time.Second
 
-// ReasonOf says why a hold is released. An order that asked before there was a product was refused without a tombstone;
-// that of its release, which may have come after the product, stands for it.
-func (s *Stock) ReasonOf(h Hold) Reason {
-	if h.Reason == ByOrder && h.Quantity == 0 && h.PlacedAt < s.CreatedAt+clockSkew.Microseconds() {
-		return UnknownProduct
-	}
-	return h.Reason
+// MayPrecede reports whether the order of a hold may have asked for this stock before there was one. It was refused as an
+// unknown product then, without a tombstone; what is here now came later.
+func (s *Stock) MayPrecede(h Hold) bool {
+	return h.PlacedAt < s.CreatedAt+visibleWithin.Microseconds()
 }
 
 // AuditStock recomputes the sums of a stock from its holds and the references of its archive. A sound stock has no
