@@ -301,6 +301,9 @@ func (e evidence) compare(into *audit.Results, o *domain.Order) {
 // refused reports whether the service that an order was rejected by has the refusal on record. Without that, somebody took
 // a call without an answer for one.
 func (e evidence) refused(o *domain.Order) bool {
+	if o.Reason == domain.ReasonCurrencyMismatch {
+		return o.ExpectedTotal != nil // it follows from the order itself, so that products keeps nothing
+	}
 	if o.Reason == domain.ReasonInsufficientFunds {
 		m := e.money[o.ID]
 		// A tombstone of before reasons were recorded does not tell.

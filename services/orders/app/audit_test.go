@@ -171,6 +171,53 @@ func TestAuditOfASoundSystem(t *testing.T) {
 	}
 }
 
+// TestARefusedOrderIsNotAccused has an order end by each refusal there is, and by a service that has it on record.
+func TestARefusedOrderIsNotAccused(t *testing.T) {
+	for _, c := range []struct {
+		step, outcome string
+		kept          string // the reason that products keeps
+	}{
+		{"reserve", products.OutcomeOutOfStock, products.OutcomeOutOfStock},
+		{"reserve", products.OutcomePriceChanged, products.OutcomePriceChanged},
+		{"reserve", products.OutcomeUnknownProduct, products.OutcomeUnknownProduct},
+		{"reserve", products.OutcomeCurrencyMismatch, "order"}, // that of the release
+		{"authorize", payments.OutcomeInsufficientFunds, "order"},
+	} {
+		t.Run(c.outcome, func(t *testing.T) {
+			o := newOffice()
+			o.services.answer[c.step] = c.outcome
+			expected := money.New(2000, "USD")
+			order, err := o.place.Do(t.Context(), Placement{
+				UserID: "u1", Key: "one", Fingerprint: "one", Lines: []domain.Line{{SKU: "TEA", Quantity: 2}}, ExpectedTotal: &expected,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if order = o.driven(t, order.ID); order.Status != contract.Rejected || order.Reason != c.outcome {
+				t.Fatalf("the order is %s: %s", order.Status, order.Reason)
+			}
+			o.pass(time.Hour)
+			system := o.system(t)
+			system[products.App+products.PathAudit] = func(any) any { return products.AuditPage{Page: audit.NewPage()} }
+			system[payments.App+payments.PathAudit] = func(any) any { return payments.AuditPage{Page: audit.NewPage()} }
+			system[products.App+products.PathHolds] = func(any) any {
+				return products.Holds{Holds: []products.OrderHold{{SKU: "TEA", OrderID: order.ID, State: products.HoldReleased, Reason: c.kept}}}
+			}
+			system[payments.App+payments.PathOrders] = func(any) any {
+				m := payments.OrderMoney{OrderID: order.ID, UserID: "u1", State: payments.OutcomeVoided, Reason: payments.VoidedByOrder}
+				if c.step == "authorize" {
+					m.Reason = payments.RefusedFunds
+				}
+				return payments.Orders{Orders: []payments.OrderMoney{m}}
+			}
+			report := o.audit(t, system)
+			if len(report.Findings) > 0 || report.tally(contract.App, contract.InvariantReason).Checked != 2 {
+				t.Errorf("found %+v", report.Findings)
+			}
+		})
+	}
+}
+
 // TestAServiceThatCannotBeAskedIsAFinding takes the services away, one at a time and path by path.
 func TestAServiceThatCannotBeAskedIsAFinding(t *testing.T) {
 	o := newOffice()

@@ -66,7 +66,7 @@ func auditEnd(into *audit.Results, key string, o *Order, history []event.Event) 
 
 // reasons are those for which an order may end without being fulfilled.
 var reasons = map[contract.Status][]string{
-	contract.Rejected:  {ReasonOutOfStock, ReasonUnknownProduct, ReasonPriceChanged, ReasonInsufficientFunds},
+	contract.Rejected:  {ReasonOutOfStock, ReasonUnknownProduct, ReasonPriceChanged, ReasonCurrencyMismatch, ReasonInsufficientFunds},
 	contract.Cancelled: {ReasonDeadline, ReasonCustomer, ReasonStaff},
 }
 
