@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +31,6 @@ type limitedBody struct {
 	late     atomic.Bool
 	left     atomic.Bool           // the connection broke
 	broken   atomic.Pointer[error] // the body ended early or is not framed as HTTP demands
-	reading  sync.Mutex            // held while Read runs
 }
 
 // bodyGrace is how long after the call's deadline a client that stopped sending is let go of.
@@ -53,8 +51,6 @@ func newLimitedBody(w http.ResponseWriter, r *http.Request, limit int64, deadlin
 
 // Read reads from the client.
 func (b *limitedBody) Read(p []byte) (int, error) {
-	b.reading.Lock()
-	defer b.reading.Unlock()
 	b.asked.Store(true)
 	n, err := b.ReadCloser.Read(p)
 	if b.missing.Load() > 0 && b.missing.Add(-int64(n)) <= 0 {
@@ -84,15 +80,11 @@ func (b *limitedBody) note(err error) {
 	}
 }
 
-// refusal is what the client is answered if its body did not arrive whole, or nil. net/http ends the request's context
-// before the read that failed returns, so an incomplete body is waited for.
-func (b *limitedBody) refusal(r *http.Request) error {
+// refusal is what the client is answered if its body did not arrive whole, or nil. The edge keeps the request's context
+// from ending with the client's half of the connection, so that the read that failed has returned before.
+func (b *limitedBody) refusal() error {
 	if b == nil {
 		return nil
-	}
-	if r.Context().Err() != nil && b.asked.Load() && !b.complete.Load() {
-		b.reading.Lock()
-		defer b.reading.Unlock()
 	}
 	if tooLarge := b.exceeded.Load(); tooLarge != nil {
 		return unreadable(problem.TooLarge(tooLarge.Limit), ErrBody)

@@ -202,7 +202,7 @@ func connectionFailed(err error) bool {
 
 // judge tells what a failed exchange says about the service and what the client is told.
 func judge(r *http.Request, ctx context.Context, body *limitedBody, err error) (outcome, refusal error) {
-	if refusal := body.refusal(r); refusal != nil { // net/http ends the request's context as well, so this comes first
+	if refusal := body.refusal(); refusal != nil { // the client's own fault comes first
 		return errExcluded, refusal
 	}
 	switch {
