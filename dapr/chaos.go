@@ -69,7 +69,7 @@ Faults: ` + kindList() + ".",
 			flags.Var(number(&o.Customers, 1, many), "customers", "`number` of customers (default 16)")
 			flags.Var(decimal(&o.Rate, 0.01, 10_000), "rate", "orders a `second`")
 			flags.Var(period(&o.Gap, time.Millisecond, longest), "gap", "mean time between two faults, as a `duration`")
-			flags.Var(period(&o.Hold, time.Second, longest), "hold", "how long each dependency is away, as a `duration` (outages; default 20s)")
+			flags.Var(period(&o.Hold, time.Second, longest), "hold", "how long each dependency is unavailable, as a `duration` (outages; default 20s)")
 			flags.Var(decimal(&o.Share, 0.001, 1), "share", "`share` of the confirmations that are cut (confirms)")
 			flags.BoolVar(&o.NoFaults, "no-faults", false, "soak without faults")
 			flags.Var(period(&o.Patience, time.Second, longest), "patience", "how long everything may take to end after the last fault (default 5m)")

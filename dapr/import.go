@@ -171,7 +171,7 @@ type step struct {
 type importer struct {
 	staff   *shopclient.Client
 	skipBad bool
-	run     string // tells the stock corrections of this import from those of another
+	run     string // distinguishes the stock corrections of this import from those of another
 	steps   []*step
 	ended   atomic.Bool // by a line that failed
 }
@@ -232,7 +232,7 @@ func (s *step) mistake() (catalogue.Mistake, bool) {
 		mistake.Fault = catalogue.Fault{Field: "currency", What: "must be " + s.existing.Price.Currency + ", as the product has it"}
 	case s.row.Stock < s.existing.Reserved:
 		mistake.Value = strconv.FormatInt(s.row.Stock, 10)
-		mistake.Fault = catalogue.Fault{Field: "stock", What: fmt.Sprintf("must be at least %d: so many are reserved for orders", s.existing.Reserved)}
+		mistake.Fault = catalogue.Fault{Field: "stock", What: fmt.Sprintf("must be at least %d, which are reserved for orders", s.existing.Reserved)}
 	}
 	return mistake, mistake.What != ""
 }

@@ -232,7 +232,7 @@ func TestImportKnowsTheCurrencyOfAnEmptyShop(t *testing.T) {
 func TestImportKeepsWhatIsReserved(t *testing.T) {
 	reserved := shopclient.Product{SKU: "MUG", Price: money.New(100, "EUR"), OnHand: 9, Reserved: 6}
 	row := catalogue.Row{Lines: catalogue.Lines{First: 2, Last: 2}, SKU: "MUG", Price: money.New(100, "EUR"), Stock: 5}
-	if m, found := (&step{row: row, existing: &reserved}).mistake(); !found || m.String() != `line 2, stock: "5" must be at least 6: so many are reserved for orders` {
+	if m, found := (&step{row: row, existing: &reserved}).mistake(); !found || m.String() != `line 2, stock: "5" must be at least 6, which are reserved for orders` {
 		t.Error(m)
 	}
 	row.Stock = 6

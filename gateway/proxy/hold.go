@@ -34,7 +34,7 @@ func (f *Forwarder) await(r *http.Request, out *http.Request, c *Call) (*http.Re
 		}
 		response, err := f.ask(r, out, c, nil, try > 0)
 		probed := hold < left && err == nil && response.StatusCode == http.StatusOK
-		if final || out.Context().Err() != nil || !probed && !away(response, err) {
+		if final || out.Context().Err() != nil || !probed && !passing(response, err) {
 			return response, err
 		}
 		if err == nil {
@@ -52,8 +52,8 @@ func (f *Forwarder) await(r *http.Request, out *http.Request, c *Call) (*http.Re
 	}
 }
 
-// away reports whether the outcome of a call means that the service is unavailable and may answer soon.
-func away(response *http.Response, err error) bool {
+// passing reports whether the outcome of a call means that the service is unavailable and may answer soon.
+func passing(response *http.Response, err error) bool {
 	if err == nil {
 		return errors.Is(failure(response), errFailed)
 	}

@@ -147,7 +147,7 @@ func hashFolder(hash io.Writer, source, folder string) error {
 }
 
 // EnsureSidecar returns a daprd that can be run, building one if there is none;
-// progress is told on log. It also links it to daprd in the folder bin: in that
+// progress is written to log. It also links it to daprd in the folder bin: in that
 // of the repository's .dapr the stock Dapr CLI looks for it.
 func EnsureSidecar(ctx context.Context, root, bin, given string, log io.Writer) (Sidecar, error) {
 	sidecar, ok, err := findSidecar(ctx, given, root, bin, os.Getenv)

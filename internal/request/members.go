@@ -12,8 +12,8 @@ import (
 	"caravan/internal/problem"
 )
 
-// What a body leaves out is not the same as what it sends as zero, and once it is in a Go struct nobody can tell them
-// apart: "all of it" and "an amount that the client failed to fill in" look alike. So the members are checked in the
+// What a body leaves out is not the same as what it sends as zero, and in a Go struct the two cannot be
+// distinguished: "all of it" and "an amount that the client failed to fill in" look alike. So the members are checked in the
 // JSON itself, against the json tags of the struct that it was read into:
 //
 //   - null is refused everywhere. No member of ours means anything by it.

@@ -95,9 +95,9 @@ func register(v *validator.Validate, tag string, valid func(reflect.Value) bool)
 
 // Validate checks the validator tags of v, a struct or a pointer to one; anything else passes. These
 // rules are ours: "currency" (a known ISO 4217 code, applied to each money.Money by itself), "id" (a
-// UUID in canonical form), "plainid" (see id.Plain), "sku" (see id.ValidSKU), "time" (see clock.Acceptable), and for text that people
-// write "line", "multiline" and "name" (see package text): behind a pointer they also clean the field.
-// The error is a problem.Invalid with every broken rule.
+// UUID in canonical form), "plainid" (see id.Plain), "sku" (see id.ValidSKU), "time" (see
+// clock.Acceptable), and for text that people write "line", "multiline" and "name" (see package text):
+// behind a pointer they also clean the field. The error is a problem.Invalid with every broken rule.
 func Validate(v any) error {
 	t := reflect.TypeOf(v)
 	for t != nil && t.Kind() == reflect.Pointer {

@@ -39,7 +39,7 @@ func newRoute(pattern string, kind kind, h Handler) *route {
 	return &route{pattern: pattern, kind: kind, handler: h}
 }
 
-// readsQuery reports whether the route has to be asked for exactly what it knows. Probes tell everybody the same,
+// readsQuery reports whether the route has to be asked for exactly what it knows. Probes answer everyone the same,
 // whatever a monitor adds to their address; events come from the sidecar.
 func (rt *route) readsQuery() bool {
 	return rt.kind == kindPublic || rt.kind == kindStream || rt.kind == kindInternal

@@ -83,7 +83,8 @@ func (s *store) Get(ctx context.Context, keys ...string) (map[string]document.Re
 // (package store of dapr/daprd).
 const absentMark = "absent"
 
-// getAll reads one batch of keys; equal keys are asked for once. Each has its own outcome, as strangers share the batch.
+// getAll reads one batch of keys; equal keys are asked for once. Each has its own outcome, as unrelated requests share
+// the batch.
 func (s *store) getAll(ctx context.Context, keys []string) []batch.Result[document.Record] {
 	distinct := slices.Compact(slices.Sorted(slices.Values(keys)))
 	found := make(map[string]batch.Result[document.Record], len(distinct))
@@ -101,7 +102,7 @@ func (s *store) getAll(ctx context.Context, keys []string) []batch.Result[docume
 
 // bulk reads many keys in one call and returns those for which the answer proves nothing. An item without value and
 // without error means either that there is no document or that the store's component lost its connection before it read
-// that far: BulkGet of Dapr's PostgreSQL and SQLite components does not tell (components-contrib 1.18.0).
+// that far: BulkGet of Dapr's PostgreSQL and SQLite components does not say which (components-contrib 1.18.0).
 func (s *store) bulk(ctx context.Context, keys []string, found map[string]batch.Result[document.Record]) (unproven []string) {
 	items, err := s.sdk.GetBulkState(ctx, StoreName, keys, nil, 0)
 	if err != nil {

@@ -234,8 +234,8 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// TestOutages: each dependency is away for 5 s, and those that an order needs for 20 s, down and hung. The store is a server,
-// so that it can be away, too. The simulation has the longer ones (test/sim).
+// TestOutages: each dependency is unavailable for 5 s, and those that an order needs for 20 s, down and hung. The store is
+// a server, so that it can be unavailable, too. The simulation has the longer ones (test/sim).
 func TestOutages(t *testing.T) {
 	skipShort(t)
 	system, stop, err := startOn("redis", 1)

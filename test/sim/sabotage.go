@@ -28,7 +28,7 @@ const (
 	CaptureForgotten Sabotage = "captures are forgotten"
 	// RefundForgotten: money of refunded orders does not come back.
 	RefundForgotten Sabotage = "refunds are forgotten"
-	// FailuresRemembered: the wallet is not reached for some orders, which is remembered as a refusal and told to every
+	// FailuresRemembered: the wallet is not reached for some orders, which is remembered as the answer to every
 	// repeat.
 	FailuresRemembered Sabotage = "failures are remembered as refusals"
 	// FreshKeys: each repetition of a request comes with another idempotency key.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// outages is every dependency away for a set time: the servers, every program and every sidecar.
+// outages makes every dependency unavailable for a set time: the servers, every program and every sidecar.
 func outages() campaign {
 	return campaign{
 		name:    "outages",

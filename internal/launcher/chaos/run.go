@@ -28,7 +28,7 @@ type Options struct {
 	Customers     int
 	Rate          float64       // orders a second
 	Gap           time.Duration // mean time between two faults
-	Hold          time.Duration // outages: how long each dependency is away
+	Hold          time.Duration // outages: how long each dependency is unavailable
 	Processes     []string      // outages: which; all but the gateway when empty
 	Share         float64       // confirms: of the confirmations that are cut
 	NoFaults      bool          // soak

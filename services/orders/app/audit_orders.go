@@ -287,7 +287,7 @@ func (e evidence) compare(into *audit.Results, o *domain.Order) {
 	}
 	m, ok := e.money[o.ID]
 	if o.Status == contract.Rejected {
-		into.Check(e.refused(o), contract.InvariantReason, o.ID, "was rejected for %q, and nobody has on record that they refused it", o.Reason)
+		into.Check(e.refused(o), contract.InvariantReason, o.ID, "was rejected for %q, and no service has this refusal on record", o.Reason)
 	}
 	if !fulfilled(o.Status) {
 		into.Check(!ok || m.State == payments.OutcomeVoided, contract.InvariantFree, o.ID, "%d still %s", m.Authorized, m.State)
@@ -298,15 +298,15 @@ func (e evidence) compare(into *audit.Results, o *domain.Order) {
 	into.Check(m.Refunded == o.Refunded.Amount, contract.InvariantRefunded, o.ID, "the order says %s, the wallet says %d", o.Refunded, m.Refunded)
 }
 
-// refused reports whether the service that an order was rejected by has the refusal on record. Without that, somebody took
-// a call without an answer for one.
+// refused reports whether the service that an order was rejected by has the refusal on record. Without a record, a call
+// without an answer was taken for a refusal.
 func (e evidence) refused(o *domain.Order) bool {
 	if o.Reason == domain.ReasonCurrencyMismatch {
 		return o.ExpectedTotal != nil // it follows from the order itself, so that products keeps nothing
 	}
 	if o.Reason == domain.ReasonInsufficientFunds {
 		m := e.money[o.ID]
-		// A tombstone of before reasons were recorded does not tell.
+		// A tombstone from before reasons were recorded has none.
 		return m.State == payments.OutcomeVoided && m.Authorized == 0 && (m.Reason == payments.RefusedFunds || m.Reason == "")
 	}
 	want := map[string]string{

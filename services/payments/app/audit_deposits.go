@@ -185,8 +185,8 @@ func (a *Audit) asked(ctx context.Context, p *auditPage, keys []string) error {
 	return nil
 }
 
-// ended checks that a deposit ended by the bank's answer. A failed attempt that was taken for an answer would be told to
-// every repeat of its key.
+// ended checks that a deposit ended by the bank's answer. A failed attempt that was taken for an answer would be the
+// answer to every repeat of its key.
 func (a *Audit) ended(ctx context.Context, p *auditPage, d *domain.Deposit) error {
 	if d.Status == domain.DepositPending {
 		return nil

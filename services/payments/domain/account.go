@@ -202,7 +202,8 @@ type Order struct {
 // Result is the outcome of an operation on an account.
 type Result struct {
 	Outcome Outcome
-	// Changed tells that the operation was applied now; false for a refusal and for the repeat of an operation.
+	// Changed reports whether the operation changed the account now: false for its repeat, and for a refusal that leaves no
+	// tombstone.
 	Changed bool
 }
 

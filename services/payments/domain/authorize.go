@@ -3,7 +3,7 @@ package domain
 import "caravan/internal/money"
 
 // Authorize holds an amount for an order, if that much is available. If not, it writes a tombstone with the amounts that
-// it decided by: the refusal is final, and whoever asks later can tell it from a call that was never answered. Repeats
+// it decided by: the refusal is final, and the audit can distinguish it from a call that was never answered. Repeats
 // answer as the first time, and an order that was voided stays voided, whichever came first.
 //
 // Errors: ErrAmount, ErrOperationReused, ErrTooManyHolds, ErrArchive, ErrNotOpen.

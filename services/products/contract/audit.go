@@ -24,7 +24,8 @@ const (
 	InvariantProduct = "one-stock-per-product"
 )
 
-// AuditPage is one page of the audit. Its counts are products, productsYoung (without a stock yet), holds, and units onHand, reserved, committed and received.
+// AuditPage is one page of the audit. Its counts are products, productsYoung (without a stock yet), holds, and units
+// onHand, reserved, committed and received.
 type AuditPage struct {
 	audit.Page
 	// Holds are the holds of orders met on this page, for a cross check by orders. While orders are under way a hold

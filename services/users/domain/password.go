@@ -32,8 +32,8 @@ func NormalizePassword(raw string) string {
 }
 
 // CheckPassword says whether a normalized password may protect the account of email and name. Any character is welcome
-// and none is required; what is refused is what an attacker tries first: the commonest passwords, the account's own address or
-// name, a single repeated character. The error is a *Violation of field.
+// and none is required; what is refused is what an attacker tries first: the commonest passwords, the account's own
+// address or name, a single repeated character. The error is a *Violation of field.
 func CheckPassword(field, password, email, name string) error {
 	length := utf8.RuneCountInString(password)
 	switch {
