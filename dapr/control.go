@@ -6,8 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +13,7 @@ import (
 
 	"caravan/internal/launcher"
 	"caravan/internal/launcher/manifest"
+	"caravan/internal/version"
 )
 
 // connect reaches the running stack.
@@ -207,15 +206,7 @@ func versionCommand() command {
 	return command{
 		name: "version", summary: "show what this is built from",
 		run: func(_ context.Context, c *cli, _ *flag.FlagSet) error {
-			revision := "unknown revision"
-			if info, ok := debug.ReadBuildInfo(); ok {
-				for _, setting := range info.Settings {
-					if setting.Key == "vcs.revision" {
-						revision = "revision " + setting.Value
-					}
-				}
-			}
-			fmt.Fprintf(c.out, "caravan %s, %s, daprd %s\n", revision, runtime.Version(), launcher.SidecarVersion)
+			fmt.Fprintf(c.out, "caravan %s, daprd %s\n", version.Read(), launcher.SidecarVersion)
 			return nil
 		},
 	}

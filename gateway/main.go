@@ -46,7 +46,7 @@ func build(_ context.Context, s *service.Service) error {
 	auth := s.Settings.Auth
 	front, err := assemble(cfg, surroundings{
 		Probes: s, Log: s.Log, Clock: s.Clock, IDs: s.IDs, Tracer: s.Telemetry.Tracer, Meter: s.Telemetry.Meter,
-		Sidecar: &url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Settings.Dapr.HTTPPort))},
+		Sidecar: &url.URL{Scheme: "http", Host: net.JoinHostPort(s.Settings.Dapr.Host, strconv.Itoa(s.Settings.Dapr.HTTPPort))},
 		Token:   s.Settings.Dapr.Token,
 		Invoker: s.Sidecar.Invoker(),
 		Verifier: token.NewVerifier(func(ctx context.Context) (token.KeySet, error) {

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -10,6 +11,8 @@ type arguments struct {
 	file        string
 	printConfig bool
 	help        bool
+	version     bool
+	probe       string            // "livez" or "readyz"
 	values      map[string]string // by key
 }
 
@@ -26,6 +29,9 @@ func parseArguments(args []string) (arguments, error) {
 		case "--print-config":
 			parsed.printConfig = true
 			continue
+		case "--version":
+			parsed.version = true
+			continue
 		}
 		key, isFlag := strings.CutPrefix(name, "--")
 		if !isFlag || key == "" {
@@ -37,8 +43,15 @@ func parseArguments(args []string) (arguments, error) {
 			}
 			value = args[i]
 		}
-		if key == "config" {
+		switch key {
+		case "config":
 			parsed.file = value
+			continue
+		case "probe":
+			if value == "" {
+				return arguments{}, errors.New("the flag --probe needs livez or readyz")
+			}
+			parsed.probe = value
 			continue
 		}
 		parsed.values[strings.ToLower(key)] = value

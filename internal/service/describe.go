@@ -34,11 +34,13 @@ func (c *config) print(w io.Writer) error {
 
 // help writes what the program understands.
 func (c *config) help(w io.Writer, name string) error {
-	fmt.Fprintf(w, `Usage: %s [--config FILE] [--print-config] [--KEY=VALUE ...]
+	fmt.Fprintf(w, `Usage: %s [--config FILE] [--print-config | --probe livez|readyz | --version] [--KEY=VALUE ...]
 
 Each key is a flag, an environment variable and a key of the YAML file, in this order of precedence.
   --config FILE    read keys from FILE
   --print-config   print the configuration in force, without secrets, and exit
+  --probe NAME     ask the running program for its livez or readyz, and exit 0 if it answers 200
+  --version        print what this is built from, and exit
   --help           print this and exit
 
 `, name)

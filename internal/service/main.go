@@ -15,6 +15,7 @@ import (
 	"caravan/internal/sidecar"
 	"caravan/internal/telemetry"
 	"caravan/internal/token"
+	"caravan/internal/version"
 )
 
 // Build registers what a program does. It returns before the program serves anything; ctx ends with
@@ -40,6 +41,10 @@ func run(ctx context.Context, name string, args []string, stdout, stderr io.Writ
 	if err != nil {
 		return usage(stderr, name, err)
 	}
+	if arguments.version {
+		fmt.Fprintf(stdout, "%s %s\n", name, version.Read())
+		return 0
+	}
 	cfg, err := loadConfig(arguments, os.Environ())
 	if err != nil {
 		return usage(stderr, name, err)
@@ -54,7 +59,12 @@ func run(ctx context.Context, name string, args []string, stdout, stderr io.Writ
 	if arguments.help || arguments.printConfig {
 		return describe(ctx, name, arguments, cfg, settings, stdout, stderr, build)
 	}
+	if arguments.probe != "" {
+		return probeOwn(ctx, name, arguments.probe, settings.App, stderr)
+	}
 	log := newLogger(stdout, name, settings.Log.Level)
+	built := version.Read()
+	log.InfoContext(ctx, "starting", "version", built.Version, "revision", built.Revision)
 	slog.SetDefault(log) // for what logs without being handed a logger: package problem, libraries
 	s, code := assemble(ctx, name, cfg, settings, log, stderr, build)
 	if s == nil {
@@ -122,7 +132,7 @@ func assemble(ctx context.Context, name string, cfg *config, settings Settings, 
 	s, err := newService(name, settings, cfg, log, t)
 	if err == nil {
 		s.Sidecar, err = sidecar.New(sidecar.Options{
-			AppID: settings.App.ID, HTTPPort: settings.Dapr.HTTPPort, GRPCPort: settings.Dapr.GRPCPort,
+			AppID: settings.App.ID, Host: settings.Dapr.Host, HTTPPort: settings.Dapr.HTTPPort, GRPCPort: settings.Dapr.GRPCPort,
 			Token: settings.Dapr.Token, AppToken: settings.App.Token,
 			WriteLanes: settings.Store.WriteLanes, WriteBatch: settings.Store.WriteBatch, Log: log, Clock: s.Clock,
 		})

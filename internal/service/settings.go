@@ -28,6 +28,7 @@ type AppSettings struct {
 
 // DaprSettings says where the sidecar is.
 type DaprSettings struct {
+	Host     string `mapstructure:"host" default:"127.0.0.1" help:"the sidecar's host" validate:"required"`
 	HTTPPort int    `mapstructure:"http_port" env:"DAPR_HTTP_PORT" default:"3500" help:"the sidecar's HTTP port" validate:"min=1,max=65535"`
 	GRPCPort int    `mapstructure:"grpc_port" env:"DAPR_GRPC_PORT" default:"50001" help:"the sidecar's gRPC port" validate:"min=1,max=65535"`
 	Token    string `mapstructure:"token" env:"DAPR_API_TOKEN" secret:"true" help:"what the sidecar asks of its app"`

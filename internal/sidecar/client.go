@@ -70,7 +70,7 @@ func New(opts Options) (*Client, error) {
 	if opts.Host == "" {
 		opts.Host = "127.0.0.1"
 	}
-	conn, err := grpc.NewClient(opts.Host+":"+strconv.Itoa(opts.GRPCPort),
+	conn, err := grpc.NewClient(net.JoinHostPort(opts.Host, strconv.Itoa(opts.GRPCPort)),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(withToken(opts.Token)),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),

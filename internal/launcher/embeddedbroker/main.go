@@ -15,12 +15,18 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"caravan/internal/version"
 )
 
-// partitions of a topic.
-const partitions = 4
+const (
+	partitions   = 4 // of a topic
+	probeTimeout = 3 * time.Second
+)
 
 func main() {
 	if err := run(); err != nil {
@@ -30,10 +36,21 @@ func main() {
 }
 
 func run() error {
-	port := flag.Int("port", 0, "port of 127.0.0.1 to listen on")
+	port := flag.Int("port", 0, "port to listen on")
+	host := flag.String("host", "127.0.0.1", "address to listen on")
+	advertise := flag.String("advertise", "", "host that clients are sent to (default: the address listened on)")
 	data := flag.String("data", "", "folder that keeps topics and groups")
 	topics := flag.String("topics", "", "topics to have from the start, separated by commas")
+	probing := flag.Bool("probe", false, "ask the broker that listens on the port whether it answers, and exit")
+	showVersion := flag.Bool("version", false, "print what this is built from, and exit")
 	flag.Parse()
+	if *showVersion {
+		fmt.Println("embeddedbroker", version.Read())
+		return nil
+	}
+	if *probing && *port != 0 && flag.NArg() == 0 {
+		return probe(*port)
+	}
 	if *port == 0 || *data == "" || flag.NArg() != 0 {
 		return errors.New("needs -port and -data, and nothing else")
 	}
@@ -42,7 +59,7 @@ func run() error {
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1),
 		kfake.Ports(*port),
-		kfake.ListenFn(listenLocally),
+		kfake.ListenFn(listenOn(*host, *advertise)),
 		kfake.ClusterID("caravan"),
 		kfake.DataDir(*data),
 		kfake.SyncWrites(),
@@ -62,14 +79,46 @@ func run() error {
 	return nil
 }
 
-// listenLocally keeps the broker off every interface but the loopback.
-func listenLocally(network, address string) (net.Listener, error) {
-	_, port, err := net.SplitHostPort(address)
+// listenOn listens on one address of the machine; kfake by itself would take every interface.
+func listenOn(host, advertise string) func(network, address string) (net.Listener, error) {
+	return func(network, address string) (net.Listener, error) {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, fmt.Errorf("listening: %w", err)
+		}
+		listener, err := net.Listen(network, net.JoinHostPort(host, port))
+		if err != nil || advertise == "" {
+			return listener, err
+		}
+		return advertised{listener, net.JoinHostPort(advertise, port)}, nil
+	}
+}
+
+// advertised is a listener that gives another address as its own: kfake tells its clients to connect to that one.
+type advertised struct {
+	net.Listener
+	address string
+}
+
+// Addr is the address under which clients reach the listener.
+func (a advertised) Addr() net.Addr { return address(a.address) }
+
+type address string
+
+func (address) Network() string  { return "tcp" }
+func (a address) String() string { return string(a) }
+
+// probe asks the broker for its API versions, the first request of every client.
+func probe(port int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(net.JoinHostPort("127.0.0.1", strconv.Itoa(port))))
 	if err != nil {
-		return nil, fmt.Errorf("listening: %w", err)
+		return fmt.Errorf("probing: %w", err)
 	}
-	if _, err := strconv.Atoi(port); err != nil {
-		return nil, fmt.Errorf("listening: %w", err)
+	defer client.Close()
+	if err := client.Ping(ctx); err != nil {
+		return fmt.Errorf("the broker on port %d does not answer: %w", port, err)
 	}
-	return net.Listen(network, net.JoinHostPort("127.0.0.1", port))
+	return nil
 }
