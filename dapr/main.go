@@ -56,6 +56,7 @@ type options struct {
 		daprd string
 	}
 	migrate   migrateOptions
+	images    imagesOptions
 	importing struct{ skipBad bool }
 	letters   lettersOptions
 	waiting   waitingOptions
@@ -70,6 +71,7 @@ func commands() []command {
 	return []command{
 		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
 		orderCommand(), ordersCommand(), deadLettersCommand(), auditCommand(), importCommand(), migrateCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(),
+		imagesCommand(),
 		versionCommand(),
 	}
 }

@@ -15,15 +15,25 @@ import (
 // buildPrograms builds Go packages of the repository into the folder bin, one
 // binary per package, named as its folder.
 func buildPrograms(ctx context.Context, root, bin string, packages []string) error {
+	return goBuild(ctx, root, bin, nil, nil, packages)
+}
+
+// goBuild builds Go packages of the repository into a folder, with more
+// environment and flags for the go command.
+func goBuild(ctx context.Context, root, folder string, environ, flags, packages []string) error {
 	if len(packages) == 0 {
 		return nil
 	}
-	unlock, err := lockFile(filepath.Join(bin, ".programs.lock"))
+	unlock, err := lockFile(filepath.Join(folder, ".programs.lock"))
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	command := goCommand(ctx, root, "build", append([]string{"-o", bin + string(filepath.Separator)}, packages...)...)
+	args := append([]string{"-o", folder + string(filepath.Separator)}, flags...)
+	command := goCommand(ctx, root, "build", append(args, packages...)...)
+	if len(environ) > 0 {
+		command.Env = append(os.Environ(), environ...)
+	}
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
 	if err := command.Run(); err != nil {

@@ -60,7 +60,7 @@ func TestProgramsAreBuiltWhereGitDoesNotTrustTheFolder(t *testing.T) {
 	if err := buildPrograms(t.Context(), root, bin, []string{"./services/orders"}); err != nil {
 		t.Error(err)
 	}
-	if err := buildSidecar(t.Context(), root, filepath.Join(bin, "daprd"), io.Discard); err != nil {
+	if err := buildSidecar(t.Context(), root, filepath.Join(bin, "daprd"), thisPlatform, io.Discard); err != nil {
 		t.Error(err)
 	}
 	if _, err := buildStoreCopy(t.Context(), root, bin, io.Discard); err != nil {

@@ -36,6 +36,8 @@ const minMajor, minMinor = 1, 17
 // pins the source.
 const SidecarVersion = "1.18.1"
 
+const thisPlatform = runtime.GOOS + "/" + runtime.GOARCH
+
 // findSidecar returns the daprd given, or the first that is new enough on the
 // PATH and in ~/.dapr/bin, or the one built earlier; ok is false when one has
 // to be built.
@@ -61,7 +63,7 @@ func findSidecar(ctx context.Context, given, root, bin string, getenv func(strin
 			return candidate, true, nil
 		}
 	}
-	built, err := builtSidecar(root, bin)
+	built, err := builtSidecar(root, bin, thisPlatform)
 	if err != nil {
 		return Sidecar{}, false, err
 	}
@@ -106,8 +108,8 @@ func parseVersion(version string) (major, minor int, known bool) {
 
 // builtSidecar says where the daprd built from dapr/daprd belongs: in the user's
 // cache, keyed by its source and the compiler, so that a second clone of the
-// repository does not build it again.
-func builtSidecar(root, bin string) (Sidecar, error) {
+// repository does not build it again. A platform is as linux/amd64.
+func builtSidecar(root, bin, platform string) (Sidecar, error) {
 	hash := sha256.New()
 	source := filepath.Join(root, "dapr", "daprd")
 	for _, folder := range []string{"", "store"} { // not storecopy: it is a program of its own
@@ -115,7 +117,7 @@ func builtSidecar(root, bin string) (Sidecar, error) {
 			return Sidecar{}, fmt.Errorf("reading the source of daprd: %w", err)
 		}
 	}
-	fmt.Fprintf(hash, "%s %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(hash, "%s %s", runtime.Version(), platform)
 	key := hex.EncodeToString(hash.Sum(nil))[:16]
 	cache, err := os.UserCacheDir()
 	if err != nil { // no HOME: keep it beside the programs
@@ -155,18 +157,29 @@ func EnsureSidecar(ctx context.Context, root, bin, given string, log io.Writer) 
 		return Sidecar{}, err
 	}
 	if !ok {
-		unlock, err := lockFile(filepath.Dir(sidecar.Path) + ".lock")
-		if err != nil {
+		fmt.Fprintf(log, "No daprd of at least %d.%d was found (--daprd, PATH, ~/.dapr/bin): building one from %s.\n",
+			minMajor, minMinor, filepath.Join(root, "dapr", "daprd"))
+		if err := ensureBuilt(ctx, root, sidecar.Path, thisPlatform, log); err != nil {
 			return Sidecar{}, err
-		}
-		defer unlock()
-		if _, err := os.Stat(sidecar.Path); err != nil { // nobody built it while we waited
-			if err := buildSidecar(ctx, root, sidecar.Path, log); err != nil {
-				return Sidecar{}, err
-			}
 		}
 	}
 	return sidecar, linkSidecar(bin, sidecar.Path)
+}
+
+// ensureBuilt builds dapr/daprd to where builtSidecar says, unless it is there.
+func ensureBuilt(ctx context.Context, root, target, platform string, log io.Writer) error {
+	if _, err := os.Stat(target); err == nil {
+		return nil
+	}
+	unlock, err := lockFile(filepath.Dir(target) + ".lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Stat(target); err == nil { // somebody built it while we waited
+		return nil
+	}
+	return buildSidecar(ctx, root, target, platform, log)
 }
 
 func linkSidecar(bin, target string) error {
@@ -188,12 +201,11 @@ func linkSidecar(bin, target string) error {
 
 // buildSidecar builds dapr/daprd. From nothing it takes minutes, so it says how
 // far it is: packages compiled, of all there are.
-func buildSidecar(ctx context.Context, root, target string, log io.Writer) error {
+func buildSidecar(ctx context.Context, root, target, platform string, log io.Writer) error {
 	began := time.Now()
 	source := filepath.Join(root, "dapr", "daprd")
-	fmt.Fprintf(log, "No daprd of at least %d.%d was found (--daprd, PATH, ~/.dapr/bin): building one from %s.\n", minMajor, minMinor, source)
-	fmt.Fprintf(log, "This happens once and takes some minutes; later starts find it in %s.\n", filepath.Dir(target))
-	progress := &buildProgress{what: "daprd", log: log, began: began}
+	fmt.Fprintf(log, "Building the sidecar for %s. This happens once and takes some minutes; later starts find it in %s.\n", platform, filepath.Dir(target))
+	progress := &buildProgress{what: "daprd", platform: platform, log: log, began: began}
 	defer progress.tell(ctx)()
 	// Listing what the build compiles downloads it, the first half of the wait.
 	packages, err := progress.run(ctx, source, "list", "-deps", ".")
@@ -219,6 +231,7 @@ func buildSidecar(ctx context.Context, root, target string, log io.Writer) error
 // buildProgress counts what a build has done, from the names go build -v prints.
 type buildProgress struct {
 	what       string
+	platform   string
 	log        io.Writer
 	began      time.Time
 	total      atomic.Int64
@@ -230,7 +243,8 @@ type buildProgress struct {
 // standard output.
 func (p *buildProgress) run(ctx context.Context, folder string, args ...string) ([]byte, error) {
 	command := goCommand(ctx, folder, args[0], args[1:]...)
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	system, arch, _ := strings.Cut(p.platform, "/")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS="+system, "GOARCH="+arch)
 	var output bytes.Buffer
 	command.Stdout = &output
 	progress, err := command.StderrPipe()

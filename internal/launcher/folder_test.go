@@ -158,7 +158,7 @@ func TestTheSidecarIsFoundInARepositoryOfAnyName(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(source, "main.go"), []byte("package main"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		built, err := builtSidecar(root, t.TempDir())
+		built, err := builtSidecar(root, t.TempDir(), thisPlatform)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,97 @@
+# The images of Caravan, from source: a target per program.
+#
+#   docker build --target users -t caravan/users:dev .
+#   docker build --target daprd -t caravan/daprd:dev .    (the sidecar; the first time it takes minutes)
+#
+# Any builder will do: the classic one of a plain Docker engine or BuildKit. The sidecar's stages come last because the
+# classic builder also builds every stage above the target. "go run ./dapr images" makes the same images from binaries
+# built on this machine, without any base image; a test holds the two equal.
+ARG GO_IMAGE=golang:1.26-bookworm
+ARG VERSION=dev
+ARG REVISION=unknown
+
+FROM ${GO_IMAGE} AS build
+WORKDIR /src
+ENV CGO_ENABLED=0 GOFLAGS=-buildvcs=false
+RUN mkdir /empty
+# A layer of its own: modules are downloaded again only when these files change.
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION
+ARG REVISION
+RUN go build -trimpath -o /out/ \
+      -ldflags "-s -w -X caravan/internal/version.version=${VERSION} -X caravan/internal/version.revision=${REVISION}" \
+      ./services/users ./services/products ./services/orders ./services/payments ./services/notifications \
+      ./gateway ./internal/launcher/embeddedbroker ./dapr
+
+FROM scratch AS base
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.version=${VERSION} \
+      org.opencontainers.image.revision=${REVISION} \
+      org.opencontainers.image.licenses=Apache-2.0
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+USER 65532:65532
+
+FROM base AS users
+LABEL org.opencontainers.image.title=caravan/users
+# Volumes take the owner of the folder they are mounted on.
+COPY --from=build --chown=65532:65532 /empty /keys
+COPY --from=build /out/users /users
+ENTRYPOINT ["/users"]
+
+FROM base AS products
+LABEL org.opencontainers.image.title=caravan/products
+COPY --from=build /out/products /products
+ENTRYPOINT ["/products"]
+
+FROM base AS orders
+LABEL org.opencontainers.image.title=caravan/orders
+COPY --from=build /out/orders /orders
+ENTRYPOINT ["/orders"]
+
+FROM base AS payments
+LABEL org.opencontainers.image.title=caravan/payments
+COPY --from=build /out/payments /payments
+ENTRYPOINT ["/payments"]
+
+FROM base AS notifications
+LABEL org.opencontainers.image.title=caravan/notifications
+COPY --from=build /out/notifications /notifications
+ENTRYPOINT ["/notifications"]
+
+FROM base AS gateway
+LABEL org.opencontainers.image.title=caravan/gateway
+COPY --from=build /out/gateway /gateway
+ENTRYPOINT ["/gateway"]
+
+FROM base AS embeddedbroker
+LABEL org.opencontainers.image.title=caravan/embeddedbroker
+COPY --from=build --chown=65532:65532 /empty /data
+COPY --from=build /out/embeddedbroker /embeddedbroker
+ENTRYPOINT ["/embeddedbroker"]
+
+# The command line: it fills the shop. It expects the repository around it.
+FROM base AS dapr
+LABEL org.opencontainers.image.title=caravan/dapr
+WORKDIR /caravan
+COPY --from=build /src/dapr/dapr.yaml /caravan/dapr/dapr.yaml
+COPY --from=build /src/services/products/catalogue.csv /caravan/services/products/catalogue.csv
+COPY --from=build /out/dapr /dapr
+ENTRYPOINT ["/dapr"]
+
+FROM ${GO_IMAGE} AS build-daprd
+WORKDIR /src
+ENV CGO_ENABLED=0 GOFLAGS=-buildvcs=false
+COPY dapr/daprd/go.mod dapr/daprd/go.sum ./
+RUN go mod download
+COPY dapr/daprd .
+RUN go build -trimpath -ldflags "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version=1.18.1" -o /out/daprd .
+
+FROM base AS daprd
+LABEL org.opencontainers.image.title=caravan/daprd
+WORKDIR /caravan
+COPY --from=build --chown=65532:65532 /empty /caravan/.dapr/data
+COPY --from=build-daprd /out/daprd /daprd
+ENTRYPOINT ["/daprd"]

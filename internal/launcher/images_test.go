@@ -1,0 +1,126 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// target is what a stage of the Dockerfile makes of an image.
+type target struct {
+	folders    []string
+	files      []string
+	workDir    string
+	entrypoint string
+	title      string
+}
+
+func TestTheDockerfileMakesTheSameImages(t *testing.T) {
+	root := filepath.Join("..", "..")
+	targets := readTargets(t, filepath.Join(root, "Dockerfile"))
+	for _, program := range programImages() {
+		want := target{
+			folders: program.folders, files: append(slices.Sorted(maps.Keys(program.files)), "/"+program.name),
+			workDir: program.workDir, entrypoint: fmt.Sprintf("[%q]", "/"+program.name), title: "caravan/" + program.name,
+		}
+		if got := targets[program.name]; fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("the Dockerfile's target %s is\n%+v, not\n%+v", program.name, got, want)
+		}
+		delete(targets, program.name)
+	}
+	if len(targets) > 0 {
+		t.Errorf("the Dockerfile has targets of which nobody knows: %v", targets)
+	}
+	content, err := os.ReadFile(filepath.Join(root, "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{fmt.Sprintf("USER %d:%d\n", imageUser, imageUser), "buildinfo.version=" + SidecarVersion + "\"", "golang:" + goVersion(t, root) + "-"} {
+		if !strings.Contains(string(content), want) {
+			t.Errorf("the Dockerfile lacks %q", want)
+		}
+	}
+}
+
+// readTargets reads the stages that are made of "base".
+func readTargets(t *testing.T, file string) map[string]target {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := map[string]target{}
+	stage := ""
+	for line := range strings.Lines(string(content)) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		current := targets[stage]
+		switch words[0] {
+		case "FROM":
+			stage = ""
+			if words[1] == "base" {
+				stage = words[3]
+			}
+			continue
+		case "LABEL":
+			_, current.title, _ = strings.Cut(words[1], "=")
+		case "WORKDIR":
+			current.workDir = words[1]
+		case "ENTRYPOINT":
+			current.entrypoint = words[1]
+		case "COPY":
+			if inside := words[len(words)-1]; words[len(words)-2] == "/empty" {
+				current.folders = append(current.folders, inside)
+			} else {
+				current.files = append(current.files, inside)
+			}
+		default:
+			continue
+		}
+		if stage != "" {
+			targets[stage] = current
+		}
+	}
+	return targets
+}
+
+func goVersion(t *testing.T, root string) string {
+	t.Helper()
+	module, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(string(module))[1]
+}
+
+func TestAnUnknownImageIsNamed(t *testing.T) {
+	err := MakeImages(context.Background(), ImageOptions{Only: []string{"user"}}, nil)
+	if err == nil || !strings.Contains(err.Error(), `no image "user"; there are users, products`) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestAMissingEngineIsNamed(t *testing.T) {
+	folder := t.TempDir()
+	t.Setenv("PATH", folder)
+	if _, err := FindDocker(context.Background()); err == nil || !strings.Contains(err.Error(), "the docker command is not on the PATH") {
+		t.Errorf("without the command the error is %v", err)
+	}
+	script := "#!/bin/sh\necho 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock.' >&2\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(folder, "docker"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := FindDocker(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "no Docker engine answers: Cannot connect") || errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without the engine the error is %v", err)
+	}
+}
