@@ -57,6 +57,8 @@ type options struct {
 	}
 	migrate   migrateOptions
 	images    imagesOptions
+	secrets   secretsOptions
+	seed      seedOptions
 	importing struct{ skipBad bool }
 	letters   lettersOptions
 	waiting   waitingOptions
@@ -71,7 +73,7 @@ func commands() []command {
 	return []command{
 		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
 		orderCommand(), ordersCommand(), deadLettersCommand(), auditCommand(), importCommand(), migrateCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(),
-		imagesCommand(),
+		imagesCommand(), secretsCommand(), seedCommand(),
 		versionCommand(),
 	}
 }

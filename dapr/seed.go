@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -19,17 +20,67 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// seedOptions are the flags of seed.
+type seedOptions struct{ gateway string }
+
+func seedCommand() command {
+	return command{
+		name:    "seed",
+		summary: "fill a shop behind a gateway: catalogue, a customer with money, a staff member",
+		details: `
+Does what "up" does with a new shop, for one that runs elsewhere. What is there already is left as it is. The passwords are
+read from the environment: ADMIN_PASSWORD is that of the admin whom the users service was started with
+(CARAVAN_BOOTSTRAP_PASSWORD); staff and customer are registered with STAFF_PASSWORD and CUSTOMER_PASSWORD.`,
+		flags: func(c *cli, flags *flag.FlagSet) {
+			flags.StringVar(&c.options.seed.gateway, "gateway", "", "`URL` of the gateway, as http://127.0.0.1:8080")
+		},
+		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
+			people, err := peopleOf(os.Getenv)
+			if err != nil {
+				return err
+			}
+			if c.options.seed.gateway == "" {
+				return &usageError{"seed needs --gateway URL.\nSee help seed."}
+			}
+			_, err = c.fill(ctx, c.options.seed.gateway, people)
+			return err
+		},
+	}
+}
+
+// peopleOf are the people with the passwords of the environment.
+func peopleOf(getenv func(string) string) ([]launcher.User, error) {
+	var people []launcher.User
+	for _, role := range []string{"customer", "staff", "admin"} {
+		variable := strings.ToUpper(role) + "_PASSWORD"
+		password := getenv(variable)
+		if password == "" {
+			return nil, &usageError{fmt.Sprintf("seed needs the %s's password in %s.\nSee help seed.", role, variable)}
+		}
+		people = append(people, launcher.User{Email: role + "@caravan.example", Password: password, Role: role})
+	}
+	return people, nil
+}
+
 // seed fills a shop for somebody who sees it for the first time: a catalogue,
 // a customer with money, a staff member, the admin, and one order. On a shop
 // that has been filled before it adds only the order.
 func (c *cli) seed(ctx context.Context, stack *launcher.Stack) ([]launcher.User, error) {
-	began := time.Now()
 	people, err := c.people(stack.Dir(), stack.Admin())
 	if err != nil {
 		return nil, err
 	}
-	gateway := shopclient.New(stack.GatewayURL(), nil)
-	clients, err := enrol(ctx, gateway, people)
+	customer, err := c.fill(ctx, stack.GatewayURL(), people)
+	if err != nil {
+		return nil, err
+	}
+	return people, c.firstOrder(ctx, customer)
+}
+
+// fill makes the people and the catalogue, and returns a client of the customer.
+func (c *cli) fill(ctx context.Context, gateway string, people []launcher.User) (customer *shopclient.Client, err error) {
+	began := time.Now()
+	clients, err := enrol(ctx, shopclient.New(gateway, nil), people)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +92,7 @@ func (c *cli) seed(ctx context.Context, stack *launcher.Stack) ([]launcher.User,
 		return nil, err
 	}
 	fmt.Fprintf(c.out, "The shop has its people and its catalogue (%d products added) after %s.\n", added, time.Since(began).Round(100*time.Millisecond))
-	return people, c.firstOrder(ctx, clients["customer"])
+	return clients["customer"], nil
 }
 
 // people are the users a stack begins with; their passwords are made up once
