@@ -1,0 +1,101 @@
+package compose
+
+import (
+	"strings"
+	"testing"
+)
+
+const root = "../.."
+
+func TestEveryVariantStartsTheStackOfTheRunFile(t *testing.T) {
+	for name, files := range variants {
+		t.Run(name, func(t *testing.T) {
+			project, err := repository(root).load(files...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, violation := range violations(repository(root), project) {
+				t.Error(violation)
+			}
+		})
+	}
+}
+
+func TestTheMissingSecretsNameTheCommand(t *testing.T) {
+	for _, name := range []string{"compose.yaml", "redis.yaml", "replicas.yaml"} {
+		for _, match := range required.FindAllStringSubmatch(read(t, root+"/compose/"+name), -1) {
+			if match[2] != "first go run ./dapr secrets" {
+				t.Errorf("%s: without %s Compose says %q", name, match[1], match[2])
+			}
+		}
+	}
+}
+
+// TestPlantedFaultsAreFound makes one mistake at a time.
+func TestPlantedFaultsAreFound(t *testing.T) {
+	const file = "compose/compose.yaml"
+	for name, fault := range map[string]struct {
+		file, old, new string
+		variant        []string
+		want           string
+	}{
+		"a misspelt key of a service":    {file, "    networks: [orders]", "    network: [orders]", nil, "network"},
+		"a misspelt key of a check":      {file, "  start_period: 90s", "  start_periode: 90s", nil, "start_periode"},
+		"a misspelt key of an override":  {"compose/redis.yaml", "    mem_limit:", "    mem_limits:", []string{"redis.yaml"}, "mem_limits"},
+		"a misspelt setting":             {"compose/components/rabbitmq/pubsub.yaml", "publisherConfirm", "publisherConfirms", nil, "not as in components/"},
+		"no health check of a program":   {file, "      test: [CMD, /orders, --probe, readyz]", "      disable: true", nil, "orders: it has no health check"},
+		"no health check of the store":   {file, "      test: [CMD, pg_isready, -q, -U, caravan, -d, caravan, -h, 127.0.0.1]", "      disable: true", nil, "store: it has no health check"},
+		"no health check of an override": {"compose/redis.yaml", "      test: [CMD, redis-cli, ping]", "      disable: true", []string{"redis.yaml"}, "store: it has no health check"},
+		"a sidecar's port published":     {file, "    networks: [orders, backbone]", "    networks: [orders, backbone]\n    ports: [\"127.0.0.1:3503:3503\"]", nil, "orders-daprd: it has published a port"},
+		"a program's port published":     {file, "    networks: [orders]", "    networks: [orders]\n    ports: [\"127.0.0.1:7003:7003\"]", nil, "only the gateway publishes"},
+		"the broker's port published":    {file, "    hostname: broker", "    hostname: broker\n    ports: [\"5672:5672\"]", nil, "broker: it has published a port"},
+		"a second port of the gateway":   {file, `:8080"]`, `:8080", "9090:9090"]`, nil, "gateway: it publishes"},
+		"the gateway for everybody":      {file, "127.0.0.1:${CARAVAN_PORT", "${CARAVAN_PORT", nil, "gateway: it publishes"},
+		"a shared API token":             {file, "DAPR_API_TOKEN: ${ORDERS_API_TOKEN", "DAPR_API_TOKEN: ${USERS_API_TOKEN", nil, "orders: its DAPR_API_TOKEN is not its sidecar's"},
+		"a token of two pairs":           {"compose/replicas.yaml", "", "", []string{"replicas.yaml"}, "orders: its DAPR_API_TOKEN is also a token of orders-2"},
+		"a shared network":               {file, "    networks: [orders]", "    networks: [orders, payments]", nil, "orders: it is on the networks [orders payments]"},
+		"a guest in a pair's network":    {file, "    networks: [users, backbone]", "    networks: [users, backbone, orders]", nil, "network orders has [orders orders-daprd users-daprd]"},
+		"a program on the backbone":      {file, "    networks: [orders]", "    networks: [backbone]", nil, "network backbone has"},
+		"a network with a way out":       {file, "  orders: {internal: true}", "  orders: {}", nil, "network orders is not internal"},
+		"a wrong port of a program":      {file, `APP_PORT: "7003"`, `APP_PORT: "7004"`, nil, "orders: APP_PORT"},
+		"a wrong port of a sidecar":      {file, "--dapr-http-port=3503\n", "--dapr-http-port=3504\n", nil, "orders: --dapr-http-port"},
+		"a changed port of dapr.yaml":    {"dapr/dapr.yaml", "appPort: 7003", "appPort: 7103", nil, "orders: APP_PORT"},
+		"a new app of dapr.yaml":         {"dapr/dapr.yaml", "  - appID: users", "  - appID: reviews\n    appPort: 7009\n  - appID: users", nil, "app reviews of dapr.yaml has no pair"},
+		"a wrong app id":                 {file, "--app-id=orders", "--app-id=order", nil, `no app "order"`},
+		"another's sidecar":              {file, "CARAVAN_DAPR_HOST: orders-daprd", "CARAVAN_DAPR_HOST: users-daprd", nil, "orders: CARAVAN_DAPR_HOST"},
+		"a changed component":            {"components/rabbitmq/pubsub.yaml", "10s", "20s", nil, "not as in components/"},
+		"a component of others":          {"compose/sqlite.yaml", "components/sqlite/orders/store.yaml", "components/sqlite/users/store.yaml", []string{"sqlite.yaml"}, "Component store is not for it"},
+		"a missing resource":             {file, "{source: resiliency-orders, target: /resources/resiliency-orders.yaml}", "{source: broker, target: /resources/again.yaml}", nil, "orders-daprd: it lacks the Resiliency orders"},
+		"a resource of others":           {file, "{source: resiliency-orders, target: /resources/resiliency-orders.yaml}", "{source: resiliency, target: /resources/resiliency.yaml}", nil, "Resiliency services is not for it"},
+		"a changed configuration":        {"dapr/config.yaml", `samplingRate: "1"`, `samplingRate: "0.5"`, nil, "differs from dapr/config.yaml"},
+		"no memory limit":                {file, "  mem_limit: 256m\n", "", nil, "orders-daprd: it has no memory limit"},
+		"capabilities":                   {file, "  cap_drop: [ALL]\n", "", nil, "it has capabilities"},
+		"a log without bound":            {file, "max-size: 10m, ", "", nil, "it has no bound on its log"},
+		"a grace within the drain":       {file, "stop_grace_period: 35s", "stop_grace_period: 10s", nil, "orders: it has a shorter grace"},
+		"a root that can be written":     {file, "  read_only: true\n", "", nil, "it has a root"},
+		"a dependency without condition": {file, "    broker: {condition: service_healthy}", "    broker: {condition: service_started}", nil, "orders-daprd: it does not wait until broker is healthy"},
+		"a replica that nobody finds":    {"compose/replicas.yaml", "aliases: [orders-daprd]", "aliases: [order-daprd]", []string{"replicas.yaml"}, "orders-2-daprd: the name resolution does not find it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			copied := copyOf(t, root)
+			if fault.old != "" {
+				copied.replace(t, fault.file, fault.old, fault.new)
+			} else { // on both sides, so that the pair still agrees
+				for range 2 {
+					copied.replace(t, fault.file, "DAPR_API_TOKEN: ${ORDERS_2_API_TOKEN", "DAPR_API_TOKEN: ${ORDERS_API_TOKEN")
+				}
+			}
+			project, err := copied.load(fault.variant...)
+			found := []string{}
+			if err != nil {
+				found = append(found, err.Error())
+			} else {
+				found = violations(copied, project)
+			}
+			if !strings.Contains(strings.Join(found, "\n"), fault.want) {
+				t.Errorf("it was not found; reported was:\n%s", strings.Join(found, "\n"))
+			}
+		})
+	}
+}
