@@ -186,7 +186,8 @@ func (r *review) tokens() {
 func (r *review) container(s types.ServiceConfig) {
 	once := s.Restart == "no" // a job that ends
 	needs := map[string]bool{
-		"no health check":                        once || len(healthcheckOf(s)) > 0,
+		"no health check": once || len(healthcheckOf(s)) > 0,
+		"an image of ours that may come from a registry": !strings.HasPrefix(s.Image, "caravan/") || s.PullPolicy == types.PullPolicyNever && s.Build != nil,
 		"no memory limit":                        s.MemLimit > 0,
 		"no bound on its log":                    s.Logging != nil && s.Logging.Options["max-size"] != "" && s.Logging.Options["max-file"] != "",
 		"capabilities":                           slices.Equal(s.CapDrop, []string{"ALL"}) && len(s.CapAdd) == 0 && !s.Privileged,
