@@ -124,7 +124,7 @@ func chooseImages(only []string) ([]programImage, error) {
 func (p programImage) image(options ImageOptions, binaries map[string]string, certificates string) image.Image {
 	var own []image.File
 	for _, folder := range p.folders {
-		own = append(own, image.File{Path: folder, Mode: 0o750, Owner: imageUser})
+		own = append(own, image.File{Path: folder, Mode: 0o755, Owner: imageUser})
 	}
 	for inside := range p.files {
 		own = append(own, image.File{Path: inside, Source: filepath.Join(options.Root, p.files[inside]), Mode: 0o644})
