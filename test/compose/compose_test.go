@@ -68,7 +68,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		"a missing resource":             {file, "{source: resiliency-orders, target: /resources/resiliency-orders.yaml}", "{source: broker, target: /resources/again.yaml}", nil, "orders-daprd: it lacks the Resiliency orders"},
 		"a resource of others":           {file, "{source: resiliency-orders, target: /resources/resiliency-orders.yaml}", "{source: resiliency, target: /resources/resiliency.yaml}", nil, "Resiliency services is not for it"},
 		"a changed configuration":        {"dapr/config.yaml", `samplingRate: "1"`, `samplingRate: "0.5"`, nil, "differs from dapr/config.yaml"},
-		"a stranger's image":             {file, "    pull_policy: never # but built if missing\n    build: {context: .., target: orders}\n", "", nil, "orders: it has an image of ours that may come from a registry"},
+		"an image from a registry":       {file, "    pull_policy: never # but built if missing\n    build: {context: .., target: orders}\n", "", nil, "orders: it has an image of ours that may come from a registry"},
 		"no memory limit":                {file, "  mem_limit: 256m\n", "", nil, "orders-daprd: it has no memory limit"},
 		"capabilities":                   {file, "  cap_drop: [ALL]\n", "", nil, "it has capabilities"},
 		"a log without bound":            {file, "max-size: 10m, ", "", nil, "it has no bound on its log"},

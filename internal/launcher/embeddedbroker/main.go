@@ -94,7 +94,7 @@ func listenOn(host, advertise string) func(network, address string) (net.Listene
 	}
 }
 
-// advertised is a listener that gives another address as its own: kfake tells its clients to connect to that one.
+// advertised is a listener that gives another address as its own: kfake sends its clients to that one.
 type advertised struct {
 	net.Listener
 	address string
