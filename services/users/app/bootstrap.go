@@ -18,20 +18,23 @@ const bootstrapActor = "bootstrap"
 var ErrBootstrap = errors.New("the bootstrap address belongs to an account with another password")
 
 // Bootstrap makes sure that the configured admin exists. It can be repeated, also by several replicas at once, and
-// never changes the password of an account that exists.
+// never changes the password of an account that exists. An account that exists was accepted by the rules of its day:
+// only a new one has to meet those of today.
 func (a *Accounts) Bootstrap(ctx context.Context, admin Registration) error {
-	_, err := a.register(ctx, admin, contract.RoleAdmin)
-	if err == nil {
-		return nil
-	}
-	if !errors.Is(err, domain.ErrEmailTaken) {
-		return fmt.Errorf("creating the first admin: %w", err)
-	}
 	email, err := domain.NormalizeEmail(admin.Email)
 	if err != nil {
-		return err
+		return fmt.Errorf("creating the first admin: %w", err)
 	}
 	user, err := a.userByEmail(ctx, email)
+	if errors.Is(err, domain.ErrNoUser) {
+		if _, err = a.register(ctx, admin, contract.RoleAdmin); err == nil {
+			return nil
+		}
+		if !errors.Is(err, domain.ErrEmailTaken) {
+			return fmt.Errorf("creating the first admin: %w", err)
+		}
+		user, err = a.userByEmail(ctx, email) // another replica was faster
+	}
 	if err != nil {
 		return fmt.Errorf("finding the first admin: %w", err)
 	}

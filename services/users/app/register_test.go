@@ -170,8 +170,9 @@ func TestBootstrap(t *testing.T) {
 	}
 	other := admin
 	other.Password = "another good password"
+	other.Name = "\u200b" // no new account could have it
 	if err := w.Bootstrap(t.Context(), other); err != nil {
-		t.Errorf("with a password that was changed since = %v", err)
+		t.Errorf("with a password that was changed and a name that was accepted before = %v", err)
 	}
 	if _, err := w.LogIn(t.Context(), app.Credentials{Email: admin.Email, Password: secret}); err != nil {
 		t.Errorf("bootstrapping again changed the password: %v", err)
