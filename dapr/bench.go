@@ -43,8 +43,8 @@ Without --broker and --store it measures the stack that runs, which should have 
 			o.duration = 15 * time.Second
 			flags.Var(period(&o.duration, time.Second, longest), "duration", "how long each load is kept up, as a `duration`")
 			flags.StringVar(&o.clients, "clients", "1,16,64", "numbers of clients, as a `list`")
-			flags.Var(path{&o.json}, "json", "also write the result to this `file`")
-			flags.Var(path{&o.compare}, "compare", "show the result beside that of an earlier `file`")
+			flags.StringVar(&o.json, "json", "", "also write the result to this `file`")
+			flags.StringVar(&o.compare, "compare", "", "show the result beside that of an earlier `file`")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
 			flags.Visit(func(f *flag.Flag) {

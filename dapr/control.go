@@ -20,7 +20,7 @@ import (
 func (c *cli) connect(ctx context.Context) (*launcher.Control, error) {
 	control, err := launcher.Connect(ctx, c.dir)
 	if errors.Is(err, launcher.ErrNotUp) {
-		return nil, fmt.Errorf("%w; start it with: go run ./dapr up", err)
+		return nil, fmt.Errorf("%w; start it with: %s", err, c.run("up"))
 	}
 	return control, err
 }

@@ -13,7 +13,7 @@ func doctorCommand() command {
 		name: "doctor", summary: "check that this machine has what a stack needs, and say how to get the rest",
 		flags: func(c *cli, flags *flag.FlagSet) {
 			flags.BoolVar(&c.options.doctor.build, "build", false, "build the sidecar now if none is found")
-			flags.Var(path{&c.options.doctor.daprd}, "daprd", "`path` of the sidecar to check")
+			flags.StringVar(&c.options.doctor.daprd, "daprd", "", "`path` of the sidecar to check")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
 			if c.options.doctor.build {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"flag"
 	"fmt"
 	"math"
 	"net/url"
@@ -14,6 +15,38 @@ import (
 
 // The types of flags. Each refuses, when the command line is read, what its
 // command could not follow; a flag that is not given keeps its default.
+
+// given is a flag as the command line may have it: once, and not empty. An empty
+// value is a shell variable that is not set, and of two values one would be
+// ignored: either may turn a filter into "everything".
+type given struct {
+	flag.Value
+	before bool
+}
+
+func (g *given) String() string {
+	if g.Value == nil { // package flag asks for that of a new one
+		return ""
+	}
+	return g.Value.String()
+}
+
+func (g *given) Set(text string) error {
+	switch {
+	case text == "":
+		return errors.New("want a value")
+	case g.before:
+		return errors.New("want it once")
+	}
+	g.before = true
+	return g.Value.Set(text)
+}
+
+// IsBoolFlag says that the flag needs no value (package flag).
+func (g *given) IsBoolFlag() bool {
+	b, ok := g.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
 
 // within is a flag that takes a value from least to most.
 type within[T cmp.Ordered] struct {
@@ -63,25 +96,6 @@ const longest = 365 * 24 * time.Hour
 // many is the most that flags for numbers of things take.
 const many = math.MaxInt32
 
-// path is a flag that takes a path. An empty one is a shell variable that is not
-// set, and not the wish for the default.
-type path struct{ value *string }
-
-func (p path) String() string {
-	if p.value == nil {
-		return ""
-	}
-	return *p.value
-}
-
-func (p path) Set(text string) error {
-	if text == "" {
-		return errors.New("want a path")
-	}
-	*p.value = text
-	return nil
-}
-
 // webAddress is a flag that takes an http or https URL.
 type webAddress struct{ value *string }
 
@@ -94,7 +108,12 @@ func (a webAddress) String() string {
 
 func (a webAddress) Set(text string) error {
 	address, err := url.Parse(text)
-	if err != nil || (address.Scheme != "http" && address.Scheme != "https") || address.Host == "" {
+	port := "80"
+	if err == nil && address.Port() != "" {
+		port = address.Port()
+	}
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil ||
+		(address.Scheme != "http" && address.Scheme != "https") || address.Hostname() == "" {
 		return errors.New("want a URL, as http://127.0.0.1:4318")
 	}
 	*a.value = text

@@ -136,7 +136,7 @@ func (c *cli) showImport(i *importer) error {
 func (c *cli) staff(ctx context.Context) (*shopclient.Client, error) {
 	metadata, err := launcher.ReadMetadata(c.dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w in %s; start it with: go run ./dapr up", launcher.ErrNotUp, c.dir)
+		return nil, fmt.Errorf("%w in %s; start it with: %s", launcher.ErrNotUp, c.dir, c.run("up"))
 	}
 	for _, user := range metadata.Users {
 		if user.Role == "staff" || user.Role == "admin" {

@@ -36,9 +36,27 @@ id in X-Correlation-Id, and every error names it. Works on the logs of the last 
 	}
 }
 
+// correlated reports whether a line is about a correlation id: one of its fields
+// is that, or it is no JSON and has it as a word.
+func correlated(line launcher.LogLine, id string) bool {
+	if line.Fields == nil {
+		words := strings.FieldsFunc(line.Raw, func(r rune) bool { return strings.ContainsRune(" \t\"'=:,;()[]{}<>", r) })
+		return slices.Contains(words, id)
+	}
+	for field := range line.Fields {
+		if line.Field(field) == id {
+			return true
+		}
+	}
+	return false
+}
+
 var levels = []string{"DEBUG", "INFO", "WARN", "ERROR"}
 
 func severity(level string) int {
+	if strings.HasPrefix(level, "NOTICE") { // RabbitMQ, between info and warning
+		level = "INFO"
+	}
 	for i, known := range levels {
 		if strings.HasPrefix(level, known) { // WARNING too
 			return i
@@ -51,7 +69,7 @@ func severity(level string) int {
 func (c *cli) checkLogged(process string) error {
 	names := launcher.Logged(c.dir)
 	if len(names) == 0 {
-		return fmt.Errorf("no stack has run in %s; start it with: go run ./dapr up", c.dir)
+		return fmt.Errorf("no stack has run in %s; start it with: %s", c.dir, c.run("up"))
 	}
 	if process == "" || slices.Contains(names, process) {
 		return nil
@@ -71,7 +89,7 @@ func (c *cli) logs(ctx context.Context, process string) error {
 	accept := func(line launcher.LogLine) bool {
 		switch {
 		case process != "" && line.Process != process,
-			o.correlation != "" && line.Field("correlation_id") != o.correlation && !strings.Contains(line.Raw, o.correlation),
+			o.correlation != "" && !correlated(line, o.correlation),
 			o.level != "" && (line.Fields == nil || severity(line.Level) < severity(strings.ToUpper(o.level))),
 			o.since > 0 && time.Since(line.Time) > o.since:
 			return false

@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -180,10 +181,11 @@ func find(name string) (command, error) {
 func (c *cli) flagSet(chosen command) *flag.FlagSet {
 	flags := flag.NewFlagSet(chosen.name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.Var(path{&c.dir}, "dir", "the stack's `folder` (default .dapr in the repository)")
+	flags.StringVar(&c.dir, "dir", c.dir, "the stack's `folder` (default .dapr in the repository)")
 	if chosen.flags != nil {
 		chosen.flags(c, flags)
 	}
+	flags.VisitAll(func(f *flag.Flag) { f.Value = &given{Value: f.Value} })
 	return flags
 }
 
@@ -246,6 +248,15 @@ func (c *cli) locate() error {
 		return fmt.Errorf("finding the stack's folder: %w", err)
 	}
 	return nil
+}
+
+// run is the command line of a command for the same stack.
+func (c *cli) run(command string) string {
+	line := "go run ./dapr " + command
+	if c.dir != filepath.Join(c.root, ".dapr") {
+		line += " --dir " + strconv.Quote(c.dir)
+	}
+	return line
 }
 
 // bin is where programs are built: nothing is written to the repository when

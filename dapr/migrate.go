@@ -39,7 +39,7 @@ Only documents are copied. What the broker still holds stays there, and what it 
 			flags.BoolVar(&m.replace, "replace", false, "overwrite and delete what the target holds of its own")
 			flags.BoolVar(&m.noAudit, "no-audit", false, "do not start the stack on the new store to audit it")
 			flags.Var(oneOf{&m.broker, launcher.Brokers()}, "broker", "the `broker` for the audit: "+strings.Join(launcher.Brokers(), ", "))
-			flags.Var(path{&m.daprd}, "daprd", "`path` of the sidecar for the audit (default: PATH, ~/.dapr/bin, or built once)")
+			flags.StringVar(&m.daprd, "daprd", "", "`path` of the sidecar for the audit (default: PATH, ~/.dapr/bin, or built once)")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.migrate(ctx) },
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,14 @@ and on every store, with the first broker, and ends with a table. It takes about
 			flags.StringVar(&c.options.test.run, "run", "", "only tests whose name matches this `pattern`")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
-			if c.options.test.matrix {
+			o := c.options.test
+			if _, err := regexp.Compile(o.run); err != nil {
+				return &usageError{fmt.Sprintf("test: --run is no pattern: %v.", err)}
+			}
+			if o.matrix && (o.short || o.run != "") {
+				return &usageError{"test: --matrix runs its own tests: it goes with neither --short nor --run."}
+			}
+			if o.matrix {
 				return c.testMatrix(ctx)
 			}
 			return c.test(ctx)

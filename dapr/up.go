@@ -58,7 +58,7 @@ func stackFlags(up *upOptions, flags *flag.FlagSet) {
 	up.broker, up.store = launcher.Brokers()[0], launcher.Stores()[0]
 	flags.Var(oneOf{&up.broker, launcher.Brokers()}, "broker", "the `broker`: "+strings.Join(launcher.Brokers(), ", "))
 	flags.Var(oneOf{&up.store, launcher.Stores()}, "store", "the `store`: "+strings.Join(launcher.Stores(), ", "))
-	flags.Var(path{&up.daprd}, "daprd", "`path` of the sidecar (default: PATH, ~/.dapr/bin, or built once)")
+	flags.StringVar(&up.daprd, "daprd", "", "`path` of the sidecar (default: PATH, ~/.dapr/bin, or built once)")
 	up.timeout = launcher.DefaultTimeout
 	flags.Var(period(&up.timeout, time.Second, longest), "timeout", "how long servers and then programs may take to be ready, as a `duration`")
 	flags.Var(webAddress{&up.otlp}, "otlp", "`URL` spans are sent to, as http://127.0.0.1:4318")
@@ -170,8 +170,8 @@ func (c *cli) showAddresses(stack *launcher.Stack, users []launcher.User) {
 		fmt.Fprintf(w, "  %-9s %s  password %s\n", user.Role, user.Email, user.Password)
 	}
 	fmt.Fprintf(w, "\n  For programs: %s\n", filepath.Join(stack.Dir(), "run", "stack.json"))
-	fmt.Fprint(w, "  Break something: go run ./dapr kill payments   (also: status, logs, restart, bench)\n")
-	fmt.Fprint(w, "  Stop: Ctrl-C, or go run ./dapr down\n\n")
+	fmt.Fprintf(w, "  Break something: %s   (also: status, logs, restart, bench)\n", c.run("kill payments"))
+	fmt.Fprintf(w, "  Stop: %s, or Ctrl-C where up runs in the foreground\n\n", c.run("down"))
 }
 
 // stop stops the stack; a second signal stops it at once.

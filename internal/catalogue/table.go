@@ -186,7 +186,7 @@ func (t *table) quoted(line string, at place, multiline bool) (field, rest strin
 			text.WriteByte('\n')
 			line, at = at.next()
 			if t.product(line) {
-				return "", "", at, faultOpen + fmt.Sprintf(" before line %d, which is a product", at.line)
+				return "", "", at, faultOpen + fmt.Sprintf(" before line %d, which reads as a product", at.line)
 			}
 		}
 	}

@@ -60,6 +60,10 @@ func Decode(w http.ResponseWriter, r *http.Request, dst any, options ...Option) 
 		option(&set)
 	}
 	if !isJSON(r.Header.Get("Content-Type")) {
+		// The gateway drops the media type of a body that is not there, and behind a sidecar that one comes in chunks.
+		if n, err := r.Body.Read(make([]byte, 1)); n == 0 && errors.Is(err, io.EOF) {
+			return problem.Malformed("a body is required")
+		}
 		return problem.UnsupportedMedia()
 	}
 	if r.ContentLength > set.limit {

@@ -55,6 +55,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		field, code       string
 	}{
 		"no media type":        {good, "", 415, "", ""},
+		"no body at all":       {"", "", 400, "", ""},
 		"a form":               {"a=b", "application/x-www-form-urlencoded", 415, "", ""},
 		"another charset":      {good, "application/json; charset=latin1", 415, "", ""},
 		"too large":            {`{"note":"` + strings.Repeat("x", DefaultLimit) + `"}`, media, 413, "", ""},

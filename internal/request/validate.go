@@ -155,6 +155,8 @@ func explain(rule validator.FieldError) string {
 		return "must be exactly " + limit + unit
 	case "oneof":
 		return "must be one of " + strings.Join(strings.Fields(limit), ", ")
+	case "startswith":
+		return "must start with " + limit
 	case "email":
 		return "must be an e-mail address"
 	case "url", "http_url":

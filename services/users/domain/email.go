@@ -51,16 +51,19 @@ func NormalizeEmail(raw string) (string, error) {
 	return normalized, nil
 }
 
-// NewEmail is NormalizeEmail for the address of a new account: the part before the @ must also follow text.Line, so that
-// no invisible character makes one address look like another. Accounts from before that was so keep theirs.
+// NewEmail is NormalizeEmail for the address of a new account: it must also follow text.Line, so that no invisible
+// character makes one address look like another (those in a domain name are left out by its mapping, UTS 46), and have no
+// İ, whose lower case is the i of another mailbox. Accounts from before that was so keep theirs.
 func NewEmail(raw string) (string, error) {
 	address, err := NormalizeEmail(raw)
 	if err != nil {
 		return "", err
 	}
-	local, _, _ := strings.Cut(address, "@")
-	if _, err := text.Line.Clean(local, 0); err != nil {
+	if _, err := text.Line.Clean(raw, 0); err != nil {
 		return "", invalidEmail("invalid", err.Error())
+	}
+	if strings.ContainsRune(norm.NFC.String(raw), 'İ') {
+		return "", invalidEmail("invalid", "must not contain İ")
 	}
 	return address, nil
 }

@@ -79,7 +79,8 @@ func TestNewEmail(t *testing.T) {
 			t.Errorf("NewEmail(%+q) = %+q, %v; want %+q", raw, got, err, want)
 		}
 	}
-	for _, raw := range []string{"a\ufe0f@example.com", "a\u034f@example.com", "\u3164@example.com", "a\u115f@example.com"} {
+	for _, raw := range []string{"a\ufe0f@example.com", "a\u034f@example.com", "\u3164@example.com", "a\u115f@example.com",
+		"a@ex\u2060ample.com", "a@ex\u00adample.com", "a@example\u200b.com", "a@example.com\ufe0f", "\u0130@example.com", "I\u0307@example.com"} {
 		if _, err := domain.NormalizeEmail(raw); err != nil {
 			t.Errorf("NormalizeEmail(%+q): %v", raw, err)
 		}
