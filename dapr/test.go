@@ -84,7 +84,7 @@ func (c *cli) test(ctx context.Context) error {
 func (c *cli) testSteps() []testStep {
 	o := c.options.test
 	// One package at a time: those that start stacks would fight for the machine.
-	tests := []string{"go", "test", "-json", "-p", "1", "-timeout", "30m"}
+	tests := []string{"go", "test", "-json", "-p", "1", "-timeout", "60m"}
 	if o.short {
 		tests = []string{"go", "test", "-json", "-short"}
 	}
