@@ -44,9 +44,10 @@ batches    what became of replay --all and discard --all
 cancel     stop one of those
 
 A replay has no second effect, however often it is done. --since and --until take a time (RFC 3339) or
-a duration back from now, as 30m. Done as the stack's member of staff.`,
+a duration back from now, as 30m. Done as the stack's member of staff.` + loginHelp,
 		min: 0, max: 2,
 		flags: func(c *cli, flags *flag.FlagSet) {
+			c.loginFlags(flags)
 			l := &c.options.letters
 			l.status = letterStatuses[0]
 			flags.StringVar(&l.filter.Topic, "topic", "", "only of this `topic`")

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"caravan/internal/catalogue"
-	"caravan/internal/launcher"
 	"caravan/internal/problem"
 	"caravan/internal/shopclient"
 
@@ -48,8 +47,9 @@ imports the others.
 A product that exists already gets the file's name, description, category and price, and its stock on hand is
 corrected to the file's. Products that are not in the file stay as they are. If the shop refuses a line during the
 import, because it has changed meanwhile, the import ends and shows which lines were imported. Importing the file again
-completes it: lines that were imported change nothing the second time.`,
+completes it: lines that were imported change nothing the second time.` + loginHelp,
 		flags: func(c *cli, flags *flag.FlagSet) {
+			c.loginFlags(flags)
 			flags.BoolVar(&c.options.importing.skipBad, "skip-bad", false, "import the good lines of a file that has bad ones")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error { return c.importFile(ctx, flags.Arg(0)) },
@@ -62,7 +62,7 @@ func (c *cli) importFile(ctx context.Context, path string) error {
 		return fmt.Errorf("reading the catalogue: %w", err)
 	}
 	defer file.Close()
-	staff, err := c.staff(ctx)
+	staff, err := c.signedIn(ctx, "staff")
 	if err != nil {
 		return err
 	}
@@ -130,20 +130,6 @@ func (c *cli) showImport(i *importer) error {
 		}
 	}
 	return errors.New("the import is not complete. Importing the file again continues where this ended")
-}
-
-// staff logs in as the staff member the stack began with.
-func (c *cli) staff(ctx context.Context) (*shopclient.Client, error) {
-	metadata, err := launcher.ReadMetadata(c.dir)
-	if err != nil {
-		return nil, fmt.Errorf("%w in %s; start it with: %s", launcher.ErrNotUp, c.dir, c.run("up"))
-	}
-	for _, user := range metadata.Users {
-		if user.Role == "staff" || user.Role == "admin" {
-			return shopclient.New(metadata.Gateway, nil).Login(ctx, user.Email, user.Password)
-		}
-	}
-	return nil, errors.New("the running stack has no staff member to import as")
 }
 
 // outcome is what became of a line.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -24,7 +23,6 @@ import (
 	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
 	"caravan/internal/id"
-	"caravan/internal/launcher"
 	"caravan/internal/money"
 	"caravan/internal/problem"
 	"caravan/internal/request"
@@ -119,17 +117,14 @@ func (s *testShop) Internal(string, adapters.Handler) {}
 // run is "import" with a file of that content.
 func (s *testShop) run(t *testing.T, content string, skipBad bool) (out, stderr string, err error) {
 	t.Helper()
-	dir := t.TempDir()
-	metadata := launcher.Metadata{Gateway: s.server.URL, Users: []launcher.User{{Email: "staff@caravan.example", Password: "p", Role: "staff"}}}
-	raw, _ := json.Marshal(metadata)
-	path := filepath.Join(dir, "file.csv")
-	for name, data := range map[string][]byte{filepath.Join(dir, "run", "stack.json"): raw, path: []byte(content)} {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, data, 0o600)); err != nil {
-			t.Fatal(err)
-		}
+	t.Setenv("STAFF_PASSWORD", "p")
+	path := filepath.Join(t.TempDir(), "file.csv")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	var o, e bytes.Buffer
-	c := &cli{out: &o, err: &e, dir: dir}
+	c := &cli{out: &o, err: &e}
+	c.options.access.gateway = s.server.URL
 	c.options.importing.skipBad = skipBad
 	err = c.importFile(t.Context(), path)
 	return o.String(), e.String(), err

@@ -59,7 +59,7 @@ type options struct {
 	migrate   migrateOptions
 	images    imagesOptions
 	secrets   secretsOptions
-	seed      seedOptions
+	access    access
 	importing struct{ skipBad bool }
 	letters   lettersOptions
 	waiting   waitingOptions

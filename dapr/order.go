@@ -4,56 +4,17 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
-	"caravan/internal/launcher"
 	"caravan/internal/shopclient"
 )
-
-// signedIn logs in, at the running stack, as the first of its users with a role.
-// Where there is no staff, as after "up --no-seed", the admin acts, who may do
-// all that staff may.
-func (c *cli) signedIn(ctx context.Context, role string) (*shopclient.Client, error) {
-	if _, err := c.connect(ctx); err != nil {
-		return nil, err
-	}
-	metadata, err := launcher.ReadMetadata(c.dir)
-	if err != nil {
-		return nil, fmt.Errorf("the stack is not ready yet: see it with status (%w)", err)
-	}
-	user, ok := userFor(metadata.Users, role)
-	if !ok {
-		return nil, fmt.Errorf("the stack has no %s to do this as: it was started with --no-seed. "+
-			"Start it without: go run ./dapr down, then go run ./dapr up", role)
-	}
-	client, err := shopclient.New(metadata.Gateway, nil).Login(ctx, user.Email, user.Password)
-	if err != nil {
-		return nil, fmt.Errorf("logging in as the %s: %w", user.Role, err)
-	}
-	return client, nil
-}
-
-// userFor is the first user with a role, or else the admin for staff.
-func userFor(users []launcher.User, role string) (launcher.User, bool) {
-	roles := []string{role}
-	if role == "staff" {
-		roles = append(roles, "admin")
-	}
-	for _, role := range roles {
-		i := slices.IndexFunc(users, func(u launcher.User) bool { return u.Role == role })
-		if i >= 0 {
-			return users[i], true
-		}
-	}
-	return launcher.User{}, false
-}
 
 func orderCommand() command {
 	return command{
 		name: "order", summary: "place an order as the printed customer and follow it to its end",
-		details: "While it waits for something, what it waits for is shown. Ctrl-C stops watching; the order goes on.",
+		details: "While it waits for something, what it waits for is shown. Ctrl-C stops watching; the order goes on." + loginHelp,
+		flags:   (*cli).loginFlags,
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
 			customer, err := c.signedIn(ctx, "customer")
 			if err != nil {
@@ -96,7 +57,8 @@ type auditReport struct {
 func auditCommand() command {
 	return command{
 		name: "audit", summary: "check that stock, money, orders and notices agree",
-		details: "Exits with 1 when an invariant is violated.",
+		details: "Exits with 1 when an invariant is violated." + loginHelp,
+		flags:   (*cli).loginFlags,
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
 			staff, err := c.signedIn(ctx, "staff")
 			if err != nil {

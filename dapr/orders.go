@@ -32,9 +32,10 @@ cancel     end an order that is not paid yet, and give back what it holds; --rea
            or about to be, can only be refunded.
 
 Every order comes to its end by itself; this is for those who do not want to wait for it. Who did what and
-why is in the order's timeline. Done as the stack's member of staff.`,
+why is in the order's timeline. Done as the stack's member of staff.` + loginHelp,
 		min: 1, max: 2,
 		flags: func(c *cli, flags *flag.FlagSet) {
+			c.loginFlags(flags)
 			w := &c.options.waiting
 			w.longer, w.limit = time.Minute, 50
 			flags.Var(period(&w.longer, 0, longest), "longer", "waiting: the least `time` they have waited")

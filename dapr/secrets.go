@@ -102,13 +102,9 @@ func complete(text string, wanted []string) (completed string, added int) {
 	if !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	present := map[string]bool{}
-	for line := range strings.Lines(text) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		present[name] = value != ""
-	}
+	present := parseEnv(text)
 	for _, name := range wanted {
-		if !present[name] {
+		if present[name] == "" {
 			text += name + "=" + strings.ToLower(rand.Text()) + "\n"
 			added++
 		}

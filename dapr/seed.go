@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,46 +21,30 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// seedOptions are the flags of seed.
-type seedOptions struct{ gateway string }
-
 func seedCommand() command {
 	return command{
 		name:    "seed",
-		summary: "fill a shop behind a gateway: catalogue, a customer with money, a staff member",
+		summary: "fill a shop: catalogue, a customer with money, a staff member",
 		details: `
-Does what "up" does with a new shop, for one that runs elsewhere. What is there already is left as it is. The passwords are
-read from the environment: ADMIN_PASSWORD is that of the admin whom the users service was started with
-(CARAVAN_BOOTSTRAP_PASSWORD); staff and customer are registered with STAFF_PASSWORD and CUSTOMER_PASSWORD.`,
-		flags: func(c *cli, flags *flag.FlagSet) {
-			flags.StringVar(&c.options.seed.gateway, "gateway", "", "`URL` of the gateway, as http://127.0.0.1:8080")
-		},
+Does what "up" does with a new shop. What is there already is left as it is. With --gateway the passwords are read from
+the environment: ADMIN_PASSWORD is that of the admin whom the users service was started with
+(CARAVAN_BOOTSTRAP_PASSWORD); staff and customer are registered with STAFF_PASSWORD and CUSTOMER_PASSWORD. With
+--target compose they are read from compose/.env.`,
+		flags: (*cli).gatewayFlags,
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
-			people, err := peopleOf(os.Getenv)
+			found, err := c.shop(ctx)
 			if err != nil {
 				return err
 			}
-			if c.options.seed.gateway == "" {
-				return &usageError{"seed needs --gateway URL.\nSee help seed."}
+			for _, role := range roles {
+				if !slices.ContainsFunc(found.people, func(u launcher.User) bool { return u.Role == role }) {
+					return &usageError{fmt.Sprintf("seed needs the %s's password, %s, which is not in %s.\nSee help seed.", role, passwordVariable(role), found.source)}
+				}
 			}
-			_, err = c.fill(ctx, c.options.seed.gateway, people)
+			_, err = c.fill(ctx, found)
 			return err
 		},
 	}
-}
-
-// peopleOf are the people with the passwords of the environment.
-func peopleOf(getenv func(string) string) ([]launcher.User, error) {
-	var people []launcher.User
-	for _, role := range []string{"customer", "staff", "admin"} {
-		variable := strings.ToUpper(role) + "_PASSWORD"
-		password := getenv(variable)
-		if password == "" {
-			return nil, &usageError{fmt.Sprintf("seed needs the %s's password in %s.\nSee help seed.", role, variable)}
-		}
-		people = append(people, launcher.User{Email: role + "@caravan.example", Password: password, Role: role})
-	}
-	return people, nil
 }
 
 // seed fills a shop for somebody who sees it for the first time: a catalogue,
@@ -70,7 +55,7 @@ func (c *cli) seed(ctx context.Context, stack *launcher.Stack) ([]launcher.User,
 	if err != nil {
 		return nil, err
 	}
-	customer, err := c.fill(ctx, stack.GatewayURL(), people)
+	customer, err := c.fill(ctx, shop{gateway: stack.GatewayURL(), people: people, source: usersFile(stack.Dir())})
 	if err != nil {
 		return nil, err
 	}
@@ -78,9 +63,9 @@ func (c *cli) seed(ctx context.Context, stack *launcher.Stack) ([]launcher.User,
 }
 
 // fill makes the people and the catalogue, and returns a client of the customer.
-func (c *cli) fill(ctx context.Context, gateway string, people []launcher.User) (customer *shopclient.Client, err error) {
+func (c *cli) fill(ctx context.Context, empty shop) (customer *shopclient.Client, err error) {
 	began := time.Now()
-	clients, err := enrol(ctx, shopclient.New(gateway, nil), people)
+	clients, err := enrol(ctx, empty)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +83,7 @@ func (c *cli) fill(ctx context.Context, gateway string, people []launcher.User) 
 // people are the users a stack begins with; their passwords are made up once
 // and kept in the stack's folder.
 func (c *cli) people(dir string, admin launcher.User) ([]launcher.User, error) {
-	file := filepath.Join(dir, "secrets", "users.json")
+	file := usersFile(dir)
 	var people []launcher.User
 	raw, err := os.ReadFile(file)
 	if err == nil {
@@ -118,6 +103,8 @@ func (c *cli) people(dir string, admin launcher.User) ([]launcher.User, error) {
 	return people, writeSecret(file, people)
 }
 
+func usersFile(dir string) string { return filepath.Join(dir, "secrets", "users.json") }
+
 func writeSecret(file string, value any) error {
 	raw, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
@@ -134,22 +121,17 @@ func writeSecret(file string, value any) error {
 
 // enrol registers the people who are not yet, gives each the role, and returns
 // a client for each role. The admin exists from the users service's start.
-func enrol(ctx context.Context, gateway *shopclient.Client, people []launcher.User) (map[string]*shopclient.Client, error) {
-	clients := map[string]*shopclient.Client{}
-	for _, person := range people {
-		if person.Role == "admin" {
-			admin, err := gateway.Login(ctx, person.Email, person.Password)
-			if err != nil {
-				return nil, fmt.Errorf("logging in as the admin: %w", err)
-			}
-			clients["admin"] = admin
-		}
+func enrol(ctx context.Context, empty shop) (map[string]*shopclient.Client, error) {
+	admin, err := empty.signIn(ctx, "admin")
+	if err != nil {
+		return nil, err
 	}
-	for _, person := range people {
+	clients := map[string]*shopclient.Client{"admin": admin}
+	for _, person := range empty.people {
 		if person.Role == "admin" {
 			continue
 		}
-		client, err := enrolOne(ctx, gateway, clients["admin"], person)
+		client, err := enrolOne(ctx, shopclient.New(empty.gateway, nil), admin, person)
 		if err != nil {
 			return nil, err
 		}
@@ -285,7 +267,14 @@ func (c *cli) showOrder(order shopclient.Order, correlation string, answered, en
 		fmt.Fprintln(c.out)
 	}
 	fmt.Fprintf(c.out, "  %10s  seen by the customer\n", milliseconds(ended))
-	fmt.Fprintf(c.out, "  All it caused: go run ./dapr logs --correlation %s\n", correlation)
+	switch a := c.options.access; {
+	case a.target == targetCompose:
+		fmt.Fprintf(c.out, "  All it caused: go run ./dapr logs --target compose --correlation %s\n", correlation)
+	case a.gateway != "": // its logs are elsewhere
+		fmt.Fprintf(c.out, "  Correlation id: %s\n", correlation)
+	default:
+		fmt.Fprintf(c.out, "  All it caused: go run ./dapr logs --correlation %s\n", correlation)
+	}
 }
 
 func milliseconds(d time.Duration) string {

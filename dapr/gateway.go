@@ -1,0 +1,243 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"caravan/internal/launcher"
+	"caravan/internal/shopclient"
+)
+
+// The stacks that commands know by name.
+const (
+	targetLauncher = "launcher" // started by "up", on this machine
+	targetCompose  = "compose"  // started by docker compose, with compose/.env
+)
+
+// access says which stack a command works against, and who logs in there.
+type access struct {
+	target       string // "" is the launcher's, unless a gateway is named
+	gateway      string // "" is that of the target
+	email        string // "" is the target's user with the role that a command needs
+	passwordFile string
+}
+
+// targetFlag declares --target alone, for commands about processes.
+func (c *cli) targetFlag(flags *flag.FlagSet) {
+	flags.Var(oneOf{&c.options.access.target, []string{targetLauncher, targetCompose}}, "target",
+		"the `stack`: launcher, started by \"up\", or compose, started by docker compose (default launcher)")
+}
+
+// gatewayFlags declares where the gateway is.
+func (c *cli) gatewayFlags(flags *flag.FlagSet) {
+	c.targetFlag(flags)
+	flags.Var(webAddress{&c.options.access.gateway}, "gateway", "`URL` of another gateway, as http://127.0.0.1:8080")
+}
+
+// loginFlags declares where the gateway is and who logs in.
+func (c *cli) loginFlags(flags *flag.FlagSet) {
+	c.gatewayFlags(flags)
+	flags.StringVar(&c.options.access.email, "email", "", "log in with this `address`; its password is read from CARAVAN_PASSWORD, or from --password-file")
+	flags.Var(path{&c.options.access.passwordFile}, "password-file", "`file` with the password of --email")
+}
+
+// loginHelp explains loginFlags in the help of a command.
+const loginHelp = `
+
+Works against the stack of "up"; with --target compose against that of docker compose, with the passwords in
+compose/.env; with --gateway URL against any other. There the passwords are read from the environment:
+CUSTOMER_PASSWORD, STAFF_PASSWORD and ADMIN_PASSWORD for the people of "seed", or CARAVAN_PASSWORD for --email.`
+
+// shop is a gateway with the people who can log in there.
+type shop struct {
+	gateway string
+	people  []launcher.User
+	source  string // where their passwords are from
+	hint    string // what to do where nobody has the role that is needed
+}
+
+// shop finds the gateway and the people by the flags.
+func (c *cli) shop(ctx context.Context) (shop, error) {
+	found, err := c.targetShop(ctx)
+	if err != nil {
+		return shop{}, err
+	}
+	a := c.options.access
+	found.gateway = cmp.Or(a.gateway, found.gateway)
+	if a.email == "" {
+		if a.passwordFile != "" {
+			return shop{}, &usageError{"--password-file needs --email: whose password is it?"}
+		}
+		return found, nil
+	}
+	password, source, err := a.password()
+	if err != nil {
+		return shop{}, err
+	}
+	// Whatever role a command needs: the gateway knows which they have.
+	found.people, found.source = nil, source
+	for _, role := range roles {
+		found.people = append(found.people, launcher.User{Email: a.email, Password: password, Role: role})
+	}
+	return found, nil
+}
+
+// targetShop is the shop that the flags name, with its own people.
+func (c *cli) targetShop(ctx context.Context) (shop, error) {
+	switch a := c.options.access; {
+	case a.target == targetCompose:
+		return c.composeShop()
+	case a.target == "" && a.gateway != "":
+		const hint = "set STAFF_PASSWORD, ADMIN_PASSWORD or CUSTOMER_PASSWORD in the environment, or use --email"
+		return shop{gateway: a.gateway, people: peopleOf(os.Getenv), source: "the environment", hint: hint}, nil
+	}
+	if _, err := c.connect(ctx); err != nil {
+		return shop{}, err
+	}
+	metadata, err := launcher.ReadMetadata(c.dir)
+	if err != nil {
+		return shop{}, fmt.Errorf("the stack is not ready yet: see it with status (%w)", err)
+	}
+	const hint = "the stack was started with --no-seed. Start it without: go run ./dapr down, then go run ./dapr up"
+	return shop{gateway: metadata.Gateway, people: metadata.Users, source: "stack.json", hint: hint}, nil
+}
+
+// composeShop is the shop of docker compose, as its secrets and the environment describe it.
+func (c *cli) composeShop() (shop, error) {
+	setting, err := c.composeSettings()
+	if err != nil {
+		return shop{}, err
+	}
+	return shop{
+		gateway: "http://127.0.0.1:" + cmp.Or(setting("CARAVAN_PORT"), "8080"), people: peopleOf(setting), source: "compose/.env",
+		hint: "complete compose/.env with: go run ./dapr secrets",
+	}, nil
+}
+
+// composeSettings returns the values that docker compose sees: of the environment, and else of compose/.env.
+func (c *cli) composeSettings() (func(name string) string, error) {
+	file := filepath.Join(c.root, "compose", ".env")
+	content, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no %s; write it with: go run ./dapr secrets", file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the secrets: %w", err)
+	}
+	values := parseEnv(string(content))
+	return func(name string) string { return cmp.Or(os.Getenv(name), values[name]) }, nil
+}
+
+// parseEnv reads the text of an .env file: NAME=value in each line, perhaps in quotes.
+func parseEnv(text string) map[string]string {
+	values := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, found := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+		if name = strings.TrimSpace(name); !found || strings.HasPrefix(name, "#") {
+			continue
+		}
+		value = strings.TrimSpace(value)
+		if quoted := len(value) > 1 && strings.ContainsAny(value[:1], `"'`); quoted {
+			if end := strings.Index(value[1:], value[:1]); end >= 0 {
+				value = value[1 : end+1]
+			}
+		} else if comment := strings.Index(value, " #"); comment >= 0 {
+			value = strings.TrimSpace(value[:comment])
+		}
+		values[name] = value
+	}
+	return values
+}
+
+// roles are those of the people that a shop begins with.
+var roles = []string{"customer", "staff", "admin"}
+
+// passwordVariable names the password of the person with a role.
+func passwordVariable(role string) string { return strings.ToUpper(role) + "_PASSWORD" }
+
+// peopleOf are the people of seed whose passwords are set.
+func peopleOf(setting func(name string) string) []launcher.User {
+	var people []launcher.User
+	for _, role := range roles {
+		if password := setting(passwordVariable(role)); password != "" {
+			people = append(people, launcher.User{Email: role + "@caravan.example", Password: password, Role: role})
+		}
+	}
+	return people
+}
+
+// password reads the password of --email. It is no flag: command lines can be read by others.
+func (a access) password() (password, source string, err error) {
+	const variable = "CARAVAN_PASSWORD"
+	if a.passwordFile == "" {
+		if password = os.Getenv(variable); password == "" {
+			return "", "", &usageError{fmt.Sprintf("The password of %s is read from %s, which is not set, or from --password-file.", a.email, variable)}
+		}
+		return password, variable, nil
+	}
+	content, err := os.ReadFile(a.passwordFile)
+	if err != nil {
+		return "", "", fmt.Errorf("reading the password: %w", err)
+	}
+	if password = strings.TrimRight(string(content), "\r\n"); password == "" {
+		return "", "", fmt.Errorf("%s is empty; it should hold the password of %s", a.passwordFile, a.email)
+	}
+	return password, a.passwordFile, nil
+}
+
+// userFor is the first user with a role, or else the admin for staff.
+func userFor(users []launcher.User, role string) (launcher.User, bool) {
+	wanted := []string{role}
+	if role == "staff" {
+		wanted = append(wanted, "admin")
+	}
+	for _, role := range wanted {
+		i := slices.IndexFunc(users, func(u launcher.User) bool { return u.Role == role })
+		if i >= 0 {
+			return users[i], true
+		}
+	}
+	return launcher.User{}, false
+}
+
+// signedIn logs in as the first of the people with a role. Where there is no staff, as after "up --no-seed",
+// the admin acts, who may do all that staff may.
+func (c *cli) signedIn(ctx context.Context, role string) (*shopclient.Client, error) {
+	found, err := c.shop(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return found.signIn(ctx, role)
+}
+
+func (s shop) signIn(ctx context.Context, role string) (*shopclient.Client, error) {
+	user, ok := userFor(s.people, role)
+	if !ok {
+		return nil, fmt.Errorf("there is no %s to log in as at %s: %s", role, s.gateway, s.hint)
+	}
+	client, err := shopclient.New(s.gateway, nil).Login(ctx, user.Email, user.Password)
+	switch status := shopclient.Status(err); {
+	case err == nil:
+		return client, nil
+	case ctx.Err() != nil:
+		return nil, err
+	case status == http.StatusUnauthorized:
+		return nil, fmt.Errorf("the gateway at %s refused the password of %s, which is from %s", s.gateway, user.Email, s.source)
+	case status == 0:
+		return nil, unreachable(s.gateway, err)
+	}
+	return nil, fmt.Errorf("logging in as %s at %s: %w", user.Email, s.gateway, err)
+}
+
+// unreachable explains a call without an answer.
+func unreachable(gateway string, err error) error {
+	return fmt.Errorf("no gateway answers at %s; does it run, and is the address right? (%w)", gateway, err)
+}

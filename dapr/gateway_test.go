@@ -1,0 +1,167 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const auditJSON = `{"findings":[],"invariants":[],"counts":{},"complete":true}`
+
+// gatewayWith is an API that knows one login, and answers what a test says.
+func gatewayWith(t *testing.T, email, password string, answers map[string]string) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		refuse := func(status int) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, `{"type":"urn:caravan:problem:refused","title":"Refused","status":`+map[int]string{401: "401", 403: "403", 404: "404"}[status]+`}`)
+		}
+		request := r.Method + " " + r.URL.Path
+		answer, known := answers[request]
+		switch {
+		case request == "POST /v1/sessions":
+			if !strings.Contains(string(body), `"`+email+`"`) || !strings.Contains(string(body), `"`+password+`"`) {
+				refuse(http.StatusUnauthorized)
+				return
+			}
+			w.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(w, `{"accessToken":"token-of-a-test","expiresIn":900}`)
+		case !known:
+			refuse(http.StatusNotFound)
+		case strings.HasPrefix(r.URL.Path, "/v1/ops/") && r.Header.Get("Authorization") != "Bearer token-of-a-test":
+			refuse(http.StatusUnauthorized)
+		case answer == "forbidden":
+			refuse(http.StatusForbidden)
+		default:
+			if strings.Contains(answer, `"status":"unready"`) && request == "GET /healthz" {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+			_, _ = io.WriteString(w, answer)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// composeRepository makes the current folder one with a compose/.env, and returns the folder.
+func composeRepository(t *testing.T, env string) string {
+	t.Helper()
+	root := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		file := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("dapr/dapr.yaml", "")
+	write("compose/compose.yaml", "name: caravan\n")
+	if env != "" {
+		write("compose/.env", env)
+	}
+	t.Chdir(root)
+	return root
+}
+
+func withoutPasswords(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"CUSTOMER_PASSWORD", "STAFF_PASSWORD", "ADMIN_PASSWORD", "CARAVAN_PASSWORD", "CARAVAN_PORT", "COMPOSE_PROJECT_NAME"} {
+		t.Setenv(name, "")
+	}
+}
+
+func TestCommandsLogInAtAnyGateway(t *testing.T) {
+	withoutPasswords(t)
+	gateway := gatewayWith(t, "staff@caravan.example", "right", map[string]string{
+		"GET /v1/ops/audit": auditJSON, "GET /v1/ops/orders": `{"items":[]}`, "GET /v1/ops/dead-letters": `{"items":[]}`,
+	})
+	t.Setenv("STAFF_PASSWORD", "right")
+	for _, test := range []struct{ args, want string }{
+		{"audit", "Every invariant holds."}, {"orders waiting", "No order has waited"}, {"dead-letters", "No dead letters"},
+	} {
+		status, out, stderr := invoke(t, append(strings.Fields(test.args), "--gateway", gateway)...)
+		if status != exitOK || !strings.Contains(out, test.want) {
+			t.Errorf("%s: status %d, said %q, %q", test.args, status, out, stderr)
+		}
+	}
+	// Where there is no staff, the admin acts.
+	admin := gatewayWith(t, "admin@caravan.example", "right", map[string]string{"GET /v1/ops/audit": auditJSON})
+	t.Setenv("STAFF_PASSWORD", "")
+	t.Setenv("ADMIN_PASSWORD", "right")
+	if status, _, stderr := invoke(t, "audit", "--gateway", admin); status != exitOK {
+		t.Errorf("as the admin: status %d, said %q", status, stderr)
+	}
+}
+
+func TestAnyAddressLogsInWithAPasswordThatIsNotOnTheCommandLine(t *testing.T) {
+	withoutPasswords(t)
+	gateway := gatewayWith(t, "somebody@example.org", "right", map[string]string{"GET /v1/ops/audit": auditJSON})
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("right\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	login := []string{"audit", "--gateway", gateway, "--email", "somebody@example.org"}
+	if status, _, stderr := invoke(t, append(login, "--password-file", file)...); status != exitOK {
+		t.Errorf("from a file: status %d, said %q", status, stderr)
+	}
+	if status, _, stderr := invoke(t, login...); status != exitUsage || !strings.Contains(stderr, "CARAVAN_PASSWORD") {
+		t.Errorf("without a password: status %d, said %q", status, stderr)
+	}
+	t.Setenv("CARAVAN_PASSWORD", "right")
+	if status, _, stderr := invoke(t, login...); status != exitOK {
+		t.Errorf("from the environment: status %d, said %q", status, stderr)
+	}
+}
+
+func TestComposeIsReachedWithoutTyping(t *testing.T) {
+	withoutPasswords(t)
+	gateway := gatewayWith(t, "staff@caravan.example", "right", map[string]string{"GET /v1/ops/audit": auditJSON})
+	port := gateway[strings.LastIndex(gateway, ":")+1:]
+	composeRepository(t, "# secrets\nSTAFF_PASSWORD='right'\nCARAVAN_PORT="+port+" # of a test\n")
+	if status, out, stderr := invoke(t, "audit", "--target", "compose"); status != exitOK || !strings.Contains(out, "Every invariant holds.") {
+		t.Errorf("status %d, said %q, %q", status, out, stderr)
+	}
+}
+
+func TestLoginsThatCannotWorkAreExplained(t *testing.T) {
+	withoutPasswords(t)
+	gateway := gatewayWith(t, "staff@caravan.example", "right", nil)
+	composeRepository(t, "")
+	for _, test := range []struct {
+		name, password string
+		args           []string
+		want           string
+	}{
+		{"no secrets", "", []string{"audit", "--target", "compose"}, "go run ./dapr secrets"},
+		{"no password", "", []string{"audit", "--gateway", gateway}, "set STAFF_PASSWORD"},
+		{"no customer", "x", []string{"order", "--gateway", gateway}, "there is no customer to log in as"},
+		{"wrong password", "wrong", []string{"audit", "--gateway", gateway}, "refused the password of staff@caravan.example, which is from the environment"},
+		{"no gateway", "right", []string{"audit", "--gateway", "http://127.0.0.1:1"}, "no gateway answers at http://127.0.0.1:1"},
+		{"no URL", "right", []string{"audit", "--gateway", "127.0.0.1:8080"}, "flag --gateway: want a URL"},
+		{"no such target", "", []string{"audit", "--target", "compos"}, "want one of launcher, compose"},
+		{"nobody's password", "", []string{"audit", "--gateway", gateway, "--password-file", "x"}, "--password-file needs --email"},
+	} {
+		t.Setenv("STAFF_PASSWORD", test.password)
+		if status, _, stderr := invoke(t, test.args...); status == exitOK || !strings.Contains(stderr, test.want) {
+			t.Errorf("%s: status %d, said %q, want %q", test.name, status, stderr, test.want)
+		}
+	}
+}
+
+func TestEnvFilesAreRead(t *testing.T) {
+	values := parseEnv("# A=1\n\nB=2\n C = 3 # a comment\nexport D=\"4 # 5\"\nE='6'\nF=\nG=a=b#c\nnothing\n")
+	for name, want := range map[string]string{"A": "", "B": "2", "C": "3", "D": "4 # 5", "E": "6", "F": "", "G": "a=b#c"} {
+		if values[name] != want {
+			t.Errorf("%s is %q, want %q", name, values[name], want)
+		}
+	}
+}
