@@ -13,6 +13,7 @@ import (
 
 	"caravan/internal/launcher"
 	"caravan/internal/launcher/manifest"
+	"caravan/internal/launcher/process"
 	"caravan/internal/version"
 )
 
@@ -51,12 +52,19 @@ func downCommand() command {
 func statusCommand() command {
 	return command{
 		name: "status", summary: "show every process: state, restarts, memory, address",
-		details: "Exits with 1 when nothing is running or a process is not ready.",
+		details: `
+Exits with 1 when nothing is running or a process is not ready. --target compose shows the containers of docker compose.
+With --gateway URL it shows what the gateway knows: its services and circuit breakers to staff, whose password is read as
+by "audit", and to others whether each service is ready.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
+			c.loginFlags(flags)
 			flags.BoolVar(&c.options.status.json, "json", false, "as JSON")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
-			control, err := c.connect(ctx)
+			if c.options.access.gateway != "" {
+				return c.gatewayStatus(ctx)
+			}
+			control, err := c.processes(ctx)
 			if err != nil {
 				return err
 			}
@@ -72,7 +80,7 @@ func statusCommand() command {
 func (c *cli) showReport(report launcher.Report) error {
 	var unready error
 	for _, p := range report.Processes {
-		if p.State != "ready" {
+		if p.State != process.Ready && p.State != done {
 			unready = errFailed
 		}
 	}
@@ -81,17 +89,37 @@ func (c *cli) showReport(report launcher.Report) error {
 		encoder.SetIndent("", "  ")
 		return errors.Join(encoder.Encode(report), unready)
 	}
-	fmt.Fprintf(c.out, "Gateway %s, broker %s, store %s, launcher pid %d, up for %s\n\n",
-		report.Gateway, report.Broker, report.Store, report.PID, time.Since(report.Since).Round(time.Second))
+	fmt.Fprintf(c.out, "Gateway %s, broker %s, store %s, ", report.Gateway, report.Broker, report.Store)
+	if c.options.access.target == targetCompose {
+		fmt.Fprintf(c.out, "project %s of docker compose\n\n", report.Dir)
+	} else {
+		fmt.Fprintf(c.out, "launcher pid %d, up for %s\n\n", report.PID, time.Since(report.Since).Round(time.Second))
+	}
 	fmt.Fprintf(c.out, "%-20s %-9s %8s %9s %10s %9s  %s\n", "PROCESS", "STATE", "PID", "RESTARTS", "FOR", "MEMORY", "ADDRESS")
 	var total int64
 	for _, p := range report.Processes {
-		fmt.Fprintf(c.out, "%-20s %-9s %8d %9d %10s %7d M  %s%s\n", p.Name, p.State, p.PID, p.Restarts,
-			time.Since(p.Since).Round(time.Second), p.PSS>>20, p.URL, lastExit(p))
+		fmt.Fprintf(c.out, "%-20s %-9s %8d %9d %10s %9s  %s%s\n", p.Name, p.State, p.PID, p.Restarts,
+			duration(p.Since), memory(p.PSS), p.URL, lastExit(p))
 		total += p.PSS
 	}
-	fmt.Fprintf(c.out, "%-20s %50d M  (resident, shared pages counted once)\n", "all", total>>20)
+	fmt.Fprintf(c.out, "%-20s %50s  (resident, shared pages counted once)\n", "all", memory(total))
 	return unready
+}
+
+// duration is how long a state has lasted; "-" is that of a container that never ran.
+func duration(since time.Time) string {
+	if since.IsZero() {
+		return "-"
+	}
+	return age(since)
+}
+
+// memory is a size in MB; "-" is unknown.
+func memory(bytes int64) string {
+	if bytes == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d M", bytes>>20)
 }
 
 func lastExit(p launcher.ProcessReport) string {
@@ -102,11 +130,12 @@ func lastExit(p launcher.ProcessReport) string {
 }
 
 // processCommand is a command about one process of the running stack.
-func processCommand(name, summary, details, done string, act func(context.Context, *cli, *launcher.Control, string) error) command {
+func processCommand(name, summary, details, did string, act func(context.Context, *cli, processes, string) error) command {
 	return command{
 		name: name, args: "PROCESS", summary: summary, details: details, min: 1, max: 1,
+		flags: (*cli).targetFlag,
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
-			control, err := c.connect(ctx)
+			control, err := c.processes(ctx)
 			if err != nil {
 				return err
 			}
@@ -114,14 +143,14 @@ func processCommand(name, summary, details, done string, act func(context.Contex
 			if err != nil {
 				return err
 			}
-			process := flags.Arg(0)
-			if err := known(report, process); err != nil {
+			name := flags.Arg(0)
+			if err := known(report, name); err != nil {
 				return err
 			}
-			if err := act(ctx, c, control, process); err != nil {
+			if err := act(ctx, c, control, name); err != nil {
 				return err
 			}
-			fmt.Fprintf(c.out, done+"\n", process)
+			fmt.Fprintf(c.out, did+"\n", name)
 			return nil
 		},
 	}
@@ -148,21 +177,21 @@ func unknownProcess(name string, names []string) error {
 
 func restartCommand() command {
 	return processCommand("restart", "stop a process, start it again and wait until it is ready", "", "%s is ready again.",
-		func(ctx context.Context, _ *cli, control *launcher.Control, name string) error {
+		func(ctx context.Context, _ *cli, control processes, name string) error {
 			return control.Restart(ctx, name)
 		})
 }
 
 func stopCommand() command {
 	return processCommand("stop", "stop a process and keep it down", "It stays down until \"start\" or \"restart\".", "%s is down.",
-		func(ctx context.Context, _ *cli, control *launcher.Control, name string) error {
+		func(ctx context.Context, _ *cli, control processes, name string) error {
 			return control.Stop(ctx, name)
 		})
 }
 
 func startCommand() command {
 	return processCommand("start", "start a stopped process and wait until it is ready", "", "%s is ready.",
-		func(ctx context.Context, _ *cli, control *launcher.Control, name string) error {
+		func(ctx context.Context, _ *cli, control processes, name string) error {
 			return control.Start(ctx, name)
 		})
 }
@@ -187,9 +216,12 @@ func killCommand() command {
 	kill := processCommand("kill", "kill a process without warning, and watch it being started again",
 		`
 PROCESS is a service (orders), its sidecar (orders-daprd), gateway, broker or store: see status. The
-launcher starts it again, and nothing accepted is lost. --signal STOP freezes it instead; CONT wakes it.`,
+launcher starts it again, and nothing accepted is lost. --signal STOP freezes it instead; CONT wakes it.
+
+With --target compose the process in the container is ended from outside, as a crash would, and Docker starts it again.
+That needs root, and the Docker engine on this machine.`,
 		"%s was sent the signal.",
-		func(ctx context.Context, c *cli, control *launcher.Control, name string) error {
+		func(ctx context.Context, c *cli, control processes, name string) error {
 			signal, err := parseSignal(c.options.kill.signal)
 			if err != nil {
 				return err
@@ -197,6 +229,7 @@ launcher starts it again, and nothing accepted is lost. --signal STOP freezes it
 			return control.Kill(ctx, name, signal)
 		})
 	kill.flags = func(c *cli, flags *flag.FlagSet) {
+		c.targetFlag(flags)
 		flags.StringVar(&c.options.kill.signal, "signal", "KILL", "the `signal`: KILL, TERM, STOP, CONT …")
 	}
 	return kill

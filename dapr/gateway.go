@@ -71,7 +71,7 @@ func (c *cli) shop(ctx context.Context) (shop, error) {
 		return shop{}, err
 	}
 	a := c.options.access
-	found.gateway = cmp.Or(a.gateway, found.gateway)
+	found.gateway = strings.TrimRight(cmp.Or(a.gateway, found.gateway), "/")
 	if a.email == "" {
 		if a.passwordFile != "" {
 			return shop{}, &usageError{"--password-file needs --email: whose password is it?"}

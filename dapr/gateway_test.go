@@ -165,3 +165,46 @@ func TestEnvFilesAreRead(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusShowsWhatTheGatewayKnows(t *testing.T) {
+	withoutPasswords(t)
+	const (
+		services = `{"items":[{"name":"orders","status":"ready","durationMs":1.5,"breaker":"closed"}]}`
+		unready  = `{"items":[{"name":"orders","status":"unready","durationMs":1.5,"breaker":"open","detail":"no store"}]}`
+		breakers = `{"items":[{"caller":"orders","app":"payments","target":"payments/charge","state":"open","since":"2026-03-01T12:00:00Z","refused":7,"opened":1}],"complete":true}`
+		health   = `{"status":"ready","services":{"orders":{"status":"ready","durationMs":2}}}`
+		sick     = `{"status":"unready","services":{"orders":{"status":"unready","durationMs":2}}}`
+	)
+	for _, test := range []struct {
+		name, password string
+		answers        map[string]string
+		status         int
+		says           []string
+	}{
+		{"staff", "right", map[string]string{"GET /v1/ops/services": services, "GET /v1/ops/breakers": breakers}, exitOK,
+			[]string{"orders", "1.5 ms", "closed", "payments/charge", "open"}},
+		{"staff, of an ill service", "right", map[string]string{"GET /v1/ops/services": unready, "GET /v1/ops/breakers": breakers}, exitFailure, []string{"no store"}},
+		{"no staff", "right", map[string]string{"GET /v1/ops/services": "forbidden", "GET /healthz": health}, exitOK, []string{"orders", "2.0 ms"}},
+		{"nobody", "", map[string]string{"GET /healthz": health}, exitOK, []string{"orders", "ready"}},
+		{"nobody, of an ill service", "", map[string]string{"GET /healthz": sick}, exitFailure, []string{"unready"}},
+	} {
+		t.Setenv("STAFF_PASSWORD", test.password)
+		gateway := gatewayWith(t, "staff@caravan.example", "right", test.answers)
+		status, out, stderr := invoke(t, "status", "--gateway", gateway+"/")
+		if status != test.status {
+			t.Errorf("%s: status %d, said %q, %q", test.name, status, out, stderr)
+		}
+		for _, want := range test.says {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: said %q, want %q", test.name, out, want)
+			}
+		}
+	}
+	t.Setenv("STAFF_PASSWORD", "")
+	if status, _, stderr := invoke(t, "status", "--gateway", gatewayWith(t, "", "", nil)); status != exitFailure || !strings.Contains(stderr, "not as a Caravan gateway does") {
+		t.Errorf("of something else: status %d, said %q", status, stderr)
+	}
+	if status, _, stderr := invoke(t, "status", "--gateway", "http://127.0.0.1:1"); status != exitFailure || !strings.Contains(stderr, "no gateway answers") {
+		t.Errorf("of nothing: status %d, said %q", status, stderr)
+	}
+}

@@ -23,8 +23,11 @@ func logsCommand() command {
 		name: "logs", args: "[PROCESS]", summary: "show log lines of all processes, or one, in order of time", max: 1,
 		details: `
 --correlation ID shows all that one request caused, in every service it touched: the gateway returns the
-id in X-Correlation-Id, and every error names it. Works on the logs of the last run too.`,
+id in X-Correlation-Id, and every error names it. Works on the logs of the last run too.
+
+With --target compose it shows what "docker logs" has of each container.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
+			c.targetFlag(flags)
 			o := &c.options.logs
 			flags.StringVar(&o.correlation, "correlation", "", "only lines with this correlation `ID`")
 			flags.StringVar(&o.level, "level", "", "only lines of this `level` or worse: debug, info, warn, error")
@@ -77,12 +80,42 @@ func (c *cli) checkLogged(process string) error {
 	return unknownProcess(process, names)
 }
 
+// The ways to read the logs of a stack.
+type (
+	readLogs   func(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error)
+	followLogs func(ctx context.Context, accept func(launcher.LogLine) bool, show func(launcher.LogLine)) error
+)
+
+// logSource is where the logs of one process, or all, of the stack that --target names are.
+func (c *cli) logSource(process string) (readLogs, followLogs, error) {
+	if c.options.access.target == targetCompose {
+		project, err := c.composeProject()
+		if err != nil {
+			return nil, nil, err
+		}
+		return func(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
+				return project.readLogs(ctx, process, accept)
+			}, func(ctx context.Context, accept func(launcher.LogLine) bool, show func(launcher.LogLine)) error {
+				return project.followLogs(ctx, process, accept, show)
+			}, nil
+	}
+	if err := c.checkLogged(process); err != nil {
+		return nil, nil, err
+	}
+	return func(_ context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
+			return launcher.ReadLogs(c.dir, accept)
+		}, func(ctx context.Context, accept func(launcher.LogLine) bool, show func(launcher.LogLine)) error {
+			return launcher.FollowLogs(ctx, c.dir, accept, show)
+		}, nil
+}
+
 func (c *cli) logs(ctx context.Context, process string) error {
 	o := c.options.logs
 	if o.level != "" && severity(strings.ToUpper(o.level)) == len(levels) {
 		return &usageError{fmt.Sprintf("There is no level %q; there are debug, info, warn, error.", o.level)}
 	}
-	if err := c.checkLogged(process); err != nil {
+	read, follow, err := c.logSource(process)
+	if err != nil {
 		return err
 	}
 	coloured := isTerminal(c.out)
@@ -104,9 +137,9 @@ func (c *cli) logs(ctx context.Context, process string) error {
 		fmt.Fprintln(c.out, launcher.Format(line, "", coloured))
 	}
 	if o.follow {
-		return launcher.FollowLogs(ctx, c.dir, accept, show)
+		return follow(ctx, accept, show)
 	}
-	lines, err := launcher.ReadLogs(c.dir, accept)
+	lines, err := read(ctx, accept)
 	if err != nil {
 		return err
 	}

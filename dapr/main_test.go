@@ -32,7 +32,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"misspelt command", []string{"stauts"}, `Did you mean "status"?`},
 		{"unknown command", []string{"xyzzy"}, "Commands: up, down"},
 		{"misspelt flag", []string{"up", "--brokr", "x"}, "Did you mean --broker?"},
-		{"unknown flag", []string{"status", "--xyzzy"}, "Flags: --dir, --json"},
+		{"unknown flag", []string{"status", "--xyzzy"}, "Flags: --dir, --email, --gateway, --json"},
 		{"flag behind an argument", []string{"kill", "orders", "--signl", "KILL"}, "Did you mean --signal?"},
 		{"unknown broker", []string{"up", "--broker", "pigeon"}, "want one of auto"},
 		{"no argument", []string{"kill"}, "Usage: go run ./dapr kill"},

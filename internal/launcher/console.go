@@ -58,7 +58,7 @@ func (c *console) line(name string, raw []byte) {
 	if c.out == io.Discard {
 		return
 	}
-	parsed := parseLine(name, string(raw))
+	parsed := ParseLine(name, string(raw))
 	if !c.verbose && !c.isProgram(name) && !parsed.serious() {
 		return
 	}

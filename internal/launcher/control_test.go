@@ -149,7 +149,7 @@ func TestLinesAreShownForPeople(t *testing.T) {
 		`plain text`: "plain text",
 		`{not json`:  "{not json",
 	} {
-		if got := Format(parseLine("products", raw), "", false); !strings.HasPrefix(got, "products ") || !strings.Contains(got, want) {
+		if got := Format(ParseLine("products", raw), "", false); !strings.HasPrefix(got, "products ") || !strings.Contains(got, want) {
 			t.Errorf("%s is shown as %q, want %q", raw, got, want)
 		}
 	}

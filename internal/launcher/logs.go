@@ -32,7 +32,8 @@ func (l LogLine) Field(field string) string {
 	return ""
 }
 
-func parseLine(name, raw string) LogLine {
+// ParseLine reads a line that a process wrote to its log.
+func ParseLine(name, raw string) LogLine {
 	line := LogLine{Process: name, Raw: raw}
 	if !strings.HasPrefix(raw, "{") || json.Unmarshal([]byte(raw), &line.Fields) != nil {
 		line.Fields = nil
@@ -96,7 +97,7 @@ func readLog(path string, accept func(LogLine) bool) ([]LogLine, error) {
 	scanner := bufio.NewScanner(file)
 	scanner.Buffer(nil, 1<<20)
 	for scanner.Scan() {
-		line := parseLine(name, scanner.Text())
+		line := ParseLine(name, scanner.Text())
 		if line.Time.IsZero() {
 			line.Time = last
 		}
@@ -175,6 +176,6 @@ func readSince(path string, offset int64, show func(LogLine)) (read int64) {
 			return read // half a line, or none: next time
 		}
 		read += int64(len(line))
-		show(parseLine(name, strings.TrimRight(line, "\n")))
+		show(ParseLine(name, strings.TrimRight(line, "\n")))
 	}
 }

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"caravan/internal/shopclient"
+)
+
+// gatewayReport is what a gateway knows of its services.
+type gatewayReport struct {
+	Gateway  string           `json:"gateway"`
+	Services []gatewayService `json:"services"`
+	Breakers []gatewayBreaker `json:"breakers,omitempty"`
+}
+
+// gatewayService is a service as the gateway sees it.
+type gatewayService struct {
+	Name       string  `json:"name"`
+	Status     string  `json:"status"`
+	DurationMS float64 `json:"durationMs"`
+	Detail     string  `json:"detail,omitempty"`
+	Breaker    string  `json:"breaker,omitempty"`
+}
+
+// gatewayBreaker is a circuit breaker of the gateway or of orders.
+type gatewayBreaker struct {
+	Caller  string    `json:"caller"`
+	App     string    `json:"app"`
+	Target  string    `json:"target,omitempty"`
+	State   string    `json:"state"`
+	Since   time.Time `json:"since"`
+	Refused int64     `json:"refused"`
+	Opened  int64     `json:"opened"`
+}
+
+// gatewayStatus shows what a gateway knows: to staff everything, to others whether each service is ready.
+func (c *cli) gatewayStatus(ctx context.Context) error {
+	found, err := c.shop(ctx)
+	if err != nil {
+		return err
+	}
+	report := gatewayReport{Gateway: found.gateway}
+	allowed := false
+	if _, ok := userFor(found.people, "staff"); ok {
+		allowed, err = report.askAsStaff(ctx, found)
+	}
+	if err == nil && !allowed {
+		err = report.askAsNobody(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return c.showGateway(report)
+}
+
+// askAsStaff reports whether the user may see it.
+func (r *gatewayReport) askAsStaff(ctx context.Context, s shop) (allowed bool, err error) {
+	staff, err := s.signIn(ctx, "staff")
+	if err != nil {
+		return false, err
+	}
+	var services shopclient.List[gatewayService]
+	err = staff.Get(ctx, "/v1/ops/services", nil, &services)
+	if shopclient.Status(err) == http.StatusForbidden {
+		return false, nil
+	}
+	var breakers shopclient.List[gatewayBreaker]
+	if err == nil {
+		err = staff.Get(ctx, "/v1/ops/breakers", nil, &breakers)
+	}
+	if err != nil {
+		return false, fmt.Errorf("asking the gateway for its services: %w", err)
+	}
+	r.Services, r.Breakers = services.Items, breakers.Items
+	return true, nil
+}
+
+// askAsNobody asks /healthz, which answers 503 when a service is not ready.
+func (r *gatewayReport) askAsNobody(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.Gateway+"/healthz", nil)
+	if err != nil {
+		return fmt.Errorf("asking the gateway: %w", err)
+	}
+	response, err := (&http.Client{Timeout: 30 * time.Second}).Do(request)
+	if err != nil {
+		return unreachable(r.Gateway, err)
+	}
+	defer response.Body.Close()
+	var health struct {
+		Services map[string]gatewayService `json:"services"`
+	}
+	raw, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err == nil {
+		err = json.Unmarshal(raw, &health)
+	}
+	if err != nil || len(health.Services) == 0 {
+		return fmt.Errorf("%s/healthz answered %d, and not as a Caravan gateway does", r.Gateway, response.StatusCode)
+	}
+	for _, name := range sortedKeys(health.Services) {
+		service := health.Services[name]
+		service.Name = name
+		r.Services = append(r.Services, service)
+	}
+	return nil
+}
+
+func (c *cli) showGateway(r gatewayReport) error {
+	var unready error
+	for _, s := range r.Services {
+		if s.Status != "ready" {
+			unready = errFailed
+		}
+	}
+	if c.options.status.json {
+		return errors.Join(c.asJSON(r), unready)
+	}
+	fmt.Fprintf(c.out, "Gateway %s\n\n", r.Gateway)
+	err := c.table("SERVICE STATE ANSWERED BREAKER DETAIL", func(row func(...any)) {
+		for _, s := range r.Services {
+			row(s.Name, s.Status, fmt.Sprintf("%.1f ms", s.DurationMS), or(s.Breaker, "-"), s.Detail)
+		}
+	})
+	if err == nil && len(r.Breakers) > 0 {
+		fmt.Fprintln(c.out)
+		err = c.table("BREAKER CALLER STATE SINCE REFUSED OPENED", func(row func(...any)) {
+			for _, b := range r.Breakers {
+				row(or(b.Target, b.App), b.Caller, b.State, age(b.Since)+" ago", b.Refused, b.Opened)
+			}
+		})
+	}
+	return errors.Join(err, unready)
+}
