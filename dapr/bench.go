@@ -36,8 +36,13 @@ a taste of its own; catalogue reads; where the time of one order goes; and the m
 The table is also kept as JSON under .dapr/bench, and --compare sets it beside an earlier one.
 
 Without --broker and --store it measures the stack that runs, which should have been started with
-"up --no-limits". Otherwise it starts a stack of its own on free ports, and stops it.`,
+"up --no-limits". Otherwise it starts a stack of its own on free ports, and stops it.
+
+With --target compose it measures that of docker compose (CARAVAN_LIMIT_ENABLED=false switches its rate limits off), and
+with --gateway URL any other; there memory, processor time and the calls behind the gateway are unknown. It registers its
+users and products in the shop that it measures. Passwords are read as by "audit".`,
 		flags: func(c *cli, flags *flag.FlagSet) {
+			c.loginFlags(flags)
 			o := &c.options.bench
 			stackFlags(&o.up, flags)
 			o.duration = 15 * time.Second
@@ -130,10 +135,11 @@ type ProcessSize struct {
 
 // target is the stack that is measured.
 type target struct {
-	dir, gateway  string
+	shop
+	dir           string // keeps the benchmark's users
 	broker, store string
-	admin         launcher.User
 	report        func(ctx context.Context) (launcher.Report, error)
+	logs          readLogs
 }
 
 func (c *cli) bench(ctx context.Context) error {
@@ -163,6 +169,13 @@ func (c *cli) bench(ctx context.Context) error {
 // benchTarget is the running stack, or one started for the benchmark.
 func (c *cli) benchTarget(ctx context.Context) (*target, func(), error) {
 	o := c.options.bench
+	if a := c.options.access; a.target == targetCompose || a.gateway != "" {
+		if o.explicitServer {
+			return nil, nil, &usageError{"bench: --broker and --store are for a stack of its own; do not give --target or --gateway with them."}
+		}
+		stack, err := c.remoteTarget(ctx)
+		return stack, func() {}, err
+	}
 	if !o.explicitServer {
 		if control, err := launcher.Connect(ctx, c.dir); err == nil {
 			stack, err := runningTarget(c.dir, control)
@@ -186,7 +199,8 @@ func (c *cli) benchTarget(ctx context.Context) (*target, func(), error) {
 	}
 	began := time.Now()
 	return &target{
-		dir: stack.Dir(), gateway: stack.GatewayURL(), broker: stack.BrokerKind(), store: stack.StoreKind(), admin: stack.Admin(),
+		shop: shop{gateway: stack.GatewayURL(), people: []launcher.User{stack.Admin()}, source: stack.Dir()},
+		dir:  stack.Dir(), broker: stack.BrokerKind(), store: stack.StoreKind(), logs: launcherLogs(stack.Dir()),
 		report: func(context.Context) (launcher.Report, error) { return stack.Report(began), nil },
 	}, func() { c.stop(stack) }, nil
 }
@@ -196,13 +210,48 @@ func runningTarget(dir string, control *launcher.Control) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	stack := &target{dir: dir, gateway: metadata.Gateway, broker: metadata.Broker.Kind, store: metadata.Store.Kind, report: control.Report}
-	for _, user := range metadata.Users {
-		if user.Role == "admin" {
-			stack.admin = user
-		}
+	return &target{
+		shop: shop{gateway: metadata.Gateway, people: metadata.Users, source: "stack.json"},
+		dir:  dir, broker: metadata.Broker.Kind, store: metadata.Store.Kind, report: control.Report, logs: launcherLogs(dir),
+	}, nil
+}
+
+// remoteTarget is a stack of docker compose, or one of which the gateway alone is known: then memory, processor time and
+// the requests that an order causes are not.
+func (c *cli) remoteTarget(ctx context.Context) (*target, error) {
+	found, err := c.shop(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stack := &target{
+		shop: found, dir: c.dir, broker: "unknown broker", store: "unknown store",
+		report: func(context.Context) (launcher.Report, error) { return launcher.Report{}, nil },
+		logs: func(context.Context, func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
+			return nil, nil
+		},
+	}
+	if a := c.options.access; a.target != targetCompose || a.gateway != "" {
+		return stack, nil
+	}
+	project, err := c.composeProject()
+	if err != nil {
+		return nil, err
+	}
+	report, err := project.Report(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stack.broker, stack.store, stack.report = imageName(report.Broker), imageName(report.Store), project.Report
+	stack.logs = func(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
+		return project.readLogs(ctx, "", accept)
 	}
 	return stack, nil
+}
+
+// imageName is the last part of an image's name, without its tag.
+func imageName(image string) string {
+	name, _, _ := strings.Cut(filepath.Base(image), ":")
+	return name
 }
 
 func parseClients(text string) ([]int, error) {
@@ -326,7 +375,7 @@ func (c *cli) keepResult(result Result) error {
 	if err != nil {
 		return fmt.Errorf("keeping the result: %w", err)
 	}
-	file := filepath.Join(c.dir, "bench", fmt.Sprintf("%s-%s-%s.json", result.Date.Format("20060102-150405"), result.Broker, result.Store))
+	file := filepath.Join(c.dir, "bench", strings.ReplaceAll(fmt.Sprintf("%s-%s-%s.json", result.Date.Format("20060102-150405"), result.Broker, result.Store), " ", "-"))
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("keeping the result: %w", err)
 	}
@@ -358,7 +407,8 @@ func readResult(file string) (*Result, error) {
 }
 
 // errLimited says that the measured gateway limits its callers.
-var errLimited = errors.New("the gateway's rate limits are on; start the stack with: go run ./dapr up --no-limits")
+var errLimited = errors.New("the gateway's rate limits are on; start the stack with: go run ./dapr up --no-limits" +
+	" (elsewhere, the gateway with CARAVAN_LIMIT_ENABLED=false)")
 
 func limited(err error) error {
 	if shopclient.Status(err) == 429 {

@@ -55,7 +55,7 @@ func (c *cli) openBenchShop(ctx context.Context, stack *target) (*benchShop, err
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = maxBenchUsers
 	anonymous := shopclient.New(stack.gateway, &http.Client{Transport: transport, Timeout: 30 * time.Second})
-	staff, err := anonymous.Login(ctx, stack.admin.Email, stack.admin.Password)
+	staff, err := stack.signIn(ctx, "staff")
 	if err != nil {
 		return nil, limited(err)
 	}
@@ -310,7 +310,7 @@ func (s *benchShop) oneByOne(ctx context.Context, stack *target) (Unloaded, erro
 	}
 	slices.Sort(took)
 	unloaded := Unloaded{Orders: len(took), P50: quantile(took, 0.50), P99: quantile(took, 0.99), Timeline: spans(steps, len(took))}
-	hops, err := hopsOf(stack.dir, causes)
+	hops, err := hopsOf(ctx, stack.logs, causes)
 	unloaded.Hops = spans(hops, len(took))
 	return unloaded, err
 }
@@ -327,8 +327,8 @@ func spans(durations map[string][]time.Duration, orders int) []Span {
 
 // hopsOf reads how long each request with one of the correlation ids took in
 // the program that served it.
-func hopsOf(dir string, causes map[string]bool) (map[string][]time.Duration, error) {
-	lines, err := launcher.ReadLogs(dir, func(line launcher.LogLine) bool {
+func hopsOf(ctx context.Context, logs readLogs, causes map[string]bool) (map[string][]time.Duration, error) {
+	lines, err := logs(ctx, func(line launcher.LogLine) bool {
 		return line.Fields["duration_ms"] != nil && causes[line.Field("correlation_id")]
 	})
 	if err != nil {

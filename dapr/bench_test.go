@@ -114,3 +114,24 @@ func FuzzSkipResponse(f *testing.F) {
 		}
 	})
 }
+
+func TestBenchTakesAnyStack(t *testing.T) {
+	withoutPasswords(t)
+	if status, _, stderr := invoke(t, "bench", "--gateway", "http://127.0.0.1:1", "--broker", launcher.Brokers()[0]); status != exitUsage || !strings.Contains(stderr, "do not give --target or --gateway") {
+		t.Errorf("status %d, said %q", status, stderr)
+	}
+	composeRepository(t, "ADMIN_PASSWORD=x\nCARAVAN_PORT=8099\n")
+	broker := strings.Replace(inspected("broker", healthy), "broker:1", "registry.example:5000/caravan/rabbitmq:3.13.7", 1)
+	fakeDocker(t, "["+broker+"]")
+	c := &cli{root: "."}
+	c.options.access.target = targetCompose
+	stack, release, err := c.benchTarget(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	report, err := stack.report(t.Context())
+	if err != nil || len(report.Processes) != 1 || stack.broker != "rabbitmq" || stack.gateway != "http://127.0.0.1:8099" {
+		t.Errorf("it measures %+v with %+v (%v)", stack, report, err)
+	}
+}

@@ -102,11 +102,16 @@ func (c *cli) logSource(process string) (readLogs, followLogs, error) {
 	if err := c.checkLogged(process); err != nil {
 		return nil, nil, err
 	}
+	return launcherLogs(c.dir), func(ctx context.Context, accept func(launcher.LogLine) bool, show func(launcher.LogLine)) error {
+		return launcher.FollowLogs(ctx, c.dir, accept, show)
+	}, nil
+}
+
+// launcherLogs reads the logs that the launcher keeps in a stack's folder.
+func launcherLogs(dir string) readLogs {
 	return func(_ context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
-			return launcher.ReadLogs(c.dir, accept)
-		}, func(ctx context.Context, accept func(launcher.LogLine) bool, show func(launcher.LogLine)) error {
-			return launcher.FollowLogs(ctx, c.dir, accept, show)
-		}, nil
+		return launcher.ReadLogs(dir, accept)
+	}
 }
 
 func (c *cli) logs(ctx context.Context, process string) error {
