@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -49,9 +50,14 @@ The same --seed with the same sizes makes the same schedule; --dry-run shows it.
 as those of the process "faults". The report and every request are kept under .dapr/chaos. Ctrl-C ends the
 load, heals, and still compares and reports; a second Ctrl-C ends at once.
 
+With --target compose or --gateway URL the clients of storm or keys use the stack that runs there, and the books are
+compared; nothing is broken by itself, so break it with "kill --target compose" meanwhile. Start its gateway with
+CARAVAN_LIMIT_ENABLED=false. Passwords are read as by "audit".
+
 Faults: ` + kindList() + ".",
 		flags: func(c *cli, flags *flag.FlagSet) {
 			o := &c.options.chaos
+			c.loginFlags(flags)
 			stackFlags(&o.up, flags)
 			o.Campaign = names[0]
 			flags.Var(oneOf{&o.Campaign, names}, "campaign", "the `campaign`: "+strings.Join(names, ", "))
@@ -118,6 +124,9 @@ func (c *cli) chaos(ctx context.Context) error {
 		Root: c.root, Bin: c.bin(), Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Timeout: o.up.timeout, Log: c.out, Quick: o.quick,
 		Replicas: chaos.Replicas(o.Campaign), EagerPublishers: o.Campaign == "confirms",
 	}
+	if a := c.options.access; a.target == targetCompose || a.gateway != "" {
+		return c.visitChaos(ctx)
+	}
 	if o.dryRun {
 		return c.showSchedule(stack)
 	}
@@ -155,6 +164,37 @@ func (c *cli) showSchedule(stack chaos.StackOptions) error {
 		fmt.Fprintf(c.out, "%10s  %s\n", event.At.Round(time.Millisecond), event)
 	}
 	fmt.Fprintf(c.out, "%d processes are killed.\n", kills)
+	return nil
+}
+
+// visitChaos uses a stack that runs elsewhere as a campaign does, and compares its books. Nothing is broken but what somebody
+// breaks beside it.
+func (c *cli) visitChaos(ctx context.Context) error {
+	o := c.options.chaos
+	if o.dryRun || len(o.Options.Faults) > 0 || !slices.Contains(chaos.VisitingCampaigns(), o.Campaign) {
+		return &usageError{"chaos: with --target compose or --gateway nothing is broken, so there are no faults and no schedule, and --campaign is " +
+			strings.Join(chaos.VisitingCampaigns(), " or ") + "."}
+	}
+	found, err := c.shop(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := found.signIn(ctx, "staff"); err != nil { // explains what cannot work, before anything is tried again
+		return err
+	}
+	gateway, err := url.Parse(found.gateway)
+	if err != nil {
+		return fmt.Errorf("reading the gateway's address: %w", err)
+	}
+	staff, _ := userFor(found.people, "staff")
+	where := or(c.options.access.target, "gateway")
+	report, err := chaos.Visit(chaos.Site{Gateways: []*url.URL{gateway}, Staff: staff, Broker: where, Store: where}).Run(ctx, o.Options)
+	if err != nil {
+		return err
+	}
+	if !report.Passed {
+		return errFailed
+	}
 	return nil
 }
 

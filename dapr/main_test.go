@@ -63,6 +63,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"no customers", []string{"chaos", "--customers", "0"}, "flag --customers: want a number from 1"},
 		{"negative orders", []string{"chaos", "--orders", "-5"}, "flag --orders: want a number from 1"},
 		{"negative seed", []string{"chaos", "--seed", "-5"}, "flag --seed"},
+		{"faults elsewhere", []string{"chaos", "--gateway", "http://127.0.0.1:1", "--faults", "kill"}, "nothing is broken"},
+		{"a campaign of faults elsewhere", []string{"chaos", "--target", "compose", "--campaign", "flash"}, "--campaign is storm or keys"},
 		{"no letters", []string{"dead-letters", "--limit", "0"}, "flag --limit: want a number from 1"},
 		{"negative waiting", []string{"orders", "waiting", "--longer", "-1m"}, "flag --longer: want a time"},
 		{"future lines", []string{"logs", "--since", "-1m"}, "flag --since: want a time"},

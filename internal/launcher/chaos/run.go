@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,10 +64,25 @@ type StackOptions struct {
 
 // System is a stack with all that faults need.
 type System struct {
-	stack   *launcher.Stack
+	stack   *launcher.Stack // nil for one that runs elsewhere
+	site    Site
 	options StackOptions
 	targets Targets
 }
+
+// Site is where a system is reached and as whom it is audited.
+type Site struct {
+	Gateways      []*url.URL
+	Staff         launcher.User
+	Broker, Store string // as reports name them
+}
+
+// Visit returns a system that runs elsewhere. It can be used and its books compared, but it is not broken: only the
+// campaigns that VisitingCampaigns returns run on it, without faults.
+func Visit(site Site) *System { return &System{site: site} }
+
+// VisitingCampaigns are those whose load makes sense without faults.
+func VisitingCampaigns() []string { return []string{storm().name, keys().name} }
 
 // smallDisk is the room for the store's files in bytes.
 const smallDisk = 512 << 20
@@ -100,7 +116,27 @@ func Start(ctx context.Context, o StackOptions) (*System, error) {
 		return nil, fmt.Errorf("waiting for the stack: %w", err)
 	}
 	s.targets = s.findTargets()
+	s.site = Site{Staff: stack.Admin(), Broker: stack.BrokerKind(), Store: stack.StoreKind()}
+	if s.site.Gateways, err = gatewaysOf(stack); err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
+}
+
+// gatewaysOf are the addresses of all replicas of the gateway.
+func gatewaysOf(stack *launcher.Stack) (gateways []*url.URL, err error) {
+	for _, p := range stack.Processes() {
+		if p.Name != "gateway" && (!strings.HasPrefix(p.Name, "gateway-") || isSidecar(p.Name)) {
+			continue
+		}
+		address, err := url.Parse(p.URL)
+		if err != nil {
+			return nil, fmt.Errorf("reading the address of %s: %w", p.Name, err)
+		}
+		gateways = append(gateways, address)
+	}
+	return gateways, nil
 }
 
 // environment switches the limits of callers off, and makes clocks quick.
@@ -225,12 +261,15 @@ func (s *System) Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.stack == nil && !slices.Contains(VisitingCampaigns(), o.Campaign) {
+		return nil, fmt.Errorf("campaign %s needs a stack to break; elsewhere there are %s", o.Campaign, strings.Join(VisitingCampaigns(), " and "))
+	}
 	o = campaign.complete(o)
 	r := &run{
 		Options: o, system: s, stack: s.stack,
 		report: &Report{
 			Campaign: o.Campaign, Seed: o.Seed, Date: time.Now().UTC(), Machine: machine(), Command: o.Command,
-			Broker: s.stack.BrokerKind(), Store: s.stack.StoreKind(), Numbers: map[string]float64{},
+			Broker: s.site.Broker, Store: s.site.Store, Numbers: map[string]float64{},
 		},
 	}
 	r.injector = newInjector(s.stack, r.say)
@@ -251,6 +290,10 @@ func (r *run) say(format string, args ...any) {
 
 // schedule makes the schedule of the campaign and notes what is left out.
 func (r *run) schedule(plan Plan) []Event {
+	if r.stack == nil {
+		r.notice("nothing is broken, as the system runs elsewhere")
+		return nil
+	}
 	for _, kind := range plan.Kinds {
 		if why := r.system.targets.Missing(kind); why != "" {
 			r.notice("fault %s is left out: %s", kind, why)
@@ -269,7 +312,7 @@ func (r *run) notice(format string, args ...any) {
 
 // open opens the run's shop.
 func (r *run) open(ctx context.Context, size shopSize) (err error) {
-	if r.shop, err = openShop(ctx, r.stack, size); err != nil {
+	if r.shop, err = openShop(ctx, r.system.site, size); err != nil {
 		return err
 	}
 	r.began = time.Now()

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,7 +17,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"caravan/internal/id"
-	"caravan/internal/launcher"
 	"caravan/internal/money"
 	"caravan/internal/shopclient"
 )
@@ -53,7 +53,7 @@ type product struct {
 // to another one when a gateway cannot be connected to.
 type balancer struct {
 	transport *http.Transport
-	hosts     []string
+	gateways  []*url.URL
 	next      atomic.Uint64
 	passed    atomic.Int64 // requests that went to another gateway
 }
@@ -61,23 +61,19 @@ type balancer struct {
 // maxClients bounds the connections of a load.
 const maxClients = 1024
 
-func newBalancer(stack *launcher.Stack) *balancer {
-	b := &balancer{transport: http.DefaultTransport.(*http.Transport).Clone()}
+func newBalancer(gateways []*url.URL) *balancer {
+	b := &balancer{transport: http.DefaultTransport.(*http.Transport).Clone(), gateways: gateways}
 	b.transport.MaxIdleConns, b.transport.MaxIdleConnsPerHost = maxClients, maxClients
-	for _, p := range stack.Processes() {
-		if p.Name == "gateway" || strings.HasPrefix(p.Name, "gateway-") && !isSidecar(p.Name) {
-			b.hosts = append(b.hosts, strings.TrimPrefix(p.URL, "http://"))
-		}
-	}
 	return b
 }
 
 // RoundTrip implements http.RoundTripper.
 func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 	first := b.next.Add(1)
-	for i := range b.hosts {
+	for i := range b.gateways {
 		out := r.Clone(r.Context())
-		out.URL.Host = b.hosts[(first+uint64(i))%uint64(len(b.hosts))]
+		gateway := b.gateways[(first+uint64(i))%uint64(len(b.gateways))]
+		out.URL.Scheme, out.URL.Host = gateway.Scheme, gateway.Host
 		out.Host = out.URL.Host
 		if i > 0 && r.Body != nil && r.Body != http.NoBody {
 			body, err := r.GetBody()
@@ -88,7 +84,7 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		response, err := b.transport.RoundTrip(out)
 		var dial *net.OpError
-		if err != nil && errors.As(err, &dial) && dial.Op == "dial" && i+1 < len(b.hosts) {
+		if err != nil && errors.As(err, &dial) && dial.Op == "dial" && i+1 < len(b.gateways) {
 			b.passed.Add(1)
 			continue // nothing was sent
 		}
@@ -118,12 +114,11 @@ const (
 
 // openShop makes a run's products and customers. It waits for services that are
 // not there yet.
-func openShop(ctx context.Context, stack *launcher.Stack, size shopSize) (*shop, error) {
-	s := &shop{name: strings.ToUpper(strings.ReplaceAll(id.Random{}.New(), "-", "")[20:]), balancer: newBalancer(stack)}
-	anonymous := shopclient.New("http://caravan", &http.Client{Transport: s.balancer, Timeout: attemptTimeout + time.Second})
-	admin := stack.Admin()
+func openShop(ctx context.Context, site Site, size shopSize) (*shop, error) {
+	s := &shop{name: strings.ToUpper(strings.ReplaceAll(id.Random{}.New(), "-", "")[20:]), balancer: newBalancer(site.Gateways)}
+	anonymous := shopclient.New("http://caravan"+site.Gateways[0].Path, &http.Client{Transport: s.balancer, Timeout: attemptTimeout + time.Second})
 	err := patiently(ctx, func(ctx context.Context) (err error) {
-		s.staff, err = anonymous.Login(ctx, admin.Email, admin.Password)
+		s.staff, err = anonymous.Login(ctx, site.Staff.Email, site.Staff.Password)
 		return err
 	})
 	if err != nil {
