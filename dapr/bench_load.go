@@ -376,9 +376,13 @@ func (s *benchShop) readLoad(ctx context.Context, name, header string, clients i
 	if err != nil {
 		return Load{}, fmt.Errorf("reading the gateway's address: %w", err)
 	}
+	host := address.Host
+	if address.Port() == "" {
+		host = net.JoinHostPort(address.Hostname(), "80")
+	}
 	requests := make([][]byte, benchProducts)
 	for n := range requests {
-		requests[n] = fmt.Appendf(nil, "GET /v1/products/%s HTTP/1.1\r\nHost: %s\r\n%s\r\n", benchSKU(n), address.Host, header)
+		requests[n] = fmt.Appendf(nil, "GET %s/v1/products/%s HTTP/1.1\r\nHost: %s\r\n%s\r\n", address.Path, benchSKU(n), address.Host, header)
 	}
 	tallies := make([]*tally, clients)
 	began := time.Now()
@@ -386,7 +390,7 @@ func (s *benchShop) readLoad(ctx context.Context, name, header string, clients i
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range tallies {
 		tallies[i] = &tally{outcomes: map[string]int{}}
-		group.Go(func() error { return s.readUntil(ctx, address.Host, requests, deadline, tallies[i]) })
+		group.Go(func() error { return s.readUntil(ctx, host, requests, deadline, tallies[i]) })
 	}
 	err = group.Wait()
 	elapsed := time.Since(began)
