@@ -169,7 +169,7 @@ func (c *cli) bench(ctx context.Context) error {
 // benchTarget is the running stack, or one started for the benchmark.
 func (c *cli) benchTarget(ctx context.Context) (*target, func(), error) {
 	o := c.options.bench
-	if a := c.options.access; a.target == targetCompose || a.gateway != "" {
+	if c.options.access.elsewhere() {
 		if o.explicitServer {
 			return nil, nil, &usageError{"bench: --broker and --store are for a stack of its own; do not give --target or --gateway with them."}
 		}
@@ -178,7 +178,7 @@ func (c *cli) benchTarget(ctx context.Context) (*target, func(), error) {
 	}
 	if !o.explicitServer {
 		if control, err := launcher.Connect(ctx, c.dir); err == nil {
-			stack, err := runningTarget(c.dir, control)
+			stack, err := c.runningTarget(ctx, control)
 			return stack, func() {}, err
 		}
 	}
@@ -205,14 +205,17 @@ func (c *cli) benchTarget(ctx context.Context) (*target, func(), error) {
 	}, func() { c.stop(stack) }, nil
 }
 
-func runningTarget(dir string, control *launcher.Control) (*target, error) {
-	metadata, err := launcher.ReadMetadata(dir)
+func (c *cli) runningTarget(ctx context.Context, control *launcher.Control) (*target, error) {
+	found, err := c.shop(ctx)
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := launcher.ReadMetadata(c.dir)
 	if err != nil {
 		return nil, err
 	}
 	return &target{
-		shop: shop{gateway: metadata.Gateway, people: metadata.Users, source: "stack.json"},
-		dir:  dir, broker: metadata.Broker.Kind, store: metadata.Store.Kind, report: control.Report, logs: launcherLogs(dir),
+		shop: found, dir: c.dir, broker: metadata.Broker.Kind, store: metadata.Store.Kind, report: control.Report, logs: launcherLogs(c.dir),
 	}, nil
 }
 

@@ -124,8 +124,11 @@ func (c *cli) chaos(ctx context.Context) error {
 		Root: c.root, Bin: c.bin(), Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Timeout: o.up.timeout, Log: c.out, Quick: o.quick,
 		Replicas: chaos.Replicas(o.Campaign), EagerPublishers: o.Campaign == "confirms",
 	}
-	if a := c.options.access; a.target == targetCompose || a.gateway != "" {
+	if c.options.access.elsewhere() {
 		return c.visitChaos(ctx)
+	}
+	if c.options.access.email != "" {
+		return &usageError{"chaos: --email needs --target compose or --gateway; a stack of its own has people of its own."}
 	}
 	if o.dryRun {
 		return c.showSchedule(stack)

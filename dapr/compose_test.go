@@ -1,13 +1,18 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
+
+	"caravan/internal/launcher"
 )
 
 // fakeDocker puts a fake of the docker command first on the PATH. It knows the containers given, notes what it is asked,
@@ -22,7 +27,7 @@ case $1 in
 version) [ -e "$FAKE_DOCKER/inspected" ] && echo 20.10.24 amd64 || { echo "no engine in this fake" >&2; exit 1; } ;;
 ps) [ -e "$FAKE_DOCKER/inspected" ] || exit 1; [ -s "$FAKE_DOCKER/inspected" ] && echo some ids; exit 0 ;;
 inspect) cat "$FAKE_DOCKER/inspected" ;;
-logs) for id; do :; done; cat "$FAKE_DOCKER/log-$id" ;;
+logs) case $* in *--since*) exit 0 ;; esac; for id; do :; done; cat "$FAKE_DOCKER/log-$id" ;;
 esac
 `
 	write := func(name, content string, mode os.FileMode) {
@@ -154,5 +159,35 @@ func TestLogsOfComposeAreThoseOfTheLauncher(t *testing.T) {
 		if strings.Contains(test.args, "c1") && strings.Contains(out, "third") {
 			t.Errorf("%s said %q", test.args, out)
 		}
+	}
+}
+
+func TestFollowedLogsGoOnAfterARestart(t *testing.T) {
+	withoutPasswords(t)
+	composeRepository(t, "A=1")
+	asked := fakeDocker(t, "["+inspected("orders", healthy)+"]")
+	project, err := (&cli{root: "."}).composeProject()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var following sync.WaitGroup
+	var shown []string
+	following.Go(func() {
+		all := func(launcher.LogLine) bool { return true }
+		if err := project.followLogs(ctx, "orders", all, func(line launcher.LogLine) { shown = append(shown, line.Message) }); err != nil {
+			t.Error(err)
+		}
+	})
+	// The first "docker logs" ends, as with the process; the next asks for what came since its last line.
+	const again = "logs --timestamps --follow --since 2026-03-01T12:00:02.000000001Z id-orders"
+	for ctx.Err() == nil && !strings.Contains(asked(), again) {
+		<-time.After(10 * time.Millisecond)
+	}
+	cancel()
+	following.Wait()
+	if len(shown) != 1 || !strings.Contains(asked(), again) {
+		t.Errorf("it showed %q and asked %q", shown, asked())
 	}
 }

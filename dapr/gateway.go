@@ -30,6 +30,9 @@ type access struct {
 	passwordFile string
 }
 
+// elsewhere reports whether the stack is not one of the launcher.
+func (a access) elsewhere() bool { return a.target == targetCompose || a.gateway != "" }
+
 // targetFlag declares --target alone, for commands about processes.
 func (c *cli) targetFlag(flags *flag.FlagSet) {
 	flags.Var(oneOf{&c.options.access.target, []string{targetLauncher, targetCompose}}, "target",
