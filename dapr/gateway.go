@@ -49,7 +49,7 @@ func (c *cli) gatewayFlags(flags *flag.FlagSet) {
 func (c *cli) loginFlags(flags *flag.FlagSet) {
 	c.gatewayFlags(flags)
 	flags.StringVar(&c.options.access.email, "email", "", "log in with this `address`; its password is read from CARAVAN_PASSWORD, or from --password-file")
-	flags.Var(path{&c.options.access.passwordFile}, "password-file", "`file` with the password of --email")
+	flags.StringVar(&c.options.access.passwordFile, "password-file", "", "`file` with the password of --email")
 }
 
 // loginHelp explains loginFlags in the help of a command.
