@@ -239,7 +239,7 @@ func TestBadInputNamesTheField(t *testing.T) {
 		status             int
 		field              string
 	}{
-		{"POST", products, ``, 415, ""},
+		{"POST", products, ``, 400, ""},
 		{"POST", products, `{`, 400, ""},
 		{"POST", products, `{"sku":"X1"} trailing`, 400, ""},
 		{"POST", products, `[]`, 400, ""},

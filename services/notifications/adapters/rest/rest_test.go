@@ -194,7 +194,7 @@ func TestRefusals(t *testing.T) {
 		{staff, "POST", "/v1/ops/dead-letters/x/discard", `{"reason":"x"}`, 404},
 		{staff, "POST", "/v1/ops/dead-letters/x/discard", `{}`, 400},
 		{staff, "POST", "/v1/ops/dead-letters/x/discard", `{"reason":"x","why":"y"}`, 400},
-		{staff, "POST", "/v1/ops/dead-letters/x/discard", "", 415},
+		{staff, "POST", "/v1/ops/dead-letters/x/discard", "", 400},
 		{nobody, "POST", "/internal/audit", `{"cursor":"%%"}`, 400},
 	}
 	for _, test := range tests {
