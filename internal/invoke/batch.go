@@ -11,7 +11,7 @@ import (
 )
 
 // callTimeout bounds one batched call. The sidecar's own timeout and retries
-// (dapr/resiliency.yaml) lie within it.
+// (dapr/resources/resiliency.yaml) lie within it.
 const callTimeout = 12 * time.Second
 
 // Envelope carries one command of a batch with the context of its own cause.

@@ -20,14 +20,14 @@ import (
 	"caravan/internal/launcher/process"
 )
 
-// render writes the resources each sidecar loads: the files of dapr/ and of the
+// render writes the resources each sidecar loads: the files of dapr/resources and of the
 // chosen component sets that are in its scope, with the settings that say where
 // broker and store are. One folder per app, as daprd refuses two components of
 // one name in what it is given, whatever their scopes.
 func (s *Stack) render() error {
 	var common []manifest.Document
 	for _, folder := range s.plan.resources {
-		documents, err := manifest.ReadFolder(folder, "dapr.yaml")
+		documents, err := manifest.ReadFolder(folder)
 		if err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func (s *Stack) render() error {
 			documents = append(documents, override(set, settings)...)
 		}
 		documents = slices.DeleteFunc(documents, func(d manifest.Document) bool {
-			return d.Configuration != nil || !d.For(a.ID)
+			return !d.For(a.ID)
 		})
 		if err := manifest.Write(s.resources(a), documents); err != nil {
 			return err

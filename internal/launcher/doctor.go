@@ -99,9 +99,12 @@ func checkServers() []Finding {
 // checkFiles reads every component, configuration, resiliency and subscription
 // file as strictly as the test does.
 func checkFiles(p *plan) Finding {
-	var documents []manifest.Document
+	documents, err := manifest.Read(filepath.Join(p.folder, p.Common.ConfigFilePath))
+	if err != nil {
+		return Finding{Bad, "dapr files", err.Error(), ""}
+	}
 	for _, folder := range p.resources {
-		read, err := manifest.ReadFolder(folder, "dapr.yaml")
+		read, err := manifest.ReadFolder(folder)
 		if err != nil {
 			return Finding{Bad, "dapr files", err.Error(), ""}
 		}

@@ -28,8 +28,8 @@ func TestRunFileIsFollowed(t *testing.T) {
 	if got := strings.Join(p.ids(), " "); got != "users products orders payments notifications gateway" {
 		t.Errorf("apps are %s", got)
 	}
-	if len(p.resources) != 1 || filepath.Base(p.resources[0]) != "dapr" {
-		t.Errorf("common resources are %v, want the run file's own folder", p.resources)
+	if len(p.resources) != 1 || p.resources[0] != filepath.Join(repository, "dapr", "resources") {
+		t.Errorf("common resources are %v, want dapr/resources alone", p.resources)
 	}
 	for _, a := range p.Apps {
 		for _, path := range a.ResourcesPaths {

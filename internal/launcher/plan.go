@@ -197,7 +197,7 @@ func findRoot(start string) (string, error) {
 func (p *plan) topics() ([]string, error) {
 	var topics []string
 	for _, folder := range p.resources {
-		documents, err := manifest.ReadFolder(folder, "dapr.yaml")
+		documents, err := manifest.ReadFolder(folder)
 		if err != nil {
 			return nil, err
 		}

@@ -143,7 +143,7 @@ func (s *Service) livez(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // answerSidecar answers what the sidecar asks its app once, at start: subscriptions come from
-// dapr/subscriptions.yaml and there are no actors, so both answers are empty. They are given before
+// dapr/resources/subscriptions.yaml and there are no actors, so both answers are empty. They are given before
 // the service has started, as the sidecar does not ask again
 // (https://docs.dapr.io/reference/api/pubsub_api/#provide-a-route-for-dapr-to-discover-topic-subscriptions).
 func (s *Service) answerSidecar() {

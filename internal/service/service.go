@@ -171,7 +171,7 @@ func (s *Service) Internal(pattern string, h Handler) { s.route(pattern, kindInt
 func (s *Service) Front(h http.Handler) { s.front = h }
 
 // Subscribe handles the events of a topic, which the sidecar posts to /events/<topic> as
-// dapr/subscriptions.yaml tells it to. The program is not ready while its sidecar has no such
+// dapr/resources/subscriptions.yaml tells it to. The program is not ready while its sidecar has no such
 // subscription. A topic of the program's own name space may be given either way: Subscribe("dead")
 // in notifications takes what is subscribed as notifications.dead.
 func (s *Service) Subscribe(topic string, h event.Handler) {

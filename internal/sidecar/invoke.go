@@ -31,7 +31,7 @@ type invoker struct{ c *Client }
 
 // Invoke posts in to path of app and decodes the answer into out, which may be
 // nil. The sidecar adds the app's token, finds an instance, and applies the
-// policies of dapr/resiliency.yaml.
+// policies of dapr/resources/resiliency.yaml.
 func (i invoker) Invoke(ctx context.Context, app, path string, in, out any) error {
 	ctx, span := otel.Tracer("caravan/internal/sidecar").Start(ctx, "invoke "+app+path, trace.WithSpanKind(trace.SpanKindClient))
 	defer span.End()

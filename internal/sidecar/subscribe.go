@@ -22,7 +22,7 @@ import (
 	"caravan/internal/event"
 )
 
-// EventPath starts the routes that dapr/subscriptions.yaml delivers topics to.
+// EventPath starts the routes that dapr/resources/subscriptions.yaml delivers topics to.
 const EventPath = "/events/"
 
 // Subscriber receives events from the sidecar through the SDK's service, behind
@@ -50,7 +50,7 @@ type SubscriberOptions struct {
 }
 
 // NewSubscriber makes a Subscriber. Subscriptions are declared in
-// dapr/subscriptions.yaml, not programmatically, as the SDK can name no
+// dapr/resources/subscriptions.yaml, not programmatically, as the SDK can name no
 // dead-letter topic.
 func NewSubscriber(options SubscriberOptions) *Subscriber {
 	mux := chi.NewRouter()

@@ -280,9 +280,9 @@ func (r *review) dependency(p pair, component *manifest.Component) {
 	}
 }
 
-// elsewhere are the resources that the app has in dapr/ and, of every kind of broker and store, in components/.
+// elsewhere are the resources that the app has in dapr/resources and, of every kind of broker and store, in components/.
 func (r *review) elsewhere(app string) ([]manifest.Document, error) {
-	documents, err := manifest.ReadFolder(filepath.Join(string(r.root), "dapr"), "dapr.yaml")
+	documents, err := manifest.ReadFolder(filepath.Join(string(r.root), "dapr", "resources"))
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +293,7 @@ func (r *review) elsewhere(app string) ([]manifest.Document, error) {
 		}
 		documents = append(documents, read...)
 	}
-	return slices.DeleteFunc(documents, func(d manifest.Document) bool { return d.Configuration != nil || !d.For(app) }), nil
+	return slices.DeleteFunc(documents, func(d manifest.Document) bool { return !d.For(app) }), nil
 }
 
 // whereabouts are the settings of a component that say where its server is and who asks.

@@ -158,11 +158,11 @@ func brokerResources(t *testing.T, dir, app string, server infra.Server) string 
 			d.Component.Set(name, value)
 		}
 	}
-	more, err := manifest.ReadFolder(filepath.Join(root, "dapr"), "dapr.yaml")
+	more, err := manifest.ReadFolder(filepath.Join(root, "dapr", "resources"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	documents = slices.DeleteFunc(append(documents, more...), func(d manifest.Document) bool { return d.Configuration != nil || !d.For(app) })
+	documents = slices.DeleteFunc(append(documents, more...), func(d manifest.Document) bool { return !d.For(app) })
 	folder := filepath.Join(dir, "resources-"+app)
 	if err := manifest.Write(folder, documents); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 	"caravan/internal/id"
 )
 
-// What dapr/resiliency.yaml declares for the delivery of an event: the first attempt and six more, after pauses that
+// What dapr/resources/resiliency.yaml declares for the delivery of an event: the first attempt and six more, after pauses that
 // begin at 500 ms, grow by half, are at most 5 s, and are up to half of it shorter or longer by chance.
 const (
 	deliveries  = 1 + 6

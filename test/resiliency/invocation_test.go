@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Limits that dapr/resiliency-orders.yaml declares for the steps of the saga.
+// Limits that dapr/resources/resiliency-orders.yaml declares for the steps of the saga.
 const (
 	stepTimeout      = 2500 * time.Millisecond
 	stepFailures     = 5 // in a row, and the breaker opens

@@ -19,13 +19,13 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Deliveries are tried again as dapr/resiliency.yaml declares.
+// Deliveries are tried again as dapr/resources/resiliency.yaml declares.
 const (
 	deliveryRetries = 6
 	deliveryTimeout = 60 * time.Second
 )
 
-// subscription is one of dapr/subscriptions.yaml.
+// subscription is one of dapr/resources/subscriptions.yaml.
 type subscription struct {
 	app, topic, route, deadLetters string
 	waiting                        []*message // nobody is there to take them
@@ -51,7 +51,7 @@ func newBroker(w *World) *broker { return &broker{world: w, published: make(map[
 
 // read takes the subscriptions from the repository's own file.
 func (b *broker) read(root string) error {
-	raw, err := os.ReadFile(filepath.Join(root, "dapr", "subscriptions.yaml"))
+	raw, err := os.ReadFile(filepath.Join(root, "dapr", "resources", "subscriptions.yaml"))
 	if err != nil {
 		return fmt.Errorf("reading the subscriptions: %w", err)
 	}

@@ -336,8 +336,8 @@ func DecodeStrict(node *yaml.Node, target any) error {
 }
 
 // ReadFolder reads the resources of a folder as daprd would: its YAML files in
-// order, no sub-folders. Files holding other YAML are skipped by skip.
-func ReadFolder(folder string, skip ...string) ([]Document, error) {
+// order, no sub-folders.
+func ReadFolder(folder string) ([]Document, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return nil, fmt.Errorf("reading resources: %w", err)
@@ -345,7 +345,7 @@ func ReadFolder(folder string, skip ...string) ([]Document, error) {
 	var documents []Document
 	for _, entry := range entries {
 		extension := filepath.Ext(entry.Name())
-		if entry.IsDir() || (extension != ".yaml" && extension != ".yml") || slices.Contains(skip, entry.Name()) {
+		if entry.IsDir() || (extension != ".yaml" && extension != ".yml") {
 			continue
 		}
 		read, err := Read(filepath.Join(folder, entry.Name()))

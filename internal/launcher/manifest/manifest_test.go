@@ -18,10 +18,10 @@ var apps = []string{"users", "products", "orders", "payments", "notifications", 
 // one machine, which the launcher renders or the stock CLI reads.
 func repositoryFiles(t *testing.T) []string {
 	t.Helper()
-	var files []string
-	for _, folder := range []string{"components", "dapr"} {
+	files := []string{filepath.Join(root, "dapr", "config.yaml")}
+	for _, folder := range []string{"components", "dapr/resources"} {
 		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && !entry.IsDir() && strings.HasSuffix(path, ".yaml") && entry.Name() != "dapr.yaml" {
+			if err == nil && !entry.IsDir() && strings.HasSuffix(path, ".yaml") {
 				files = append(files, path)
 			}
 			return err
@@ -93,20 +93,20 @@ func TestCheckerFindsPlantedViolations(t *testing.T) {
 		{"live entries deleted", "dapr/config.yaml", `cleanupInterval: "0"`, "cleanupInterval: 1h", "cleanupInterval must be"},
 		{"unknown resolver setting", "dapr/config.yaml", "busyTimeout", "bussyTimeout", `did you mean "busyTimeout"?`},
 		{"traces off", "dapr/config.yaml", `samplingRate: "1"`, `samplingRate: "0"`, "turns trace contexts off"},
-		{"second document", "dapr/resiliency.yaml", "apiVersion:", "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: x}\n---\napiVersion:", "daprd reads only the first"},
-		{"callee left out", "dapr/resiliency.yaml", "      orders: {timeout: call}\n", "", "does not list orders"},
-		{"policy not defined", "dapr/resiliency.yaml", "users: {timeout: call}", "users: {timeout: cal}", `names timeout "cal"`},
-		{"endless retry", "dapr/resiliency.yaml", ", maxRetries: 6", "", "for ever"},
-		{"no inbound retry", "dapr/resiliency.yaml", "inbound: {retry: delivery}", "inbound: {}", "has no inbound retry"},
-		{"refusals repeated", "dapr/resiliency-orders.yaml", "none: {policy: constant, maxRetries: 0}", "none: {policy: constant, maxRetries: 2}", "or refusals are repeated too"},
-		{"breaker in both directions", "dapr/resiliency-orders.yaml", "inbound: {retry: delivery}", "inbound: {retry: delivery, circuitBreaker: step}", "both its directions"},
-		{"built-in retries stay", "dapr/resiliency-gateway.yaml", "notifications: {retry: none}", "notifications: {}", "built-in three retries stay"},
-		{"caller left out", "dapr/resiliency-gateway.yaml", "scopes: [gateway]", "scopes: [orders]", "is missing"},
-		{"no dead letters", "dapr/subscriptions.yaml", "  deadLetterTopic: notifications.dead\n", "", "would be gone"},
-		{"classic queue", "dapr/subscriptions.yaml", "    queueType: quorum", "    queueType: classic", "classic queue"},
-		{"unread subscription setting", "dapr/subscriptions.yaml", "    queueType:", "    queueKind:", `did you mean "queueType"?`},
-		{"unreadable dead letters", "dapr/subscriptions.yaml", `    rawPayload: "true"`, `    rawPayload: "false"`, "tried again for ever"},
-		{"wrong route", "dapr/subscriptions.yaml", "default: /events/users", "default: /events/user", `want "/events/users"`},
+		{"second document", "dapr/resources/resiliency.yaml", "apiVersion:", "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: x}\n---\napiVersion:", "daprd reads only the first"},
+		{"callee left out", "dapr/resources/resiliency.yaml", "      orders: {timeout: call}\n", "", "does not list orders"},
+		{"policy not defined", "dapr/resources/resiliency.yaml", "users: {timeout: call}", "users: {timeout: cal}", `names timeout "cal"`},
+		{"endless retry", "dapr/resources/resiliency.yaml", ", maxRetries: 6", "", "for ever"},
+		{"no inbound retry", "dapr/resources/resiliency.yaml", "inbound: {retry: delivery}", "inbound: {}", "has no inbound retry"},
+		{"refusals repeated", "dapr/resources/resiliency-orders.yaml", "none: {policy: constant, maxRetries: 0}", "none: {policy: constant, maxRetries: 2}", "or refusals are repeated too"},
+		{"breaker in both directions", "dapr/resources/resiliency-orders.yaml", "inbound: {retry: delivery}", "inbound: {retry: delivery, circuitBreaker: step}", "both its directions"},
+		{"built-in retries stay", "dapr/resources/resiliency-gateway.yaml", "notifications: {retry: none}", "notifications: {}", "built-in three retries stay"},
+		{"caller left out", "dapr/resources/resiliency-gateway.yaml", "scopes: [gateway]", "scopes: [orders]", "is missing"},
+		{"no dead letters", "dapr/resources/subscriptions.yaml", "  deadLetterTopic: notifications.dead\n", "", "would be gone"},
+		{"classic queue", "dapr/resources/subscriptions.yaml", "    queueType: quorum", "    queueType: classic", "classic queue"},
+		{"unread subscription setting", "dapr/resources/subscriptions.yaml", "    queueType:", "    queueKind:", `did you mean "queueType"?`},
+		{"unreadable dead letters", "dapr/resources/subscriptions.yaml", `    rawPayload: "true"`, `    rawPayload: "false"`, "tried again for ever"},
+		{"wrong route", "dapr/resources/subscriptions.yaml", "default: /events/users", "default: /events/user", `want "/events/users"`},
 	} {
 		t.Run(p.name, func(t *testing.T) {
 			var all []string
@@ -210,7 +210,7 @@ func TestNearest(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, file := range []string{"components/rabbitmq/pubsub.yaml", "dapr/subscriptions.yaml", "dapr/resiliency-orders.yaml", "dapr/config.yaml"} {
+	for _, file := range []string{"components/rabbitmq/pubsub.yaml", "dapr/resources/subscriptions.yaml", "dapr/resources/resiliency-orders.yaml", "dapr/config.yaml"} {
 		raw, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil {
 			f.Fatal(err)

@@ -24,7 +24,7 @@ func defaultOf(t *testing.T, name string) time.Duration {
 // TestTheSidecarGivesUpBeforeTheStep holds the settings to the sidecar's policies: an attempt makes two calls at most, one
 // after the other, and a breaker that has opened lets one through again long before the deadline.
 func TestTheSidecarGivesUpBeforeTheStep(t *testing.T) {
-	raw, err := os.ReadFile("../../../dapr/resiliency-orders.yaml")
+	raw, err := os.ReadFile("../../../dapr/resources/resiliency-orders.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

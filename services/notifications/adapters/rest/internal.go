@@ -10,7 +10,7 @@ import (
 	"caravan/services/notifications/contract"
 )
 
-// PathDeadLetters is where the sidecar delivers dead letters (dapr/subscriptions.yaml).
+// PathDeadLetters is where the sidecar delivers dead letters (dapr/resources/subscriptions.yaml).
 const PathDeadLetters = "/events/dead"
 
 // delivery is the answer to a delivery of the sidecar
