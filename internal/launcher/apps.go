@@ -39,7 +39,7 @@ func (s *Stack) render() error {
 			what string
 			infra.Server
 		}{{"broker", s.broker}, {"store", s.store}} {
-			set, err := manifest.ReadSet(filepath.Join(s.plan.components, server.Set), a.ID)
+			set, err := manifest.ReadSet(filepath.Join(s.plan.Components, server.Set), a.ID)
 			if err != nil {
 				return err
 			}
@@ -154,8 +154,7 @@ func (s *Stack) sidecarSpec(a *app, name string, told Link) process.Spec {
 		"--log-level", s.plan.Common.LogLevel,
 		"--log-as-json",
 		"--enable-profiling=false",
-		// Room for the headers that the gateway lets through; the default is 4 KiB.
-		"--read-buffer-size", "32Ki",
+		"--read-buffer-size", s.plan.Common.ReadBufferSize,
 		"--dapr-graceful-shutdown-seconds", "5",
 	}
 	env := append(s.baseEnv(),

@@ -31,6 +31,9 @@ func TestRunFileIsFollowed(t *testing.T) {
 	if len(p.resources) != 1 || p.resources[0] != filepath.Join(repository, "dapr", "resources") {
 		t.Errorf("common resources are %v, want dapr/resources alone", p.resources)
 	}
+	if _, off := p.Common.Env["CARAVAN_HEARTBEAT_EVERY"]; off {
+		t.Error("heartbeats are off, although the launcher restarts sidecars")
+	}
 	for _, a := range p.Apps {
 		for _, path := range a.ResourcesPaths {
 			if _, err := os.Stat(filepath.Join(a.Dir, path)); err != nil {

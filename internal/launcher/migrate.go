@@ -276,7 +276,7 @@ func (m *migration) each(ctx context.Context, phase string, job storeCopyJob) ([
 
 // component is the store component of an app, nil if it has none.
 func (m *migration) component(server infra.Server, app string) (*storeCopyComponent, error) {
-	documents, err := manifest.ReadSet(filepath.Join(m.plan.components, server.Set), app)
+	documents, err := manifest.ReadSet(filepath.Join(m.plan.Components, server.Set), app)
 	if err != nil {
 		return nil, err
 	}

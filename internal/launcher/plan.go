@@ -22,14 +22,14 @@ type plan struct {
 	Version    int      `yaml:"version"`
 	Common     shared   `yaml:"common"`
 	Apps       []*app   `yaml:"apps"`
-	components string   // x-components: the folder of the component sets
-	resources  []string // common resource folders that are no component set
+	Components string   `yaml:"x-components"` // the folder of the component sets
+	Broker     string   `yaml:"x-broker"`     // for the Dapr CLI, by aliases; here --broker says it
+	resources  []string // common resource folders
 	folder     string   // of the run file
 }
 
 // shared are the settings of the run file this launcher follows; any other key
-// that does not begin with x- is refused, because it would be followed by the
-// Dapr CLI and ignored here.
+// is refused, because it would be followed by the Dapr CLI and ignored here.
 type shared struct {
 	ResourcesPaths       []string          `yaml:"resourcesPaths"`
 	ConfigFilePath       string            `yaml:"configFilePath"`
@@ -39,6 +39,7 @@ type shared struct {
 	LogLevel             string            `yaml:"logLevel"`
 	PlacementHostAddress string            `yaml:"placementHostAddress"`
 	SchedulerHostAddress string            `yaml:"schedulerHostAddress"`
+	ReadBufferSize       string            `yaml:"readBufferSize"`
 	Env                  map[string]string `yaml:"env"`
 }
 
@@ -67,13 +68,12 @@ func readPlan(file string) (*plan, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	p.folder = filepath.Dir(file)
-	p.components = filepath.Join(p.folder, p.components)
+	p.Components = filepath.Join(p.folder, p.Components)
 	for _, path := range p.Common.ResourcesPaths {
-		path = filepath.Join(p.folder, path)
-		if filepath.Dir(path) != p.components {
-			p.resources = append(p.resources, path)
-		}
+		p.resources = append(p.resources, filepath.Join(p.folder, path))
 	}
+	// Off under the Dapr CLI, which restarts no sidecar. This launcher does.
+	delete(p.Common.Env, "CARAVAN_HEARTBEAT_EVERY")
 	for _, a := range p.Apps {
 		a.Dir = filepath.Join(p.folder, a.Dir)
 	}
@@ -81,43 +81,13 @@ func readPlan(file string) (*plan, error) {
 }
 
 func parsePlan(raw []byte) (*plan, error) {
-	var document yaml.Node
-	if err := yaml.Unmarshal(raw, &document); err != nil {
-		return nil, fmt.Errorf("not YAML: %w", err)
-	}
-	if len(document.Content) != 1 || document.Content[0].Kind != yaml.MappingNode {
-		return nil, errors.New("is not a mapping")
-	}
-	top := document.Content[0]
-	extensions := stripExtensions(top)
-	p := &plan{components: "../components"}
-	if err := manifest.DecodeStrict(top, p); err != nil {
-		return nil, err
-	}
-	for key, value := range extensions {
-		if key != "x-components" {
-			return nil, fmt.Errorf("key %q is none of the launcher's; it has x-components", key)
-		}
-		p.components = value.Value
+	p := &plan{Components: "../components"}
+	decoder := yaml.NewDecoder(bytes.NewReader(raw))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(p); err != nil {
+		return nil, fmt.Errorf("not a run file: %w", err)
 	}
 	return p, p.check()
-}
-
-// stripExtensions takes the keys that begin with x- out of a mapping, and
-// returns them.
-func stripExtensions(mapping *yaml.Node) map[string]*yaml.Node {
-	extensions := map[string]*yaml.Node{}
-	var kept []*yaml.Node
-	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		key, value := mapping.Content[i], mapping.Content[i+1]
-		if strings.HasPrefix(key.Value, "x-") {
-			extensions[key.Value] = value
-			continue
-		}
-		kept = append(kept, key, value)
-	}
-	mapping.Content = kept
-	return extensions
 }
 
 func (p *plan) check() error {
