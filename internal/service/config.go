@@ -183,6 +183,14 @@ func explain(rule validator.FieldError) string {
 	return "does not meet the rule " + rule.Tag()
 }
 
+// otherPrograms are the first words of the keys that the programs of Caravan have beside Settings. The programs of a stack
+// often share one environment, a shell's. So a program ignores the variables of the others, and leaves it to their owner
+// to refuse a misspelt one.
+var otherPrograms = []string{
+	"access", "bank", "bootstrap", "breaker", "catalogue", "forward", "health", "inbox", "keys", "limit", "password",
+	"reconcile", "reservation", "routes", "saga", "sessions", "wallet",
+}
+
 // checkUnknown refuses keys of the file, flags and CARAVAN_ variables that no section knows.
 func (c *config) checkUnknown() error {
 	var unknown []error
@@ -198,7 +206,7 @@ func (c *config) checkUnknown() error {
 	}
 	for _, entry := range c.environ {
 		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, envPrefix) && !c.knownEnv(name) && !fromKubernetes(name) {
+		if strings.HasPrefix(name, envPrefix) && !c.knownEnv(name) && !c.ofAnother(name) && !fromKubernetes(name) {
 			key := strings.ToLower(strings.TrimPrefix(name, envPrefix))
 			unknown = append(unknown, fmt.Errorf("there is no key for the environment variable %s; the nearest is %s", name, envName(c.nearest(key))))
 		}
@@ -215,6 +223,14 @@ func (c *config) known(key string) bool {
 
 func (c *config) knownEnv(name string) bool {
 	return slices.ContainsFunc(c.options, func(o option) bool { return o.env[0] == name })
+}
+
+// ofAnother tells whether a variable is for another program of Caravan, and this one has no such section.
+func (c *config) ofAnother(name string) bool {
+	section, _, _ := strings.Cut(strings.ToLower(strings.TrimPrefix(name, envPrefix)), "_")
+	return slices.Contains(otherPrograms, section) && !slices.ContainsFunc(c.options, func(o option) bool {
+		return o.key == section || strings.HasPrefix(o.key, section+".")
+	})
 }
 
 // emptySection tells whether the file has the name of a section with nothing below it ("feed:").

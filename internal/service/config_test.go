@@ -4,8 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +130,49 @@ func TestVariablesThatKubernetesInjectsAreNotOurs(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestVariablesOfOtherProgramsAreIgnored(t *testing.T) {
+	if _, _, err := load(t, "", []string{"CARAVAN_LIMIT_ENABLED=false", "CARAVAN_SAGA_STEP_TIMEOUT=9s", "CARAVAN_ROUTES=x.yaml"}); err != nil {
+		t.Error(err)
+	}
+	for _, own := range []string{"CARAVAN_BOOTSTRAP_PASWORD", "CARAVAN_LIMITS_ENABLED", "CARAVAN_SAGASTEP"} {
+		if _, _, err := load(t, "", []string{own + "=x"}); err == nil || !strings.Contains(err.Error(), own) {
+			t.Errorf("%s: the error is %v", own, err)
+		}
+	}
+}
+
+// TestEverySectionOfAProgramIsKnownToTheOthers reads the settings of each program from its source.
+func TestEverySectionOfAProgramIsKnownToTheOthers(t *testing.T) {
+	files, err := filepath.Glob("../../services/*/assembly/assembly.go")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("found %v, %v", files, err)
+	}
+	sections := map[string]bool{}
+	for _, file := range append(files, "../../gateway/settings.go") {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := len(sections)
+		ast.Inspect(parsed, func(node ast.Node) bool {
+			declared, ok := node.(*ast.TypeSpec)
+			if !ok || declared.Name.Name != "settings" {
+				return true
+			}
+			for _, field := range declared.Type.(*ast.StructType).Fields.List {
+				sections[reflect.StructTag(strings.Trim(field.Tag.Value, "`")).Get("mapstructure")] = true
+			}
+			return false
+		})
+		if len(sections) == found {
+			t.Errorf("%s: no settings were found", file)
+		}
+	}
+	if got := slices.Sorted(maps.Keys(sections)); !slices.Equal(got, otherPrograms) {
+		t.Errorf("the programs' sections are %q, otherPrograms has %q", got, otherPrograms)
 	}
 }
 

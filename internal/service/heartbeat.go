@@ -95,7 +95,11 @@ type pulse struct {
 
 // watchSubscriptions sets up the watch of a program that has subscriptions.
 func (s *Service) watchSubscriptions(p patient) error {
-	if len(s.topics) == 0 || s.Settings.Heartbeat.Every <= 0 {
+	if len(s.topics) == 0 {
+		return nil
+	}
+	if s.Settings.Heartbeat.Every <= 0 {
+		s.Log.Warn("dead subscriptions are not repaired: heartbeat.every is 0")
 		return nil
 	}
 	w := &watch{
