@@ -12,12 +12,15 @@ func doctorCommand() command {
 	return command{
 		name: "doctor", summary: "check that this machine has what a stack needs, and say how to get the rest",
 		flags: func(c *cli, flags *flag.FlagSet) {
-			flags.BoolVar(&c.options.doctor.build, "build", false, "build the sidecar now if none is found")
+			flags.BoolVar(&c.options.doctor.build, "build", false, "build the sidecar now if none is found, and prepare .dapr for the Dapr CLI")
 			flags.StringVar(&c.options.doctor.daprd, "daprd", "", "`path` of the sidecar to check")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
 			if c.options.doctor.build {
 				if _, err := launcher.EnsureSidecar(ctx, c.root, c.bin(), c.options.doctor.daprd, c.out); err != nil {
+					return err
+				}
+				if err := launcher.PrepareDaprCLI(c.root); err != nil {
 					return err
 				}
 			}

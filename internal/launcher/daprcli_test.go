@@ -2,8 +2,10 @@ package launcher
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -360,6 +362,90 @@ func TestOneLineOfTheRunFileSwapsTheBroker(t *testing.T) {
 		apps, err := readLikeCLI(filepath.Join(repository, "dapr"), swapped)
 		if err != nil || !slices.Contains(apps[2].Shared.ResourcesPaths, filepath.Join(repository, "components", broker)) {
 			t.Errorf("orders does not use %s: %v, %v", broker, apps[2].Shared.ResourcesPaths, err)
+		}
+	}
+}
+
+func TestDoctorNamesWhatWouldStopTheDaprCLI(t *testing.T) {
+	folder := t.TempDir()
+	t.Setenv("PATH", folder)
+	p, err := readPlan(filepath.Join(repository, "dapr", "dapr.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"DAPR_API_TOKEN": "x"}
+	check := func() Finding {
+		return checkDaprCLI(t.Context(), p, folder, func(name string) string { return env[name] })
+	}
+	if got := check(); got.Severity != Optional || got.Detail != "not on the PATH" {
+		t.Errorf("without a CLI: %+v", got)
+	}
+
+	install := func(version string) {
+		script := "#!/bin/sh\necho 'CLI version: " + version + " '\necho 'Runtime version: 1.18.1'\n"
+		if err := os.WriteFile(filepath.Join(folder, "dapr"), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install("1.17.0")
+	// A broker of the test's own, at first one that is not there.
+	broker := filepath.Join(folder, "broker")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	_ = listener.Close()
+	raw, err := os.ReadFile(filepath.Join(repository, "components", "rabbitmq", "pubsub.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Mkdir(broker, 0o700), os.WriteFile(filepath.Join(broker, "pubsub.yaml"),
+		bytes.Replace(raw, []byte("127.0.0.1:5672"), []byte(address), 1), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	p.Apps[0].Dir, p.Broker = folder, "broker"
+	got := check()
+	for _, want := range []string{"older than 1.17.1", ".dapr/data is missing", ".dapr/bin/daprd is missing", "APP_API_TOKEN is not set", "DAPR_API_TOKEN is set", "no broker answers at " + address} {
+		if !strings.Contains(got.Advice, want) {
+			t.Errorf("%+v does not say %q", got, want)
+		}
+	}
+
+	install("1.17.1")
+	env = map[string]string{"APP_API_TOKEN": "x"}
+	if listener, err = net.Listen("tcp", address); err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if err := errors.Join(PrepareDaprCLI(folder), linkSidecar(filepath.Join(folder, ".dapr", "bin"), filepath.Join(folder, "dapr"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := check(); got.Severity != Good || got.Advice != "" {
+		t.Errorf("with all there: %+v", got)
+	}
+}
+
+func TestEveryBrokerComponentSaysWhereItIs(t *testing.T) {
+	p, err := readPlan(filepath.Join(repository, "dapr", "dapr.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for broker, want := range map[string]string{"rabbitmq": "127.0.0.1:5672", "kafka": "127.0.0.1:9092", "redis-streams": "127.0.0.1:6379"} {
+		p.Broker = "./components/" + broker
+		if got, err := p.brokerAddress(); got != want {
+			t.Errorf("%s is at %q, %v", broker, got, err)
+		}
+	}
+}
+
+func TestVersionsOfTheDaprCLI(t *testing.T) {
+	for version, want := range map[string]bool{
+		"1.17.1": true, "v1.17.1": true, "1.17.2-rc.1": true, "1.18.0": true, "2.0.0": true, "edge": true,
+		"1.17.0": false, "1.16.9": false, "an unknown version": false, "": false,
+	} {
+		if got := recentCLI(version); got != want {
+			t.Errorf("%q: %v", version, got)
 		}
 	}
 }

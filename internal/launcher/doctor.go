@@ -41,6 +41,7 @@ func Diagnose(ctx context.Context, root, dir, daprd string) ([]Finding, error) {
 	}
 	findings := []Finding{checkSystem(), checkGo(ctx), checkSidecar(ctx, root, dir, daprd)}
 	findings = append(findings, checkServers()...)
+	findings = append(findings, checkDaprCLI(ctx, plan, root, os.Getenv))
 	findings = append(findings, checkFiles(plan), checkPath(root, dir), checkDisk(dir))
 	return append(findings, checkPlanPorts(ctx, plan, dir)...), nil
 }
