@@ -47,7 +47,7 @@ func checkDaprCLI(ctx context.Context, p *plan, root string, getenv func(string)
 		obstacles = append(obstacles, "APP_API_TOKEN is not set, and no program starts without it")
 	}
 	if getenv("DAPR_API_TOKEN") != "" {
-		obstacles = append(obstacles, "DAPR_API_TOKEN is set, so \"dapr list\" and \"dapr stop -f\" find nothing")
+		obstacles = append(obstacles, "DAPR_API_TOKEN is set, which the CLI does not send, so \"dapr stop -f\" finds nothing")
 	}
 	if address, err := p.brokerAddress(); err != nil {
 		obstacles = append(obstacles, err.Error())

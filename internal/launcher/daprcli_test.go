@@ -449,3 +449,75 @@ func TestVersionsOfTheDaprCLI(t *testing.T) {
 		}
 	}
 }
+
+func TestDocumentedCommandsOfTheDaprCLIAreRight(t *testing.T) {
+	raw, s := runFileAndStack(t)
+	apps, err := readLikeCLI(filepath.Join(repository, "dapr"), raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := apps[slices.Index(s.plan.ids(), "orders")].flags()
+	commands := documentedRuns(t)
+	if len(commands) != 2 {
+		t.Fatalf("found %d commands of one service, want 2", len(commands))
+	}
+	for _, command := range commands {
+		given := map[string]string{}
+		for i, word := range command {
+			if word == "--" {
+				if got := strings.Join(command[i+1:], " "); got != "go run ./services/orders" {
+					t.Errorf("it runs %s", got)
+				}
+				break
+			}
+			if !strings.HasPrefix(word, "--") {
+				continue
+			}
+			value := strings.Trim(command[i+1], `"`)
+			given[word] = value
+			inRepository := !strings.HasPrefix(value, ".dapr/")
+			if path := word == "--config" || word == "--resources-path"; path && inRepository {
+				if _, err := os.Stat(filepath.Join(repository, value)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		for _, flag := range slices.Sorted(maps.Keys(given)) {
+			switch flag {
+			case "--config", "--resources-path", "--runtime-path":
+			case "--placement-host-address", "--scheduler-host-address":
+				if given[flag] != "" {
+					t.Errorf("%s is %q", flag, given[flag])
+				}
+			default:
+				if given[flag] != want[flag] {
+					t.Errorf("%s is %q, and %q in the run file", flag, given[flag], want[flag])
+				}
+			}
+		}
+		for _, flag := range []string{"--app-port", "--dapr-internal-grpc-port", "--metrics-port", "--read-buffer-size", "--scheduler-host-address", "--placement-host-address"} {
+			if _, ok := given[flag]; !ok {
+				t.Errorf("%s is missing", flag)
+			}
+		}
+		if !slices.Contains(command, "CARAVAN_HEARTBEAT_EVERY=0") {
+			t.Error("heartbeats are on")
+		}
+	}
+}
+
+// documentedRuns are the words of the commands in docs/running.md that run one service with the Dapr CLI.
+func documentedRuns(t *testing.T) [][]string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(repository, "docs", "running.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var commands [][]string
+	for _, line := range strings.Split(strings.ReplaceAll(string(raw), "\\\n", " "), "\n") {
+		if strings.HasPrefix(line, "    ") && strings.Contains(line, "dapr run --app-id") {
+			commands = append(commands, strings.Fields(line))
+		}
+	}
+	return commands
+}
