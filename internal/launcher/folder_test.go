@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -235,8 +236,8 @@ func startAlone(t *testing.T, kind, dir string, choose func(string, infra.Place)
 		}
 		return os.Getenv(name)
 	}})
-	if err != nil && strings.Contains(err.Error(), "not installed") {
-		t.Skip(err)
+	if errors.Is(err, infra.ErrNotInstalled) {
+		leaveOut(t, err)
 	}
 	if err != nil {
 		t.Fatal(err)
