@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/csv"
 	"errors"
-	"fmt"
 	"maps"
 	"net/url"
 	"os"
@@ -258,11 +257,6 @@ func startAlone(t *testing.T, kind, dir string, choose func(string, infra.Place)
 		p.Start()
 		if err := p.WaitReady(ctx, 0); err != nil {
 			t.Fatal(err)
-		}
-	}
-	if server.Mend != nil {
-		if broken, err := server.Mend(ctx); err != nil || len(broken) > 0 {
-			t.Error(fmt.Errorf("the broker's tool says %v, %w", broken, err))
 		}
 	}
 }

@@ -46,7 +46,6 @@ func (s *Stack) Publish(users []User) error {
 
 func (s *Stack) processChanged(status process.Status) {
 	s.console.changed(status)
-	s.mender.changed(status)
 	s.mu.Lock()
 	published := s.published
 	s.mu.Unlock()

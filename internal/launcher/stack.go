@@ -95,7 +95,6 @@ type Stack struct {
 	sidecar    Sidecar
 	tokens     tokens
 	admin      User
-	mender     *mender
 	unlock     func() // nil until the folder is claimed
 	stopped    sync.Once
 
@@ -188,7 +187,6 @@ func (s *Stack) start(ctx context.Context) error {
 		return err
 	}
 	s.supervisor = process.NewSupervisor(filepath.Join(s.dir, "logs"), s.console.line, s.processChanged)
-	s.mender = newMender(s)
 	if err := s.choosePorts(); err != nil {
 		return err
 	}
@@ -400,7 +398,6 @@ func (s *Stack) stop(ctx context.Context) {
 	s.mu.Lock()
 	s.published = false
 	s.mu.Unlock()
-	s.mender.close()
 	apps, sidecars, servers := s.byKind()
 	// Broker before its port mapper.
 	slices.Reverse(servers)

@@ -3,9 +3,6 @@ package mending
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,6 +36,28 @@ func TestBrokerKilledAgainAndAgain(t *testing.T) {
 	stop()
 	t.Logf("%d kills; the slowest return took %s; %d queues without a leader were mended; %d sidecars were started anew",
 		rounds, slowest.Round(10*time.Millisecond), s.elections(), s.mends())
+}
+
+// TestQueueWithoutALeader has the broker forget its queues' members, as it does of itself when it is killed just
+// after they were declared. Brought back, it makes members that never elect a leader, unless they are told to.
+func TestQueueWithoutALeader(t *testing.T) {
+	s := start(t, launcher.Options{})
+	s.pushed()
+	told := s.elections()
+	life := s.status("broker").PID
+	forgotten := s.evaluate(`{ok, Directory} = ra_system:lookup_name(quorum_queues, directory_rev),
+		[begin {Name, _} = amqqueue:get_pid(Q), ok = dets:delete(Directory, Name) end || Q <- rabbit_amqqueue:list()], dets:sync(Directory).`)
+	if strings.TrimSpace(forgotten) != "ok" {
+		t.Fatalf("forgetting answers %s", forgotten)
+	}
+	if err := s.Kill("broker", syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.await("the broker's next life", func() bool { status := s.status("broker"); return status.PID != life && status.State == "ready" })
+	t.Logf("events of all topics are pushed again after %s", s.pushed().Round(10*time.Millisecond))
+	if s.elections() == told {
+		t.Error("no queue was told to elect a leader: the test did not break what it says")
+	}
 }
 
 // TestSubscriptionThatHearsNothing unbinds a queue from its topic. Connection, consumer and sidecar are healthy, and
@@ -186,14 +205,8 @@ func (s *stack) heard() map[string]time.Duration {
 // mends is how often the consumer has ended its sidecar.
 func (s *stack) mends() int { return strings.Count(s.log(consumer), "the sidecar is asked to end") }
 
-// elections is how often the launcher had a queue elect a leader.
-func (s *stack) elections() int {
-	raw, err := os.ReadFile(filepath.Join(s.Dir(), "logs", launcher.FaultLog+".log"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		s.t.Fatal(err)
-	}
-	return strings.Count(string(raw), "told to elect")
-}
+// elections is how often the broker had a queue elect a leader.
+func (s *stack) elections() int { return strings.Count(s.log("broker"), "told to elect") }
 
 // await waits for what has to happen.
 func (s *stack) await(what string, happened func() bool) {

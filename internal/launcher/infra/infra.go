@@ -35,10 +35,6 @@ type Server struct {
 	Processes []process.Spec
 	// Prepare runs before the first process, as to create a database; may be nil.
 	Prepare func(ctx context.Context) error
-	// Mend looks, after the server was started again, for what does not serve
-	// although the server runs, tries to mend it, and names it; none is the sign
-	// that all is well. nil when there is nothing to look for.
-	Mend func(ctx context.Context) (broken []string, err error)
 	// Settings override the set's component settings, for one app.
 	Settings func(app string) map[string]string
 	// Notice says plainly what was chosen when that may surprise.

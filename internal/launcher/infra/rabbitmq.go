@@ -2,6 +2,7 @@ package infra
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +53,6 @@ func rabbitmq(place Place) (Server, error) {
 	server.Settings = same(map[string]string{"connectionString": server.URL})
 	server.Prepare = func(context.Context) error { return node.configure() }
 	server.Processes = []process.Spec{node.mapper(mapper), node.server(program)}
-	server.Mend = func(ctx context.Context) ([]string, error) { return node.elect(ctx, server.Processes[1]) }
 	return server, nil
 }
 
@@ -92,6 +92,11 @@ func (n *rabbitNode) settle(path string) (err error) {
 	return nil
 }
 
+// elect is Erlang that a node evaluates when it starts. Nodes in containers are given the same file.
+//
+//go:embed elect.erl
+var elect string
+
 // configure writes the node's files. Memory is kept small: the default lets
 // the write-ahead log of quorum queues hold 512 MB.
 func (n *rabbitNode) configure() error {
@@ -115,6 +120,7 @@ func (n *rabbitNode) configure() error {
 		"enabled_plugins": "[].\n",
 		"env.conf":        "",
 		"advanced.config": "[].\n",
+		"elect.erl":       elect,
 	}
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(n.home, name), []byte(content), 0o600); err != nil {
@@ -169,7 +175,9 @@ func (n *rabbitNode) server(program string) process.Spec {
 			// for it, so that signals and the parent's death reach the machine.
 			"RABBITMQ_ALLOW_INPUT=true",
 			"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-noinput +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none "+
-				"-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
+				"-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} "+
+				// The start script splits this at spaces, which the path may have.
+				`-eval ok=file:eval(filename:join(os:getenv("HOME"),"elect.erl"))`,
 			"ERL_CRASH_DUMP_SECONDS=0",
 		),
 		Ready: func(ctx context.Context) error {
