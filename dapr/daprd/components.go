@@ -25,6 +25,7 @@ import (
 
 	versions "github.com/dapr/dapr/pkg/components"
 
+	"caravan/dapr/daprd/resolve"
 	"caravan/dapr/daprd/store"
 )
 
@@ -49,6 +50,7 @@ func components(contrib, log logger.Logger) *registry.Options {
 	names.RegisterComponent(mdns.NewResolver, "mdns")
 	names.RegisterComponent(consul.NewResolver, "consul")
 	names.RegisterComponent(kubernetes.NewResolver, "kubernetes")
+	names.RegisterComponent(resolve.New, "dns")
 
 	secrets, outputs := secretstores.NewRegistry(), bindings.NewRegistry()
 	secrets.Logger, outputs.Logger = contrib, contrib

@@ -30,11 +30,14 @@ import (
 	"github.com/dapr/kit/signals"
 	"go.opencensus.io/stats/view"
 	"go.uber.org/automaxprocs/maxprocs"
+
+	"caravan/dapr/daprd/resolve"
 )
 
 func main() {
 	log := logger.NewLogger("dapr.runtime")
 	_, _ = maxprocs.Set()
+	resolve.Register(logger.NewLogger("dapr.contrib"))
 
 	opts, err := options.New(os.Args[1:])
 	if err != nil {

@@ -1,0 +1,417 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dapr/dapr/pkg/messages"
+	internals "github.com/dapr/dapr/pkg/proto/internals/v1"
+	"github.com/dapr/kit/logger"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/status"
+)
+
+func TestMain(m *testing.M) {
+	Register(logger.NewLogger("test"))
+	os.Exit(m.Run())
+}
+
+// patience is how long a test waits for what will come.
+const patience = 30 * time.Second
+
+// directory is a DNS of one name.
+type directory struct{ addresses atomic.Pointer[[]string] }
+
+func (d *directory) set(addresses ...string) { d.addresses.Store(&addresses) }
+
+func (d *directory) look(context.Context, string) ([]string, error) {
+	if found := d.addresses.Load(); found != nil {
+		return slices.Clone(*found), nil
+	}
+	return nil, errors.New("no such host")
+}
+
+// fake is the sidecar of a replica: it answers calls, or says why not.
+type fake struct {
+	internals.UnimplementedServiceInvocationServer
+	address string
+	server  *grpc.Server
+	fails   atomic.Pointer[error]
+	hold    chan struct{} // closed to let calls go that are held
+	calls   atomic.Int64
+}
+
+// CallLocal answers at once, "held" when it is told to.
+func (f *fake) CallLocal(ctx context.Context, _ *internals.InternalInvokeRequest) (*internals.InternalInvokeResponse, error) {
+	f.calls.Add(1)
+	if failure := f.fails.Load(); failure != nil {
+		return nil, *failure
+	}
+	if asked, _ := metadata.FromIncomingContext(ctx); len(asked.Get("held")) > 0 {
+		<-f.hold
+	}
+	return &internals.InternalInvokeResponse{Headers: map[string]*internals.ListStringValue{"by": {Values: []string{f.address}}}}, nil
+}
+
+// serve starts the sidecar at an address of this machine: all of 127.0.0.0/8 are.
+func (f *fake) serve(t *testing.T, port string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", net.JoinHostPort(f.address, port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.server, f.hold = grpc.NewServer(), make(chan struct{})
+	internals.RegisterServiceInvocationServer(f.server, f)
+	go func() { _ = f.server.Serve(listener) }() // ends with Stop
+	t.Cleanup(f.server.Stop)
+}
+
+// stack is replicas behind one name, and a caller.
+type stack struct {
+	directory
+	port   string
+	fakes  []*fake
+	caller internals.ServiceInvocationClient
+}
+
+func newStack(t *testing.T, addresses ...string) *stack {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(free.Addr().String())
+	if err := errors.Join(err, free.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s := &stack{port: port}
+	for _, address := range addresses {
+		f := &fake{address: address}
+		f.serve(t, port)
+		s.fakes = append(s.fakes, f)
+	}
+	if len(addresses) > 0 {
+		s.set(addresses...)
+	}
+	watches := watches{log: logger.NewLogger("test"), look: s.look}
+	conn, err := grpc.DialContext(t.Context(), scheme+":///orders-daprd:"+port, //nolint:staticcheck // as Dapr does
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithResolvers(watches),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingPolicy":"round_robin"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	s.caller = internals.NewServiceInvocationClient(conn)
+	return s
+}
+
+// call makes one call and returns who answered.
+func (s *stack) call(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	response, err := s.caller.CallLocal(ctx, &internals.InternalInvokeRequest{})
+	if err != nil {
+		return "", err
+	}
+	return response.GetHeaders()["by"].GetValues()[0], nil
+}
+
+// until calls until a call satisfies.
+func (s *stack) until(t *testing.T, what string, satisfied func(by string, err error) bool) {
+	t.Helper()
+	var by string
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if by, err = s.call(t.Context()); satisfied(by, err) {
+			return
+		}
+	}
+	t.Fatalf("no call within %s: %s; the last was answered by %q, %v", patience, what, by, err)
+}
+
+// both calls until each of the addresses has answered.
+func (s *stack) all(t *testing.T, addresses ...string) {
+	t.Helper()
+	for _, address := range addresses {
+		s.until(t, "an answer of "+address, func(by string, _ error) bool { return by == address })
+	}
+}
+
+// load calls from several goroutines until it is stopped, which returns how many calls there were and how they failed.
+func (s *stack) load(t *testing.T, callers int) (stop func() (int64, []error)) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	var failures []error
+	var calls atomic.Int64
+	for range callers {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				calls.Add(1)
+				if _, err := s.call(context.WithoutCancel(ctx)); err != nil {
+					mu.Lock()
+					failures = append(failures, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	return func() (int64, []error) {
+		cancel()
+		group.Wait()
+		return calls.Load(), failures
+	}
+}
+
+func (s *stack) counts() (counts []int64) {
+	for _, f := range s.fakes {
+		counts = append(counts, f.calls.Load())
+	}
+	return counts
+}
+
+func TestCallsTakeTurns(t *testing.T) {
+	s := newStack(t, "127.0.0.1", "127.0.0.2", "127.0.0.3")
+	s.all(t, "127.0.0.1", "127.0.0.2", "127.0.0.3")
+	before := s.counts()
+	for range 300 {
+		if _, err := s.call(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, after := range s.counts() {
+		if after-before[i] != 100 {
+			t.Errorf("%s got %d of 300 calls, want 100", s.fakes[i].address, after-before[i])
+		}
+	}
+}
+
+func TestReplicaThatSaysGoodbyeLosesNoCall(t *testing.T) {
+	s := newStack(t, "127.0.0.1", "127.0.0.2")
+	s.all(t, "127.0.0.1", "127.0.0.2")
+	stop := s.load(t, 8)
+	for range 5 { // the name still gives the address
+		s.fakes[1].server.GracefulStop()
+		before := s.fakes[0].calls.Load()
+		for s.fakes[0].calls.Load() < before+50 {
+			time.Sleep(time.Millisecond)
+		}
+		s.fakes[1].serve(t, s.port)
+		before = s.fakes[1].calls.Load()
+		s.until(t, "an answer of the replica that came back", func(string, error) bool { return s.fakes[1].calls.Load() > before })
+	}
+	calls, failures := stop()
+	if len(failures) > 0 {
+		t.Errorf("%d of %d calls failed, the first with %v", len(failures), calls, failures[0])
+	}
+}
+
+func TestReplicaThatDiesCostsTheCallsInFlight(t *testing.T) {
+	const callers = 8
+	s := newStack(t, "127.0.0.1", "127.0.0.2")
+	s.all(t, "127.0.0.1", "127.0.0.2")
+	stop := s.load(t, callers)
+	const deaths = 5
+	for range deaths {
+		s.fakes[1].server.Stop()
+		before := s.fakes[0].calls.Load()
+		for s.fakes[0].calls.Load() < before+50 {
+			time.Sleep(time.Millisecond)
+		}
+		s.fakes[1].serve(t, s.port)
+		before = s.fakes[1].calls.Load()
+		s.until(t, "an answer of the replica that came back", func(string, error) bool { return s.fakes[1].calls.Load() > before })
+	}
+	calls, failures := stop()
+	if len(failures) > deaths*callers {
+		t.Errorf("%d of %d calls failed, more than were in flight in %d deaths: %v", len(failures), calls, deaths, failures[0])
+	}
+	for _, err := range failures {
+		if status.Code(err) != codes.Unavailable {
+			t.Errorf("a call failed with %v, want Unavailable", err)
+		}
+	}
+}
+
+func TestReplicaWithoutProgramIsAvoided(t *testing.T) {
+	for name, failure := range map[string]error{
+		"no channel": status.Error(codes.Internal, messages.ErrChannelNotFound),
+		"refused":    status.Errorf(codes.Internal, messages.ErrChannelInvoke, "dial tcp 172.18.0.4:7003: connect: connection refused"),
+		"unhealthy":  status.Errorf(codes.Internal, messages.ErrChannelInvoke, messages.ErrAppUnhealthy),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStack(t, "127.0.0.1", "127.0.0.2")
+			s.all(t, "127.0.0.1", "127.0.0.2")
+			s.fakes[1].fails.Store(&failure)
+			began, failed, calls := time.Now(), 0, 0
+			for ; time.Since(began) < 2*avoided+avoided/2 || calls < 100; calls++ {
+				if _, err := s.call(t.Context()); err != nil {
+					failed++
+				}
+				time.Sleep(time.Millisecond)
+			}
+			// One finds out, then one tries again each time.
+			if most := 1 + int(time.Since(began)/avoided); failed < 1 || failed > most {
+				t.Errorf("%d of %d calls failed, want 1 to %d", failed, calls, most)
+			}
+			s.fakes[1].fails.Store(nil)
+			s.all(t, "127.0.0.2")
+		})
+	}
+}
+
+func TestAnswersOfAProgramAreNoReasonToAvoidIt(t *testing.T) {
+	s := newStack(t, "127.0.0.1", "127.0.0.2")
+	s.all(t, "127.0.0.1", "127.0.0.2")
+	for _, refusal := range []error{
+		status.Error(codes.PermissionDenied, "denied by the access policy"),
+		status.Error(codes.InvalidArgument, "no method"),
+		status.Error(codes.Internal, "the program said so"),
+		status.Error(codes.DeadlineExceeded, "late"),
+	} {
+		for _, f := range s.fakes {
+			f.fails.Store(&refusal)
+		}
+		before := s.counts()
+		for range 20 {
+			_, _ = s.call(t.Context()) // both fail
+		}
+		for i, after := range s.counts() {
+			if after-before[i] != 10 {
+				t.Errorf("after %v, %s got %d of 20 calls", refusal, s.fakes[i].address, after-before[i])
+			}
+		}
+	}
+}
+
+func TestAllReplicasWithoutProgramAreStillCalled(t *testing.T) {
+	s := newStack(t, "127.0.0.1", "127.0.0.2")
+	s.all(t, "127.0.0.1", "127.0.0.2")
+	failure := status.Error(codes.Internal, messages.ErrChannelNotFound)
+	for _, f := range s.fakes {
+		f.fails.Store(&failure)
+	}
+	before := s.counts()
+	for range 20 {
+		if _, err := s.call(t.Context()); err == nil {
+			t.Fatal("a call succeeded")
+		}
+	}
+	if after := s.counts(); after[0]+after[1]-before[0]-before[1] != 20 {
+		t.Errorf("of 20 calls %d came to a replica", after[0]+after[1]-before[0]-before[1])
+	}
+	s.fakes[0].fails.Store(nil)
+	s.fakes[1].fails.Store(nil)
+	s.until(t, "success", func(_ string, err error) bool { return err == nil })
+}
+
+func TestNamesGiveAndTakeAddresses(t *testing.T) {
+	s := newStack(t, "127.0.0.1", "127.0.0.2")
+	s.set("127.0.0.1")
+	s.all(t, "127.0.0.1")
+
+	s.set("127.0.0.2", "127.0.0.1", "127.0.0.2")
+	s.all(t, "127.0.0.1", "127.0.0.2")
+
+	// The address of a call that is held goes away: the call may finish.
+	held := make(chan error, 2)
+	for range 2 { // one comes to each
+		go func() {
+			_, err := s.call(metadata.AppendToOutgoingContext(t.Context(), "held", "yes"))
+			held <- err
+		}()
+	}
+	before := s.counts()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if after := s.counts(); after[0] > before[0] && after[1] > before[1] {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the calls that are to be held did not come")
+		}
+	}
+	s.set("127.0.0.1")
+	inARow := 0
+	s.until(t, "ten in a row by the one that is left", func(by string, err error) bool {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if inARow++; by != "127.0.0.1" {
+			inARow = 0
+		}
+		return inARow == 10
+	})
+	for _, f := range s.fakes {
+		close(f.hold)
+	}
+	for range 2 {
+		if err := <-held; err != nil {
+			t.Errorf("a call to a replica whose address went away: %v", err)
+		}
+	}
+
+	// A name that is not found changes nothing.
+	s.addresses.Store(nil)
+	time.Sleep(2 * lookAgain)
+	if _, err := s.call(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNobodyThereFailsAtOnce(t *testing.T) {
+	s := newStack(t, "127.0.0.1")
+	s.all(t, "127.0.0.1")
+	s.fakes[0].server.Stop()
+	s.until(t, "a failure", func(_ string, err error) bool { return err != nil })
+	began := time.Now()
+	const calls = 20
+	for range calls {
+		_, err := s.call(t.Context())
+		if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), messageUndialled) || !strings.Contains(err.Error(), "connection refused") {
+			t.Fatalf("got %v, want Unavailable and why", err)
+		}
+	}
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("%d calls to nobody took %s", calls, took)
+	}
+	s.fakes[0].serve(t, s.port)
+	s.all(t, "127.0.0.1")
+}
+
+func TestUnknownNameFailsAtOnceAndIsFoundLater(t *testing.T) {
+	s := newStack(t)
+	if _, err := s.call(t.Context()); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "no such host") {
+		t.Fatalf("got %v, want Unavailable and why", err)
+	}
+	f := &fake{address: "127.0.0.1"}
+	f.serve(t, s.port)
+	s.set("127.0.0.1")
+	s.all(t, "127.0.0.1")
+}
+
+func TestWatchEndsWithItsConnection(t *testing.T) {
+	looked := make(chan struct{}, 1)
+	w, err := watches{log: logger.NewLogger("test"), look: func(ctx context.Context, host string) ([]string, error) {
+		looked <- struct{}{}
+		<-ctx.Done() // a DNS that does not answer
+		return nil, fmt.Errorf("looking up %s: %w", host, ctx.Err())
+	}}.Build(target(t, scheme+":///orders:1"), nil, resolver.BuildOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-looked
+	w.Close() // returns, and so the goroutine has ended
+}

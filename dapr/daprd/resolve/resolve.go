@@ -1,0 +1,107 @@
+// Package resolve is the name resolution "dns": it finds the replicas of an app by a DNS name that gives the addresses of
+// all its sidecars, as Compose's DNS and a headless Service of Kubernetes do, and spreads calls over them one by one.
+//
+// Dapr asks a name resolution for an address before each call and never tells it what became of the call. gRPC, which
+// carries calls between sidecars, knows that, and when a connection breaks. So ResolveID costs nothing: it answers with
+// a gRPC target of a scheme of our own, always the same for an app. Behind the target are a gRPC resolver, which looks the
+// name up again and again (watch), and a gRPC balancer, which keeps a connection to each replica and chooses for each call
+// among those that can be reached (replicas). Both live as long as the connection that Dapr keeps for the target.
+package resolve
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"sync/atomic"
+	"text/template"
+
+	"github.com/dapr/components-contrib/nameresolution"
+	"github.com/dapr/kit/config"
+	"github.com/dapr/kit/logger"
+)
+
+// maxNames is how many targets are remembered. A program calls a handful of apps.
+const maxNames = 256
+
+// app is what a name is made of.
+type app struct {
+	id, namespace string
+	port          int
+}
+
+// names implements nameresolution.Resolver. It must not be a nameresolution.ResolverMulti, whose answers Dapr keeps for
+// 20 seconds.
+type names struct {
+	template *template.Template
+	targets  atomic.Pointer[map[app]string] // replaced, never changed
+}
+
+// New returns the component. Its configuration has one key: template, host and port of an app's sidecars, such as
+// {{.ID}}-daprd:50002. It may use .ID, .Namespace and .Port.
+func New(logger.Logger) nameresolution.Resolver {
+	n := new(names)
+	n.targets.Store(new(map[app]string))
+	return n
+}
+
+// Init implements nameresolution.Resolver.
+func (n *names) Init(_ context.Context, metadata nameresolution.Metadata) error {
+	normalized, err := config.Normalize(metadata.Configuration)
+	if err != nil {
+		return fmt.Errorf("reading the configuration of the name resolution: %w", err)
+	}
+	settings, _ := normalized.(map[string]any)
+	for key := range settings {
+		if key != "template" {
+			return fmt.Errorf("the name resolution dns has no setting %q", key)
+		}
+	}
+	text, _ := settings["template"].(string)
+	if text == "" {
+		return errors.New("the name resolution dns needs a template: host and port of an app's sidecars")
+	}
+	if n.template, err = template.New("name").Option("missingkey=error").Parse(text); err != nil {
+		return fmt.Errorf("reading the template of the name resolution: %w", err)
+	}
+	_, err = n.target(app{id: "app", namespace: "default", port: 50002})
+	return err
+}
+
+// ResolveID implements nameresolution.Resolver.
+func (n *names) ResolveID(_ context.Context, request nameresolution.ResolveRequest) (string, error) {
+	asked := app{id: request.ID, namespace: request.Namespace, port: request.Port}
+	known := *n.targets.Load()
+	if target, ok := known[asked]; ok {
+		return target, nil
+	}
+	target, err := n.target(asked)
+	if err != nil || len(known) >= maxNames {
+		return target, err
+	}
+	more := maps.Clone(known)
+	if more == nil {
+		more = make(map[app]string, 1)
+	}
+	more[asked] = target
+	n.targets.Store(&more) // what another call stored meanwhile is made anew
+	return target, nil
+}
+
+// target is the gRPC target of an app.
+func (n *names) target(a app) (string, error) {
+	var name bytes.Buffer
+	err := n.template.Execute(&name, nameresolution.ResolveRequest{ID: a.id, Namespace: a.namespace, Port: a.port})
+	if err != nil {
+		return "", fmt.Errorf("filling in the template of the name resolution: %w", err)
+	}
+	if _, _, err := net.SplitHostPort(name.String()); err != nil {
+		return "", fmt.Errorf("the template of the name resolution must give host and port: %w", err)
+	}
+	return scheme + ":///" + name.String(), nil
+}
+
+// Close implements nameresolution.Resolver.
+func (n *names) Close() error { return nil }

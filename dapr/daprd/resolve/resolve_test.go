@@ -1,0 +1,162 @@
+package resolve
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	contrib "github.com/dapr/components-contrib/metadata"
+	"github.com/dapr/components-contrib/nameresolution"
+	"github.com/dapr/components-contrib/nameresolution/kubernetes"
+	"github.com/dapr/components-contrib/nameresolution/sqlite"
+	"github.com/dapr/kit/logger"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/resolver"
+)
+
+func target(t *testing.T, text string) resolver.Target {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resolver.Target{URL: *u}
+}
+
+// component is the name resolution with a configuration, as daprd makes it.
+func component(t testing.TB, configuration any) (nameresolution.Resolver, error) {
+	n := New(logger.NewLogger("test"))
+	t.Cleanup(func() { _ = n.Close() })
+	return n, n.Init(t.Context(), nameresolution.Metadata{Configuration: configuration})
+}
+
+func TestResolveID(t *testing.T) {
+	for template, want := range map[string]string{
+		"{{.ID}}-daprd:50002": "replicas:///orders-daprd:50002",
+		"{{.ID}}-daprd.{{.Namespace}}.svc.cluster.local.:{{.Port}}": "replicas:///orders-daprd.shop.svc.cluster.local.:3702",
+		"[::1]:50002": "replicas:///[::1]:50002",
+	} {
+		n, err := component(t, map[string]any{"template": template})
+		if err != nil {
+			t.Errorf("%s: %v", template, err)
+			continue
+		}
+		for range 2 { // made, and remembered
+			got, err := n.ResolveID(t.Context(), nameresolution.ResolveRequest{ID: "orders", Namespace: "shop", Port: 3702})
+			if err != nil || got != want {
+				t.Errorf("%s: got %q, %v, want %q", template, got, err, want)
+			}
+		}
+		if got := target(t, want).Endpoint(); "replicas:///"+got != want {
+			t.Errorf("gRPC takes %s for the name %s", want, got)
+		}
+	}
+}
+
+func TestResolveIDKeepsAppsApart(t *testing.T) {
+	n, err := component(t, map[string]any{"template": "{{.ID}}.{{.Namespace}}:{{.Port}}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for i := range 8 * maxNames {
+		group.Go(func() {
+			id := fmt.Sprintf("app%d", i%(2*maxNames))
+			want := "replicas:///" + id + ".shop:50002"
+			if got, err := n.ResolveID(t.Context(), nameresolution.ResolveRequest{ID: id, Namespace: "shop", Port: 50002}); err != nil || got != want {
+				t.Errorf("got %q, %v, want %q", got, err, want)
+			}
+		})
+	}
+	group.Wait()
+	if kept := len(*n.(*names).targets.Load()); kept > maxNames {
+		t.Errorf("%d names are kept, want %d at most", kept, maxNames)
+	}
+}
+
+func TestInitRefuses(t *testing.T) {
+	for want, configuration := range map[string]any{
+		"needs a template":    nil,
+		"needs a template: h": map[string]any{"template": ""},
+		"no setting":          map[string]any{"template": "{{.ID}}:50002", "resolver": "8.8.8.8"},
+		"reading the templat": map[string]any{"template": "{{.ID"},
+		"filling in":          map[string]any{"template": "{{.Nobody}}:50002"},
+		"host and port":       map[string]any{"template": "{{.ID}}-daprd"},
+	} {
+		if _, err := component(t, configuration); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: got %v, want an error that says %q", configuration, err, want)
+		}
+	}
+}
+
+// Dapr keeps the answers of a ResolverMulti for 20 seconds and chooses among them by itself.
+func TestIsNoResolverMulti(t *testing.T) {
+	if _, ok := New(logger.NewLogger("test")).(nameresolution.ResolverMulti); ok {
+		t.Error("the component is a ResolverMulti")
+	}
+}
+
+// What one call pays for the name. Dapr asks kubernetes every 20 seconds only and keeps what it says; that is the time of one such question.
+func BenchmarkResolveID(b *testing.B) {
+	log := logger.NewLogger("test")
+	log.SetOutputLevel(logger.ErrorLevel)
+	request := nameresolution.ResolveRequest{ID: "localhost", Namespace: "shop", Port: 50002}
+	instance := nameresolution.Instance{AppID: "localhost", Namespace: "shop", Address: "127.0.0.1", DaprInternalPort: 50002, DaprHTTPPort: 3500, AppPort: 7000}
+	for name, one := range map[string]struct {
+		resolver      nameresolution.Resolver
+		configuration any
+	}{
+		"dns":        {New(log), map[string]any{"template": "{{.ID}}:50002"}},
+		"sqlite":     {sqlite.NewResolver(log), map[string]any{"connectionString": b.TempDir() + "/names.db", "cleanupInterval": "0"}},
+		"kubernetes": {kubernetes.NewResolver(log), map[string]any{"template": "{{.ID}}:50002"}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			metadata := nameresolution.Metadata{Base: contrib.Base{}, Instance: instance, Configuration: one.configuration}
+			if err := one.resolver.Init(b.Context(), metadata); err != nil {
+				b.Fatal(err)
+			}
+			multi, _ := one.resolver.(nameresolution.ResolverMulti)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					var err error
+					if multi != nil {
+						_, err = multi.ResolveIDMulti(b.Context(), request)
+					} else {
+						_, err = one.resolver.ResolveID(b.Context(), request)
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+		_ = one.resolver.Close()
+	}
+}
+
+// What one call pays for the choice among replicas.
+func BenchmarkPick(b *testing.B) {
+	for _, sick := range []bool{false, true} {
+		b.Run(fmt.Sprintf("one is avoided=%t", sick), func(b *testing.B) {
+			p := &picker{turn: new(atomic.Uint32)}
+			for range 3 {
+				p.ready = append(p.ready, connected{replica: newReplica(resolver.Address{}, nil)})
+			}
+			if sick {
+				p.ready[1].avoid.Store(1 << 62)
+			}
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := p.Pick(balancer.PickInfo{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}
