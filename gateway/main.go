@@ -14,6 +14,7 @@ import (
 	"os"
 	"strconv"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
@@ -113,15 +114,21 @@ func assemble(cfg settings, on surroundings) (*edge.Edge, error) {
 	breakers := proxy.NewBreakers(table.Apps(), cfg.Breaker.settings(), func(app, from, to string) {
 		on.Log.Warn("a circuit breaker changed", "app", app, "from", from, "to", to)
 	})
+	repeated, err := reportRepeats(on.Log, on.Meter)
+	if err != nil {
+		return nil, err
+	}
 	transport := proxy.NewTransport(cfg.Forward.DialTimeout)
 	checker := health.New(table.Apps(), on.Sidecar, on.Token, transport, cfg.Health.Timeout, on.Clock)
 	operations := &ops.Operations{Checker: checker, Breakers: breakers, Invoker: on.Invoker}
 	probe := func(w http.ResponseWriter, r *http.Request) error { on.Probes.ServeHTTP(w, r); return nil }
 	return edge.New(edge.Settings{
-		Table:     table,
-		Forwarder: proxy.New(proxy.Settings{Sidecar: on.Sidecar, Token: on.Token, Transport: transport, Breakers: breakers}),
-		Verifier:  on.Verifier,
-		Limiter:   limiter,
+		Table: table,
+		Forwarder: proxy.New(proxy.Settings{
+			Sidecar: on.Sidecar, Token: on.Token, Transport: transport, Breakers: breakers, Repeated: repeated,
+		}),
+		Verifier: on.Verifier,
+		Limiter:  limiter,
 		Local: map[string]edge.Handler{
 			"GET /livez":           probe,
 			"GET /readyz":          probe,
@@ -133,6 +140,20 @@ func assemble(cfg settings, on surroundings) (*edge.Edge, error) {
 		Proxies: cfg.Forward.Proxies, Concurrent: cfg.Forward.Concurrent, Held: cfg.Forward.Held,
 		Log: on.Log, Tracer: on.Tracer, Meter: on.Meter, Clock: on.Clock, IDs: on.IDs,
 	})
+}
+
+// reportRepeats counts and logs the calls that were sent a second time.
+func reportRepeats(log *slog.Logger, meter metric.Meter) (proxy.Repeated, error) {
+	counter, err := meter.Int64Counter("gateway.repeats", metric.WithDescription("Calls sent a second time, by app, how the first was lost, and whether the second was."))
+	if err != nil {
+		return nil, fmt.Errorf("making the counter of repeats: %w", err)
+	}
+	return func(ctx context.Context, r proxy.Repeat) {
+		counter.Add(ctx, 1, metric.WithAttributes(
+			attribute.String("app", r.Route.App), attribute.String("loss", r.Loss.String()), attribute.Bool("failed", r.Failed)))
+		log.WarnContext(ctx, "a call was lost on its way and sent again",
+			"app", r.Route.App, "route", r.Route.Name, "loss", r.Loss.String(), "failed", r.Failed, "cause", r.Cause)
+	}, nil
 }
 
 // loadRoutes reads the route table from a file, or the one that is built in.

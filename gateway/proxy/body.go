@@ -17,11 +17,12 @@ import (
 // connection is a request.
 var ErrBody = errors.New("the body did not arrive whole")
 
-// limitedBody is a request body that passes through without being gathered. It remembers how far the client got: a call
-// that failed because its own client was slow, broke off or sent too much says nothing about the service, and must not
-// open the breaker for everybody else.
+// limitedBody is a request body that passes through, and is kept until the call is over, in case it has to be sent again. It
+// remembers how far the client got: a call that failed because its own client was slow, broke off or sent too much says
+// nothing about the service, and must not open the breaker for everybody else.
 type limitedBody struct {
 	io.ReadCloser
+	kept     []byte       // what was read; whole and never written again once complete
 	half     time.Time    // when half of the call's time is over
 	missing  atomic.Int64 // bytes that were announced and not read yet; negative if none were announced
 	asked    atomic.Bool  // whether the transport has begun to read
@@ -43,6 +44,7 @@ func newLimitedBody(w http.ResponseWriter, r *http.Request, limit int64, deadlin
 	_ = http.NewResponseController(w).SetReadDeadline(deadline.Add(bodyGrace))  // not every writer can, as in tests
 	b := &limitedBody{ReadCloser: r.Body, half: now.Add(deadline.Sub(now) / 2)} // net/http reads no more than was announced
 	b.missing.Store(r.ContentLength)
+	b.kept = make([]byte, 0, max(0, min(r.ContentLength, limit)))
 	if r.ContentLength < 0 || r.ContentLength > limit {
 		b.ReadCloser = http.MaxBytesReader(w, r.Body, limit)
 	}
@@ -53,6 +55,7 @@ func newLimitedBody(w http.ResponseWriter, r *http.Request, limit int64, deadlin
 func (b *limitedBody) Read(p []byte) (int, error) {
 	b.asked.Store(true)
 	n, err := b.ReadCloser.Read(p)
+	b.kept = append(b.kept, p[:n]...)
 	if b.missing.Load() > 0 && b.missing.Add(-int64(n)) <= 0 {
 		b.finish()
 	}
@@ -60,6 +63,14 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 		b.note(err)
 	}
 	return n, err
+}
+
+// whole returns the body if all of it has come.
+func (b *limitedBody) whole() ([]byte, bool) {
+	if !b.complete.Load() {
+		return nil, false
+	}
+	return b.kept, true
 }
 
 // note remembers why a read was the last one.

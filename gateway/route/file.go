@@ -280,17 +280,21 @@ func (p *parser) duration(n *yaml.Node, absent time.Duration) time.Duration {
 	return d
 }
 
-func (p *parser) retry(n *yaml.Node, method string) bool {
+func (p *parser) retry(n *yaml.Node, method string) Retry {
 	if n == nil {
-		return false
+		return RetryNever
 	}
-	if n.Value != "true" && n.Value != "false" {
-		p.fail(n, "retry must be true or false")
+	switch retry := Retry(n.Value); {
+	case retry != RetrySafe && retry != RetryKeyed:
+		p.fail(n, "retry must be safe or keyed")
+	case retry == RetrySafe && method != "GET":
+		p.fail(n, "only GET is safe to be sent twice: a second %s could do its work twice", method)
+	case retry == RetryKeyed && method == "GET":
+		p.fail(n, "a GET needs no key to be sent twice: retry must be safe")
+	default:
+		return retry
 	}
-	if n.Value == "true" && method != "GET" {
-		p.fail(n, "only GET may be retried: a second %s could do its work twice", method)
-	}
-	return n.Value == "true"
+	return RetryNever
 }
 
 func (p *parser) long(n *yaml.Node, method string) *Long {

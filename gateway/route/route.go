@@ -62,6 +62,17 @@ type Long struct {
 	Max       time.Duration
 }
 
+// Retry is which calls of a route may be sent once more when they were lost on their way, though the first may have
+// arrived. A call that certainly did not may always be.
+type Retry string
+
+// The kinds of Retry.
+const (
+	RetryNever Retry = ""
+	RetrySafe  Retry = "safe"  // all; a GET
+	RetryKeyed Retry = "keyed" // those with an Idempotency-Key, which the service honours
+)
+
 // Route is one public call. It is immutable after loading.
 type Route struct {
 	Name    string // "GET /v1/orders/{id}": unique, of bounded cardinality, used in logs, spans and metrics
@@ -72,7 +83,7 @@ type Route struct {
 	Rate    string        // rate class
 	Body    int64         // largest request body in bytes; 0 for methods without one
 	Timeout time.Duration // time the service has to answer
-	Retry   bool          // a failed connection may be tried once more (GET only)
+	Retry   Retry         // which calls may be sent once more though the first may have arrived
 	Long    *Long         // nil when the route does not hold requests
 	Line    int           // line of routes.yaml that declares it
 

@@ -192,8 +192,9 @@ func TestParseRefuses(t *testing.T) {
 		"open parameter":         {"{ method: GET, path: '/b/{id', app: orders, access: public }", "bad or repeated parameter"},
 		"repeated parameter":     {"{ method: GET, path: '/b/{id}/{id}', app: orders, access: public }", "bad or repeated parameter"},
 		"too many parameters":    {"{ method: GET, path: '/{a}/{b}/{c}/{d}/{e}', app: orders, access: public }", "more than 4 parameters"},
-		"retry of a write":       {"{ method: POST, path: /b, app: orders, access: public, retry: true }", "only GET may be retried"},
-		"retry of another value": {"{ method: GET, path: /b, app: orders, access: public, retry: 3 }", "retry must be true or false"},
+		"retry of a write":       {"{ method: POST, path: /b, app: orders, access: public, retry: safe }", "only GET is safe"},
+		"retry of a keyed read":  {"{ method: GET, path: /b, app: orders, access: public, retry: keyed }", "needs no key"},
+		"retry of another value": {"{ method: GET, path: /b, app: orders, access: public, retry: 3 }", "retry must be safe or keyed"},
 		"bad timeout":            {"{ method: GET, path: /b, app: orders, access: public, timeout: 5 }", "duration"},
 		"endless timeout":        {"{ method: GET, path: /b, app: orders, access: public, timeout: 3h }", "duration"},
 		"bad body":               {"{ method: POST, path: /b, app: orders, access: public, body: 1TB }", "body"},
@@ -223,7 +224,7 @@ func TestParseReadsEverySetting(t *testing.T) {
 	table, err := Parse([]byte(`apps: [orders]
 routes:
   - { method: PUT, path: /a, app: orders, access: ["ops:read", "ops:write"], rate: slow, body: 2KiB, timeout: 3s }
-  - { method: GET, path: "/a/{id}", app: gateway, access: signedIn, retry: true, long: { parameter: wait, max: 20s } }
+  - { method: GET, path: "/a/{id}", app: gateway, access: signedIn, retry: safe, long: { parameter: wait, max: 20s } }
 `), Known{})
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +233,7 @@ routes:
 	if put.Access.Kind != Permitted || len(put.Access.Permissions) != 2 || put.Rate != "slow" || put.Body != 2048 || put.Timeout != 3*time.Second {
 		t.Errorf("got %+v", put)
 	}
-	if get.Access.Kind != SignedIn || get.Rate != SignedInRate || get.Body != 0 || get.Timeout != defaultTimeout || !get.Retry ||
+	if get.Access.Kind != SignedIn || get.Rate != SignedInRate || get.Body != 0 || get.Timeout != defaultTimeout || get.Retry != RetrySafe ||
 		get.Long.Parameter != "wait" || get.Long.Max != 20*time.Second || get.Params()[0] != "id" {
 		t.Errorf("got %+v", get)
 	}

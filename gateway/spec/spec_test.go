@@ -81,7 +81,9 @@ func checkOperation(t *testing.T, parsed *openapi3.T, r *route.Route, item *open
 		t.Errorf("%s: the document asks for %s, the route for %s", r.Name, got, want)
 	}
 	var params []string
+	keyed := false
 	for _, p := range append(slices.Clone(item.Parameters), operation.Parameters...) {
+		keyed = keyed || p.Value.In == openapi3.ParameterInHeader && p.Value.Name == "Idempotency-Key"
 		if p.Value.In == openapi3.ParameterInPath {
 			params = append(params, p.Value.Name)
 		}
@@ -91,6 +93,9 @@ func checkOperation(t *testing.T, parsed *openapi3.T, r *route.Route, item *open
 	}
 	if !slices.Equal(params, r.Params()) {
 		t.Errorf("%s: the document has parameters %q, the route %q", r.Name, params, r.Params())
+	}
+	if keyed != (r.Retry == route.RetryKeyed) {
+		t.Errorf("%s: the document has an Idempotency-Key: %t; the route repeats by it: %t", r.Name, keyed, !keyed)
 	}
 	if operation.RequestBody != nil && r.Body == 0 {
 		t.Errorf("%s: the document describes a body that the route does not take", r.Name)

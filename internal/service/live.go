@@ -20,7 +20,9 @@ const (
 	flushTimeout = 6 * time.Second // for the relay after the requests
 	finalTimeout = 3 * time.Second // for telemetry after all else
 	waitFirst    = 50 * time.Millisecond
-	waitMost     = time.Second
+	waitMost     = 250 * time.Millisecond
+	startWait    = 2 * time.Second // for a call that comes while the program starts
+	startPoll    = 20 * time.Millisecond
 	waitNotice   = 5 * time.Second
 	handlerGrace = 5 * time.Second // for a handler to return after its context has ended
 )

@@ -129,7 +129,7 @@ func (s *Service) admit(ctx context.Context, x *exchange, r *http.Request, rt *r
 		subtle.ConstantTimeCompare([]byte(presented[0]), []byte(s.Settings.App.Token)) != 1 {
 		return ctx, problem.Unauthorized("this address answers its sidecar only")
 	}
-	if !s.started.Load() {
+	if !s.startedSoon(ctx) {
 		return ctx, problem.Unavailable("starting", "the service is starting", time.Second)
 	}
 	if !rt.readsTokens() {
@@ -145,6 +145,17 @@ func (s *Service) admit(ctx context.Context, x *exchange, r *http.Request, rt *r
 	}
 	x.subject = claims.Subject
 	return token.With(ctx, claims), nil
+}
+
+// startedSoon waits for the program to have started. Whoever calls came through the sidecar, so it is there, and the program
+// is about to notice.
+func (s *Service) startedSoon(ctx context.Context) bool {
+	for tries := startWait / startPoll; tries > 0 && !s.started.Load(); tries-- {
+		if s.Clock.Sleep(ctx, startPoll) != nil {
+			return false
+		}
+	}
+	return s.started.Load()
 }
 
 // panicError is a panic of a handler, with where it happened.

@@ -205,6 +205,25 @@ func TestAServiceThatIsStartingSaysSo(t *testing.T) {
 	}
 }
 
+// A call that comes a moment before the program has noticed its sidecar is answered, not refused.
+func TestACallWaitsForAServiceThatIsAboutToStart(t *testing.T) {
+	s, _ := newTestService(t)
+	if err := s.build(context.Background(), func(_ context.Context, s *Service) error {
+		s.Internal("POST /internal/work", func(w http.ResponseWriter, _ *http.Request) error {
+			w.WriteHeader(http.StatusNoContent)
+			return nil
+		})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(startWait/4, func() { s.started.Store(true) })
+	defer late.Stop()
+	if w := send(s, "POST", "/internal/work", nil); w.Code != http.StatusNoContent {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
+
 func TestARequestIsLoggedOnceWithWhatTiesItTogether(t *testing.T) {
 	s, out := newTestService(t)
 	var seen context.Context
