@@ -112,7 +112,7 @@ func parseVersion(version string) (major, minor int, known bool) {
 func builtSidecar(root, bin, platform string) (Sidecar, error) {
 	hash := sha256.New()
 	source := filepath.Join(root, "dapr", "daprd")
-	for _, folder := range []string{"", "store"} { // not storecopy: it is a program of its own
+	for _, folder := range []string{"", "resolve", "store"} { // not storecopy: it is a program of its own
 		if err := hashFolder(hash, source, folder); err != nil {
 			return Sidecar{}, fmt.Errorf("reading the source of daprd: %w", err)
 		}

@@ -152,8 +152,10 @@ func TestTheSidecarIsFoundInARepositoryOfAnyName(t *testing.T) {
 	for _, name := range strangeNames {
 		root := filepath.Join(t.TempDir(), name)
 		source := filepath.Join(root, "dapr", "daprd")
-		if err := os.MkdirAll(filepath.Join(source, "store"), 0o755); err != nil {
-			t.Fatal(err)
+		for _, folder := range []string{"resolve", "store"} {
+			if err := os.MkdirAll(filepath.Join(source, folder), 0o755); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := os.WriteFile(filepath.Join(source, "main.go"), []byte("package main"), 0o600); err != nil {
 			t.Fatal(err)

@@ -289,15 +289,15 @@ func TestADrainingProgramIsNotReadyWhileItStillAnswers(t *testing.T) {
 		return nil
 	})
 	s.standardProbes(&fakeSidecar{})
-	if w := send(s, "GET", "/readyz", nil); w.Code != 200 {
-		t.Fatalf("readyz is %d", w.Code)
+	if w := send(s, "GET", "/readyz", nil); w.Code != 200 || w.Header().Get("Connection") != "" {
+		t.Fatalf("readyz is %d, connection %q", w.Code, w.Header().Get("Connection"))
 	}
 	s.draining.Store(true)
 	if w := send(s, "GET", "/readyz", nil); w.Code != 503 || !strings.Contains(w.Body.String(), `"draining"`) {
 		t.Errorf("readyz is %d %s", w.Code, w.Body)
 	}
-	if w := send(s, "POST", "/internal/work", nil); w.Code != 200 {
-		t.Errorf("a request got %d", w.Code)
+	if w := send(s, "POST", "/internal/work", nil); w.Code != 200 || w.Header().Get("Connection") != "close" {
+		t.Errorf("a request got %d, connection %q", w.Code, w.Header().Get("Connection"))
 	}
 }
 

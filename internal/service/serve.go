@@ -59,6 +59,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // answer is everything around a handler: identity, trace, limits, guard, panic, problem, metric, log.
 func (s *Service) answer(x *exchange, r *http.Request, rt *route, h Handler) {
 	x.matched = true
+	if s.draining.Load() {
+		x.Header().Set("Connection", "close") // one by one, as a call on a connection that is closed while idle would be lost
+	}
 	start := s.Clock.Now()
 	ctx := s.identify(x, r, rt)
 	ctx, span := s.tracer.Start(ctx, rt.pattern, trace.WithSpanKind(trace.SpanKindServer))

@@ -49,7 +49,7 @@ type HTTPSettings struct {
 
 // DrainSettings says how the program stops.
 type DrainSettings struct {
-	Delay   time.Duration `mapstructure:"delay" default:"0s" help:"between unready and no longer accepting, for load balancers to notice" validate:"min=0"`
+	Delay   time.Duration `mapstructure:"delay" default:"0s" help:"between unready and no longer accepting: load balancers notice, and the sidecar's connections are closed with an answer" validate:"min=0"`
 	Timeout time.Duration `mapstructure:"timeout" default:"10s" help:"for requests in flight to finish" validate:"min=0"`
 }
 

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/serviceconfig"
 	"google.golang.org/grpc/status"
 )
 
@@ -401,6 +402,34 @@ func TestUnknownNameFailsAtOnceAndIsFoundLater(t *testing.T) {
 	s.set("127.0.0.1")
 	s.all(t, "127.0.0.1")
 }
+
+func TestSeveralHosts(t *testing.T) {
+	names := map[string][]string{"a": {"127.0.0.2"}, "b": nil, "c": {"127.0.0.1", "127.0.0.2"}}
+	seen := make(chan resolver.State, 1)
+	w, err := watches{log: logger.NewLogger("test"), look: func(_ context.Context, host string) ([]string, error) {
+		if names[host] == nil {
+			return nil, errors.New("no such host")
+		}
+		return names[host], nil
+	}}.Build(target(t, scheme+":///a,b,c:50002"), seeing{seen: seen}, resolver.BuildOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	state := <-seen
+	if len(state.Addresses) != 2 || state.Addresses[0].Addr != "127.0.0.1:50002" || state.Addresses[1].Addr != "127.0.0.2:50002" {
+		t.Errorf("the addresses are %v", state.Addresses)
+	}
+}
+
+// seeing is a connection that shows what it is told.
+type seeing struct {
+	resolver.ClientConn
+	seen chan<- resolver.State
+}
+
+func (s seeing) ParseServiceConfig(string) *serviceconfig.ParseResult { return nil }
+func (s seeing) UpdateState(state resolver.State) error               { s.seen <- state; return nil }
 
 func TestWatchEndsWithItsConnection(t *testing.T) {
 	looked := make(chan struct{}, 1)

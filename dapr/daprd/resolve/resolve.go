@@ -40,7 +40,7 @@ type names struct {
 }
 
 // New returns the component. Its configuration has one key: template, host and port of an app's sidecars, such as
-// {{.ID}}-daprd:50002. It may use .ID, .Namespace and .Port.
+// {{.ID}}-daprd:50002. It may use .ID, .Namespace and .Port, and name several hosts, separated by commas.
 func New(logger.Logger) nameresolution.Resolver {
 	n := new(names)
 	n.targets.Store(new(map[app]string))

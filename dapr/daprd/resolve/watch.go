@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dapr/kit/logger"
@@ -48,7 +49,7 @@ func (w watches) Build(target resolver.Target, connection resolver.ClientConn, _
 		return nil, fmt.Errorf("the target %s has no host and port: %w", target.Endpoint(), err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	one := &watch{watches: w, host: host, port: port, connection: connection, stop: stop, now: make(chan struct{}, 1), ended: make(chan struct{})}
+	one := &watch{watches: w, hosts: strings.Split(host, ","), port: port, connection: connection, stop: stop, now: make(chan struct{}, 1), ended: make(chan struct{})}
 	go one.run(ctx)
 	return one, nil
 }
@@ -56,7 +57,8 @@ func (w watches) Build(target resolver.Target, connection resolver.ClientConn, _
 // watch looks up a name again and again, until the connection is closed.
 type watch struct {
 	watches
-	host, port string
+	hosts      []string
+	port       string
 	connection resolver.ClientConn
 	stop       context.CancelFunc
 	now        chan struct{}
@@ -94,13 +96,15 @@ func (w *watch) run(ctx context.Context) {
 func (w *watch) update(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	found, err := w.look(bounded, w.host)
-	if err == nil && len(found) == 0 {
-		err = errors.New("no addresses")
+	var found []string
+	var failed error
+	for _, host := range w.hosts {
+		addresses, err := w.look(bounded, host)
+		found, failed = append(found, addresses...), errors.Join(failed, err)
 	}
-	if err != nil {
+	if len(found) == 0 {
 		if w.known == nil && ctx.Err() == nil {
-			w.connection.ReportError(fmt.Errorf("looking up %s: %w", w.host, err))
+			w.connection.ReportError(fmt.Errorf("looking up %v: %w", w.hosts, errors.Join(errors.New("no addresses"), failed)))
 		}
 		return
 	}
@@ -109,7 +113,7 @@ func (w *watch) update(ctx context.Context) {
 	if slices.Equal(found, w.known) {
 		return
 	}
-	w.log.Infof("The replicas behind %s are %v", w.host, found)
+	w.log.Infof("The replicas behind %v are %v", w.hosts, found)
 	w.known = found
 	state := resolver.State{ServiceConfig: w.connection.ParseServiceConfig(serviceConfig)}
 	for _, address := range found {
