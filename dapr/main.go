@@ -59,6 +59,7 @@ type options struct {
 	migrate   migrateOptions
 	images    imagesOptions
 	secrets   secretsOptions
+	k8s       k8sOptions
 	access    access
 	importing struct{ skipBad bool }
 	letters   lettersOptions
@@ -74,7 +75,7 @@ func commands() []command {
 	return []command{
 		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
 		orderCommand(), ordersCommand(), deadLettersCommand(), auditCommand(), importCommand(), migrateCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(),
-		imagesCommand(), secretsCommand(), seedCommand(),
+		imagesCommand(), secretsCommand(), seedCommand(), k8sImagesCommand(), k8sSecretsCommand(), k8sRenderCommand(),
 		versionCommand(),
 	}
 }
@@ -144,6 +145,7 @@ func (c *cli) dispatch(ctx context.Context, args []string) error {
 	case "help", "-h", "-help", "--help":
 		return c.helpFor(args[1:])
 	}
+	args = joined(args)
 	chosen, err := find(args[0])
 	if err != nil {
 		return err
@@ -160,6 +162,14 @@ func (c *cli) dispatch(ctx context.Context, args []string) error {
 		return err
 	}
 	return chosen.run(ctx, c, flags)
+}
+
+// joined makes one name of a command of two words.
+func joined(args []string) []string {
+	if args[0] != "k8s" || len(args) == 1 {
+		return args
+	}
+	return append([]string{"k8s " + args[1]}, args[2:]...)
 }
 
 func find(name string) (command, error) {
@@ -292,7 +302,7 @@ func (c *cli) helpFor(args []string) error {
 		c.help(c.out)
 		return nil
 	}
-	chosen, err := find(args[0])
+	chosen, err := find(joined(args)[0])
 	if err != nil {
 		return err
 	}

@@ -57,18 +57,26 @@ func (c *cli) secrets() error {
 		fmt.Fprintf(c.out, "%s has all %d secrets already, and is kept. --force replaces them.\n", file, len(wanted))
 		return os.Chmod(file, 0o600)
 	}
+	if err := writePrivate(file, []byte(text)); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "Wrote %d secrets to %s.\nNext: docker compose -f compose/compose.yaml up\n", added, file)
+	return nil
+}
+
+// writePrivate writes a file that only its owner may read.
+func writePrivate(file string, content []byte) error {
 	// A new file: what another process could open before, it cannot read on.
 	partial := file + ".partial"
 	if err := os.Remove(partial); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("writing the secrets: %w", err)
 	}
-	if err := os.WriteFile(partial, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(partial, content, 0o600); err != nil {
 		return fmt.Errorf("writing the secrets: %w", err)
 	}
 	if err := os.Rename(partial, file); err != nil {
 		return fmt.Errorf("writing the secrets: %w", err)
 	}
-	fmt.Fprintf(c.out, "Wrote %d secrets to %s.\nNext: docker compose -f compose/compose.yaml up\n", added, file)
 	return nil
 }
 
