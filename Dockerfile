@@ -94,4 +94,5 @@ LABEL org.opencontainers.image.title=caravan/daprd
 WORKDIR /caravan
 COPY --from=build --chown=65532:65532 /empty /caravan/.dapr/data
 COPY --from=build-daprd /out/daprd /daprd
-ENTRYPOINT ["/daprd"]
+# Not ENTRYPOINT: Dapr's injector puts /daprd before the arguments itself.
+CMD ["/daprd"]

@@ -29,6 +29,7 @@ type programImage struct {
 	folders []string          // of the user, for volumes
 	files   map[string]string // in the image: in the repository
 	workDir string
+	bare    bool // no entry point but a default command: who starts the container names the binary
 }
 
 const sidecarSource = "dapr/daprd"
@@ -48,7 +49,7 @@ func programImages() []programImage {
 			"/caravan/dapr/dapr.yaml":                  "dapr/dapr.yaml",
 			"/caravan/services/products/catalogue.csv": "services/products/catalogue.csv",
 		}},
-		{name: "daprd", source: sidecarSource, workDir: "/caravan", folders: []string{"/caravan/.dapr/data"}},
+		{name: "daprd", source: sidecarSource, workDir: "/caravan", folders: []string{"/caravan/.dapr/data"}, bare: true},
 	}
 }
 
@@ -131,15 +132,21 @@ func (p programImage) image(options ImageOptions, binaries map[string]string, ce
 	}
 	slices.SortFunc(own, func(a, b image.File) int { return cmp.Compare(a.Path, b.Path) })
 	own = append(own, image.File{Path: "/" + p.name, Source: binaries[p.name], Mode: 0o755})
+	config := image.Config{
+		User: fmt.Sprintf("%d:%d", imageUser, imageUser), WorkingDir: p.workDir,
+		Labels: map[string]string{
+			"org.opencontainers.image.title": "caravan/" + p.name, "org.opencontainers.image.version": options.Version,
+			"org.opencontainers.image.licenses": "Apache-2.0",
+		},
+	}
+	if start := []string{"/" + p.name}; p.bare {
+		config.Cmd = start
+	} else {
+		config.Entrypoint = start
+	}
 	return image.Image{
 		Layers: [][]image.File{{{Path: "/etc/ssl/certs/ca-certificates.crt", Source: certificates, Mode: 0o644}}, own},
-		Config: image.Config{
-			User: fmt.Sprintf("%d:%d", imageUser, imageUser), Entrypoint: []string{"/" + p.name}, WorkingDir: p.workDir,
-			Labels: map[string]string{
-				"org.opencontainers.image.title": "caravan/" + p.name, "org.opencontainers.image.version": options.Version,
-				"org.opencontainers.image.licenses": "Apache-2.0",
-			},
-		},
+		Config: config,
 	}
 }
 

@@ -19,6 +19,7 @@ type target struct {
 	files      []string
 	workDir    string
 	entrypoint string
+	command    string
 	title      string
 }
 
@@ -28,7 +29,11 @@ func TestTheDockerfileMakesTheSameImages(t *testing.T) {
 	for _, program := range programImages() {
 		want := target{
 			folders: program.folders, files: append(slices.Sorted(maps.Keys(program.files)), "/"+program.name),
-			workDir: program.workDir, entrypoint: fmt.Sprintf("[%q]", "/"+program.name), title: "caravan/" + program.name,
+			workDir: program.workDir, title: "caravan/" + program.name,
+		}
+		made := program.image(ImageOptions{}, map[string]string{}, "").Config
+		if want.entrypoint, want.command = quoted(made.Entrypoint), quoted(made.Cmd); want.entrypoint+want.command != quoted([]string{"/" + program.name}) {
+			t.Errorf("the image of %s starts with %s and %s", program.name, want.entrypoint, want.command)
 		}
 		if got := targets[program.name]; fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("the Dockerfile's target %s is\n%+v, not\n%+v", program.name, got, want)
@@ -47,6 +52,14 @@ func TestTheDockerfileMakesTheSameImages(t *testing.T) {
 			t.Errorf("the Dockerfile lacks %q", want)
 		}
 	}
+}
+
+// quoted is how a Dockerfile writes a command; none is empty.
+func quoted(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%q", words)
 }
 
 // readTargets reads the stages that are made of "base".
@@ -77,6 +90,8 @@ func readTargets(t *testing.T, file string) map[string]target {
 			current.workDir = words[1]
 		case "ENTRYPOINT":
 			current.entrypoint = words[1]
+		case "CMD":
+			current.command = words[1]
 		case "COPY":
 			if inside := words[len(words)-1]; words[len(words)-2] == "/empty" {
 				current.folders = append(current.folders, inside)

@@ -27,7 +27,8 @@ type File struct {
 // Config is what a container of an image starts with.
 type Config struct {
 	User       string
-	Entrypoint []string
+	Entrypoint []string          `json:",omitempty"`
+	Cmd        []string          `json:",omitempty"` // what is run unless the container says otherwise
 	WorkingDir string            `json:",omitempty"`
 	Labels     map[string]string `json:",omitempty"`
 }
