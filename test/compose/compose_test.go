@@ -3,6 +3,8 @@ package compose
 import (
 	"strings"
 	"testing"
+
+	"caravan/test/repository"
 )
 
 const root = "../.."
@@ -10,11 +12,11 @@ const root = "../.."
 func TestEveryVariantStartsTheStackOfTheRunFile(t *testing.T) {
 	for name, files := range variants {
 		t.Run(name, func(t *testing.T) {
-			project, err := repository(root).load(files...)
+			project, err := load(root, files...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, violation := range violations(repository(root), project) {
+			for _, violation := range violations(root, project) {
 				t.Error(violation)
 			}
 		})
@@ -79,15 +81,15 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			copied := copyOf(t, root)
+			copied := repository.Root(root).Copy(t, "compose", "components", "dapr")
 			if fault.old != "" {
-				copied.replace(t, fault.file, fault.old, fault.new)
+				copied.Replace(t, fault.file, fault.old, fault.new)
 			} else { // on both sides, so that the pair still agrees
 				for range 2 {
-					copied.replace(t, fault.file, "DAPR_API_TOKEN: ${ORDERS_2_API_TOKEN", "DAPR_API_TOKEN: ${ORDERS_API_TOKEN")
+					copied.Replace(t, fault.file, "DAPR_API_TOKEN: ${ORDERS_2_API_TOKEN", "DAPR_API_TOKEN: ${ORDERS_API_TOKEN")
 				}
 			}
-			project, err := copied.load(fault.variant...)
+			project, err := load(copied, fault.variant...)
 			found := []string{}
 			if err != nil {
 				found = append(found, err.Error())

@@ -5,7 +5,6 @@ go 1.26.4
 require (
 	caravan v0.0.0
 	github.com/compose-spec/compose-go/v2 v2.9.1
-	go.yaml.in/yaml/v3 v3.0.5
 )
 
 require (
@@ -18,6 +17,7 @@ require (
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // indirect
 	github.com/sirupsen/logrus v1.9.0 // indirect
 	github.com/xhit/go-str2duration/v2 v2.1.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect

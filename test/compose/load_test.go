@@ -14,11 +14,9 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
-	"go.yaml.in/yaml/v3"
-)
 
-// repository is the root of the repository, or of a copy of what is needed of it.
-type repository string
+	"caravan/test/repository"
+)
 
 // variants are the ways to start the stack: files after compose.yaml.
 var variants = map[string][]string{
@@ -36,7 +34,7 @@ var variants = map[string][]string{
 var required = regexp.MustCompile(`\$\{([A-Z0-9_]+):\?([^}]*)\}`)
 
 // load reads the compose files as Compose does, each required variable with a value of its own.
-func (r repository) load(overrides ...string) (*types.Project, error) {
+func load(r repository.Root, overrides ...string) (*types.Project, error) {
 	files := []string{filepath.Join(string(r), "compose", "compose.yaml")}
 	for _, name := range overrides {
 		files = append(files, filepath.Join(string(r), "compose", name))
@@ -61,59 +59,6 @@ func (r repository) load(overrides ...string) (*types.Project, error) {
 	}
 	options.Environment = environment
 	return options.LoadProject(context.Background())
-}
-
-// app is one of dapr/dapr.yaml.
-type app struct {
-	ID       string `yaml:"appID"`
-	Port     int    `yaml:"appPort"`
-	HTTPPort int    `yaml:"daprHTTPPort"`
-	GRPCPort int    `yaml:"daprGRPCPort"`
-	Metrics  int    `yaml:"metricsPort"`
-}
-
-func (r repository) apps() (map[string]app, error) {
-	content, err := os.ReadFile(filepath.Join(string(r), "dapr", "dapr.yaml"))
-	if err != nil {
-		return nil, err
-	}
-	var file struct{ Apps []app }
-	if err := yaml.Unmarshal(content, &file); err != nil {
-		return nil, err
-	}
-	apps := map[string]app{}
-	for _, a := range file.Apps {
-		apps[a.ID] = a
-	}
-	return apps, nil
-}
-
-// copyOf copies what the tests read of the repository.
-func copyOf(t *testing.T, root string) repository {
-	t.Helper()
-	to := t.TempDir()
-	for _, folder := range []string{"compose", "components", "dapr"} {
-		if err := os.CopyFS(filepath.Join(to, folder), os.DirFS(filepath.Join(root, folder))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return repository(to)
-}
-
-// replace changes one file of a copy.
-func (r repository) replace(t *testing.T, file, old, new string) {
-	t.Helper()
-	file = filepath.Join(string(r), file)
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(content), old) {
-		t.Fatalf("%s does not contain %q", file, old)
-	}
-	if err := os.WriteFile(file, []byte(strings.Replace(string(content), old, new, 1)), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // flagsOf reads --name=value.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"caravan/internal/launcher/manifest"
+	"caravan/test/repository"
 
 	"github.com/compose-spec/compose-go/v2/types"
 )
@@ -23,15 +24,15 @@ const (
 
 // pair is a program and its sidecar.
 type pair struct {
-	app              app
+	app              repository.App
 	program, sidecar types.ServiceConfig
 }
 
 // review collects what is wrong with a project.
 type review struct {
-	root    repository
+	root    repository.Root
 	project *types.Project
-	apps    map[string]app
+	apps    map[string]repository.App
 	pairs   []pair
 	found   []string
 }
@@ -41,8 +42,8 @@ func (r *review) report(format string, args ...any) {
 }
 
 // violations are what is wrong with a project.
-func violations(root repository, project *types.Project) []string {
-	apps, err := root.apps()
+func violations(root repository.Root, project *types.Project) []string {
+	apps, _, err := root.RunFile()
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -233,7 +234,7 @@ func (r *review) resources(p pair) {
 			r.report("%s: it reads nothing from %s", p.sidecar.Name, mounted.Target)
 		}
 	}
-	elsewhere, err := r.elsewhere(p.app.ID)
+	elsewhere, err := r.root.Resources(p.app.ID)
 	if err != nil {
 		r.report("%s: %v", p.sidecar.Name, err)
 		return
@@ -249,7 +250,7 @@ func (r *review) resources(p pair) {
 			r.report("%s: it has %s twice", p.sidecar.Name, key)
 		}
 		got[key] = true
-		if !slices.ContainsFunc(elsewhere, func(other manifest.Document) bool { return same(d, other) }) {
+		if !slices.ContainsFunc(elsewhere, func(other manifest.Document) bool { return repository.Same(d, other) }) {
 			r.report("%s: %s is not as in components/ or dapr/", p.sidecar.Name, d.At())
 		}
 		if d.Component != nil {
@@ -280,52 +281,14 @@ func (r *review) dependency(p pair, component *manifest.Component) {
 	}
 }
 
-// elsewhere are the resources that the app has in dapr/resources and, of every kind of broker and store, in components/.
-func (r *review) elsewhere(app string) ([]manifest.Document, error) {
-	documents, err := manifest.ReadFolder(filepath.Join(string(r.root), "dapr", "resources"))
-	if err != nil {
-		return nil, err
-	}
-	for _, set := range []string{"rabbitmq", "kafka", "redis-streams", "sqlite", "postgres", "redis"} {
-		read, err := manifest.ReadSet(filepath.Join(string(r.root), "components", set), app)
-		if err != nil {
-			return nil, err
-		}
-		documents = append(documents, read...)
-	}
-	return slices.DeleteFunc(documents, func(d manifest.Document) bool { return !d.For(app) }), nil
-}
-
-// whereabouts are the settings of a component that say where its server is and who asks.
-var whereabouts = []string{"connectionString", "brokers", "redisHost", "redisPassword"}
-
-// same reports whether two resources differ at most in where a server is.
-func same(a, b manifest.Document) bool {
-	if a.Component == nil || b.Component == nil {
-		a.File, b.File, a.Index, b.Index = "", "", 0, 0
-		return reflect.DeepEqual(a, b)
-	}
-	return reflect.DeepEqual(placeless(*a.Component), placeless(*b.Component))
-}
-
-func placeless(c manifest.Component) manifest.Component {
-	c.Spec.Metadata = slices.Clone(c.Spec.Metadata)
-	for i, item := range c.Spec.Metadata {
-		if slices.Contains(whereabouts, item.Name) && c.Spec.Type != "state.sqlite" {
-			c.Spec.Metadata[i] = manifest.Item{Name: item.Name}
-		}
-	}
-	return c
-}
-
 // configuration holds the sidecar's configuration equal to dapr/config.yaml but for the name resolution.
 func (r *review) configuration(p pair, got []manifest.Document) {
-	want, err := manifest.Read(filepath.Join(string(r.root), "dapr", "config.yaml"))
-	if err != nil || len(want) != 1 || len(got) != 1 || got[0].Configuration == nil {
+	w, err := repository.Configuration(filepath.Join(string(r.root), "dapr", "config.yaml"))
+	if err != nil || len(got) != 1 || got[0].Configuration == nil {
 		r.report("%s: its configuration is not one document (%v)", p.sidecar.Name, err)
 		return
 	}
-	g, w := *got[0].Configuration, *want[0].Configuration
+	g := *got[0].Configuration
 	if g.Spec.NameResolution == nil || g.Spec.NameResolution.Component != "kubernetes" || fmt.Sprint(g.Spec.NameResolution.Configuration["template"]) != "{{.ID}}-daprd:50002" {
 		r.report("%s: its name resolution is %+v", p.sidecar.Name, g.Spec.NameResolution)
 	}
