@@ -1,0 +1,200 @@
+package k8s
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+)
+
+// endpoint is a pod as NetworkPolicies see it, or something outside of the cluster, which has no labels.
+type endpoint struct {
+	name      string
+	namespace string
+	labels    map[string]string
+	ports     []corev1.ContainerPort
+}
+
+const ourNamespace = "caravan"
+
+// endpoints are who may try to reach whom: all pods of the cluster, and others.
+func (c *cluster) endpoints() (ours, others []endpoint) {
+	for _, w := range c.workloads() {
+		e := endpoint{name: w.name, namespace: ourNamespace, labels: w.Labels}
+		for _, container := range w.Spec.Containers {
+			e.ports = append(e.ports, container.Ports...)
+		}
+		ours = append(ours, e)
+	}
+	return ours, []endpoint{
+		{name: "a pod of another namespace", namespace: "elsewhere", labels: map[string]string{"app.kubernetes.io/name": "orders", "app.kubernetes.io/part-of": "caravan"}},
+		{name: "a client outside"},
+	}
+}
+
+// leaves reports whether the policies of a connection's beginning let it through.
+func (c *cluster) leaves(from, to endpoint, port int32) bool {
+	return from.namespace != ourNamespace || slices.ContainsFunc(c.policies, func(p networkingv1.NetworkPolicy) bool {
+		return governs(p, networkingv1.PolicyTypeEgress, from) && slices.ContainsFunc(p.Spec.Egress, func(rule networkingv1.NetworkPolicyEgressRule) bool {
+			return matches(rule.To, to) && opens(rule.Ports, to, port)
+		})
+	})
+}
+
+// enters reports whether the policies of its end do.
+func (c *cluster) enters(from, to endpoint, port int32) bool {
+	return to.namespace != ourNamespace || slices.ContainsFunc(c.policies, func(p networkingv1.NetworkPolicy) bool {
+		return governs(p, networkingv1.PolicyTypeIngress, to) && slices.ContainsFunc(p.Spec.Ingress, func(rule networkingv1.NetworkPolicyIngressRule) bool {
+			return matches(rule.From, from) && opens(rule.Ports, to, port)
+		})
+	})
+}
+
+func governs(p networkingv1.NetworkPolicy, direction networkingv1.PolicyType, e endpoint) bool {
+	return slices.Contains(p.Spec.PolicyTypes, direction) && selects(&p.Spec.PodSelector, e.labels)
+}
+
+func matches(peers []networkingv1.NetworkPolicyPeer, e endpoint) bool {
+	if len(peers) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(peers, func(peer networkingv1.NetworkPolicyPeer) bool {
+		switch {
+		case e.namespace == "" || peer.IPBlock != nil:
+			return false
+		case peer.NamespaceSelector == nil && e.namespace != ourNamespace:
+			return false
+		case peer.NamespaceSelector != nil && !selects(peer.NamespaceSelector, map[string]string{"kubernetes.io/metadata.name": e.namespace}):
+			return false
+		}
+		return peer.PodSelector == nil || selects(peer.PodSelector, e.labels)
+	})
+}
+
+func opens(ports []networkingv1.NetworkPolicyPort, to endpoint, port int32) bool {
+	if len(ports) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(ports, func(p networkingv1.NetworkPolicyPort) bool {
+		if p.Port.StrVal == "" {
+			return p.Port.IntVal == port
+		}
+		return slices.ContainsFunc(to.ports, func(c corev1.ContainerPort) bool { return c.Name == p.Port.StrVal && c.ContainerPort == port })
+	})
+}
+
+// serverPorts are where brokers and stores listen.
+var serverPorts = map[string]int32{"rabbitmq": 5672, "kafka": 9092, "postgres": 5432, "redis": 6379}
+
+// network holds who reaches whom.
+func (r *review) network() {
+	callers, err := callersInCode()
+	if err != nil {
+		r.report("%v", err)
+		return
+	}
+	denied := slices.ContainsFunc(r.policies, func(p networkingv1.NetworkPolicy) bool {
+		return len(p.Spec.PodSelector.MatchLabels)+len(p.Spec.PodSelector.MatchExpressions)+len(p.Spec.Ingress)+len(p.Spec.Egress) == 0 && len(p.Spec.PolicyTypes) == 2
+	})
+	if !denied {
+		r.report("no NetworkPolicy denies everything by default")
+	}
+	ours, others := r.endpoints()
+	for _, to := range ours {
+		for _, from := range slices.Concat(ours, others) {
+			for _, port := range []int32{int32(r.apps[to.name].Port), 80, 3500, 3501, 50001, 50002, 9090, 5672, 9092, 5432, 6379} {
+				enters, want := r.enters(from, to, port), r.mayEnter(from, to, port, callers)
+				if enters != want {
+					r.report("%s may enter %s on port %d: %t, not %t", from.name, to.name, port, enters, want)
+				}
+				// The gateway's clients are outside: our own programs have no way to its port.
+				if leaves := r.leaves(from, to, port); want && !leaves && to.name != "gateway" {
+					r.report("%s has no way to %s on port %d", from.name, to.name, port)
+				}
+			}
+		}
+	}
+	r.waysOut(ours)
+}
+
+// mayEnter is the rule: a sidecar takes calls of its callers' sidecars, the gateway those of clients, a server those of
+// the services' sidecars, and nobody any other.
+func (r *review) mayEnter(from, to endpoint, port int32, callers map[string][]string) bool {
+	_, program := r.apps[from.name]
+	switch {
+	case to.name == "broker" || to.name == "store":
+		server := map[string]string{"broker": r.broker, "store": r.store}[to.name]
+		return program && from.name != "gateway" && port == serverPorts[server]
+	case to.name == "gateway":
+		return port == int32(r.apps["gateway"].Port)
+	}
+	return from.namespace == ourNamespace && port == 50002 && slices.Contains(callers[to.name], from.name)
+}
+
+// waysOut holds what programs reach outside of the namespace: names, broker and store, and Dapr's control plane.
+func (r *review) waysOut(ours []endpoint) {
+	dns := endpoint{"the cluster's DNS", "kube-system", map[string]string{"k8s-app": "kube-dns"}, nil}
+	control := endpoint{"Dapr's control plane", "dapr-system", map[string]string{"app": "dapr-operator"}, nil}
+	outside := endpoint{name: "a server outside"}
+	for _, from := range ours {
+		_, program := r.apps[from.name]
+		service := program && from.name != "gateway"
+		for _, port := range []int32{53, 80, 443, 50001, 6500, 50002, 5672, 9092, 5432, 6379} {
+			server := service && (port == serverPorts[r.broker] || port == serverPorts[r.store])
+			for to, want := range map[*endpoint]bool{
+				&dns: port == 53 || server, &outside: server,
+				&control: server || program && r.overlay == "dapr" && (port == 50001 || port == 6500),
+			} {
+				if got := r.leaves(from, *to, port); got != want {
+					r.report("%s reaches %s on port %d: %t, not %t", from.name, to.name, port, got, want)
+				}
+			}
+		}
+	}
+}
+
+// callersInCode are the callers of each service, by the contracts that they import; the gateway calls all.
+var callersInCode = sync.OnceValues(func() (map[string][]string, error) {
+	found := map[string]map[string]bool{}
+	services := filepath.Join(root, "services")
+	err := filepath.WalkDir(services, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return fmt.Errorf("looking for callers: %w", err)
+		}
+		inside, err := filepath.Rel(services, file)
+		if err != nil {
+			return err
+		}
+		caller, _, _ := strings.Cut(filepath.ToSlash(inside), "/")
+		if found[caller] == nil {
+			found[caller] = map[string]bool{}
+		}
+		for _, imported := range parsed.Imports {
+			callee, isContract := strings.CutSuffix(strings.Trim(imported.Path.Value, `"`), "/contract")
+			if name, isService := strings.CutPrefix(callee, "caravan/services/"); isContract && isService && name != caller {
+				found[caller][name] = true
+			}
+		}
+		return nil
+	})
+	callers := map[string][]string{}
+	for _, service := range slices.Sorted(maps.Keys(found)) {
+		callers[service] = append(callers[service], "gateway")
+		for _, callee := range slices.Sorted(maps.Keys(found[service])) {
+			callers[callee] = append(callers[callee], service)
+		}
+	}
+	return callers, err
+})

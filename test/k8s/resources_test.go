@@ -1,0 +1,209 @@
+package k8s
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"caravan/internal/launcher/manifest"
+	"caravan/test/repository"
+)
+
+// resolution is where a sidecar of the overlay "plain" finds that of another app.
+const resolution = "{{.ID}}-dapr:50002"
+
+// kinds are the components that a cluster's choice of broker and store leads to.
+var kinds = map[string]string{"rabbitmq": "pubsub.rabbitmq", "kafka": "pubsub.kafka", "postgres": "state.postgresql", "redis": "state.redis"}
+
+// daprResources holds the Dapr resources of each app equal to those that it has elsewhere.
+func (r *review) daprResources() {
+	for _, w := range r.workloads() {
+		if !w.program {
+			continue
+		}
+		documents := r.resources
+		if daprd := w.container("daprd"); daprd != nil {
+			documents = r.mounted(w, daprd)
+		}
+		r.configuration(w, documents)
+		r.compare(w, slices.DeleteFunc(slices.Clone(documents), func(d manifest.Document) bool { return d.Configuration != nil || !d.For(w.name) }))
+	}
+}
+
+// mounted are the resources that a sidecar reads from its ConfigMaps.
+func (r *review) mounted(w workload, daprd *corev1.Container) []manifest.Document {
+	given := flags(daprd)
+	var documents []manifest.Document
+	for _, path := range append(given["--resources-path"], filepath.Dir(strings.Join(given["--config"], ""))) {
+		files, err := r.filesAt(w, daprd, path)
+		if err != nil {
+			r.report("%s: %v", w.name, err)
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			read, err := manifest.Decode(name, []byte(files[name]))
+			if err != nil {
+				r.report("%s: %s: %v", w.name, name, err)
+			}
+			documents = append(documents, read...)
+		}
+	}
+	return documents
+}
+
+func (r *review) filesAt(w workload, daprd *corev1.Container, path string) (map[string]string, error) {
+	for _, mount := range daprd.VolumeMounts {
+		if mount.MountPath != path {
+			continue
+		}
+		for _, volume := range w.Spec.Volumes {
+			if volume.Name != mount.Name || volume.ConfigMap == nil {
+				continue
+			}
+			for _, m := range r.configMaps {
+				if m.Name == volume.ConfigMap.Name {
+					return m.Data, nil
+				}
+			}
+		}
+	}
+	return nil, fmt.Errorf("its sidecar has nothing at %q", path)
+}
+
+// compare holds resources equal to those of components/ and dapr/resources, and complete.
+func (r *review) compare(w workload, documents []manifest.Document) {
+	elsewhere, err := r.root.Resources(w.name)
+	if err != nil {
+		r.report("%s: %v", w.name, err)
+		return
+	}
+	got := map[string]bool{}
+	for _, d := range documents {
+		key := d.Kind + " " + d.Metadata.Name
+		if got[key] {
+			r.report("%s: it has %s twice", w.name, key)
+		}
+		got[key] = true
+		if d.Component != nil && d.Component.Spec.Type == "secretstores.local.env" && d.Metadata.Name == "kubernetes" {
+			continue // what a secretKeyRef finds; elsewhere there is none
+		}
+		if !slices.ContainsFunc(elsewhere, func(other manifest.Document) bool { return repository.Same(d, other) }) {
+			r.report("%s: %s %s is not as in components/ or dapr/", w.name, d.Kind, d.Metadata.Name)
+		}
+		if d.Component != nil {
+			r.whereabouts(w, d.Component)
+		}
+	}
+	for _, d := range elsewhere {
+		if key := d.Kind + " " + d.Metadata.Name; !got[key] {
+			r.report("%s: it lacks the %s", w.name, key)
+		}
+	}
+	for _, violation := range manifest.Check(documents, slices.Sorted(maps.Keys(r.apps))) {
+		if strings.Contains(violation.At, w.name) { // some apps' sidecars lack what only others need
+			r.report("%s: %s", w.name, violation)
+		}
+	}
+}
+
+// whereabouts holds that a component is the one that was chosen, and finds its server by Secrets alone.
+func (r *review) whereabouts(w workload, c *manifest.Component) {
+	if c.Spec.Type != kinds[r.broker] && c.Spec.Type != kinds[r.store] {
+		r.report("%s: its component %s is %s", w.name, c.Metadata.Name, c.Spec.Type)
+	}
+	if c.Auth == nil || c.Auth.SecretStore != "kubernetes" {
+		r.report("%s: its component %s asks no secret store", w.name, c.Metadata.Name)
+	}
+	for _, item := range c.Spec.Metadata {
+		placed := slices.Contains(repository.Whereabouts, item.Name)
+		switch reference := item.SecretKeyRef; {
+		case !placed && reference == nil:
+		case !placed || reference == nil || item.Value != "" || item.EnvRef != "" || reference.Name != reference.Key:
+			r.report("%s: %s of its component %s is not from a Secret", w.name, item.Name, c.Metadata.Name)
+		default:
+			daprd := w.container("daprd")
+			if want := "secret " + reference.Name + " " + reference.Key; daprd != nil && environment(daprd)[reference.Name] != want {
+				r.report("%s: its sidecar has no variable %s from the Secret", w.name, reference.Name)
+			}
+		}
+	}
+}
+
+// configuration holds the sidecar's configuration equal to dapr/config.yaml but for the name resolution.
+func (r *review) configuration(w workload, documents []manifest.Document) {
+	want, err := repository.Configuration(filepath.Join(string(r.root), "dapr", "config.yaml"))
+	if err != nil {
+		r.report("%v", err)
+		return
+	}
+	var got *manifest.Configuration
+	for _, d := range documents {
+		if d.Configuration != nil {
+			got = d.Configuration
+		}
+	}
+	if got == nil {
+		r.report("%s: it has no Configuration", w.name)
+		return
+	}
+	found := ""
+	if got.Spec.NameResolution != nil {
+		found = got.Spec.NameResolution.Configuration["template"]
+	}
+	if wanted := map[string]string{"plain": resolution, "dapr": ""}[r.overlay]; found != wanted {
+		r.report("%s: its name resolution is %q, not %q", w.name, found, wanted)
+	}
+	compared := *got
+	compared.Spec.NameResolution, want.Spec.NameResolution = nil, nil
+	if !reflect.DeepEqual(compared, want) {
+		r.report("%s: its configuration differs from dapr/config.yaml", w.name)
+	}
+}
+
+// daprModule is where the source of Dapr is, of the version that the sidecar is built from.
+var daprModule = sync.OnceValues(func() (string, error) {
+	command := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/dapr/dapr")
+	command.Dir = filepath.Join(root, "dapr", "daprd")
+	output, err := command.Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the module of Dapr: %w", err)
+	}
+	return strings.TrimSpace(string(output)), nil
+})
+
+// named are the names that a file of Dapr's source gives, by a pattern with one group.
+func named(pattern string, path ...string) []string {
+	folder, err := daprModule()
+	if err != nil {
+		return nil
+	}
+	content, err := os.ReadFile(filepath.Join(append([]string{folder}, path...)...))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(content), -1) {
+		names = append(names, match[1])
+	}
+	return names
+}
+
+// daprAnnotations are those that the injector knows. It ignores any other.
+var daprAnnotations = sync.OnceValue(func() []string {
+	return named(`"(dapr\.io/[a-z0-9-]+)"`, "pkg", "injector", "annotations", "annotations.go")
+})
+
+// daprOptions are those that daprd knows.
+var daprOptions = sync.OnceValue(func() []string {
+	options := named(`fs\.[A-Za-z0-9]+\([^"\n]*"([a-z0-9-]+)"`, "cmd", "daprd", "options", "options.go")
+	return append(options, "log-level", "log-as-json", "metrics-port") // of Dapr's packages for logs and metrics
+})
