@@ -138,23 +138,22 @@ func (r *review) whereabouts(w workload, c *manifest.Component) {
 	}
 }
 
-// configuration holds the sidecar's configuration equal to dapr/config.yaml but for the name resolution.
+// configuration holds the sidecar's configuration equal to dapr/config.yaml but for the name resolution, and for whose
+// calls it takes.
 func (r *review) configuration(w workload, documents []manifest.Document) {
 	want, err := repository.Configuration(filepath.Join(string(r.root), "dapr", "config.yaml"))
 	if err != nil {
 		r.report("%v", err)
 		return
 	}
-	var got *manifest.Configuration
-	for _, d := range documents {
-		if d.Configuration != nil {
-			got = d.Configuration
-		}
-	}
-	if got == nil {
-		r.report("%s: it has no Configuration", w.name)
+	documents = slices.DeleteFunc(slices.Clone(documents), func(d manifest.Document) bool {
+		return d.Configuration == nil || r.overlay == "dapr" && d.Metadata.Name != w.Annotations["dapr.io/config"]
+	})
+	if len(documents) != 1 {
+		r.report("%s: it has %d Configurations", w.name, len(documents))
 		return
 	}
+	got := documents[0].Configuration
 	found := ""
 	if got.Spec.NameResolution != nil {
 		found = got.Spec.NameResolution.Configuration["template"]
@@ -162,10 +161,38 @@ func (r *review) configuration(w workload, documents []manifest.Document) {
 	if wanted := map[string]string{"plain": resolution, "dapr": ""}[r.overlay]; found != wanted {
 		r.report("%s: its name resolution is %q, not %q", w.name, found, wanted)
 	}
+	if r.overlay == "dapr" {
+		r.allowed(w, got)
+	}
 	compared := *got
-	compared.Spec.NameResolution, want.Spec.NameResolution = nil, nil
+	compared.Header, compared.Spec.AccessControl, compared.Spec.NameResolution = want.Header, nil, nil
+	want.Spec.NameResolution = nil
 	if !reflect.DeepEqual(compared, want) {
 		r.report("%s: its configuration differs from dapr/config.yaml", w.name)
+	}
+}
+
+// allowed holds that a sidecar takes the calls of its callers alone, by their certificates.
+func (r *review) allowed(w workload, c *manifest.Configuration) {
+	callers, err := callersInCode()
+	if err != nil {
+		r.report("%v", err)
+		return
+	}
+	var got []string
+	rules := c.Spec.AccessControl
+	if rules == nil || rules.DefaultAction != "deny" {
+		r.report("%s: its sidecar takes all calls", w.name)
+		return
+	}
+	for _, p := range rules.Policies {
+		if p.DefaultAction == "allow" && p.Namespace == ourNamespace && p.TrustDomain == rules.TrustDomain {
+			got = append(got, p.AppID)
+		}
+	}
+	want := slices.Sorted(slices.Values(callers[w.name]))
+	if slices.Sort(got); !slices.Equal(got, want) || len(got) != len(rules.Policies) {
+		r.report("%s: its sidecar takes calls of %v, not of %v", w.name, got, want)
 	}
 }
 

@@ -147,7 +147,7 @@ func (r *review) annotations(w workload, app repository.App) {
 	}
 	r.expect(w.name, w.Annotations, map[string]string{
 		"dapr.io/enabled": "true", "dapr.io/app-id": app.ID, "dapr.io/app-port": strconv.Itoa(app.Port),
-		"dapr.io/app-protocol": r.common.Protocol, "dapr.io/config": "caravan", "dapr.io/sidecar-listen-addresses": "127.0.0.1",
+		"dapr.io/app-protocol": r.common.Protocol, "dapr.io/config": app.ID, "dapr.io/sidecar-listen-addresses": "127.0.0.1",
 		"dapr.io/log-level": r.common.LogLevel, "dapr.io/read-buffer-size": r.common.ReadBufferSize,
 		"dapr.io/disable-builtin-k8s-secret-store": "true", "dapr.io/sidecar-seccomp-profile-type": "RuntimeDefault",
 	})
