@@ -118,13 +118,30 @@ func k8sRenderCommand() command {
 CLUSTER is a folder of k8s/clusters, as plain-development, or any other folder with a kustomization. Prints what
 "kubectl apply -k" would apply, with the kustomize of kubectl.`,
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
-			folder := filepath.Join("k8s", "clusters", flags.Arg(0))
-			if _, err := os.Stat(filepath.Join(c.root, folder)); err != nil {
-				if folder, err = filepath.Abs(flags.Arg(0)); err != nil {
-					return fmt.Errorf("finding the cluster's folder: %w", err)
-				}
+			folder, err := c.clusterFolder(flags.Arg(0))
+			if err != nil {
+				return err
 			}
 			return c.tool(ctx, "kubectl", "kustomize", folder)
 		},
 	}
+}
+
+// clusterFolder finds the kustomization of a cluster.
+func (c *cli) clusterFolder(name string) (string, error) {
+	clusters := filepath.Join(c.root, "k8s", "clusters")
+	for _, folder := range []string{filepath.Join(clusters, name), name} {
+		if _, err := os.Stat(filepath.Join(folder, "kustomization.yaml")); err == nil {
+			return filepath.Abs(folder)
+		}
+	}
+	var known []string
+	entries, err := os.ReadDir(clusters)
+	if err != nil {
+		return "", fmt.Errorf("looking for clusters: %w", err)
+	}
+	for _, entry := range entries {
+		known = append(known, entry.Name())
+	}
+	return "", &usageError{fmt.Sprintf("k8s render: there is no cluster %q, nor a folder of that name with a kustomization.\nClusters: %s", name, strings.Join(known, ", "))}
 }

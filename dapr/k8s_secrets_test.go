@@ -151,7 +151,7 @@ func TestTheKeyringOfAClusterOpens(t *testing.T) {
 	}
 }
 
-func TestImagesNeedAPlaceToGo(t *testing.T) {
+func TestMistakesWithAClusterAreExplained(t *testing.T) {
 	for _, args := range [][]string{{"k8s", "images"}, {"k8s", "images", "--kind", "a", "--output", "b"}} {
 		if status, _, err := invoke(t, args...); status != exitUsage || !strings.Contains(err, "--kind CLUSTER") {
 			t.Errorf("%v: %d, %q", args, status, err)
@@ -159,6 +159,9 @@ func TestImagesNeedAPlaceToGo(t *testing.T) {
 	}
 	if status, _, err := invoke(t, "k8s", "image"); status != exitUsage || !strings.Contains(err, `"k8s images"`) {
 		t.Errorf("a misspelt command: %d, %q", status, err)
+	}
+	if status, _, err := invoke(t, "k8s", "render", "none"); status != exitUsage || !strings.Contains(err, "Clusters: dapr-development") {
+		t.Errorf("a cluster that is none: %d, %q", status, err)
 	}
 	if status, out, _ := invoke(t, "help", "k8s", "secrets"); status != exitOK || !strings.Contains(out, "go run ./dapr k8s secrets") {
 		t.Errorf("help: %d, %q", status, out)
