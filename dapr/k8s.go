@@ -55,6 +55,11 @@ func (c *cli) k8sImages(ctx context.Context) error {
 	if len(listed(o.archs)) > 1 {
 		return &usageError{"k8s images: --arch takes one architecture."}
 	}
+	for name, wanted := range map[string]string{"kind": k.kind, "k3d": k.k3d, "docker": k.registry} {
+		if _, err := exec.LookPath(name); wanted != "" && err != nil { // before minutes of building
+			return fmt.Errorf("%s is not on the PATH", name)
+		}
+	}
 	if o.only == "" {
 		o.only = strings.Join(clusterImages, ",")
 	}
