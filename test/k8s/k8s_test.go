@@ -50,6 +50,23 @@ func TestEveryFolderIsProved(t *testing.T) {
 	}
 }
 
+// TestServersAreSetUpAsElsewhere compares the files of RabbitMQ with those of the other ways to run it.
+func TestServersAreSetUpAsElsewhere(t *testing.T) {
+	const here = "k8s/components/development/rabbitmq"
+	for _, name := range []string{"rabbitmq.conf", "elect.erl"} {
+		want, err := os.ReadFile(filepath.Join(root, here, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, folder := range []string{"compose", "internal/launcher/infra"} {
+			got, err := os.ReadFile(filepath.Join(root, folder, name))
+			if err == nil && string(got) != string(want) {
+				t.Errorf("%s/%s is not as %s/%s", here, name, folder, name)
+			}
+		}
+	}
+}
+
 func TestSQLiteIsRefused(t *testing.T) {
 	for _, production := range []bool{false, true} {
 		copied := repository.Root(root).Copy(t, folders...)
