@@ -5,7 +5,6 @@ import (
 	"github.com/dapr/components-contrib/nameresolution/hashicorp/consul"
 	"github.com/dapr/components-contrib/nameresolution/kubernetes"
 	"github.com/dapr/components-contrib/nameresolution/mdns"
-	"github.com/dapr/components-contrib/nameresolution/sqlite"
 	"github.com/dapr/components-contrib/pubsub/kafka"
 	redisstreams "github.com/dapr/components-contrib/pubsub/redis"
 	"github.com/dapr/components-contrib/secretstores/local/env"
@@ -31,7 +30,7 @@ import (
 
 // components registers every component a file under components/ may name, and
 // the name resolutions of a laptop, of compose and of Kubernetes.
-func components(contrib, log logger.Logger) *registry.Options {
+func components(contrib, log logger.Logger, directory *resolve.Directory) *registry.Options {
 	brokers, stores := pubsub.NewRegistry(), state.NewRegistry()
 	brokers.Logger, stores.Logger = contrib, contrib
 	brokers.RegisterComponent(newRabbitMQ, "rabbitmq")
@@ -46,11 +45,11 @@ func components(contrib, log logger.Logger) *registry.Options {
 
 	names := nameresolution.NewRegistry()
 	names.Logger = contrib
-	names.RegisterComponent(sqlite.NewResolver, "sqlite")
+	names.RegisterComponent(directory.NewSQLite, "sqlite")
 	names.RegisterComponent(mdns.NewResolver, "mdns")
 	names.RegisterComponent(consul.NewResolver, "consul")
 	names.RegisterComponent(kubernetes.NewResolver, "kubernetes")
-	names.RegisterComponent(resolve.New, "dns")
+	names.RegisterComponent(resolve.NewDNS, "dns")
 
 	secrets, outputs := secretstores.NewRegistry(), bindings.NewRegistry()
 	secrets.Logger, outputs.Logger = contrib, contrib

@@ -37,7 +37,6 @@ import (
 func main() {
 	log := logger.NewLogger("dapr.runtime")
 	_, _ = maxprocs.Set()
-	resolve.Register(logger.NewLogger("dapr.contrib"))
 
 	opts, err := options.New(os.Args[1:])
 	if err != nil {
@@ -60,12 +59,12 @@ func main() {
 		log.Fatal(err)
 	}
 	log.Infof("Starting Dapr Runtime -- version %s -- commit %s", buildinfo.Version(), buildinfo.Commit())
-	serve(log, opts)
+	serve(log, opts, resolve.Register(logger.NewLogger("dapr.contrib")))
 }
 
 // serve runs the runtime until SIGTERM or SIGINT; SIGHUP starts it anew with
 // the configuration then on disk.
-func serve(log logger.Logger, opts *options.Options) {
+func serve(log logger.Logger, opts *options.Options, directory *resolve.Directory) {
 	ctx := signals.Context()
 	hangups := signals.OnHUP(ctx)
 	defer log.Info("Daprd shutdown gracefully")
@@ -77,7 +76,7 @@ func serve(log logger.Logger, opts *options.Options) {
 			if !ok {
 				return
 			}
-			if err := run(hctx, log, opts); err != nil {
+			if err := run(hctx, log, opts, directory); err != nil {
 				log.Fatalf("Fatal error from runtime: %s", err)
 			}
 			// The runtime ended by itself, through the shutdown API.
@@ -89,7 +88,7 @@ func serve(log logger.Logger, opts *options.Options) {
 }
 
 // run runs one life of the runtime, beside the provider of its identity.
-func run(ctx context.Context, log logger.Logger, opts *options.Options) error {
+func run(ctx context.Context, log logger.Logger, opts *options.Options, directory *resolve.Directory) error {
 	health := healthz.New()
 	identity, err := security.New(ctx, security.Options{
 		SentryAddress:           opts.SentryAddress,
@@ -112,7 +111,7 @@ func run(ctx context.Context, log logger.Logger, opts *options.Options) error {
 			if err != nil {
 				return err
 			}
-			rt, err := runtime.FromConfig(ctx, runtimeConfig(log, opts, health, handler))
+			rt, err := runtime.FromConfig(ctx, runtimeConfig(log, opts, health, handler, directory))
 			if err != nil {
 				return err
 			}
@@ -123,7 +122,7 @@ func run(ctx context.Context, log logger.Logger, opts *options.Options) error {
 
 // runtimeConfig maps the command line to the runtime's configuration, field by
 // field as the stock command does.
-func runtimeConfig(log logger.Logger, opts *options.Options, health healthz.Healthz, handler security.Handler) *runtime.Config {
+func runtimeConfig(log logger.Logger, opts *options.Options, health healthz.Healthz, handler security.Handler, directory *resolve.Directory) *runtime.Config {
 	return &runtime.Config{
 		AppID:                         opts.AppID,
 		ActorsService:                 opts.ActorsService,
@@ -175,7 +174,7 @@ func runtimeConfig(log logger.Logger, opts *options.Options, health healthz.Heal
 		},
 		AppSSL:         opts.AppSSL,
 		ComponentsPath: opts.ComponentsPath,
-		Registry:       components(logger.NewLogger("dapr.contrib"), log),
+		Registry:       components(logger.NewLogger("dapr.contrib"), log, directory),
 		Security:       handler,
 		Healthz:        health,
 	}

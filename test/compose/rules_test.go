@@ -289,7 +289,7 @@ func (r *review) configuration(p pair, got []manifest.Document) {
 		return
 	}
 	g := *got[0].Configuration
-	if g.Spec.NameResolution == nil || g.Spec.NameResolution.Component != "kubernetes" || fmt.Sprint(g.Spec.NameResolution.Configuration["template"]) != "{{.ID}}-daprd:50002" {
+	if g.Spec.NameResolution == nil || g.Spec.NameResolution.Component != "dns" || fmt.Sprint(g.Spec.NameResolution.Configuration["template"]) != "{{.ID}}-daprd:50002" {
 		r.report("%s: its name resolution is %+v", p.sidecar.Name, g.Spec.NameResolution)
 	}
 	g.Spec.NameResolution, w.Spec.NameResolution = nil, nil

@@ -107,9 +107,9 @@ func newStack(t *testing.T, addresses ...string) *stack {
 	if len(addresses) > 0 {
 		s.set(addresses...)
 	}
-	watches := watches{log: logger.NewLogger("test"), look: s.look}
+	looking := &Directory{log: logger.NewLogger("test"), host: s.look}
 	conn, err := grpc.DialContext(t.Context(), scheme+":///orders-daprd:"+port, //nolint:staticcheck // as Dapr does
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithResolvers(watches),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithResolvers(looking),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingPolicy":"round_robin"}`))
 	if err != nil {
 		t.Fatal(err)
@@ -406,12 +406,12 @@ func TestUnknownNameFailsAtOnceAndIsFoundLater(t *testing.T) {
 func TestSeveralHosts(t *testing.T) {
 	names := map[string][]string{"a": {"127.0.0.2"}, "b": nil, "c": {"127.0.0.1", "127.0.0.2"}}
 	seen := make(chan resolver.State, 1)
-	w, err := watches{log: logger.NewLogger("test"), look: func(_ context.Context, host string) ([]string, error) {
+	w, err := (&Directory{log: logger.NewLogger("test"), host: func(_ context.Context, host string) ([]string, error) {
 		if names[host] == nil {
 			return nil, errors.New("no such host")
 		}
 		return names[host], nil
-	}}.Build(target(t, scheme+":///a,b,c:50002"), seeing{seen: seen}, resolver.BuildOptions{})
+	}}).Build(target(t, scheme+":///a,b,c:50002"), seeing{seen: seen}, resolver.BuildOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -433,11 +433,11 @@ func (s seeing) UpdateState(state resolver.State) error               { s.seen <
 
 func TestWatchEndsWithItsConnection(t *testing.T) {
 	looked := make(chan struct{}, 1)
-	w, err := watches{log: logger.NewLogger("test"), look: func(ctx context.Context, host string) ([]string, error) {
+	w, err := (&Directory{log: logger.NewLogger("test"), host: func(ctx context.Context, host string) ([]string, error) {
 		looked <- struct{}{}
 		<-ctx.Done() // a DNS that does not answer
 		return nil, fmt.Errorf("looking up %s: %w", host, ctx.Err())
-	}}.Build(target(t, scheme+":///orders:1"), nil, resolver.BuildOptions{})
+	}}).Build(target(t, scheme+":///orders:1"), nil, resolver.BuildOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

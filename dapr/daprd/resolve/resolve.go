@@ -1,11 +1,12 @@
-// Package resolve is the name resolution "dns": it finds the replicas of an app by a DNS name that gives the addresses of
-// all its sidecars, as Compose's DNS and a headless Service of Kubernetes do, and spreads calls over them one by one.
+// Package resolve is the names by which sidecars find each other: it spreads calls over the replicas of an app one by one.
 //
 // Dapr asks a name resolution for an address before each call and never tells it what became of the call. gRPC, which
 // carries calls between sidecars, knows that, and when a connection breaks. So ResolveID costs nothing: it answers with
 // a gRPC target of a scheme of our own, always the same for an app. Behind the target are a gRPC resolver, which looks the
 // name up again and again (watch), and a gRPC balancer, which keeps a connection to each replica and chooses for each call
 // among those that can be reached (replicas). Both live as long as the connection that Dapr keeps for the target.
+//
+// Names are looked up in DNS (NewDNS) or in the table that the component sqlite keeps (NewSQLite).
 package resolve
 
 import (
@@ -32,20 +33,42 @@ type app struct {
 	port          int
 }
 
-// names implements nameresolution.Resolver. It must not be a nameresolution.ResolverMulti, whose answers Dapr keeps for
-// 20 seconds.
-type names struct {
-	template *template.Template
-	targets  atomic.Pointer[map[app]string] // replaced, never changed
+// targets are the gRPC targets of apps, made once.
+type targets struct {
+	known atomic.Pointer[map[app]string] // replaced, never changed
 }
 
-// New returns the component. Its configuration has one key: template, host and port of an app's sidecars, such as
-// {{.ID}}-daprd:50002. It may use .ID, .Namespace and .Port, and name several hosts, separated by commas.
-func New(logger.Logger) nameresolution.Resolver {
-	n := new(names)
-	n.targets.Store(new(map[app]string))
-	return n
+// of returns the target of an app.
+func (t *targets) of(request nameresolution.ResolveRequest, target func(app) (string, error)) (string, error) {
+	asked := app{id: request.ID, namespace: request.Namespace, port: request.Port}
+	var known map[app]string
+	if p := t.known.Load(); p != nil {
+		known = *p
+	}
+	if one, ok := known[asked]; ok {
+		return one, nil
+	}
+	one, err := target(asked)
+	if err != nil || len(known) >= maxNames {
+		return one, err
+	}
+	more := make(map[app]string, len(known)+1)
+	maps.Copy(more, known)
+	more[asked] = one
+	t.known.Store(&more) // what another call stored meanwhile is made anew
+	return one, nil
 }
+
+// names is the component "dns". It must not be a nameresolution.ResolverMulti, whose answers Dapr keeps for 20 seconds.
+type names struct {
+	template *template.Template
+	targets  targets
+}
+
+// NewDNS returns the component "dns": a DNS name gives the addresses of all sidecars of an app, as Compose's DNS and a
+// headless Service of Kubernetes do. Its configuration has one key: template, host and port of an app's sidecars, such as
+// {{.ID}}-daprd:50002. It may use .ID, .Namespace and .Port, and name several hosts, separated by commas.
+func NewDNS(logger.Logger) nameresolution.Resolver { return new(names) }
 
 // Init implements nameresolution.Resolver.
 func (n *names) Init(_ context.Context, metadata nameresolution.Metadata) error {
@@ -72,22 +95,7 @@ func (n *names) Init(_ context.Context, metadata nameresolution.Metadata) error 
 
 // ResolveID implements nameresolution.Resolver.
 func (n *names) ResolveID(_ context.Context, request nameresolution.ResolveRequest) (string, error) {
-	asked := app{id: request.ID, namespace: request.Namespace, port: request.Port}
-	known := *n.targets.Load()
-	if target, ok := known[asked]; ok {
-		return target, nil
-	}
-	target, err := n.target(asked)
-	if err != nil || len(known) >= maxNames {
-		return target, err
-	}
-	more := maps.Clone(known)
-	if more == nil {
-		more = make(map[app]string, 1)
-	}
-	more[asked] = target
-	n.targets.Store(&more) // what another call stored meanwhile is made anew
-	return target, nil
+	return n.targets.of(request, n.target)
 }
 
 // target is the gRPC target of an app.

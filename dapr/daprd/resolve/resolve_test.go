@@ -28,7 +28,7 @@ func target(t *testing.T, text string) resolver.Target {
 
 // component is the name resolution with a configuration, as daprd makes it.
 func component(t testing.TB, configuration any) (nameresolution.Resolver, error) {
-	n := New(logger.NewLogger("test"))
+	n := NewDNS(logger.NewLogger("test"))
 	t.Cleanup(func() { _ = n.Close() })
 	return n, n.Init(t.Context(), nameresolution.Metadata{Configuration: configuration})
 }
@@ -72,7 +72,7 @@ func TestResolveIDKeepsAppsApart(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if kept := len(*n.(*names).targets.Load()); kept > maxNames {
+	if kept := len(*n.(*names).targets.known.Load()); kept > maxNames {
 		t.Errorf("%d names are kept, want %d at most", kept, maxNames)
 	}
 }
@@ -94,7 +94,7 @@ func TestInitRefuses(t *testing.T) {
 
 // Dapr keeps the answers of a ResolverMulti for 20 seconds and chooses among them by itself.
 func TestIsNoResolverMulti(t *testing.T) {
-	if _, ok := New(logger.NewLogger("test")).(nameresolution.ResolverMulti); ok {
+	if _, ok := NewDNS(logger.NewLogger("test")).(nameresolution.ResolverMulti); ok {
 		t.Error("the component is a ResolverMulti")
 	}
 }
@@ -109,9 +109,10 @@ func BenchmarkResolveID(b *testing.B) {
 		resolver      nameresolution.Resolver
 		configuration any
 	}{
-		"dns":        {New(log), map[string]any{"template": "{{.ID}}:50002"}},
-		"sqlite":     {sqlite.NewResolver(log), map[string]any{"connectionString": b.TempDir() + "/names.db", "cleanupInterval": "0"}},
-		"kubernetes": {kubernetes.NewResolver(log), map[string]any{"template": "{{.ID}}:50002"}},
+		"dns":          {NewDNS(log), map[string]any{"template": "{{.ID}}:50002"}},
+		"sqlite":       {(&Directory{log: log}).NewSQLite(log), map[string]any{"connectionString": b.TempDir() + "/names.db", "cleanupInterval": "0"}},
+		"stock sqlite": {sqlite.NewResolver(log), map[string]any{"connectionString": b.TempDir() + "/names.db", "cleanupInterval": "0"}},
+		"kubernetes":   {kubernetes.NewResolver(log), map[string]any{"template": "{{.ID}}:50002"}},
 	} {
 		b.Run(name, func(b *testing.B) {
 			metadata := nameresolution.Metadata{Base: contrib.Base{}, Instance: instance, Configuration: one.configuration}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dapr/kit/logger"
@@ -21,44 +22,72 @@ const scheme = "replicas"
 const serviceConfig = `{"loadBalancingConfig":[{"` + scheme + `":{}}]}`
 
 const (
-	lookEvery   = 2 * time.Second        // a replica that was added is called after so long
 	lookAgain   = 100 * time.Millisecond // between two looks, however often a connection breaks
 	lookTimeout = 2 * time.Second
 )
 
-// Register makes the targets known to gRPC. It is called once, when the program starts: gRPC keeps its schemes and
-// balancers for the whole process and does not lock them.
-func Register(log logger.Logger) {
-	resolver.Register(watches{log: log, look: net.DefaultResolver.LookupHost})
-	balancer.Register(balancers{log: log})
+// Directory is what the targets of this process stand for.
+type Directory struct {
+	log   logger.Logger
+	host  func(ctx context.Context, name string) ([]string, error)
+	table atomic.Pointer[table] // of the component sqlite; nil if it is not used
 }
 
-// watches makes the gRPC resolver of each connection.
-type watches struct {
-	log  logger.Logger
-	look func(ctx context.Context, host string) ([]string, error)
+// Register makes the targets known to gRPC. It is called once, when the program starts: gRPC keeps its schemes and
+// balancers for the whole process and does not lock them.
+func Register(log logger.Logger) *Directory {
+	d := &Directory{log: log, host: net.DefaultResolver.LookupHost}
+	resolver.Register(d)
+	balancer.Register(balancers{log: log})
+	return d
 }
 
 // Scheme implements resolver.Builder.
-func (w watches) Scheme() string { return scheme }
+func (d *Directory) Scheme() string { return scheme }
 
-// Build implements resolver.Builder.
-func (w watches) Build(target resolver.Target, connection resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
-	host, port, err := net.SplitHostPort(target.Endpoint())
-	if err != nil {
-		return nil, fmt.Errorf("the target %s has no host and port: %w", target.Endpoint(), err)
+// Build implements resolver.Builder: it makes the gRPC resolver of a connection.
+func (d *Directory) Build(target resolver.Target, connection resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
+	w := &watch{log: d.log, name: target.Endpoint(), connection: connection, now: make(chan struct{}, 1), ended: make(chan struct{})}
+	if target.URL.Host == inTable {
+		w.every, w.look = 500*time.Millisecond, d.listed(w.name)
+	} else {
+		host, port, err := net.SplitHostPort(w.name)
+		if err != nil {
+			return nil, fmt.Errorf("the target %s has no host and port: %w", w.name, err)
+		}
+		w.every, w.look = 2*time.Second, d.resolved(strings.Split(host, ","), port)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	one := &watch{watches: w, hosts: strings.Split(host, ","), port: port, connection: connection, stop: stop, now: make(chan struct{}, 1), ended: make(chan struct{})}
-	go one.run(ctx)
-	return one, nil
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(context.Background())
+	go w.run(ctx)
+	return w, nil
+}
+
+// resolved looks hosts up in DNS.
+func (d *Directory) resolved(hosts []string, port string) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) (found []string, failed error) {
+		for _, host := range hosts {
+			addresses, err := d.host(ctx, host)
+			failed = errors.Join(failed, err)
+			for _, address := range addresses {
+				found = append(found, net.JoinHostPort(address, port))
+			}
+		}
+		return found, failed
+	}
+}
+
+// listed looks an app up in the table of the component sqlite.
+func (d *Directory) listed(id string) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) { return d.table.Load().addresses(ctx, id) }
 }
 
 // watch looks up a name again and again, until the connection is closed.
 type watch struct {
-	watches
-	hosts      []string
-	port       string
+	log        logger.Logger
+	name       string
+	every      time.Duration // so long after it was added a replica is called
+	look       func(context.Context) ([]string, error)
 	connection resolver.ClientConn
 	stop       context.CancelFunc
 	now        chan struct{}
@@ -85,7 +114,7 @@ func (w *watch) run(ctx context.Context) {
 	for {
 		w.update(ctx)
 		// Not sooner than this; then when the time has come or a connection broke.
-		if !pause(ctx, lookAgain, nil) || !pause(ctx, lookEvery-lookAgain, w.now) {
+		if !pause(ctx, lookAgain, nil) || !pause(ctx, w.every-lookAgain, w.now) {
 			return
 		}
 	}
@@ -96,15 +125,10 @@ func (w *watch) run(ctx context.Context) {
 func (w *watch) update(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	var found []string
-	var failed error
-	for _, host := range w.hosts {
-		addresses, err := w.look(bounded, host)
-		found, failed = append(found, addresses...), errors.Join(failed, err)
-	}
+	found, err := w.look(bounded)
 	if len(found) == 0 {
 		if w.known == nil && ctx.Err() == nil {
-			w.connection.ReportError(fmt.Errorf("looking up %v: %w", w.hosts, errors.Join(errors.New("no addresses"), failed)))
+			w.connection.ReportError(fmt.Errorf("looking up %s: %w", w.name, errors.Join(errNobody, err)))
 		}
 		return
 	}
@@ -113,14 +137,16 @@ func (w *watch) update(ctx context.Context) {
 	if slices.Equal(found, w.known) {
 		return
 	}
-	w.log.Infof("The replicas behind %v are %v", w.hosts, found)
+	w.log.Infof("The replicas behind %s are %v", w.name, found)
 	w.known = found
 	state := resolver.State{ServiceConfig: w.connection.ParseServiceConfig(serviceConfig)}
 	for _, address := range found {
-		state.Addresses = append(state.Addresses, resolver.Address{Addr: net.JoinHostPort(address, w.port)})
+		state.Addresses = append(state.Addresses, resolver.Address{Addr: address})
 	}
 	_ = w.connection.UpdateState(state) // the balancer takes every list that is not empty
 }
+
+var errNobody = errors.New("no addresses")
 
 // pause waits, or until there is something in early, and reports whether the context is still alive.
 func pause(ctx context.Context, d time.Duration, early <-chan struct{}) bool {

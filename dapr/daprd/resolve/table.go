@@ -1,0 +1,104 @@
+package resolve
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	auth "github.com/dapr/components-contrib/common/authentication/sqlite"
+	"github.com/dapr/components-contrib/nameresolution"
+	"github.com/dapr/components-contrib/nameresolution/sqlite"
+	"github.com/dapr/kit/logger"
+	"github.com/dapr/kit/metadata"
+)
+
+// inTable is the authority of targets that are looked up in the table of the component sqlite.
+const inTable = "sqlite"
+
+// table is what the component sqlite of components-contrib v1.18.0 keeps: a row for each sidecar, which the sidecar renews.
+type table struct {
+	db    *sql.DB
+	query string
+	valid time.Duration // so old may a row be
+}
+
+// addresses are those of the sidecars of an app.
+func (t *table) addresses(ctx context.Context, id string) (found []string, err error) {
+	if t == nil {
+		return nil, errors.New("there is no table")
+	}
+	rows, err := t.db.QueryContext(ctx, t.query, id, int(t.valid.Seconds()))
+	if err != nil {
+		return nil, fmt.Errorf("reading the table of sidecars: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var address string
+		if err := rows.Scan(&address); err != nil {
+			return nil, fmt.Errorf("reading the table of sidecars: %w", err)
+		}
+		found = append(found, address)
+	}
+	return found, rows.Err()
+}
+
+// registered is the component "sqlite" with our way to find others: it registers this sidecar as the stock one does, and asks
+// the table twice a second for those that are called instead of at every call.
+type registered struct {
+	nameresolution.Resolver // the stock one
+	directory               *Directory
+	log                     logger.Logger
+	targets                 targets
+	db                      *sql.DB
+}
+
+// NewSQLite returns the component "sqlite".
+func (d *Directory) NewSQLite(log logger.Logger) nameresolution.Resolver {
+	return &registered{Resolver: sqlite.NewResolver(log), directory: d, log: log}
+}
+
+// Init implements nameresolution.Resolver.
+func (r *registered) Init(ctx context.Context, m nameresolution.Metadata) error {
+	if err := r.Resolver.Init(ctx, m); err != nil {
+		return err
+	}
+	settings := struct {
+		auth.SqliteAuthMetadata `mapstructure:",squash"`
+		TableName               string        `mapstructure:"tableName"`
+		UpdateInterval          time.Duration `mapstructure:"updateInterval"`
+	}{TableName: "hosts", UpdateInterval: 5 * time.Second} // the stock one's defaults
+	settings.BusyTimeout = lookTimeout / 2
+	if err := metadata.DecodeMetadata(m.Configuration, &settings); err != nil {
+		return fmt.Errorf("reading the configuration of the name resolution: %w", err)
+	}
+	connection, err := settings.GetConnectionString(r.log, auth.GetConnectionStringOpts{})
+	if err != nil {
+		return fmt.Errorf("reading the configuration of the name resolution: %w", err)
+	}
+	if r.db, err = sql.Open("sqlite", connection); err != nil {
+		return fmt.Errorf("opening the table of sidecars: %w", err)
+	}
+	r.directory.table.Store(&table{
+		db: r.db, valid: settings.UpdateInterval,
+		// The name of the table was checked by the stock one.
+		query: "SELECT address FROM " + settings.TableName + " WHERE app_id = ? AND unixepoch(CURRENT_TIMESTAMP) - last_update < ?",
+	})
+	return nil
+}
+
+// ResolveID implements nameresolution.Resolver.
+func (r *registered) ResolveID(_ context.Context, request nameresolution.ResolveRequest) (string, error) {
+	return r.targets.of(request, func(a app) (string, error) { return scheme + "://" + inTable + "/" + url.PathEscape(a.id), nil })
+}
+
+// Close implements nameresolution.Resolver.
+func (r *registered) Close() error {
+	err := r.Resolver.Close()
+	if r.db != nil {
+		err = errors.Join(err, r.db.Close())
+	}
+	return err
+}
