@@ -129,8 +129,8 @@ func lossOf(message string) Loss {
 	case has("context deadline exceeded"), has("context canceled"): // it was asked, and is slow
 		return None
 	case has("no replica can be reached"), // dapr/daprd/resolve
-		has("Error while dialing"), // gRPC, of another sidecar
-		has("error invoking app channel") && has("connect: connection refused"), // the other sidecar, of its program
+		has("Error while dialing"),                             // gRPC, of another sidecar
+		has("error invoking app channel") && has(": dial tcp"), // the other sidecar, of its program
 		has("app channel is not initialized"), has("app is not in a healthy state"),
 		has("invoke API is not ready"): // the gateway's own sidecar, while it starts
 		return Unsent
