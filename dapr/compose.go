@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -117,41 +116,8 @@ func (k container) status() process.Status {
 // here reports whether the container's process is one of this machine. The engine may be elsewhere, or in a virtual
 // machine, and the same number is another process here.
 func (k container) here() bool {
-	return k.State.Pid > 0 && strings.Contains(controlGroups(k.State.Pid), k.ID)
-}
-
-// controlGroups are those of a process of this machine; those of a container's process name the container.
-func controlGroups(pid int) string {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	return string(text)
-}
-
-// processGroups returns every process group of this machine with its control groups. A container may have many, as that
-// of PostgreSQL does.
-func processGroups() map[int]string {
-	groups := map[int]string{}
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		if group, err := syscall.Getpgid(pid); err == nil && group > 1 && groups[group] == "" {
-			groups[group] = controlGroups(pid)
-		}
-	}
-	return groups
-}
-
-// measure returns the memory and the processor time of the container.
-func (k container) measure(groups map[int]string) (memory process.Memory, cpu time.Duration) {
-	for group, names := range groups {
-		if strings.Contains(names, k.ID) {
-			one := process.GroupMemory(group)
-			memory.RSS, memory.PSS, cpu = memory.RSS+one.RSS, memory.PSS+one.PSS, cpu+process.GroupCPU(group)
-		}
-	}
-	return memory, cpu
+	groups, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", k.State.Pid))
+	return k.State.Pid > 0 && strings.Contains(string(groups), k.ID)
 }
 
 // docker runs the docker command and returns what it wrote.
@@ -222,10 +188,11 @@ func (p *composeProject) Report(ctx context.Context) (launcher.Report, error) {
 		return launcher.Report{}, err
 	}
 	report := launcher.Report{Dir: p.name, Gateway: p.gateway, Broker: "none", Store: "none"}
-	groups := processGroups()
 	for _, k := range all {
 		one := launcher.ProcessReport{Status: k.status()}
-		one.Memory, one.CPU = k.measure(groups)
+		if k.here() {
+			one.Memory, one.CPU = process.TreeMemory(k.State.Pid), process.TreeCPU(k.State.Pid)
+		}
 		switch k.name() {
 		case "gateway":
 			one.URL = p.gateway

@@ -31,7 +31,7 @@ type Report struct {
 }
 
 // ProcessReport is the state of one process, with the memory and the processor
-// time of its group.
+// time of all that it started, too.
 type ProcessReport struct {
 	process.Status
 	process.Memory
@@ -47,8 +47,8 @@ func (s *Stack) Report(since time.Time) Report {
 	for _, status := range s.Processes() {
 		one := ProcessReport{Status: status}
 		if status.PID != 0 {
-			one.Memory = process.GroupMemory(status.PID)
-			one.CPU = process.GroupCPU(status.PID)
+			one.Memory = process.TreeMemory(status.PID)
+			one.CPU = process.TreeCPU(status.PID)
 		}
 		report.Processes = append(report.Processes, one)
 	}

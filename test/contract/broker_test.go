@@ -464,7 +464,7 @@ func busy(t *testing.T, processes ...*process.Process) float64 {
 	t.Helper()
 	used := func() (sum time.Duration) {
 		for _, p := range processes {
-			sum += process.GroupCPU(p.Status().PID)
+			sum += process.TreeCPU(p.Status().PID)
 		}
 		return sum
 	}

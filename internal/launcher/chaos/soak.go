@@ -96,7 +96,7 @@ func (w *watch) run(ctx context.Context) {
 			if p.PID == 0 || strings.HasPrefix(p.Name, "broker-") {
 				continue
 			}
-			s := sample{at: at, name: p.Name, pid: p.PID, rss: float64(process.GroupMemory(p.PID).RSS), files: openFiles(p.PID)}
+			s := sample{at: at, name: p.Name, pid: p.PID, rss: float64(process.TreeMemory(p.PID).RSS), files: openFiles(p.PID)}
 			if slices.Contains(w.owner.system.targets.Programs, p.Name) {
 				s.goroutines = w.goroutines(ctx, p.URL+"/metrics")
 			}

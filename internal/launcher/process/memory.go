@@ -3,24 +3,26 @@ package process
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// Memory is what a process group holds in RAM, in bytes.
+// Memory is what processes hold in RAM, in bytes.
 type Memory struct {
 	RSS int64 `json:"rss"` // resident, shared pages counted in every process
 	PSS int64 `json:"pss"` // resident, shared pages divided among those who share them
 }
 
-// GroupMemory sums the memory of every process in the process group; zero when
-// the group is gone.
-func GroupMemory(pgid int) Memory {
+// TreeMemory sums the memory of a process and of all that it started; zero when
+// they are gone.
+func TreeMemory(root int) Memory {
 	var sum Memory
-	for _, pid := range groupMembers(pgid) {
+	for _, pid := range tree(root) {
 		m := processMemory(pid)
 		sum.RSS += m.RSS
 		sum.PSS += m.PSS
@@ -52,13 +54,13 @@ func processMemory(pid int) Memory {
 	return m
 }
 
-// GroupCPU sums the processor time every process of the group has used in its
-// life; processes of the group that have ended are not counted.
-func GroupCPU(pgid int) time.Duration {
+// TreeCPU sums the processor time that a process and all that it started have
+// used in their lives; those that have ended are not counted.
+func TreeCPU(root int) time.Duration {
 	const userTime, systemTime = 11, 12 // fields 14 and 15 of proc(5), counted from the state
 	const tick = 10 * time.Millisecond  // USER_HZ is 100 on every architecture Go runs Linux on
 	var sum time.Duration
-	for _, pid := range groupMembers(pgid) {
+	for _, pid := range tree(root) {
 		fields := statFields(fmt.Sprintf("/proc/%d/stat", pid))
 		if len(fields) <= systemTime {
 			continue
@@ -71,17 +73,34 @@ func GroupCPU(pgid int) time.Duration {
 	return sum
 }
 
-// groupMembers lists the processes of a process group.
-func groupMembers(pgid int) []int {
+// tree lists a process and all that it started: its descendants, whatever group
+// they are in, as each of PostgreSQL's is in one of its own, and the members of
+// its group, whose parents may have ended.
+func tree(root int) []int {
+	const parent, group = 1, 2
+	children, members := map[int][]int{}, []int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	var members []int
 	for _, stat := range stats {
-		if f := statFields(stat); len(f) > 2 && f[2] == strconv.Itoa(pgid) {
-			pid, _ := strconv.Atoi(strings.Split(stat, "/")[2])
+		f := statFields(stat)
+		if len(f) <= group {
+			continue // it has ended
+		}
+		pid, _ := strconv.Atoi(strings.Split(stat, "/")[2])
+		ppid, _ := strconv.Atoi(f[parent])
+		children[ppid] = append(children[ppid], pid)
+		if pid == root || f[group] == strconv.Itoa(root) {
 			members = append(members, pid)
 		}
 	}
-	return members
+	seen := map[int]bool{}
+	for i := 0; i < len(members); i++ {
+		if seen[members[i]] {
+			continue
+		}
+		seen[members[i]] = true
+		members = append(members, children[members[i]]...)
+	}
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // statFields are the fields of a /proc stat file after the command name, which

@@ -1,11 +1,13 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -270,8 +272,40 @@ func TestTakenPortsDiffer(t *testing.T) {
 	}
 }
 
-func TestGroupMemoryOfThisProcess(t *testing.T) {
-	if m := GroupMemory(syscall.Getpgrp()); m.RSS < 1<<20 || m.PSS <= 0 || m.PSS > m.RSS {
-		t.Errorf("got %+v", m)
+// TestWhatAProcessUses counts what it started: a child in a group of its own, as each of PostgreSQL's is, and
+// one whose parent has ended.
+func TestWhatAProcessUses(t *testing.T) {
+	dir := t.TempDir()
+	p := supervise(t, Spec{
+		Name: "parent", Path: "/bin/sh", Env: []string{"PATH=" + os.Getenv("PATH")},
+		Args: []string{"-c", `cd "$0"; setsid sh -c 'echo $$ >own; exec sleep 600 >/dev/null 2>&1' & (sh -c 'echo $$ >orphan; exec sleep 600' &); exec sleep 600`, dir},
+	})
+	p.Start()
+	await(t, p, "up", func(s Status) bool { return s.State == Ready })
+	root := p.Status().PID
+	deadline := time.Now().Add(patience)
+	var counted []int
+	written := func(child string) bool {
+		raw, _ := os.ReadFile(filepath.Join(dir, child))
+		return bytes.HasSuffix(raw, []byte("\n"))
+	}
+	for len(counted) != 3 || !written("own") || !written("orphan") {
+		if time.Now().After(deadline) {
+			t.Fatalf("it counts %v of %d, and not its two children alone", counted, root)
+		}
+		time.Sleep(10 * time.Millisecond)
+		counted = tree(root)
+	}
+	for _, child := range []string{"own", "orphan"} {
+		raw, _ := os.ReadFile(filepath.Join(dir, child))
+		if pid, _ := strconv.Atoi(strings.TrimSpace(string(raw))); !slices.Contains(counted, pid) {
+			t.Errorf("%s (%d) is not counted: %v", child, pid, counted)
+		}
+	}
+	raw, _ := os.ReadFile(filepath.Join(dir, "own"))
+	own, _ := strconv.Atoi(strings.TrimSpace(string(raw)))
+	t.Cleanup(func() { _ = syscall.Kill(own, syscall.SIGKILL) }) // it does not end with the parent's group
+	if m, one := TreeMemory(root), processMemory(root); m.RSS <= one.RSS || m.PSS <= one.PSS || m.PSS > m.RSS {
+		t.Errorf("all use %+v, and one of them %+v", m, one)
 	}
 }
