@@ -21,6 +21,9 @@ import (
 // drain is what a program may take to stop after its delay (internal/service: requests, workers, events, telemetry).
 const drain = 29 * time.Second
 
+// drainTimeout is how much of it requests may take.
+const drainTimeout = 10 * time.Second
+
 // review collects what is wrong with a cluster.
 type review struct {
 	*cluster
@@ -159,17 +162,21 @@ func (r *review) annotations(w workload, app repository.App) {
 	r.leaving(w, w.Annotations["dapr.io/block-shutdown-duration"])
 }
 
-// leaving holds that a program outlives the calls that its sidecar still takes, and is given the time to.
+// leaving holds the order in which a pod's two containers stop, and that they are given the time to. A service outlives
+// the calls that its sidecar still takes; the gateway's sidecar outlives the requests that the gateway still forwards.
 func (r *review) leaving(w workload, block string) {
 	takes, err := time.ParseDuration(block)
 	if err != nil {
 		r.report("%s: its sidecar stops at once", w.name)
 	}
 	delay, err := time.ParseDuration(environment(w.container("program"))["CARAVAN_DRAIN_DELAY"])
-	if err != nil || delay <= takes {
+	switch drained := delay + drainTimeout; {
+	case err != nil || w.name != "gateway" && delay <= takes:
 		r.report("%s: it drains after %s, its sidecar takes calls for %s", w.name, delay, takes)
+	case w.name == "gateway" && takes <= drained:
+		r.report("gateway: it forwards requests for %s, its sidecar for %s", drained, takes)
 	}
-	if grace := w.Spec.TerminationGracePeriodSeconds; grace == nil || time.Duration(*grace)*time.Second <= delay+drain {
+	if grace := w.Spec.TerminationGracePeriodSeconds; grace == nil || time.Duration(*grace)*time.Second <= max(delay+drain, takes) {
 		r.report("%s: it has a shorter grace than its end may take", w.name)
 	}
 }
