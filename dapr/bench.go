@@ -246,7 +246,7 @@ func (c *cli) remoteTarget(ctx context.Context) (*target, error) {
 	}
 	stack.broker, stack.store, stack.report = imageName(report.Broker), imageName(report.Store), project.Report
 	stack.logs = func(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
-		return project.readLogs(ctx, "", accept)
+		return project.ReadLogs(ctx, "", accept)
 	}
 	return stack, nil
 }

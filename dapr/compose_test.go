@@ -176,7 +176,7 @@ func TestFollowedLogsGoOnAfterARestart(t *testing.T) {
 	var shown []string
 	following.Go(func() {
 		all := func(launcher.LogLine) bool { return true }
-		if err := project.followLogs(ctx, "orders", all, func(line launcher.LogLine) { shown = append(shown, line.Message) }); err != nil {
+		if err := project.FollowLogs(ctx, "orders", all, func(line launcher.LogLine) { shown = append(shown, line.Message) }); err != nil {
 			t.Error(err)
 		}
 	})

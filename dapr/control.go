@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"caravan/internal/launcher"
+	"caravan/internal/launcher/compose"
 	"caravan/internal/launcher/manifest"
 	"caravan/internal/launcher/process"
 	"caravan/internal/version"
@@ -80,7 +81,7 @@ by "audit", and to others whether each service is ready.`,
 func (c *cli) showReport(report launcher.Report) error {
 	var unready error
 	for _, p := range report.Processes {
-		if p.State != process.Ready && p.State != done {
+		if p.State != process.Ready && p.State != compose.Done {
 			unready = errFailed
 		}
 	}

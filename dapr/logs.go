@@ -94,9 +94,10 @@ func (c *cli) logSource(process string) (readLogs, followLogs, error) {
 			return nil, nil, err
 		}
 		return func(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
-				return project.readLogs(ctx, process, accept)
+				lines, err := project.ReadLogs(ctx, process, accept)
+				return lines, explained(err)
 			}, func(ctx context.Context, accept func(launcher.LogLine) bool, show func(launcher.LogLine)) error {
-				return project.followLogs(ctx, process, accept, show)
+				return explained(project.FollowLogs(ctx, process, accept, show))
 			}, nil
 	}
 	if err := c.checkLogged(process); err != nil {
