@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"caravan/internal/launcher"
+	"caravan/internal/launcher/compose"
 	"caravan/internal/shopclient"
 )
 
@@ -135,29 +136,8 @@ func (c *cli) composeSettings() (func(name string) string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the secrets: %w", err)
 	}
-	values := parseEnv(string(content))
+	values := compose.ParseEnv(string(content))
 	return func(name string) string { return cmp.Or(os.Getenv(name), values[name]) }, nil
-}
-
-// parseEnv reads the text of an .env file: NAME=value in each line, perhaps in quotes.
-func parseEnv(text string) map[string]string {
-	values := map[string]string{}
-	for line := range strings.Lines(text) {
-		name, value, found := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
-		if name = strings.TrimSpace(name); !found || strings.HasPrefix(name, "#") {
-			continue
-		}
-		value = strings.TrimSpace(value)
-		if quoted := len(value) > 1 && strings.ContainsAny(value[:1], `"'`); quoted {
-			if end := strings.Index(value[1:], value[:1]); end >= 0 {
-				value = value[1 : end+1]
-			}
-		} else if comment := strings.Index(value, " #"); comment >= 0 {
-			value = strings.TrimSpace(value[:comment])
-		}
-		values[name] = value
-	}
-	return values
 }
 
 // roles are those of the people that a shop begins with.

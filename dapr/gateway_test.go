@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"caravan/internal/launcher/compose"
 )
 
 const auditJSON = `{"findings":[],"invariants":[],"counts":{},"complete":true}`
@@ -158,7 +160,7 @@ func TestLoginsThatCannotWorkAreExplained(t *testing.T) {
 }
 
 func TestEnvFilesAreRead(t *testing.T) {
-	values := parseEnv("# A=1\n\nB=2\n C = 3 # a comment\nexport D=\"4 # 5\"\nE='6'\nF=\nG=a=b#c\nnothing\n")
+	values := compose.ParseEnv("# A=1\n\nB=2\n C = 3 # a comment\nexport D=\"4 # 5\"\nE='6'\nF=\nG=a=b#c\nnothing\n")
 	for name, want := range map[string]string{"A": "", "B": "2", "C": "3", "D": "4 # 5", "E": "6", "F": "", "G": "a=b#c"} {
 		if values[name] != want {
 			t.Errorf("%s is %q, want %q", name, values[name], want)

@@ -66,6 +66,7 @@ type options struct {
 	waiting   waitingOptions
 	test      struct {
 		short, matrix bool
+		target        string
 		run           string
 	}
 }

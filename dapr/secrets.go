@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strings"
+
+	"caravan/internal/launcher/compose"
 )
 
 // secretsOptions are the flags of secrets.
@@ -40,7 +38,7 @@ it; broker and store keep the passwords that they were first started with, so re
 
 func (c *cli) secrets() error {
 	folder := filepath.Join(c.root, "compose")
-	wanted, err := requiredVariables(folder)
+	wanted, err := compose.RequiredVariables(folder)
 	if err != nil {
 		return err
 	}
@@ -52,7 +50,7 @@ func (c *cli) secrets() error {
 	if c.options.secrets.force {
 		content = nil
 	}
-	text, added := complete(string(content), wanted)
+	text, added := compose.Complete(string(content), wanted)
 	if added == 0 {
 		fmt.Fprintf(c.out, "%s has all %d secrets already, and is kept. --force replaces them.\n", file, len(wanted))
 		return os.Chmod(file, 0o600)
@@ -78,44 +76,4 @@ func writePrivate(file string, content []byte) error {
 		return fmt.Errorf("writing the secrets: %w", err)
 	}
 	return nil
-}
-
-var requiredVariable = regexp.MustCompile(`\$\{([A-Z0-9_]+):\?`)
-
-// requiredVariables are the variables without which the compose files of a folder are refused.
-func requiredVariables(folder string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
-	if err != nil || len(files) == 0 {
-		return nil, fmt.Errorf("%s holds no compose files", folder)
-	}
-	var names []string
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("reading the compose files: %w", err)
-		}
-		for _, match := range requiredVariable.FindAllStringSubmatch(string(content), -1) {
-			names = append(names, match[1])
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names), nil
-}
-
-// complete adds the variables that the text of an .env file lacks, each with a value of its own.
-func complete(text string, wanted []string) (completed string, added int) {
-	if text == "" {
-		text = "# Secrets of the stack in compose/, made by: go run ./dapr secrets\n"
-	}
-	if !strings.HasSuffix(text, "\n") {
-		text += "\n"
-	}
-	present := parseEnv(text)
-	for _, name := range wanted {
-		if present[name] == "" {
-			text += name + "=" + strings.ToLower(rand.Text()) + "\n"
-			added++
-		}
-	}
-	return text, added
 }

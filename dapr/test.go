@@ -29,11 +29,17 @@ func testCommand() command {
 Tests that need a server which is not installed are left out; which, and how to get it, is said first and
 last. --short leaves out all tests that start real processes.
 
+--target compose runs the end-to-end and contract suites over docker compose instead: it makes the images with the tag
+"test", starts projects of its own and removes them. RABBITMQ_IMAGE, POSTGRES_IMAGE and REDIS_IMAGE choose the servers'
+images. It takes about 20 minutes; it needs root, and the Docker engine on this machine.
+
 --matrix runs the end-to-end suite and half a minute of faults on every broker, with the first store,
 and on every store, with the first broker, and ends with a table. It takes about half an hour.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			flags.BoolVar(&c.options.test.short, "short", false, "only tests that start no processes")
 			flags.BoolVar(&c.options.test.matrix, "matrix", false, "the end-to-end suite on every broker and store")
+			flags.Var(oneOf{&c.options.test.target, []string{targetLauncher, targetCompose}}, "target",
+				"what runs the stacks of the suites: `launcher`, or compose (default launcher)")
 			flags.StringVar(&c.options.test.run, "run", "", "only tests whose name matches this `pattern`")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
@@ -43,6 +49,9 @@ and on every store, with the first broker, and ends with a table. It takes about
 			}
 			if o.matrix && (o.short || o.run != "") {
 				return &usageError{"test: --matrix runs its own tests: it goes with neither --short nor --run."}
+			}
+			if o.target == targetCompose && (o.matrix || o.short) {
+				return &usageError{"test: --target compose goes with neither --short nor --matrix."}
 			}
 			if o.matrix {
 				return c.testMatrix(ctx)
@@ -56,12 +65,23 @@ and on every store, with the first broker, and ends with a table. It takes about
 type testStep struct {
 	folder string
 	args   []string
+	env    []string
 }
 
 // test runs the steps of the suite one after another, as far as the first that
 // fails, and ends with what was left out.
 func (c *cli) test(ctx context.Context) error {
-	if !c.options.test.short {
+	switch {
+	case c.options.test.target == targetCompose:
+		docker, err := launcher.FindDocker(ctx)
+		if err != nil {
+			return err
+		}
+		images := launcher.ImageOptions{Root: c.root, Tag: testTag, Version: testTag, Archs: []string{docker.Arch}, Log: c.out}
+		if err := docker.Load(ctx, func(w io.Writer) error { return launcher.MakeImages(ctx, images, w) }); err != nil {
+			return err
+		}
+	case !c.options.test.short:
 		c.showMissing()
 		if _, err := launcher.EnsureSidecar(ctx, c.root, c.bin(), "", c.out); err != nil {
 			return err
@@ -81,6 +101,9 @@ func (c *cli) test(ctx context.Context) error {
 	return nil
 }
 
+// testTag is the tag of the images that the suites over docker compose use, so that "dev" stays what it is.
+const testTag = "test"
+
 func (c *cli) testSteps() []testStep {
 	o := c.options.test
 	// One package at a time: those that start stacks would fight for the machine.
@@ -91,12 +114,16 @@ func (c *cli) testSteps() []testStep {
 	if o.run != "" {
 		tests = append(tests, "-run", o.run)
 	}
-	steps := []testStep{{"", []string{"go", "vet", "./..."}}, {"", append(tests, "./...")}}
+	if o.target == targetCompose { // the cache of go test does not see the images
+		args := append(tests, "-count=1", "./test/e2e", "./test/contract")
+		return []testStep{{args: args, env: []string{"CARAVAN_E2E_TARGET=" + targetCompose, "CARAVAN_TAG=" + testTag}}}
+	}
+	steps := []testStep{{args: []string{"go", "vet", "./..."}}, {args: append(tests, "./...")}}
 	if !o.short && o.run == "" { // a module of its own, built like the sidecar
-		steps = append(steps, testStep{filepath.Join("dapr", "daprd"), []string{"go", "test", "-json", "-trimpath", "-vet=off", "./..."}})
+		steps = append(steps, testStep{folder: filepath.Join("dapr", "daprd"), args: []string{"go", "test", "-json", "-trimpath", "-vet=off", "./..."}})
 	}
 	if o.run == "" { // a module of its own, for Compose's loader; the cache does not see the files that it reads
-		steps = append(steps, testStep{filepath.Join("test", "compose"), []string{"go", "test", "-json", "-count=1", "./..."}})
+		steps = append(steps, testStep{folder: filepath.Join("test", "compose"), args: []string{"go", "test", "-json", "-count=1", "./..."}})
 	}
 	return steps
 }
@@ -104,6 +131,7 @@ func (c *cli) testSteps() []testStep {
 func (c *cli) testStep(ctx context.Context, step testStep, omitted omissions) error {
 	command := exec.CommandContext(ctx, step.args[0], step.args[1:]...)
 	command.Dir, command.Stdout, command.Stderr = filepath.Join(c.root, step.folder), c.out, c.err
+	command.Env = append(os.Environ(), step.env...)
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = time.Minute
 	if step.args[1] != "test" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,5 +57,20 @@ func TestWhatWasSkippedIsNamed(t *testing.T) {
 	c.showPassed(time.Minute, omissions{})
 	if last.String() != "Everything passed in 1m0s.\n" {
 		t.Errorf("said %q", last.String())
+	}
+}
+
+func TestTheSuitesOverComposeAreNamed(t *testing.T) {
+	c := &cli{}
+	c.options.test.target, c.options.test.run = targetCompose, "TestX"
+	steps := c.testSteps()
+	if len(steps) != 1 || !slices.Contains(steps[0].env, "CARAVAN_E2E_TARGET=compose") ||
+		!strings.HasSuffix(strings.Join(steps[0].args, " "), "-run TestX -count=1 ./test/e2e ./test/contract") {
+		t.Errorf("the steps are %+v", steps)
+	}
+	for _, with := range []string{"--short", "--matrix"} {
+		if status, _, said := invoke(t, "test", "--target", "compose", with); status != exitUsage || !strings.Contains(said, with) {
+			t.Errorf("with %s: status %d, said %q", with, status, said)
+		}
 	}
 }

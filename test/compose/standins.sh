@@ -5,21 +5,34 @@
 #
 #   test/compose/standins.sh [FOLDER]
 #
-# FOLDER keeps the Debian system that the images are made of (default: a temporary one).
+# FOLDER keeps the Debian system that the images are made of (default: a temporary one). Images that this version of the
+# script has made are left as they are.
 # Use them by naming them: RABBITMQ_IMAGE, POSTGRES_IMAGE and REDIS_IMAGE in the environment of docker compose.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+for needed in debootstrap docker; do
+  command -v "$needed" >/dev/null || { echo "standins: $needed is not installed" >&2; exit 1; }
+done
+
+version=$(cat "$here"/standin*.sh | sha256sum | cut -c1-16)
+made() { [ "$(docker image inspect -f '{{index .Config.Labels "caravan.standin"}}' "caravan-standin/$1" 2>/dev/null)" = "$version" ]; }
+if made rabbitmq && made postgres && made redis; then
+  echo "caravan-standin/rabbitmq, postgres and redis are there"
+  exit
+fi
+
 root=${1:-}
 if [ -z "$root" ]; then
   root=$(mktemp -d)
   trap 'rm -rf "$root"' EXIT
 fi
-for needed in debootstrap docker; do
-  command -v "$needed" >/dev/null || { echo "standins: $needed is not installed" >&2; exit 1; }
-done
-
-if [ ! -e "$root/installed" ]; then
+mkdir -p "$root"
+if [ "$(cat "$root/installed" 2>/dev/null)" != "$version" ]; then
+  rm -rf "$root/debian" # what an earlier run did not finish
   debootstrap --variant=minbase bookworm "$root/debian" >"$root/debootstrap.log" || { tail -5 "$root/debootstrap.log" >&2; exit 1; }
+  # Without a sync after each file, and without what nobody reads in a container.
+  printf 'force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\n' \
+    >"$root/debian/etc/dpkg/dpkg.cfg.d/standins"
   # No server starts while its package is installed.
   printf '#!/bin/sh\nexit 101\n' >"$root/debian/usr/sbin/policy-rc.d"
   chmod 755 "$root/debian/usr/sbin/policy-rc.d"
@@ -44,21 +57,23 @@ if [ ! -e "$root/installed" ]; then
   chroot . chown rabbitmq:rabbitmq /var/lib/rabbitmq /var/log/rabbitmq /etc/rabbitmq
   chroot . chown postgres:postgres /var/lib/postgresql/data
   chroot . chown redis:redis /data
-  touch "$root/installed"
+  echo "$version" >"$root/installed"
 fi
 install -m 755 "$here/standin-postgres.sh" "$root/debian/usr/local/bin/postgres-entrypoint"
 
-# One layer, three images.
-import() {
+# One layer, three images. A container that never runs is made into each, as a builder would do it.
+tar -C "$root/debian" -c --numeric-owner . | docker import - caravan-standin/debian >/dev/null
+image() {
   name=$1; shift
-  docker import "$@" - "caravan-standin/$name" <"$root/debian.tar" >/dev/null
+  changes=()
+  for change in "LABEL caravan.standin=$version" 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' "$@"; do
+    changes+=(--change "$change")
+  done
+  container=$(docker create caravan-standin/debian true)
+  docker commit "${changes[@]}" "$container" "caravan-standin/$name" >/dev/null
+  docker rm "$container" >/dev/null
   echo "caravan-standin/$name"
 }
-tar -C "$root/debian" -cf "$root/debian.tar" --numeric-owner .
-path='ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-import rabbitmq -c "$path" -c 'ENV HOME=/var/lib/rabbitmq RABBITMQ_LOGS=- LANG=C.UTF-8' \
-  -c 'VOLUME /var/lib/rabbitmq' -c 'CMD ["rabbitmq-server"]'
-import postgres -c "$path" -c 'ENV PGDATA=/var/lib/postgresql/data' -c 'VOLUME /var/lib/postgresql/data' \
-  -c 'ENTRYPOINT ["postgres-entrypoint"]' -c 'CMD ["postgres"]'
-import redis -c "$path" -c 'VOLUME /data' -c 'WORKDIR /data' -c 'CMD ["redis-server"]'
-rm -f "$root/debian.tar"
+image rabbitmq 'ENV HOME=/var/lib/rabbitmq' 'ENV RABBITMQ_LOGS=-' 'ENV LANG=C.UTF-8' 'VOLUME /var/lib/rabbitmq' 'CMD ["rabbitmq-server"]'
+image postgres 'ENV PGDATA=/var/lib/postgresql/data' 'VOLUME /var/lib/postgresql/data' 'ENTRYPOINT ["postgres-entrypoint"]' 'CMD ["postgres"]'
+image redis 'VOLUME /data' 'WORKDIR /data' 'CMD ["redis-server"]'

@@ -69,14 +69,17 @@ var impatient = map[string]map[string]string{
 // broker is a running broker with a publisher and a consumer.
 type broker struct {
 	kind                        string
-	server, publisher, consumer *process.Process
-	address                     string // of the publisher's sidecar
+	server, publisher, consumer part
+	address, token              string // of the publisher's sidecar
 	app                         *fakeConsumer
 }
 
 // connect starts a broker of that kind and both sidecars, private to the test.
 func connect(t *testing.T, kind string) *broker {
 	t.Helper()
+	if inCompose {
+		return connectCompose(t, kind)
+	}
 	daprd := sidecarProgram(t)
 	dir, ports := t.TempDir(), process.NewPorts()
 	t.Cleanup(ports.Release)
@@ -313,6 +316,7 @@ func (b *broker) post(t *testing.T, path, kind, body string) {
 			return err
 		}
 		request.Header.Set("Content-Type", kind)
+		request.Header.Set("dapr-api-token", b.token)
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			return err
@@ -460,19 +464,19 @@ func (b *broker) rests(t *testing.T) {
 }
 
 // busy is the share of one processor that processes take, over some seconds.
-func busy(t *testing.T, processes ...*process.Process) float64 {
+func busy(t *testing.T, processes ...part) float64 {
 	t.Helper()
-	used := func() (sum time.Duration) {
+	all := func() (sum time.Duration) {
 		for _, p := range processes {
-			sum += process.TreeCPU(p.Status().PID)
+			sum += used(p)
 		}
 		return sum
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	began, before := time.Now(), used()
+	began, before := time.Now(), all()
 	<-ctx.Done()
-	return float64(used()-before) / float64(time.Since(began))
+	return float64(all()-before) / float64(time.Since(began))
 }
 
 func (b *broker) consumerDown(t *testing.T) {
@@ -557,17 +561,23 @@ func (b *broker) sidecarKilled(t *testing.T) {
 }
 
 // crash kills a process and keeps it down.
-func (b *broker) crash(t *testing.T, p *process.Process) {
+func (b *broker) crash(t *testing.T, p part) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if c, ok := p.(*container); ok {
+		if err := c.project.Crash(ctx, c.name); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	if err := p.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
 	p.Stop(ctx)
 }
 
-func (b *broker) start(t *testing.T, p *process.Process) {
+func (b *broker) start(t *testing.T, p part) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

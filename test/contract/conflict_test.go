@@ -81,7 +81,7 @@ func (s *stack) call(t *testing.T, method, path, body string) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("dapr-api-token", token)
+	request.Header.Set("dapr-api-token", s.token)
 	request.Header.Set("Content-Type", "application/json")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {

@@ -21,6 +21,9 @@ import (
 // TestCutReads takes the store away again and again while many read from it. A read may fail; it may never say that a
 // document which is there does not exist: a wallet with money would be shown empty, and an order would be a 404.
 func TestCutReads(t *testing.T) {
+	if inCompose {
+		t.Skip("TestCutReads is not run with the target compose: the test cuts connections from this machine, which does not reach the servers")
+	}
 	for _, kind := range infra.Stores() {
 		t.Run(kind, func(t *testing.T) {
 			s := open(t, kind)

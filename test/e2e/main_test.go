@@ -5,6 +5,8 @@
 // test the system's audit and the test's own books must agree that no unit was
 // sold twice, no cent lost and no notice missing.
 //
+// CARAVAN_E2E_TARGET says what runs the stacks: the launcher, or docker compose
+// with the images that CARAVAN_TAG names.
 // CARAVAN_E2E_BROKER and CARAVAN_E2E_STORE choose what most tests run on,
 // CARAVAN_E2E_REPLICAS how many of every service there are (1 without it),
 // CARAVAN_DAPRD names a sidecar; without it one is found or built. With CI set,
@@ -29,9 +31,10 @@ import (
 
 // settings are what the environment says about the run. They are taken out of
 // it, because the programs refuse CARAVAN_ variables that they do not know.
-var settings = struct{ broker, store, replicas, daprd string }{
+var settings = struct{ target, broker, store, replicas, daprd string }{
+	target:   cmp.Or(take("CARAVAN_E2E_TARGET"), targetLauncher),
 	broker:   cmp.Or(take("CARAVAN_E2E_BROKER"), "rabbitmq"),
-	store:    cmp.Or(take("CARAVAN_E2E_STORE"), "sqlite"),
+	store:    take("CARAVAN_E2E_STORE"), // that of the target, if empty
 	replicas: take("CARAVAN_E2E_REPLICAS"),
 	daprd:    take("CARAVAN_DAPRD"),
 }
@@ -50,6 +53,7 @@ var common struct {
 }
 
 func TestMain(m *testing.M) {
+	settings.store = cmp.Or(settings.store, defaultStore(settings.target))
 	code := m.Run()
 	if common.stack != nil {
 		if unanswered := common.stack.document.Unanswered(); code == 0 && whole() && len(unanswered) > 0 {
@@ -92,9 +96,11 @@ func own(t *testing.T, options launcher.Options) *stack {
 	return s
 }
 
-// skipShort skips the test when those that start processes are not wanted.
+// skipShort skips the test when those that start processes are not wanted, or
+// the target cannot run it.
 func skipShort(t *testing.T) {
 	t.Helper()
+	runsHere(t)
 	if testing.Short() {
 		t.Skip("starts processes")
 	}

@@ -32,10 +32,8 @@ func TestMigration(t *testing.T) {
 	sh := open(t, current)
 	p, c := sh.product(100, 50), sh.customer(5000)
 	orders := []orderBody{c.buys(p, 1), c.buys(p, 2)}
-	down, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	for _, replica := range current.replicas(t, "payments") {
-		if err := current.StopProcess(down, replica); err != nil {
+		if err := current.Crash(t.Context(), replica); err != nil { // for the next life of the stack to start
 			t.Fatal(err)
 		}
 	}
@@ -186,8 +184,6 @@ func (m *migrations) goOn(sh *shop, c *customer, p *product, before []orderBody)
 
 // halt stops every process and keeps the folder.
 func (s *stack) halt() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	s.Stop(ctx)
+	s.Remove()
 	s.sink.Close()
 }

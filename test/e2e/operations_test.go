@@ -96,7 +96,7 @@ func (s *stack) publishRaw(t *testing.T, service, topic, contentType, body strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("dapr-api-token", s.APIToken())
+	request.Header.Set("dapr-api-token", s.APIToken(service))
 	request.Header.Set("Content-Type", contentType)
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {

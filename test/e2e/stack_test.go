@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,10 +28,10 @@ var services = []string{"users", "products", "orders", "payments", "notification
 
 // stack is a running system with what tests need to look at it.
 type stack struct {
-	*launcher.Stack
+	target
 	document *apicheck.Document
 	sink     *tracesink.Sink
-	dir      string
+	dir      string // of the launcher's stacks
 }
 
 // start starts a stack on free ports in a folder of its own and waits until it
@@ -52,70 +51,21 @@ func start(options launcher.Options) (*stack, error) {
 // startIn starts a stack in a folder, which may hold what an earlier one left.
 func startIn(dir string, options launcher.Options) (_ *stack, err error) {
 	s := &stack{dir: dir, sink: tracesink.New()}
-	options.Dir, options.Daprd, options.FreePorts = dir, settings.daprd, true
-	options.OTLPEndpoint, options.Env = s.sink.URL(), environment()
-	if options.Replicas, err = replicas(); err != nil {
-		return nil, err
-	}
-	if options.Root, err = os.Getwd(); err != nil {
-		return nil, fmt.Errorf("finding the repository: %w", err)
-	}
-	options.Root += "/../.."
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time, daprd is built
 	defer cancel()
-	if s.Stack, err = launcher.Start(ctx, options); err != nil {
-		s.discard()
+	if s.target, err = launch(ctx, s, options); err == nil {
+		err = s.getReady()
+	}
+	if err != nil {
+		s.stop()
 		return nil, fmt.Errorf("starting the stack: %w", err)
 	}
-	if err := s.getReady(); err != nil {
-		s.stop()
-		return nil, err
-	}
 	return s, nil
-}
-
-// replicas is how many of each service the environment asks for.
-func replicas() (map[string]int, error) {
-	if settings.replicas == "" {
-		return nil, nil
-	}
-	n, err := strconv.Atoi(settings.replicas)
-	if err != nil || n < 1 || n > 9 {
-		return nil, fmt.Errorf("CARAVAN_E2E_REPLICAS is %q; it is a number from 1 to 9", settings.replicas)
-	}
-	each := make(map[string]int)
-	for _, service := range services {
-		if service != "gateway" { // it would need a second public port
-			each[service] = n
-		}
-	}
-	return each, nil
-}
-
-// environment makes the programs as quick as tests like them: what a clock
-// drives comes every second, and no caller is limited.
-func environment() map[string]map[string]string {
-	env := make(map[string]map[string]string)
-	for _, name := range services {
-		env[name] = map[string]string{
-			"CARAVAN_FEED_BUCKET": "1s", "CARAVAN_FEED_SETTLE": "6s", "CARAVAN_FEED_PULL_INTERVAL": "1s",
-		}
-	}
-	env["gateway"]["CARAVAN_LIMIT_SCALE"] = "1000"
-	env["gateway"]["CARAVAN_BREAKER_OPEN"] = "500ms"
-	env["orders"]["CARAVAN_SAGA_FIRST_BACKOFF"] = "200ms"
-	env["orders"]["CARAVAN_SAGA_MAX_BACKOFF"] = "2s"
-	env["orders"]["CARAVAN_SAGA_SWEEP_EVERY"] = "500ms"
-	env["orders"]["CARAVAN_SAGA_ALARM_AFTER"] = "3s"
-	return env
 }
 
 func (s *stack) getReady() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	if err := s.WaitReady(ctx); err != nil {
-		return fmt.Errorf("waiting for the stack: %w", err)
-	}
 	raw, err := fetch(ctx, s.GatewayURL()+"/openapi.json")
 	if err != nil {
 		return fmt.Errorf("reading the API's description: %w", err)
@@ -123,7 +73,7 @@ func (s *stack) getReady() error {
 	if s.document, err = apicheck.Parse(ctx, raw); err != nil {
 		return err
 	}
-	return within(30*time.Second, func() error {
+	return within(patience, func() error {
 		for _, service := range services {
 			if err := s.reachable(ctx, service); service != "gateway" && err != nil {
 				return fmt.Errorf("reaching %s: %w", service, err)
@@ -170,9 +120,9 @@ func fetch(ctx context.Context, address string) ([]byte, error) {
 // stop stops every process and removes the folder, unless CARAVAN_E2E_KEEP was
 // set to look at it.
 func (s *stack) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	s.Stop(ctx)
+	if s.target != nil {
+		s.Remove()
+	}
 	s.discard()
 }
 
@@ -200,15 +150,10 @@ func (s *stack) kill(t *testing.T, name string) {
 func (s *stack) crash(t *testing.T, name string) {
 	t.Helper()
 	t.Cleanup(func() { s.raise(t, name) })
-	for _, replica := range s.replicas(t, name) {
-		if err := s.Kill(replica, syscall.SIGKILL); err != nil && !errors.Is(err, process.ErrNotRunning) {
-			t.Fatal(err)
-		}
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for _, replica := range s.replicas(t, name) {
-		if err := s.StopProcess(ctx, replica); err != nil {
+		if err := s.Crash(ctx, replica); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -221,7 +166,7 @@ func (s *stack) replicas(t *testing.T, name string) []string {
 	s.status(t, name) // it has to exist
 	app, role, _ := strings.Cut(name, "-")
 	names := []string{name}
-	for _, status := range s.Processes() {
+	for _, status := range s.processes(t) {
 		rest, same := strings.CutPrefix(status.Name, app+"-")
 		number, of, _ := strings.Cut(rest, "-")
 		if _, err := strconv.Atoi(number); same && err == nil && of == role {
@@ -240,7 +185,7 @@ func (s *stack) raise(t *testing.T, name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for _, replica := range s.replicas(t, name) {
-		if err := s.StartProcess(ctx, replica); err != nil {
+		if err := s.Start(ctx, replica); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -268,19 +213,34 @@ func (s *stack) reachable(ctx context.Context, service string) error {
 	return nil
 }
 
-func (s *stack) status(t *testing.T, name string) process.Status {
+// processes are all, by their names.
+func (s *stack) processes(t *testing.T) []process.Status {
 	t.Helper()
-	status, err := s.Process(name)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	all, err := s.Processes(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return status
+	return all
+}
+
+func (s *stack) status(t *testing.T, name string) process.Status {
+	t.Helper()
+	all := s.processes(t)
+	i := slices.IndexFunc(all, func(status process.Status) bool { return status.Name == name })
+	if i < 0 {
+		t.Fatalf("no process is called %s", name)
+	}
+	return all[i]
 }
 
 // mention lists the log lines that hold any of the texts, by time.
 func (s *stack) mention(t *testing.T, texts ...string) []launcher.LogLine {
 	t.Helper()
-	lines, err := s.LogLines(func(line launcher.LogLine) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	lines, err := s.LogLines(ctx, func(line launcher.LogLine) bool {
 		return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(line.Raw, text) })
 	})
 	if err != nil {
@@ -301,7 +261,7 @@ func (s *stack) publish(t *testing.T, service, topic string, e event.Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("dapr-api-token", s.APIToken())
+	request.Header.Set("dapr-api-token", s.APIToken(service))
 	request.Header.Set("Content-Type", "application/cloudevents+json")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -323,7 +283,7 @@ type documents struct {
 
 func (s *stack) documents(t *testing.T, service string) documents {
 	t.Helper()
-	return documents{t: t, address: s.status(t, service+"-daprd").URL + "/v1.0/state/store", token: s.APIToken()}
+	return documents{t: t, address: s.status(t, service+"-daprd").URL + "/v1.0/state/store", token: s.APIToken(service)}
 }
 
 // change rewrites a document whatever its service thinks of it.

@@ -24,7 +24,7 @@ func TestRunningCluster(t *testing.T) {
 	t.Cleanup(cluster.Close)
 	t.Setenv("KAFKA_BROKERS", strings.Join(cluster.ListenAddrs(), ","))
 	s := own(t, launcher.Options{Broker: "kafka", Store: "sqlite"})
-	for _, p := range s.Processes() {
+	for _, p := range s.processes(t) {
 		if strings.HasPrefix(p.Name, "broker") {
 			t.Errorf("it has started %s beside the cluster", p.Name)
 		}
@@ -43,7 +43,7 @@ func TestTwoStacks(t *testing.T) {
 	second := own(t, launcher.Options{Broker: settings.broker, Store: settings.store})
 	ports := make(map[string]string)
 	for _, s := range []*stack{first, second} {
-		for _, p := range s.Processes() {
+		for _, p := range s.processes(t) {
 			if other, taken := ports[p.URL]; taken && p.URL != "" {
 				t.Errorf("%s of both stacks is at %s, as is %s", p.Name, p.URL, other)
 			}

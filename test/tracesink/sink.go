@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -32,6 +33,7 @@ type Span struct {
 // until Close.
 type Sink struct {
 	server *httptest.Server
+	more   []*http.Server // at other addresses
 
 	mu     sync.Mutex
 	traces map[string][]Span
@@ -50,8 +52,26 @@ func New() *Sink {
 // URL is what OTEL_EXPORTER_OTLP_ENDPOINT has to be.
 func (s *Sink) URL() string { return s.server.URL }
 
+// Listen has the sink listen at another address too, as that of this machine in a network of containers, and returns
+// its URL there.
+func (s *Sink) Listen(address string) (string, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return "", fmt.Errorf("listening for traces: %w", err)
+	}
+	server := &http.Server{Handler: s.server.Config.Handler, ReadHeaderTimeout: 5 * time.Second}
+	s.more = append(s.more, server)
+	go func() { _ = server.Serve(listener) }() // until Close
+	return "http://" + listener.Addr().String(), nil
+}
+
 // Close ends the sink.
-func (s *Sink) Close() { s.server.Close() }
+func (s *Sink) Close() {
+	for _, server := range s.more {
+		_ = server.Close()
+	}
+	s.server.Close()
+}
 
 // Trace returns the spans of a trace so far, in the order they began.
 func (s *Sink) Trace(id string) []Span {

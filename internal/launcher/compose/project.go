@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -124,47 +123,16 @@ func (k Container) Flag(name string) string {
 // here reports whether the container's process is one of this machine. The engine may be elsewhere, or in a virtual
 // machine, and the same number is another process here.
 func (k Container) here() bool {
-	return k.State.Pid > 0 && strings.Contains(controlGroups(k.State.Pid), k.ID)
-}
-
-// controlGroups are those of a process of this machine; those of a container's process name the container.
-func controlGroups(pid int) string {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	return string(text)
-}
-
-// processGroups returns every process group of this machine with its control groups. A container may have many, as that
-// of PostgreSQL does.
-func processGroups() map[int]string {
-	groups := map[int]string{}
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		if group, err := syscall.Getpgid(pid); err == nil && group > 1 && groups[group] == "" {
-			groups[group] = controlGroups(pid)
-		}
-	}
-	return groups
+	groups, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", k.State.Pid))
+	return k.State.Pid > 0 && strings.Contains(string(groups), k.ID)
 }
 
 // CPU is the processor time that the container has used in this life, on the engine's own machine.
 func (k Container) CPU() time.Duration {
-	_, cpu := k.measure(processGroups())
-	return cpu
-}
-
-// measure returns the memory and the processor time of the container.
-func (k Container) measure(groups map[int]string) (memory process.Memory, cpu time.Duration) {
-	for group, names := range groups {
-		if strings.Contains(names, k.ID) {
-			one := process.GroupMemory(group)
-			memory.RSS, memory.PSS, cpu = memory.RSS+one.RSS, memory.PSS+one.PSS, cpu+process.GroupCPU(group)
-		}
+	if !k.here() {
+		return 0
 	}
-	return memory, cpu
+	return process.TreeCPU(k.State.Pid)
 }
 
 // docker runs the docker command and returns what it wrote.
@@ -235,10 +203,11 @@ func (p *Project) Report(ctx context.Context) (launcher.Report, error) {
 		return launcher.Report{}, err
 	}
 	report := launcher.Report{Dir: p.Name, Gateway: p.Gateway, Broker: "none", Store: "none"}
-	groups := processGroups()
 	for _, k := range all {
 		one := launcher.ProcessReport{Status: k.Status()}
-		one.Memory, one.CPU = k.measure(groups)
+		if k.here() {
+			one.Memory, one.CPU = process.TreeMemory(k.State.Pid), process.TreeCPU(k.State.Pid)
+		}
 		switch k.Name() {
 		case "gateway":
 			one.URL = p.Gateway
@@ -276,9 +245,14 @@ func (p *Project) Stop(ctx context.Context, name string) error {
 	return p.each(ctx, name, "stop")
 }
 
+// Launch starts a process and returns at once.
+func (p *Project) Launch(ctx context.Context, name string) error {
+	return p.each(ctx, name, "start")
+}
+
 // Start starts a process and waits until it is ready.
 func (p *Project) Start(ctx context.Context, name string) error {
-	if err := p.each(ctx, name, "start"); err != nil {
+	if err := p.Launch(ctx, name); err != nil {
 		return err
 	}
 	return p.waitReady(ctx, name, launcher.DefaultTimeout)
@@ -338,4 +312,3 @@ func (p *Project) Kill(ctx context.Context, name string, signal syscall.Signal) 
 	}
 	return nil
 }
-

@@ -1,0 +1,72 @@
+package compose
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var requiredVariable = regexp.MustCompile(`\$\{([A-Z0-9_]+):\?`)
+
+// RequiredVariables are the variables without which the compose files of a folder are refused.
+func RequiredVariables(folder string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("%s holds no compose files", folder)
+	}
+	var names []string
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading the compose files: %w", err)
+		}
+		for _, match := range requiredVariable.FindAllStringSubmatch(string(content), -1) {
+			names = append(names, match[1])
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// Complete adds the variables that the text of an .env file lacks, each with a value of its own.
+func Complete(text string, wanted []string) (completed string, added int) {
+	if text == "" {
+		text = "# Secrets of the stack in compose/, made by: go run ./dapr secrets\n"
+	}
+	if !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	present := ParseEnv(text)
+	for _, name := range wanted {
+		if present[name] == "" {
+			text += name + "=" + strings.ToLower(rand.Text()) + "\n"
+			added++
+		}
+	}
+	return text, added
+}
+
+// ParseEnv reads the text of an .env file: NAME=value in each line, perhaps in quotes.
+func ParseEnv(text string) map[string]string {
+	values := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, found := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+		if name = strings.TrimSpace(name); !found || strings.HasPrefix(name, "#") {
+			continue
+		}
+		value = strings.TrimSpace(value)
+		if quoted := len(value) > 1 && strings.ContainsAny(value[:1], `"'`); quoted {
+			if end := strings.Index(value[1:], value[:1]); end >= 0 {
+				value = value[1 : end+1]
+			}
+		} else if comment := strings.Index(value, " #"); comment >= 0 {
+			value = strings.TrimSpace(value[:comment])
+		}
+		values[name] = value
+	}
+	return values
+}

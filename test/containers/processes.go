@@ -1,0 +1,124 @@
+package containers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"caravan/internal/launcher/compose"
+	"caravan/internal/launcher/process"
+)
+
+// Processes are the project's containers, each with the URL at which this machine reaches its HTTP API.
+func (p *Project) Processes(ctx context.Context) ([]process.Status, error) {
+	all, err := p.Containers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var statuses []process.Status
+	for _, k := range all {
+		status := k.Status()
+		status.URL = address(k)
+		statuses = append(statuses, status)
+	}
+	return statuses, nil
+}
+
+// Process is one of them.
+func (p *Project) Process(ctx context.Context, name string) (process.Status, error) {
+	all, err := p.Processes(ctx)
+	if err != nil {
+		return process.Status{}, err
+	}
+	for _, status := range all {
+		if status.Name == name {
+			return status, nil
+		}
+	}
+	return process.Status{}, fmt.Errorf("project %s has no container %s", p.Name, name)
+}
+
+// address is the URL of a program or sidecar; broker and store have none.
+func address(k compose.Container) string {
+	port := cmp.Or(k.Getenv("APP_PORT"), k.Flag("--dapr-http-port"))
+	host := k.Address(port)
+	if port == "" || host == "" {
+		return ""
+	}
+	return "http://" + host
+}
+
+// Serves asks a process whether it is ready, without waiting for Docker to ask: its health check comes every 10 s.
+func (p *Project) Serves(ctx context.Context, name string) error {
+	status, err := p.Process(ctx, name)
+	switch {
+	case err != nil:
+		return err
+	case status.PID == 0:
+		return fmt.Errorf("%s is %s", name, status.State)
+	case status.URL == "" && status.State != process.Ready:
+		return fmt.Errorf("%s is %s", name, status.State)
+	case status.URL == "":
+		return nil
+	}
+	probe := "/readyz"
+	if strings.HasSuffix(name, "-daprd") {
+		probe = "/v1.0/healthz"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, status.URL+probe, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("asking %s: %w", name, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return fmt.Errorf("%s answers %s", name, response.Status)
+	}
+	return nil
+}
+
+// Start starts a process that is down, and waits until it serves.
+func (p *Project) Start(ctx context.Context, name string) error {
+	if err := p.Launch(ctx, name); err != nil {
+		return err
+	}
+	return p.WaitServing(ctx, name)
+}
+
+// WaitServing waits until processes serve, or all of them.
+func (p *Project) WaitServing(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		all, err := p.Processes(ctx)
+		if err != nil {
+			return err
+		}
+		for _, status := range all {
+			names = append(names, status.Name)
+		}
+	}
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for _, name := range names {
+		for {
+			err := p.Serves(ctx, name)
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return errors.Join(ctx.Err(), err)
+			case <-ticker.C:
+			}
+		}
+	}
+	return nil
+}

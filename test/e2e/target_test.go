@@ -1,0 +1,153 @@
+package e2e
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"caravan/internal/launcher"
+	"caravan/internal/launcher/process"
+)
+
+// target is what runs a stack: the launcher, or docker compose. It is what tests need of a stack beside its gateway.
+type target interface {
+	GatewayURL() string
+	Admin() launcher.User
+	// Processes are all, each with the URL at which a test reaches its HTTP API.
+	Processes(ctx context.Context) ([]process.Status, error)
+	// Serves asks a process whether it is ready.
+	Serves(ctx context.Context, name string) error
+	// Kill ends a process by SIGKILL. The target starts it again.
+	Kill(ctx context.Context, name string) error
+	// Crash ends a process by SIGKILL and keeps it down until Start, which waits until it is ready.
+	Crash(ctx context.Context, name string) error
+	Start(ctx context.Context, name string) error
+	// Restart stops everything and starts it again, at the same address and with the same data.
+	Restart(ctx context.Context) error
+	// APIToken is what the sidecar of a service asks of its callers.
+	APIToken(service string) string
+	// Secrets are all that must not be seen, by what they are.
+	Secrets() map[string]string
+	LogLines(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error)
+	// Remove ends everything and removes the data.
+	Remove()
+}
+
+// The targets that CARAVAN_E2E_TARGET names.
+const (
+	targetLauncher = "launcher"
+	targetCompose  = "compose"
+)
+
+// launch starts a stack where the settings say.
+func launch(ctx context.Context, s *stack, options launcher.Options) (target, error) {
+	switch settings.target {
+	case targetLauncher:
+		return launchHere(ctx, s, options)
+	case targetCompose:
+		return launchContainers(ctx, s, options)
+	}
+	return nil, fmt.Errorf("CARAVAN_E2E_TARGET is %q; it is launcher or compose", settings.target)
+}
+
+// defaultStore is that of the target.
+func defaultStore(target string) string {
+	if target == targetCompose {
+		return "postgres"
+	}
+	return "sqlite"
+}
+
+// others are brokers and stores that the target has beside its first ones.
+func others() []launcher.Options {
+	if settings.target == targetCompose {
+		return []launcher.Options{{Broker: "kafka", Store: "sqlite"}, {Broker: "rabbitmq", Store: "redis"}}
+	}
+	return []launcher.Options{
+		{Broker: "kafka", Store: "sqlite"},
+		{Broker: "rabbitmq", Store: "postgres"},
+		{Broker: "redis-streams", Store: "redis"},
+	}
+}
+
+// notIn are the tests that a target cannot run, and why. All others run on every target.
+var notIn = map[string]map[string]string{
+	targetLauncher: {},
+	targetCompose: {
+		"TestMigration":      "only the launcher migrates",
+		"TestRunningCluster": "the cluster of the test listens on this machine's loopback, which containers do not reach",
+	},
+}
+
+// runsHere skips a test that the target cannot run.
+func runsHere(t *testing.T) {
+	t.Helper()
+	name, _, _ := strings.Cut(t.Name(), "/")
+	if reason, left := notIn[settings.target][name]; left {
+		t.Skipf("%s is not run with the target %s: %s", name, settings.target, reason)
+	}
+}
+
+// TestWhatIsLeftOutExists holds that no test has been renamed and is left out by a name of the past.
+func TestWhatIsLeftOutExists(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]bool{}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, declaration := range file.Decls {
+			if function, ok := declaration.(*ast.FuncDecl); ok && function.Recv == nil {
+				tests[function.Name.Name] = true
+			}
+		}
+	}
+	if !tests["TestWhatIsLeftOutExists"] {
+		t.Fatal("the tests were not found")
+	}
+	for target, names := range notIn {
+		for name := range names {
+			if !tests[name] {
+				t.Errorf("%s leaves out %s, which does not exist", target, name)
+			}
+		}
+	}
+}
+
+// replicas is how many of each service the environment asks for.
+func replicas() (int, error) {
+	n, err := strconv.Atoi(cmp.Or(settings.replicas, "1"))
+	if err != nil || n < 1 || n > 9 {
+		return 0, fmt.Errorf("CARAVAN_E2E_REPLICAS is %q; it is a number from 1 to 9", settings.replicas)
+	}
+	return n, nil
+}
+
+// environment makes the programs as quick as tests like them: what a clock
+// drives comes every second, and no caller is limited.
+func environment() map[string]map[string]string {
+	env := make(map[string]map[string]string)
+	for _, name := range services {
+		env[name] = map[string]string{
+			"CARAVAN_FEED_BUCKET": "1s", "CARAVAN_FEED_SETTLE": "6s", "CARAVAN_FEED_PULL_INTERVAL": "1s",
+		}
+	}
+	env["gateway"]["CARAVAN_LIMIT_SCALE"] = "1000"
+	env["gateway"]["CARAVAN_BREAKER_OPEN"] = "500ms"
+	env["orders"]["CARAVAN_SAGA_FIRST_BACKOFF"] = "200ms"
+	env["orders"]["CARAVAN_SAGA_MAX_BACKOFF"] = "2s"
+	env["orders"]["CARAVAN_SAGA_SWEEP_EVERY"] = "500ms"
+	env["orders"]["CARAVAN_SAGA_ALARM_AFTER"] = "3s"
+	return env
+}
