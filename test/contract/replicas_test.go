@@ -78,7 +78,7 @@ func TestReplicas(t *testing.T) {
 // replicas is an app of two replicas, each a sidecar and a program, and the gateway's way to them.
 type replicas struct {
 	programs  [2]*replicaProgram
-	sidecars  [2]*process.Process
+	sidecars  [2]part
 	forwarder *proxy.Forwarder
 	table     *route.Table
 	repeats   atomic.Int64
