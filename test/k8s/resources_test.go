@@ -1,6 +1,7 @@
 package k8s
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -198,13 +199,17 @@ func (r *review) allowed(w workload, c *manifest.Configuration) {
 
 // daprModule is where the source of Dapr is, of the version that the sidecar is built from.
 var daprModule = sync.OnceValues(func() (string, error) {
-	command := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/dapr/dapr")
+	command := exec.Command("go", "mod", "download", "-json", "github.com/dapr/dapr")
 	command.Dir = filepath.Join(root, "dapr", "daprd")
 	output, err := command.Output()
 	if err != nil {
-		return "", fmt.Errorf("finding the module of Dapr: %w", err)
+		return "", fmt.Errorf("downloading the module of Dapr: %w: %s", err, output)
 	}
-	return strings.TrimSpace(string(output)), nil
+	var module struct{ Dir string }
+	if err := json.Unmarshal(output, &module); err != nil {
+		return "", fmt.Errorf("reading where the module of Dapr is: %w", err)
+	}
+	return module.Dir, nil
 })
 
 // named are the names that a file of Dapr's source gives, by a pattern with one group.
