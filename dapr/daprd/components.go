@@ -49,7 +49,7 @@ func components(contrib, log logger.Logger, directory *resolve.Directory) *regis
 	names.RegisterComponent(mdns.NewResolver, "mdns")
 	names.RegisterComponent(consul.NewResolver, "consul")
 	names.RegisterComponent(kubernetes.NewResolver, "kubernetes")
-	names.RegisterComponent(resolve.NewDNS, "dns")
+	names.RegisterComponent(directory.NewDNS, "dns")
 
 	secrets, outputs := secretstores.NewRegistry(), bindings.NewRegistry()
 	secrets.Logger, outputs.Logger = contrib, contrib

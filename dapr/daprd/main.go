@@ -59,7 +59,7 @@ func main() {
 		log.Fatal(err)
 	}
 	log.Infof("Starting Dapr Runtime -- version %s -- commit %s", buildinfo.Version(), buildinfo.Commit())
-	serve(log, opts, resolve.Register(logger.NewLogger("dapr.contrib")))
+	serve(log, opts, resolve.Register(logger.NewLogger("dapr.contrib"), opts.Mode == string(modes.KubernetesMode)))
 }
 
 // serve runs the runtime until SIGTERM or SIGINT; SIGHUP starts it anew with

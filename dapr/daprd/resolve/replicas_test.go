@@ -18,8 +18,11 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// shared is that of this process; tests make others, too.
+var shared *Directory
+
 func TestMain(m *testing.M) {
-	Register(logger.NewLogger("test"))
+	shared = Register(logger.NewLogger("test"), true)
 	os.Exit(m.Run())
 }
 

@@ -6,7 +6,7 @@
 // name up again and again (watch), and a gRPC balancer, which keeps a connection to each replica and chooses for each call
 // among those that can be reached (replicas). Both live as long as the connection that Dapr keeps for the target.
 //
-// Names are looked up in DNS (NewDNS) or in the table that the component sqlite keeps (NewSQLite).
+// Names are looked up in DNS (NewDNS, the component "dns") or in the table that the component sqlite keeps (NewSQLite).
 package resolve
 
 import (
@@ -61,6 +61,7 @@ func (t *targets) of(request nameresolution.ResolveRequest, target func(app) (st
 
 // names is the component "dns". It must not be a nameresolution.ResolverMulti, whose answers Dapr keeps for 20 seconds.
 type names struct {
+	prefix   string
 	template *template.Template
 	targets  targets
 }
@@ -68,7 +69,7 @@ type names struct {
 // NewDNS returns the component "dns": a DNS name gives the addresses of all sidecars of an app, as Compose's DNS and a
 // headless Service of Kubernetes do. Its configuration has one key: template, host and port of an app's sidecars, such as
 // {{.ID}}-daprd:50002. It may use .ID, .Namespace and .Port, and name several hosts, separated by commas.
-func NewDNS(logger.Logger) nameresolution.Resolver { return new(names) }
+func (d *Directory) NewDNS(logger.Logger) nameresolution.Resolver { return &names{prefix: d.prefix} }
 
 // Init implements nameresolution.Resolver.
 func (n *names) Init(_ context.Context, metadata nameresolution.Metadata) error {
@@ -108,7 +109,7 @@ func (n *names) target(a app) (string, error) {
 	if _, _, err := net.SplitHostPort(name.String()); err != nil {
 		return "", fmt.Errorf("the template of the name resolution must give host and port: %w", err)
 	}
-	return scheme + ":///" + name.String(), nil
+	return n.prefix + name.String(), nil
 }
 
 // Close implements nameresolution.Resolver.

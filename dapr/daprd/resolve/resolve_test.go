@@ -3,6 +3,7 @@ package resolve
 import (
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,8 +13,11 @@ import (
 	"github.com/dapr/components-contrib/nameresolution"
 	"github.com/dapr/components-contrib/nameresolution/kubernetes"
 	"github.com/dapr/components-contrib/nameresolution/sqlite"
+	internals "github.com/dapr/dapr/pkg/proto/internals/v1"
 	"github.com/dapr/kit/logger"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/resolver"
 )
 
@@ -28,7 +32,7 @@ func target(t *testing.T, text string) resolver.Target {
 
 // component is the name resolution with a configuration, as daprd makes it.
 func component(t testing.TB, configuration any) (nameresolution.Resolver, error) {
-	n := NewDNS(logger.NewLogger("test"))
+	n := (&Directory{prefix: "replicas:///"}).NewDNS(logger.NewLogger("test"))
 	t.Cleanup(func() { _ = n.Close() })
 	return n, n.Init(t.Context(), nameresolution.Metadata{Configuration: configuration})
 }
@@ -94,7 +98,7 @@ func TestInitRefuses(t *testing.T) {
 
 // Dapr keeps the answers of a ResolverMulti for 20 seconds and chooses among them by itself.
 func TestIsNoResolverMulti(t *testing.T) {
-	if _, ok := NewDNS(logger.NewLogger("test")).(nameresolution.ResolverMulti); ok {
+	if _, ok := new(Directory).NewDNS(logger.NewLogger("test")).(nameresolution.ResolverMulti); ok {
 		t.Error("the component is a ResolverMulti")
 	}
 }
@@ -109,7 +113,7 @@ func BenchmarkResolveID(b *testing.B) {
 		resolver      nameresolution.Resolver
 		configuration any
 	}{
-		"dns":          {NewDNS(log), map[string]any{"template": "{{.ID}}:50002"}},
+		"dns":          {new(Directory).NewDNS(log), map[string]any{"template": "{{.ID}}:50002"}},
 		"sqlite":       {(&Directory{log: log}).NewSQLite(log), map[string]any{"connectionString": b.TempDir() + "/names.db", "cleanupInterval": "0"}},
 		"stock sqlite": {sqlite.NewResolver(log), map[string]any{"connectionString": b.TempDir() + "/names.db", "cleanupInterval": "0"}},
 		"kubernetes":   {kubernetes.NewResolver(log), map[string]any{"template": "{{.ID}}:50002"}},
@@ -159,5 +163,36 @@ func BenchmarkPick(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// In Kubernetes mode daprd puts "dns:///" before what the component answers.
+func TestKubernetesMode(t *testing.T) {
+	s := newStack(t, "127.0.0.1", "127.0.0.2")
+	n := shared.NewDNS(logger.NewLogger("test"))
+	if err := n.Init(t.Context(), nameresolution.Metadata{Configuration: map[string]any{"template": "127.0.0.1,127.0.0.2:{{.Port}}"}}); err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(s.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named, err := n.ResolveID(t.Context(), nameresolution.ResolveRequest{ID: "orders", Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, both := range map[string]bool{"dns:///" + named: true, "dns:///127.0.0.1:" + s.port: false} {
+		conn, err := grpc.DialContext(t.Context(), target, grpc.WithTransportCredentials(insecure.NewCredentials())) //nolint:staticcheck // as Dapr does
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.caller = internals.NewServiceInvocationClient(conn)
+		s.all(t, "127.0.0.1")
+		if both {
+			s.all(t, "127.0.0.2")
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/dapr/kit/logger"
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/dns"
 )
 
 // scheme is that of the targets, and the name of the balancer.
@@ -28,18 +29,43 @@ const (
 
 // Directory is what the targets of this process stand for.
 type Directory struct {
-	log   logger.Logger
-	host  func(ctx context.Context, name string) ([]string, error)
-	table atomic.Pointer[table] // of the component sqlite; nil if it is not used
+	log    logger.Logger
+	prefix string // of targets that are looked up in DNS
+	host   func(ctx context.Context, name string) ([]string, error)
+	table  atomic.Pointer[table] // of the component sqlite; nil if it is not used
 }
 
 // Register makes the targets known to gRPC. It is called once, when the program starts: gRPC keeps its schemes and
-// balancers for the whole process and does not lock them.
-func Register(log logger.Logger) *Directory {
-	d := &Directory{log: log, host: net.DefaultResolver.LookupHost}
+// balancers for the whole process and does not lock them. In Kubernetes mode daprd makes every address one of gRPC's scheme
+// dns, so there the targets are names of that scheme with a mark.
+func Register(log logger.Logger, kubernetes bool) *Directory {
+	d := &Directory{log: log, host: net.DefaultResolver.LookupHost, prefix: scheme + ":///"}
+	if kubernetes {
+		d.prefix = marked
+		resolver.Register(marking{Builder: dns.NewBuilder(), directory: d})
+	}
 	resolver.Register(d)
 	balancer.Register(balancers{log: log})
 	return d
+}
+
+// marked begins the names of the scheme dns that are ours.
+const marked = scheme + "/"
+
+// marking is gRPC's scheme dns but for the names that are ours.
+type marking struct {
+	resolver.Builder
+	directory *Directory
+}
+
+// Build implements resolver.Builder.
+func (m marking) Build(target resolver.Target, connection resolver.ClientConn, options resolver.BuildOptions) (resolver.Resolver, error) {
+	name, ours := strings.CutPrefix(target.Endpoint(), marked)
+	if !ours {
+		return m.Builder.Build(target, connection, options)
+	}
+	target.URL.Path = "/" + name
+	return m.directory.Build(target, connection, options)
 }
 
 // Scheme implements resolver.Builder.
