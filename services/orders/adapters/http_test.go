@@ -4,12 +4,14 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
 	"caravan/internal/document"
 	"caravan/internal/problem"
 	"caravan/internal/token"
+	"caravan/services/orders/app"
 	users "caravan/services/users/contract"
 )
 
@@ -62,6 +64,30 @@ func TestReasonsAreText(t *testing.T) {
 			if !errors.As(err, &p) || p.Status != 400 || p.Errors[0].Field != "reason" {
 				t.Errorf("%s because of %s: %v", name, reason, err)
 			}
+		}
+	}
+}
+
+// A step that there is not would find nothing for ever, so it is refused, with the names of those that there are.
+func TestAStepThatThereIsNotIsRefused(t *testing.T) {
+	steps := app.Participants{}.Checkout().Waits()
+	if got := strings.Join(steps, ", "); got != "authorize, capture, pivot, refund, reserve, undo, undo authorize, undo reserve" {
+		t.Errorf("orders can wait at %s; gateway/openapi.yaml names others", got)
+	}
+	ask := func(step string) error {
+		query := url.Values{"waiting": {""}, "step": {step}}
+		_, err := orderFilter(httptest.NewRequest(http.MethodGet, "/?"+query.Encode(), nil), steps)
+		return err
+	}
+	for _, step := range steps {
+		if err := ask(step); err != nil {
+			t.Errorf("%s: %v", step, err)
+		}
+	}
+	for _, step := range []string{"nosuch", "Capture", "undo pivot", strings.Repeat("x", 1000)} {
+		p := problem.From(ask(step))
+		if p.Status != http.StatusBadRequest || len(p.Errors) != 1 || p.Errors[0].Field != "step" || !strings.Contains(p.Errors[0].Message, "undo authorize") {
+			t.Errorf("%.20s: %+v", step, p)
 		}
 	}
 }

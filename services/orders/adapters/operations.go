@@ -3,6 +3,8 @@ package adapters
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"caravan/internal/page"
@@ -41,7 +43,7 @@ func (o Operations) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	filter, err := orderFilter(r)
+	filter, err := orderFilter(r, o.Operate.Steps())
 	if err != nil {
 		return err
 	}
@@ -64,11 +66,8 @@ func (o Operations) list(w http.ResponseWriter, r *http.Request) error {
 // then.
 const defaultWaiting = time.Minute
 
-// maxStep is the longest name of a step that a filter may have, in bytes.
-const maxStep = 64
-
-// orderFilter reads the filter from the query.
-func orderFilter(r *http.Request) (app.OrderFilter, error) {
+// orderFilter reads the filter from the query; steps are those that an order can wait at.
+func orderFilter(r *http.Request, steps []string) (app.OrderFilter, error) {
 	q := r.URL.Query()
 	f := app.OrderFilter{Status: contract.Status(q.Get("status")), Step: q.Get("step"), Stalled: q.Has("waiting"), Waiting: defaultWaiting}
 	var wrong []problem.FieldError
@@ -82,8 +81,8 @@ func orderFilter(r *http.Request) (app.OrderFilter, error) {
 		}
 	}
 	switch {
-	case len(f.Step) > maxStep:
-		wrong = append(wrong, problem.FieldError{Field: "step", Code: "max", Message: "is too long"})
+	case f.Step != "" && !slices.Contains(steps, f.Step):
+		wrong = append(wrong, problem.FieldError{Field: "step", Code: "oneof", Message: "must be one of " + strings.Join(steps, ", ")})
 	case f.Step != "" && !f.Stalled:
 		wrong = append(wrong, problem.FieldError{Field: "step", Code: "needs", Message: "can be asked for with waiting only"})
 	}

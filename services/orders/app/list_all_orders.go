@@ -55,6 +55,9 @@ func (u Operate) stall(o *domain.Order, now time.Time) *Stall {
 	return &Stall{w, now.Sub(o.UpdatedAt)}
 }
 
+// Steps names all that an order can wait at.
+func (u Operate) Steps() []string { return u.Driver.saga.Waits() }
+
 func (f OrderFilter) matches(l Listed) bool {
 	if f.Status != "" && f.Status != l.Status {
 		return false

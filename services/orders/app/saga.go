@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -207,6 +208,22 @@ func (s Saga) next(when contract.Status) string {
 	return "undo" // the only state without a step of its own is that of being undone
 }
 
+// Waits names all that an order can wait at.
+func (s Saga) Waits() []string {
+	names := []string{s.next(contract.Cancelling)}
+	for _, step := range s {
+		names = append(names, step.Name)
+		if step.Undo != nil {
+			names = append(names, undo+step.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// undo comes before the name of a step that is being undone.
+const undo = "undo "
+
 // compensate undoes all steps, the last first. It returns the step at which an
 // undo got no answer.
 func (s Saga) compensate(ctx context.Context, o domain.Order) (string, error) {
@@ -215,7 +232,7 @@ func (s Saga) compensate(ctx context.Context, o domain.Order) (string, error) {
 			continue
 		}
 		if err := s[i].Undo(ctx, o); err != nil {
-			return "undo " + s[i].Name, err
+			return undo + s[i].Name, err
 		}
 	}
 	return "", nil
