@@ -52,7 +52,8 @@ type replicas struct {
 type replica struct {
 	address resolver.Address
 	log     logger.Logger
-	done    func(balancer.DoneInfo)
+	done    func(balancer.DoneInfo) // of a call
+	tried   func(balancer.DoneInfo) // of a call while calls go elsewhere
 
 	// Guarded by replicas.mu.
 	conn   balancer.SubConn
@@ -194,7 +195,7 @@ const messageUndialled = "no replica can be reached"
 
 func newReplica(address resolver.Address, log logger.Logger) *replica {
 	r := &replica{address: address, log: log}
-	r.done = r.finished // once, and not for each call
+	r.done, r.tried = r.finished, r.answered // once, and not for each call
 	return r
 }
 
@@ -213,18 +214,24 @@ func (r *replica) rest() {
 	}
 }
 
-// finished is what became of a call.
+// finished is what became of a call. That it succeeded says nothing: it may have begun before another failed, as a program
+// that stops still answers what it has.
 func (r *replica) finished(info balancer.DoneInfo) {
-	switch {
-	case info.Err == nil:
-		if r.avoid.Load() != 0 {
-			r.avoid.Store(0)
-		}
-	case undelivered(info.Err):
-		if r.avoid.Swap(time.Now().Add(avoided).UnixNano()) == 0 {
-			r.log.Warnf("The replica %s did not deliver a call, others are preferred: %v", r.address.Addr, info.Err)
-		}
+	if info.Err == nil || !undelivered(info.Err) {
+		return
 	}
+	if r.avoid.Swap(time.Now().Add(avoided).UnixNano()) == 0 {
+		r.log.Warnf("The replica %s did not deliver a call, others are preferred: %v", r.address.Addr, info.Err)
+	}
+}
+
+// answered is what became of a call that began after another failed.
+func (r *replica) answered(info balancer.DoneInfo) {
+	if info.Err == nil {
+		r.avoid.Store(0)
+		return
+	}
+	r.finished(info)
 }
 
 // undelivered reports whether an error says that the sidecar or the program behind it is not there. A program that answers,
@@ -242,14 +249,15 @@ func undelivered(err error) bool {
 // invokeFailed begins the error of a sidecar whose program did not answer.
 var invokeFailed, _, _ = strings.Cut(messages.ErrChannelInvoke, "%")
 
-// usable reports whether the next call may go to the replica. After a failure that is one call at a time.
-func (r *replica) usable() bool {
+// usable reports whether the next call may go to the replica, and whom to tell what became of it. After a failure that is one
+// call at a time.
+func (r *replica) usable() (done func(balancer.DoneInfo), ok bool) {
 	until := r.avoid.Load()
 	if until == 0 {
-		return true
+		return r.done, true
 	}
 	now := time.Now()
-	return now.UnixNano() >= until && r.avoid.CompareAndSwap(until, now.Add(avoided).UnixNano())
+	return r.tried, now.UnixNano() >= until && r.avoid.CompareAndSwap(until, now.Add(avoided).UnixNano())
 }
 
 // picker chooses the replica of each call: one after the other.
@@ -268,10 +276,11 @@ type connected struct {
 func (p *picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
 	turn, n := p.turn.Add(1), uint32(len(p.ready))
 	for i := range n {
-		if r := p.ready[(turn+i)%n]; r.usable() {
-			return balancer.PickResult{SubConn: r.conn, Done: r.done}, nil
+		r := p.ready[(turn+i)%n]
+		if done, ok := r.usable(); ok {
+			return balancer.PickResult{SubConn: r.conn, Done: done}, nil
 		}
 	}
 	r := p.ready[turn%n] // better than none
-	return balancer.PickResult{SubConn: r.conn, Done: r.done}, nil
+	return balancer.PickResult{SubConn: r.conn, Done: r.tried}, nil
 }

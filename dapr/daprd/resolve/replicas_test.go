@@ -116,6 +116,43 @@ func TestReplicaWithoutProgramIsAvoided(t *testing.T) {
 	}
 }
 
+// A program that stops answers the calls that it has while new ones are refused.
+func TestAnAnswerOfBeforeIsNoReasonToComeBack(t *testing.T) {
+	s := newStack(t, "127.0.0.1", "127.0.0.2")
+	s.all(t, "127.0.0.1", "127.0.0.2")
+	const many = 20
+	held := make(chan error, many)
+	for range many { // half of them come to each
+		go func() {
+			_, err := s.call(metadata.AppendToOutgoingContext(t.Context(), "held", "yes"))
+			held <- err
+		}()
+	}
+	for deadline, before := time.Now().Add(patience), s.counts(); s.fakes[1].calls.Load() < before[1]+many/2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the calls that are to be held did not come")
+		}
+	}
+	failure := status.Errorf(codes.Internal, messages.ErrChannelInvoke, "dial tcp 172.18.0.4:7003: connect: connection refused")
+	s.fakes[1].fails.Store(&failure)
+	s.until(t, "a failure", func(_ string, err error) bool { return err != nil })
+	began, before := time.Now(), s.fakes[1].calls.Load()
+	for _, f := range s.fakes {
+		close(f.hold)
+	}
+	for range many {
+		if err := <-held; err != nil {
+			t.Error(err)
+		}
+		for range 4 {
+			_, _ = s.call(t.Context())
+		}
+	}
+	if n, most := s.fakes[1].calls.Load()-before, 1+int64(time.Since(began)/avoided); n > most {
+		t.Errorf("%d calls came to a replica that refuses them, want %d at most", n, most)
+	}
+}
+
 func TestAnswersOfAProgramAreNoReasonToAvoidIt(t *testing.T) {
 	s := newStack(t, "127.0.0.1", "127.0.0.2")
 	s.all(t, "127.0.0.1", "127.0.0.2")
