@@ -194,7 +194,7 @@ func (r *review) container(s types.ServiceConfig) {
 		"capabilities":                           slices.Equal(s.CapDrop, []string{"ALL"}) && len(s.CapAdd) == 0 && !s.Privileged,
 		"a way to new privileges":                slices.Contains(s.SecurityOpt, "no-new-privileges:true"),
 		"a root that it can write to":            s.ReadOnly || strings.HasPrefix(s.Image, "apache/kafka:"),
-		"no restart policy":                      once || s.Restart == "unless-stopped",
+		"no restart policy":                      once || s.Restart == "always", // after a crash of Docker itself "unless-stopped" is not enough
 		"published a port":                       len(s.Ports) == 0 || !isSidecar(s) && strings.HasPrefix(s.Image, "caravan/"),
 		"the host's network or processes":        s.NetworkMode == "" && s.Pid == "" && s.Ipc == "",
 		"the root user":                          s.User != "" && s.User != "root" && !strings.HasPrefix(s.User, "0") || strings.HasPrefix(s.Image, "apache/kafka:"),
