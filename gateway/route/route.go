@@ -108,7 +108,8 @@ func (r *Route) Params() []string {
 }
 
 // TimeoutOf returns how long the service has to answer a request with this query, and whether the caller asked to have
-// the answer held back. A wait that can not be read adds nothing: the service will say what is wrong with it.
+// the answer held back. A wait that can not be read or is too long adds nothing: the service will say what is wrong
+// with it.
 func (r *Route) TimeoutOf(query string) (timeout time.Duration, held bool) {
 	if r.Long == nil || query == "" {
 		return r.Timeout, false
@@ -118,10 +119,10 @@ func (r *Route) TimeoutOf(query string) (timeout time.Duration, held bool) {
 		return r.Timeout, false
 	}
 	wait, err := time.ParseDuration(values.Get(r.Long.Parameter))
-	if err != nil || wait <= 0 {
+	if err != nil || wait <= 0 || wait > r.Long.Max {
 		return r.Timeout, false
 	}
-	return r.Timeout + min(wait, r.Long.Max), true
+	return r.Timeout + wait, true
 }
 
 // Holding is the query with another time for which the caller allows the answer to be held back.

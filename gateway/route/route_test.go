@@ -242,7 +242,7 @@ routes:
 func TestLongPollsGetTheTimeTheyAskFor(t *testing.T) {
 	r := &Route{Timeout: 10 * time.Second, Long: &Long{Parameter: "wait", Max: 30 * time.Second}}
 	for query, want := range map[string]time.Duration{
-		"": 10 * time.Second, "wait=5s": 15 * time.Second, "wait=1h": 40 * time.Second, "wait=-1s": 10 * time.Second, "wait=0s": 10 * time.Second,
+		"": 10 * time.Second, "wait=5s": 15 * time.Second, "wait=30s": 40 * time.Second, "wait=31s": 10 * time.Second, "wait=1h": 10 * time.Second, "wait=-1s": 10 * time.Second, "wait=0s": 10 * time.Second,
 		"wait=x": 10 * time.Second, "await=5s": 10 * time.Second, "x=1&wait=500ms": 10500 * time.Millisecond, "wait=5s;": 10 * time.Second, "w%61it=5s": 15 * time.Second,
 	} {
 		if got, held := r.TimeoutOf(query); got != want || held != (want > r.Timeout) {
