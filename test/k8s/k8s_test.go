@@ -161,6 +161,8 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		"a shared injected token":     {dapr, "overlays/dapr/pairs.yaml", "orders-app-token", "users-app-token", "orders: its APP_API_TOKEN is not its sidecar's"},
 		"a sidecar nobody finds":      {plain, "overlays/plain/services.yaml", "name: orders-dapr", "name: order-dapr", "orders: its sidecar's Service"},
 		"another's sidecar":           {plain, "overlays/plain/services.yaml", "app.kubernetes.io/name: orders", "app.kubernetes.io/name: users", "orders: its sidecar's Service"},
+		"calls to one replica":        {production, "components/production/kustomization.yaml", "value: None", "value: \"\"", "orders: DNS gives the addresses of all its replicas: false"},
+		"a pod nobody knows yet":      {plain, "base/program.yaml", "minReadySeconds: 10", "minReadySeconds: 3", "an old pod leaves before callers know"},
 		"another name resolution":     {plain, "overlays/plain/config.yaml", "-dapr:50002", "-daprd:50002", "its name resolution"},
 		"a ConfigMap without a hash":  {plain, "overlays/plain/kustomization.yaml", "configMapGenerator:", "generatorOptions: {disableNameSuffixHash: true}\nconfigMapGenerator:", "not named by its hash"},
 

@@ -20,7 +20,7 @@ import (
 )
 
 // resolution is where a sidecar of the overlay "plain" finds that of another app.
-const resolution = "{{.ID}}-dapr:50002"
+const resolution = "dns {{.ID}}-dapr:50002"
 
 // kinds are the components that a cluster's choice of broker and store leads to.
 var kinds = map[string]string{"rabbitmq": "pubsub.rabbitmq", "kafka": "pubsub.kafka", "postgres": "state.postgresql", "redis": "state.redis"}
@@ -157,7 +157,7 @@ func (r *review) configuration(w workload, documents []manifest.Document) {
 	got := documents[0].Configuration
 	found := ""
 	if got.Spec.NameResolution != nil {
-		found = got.Spec.NameResolution.Configuration["template"]
+		found = got.Spec.NameResolution.Component + " " + got.Spec.NameResolution.Configuration["template"]
 	}
 	if wanted := map[string]string{"plain": resolution, "dapr": ""}[r.overlay]; found != wanted {
 		r.report("%s: its name resolution is %q, not %q", w.name, found, wanted)

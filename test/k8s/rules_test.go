@@ -314,6 +314,12 @@ func (r *review) container(w workload, c *corev1.Container) {
 
 // replicas holds that production has two of everything at least and no server, and development neither.
 func (r *review) replicas() {
+	for _, d := range r.deployments {
+		// Longer than DNS answers are kept (5 s, as a rule) and sidecars wait between two looks (2 s).
+		if d.Spec.MinReadySeconds < 10 {
+			r.report("%s: an old pod leaves before callers know the new one", d.Name)
+		}
+	}
 	if !r.production {
 		if len(r.statefulSets) != 2 || len(r.autoscalers) != 0 {
 			r.report("development has %d servers and %d autoscalers", len(r.statefulSets), len(r.autoscalers))
@@ -369,6 +375,9 @@ func (r *review) sidecarServices() {
 		for _, service := range r.services {
 			if service.Name == w.name+"-dapr" && labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(w.Labels)) {
 				ports = append(ports, fmt.Sprintf("%d to %s", service.Spec.Ports[0].Port, service.Spec.Ports[0].TargetPort.String()))
+				if all := service.Spec.ClusterIP == corev1.ClusterIPNone; all != r.production {
+					r.report("%s: DNS gives the addresses of all its replicas: %t", w.name, all)
+				}
 			}
 		}
 		wanted := r.overlay == "plain" && w.program && w.name != "gateway" // Dapr's operator makes its own; nobody calls the gateway
