@@ -52,7 +52,7 @@ func newShop(t *testing.T, currency string) *testShop {
 	log := slog.New(slog.DiscardHandler)
 	shop := app.NewShop(documents, noOrders{}, clock.System{}, app.Settings{Currency: currency, ReservationTTL: time.Hour, ReadAge: 10 * time.Millisecond}, log)
 	s := &testShop{ServeMux: http.NewServeMux()}
-	adapters.Register(s, shop, feed.NewReader(store, clock.System{}, feed.DefaultTiming()), log)
+	adapters.Register(s, shop, feed.NewCoverage(feed.NewReader(store, clock.System{}, feed.DefaultTiming())), log)
 	s.HandleFunc("POST /v1/sessions", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusCreated)
 		_ = json.NewEncoder(w).Encode(shopclient.Session{AccessToken: "t", ExpiresIn: 3600})

@@ -16,15 +16,15 @@ const (
 
 // worker is a goroutine that the program owns.
 type worker struct {
-	name       string
-	run        func(ctx context.Context) error
-	underneath bool // stopped after the requests
+	name string
+	run  func(ctx context.Context) error
+	last bool // stopped after the requests and the other workers
 }
 
-// start runs the workers of one layer until ctx ends; the group is done when they all are.
-func (s *Service) start(ctx context.Context, group *sync.WaitGroup, underneath bool) {
+// start runs the workers that are stopped last, or the others, until ctx ends; the group is done when they all are.
+func (s *Service) start(ctx context.Context, group *sync.WaitGroup, last bool) {
 	for _, w := range s.workers {
-		if w.underneath == underneath {
+		if w.last == last {
 			group.Go(func() { s.keep(ctx, w) })
 		}
 	}

@@ -233,7 +233,7 @@ func TestStoppingFinishesWhatWasBegun(t *testing.T) {
 			note("worker")
 			return nil
 		})
-		s.Underneath("relay", func(ctx context.Context) error {
+		s.BackgroundLast("relay", func(ctx context.Context) error {
 			<-ctx.Done()
 			note("relay")
 			return nil

@@ -10,7 +10,7 @@
 //			return err
 //		}
 //		s.Public("POST /v1/orders", ...)
-//		s.Internal("POST /internal/feed", ...)
+//		documents := s.Documents(nil)
 //		s.Subscribe("payments", ...)
 //		s.Background("sweeper", ...)
 //		return nil
@@ -76,6 +76,7 @@ type Service struct {
 	subscriber *sidecar.Subscriber
 	topics     []string
 	watch      *watch // over the subscriptions; nil where nothing supervises the sidecar
+	documents  *Documents
 	durations  metric.Float64Histogram
 	tracer     trace.Tracer
 
@@ -204,10 +205,10 @@ func (s *Service) Background(name string, f func(ctx context.Context) error) {
 	s.workers = append(s.workers, worker{name: name, run: f})
 }
 
-// Underneath is Background for what requests and other workers lean on, such as the relay of events:
-// it is stopped after them, and what it still does then is waited for.
-func (s *Service) Underneath(name string, f func(ctx context.Context) error) {
-	s.workers = append(s.workers, worker{name: name, run: f, underneath: true})
+// BackgroundLast is Background for workers that requests and other workers depend on, such as the relay of events. It is
+// stopped last, after requests and other workers have ended; the program then waits until it returns.
+func (s *Service) BackgroundLast(name string, f func(ctx context.Context) error) {
+	s.workers = append(s.workers, worker{name: name, run: f, last: true})
 }
 
 // Ready adds a condition to /readyz. The probe gets two seconds; a success is believed for one.

@@ -53,7 +53,7 @@ func Build(_ context.Context, s *service.Service) error {
 func consume(s *service.Service, n *app.Notifications, cfg inboxSettings) {
 	seen := feed.NewSeen(cfg.Remember)
 	consumer := app.NewConsumer(n, seen, app.ConsumerOptions{Interval: cfg.Interval, Waiting: cfg.Waiting})
-	s.Underneath("inboxes", consumer.Run)
+	s.BackgroundLast("inboxes", consumer.Run)
 	for _, producer := range contract.Producers() {
 		s.Subscribe(producer, consumer.Pushed)
 		puller := &feed.Puller{

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"caravan/internal/document"
-	"caravan/internal/feed"
 	"caravan/internal/service"
 	"caravan/services/orders/adapters"
 	"caravan/services/orders/app"
@@ -34,17 +33,10 @@ func Build(_ context.Context, s *service.Service) error {
 	if err := s.Configure(&cfg); err != nil {
 		return err
 	}
-	store := s.Sidecar.Store()
-	timing := feed.Timing{Bucket: s.Settings.Feed.Bucket, Settle: s.Settings.Feed.Settle}
-	index := feed.NewIndex(store, s.Clock, timing, s.IDs.New())
-	reader := feed.NewReader(store, s.Clock, timing)
-	relay := feed.NewRelay(s.Sidecar.Publisher(), contract.App, s.Clock, s.Log)
-
-	options := document.Options{
-		Prefix: app.Prefix, Source: contract.App, Index: index, Relay: relay.Only(contract.Published), Clock: s.Clock, IDs: s.IDs,
-	}
-	orders := document.NewRepository[domain.Order](store, options).Warm(func(o *domain.Order) bool { return !o.Status.Terminal() })
-	lists := document.NewChain[app.Entry](store, "orders-of/", 50, options)
+	documents := s.Documents(contract.Published)
+	orders := document.NewRepository[domain.Order](documents.Store, documents.Options(app.Prefix)).
+		Warm(func(o *domain.Order) bool { return !o.Status.Terminal() })
+	lists := document.NewChain[app.Entry](documents.Store, "orders-of/", 50, documents.Options(app.Prefix))
 
 	saga := app.Participants{
 		Products: products.NewClient(s.Sidecar.Invoker()),
@@ -64,10 +56,10 @@ func Build(_ context.Context, s *service.Service) error {
 	}
 	driver := app.NewDriver(orders, saga, s.Clock, s.Log, watch, pace, alarm)
 	sweep := &app.Sweep{
-		Orders: orders, Lists: lists, Reader: reader, Index: index, Driver: driver, Store: store, Clock: s.Clock, IDs: s.IDs, Log: s.Log,
-		Every: cfg.Saga.SweepEvery, Settle: timing.Settle, Young: 3 * time.Second,
+		Orders: orders, Lists: lists, Reader: documents.Reader, Index: documents.Index, Driver: driver, Store: documents.Store,
+		Clock: s.Clock, IDs: s.IDs, Log: s.Log, Every: cfg.Saga.SweepEvery, Settle: documents.Timing.Settle, Young: 3 * time.Second,
 	}
-	operate := app.Operate{Orders: orders, Reader: reader, Driver: driver, Sweep: sweep, Clock: s.Clock, IDs: s.IDs, Log: s.Log}
+	operate := app.Operate{Orders: orders, Reader: documents.Reader, Driver: driver, Sweep: sweep, Clock: s.Clock, IDs: s.IDs, Log: s.Log}
 
 	adapters.API{
 		Place:  app.PlaceOrder{Orders: orders, Lists: lists, Driver: driver, Clock: s.Clock, Patience: cfg.Saga.Patience},
@@ -79,14 +71,11 @@ func Build(_ context.Context, s *service.Service) error {
 	adapters.Operations{
 		Operate: operate,
 		Audit: &app.Audit{
-			Orders: orders, Lists: lists, Reader: reader, Invoker: s.Sidecar.Invoker(), Clock: s.Clock,
-			Trail: feed.Trail{Store: store, Source: contract.App, Coverage: feed.NewCoverage(reader)},
+			Orders: orders, Lists: lists, Reader: documents.Reader, Invoker: s.Sidecar.Invoker(), Clock: s.Clock, Trail: documents.Trail(),
 		},
 		Breakers: s.Sidecar.Breakers,
 	}.Register(s)
-	s.Internal("POST "+feed.Path, feed.Serve(reader))
 
-	s.Underneath("relay", relay.Run)
 	s.Background("driver", driver.Run)
 	s.Background("sweep", sweep.Run)
 	return nil

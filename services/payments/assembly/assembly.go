@@ -6,8 +6,6 @@ import (
 	"context"
 	"time"
 
-	"caravan/internal/document"
-	"caravan/internal/feed"
 	"caravan/internal/invoke"
 	"caravan/internal/service"
 	"caravan/services/payments/adapters"
@@ -38,41 +36,33 @@ func Build(_ context.Context, s *service.Service) error {
 		return err
 	}
 
-	// Documents, and the feed of their events.
-	store := s.Sidecar.Store()
-	timing := feed.Timing{Bucket: s.Settings.Feed.Bucket, Settle: s.Settings.Feed.Settle}
-	index := feed.NewIndex(store, s.Clock, timing, s.IDs.New())
-	reader := feed.NewReader(store, s.Clock, timing)
-	relay := feed.NewRelay(s.Sidecar.Publisher(), contract.App, s.Clock, s.Log)
-	events := document.Options{Source: contract.App, Index: index, Relay: relay.Only(contract.Published), Clock: s.Clock, IDs: s.IDs}
-	// What is pending concerns nobody else: it is in the feed for the reconciler, and not published.
-	unpublished := document.Options{Source: contract.App, Index: index, Clock: s.Clock, IDs: s.IDs}
+	documents := s.Documents(contract.Published)
+	// Only the reconciler needs the events of pending deposits. It reads them from the feed.
+	pending := documents.Unpublished("")
 
 	// Use cases.
-	bank := testbank.New(store, s.Clock, s.IDs, cfg.Bank.Silence)
-	ledger := app.NewLedger(store, events, cfg.Wallet.Currency, domain.DefaultLimits())
-	deposits := app.NewDeposits(ledger, store, unpublished, bank, s.Log, cfg.Bank.Timeout)
-	reconciler := app.NewReconciler(deposits, reader, store, unpublished, s.Log, cfg.Reconcile.Interval)
-	audit := app.NewAudit(ledger, deposits, bank, reader)
+	bank := testbank.New(documents.Store, s.Clock, s.IDs, cfg.Bank.Silence)
+	ledger := app.NewLedger(documents.Store, documents.Options(""), cfg.Wallet.Currency, domain.DefaultLimits())
+	deposits := app.NewDeposits(ledger, documents.Store, pending, bank, s.Log, cfg.Bank.Timeout)
+	reconciler := app.NewReconciler(deposits, documents.Reader, documents.Store, pending, s.Log, cfg.Reconcile.Interval)
+	audit := app.NewAudit(ledger, deposits, bank, documents.Reader)
 
-	// What users may ask, through the gateway.
+	// Routes for users, through the gateway.
 	wallet := adapters.Wallet{Ledger: ledger, Deposits: deposits}
 	s.Public("GET /v1/wallet", wallet.Show)
 	s.Public("GET /v1/wallet/postings?limit&cursor", wallet.History)
 	s.Public("POST /v1/wallet/deposits", wallet.Deposit)
 	s.Public("GET /v1/wallet/deposits/{id}", wallet.ShowDeposit)
 
-	// What other services may command.
+	// Routes for other services.
 	s.Internal("POST "+contract.PathAuthorize, invoke.Serve(s.Log, adapters.Validated(ledger.Authorize)))
 	s.Internal("POST "+contract.PathCapture, invoke.Serve(s.Log, adapters.Validated(ledger.Capture)))
 	s.Internal("POST "+contract.PathVoid, invoke.Serve(s.Log, adapters.Validated(ledger.Void)))
 	s.Internal("POST "+contract.PathRefund, invoke.Serve(s.Log, adapters.Validated(ledger.Refund)))
-	s.Internal("POST "+contract.PathFeed, feed.Serve(reader))
 	s.Internal("POST "+contract.PathAudit, adapters.Audit(audit))
 	s.Internal("POST "+contract.PathOrders, adapters.AuditOrders(audit))
 
-	// What goes on by itself.
-	s.Underneath("relay", relay.Run)
+	// Background work.
 	s.Background("deposits", deposits.Run)
 	s.Background("reconciler", reconciler.Run)
 	return nil

@@ -21,7 +21,6 @@ const (
 	PathCapture   = "/internal/capture"
 	PathVoid      = "/internal/void"
 	PathRefund    = "/internal/refund"
-	PathFeed      = "/internal/feed"
 	PathAudit     = "/internal/audit"
 )
 

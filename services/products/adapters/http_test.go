@@ -73,7 +73,7 @@ func overStore(t *testing.T, store *documenttest.FakeStore) *api {
 	log := slog.New(slog.DiscardHandler)
 	shop := app.NewShop(documents, fakeOrders{}, clock.System{}, app.Settings{Currency: "EUR", ReservationTTL: time.Hour, ReadAge: time.Second}, log)
 	a := &api{t: t, mux: fakeRouter{http.NewServeMux()}, store: store}
-	Register(a.mux, shop, feed.NewReader(store, clock.System{}, feed.DefaultTiming()), log)
+	Register(a.mux, shop, feed.NewCoverage(feed.NewReader(store, clock.System{}, feed.DefaultTiming())), log)
 	return a
 }
 

@@ -22,8 +22,8 @@ type Router interface {
 	Internal(pattern string, h Handler)
 }
 
-// Register serves the use cases of a shop and the change feed of its documents.
-func Register(router Router, shop *app.Shop, changes *feed.Reader, log *slog.Logger) {
+// Register serves the use cases of a shop. The audit checks its events against coverage.
+func Register(router Router, shop *app.Shop, coverage *feed.Coverage, log *slog.Logger) {
 	catalogue := catalogueAPI{shop}
 	router.Public("GET /v1/products?category&q&limit&cursor", catalogue.list)
 	router.Public("GET /v1/products/{sku}", catalogue.get)
@@ -34,8 +34,7 @@ func Register(router Router, shop *app.Shop, changes *feed.Reader, log *slog.Log
 	router.Internal("POST "+contract.PathReserve, invoke.Serve(log, described(shop.Reserve)))
 	router.Internal("POST "+contract.PathCommit, invoke.Serve(log, described(shop.Commit)))
 	router.Internal("POST "+contract.PathRelease, invoke.Serve(log, described(shop.Release)))
-	router.Internal("POST "+contract.PathFeed, feed.Serve(changes))
-	audit := auditAPI{app.NewAudit(shop, feed.NewCoverage(changes))}
+	audit := auditAPI{app.NewAudit(shop, coverage)}
 	router.Internal("POST "+contract.PathAudit, audit.page)
 	router.Internal("POST "+contract.PathHolds, audit.holds)
 }

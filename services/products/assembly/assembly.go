@@ -7,12 +7,9 @@ import (
 	"time"
 
 	"caravan/internal/clock"
-	"caravan/internal/document"
-	"caravan/internal/feed"
 	"caravan/internal/service"
 	"caravan/services/products/adapters"
 	"caravan/services/products/app"
-	"caravan/services/products/contract"
 )
 
 // settings are the keys of products' own.
@@ -35,20 +32,14 @@ func Build(_ context.Context, s *service.Service) error {
 		return err
 	}
 
-	store, timing := s.Sidecar.Store(), feed.Timing{Bucket: s.Settings.Feed.Bucket, Settle: s.Settings.Feed.Settle}
-	relay := feed.NewRelay(s.Sidecar.Publisher(), contract.App, s.Clock, s.Log)
-	documents := app.NewDocuments(store, document.Options{
-		Source: contract.App, Clock: s.Clock, IDs: s.IDs, Relay: relay,
-		Index: feed.NewIndex(store, s.Clock, timing, s.IDs.New()),
-	})
-	shop := app.NewShop(documents, adapters.Orders{Invoker: s.Sidecar.Invoker()}, s.Clock, app.Settings{
+	documents := s.Documents(nil)
+	shop := app.NewShop(app.NewDocuments(documents.Store, documents.Options("")), adapters.Orders{Invoker: s.Sidecar.Invoker()}, s.Clock, app.Settings{
 		Currency: cfg.Catalogue.Currency, ReservationTTL: cfg.Reservation.TTL, ReadAge: cfg.Catalogue.ReadAge,
 		// A repair may have begun just before the product was created; the minute is for the pass itself and for clocks.
 		OpenWithin: 2*cfg.Catalogue.Reconcile + time.Minute,
 	}, s.Log)
 
-	adapters.Register(s, shop, feed.NewReader(store, s.Clock, timing), s.Log)
-	s.Underneath("relay", relay.Run)
+	adapters.Register(s, shop, documents.Trail().Coverage, s.Log)
 	s.Background("sweep", every(s.Clock, cfg.Reservation.Sweep, shop.Sweep))
 	s.Background("reconcile", every(s.Clock, cfg.Catalogue.Reconcile, shop.Reconcile))
 	return nil

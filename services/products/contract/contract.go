@@ -23,8 +23,6 @@ const (
 	PathCommit = "/internal/commit"
 	// PathRelease takes [Release] and answers [Released].
 	PathRelease = "/internal/release"
-	// PathFeed serves the change feed.
-	PathFeed = "/internal/feed"
 	// PathAudit takes an audit.Request and answers [AuditPage].
 	PathAudit = "/internal/audit"
 )

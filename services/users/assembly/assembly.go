@@ -10,14 +10,12 @@ import (
 	"time"
 
 	"caravan/internal/document"
-	"caravan/internal/feed"
 	"caravan/internal/service"
 	"caravan/internal/token"
 	"caravan/services/users/adapters"
 	"caravan/services/users/adapters/keyring"
 	"caravan/services/users/adapters/password"
 	"caravan/services/users/app"
-	"caravan/services/users/contract"
 	"caravan/services/users/domain"
 )
 
@@ -66,37 +64,29 @@ func Build(_ context.Context, s *service.Service) error {
 		return fmt.Errorf("making the password hasher: %w", err)
 	}
 
-	store := s.Sidecar.Store()
-	timing := feed.Timing{Bucket: s.Settings.Feed.Bucket, Settle: s.Settings.Feed.Settle}
-	reader := feed.NewReader(store, s.Clock, timing)
-	relay := feed.NewRelay(s.Sidecar.Publisher(), contract.Topic, s.Clock, s.Log)
-	index := feed.NewIndex(store, s.Clock, timing, s.IDs.New())
-	documents := func(prefix string) document.Options {
-		return document.Options{Prefix: prefix, Source: contract.App, Index: index, Relay: relay, Clock: s.Clock, IDs: s.IDs}
-	}
+	documents := s.Documents(nil)
+	store := documents.Store
 	accounts := &app.Accounts{
-		Users:     document.NewRepository[domain.User](store, documents("user/")),
-		Admins:    document.NewRepository[domain.Admins](store, documents("admins/")),
-		Claims:    document.NewRepository[domain.Claim](store, documents("claim/")),
-		Sessions:  document.NewRepository[domain.Session](store, documents("session/")),
-		Registry:  document.NewChain[app.Listed](store, "user-list/", 50, documents("")),
+		Users:     document.NewRepository[domain.User](store, documents.Options("user/")),
+		Admins:    document.NewRepository[domain.Admins](store, documents.Options("admins/")),
+		Claims:    document.NewRepository[domain.Claim](store, documents.Options("claim/")),
+		Sessions:  document.NewRepository[domain.Session](store, documents.Options("session/")),
+		Registry:  document.NewChain[app.Listed](store, "user-list/", 50, documents.Options("")),
 		Passwords: hasher, Tokens: ring, RefreshKey: ring.RefreshKey(), Policy: cfg.policy(s.Settings.Auth),
 		Clock: s.Clock, IDs: s.IDs, Random: rand.Reader,
-		Trail: feed.Trail{Store: store, Source: contract.App, Coverage: feed.NewCoverage(reader)},
+		Trail: documents.Trail(),
 	}
 
 	// The issuer verifies with its own keys rather than ask itself through the sidecar.
 	keys := func(context.Context) (token.KeySet, error) { return ring.KeySet(), nil }
 	s.Verifier = token.NewVerifier(keys, s.Settings.Auth.Issuer, s.Settings.Auth.Audience, s.Clock)
 	adapters.Routes(s, accounts, ring, s.Log)
-	s.Internal("POST "+contract.PathFeed, feed.Serve(reader))
 
 	admin := app.Registration{Email: cfg.Bootstrap.Email, Password: cfg.Bootstrap.Password, Name: cfg.Bootstrap.Name}
 	bootstrap := &adapters.Bootstrap{Accounts: accounts, Admin: admin, Log: s.Log}
 	s.Background("bootstrap", bootstrap.Run)
 	s.Ready("bootstrap", bootstrap.Ready)
 	s.Background("keys", ring.Watch)
-	s.Underneath("relay", relay.Run)
 	return nil
 }
 

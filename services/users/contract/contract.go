@@ -2,11 +2,8 @@
 // there are, which facts it publishes, and how its verification keys and the addresses of its users are fetched.
 package contract
 
-// App is the Dapr app id of the users service.
+// App is the Dapr app id of the users service, and the name of its topic.
 const App = "users"
-
-// Topic is the topic on which the users service publishes its events.
-const Topic = "users"
 
 // The names every access token carries (RFC 9068, section 2.2): who issued it, which API it is for, and through which
 // client it was obtained. Caravan has one first-party client.
@@ -21,7 +18,6 @@ const (
 const (
 	PathKeys     = "/internal/keys"     // POST {} answers the JSON Web Key Set
 	PathContacts = "/internal/contacts" // POST ContactsRequest answers Contacts
-	PathFeed     = "/internal/feed"     // the change feed
 	PathAudit    = "/internal/audit"    // the service's own invariants
 	PathJWKS     = "/.well-known/jwks.json"
 )
