@@ -149,9 +149,9 @@ func TestThePullDeliversEveryEventThatWasWritten(t *testing.T) {
 	})
 }
 
-// TestWhatCannotBeHandledIsPutAway pulls a feed with events of every kind that a handler can not handle: none is lost,
-// and none holds up those behind it. What can not even be put away is not passed over.
-func TestWhatCannotBeHandledIsPutAway(t *testing.T) {
+// TestWhatCannotBeHandledIsDeadLettered pulls a feed with events of every kind that a handler can not handle: none is lost,
+// and none holds up those behind it. What cannot be dead-lettered is not skipped.
+func TestWhatCannotBeHandledIsDeadLettered(t *testing.T) {
 	producer, consumer, clk := documenttest.NewStore(), documenttest.NewStore(), newClock()
 	timing := Timing{Bucket: 10 * time.Second, Settle: 30 * time.Second}
 	repo := newNotes(producer, NewIndex(producer, clk, timing, "one"), clk)
@@ -187,7 +187,7 @@ func TestWhatCannotBeHandledIsPutAway(t *testing.T) {
 			handled[e.Subject]++
 			return nil
 		},
-		PutAway: func(_ context.Context, e event.Event, cause error) error {
+		DeadLetter: func(_ context.Context, e event.Event, cause error) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if full == nil {
@@ -199,10 +199,10 @@ func TestWhatCannotBeHandledIsPutAway(t *testing.T) {
 	}
 	full = errors.New("the dead letters are full")
 	if err := puller.Pull(t.Context()); !errors.Is(err, full) && !event.Retriable(err) { // the first of them is told
-		t.Fatalf("pulled past what could not be put away: %v", err)
+		t.Fatalf("pulled past what could not be dead-lettered: %v", err)
 	}
 	if at, err := StoredCursor(t.Context(), consumer, "notes"); err != nil || at != "" {
-		t.Fatalf("the feed went on to %q (%v), past what could not be put away", at, err)
+		t.Fatalf("the feed went on to %q (%v), past what could not be dead-lettered", at, err)
 	}
 	full = nil
 	for range passing {
@@ -219,7 +219,7 @@ func TestWhatCannotBeHandledIsPutAway(t *testing.T) {
 		t.Errorf("handled %v", handled)
 	}
 	if len(away) != 3 || away["panics"] != "drop: panic: a bug" || away["poison"] != "nonsense" || !strings.Contains(away["spoilt"], "sequence") {
-		t.Errorf("put away %v", away)
+		t.Errorf("dead letters are %v", away)
 	}
 }
 

@@ -28,16 +28,15 @@ type Puller struct {
 	// Seen remembers the events that were handled, pushed or pulled.
 	Seen   *Seen
 	Handle event.Handler
-	// PutAway keeps an event that Handle can never handle, and why: the feed has
-	// no broker that would take it to the dead letters. While it fails the feed
-	// waits at that event's page, as going on would lose it. It and Handle are
-	// called for several events at once.
-	PutAway func(ctx context.Context, e event.Event, cause error) error
-	Clock   clock.Clock
-	IDs     id.Source
-	Log     *slog.Logger
-	Every   time.Duration
-	cursors *document.Repository[cursorDocument, *cursorDocument]
+	// DeadLetter stores an event that Handle can never handle, and why. While it
+	// fails, the Puller repeats that event's page, as it would lose the event
+	// otherwise. It and Handle are called for several events at once.
+	DeadLetter func(ctx context.Context, e event.Event, cause error) error
+	Clock      clock.Clock
+	IDs        id.Source
+	Log        *slog.Logger
+	Every      time.Duration
+	cursors    *document.Repository[cursorDocument, *cursorDocument]
 }
 
 // cursorDocument stores how far a consumer has pulled a producer's feed.
@@ -69,7 +68,7 @@ func (p *Puller) Run(ctx context.Context) error {
 	p.cursors = cursorsOf(p.Store, p.Clock, p.IDs)
 	for {
 		if err := p.Pull(ctx); err != nil && ctx.Err() == nil {
-			p.Log.WarnContext(ctx, "pulling the feed failed; it goes on from the same place", "producer", p.Producer, "error", err)
+			p.Log.WarnContext(ctx, "pulling the feed failed; it continues from the same place", "producer", p.Producer, "error", err)
 		}
 		if err := p.Clock.Sleep(ctx, p.Every); err != nil {
 			return nil
@@ -133,8 +132,8 @@ func (p *Puller) deliverAll(ctx context.Context, events []event.Event) error {
 	return group.Wait()
 }
 
-// deliver hands one event over. One that can never be handled is put away, so
-// that it neither gets lost nor stops the feed.
+// deliver handles one event. One that can never be handled becomes a dead letter, so
+// that it is not lost and does not stop the feed.
 func (p *Puller) deliver(ctx context.Context, e event.Event) error {
 	malformed := e.Check()
 	if malformed == nil && p.Seen.Has(e.ID) {
@@ -153,8 +152,8 @@ func (p *Puller) deliver(ctx context.Context, e event.Event) error {
 	default:
 		attributes := append([]any{"event", e.ID, "type", e.Type, "error", err}, event.Stack(err)...)
 		p.Log.ErrorContext(ctx, "pulled event goes to the dead letters", attributes...)
-		if err := p.PutAway(ctx, e, err); err != nil {
-			return fmt.Errorf("putting pulled event %s away: %w", e.ID, err)
+		if err := p.DeadLetter(ctx, e, err); err != nil {
+			return fmt.Errorf("dead-lettering pulled event %s: %w", e.ID, err)
 		}
 	}
 	if malformed == nil { // what is malformed may bear the id of another

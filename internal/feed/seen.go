@@ -1,37 +1,19 @@
 package feed
 
-import "sync"
+import "caravan/internal/recent"
 
-// Seen remembers the ids of the most recently handled events, so that the pull
-// of what was pushed costs no work. Forgetting is harmless: handlers are
-// idempotent.
-type Seen struct {
-	mu      sync.Mutex
-	current map[string]struct{}
-	older   map[string]struct{}
-	size    int
-}
+// Seen remembers the ids of the most recently handled events, so that the pull of an event that was pushed costs no work.
+// Forgetting one is harmless: handlers are idempotent.
+type Seen struct{ ids *recent.Map[struct{}] }
 
 // NewSeen remembers at least size events and at most twice as many.
-func NewSeen(size int) *Seen {
-	return &Seen{current: make(map[string]struct{}), older: make(map[string]struct{}), size: size}
-}
+func NewSeen(size int) *Seen { return &Seen{recent.New[struct{}](size)} }
 
 // Has reports whether id was added and not yet forgotten.
 func (s *Seen) Has(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, inCurrent := s.current[id]
-	_, inOlder := s.older[id]
-	return inCurrent || inOlder
+	_, ok := s.ids.Get(id)
+	return ok
 }
 
 // Add remembers id.
-func (s *Seen) Add(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.current) >= s.size {
-		s.older, s.current = s.current, make(map[string]struct{})
-	}
-	s.current[id] = struct{}{}
-}
+func (s *Seen) Add(id string) { s.ids.Update(id, func(struct{}) struct{} { return struct{}{} }) }

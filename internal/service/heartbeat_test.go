@@ -128,7 +128,7 @@ func watching(t *testing.T, replicas int, life time.Duration, between func(b *fa
 			s, _ := newTestService(t)
 			s.Clock, s.Jitter, s.Settings.App.ID = clock.System{}, b.jitter, "listener"
 			s.Log = slog.New(slog.DiscardHandler)
-			s.Subscribe("orders", func(context.Context, event.Event) error {
+			s.subscribe("orders", func(context.Context, event.Event) error {
 				t.Error("a heartbeat has come to a handler")
 				return nil
 			})
@@ -295,7 +295,7 @@ func TestAStuckHandlerDoesNotHoldTheConsumerForEver(t *testing.T) {
 		s, _ := newTestService(t)
 		s.Clock, s.Jitter, s.Log = clock.System{}, b.jitter, slog.New(slog.DiscardHandler)
 		release := make(chan struct{})
-		s.Subscribe("orders", func(_ context.Context, e event.Event) error {
+		s.subscribe("orders", func(_ context.Context, e event.Event) error {
 			if e.Subject == "stuck" {
 				<-release
 			}

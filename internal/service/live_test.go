@@ -141,8 +141,8 @@ func TestReadinessFollowsSidecarStoreSubscriptionsAndOwnConditions(t *testing.T)
 	var cold atomic.Bool
 	sidecar := &fakeSidecar{down: errors.New("connection refused")}
 	if err := s.build(context.Background(), func(_ context.Context, s *Service) error {
-		s.Subscribe("payments", func(context.Context, event.Event) error { return nil })
-		s.Subscribe("dead", func(context.Context, event.Event) error { return nil })
+		s.subscribe("payments", func(context.Context, event.Event) error { return nil })
+		s.subscribe("dead", func(context.Context, event.Event) error { return nil })
 		s.Ready("cache", func(context.Context) error {
 			if cold.Load() {
 				return errors.New("the cache is cold")

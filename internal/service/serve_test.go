@@ -352,11 +352,11 @@ func TestAnEventReachesItsHandlerOnlyFromTheSidecar(t *testing.T) {
 	s, _ := newTestService(t)
 	var got []event.Event
 	started(t, s, func(_ context.Context, s *Service) error {
-		s.Subscribe("payments", func(_ context.Context, e event.Event) error {
+		s.subscribe("payments", func(_ context.Context, e event.Event) error {
 			got = append(got, e)
 			return nil
 		})
-		s.Subscribe("orders.dead", func(context.Context, event.Event) error { return nil })
+		s.subscribe("orders.dead", func(context.Context, event.Event) error { return nil })
 		return nil
 	})
 	e := event.Event{

@@ -11,7 +11,7 @@
 //		}
 //		s.Public("POST /v1/orders", ...)
 //		documents := s.Documents(nil)
-//		s.Subscribe("payments", ...)
+//		s.Consume(...)
 //		s.Background("sweeper", ...)
 //		return nil
 //	}
@@ -24,7 +24,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +32,6 @@ import (
 
 	"caravan/internal/clock"
 	"caravan/internal/document"
-	"caravan/internal/event"
 	"caravan/internal/id"
 	"caravan/internal/request"
 	"caravan/internal/sidecar"
@@ -77,6 +75,7 @@ type Service struct {
 	topics     []string
 	watch      *watch // over the subscriptions; nil where nothing supervises the sidecar
 	documents  *Documents
+	consumes   bool // Consume was called
 	durations  metric.Float64Histogram
 	tracer     trace.Tracer
 
@@ -170,33 +169,6 @@ func (s *Service) Internal(pattern string, h Handler) { s.route(pattern, kindInt
 // path cleaning, guards, limits, tracing and logging of the chassis. It may pass requests on to the
 // Service, as for /livez and /readyz. It is what the gateway is built on.
 func (s *Service) Front(h http.Handler) { s.front = h }
-
-// Subscribe handles the events of a topic, which the sidecar posts to /events/<topic> as
-// dapr/resources/subscriptions.yaml tells it to. The program is not ready while its sidecar has no such
-// subscription. A topic of the program's own name space may be given either way: Subscribe("dead")
-// in notifications takes what is subscribed as notifications.dead.
-func (s *Service) Subscribe(topic string, h event.Handler) {
-	topic = strings.TrimPrefix(topic, s.Name+".")
-	if err := s.subscriber.Handle(topic, h); err != nil {
-		s.failures = append(s.failures, fmt.Errorf("subscribing to %s: %w", topic, err))
-		return
-	}
-	if len(s.topics) == 0 {
-		deliveries := s.subscriber.Handler()
-		s.route("POST "+sidecar.EventPath+"{topic}", kindEvent, func(w http.ResponseWriter, r *http.Request) error {
-			deliveries.ServeHTTP(w, r)
-			return nil
-		})
-	}
-	s.topics = append(s.topics, topic)
-}
-
-// SubscribeRaw takes what is delivered of a topic to a path of its own, where it may be anything, as
-// dead letters are. Otherwise it is as Subscribe; the topic is given in full.
-func (s *Service) SubscribeRaw(topic, pattern string, h Handler) {
-	s.route(pattern, kindInternal, s.subscriber.Raw(topic, h))
-	s.topics = append(s.topics, topic)
-}
 
 // Background runs f from when the sidecar is ready until the program begins to stop; then its context
 // ends. After an error or a panic it is started again, with a growing pause; when it returns nil

@@ -149,11 +149,12 @@ func (s *Subscriber) Handler() http.Handler {
 	})
 }
 
-// Raw takes the deliveries of a topic that may carry anything, as one of dead
-// letters does, on the way to next: it counts them as signs of life, and
-// heartbeats end here. Of a delivery that is larger than the limit next gets what
-// was read: refused it would come again and again. The caller has checked the token.
-func (s *Subscriber) Raw(topic string, next func(w http.ResponseWriter, r *http.Request) error) func(w http.ResponseWriter, r *http.Request) error {
+// Raw answers the deliveries of a topic whose messages may be anything, such as a topic of dead letters. It hands each body to
+// take; an error of take asks for another delivery. It never drops a message: nothing else would keep it.
+//
+// Deliveries count as traffic, and heartbeats end here. A body that is larger than the limit is cut there: if it were
+// refused, it would be delivered for ever. The caller has checked the token.
+func (s *Subscriber) Raw(topic string, take func(ctx context.Context, body []byte) error) func(w http.ResponseWriter, r *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		body, err := io.ReadAll(r.Body)
 		if tooLarge := (*http.MaxBytesError)(nil); err != nil && !errors.As(err, &tooLarge) {
@@ -165,8 +166,13 @@ func (s *Subscriber) Raw(topic string, next func(w http.ResponseWriter, r *http.
 			return nil
 		}
 		defer s.traffic.begin(topic, "")()
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		return next(w, r)
+		if err := take(r.Context(), body); err != nil {
+			s.options.Log.WarnContext(r.Context(), "dead letter will be delivered again", "error", err)
+			status(w, common.SubscriptionResponseStatusRetry)
+			return nil
+		}
+		status(w, common.SubscriptionResponseStatusSuccess)
+		return nil
 	}
 }
 

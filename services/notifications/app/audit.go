@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"caravan/internal/audit"
+	"caravan/internal/deadletter"
 	"caravan/internal/feed"
 	"caravan/internal/page"
 	"caravan/services/notifications/contract"
@@ -37,20 +37,28 @@ type auditPosition struct {
 	// Segment is the next archive segment of that inbox. The archive comes before the head: what is sealed meanwhile
 	// is then met as a segment and not missed.
 	Segment int `json:"s,omitempty"`
-	// Inboxes says that all are done; Letters is the place among the dead letters then.
+	// Inboxes says that all inboxes are done. Letters is then the cursor of the dead letters.
 	Inboxes bool   `json:"i,omitempty"`
 	Letters string `json:"d,omitempty"`
 }
 
-// Audit checks all inboxes and dead letters, a page at a time: each event that was taken has exactly one entry, and each
-// archived entry is in its guard. Because the guard names the one segment that the entry is in, an entry that is there
-// twice shows wherever the copies are.
-func (n *Notifications) Audit(ctx context.Context, cursor string) (contract.AuditPage, error) {
+// Audit checks inboxes and dead letters.
+type Audit struct {
+	n       *Notifications
+	letters *deadletter.Queue
+}
+
+// NewAudit makes an Audit.
+func NewAudit(n *Notifications, letters *deadletter.Queue) *Audit { return &Audit{n, letters} }
+
+// Page checks all inboxes and dead letters, a page at a time: each stored event has exactly one entry, and each archived entry
+// is in its guard. As the guard names the one segment of the entry, a second copy of the entry is found wherever it is.
+func (u *Audit) Page(ctx context.Context, cursor string) (contract.AuditPage, error) {
 	var at auditPosition
 	if err := page.Decode(cursor, &at); err != nil {
 		return contract.AuditPage{}, err
 	}
-	a := &auditPage{AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...), Deliveries: []contract.Delivery{}}, n: n}
+	a := &auditPage{AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...), Deliveries: []contract.Delivery{}}, n: u.n, letters: u.letters}
 	if cursor == "" {
 		if err := a.cursors(ctx); err != nil {
 			return contract.AuditPage{}, err
@@ -68,7 +76,8 @@ func (n *Notifications) Audit(ctx context.Context, cursor string) (contract.Audi
 // auditPage is a page while it is filled.
 type auditPage struct {
 	contract.AuditPage
-	n *Notifications
+	n       *Notifications
+	letters *deadletter.Queue
 }
 
 // cursors reads how far the feeds were pulled.
@@ -107,32 +116,13 @@ func (a *auditPage) inboxes(ctx context.Context, at *auditPosition) error {
 	return nil
 }
 
-// deadLetters checks a page of the dead letters and counts them by status.
+// deadLetters checks a page of the dead letters.
 func (a *auditPage) deadLetters(ctx context.Context, at *auditPosition) error {
-	entries, next, err := a.n.lettered.page(ctx, at.Letters, lettersPerRead)
-	if err != nil {
-		return fmt.Errorf("auditing dead letters: %w", err)
+	var err error
+	if at.Letters, err = a.letters.Audit(ctx, at.Letters, &a.Page); err != nil {
+		return err
 	}
-	ids := make([]string, len(entries))
-	for i, e := range entries {
-		ids[i] = e.ID
-	}
-	letters, err := a.n.letters.GetMany(ctx, ids...)
-	if err != nil {
-		return fmt.Errorf("auditing dead letters: %w", err)
-	}
-	for _, e := range entries {
-		d, ok := letters[e.ID]
-		if !ok || d.Entry != e.Entry {
-			continue // announced by an attempt that did not keep it
-		}
-		a.Counts["letters."+string(d.Status)]++
-		open := d.Status == domain.LetterOpen
-		decided := d.Status == domain.LetterReplayed || d.Status == domain.LetterDiscarded
-		a.Check(d.ID == e.ID && (open || decided) && open == d.DecidedAt.IsZero(), contract.InvariantLetter, a.n.letters.Key(e.ID),
-			"letter %s is %q, decided at %s", d.ID, d.Status, d.DecidedAt.Format(time.RFC3339))
-	}
-	if at.Letters = next; next != "" {
+	if at.Letters != "" {
 		a.Next = page.Encode(at)
 	}
 	return nil

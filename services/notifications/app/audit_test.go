@@ -7,9 +7,11 @@ import (
 	"slices"
 	"testing"
 
+	"caravan/internal/deadletter"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/problem"
+	"caravan/services/notifications/app"
 	"caravan/services/notifications/contract"
 	"caravan/services/notifications/domain"
 )
@@ -36,12 +38,12 @@ func TestAuditOfManyInboxes(t *testing.T) {
 
 func TestAuditOfNothing(t *testing.T) {
 	n := replica(documenttest.NewStore(), "a").notifications()
-	page, err := n.Audit(t.Context(), "")
+	page, err := app.NewAudit(n, lettersOf(n)).Page(t.Context(), "")
 	if err != nil || page.Findings == nil || page.Deliveries == nil || len(page.Deliveries) != 0 {
 		t.Errorf("page %+v, %v", page, err)
 	}
 	var p *problem.Problem
-	if _, err := n.Audit(t.Context(), "%%"); !errors.As(err, &p) || p.Status != 400 {
+	if _, err := app.NewAudit(n, lettersOf(n)).Page(t.Context(), "%%"); !errors.As(err, &p) || p.Status != 400 {
 		t.Errorf("a bad cursor: %v", err)
 	}
 }
@@ -161,7 +163,7 @@ func TestEntriesTellsWhatBecameOfEvents(t *testing.T) {
 	events := orderEvents("u1", 4*domain.SegmentSize)
 	dead := orderEvents("u2", 1)[0]
 	deliver(t, n, events...)
-	if err := n.PutAway(t.Context(), dead, errors.New("a test")); err != nil {
+	if err := lettersOf(n).DeadLetter(t.Context(), dead, errors.New("a test")); err != nil {
 		t.Fatal(err)
 	}
 	last := len(events) - 1
@@ -169,7 +171,7 @@ func TestEntriesTellsWhatBecameOfEvents(t *testing.T) {
 	ref := func(user string, e event.Event) contract.EventRef {
 		return contract.EventRef{EventID: e.ID, UserID: user, OccurredAt: e.Time}
 	}
-	answer, err := n.Entries(t.Context(), contract.EntriesRequest{Events: []contract.EventRef{
+	answer, err := app.NewAudit(n, lettersOf(n)).Entries(t.Context(), contract.EntriesRequest{Events: []contract.EventRef{
 		ref("u1", events[0]), ref("u1", events[last-1]), ref("u1", events[last]), ref("u2", dead), ref("u3", events[0]),
 	}})
 	want := []contract.EntryState{{Times: 1}, {Times: 1}, {Times: 2}, {Letter: contract.LetterOpen}, {}}
@@ -184,23 +186,23 @@ func TestAuditCountsDeadLetters(t *testing.T) {
 	n := replica(store, "a").notifications()
 	var letters []string
 	for _, e := range orderEvents("u1", 40) {
-		if err := n.PutAway(t.Context(), e, errors.New("a test")); err != nil {
+		if err := lettersOf(n).DeadLetter(t.Context(), e, errors.New("a test")); err != nil {
 			t.Fatal(err)
 		}
-		letters = append(letters, "dead-letter/"+domain.LetterID(e))
+		letters = append(letters, "dead-letter/"+deadletter.ID(e.ID))
 	}
-	edit := func(key string, change func(*domain.DeadLetter)) {
-		var letter domain.DeadLetter
+	edit := func(key string, change func(*deadletter.Letter)) {
+		var letter deadletter.Letter
 		load(t, store, key, &letter)
 		change(&letter)
 		overwrite(t, store, key, letter)
 	}
-	edit(letters[0], func(d *domain.DeadLetter) { d.Status, d.DecidedAt = domain.LetterDiscarded, noon })
+	edit(letters[0], func(d *deadletter.Letter) { d.Status, d.DecidedAt = deadletter.StatusDiscarded, noon })
 	all, err := audited(t.Context(), n)
 	if err != nil || len(all.Findings) > 0 || all.Counts["letters.open"] != 39 || all.Counts["letters.discarded"] != 1 {
 		t.Errorf("counted %v, found %v, %v", all.Counts, all.Findings, err)
 	}
-	edit(letters[1], func(d *domain.DeadLetter) { d.Status = domain.LetterReplayed })
+	edit(letters[1], func(d *deadletter.Letter) { d.Status = deadletter.StatusReplayed })
 	if all, err = audited(t.Context(), n); err != nil || len(all.Findings) != 1 || all.Findings[0].Invariant != contract.InvariantLetter {
 		t.Errorf("found %v, %v", all.Findings, err)
 	}

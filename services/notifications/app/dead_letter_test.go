@@ -1,19 +1,12 @@
 package app_test
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
 	"strings"
 	"testing"
-	"time"
 
-	"caravan/internal/document"
+	"caravan/internal/deadletter"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
-	"caravan/internal/feed"
-	"caravan/services/notifications/app"
-	"caravan/services/notifications/domain"
 )
 
 func cloudEvent(t testing.TB, e event.Event) []byte {
@@ -25,237 +18,16 @@ func cloudEvent(t testing.TB, e event.Event) []byte {
 	return body
 }
 
-var byStaff = app.Instruction{By: "staff"}
-
-// only receives one dead letter and returns it as it is listed.
-func only(t *testing.T, n *app.Notifications, body []byte) *domain.DeadLetter {
-	t.Helper()
-	if err := n.ReceiveDeadLetter(t.Context(), body); err != nil {
-		t.Fatal(err)
-	}
-	letters, _, err := n.ListDeadLetters(t.Context(), domain.LetterFilter{}, "", 10)
-	if err != nil || len(letters) != 1 {
-		t.Fatalf("%d letters, %v", len(letters), err)
-	}
-	return letters[0]
-}
-
-func TestADeadLetterIsTriedOnceMore(t *testing.T) {
-	n := replica(documenttest.NewStore(), "a").notifications()
-	e := orderEvent("u1", 1, noon)
-	for range 2 {
-		letter := only(t, n, cloudEvent(t, e))
-		if letter.Status != domain.LetterReplayed || letter.DecidedBy != "notifications" {
-			t.Errorf("it is %s by %s", letter.Status, letter.DecidedBy)
-		}
-	}
-	if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": {e}}); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestReplayHandlesTheEventOnce(t *testing.T) {
-	store := documenttest.NewStore()
-	n := replica(store, "a").notifications()
-	e := orderEvent("u1", 1, noon)
-	store.BeforeGet = func(keys []string) error {
-		if keys[0] == "inbox/u1" {
-			return temporary{}
-		}
-		return nil
-	}
-	if err := n.ReceiveDeadLetter(t.Context(), cloudEvent(t, e)); !event.Retriable(err) {
-		t.Fatalf("received while inboxes are away: %v", err)
-	}
-	letter := domain.LetterID(e)
-	if _, err := n.ReplayDeadLetter(t.Context(), letter, byStaff); !event.Retriable(err) {
-		t.Errorf("replayed while inboxes are away: %v", err)
-	}
-	store.BeforeGet = nil
-	if letters, _, err := n.ListDeadLetters(t.Context(), domain.LetterFilter{}, "", 10); err != nil || len(letters) != 1 || letters[0].Status != domain.LetterOpen {
-		t.Errorf("kept %+v, %v", letters, err)
-	}
-	for range 3 {
-		replayed, err := n.ReplayDeadLetter(t.Context(), letter, byStaff)
-		if err != nil || replayed.Status != domain.LetterReplayed || replayed.DecidedBy != "staff" || !replayed.DecidedAt.Equal(noon) {
-			t.Fatalf("replayed %+v, %v", replayed, err)
-		}
-	}
-	deliver(t, n, e)
-	if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": {e}}); err != nil {
-		t.Error(err)
-	}
-	if _, err := n.DiscardDeadLetter(t.Context(), letter, app.Instruction{By: "staff", Reason: "why"}); !errors.Is(err, domain.ErrLetterReplayed) {
-		t.Errorf("discarding it: %v", err)
-	}
-	// The broker may deliver a dead letter again, too.
-	if again := only(t, n, cloudEvent(t, e)); again.Status != domain.LetterReplayed || again.DecidedBy != "staff" {
-		t.Errorf("after another delivery it is %s by %s", again.Status, again.DecidedBy)
-	}
-}
-
-func TestWhatCannotBeHandledStaysOpen(t *testing.T) {
-	poison := orderEvent("u1", 1, noon)
-	poison.Data = json.RawMessage(`{}`)
-	for name, body := range map[string][]byte{"malformed payload": cloudEvent(t, poison), "no event at all": []byte("\x00garbage"), "empty": nil} {
-		t.Run(name, func(t *testing.T) {
-			n := replica(documenttest.NewStore(), "a").notifications()
-			letter := only(t, n, body)
-			var unreplayable *app.UnreplayableError
-			if _, err := n.ReplayDeadLetter(t.Context(), letter.ID, byStaff); !errors.As(err, &unreplayable) {
-				t.Fatalf("err = %v", err)
-			}
-			if letter = only(t, n, body); letter.Status != domain.LetterOpen {
-				t.Errorf("it is %s", letter.Status)
-			}
-			for range 2 {
-				discarded, err := n.DiscardDeadLetter(t.Context(), letter.ID, app.Instruction{By: "staff", Reason: "of no use"})
-				if err != nil || discarded.Status != domain.LetterDiscarded || discarded.Note != "of no use" {
-					t.Errorf("discarded %+v, %v", discarded, err)
-				}
-			}
-			if _, err := n.ReplayDeadLetter(t.Context(), letter.ID, byStaff); !errors.Is(err, domain.ErrLetterDiscarded) {
-				t.Errorf("replaying it: %v", err)
-			}
-			if letter = only(t, n, body); letter.Status != domain.LetterDiscarded {
-				t.Errorf("after another delivery it is %s", letter.Status)
-			}
-		})
-	}
-}
-
-func TestReplayOfAnEventThatNobodyIsToldOf(t *testing.T) {
-	n := replica(documenttest.NewStore(), "a").notifications()
+func TestReplayOfAnEventWithoutANotification(t *testing.T) {
+	letters := lettersOf(replica(documenttest.NewStore(), "a").notifications())
 	e := orderEvent("u1", 1, noon)
 	e.Type = "orders.gift_wrapped.v1"
-	letter := only(t, n, cloudEvent(t, e))
-	if replayed, err := n.ReplayDeadLetter(t.Context(), letter.ID, byStaff); err != nil || replayed.Status != domain.LetterReplayed {
+	letter := only(t, letters, cloudEvent(t, e))
+	if replayed, err := letters.Replay(t.Context(), letter.ID, deadletter.Instruction{By: "staff"}); err != nil || replayed.Status != deadletter.StatusReplayed {
 		t.Errorf("replayed %+v, %v", replayed, err)
 	}
-}
-
-func TestThereIsNoSuchDeadLetter(t *testing.T) {
-	store := documenttest.NewStore()
-	n := replica(store, "a").notifications()
-	_, replay := n.ReplayDeadLetter(t.Context(), "none", byStaff)
-	_, discard := n.DiscardDeadLetter(t.Context(), "none", app.Instruction{By: "staff", Reason: "why"})
-	if !errors.Is(replay, document.ErrNotFound) || !errors.Is(discard, document.ErrNotFound) || len(store.Keys()) != 0 {
-		t.Errorf("%v, %v, keys %v", replay, discard, store.Keys())
-	}
-}
-
-// A crash anywhere while a dead letter is kept or replayed: it comes again, is listed once, and its event told once.
-func TestACrashKeepsADeadLetterOnce(t *testing.T) {
-	e := orderEvent("u1", 1, noon)
-	for _, lands := range []bool{false, true} {
-		for at := 1; ; at++ {
-			store := documenttest.NewStore()
-			p := &process{store: store, name: "a", now: func() time.Time { return noon }, left: at, lands: lands}
-			doomed := p.notifications()
-			_ = doomed.ReceiveDeadLetter(t.Context(), cloudEvent(t, e)) // what the crash leaves behind is the point
-			heir := replica(store, "b").notifications()
-			letter := only(t, heir, cloudEvent(t, e))
-			if _, err := heir.ReplayDeadLetter(t.Context(), letter.ID, byStaff); err != nil {
-				t.Fatalf("crash at %d: %v", at, err)
-			}
-			if err := exactlyOnce(t.Context(), heir, map[string][]event.Event{"u1": {e}}); err != nil {
-				t.Fatalf("crash at %d: %v", at, err)
-			}
-			if !p.crashed() {
-				break
-			}
-		}
-	}
-}
-
-func TestDeadLettersArePagedNewestFirst(t *testing.T) {
-	n := replica(documenttest.NewStore(), "a").notifications()
-	const total = 130
-	for i := range total {
-		if err := n.ReceiveDeadLetter(t.Context(), fmt.Append(nil, "garbage ", i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var got []string
-	for cursor := ""; ; {
-		letters, next, err := n.ListDeadLetters(t.Context(), domain.LetterFilter{}, cursor, 40)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, l := range letters {
-			got = append(got, string(l.Payload))
-		}
-		if cursor = next; cursor == "" {
-			break
-		}
-	}
-	for i, payload := range got {
-		if want := fmt.Sprint("garbage ", total-1-i); payload != want {
-			t.Fatalf("letter %d is %q; want %q", i, payload, want)
-		}
-	}
-	if len(got) != total {
-		t.Errorf("%d letters", len(got))
-	}
-}
-
-// A failure that may pass, and does not: the letter is kept, tried again by itself a few times, and then left to staff,
-// as the broker would bring it for ever.
-func TestADeadLetterThatKeepsFailingIsLeftToStaff(t *testing.T) {
-	store := documenttest.NewStore()
-	n := replica(store, "a").notifications()
-	e := orderEvent("u1", 1, noon)
-	store.BeforeGet = func(keys []string) error {
-		if keys[0] == "inbox/u1" {
-			return temporary{}
-		}
-		return nil
-	}
-	retried := 0
-	for ; retried < 10; retried++ {
-		if err := n.ReceiveDeadLetter(t.Context(), cloudEvent(t, e)); err == nil {
-			break
-		} else if !event.Retriable(err) {
-			t.Fatal(err)
-		}
-	}
-	if retried != 3 {
-		t.Errorf("it was asked for %d times", retried)
-	}
-	letter, err := n.ShowDeadLetter(t.Context(), domain.LetterID(e))
-	if err != nil || letter.Status != domain.LetterOpen || letter.Attempts != 4 || len(letter.History) != 4 {
-		t.Fatalf("kept %+v, %v", letter, err)
-	}
-	// A repeat of a request that failed in a way that may pass tries again.
-	in := app.Instruction{By: "ada", Reason: "again", Key: "k"}
-	if _, err := n.ReplayDeadLetter(t.Context(), letter.ID, in); !event.Retriable(err) {
-		t.Errorf("replayed: %v", err)
-	}
-	store.BeforeGet = nil
-	if letter, err = n.ReplayDeadLetter(t.Context(), letter.ID, in); err != nil || letter.Status != domain.LetterReplayed || len(letter.History) != 6 {
-		t.Errorf("replayed %+v, %v", letter, err)
-	}
-}
-
-// The broker brings an event that it gave up without a word of why. The replica that failed to handle it knows.
-func TestAnExhaustedEventTellsWhy(t *testing.T) {
-	store := documenttest.NewStore()
-	n := replica(store, "a").notifications()
-	c := app.NewConsumer(n, feed.NewSeen(10), app.ConsumerOptions{})
-	store.BeforeGet = func([]string) error { return temporary{} }
-	e := orderEvent("u1", 1, noon)
-	for range 7 {
-		if err := c.Pushed(t.Context(), e); !event.Retriable(err) {
-			t.Fatal(err)
-		}
-	}
-	store.BeforeGet = nil
-	letter := only(t, n, cloudEvent(t, e))
-	if want := "not handled within 7 attempts: "; !strings.HasPrefix(letter.Reason, want) || len(letter.Reason) == len(want) || letter.Attempts != 8 || letter.Status != domain.LetterReplayed {
-		t.Errorf("it is %+v", letter)
-	}
-	if letter := only(t, replica(documenttest.NewStore(), "b").notifications(), cloudEvent(t, e)); !strings.Contains(letter.Reason, "within the attempts allowed") {
-		t.Errorf("another replica says %q", letter.Reason)
+	if !strings.Contains(letter.Reason, "within the attempts allowed") {
+		t.Errorf("the reason is %q", letter.Reason)
 	}
 }
 
@@ -267,8 +39,27 @@ func TestAnUnknownVersionIsKept(t *testing.T) {
 	if err := n.Deliver(t.Context(), e); err == nil || event.Retriable(err) {
 		t.Errorf("delivered: %v", err)
 	}
-	letter := only(t, n, cloudEvent(t, e))
-	if letter.Status != domain.LetterOpen || !strings.Contains(letter.Reason, "unknown version") {
+	letter := only(t, lettersOf(n), cloudEvent(t, e))
+	if letter.Status != deadletter.StatusOpen || !strings.Contains(letter.Reason, "unknown version") {
 		t.Errorf("it is %+v", letter)
+	}
+}
+
+// A dead letter with a valid event is tried once more, and notifies its user once however often it is delivered and replayed.
+func TestADeadLetterNotifiesOnce(t *testing.T) {
+	n := replica(documenttest.NewStore(), "a").notifications()
+	e := orderEvent("u1", 1, noon)
+	letters := lettersOf(n)
+	for range 2 {
+		letter := only(t, letters, cloudEvent(t, e))
+		if letter.Status != deadletter.StatusReplayed || letter.DecidedBy != "notifications" {
+			t.Errorf("it is %s by %s", letter.Status, letter.DecidedBy)
+		}
+		if _, err := letters.Replay(t.Context(), letter.ID, deadletter.Instruction{By: "staff"}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": {e}}); err != nil {
+		t.Error(err)
 	}
 }

@@ -48,6 +48,15 @@ func (n *Notifications) read(ctx context.Context, e event.Event) (notice domain.
 	return notice, true, nil
 }
 
+// Check returns why Deliver can never handle an event, and nil for one that it can.
+func Check(e event.Event) error {
+	_, err := domain.Read(e)
+	if errors.Is(err, domain.ErrSilent) || errors.Is(err, domain.ErrUnknownType) {
+		return nil
+	}
+	return err
+}
+
 // deliver puts notices of one user, at most deliverBatch, into the inbox, all of them or none. It costs one read and
 // one write of the inbox; for every domain.SegmentSize notices come one write to the archive, one more of the inbox and
 // one of each minute's guard.

@@ -14,27 +14,21 @@ import (
 	"caravan/services/notifications/domain"
 )
 
-// Prefixes of the keys of all documents.
+// Prefixes of the keys of all documents. Dead letters have their own, see package deadletter.
 const (
-	inboxPrefix      = "inbox/"
-	guardPrefix      = "archived/"
-	deadLetterPrefix = "dead-letter/"
-	usersPrefix      = "inboxes/"
-	lettersPrefix    = "dead-letters/"
-	batchPrefix      = "batch/"
-	batchesPrefix    = "batches/"
-	activePrefix     = "active-batches/"
+	inboxPrefix = "inbox/"
+	guardPrefix = "archived/"
+	usersPrefix = "inboxes/"
 )
 
 // Outcomes of events, for the Counter.
 const (
 	OutcomeNotified = "notified" // the event is in the inbox of its user, now or since before
-	OutcomeSilent   = "silent"   // the event is known and told to nobody
+	OutcomeSilent   = "silent"   // the event is of a known type without a notification
 	OutcomeUnknown  = "unknown"  // the event is of a type that this version does not know
-	OutcomeDead     = "dead"     // the event went to the dead letters; what is done about those counts as letter_<kind>
 )
 
-// Counter counts what became of events, by the outcomes above.
+// Counter counts events by the outcomes above. Those of dead letters are in package deadletter.
 type Counter interface {
 	Count(ctx context.Context, outcome string, e event.Event)
 }
@@ -51,15 +45,9 @@ type Ports struct {
 // Notifications holds the use cases.
 type Notifications struct {
 	Ports
-	inboxes  *document.Repository[domain.Inbox, *domain.Inbox]
-	guards   *document.Repository[domain.Guard, *domain.Guard]
-	letters  *document.Repository[domain.DeadLetter, *domain.DeadLetter]
-	users    *registry
-	batches  *document.Repository[domain.Batch, *domain.Batch]
-	active   *document.Repository[domain.ActiveBatches, *domain.ActiveBatches]
-	lettered *registry
-	batched  *registry
-	failures *failures
+	inboxes *document.Repository[domain.Inbox, *domain.Inbox]
+	guards  *document.Repository[domain.Guard, *domain.Guard]
+	users   *registry
 
 	mu      sync.Mutex
 	sealing map[string]bool // inboxes that this process is sealing
@@ -71,16 +59,10 @@ func New(p Ports) *Notifications {
 		return document.Options{Prefix: prefix, Clock: p.Clock, IDs: p.IDs}
 	}
 	return &Notifications{
-		Ports:    p,
-		inboxes:  document.NewRepository[domain.Inbox](p.Store, opts(inboxPrefix)),
-		guards:   document.NewRepository[domain.Guard](p.Store, opts(guardPrefix)),
-		letters:  document.NewRepository[domain.DeadLetter](p.Store, opts(deadLetterPrefix)),
-		users:    newRegistry(p, usersPrefix),
-		batches:  document.NewRepository[domain.Batch](p.Store, opts(batchPrefix)),
-		active:   document.NewRepository[domain.ActiveBatches](p.Store, opts(activePrefix)),
-		lettered: newRegistry(p, lettersPrefix),
-		batched:  newRegistry(p, batchesPrefix),
-		failures: newFailures(),
-		sealing:  make(map[string]bool),
+		Ports:   p,
+		inboxes: document.NewRepository[domain.Inbox](p.Store, opts(inboxPrefix)),
+		guards:  document.NewRepository[domain.Guard](p.Store, opts(guardPrefix)),
+		users:   newRegistry(p),
+		sealing: make(map[string]bool),
 	}
 }

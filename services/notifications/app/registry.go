@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"caravan/internal/document"
 )
@@ -14,9 +13,8 @@ const everything = "all"
 // registrySegment is the number of entries in one segment of a registry.
 const registrySegment = 50
 
-// registry lists documents of one kind, newest first, as a store cannot be scanned. An entry is written before its
-// document, by each attempt to create it, so it stands for the document only if the document names it. That way a list
-// has every document, and has it once.
+// registry lists the inboxes, newest first, as a store cannot be scanned. An entry is written before its inbox, by each attempt
+// to create that, so it is valid only if the inbox names it. Thus the list has each inbox once.
 type registry struct {
 	Ports
 	chain *document.Chain[listed]
@@ -28,15 +26,10 @@ type listed struct {
 	ID string `json:"id"`
 	// Entry is the entry's own id.
 	Entry string `json:"entry"`
-	// Topic, Type and At tell of a dead letter what it says of itself, and when it was entered, so that a search need
-	// not read each.
-	Topic string    `json:"topic,omitempty"`
-	Type  string    `json:"type,omitempty"`
-	At    time.Time `json:"at,omitzero"`
 }
 
-func newRegistry(p Ports, prefix string) *registry {
-	return &registry{p, document.NewChain[listed](p.Store, prefix, registrySegment, document.Options{Clock: p.Clock, IDs: p.IDs})}
+func newRegistry(p Ports) *registry {
+	return &registry{p, document.NewChain[listed](p.Store, usersPrefix, registrySegment, document.Options{Clock: p.Clock, IDs: p.IDs})}
 }
 
 // announce adds an entry for a document that is about to be created, and returns the entry's id.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"caravan/internal/audit"
+	"caravan/internal/deadletter"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
@@ -170,11 +171,31 @@ func deliver(t testing.TB, n *app.Notifications, events ...event.Event) {
 	}
 }
 
+// lettersOf is the dead-letter queue of notifications, as service.Consume makes it.
+func lettersOf(n *app.Notifications) *deadletter.Queue {
+	return deadletter.New(deadletter.Options{
+		Consumer: contract.App, Handle: n.Deliver, Check: app.Check, Store: n.Store, Clock: n.Clock, IDs: n.IDs, Log: n.Log,
+	})
+}
+
+// only receives one dead letter and returns it as it is listed.
+func only(t *testing.T, q *deadletter.Queue, body []byte) *deadletter.Letter {
+	t.Helper()
+	if err := q.Receive(t.Context(), body); err != nil {
+		t.Fatal(err)
+	}
+	letters, _, err := q.List(t.Context(), deadletter.Filter{}, "", 10)
+	if err != nil || len(letters) != 1 {
+		t.Fatalf("%d letters, %v", len(letters), err)
+	}
+	return letters[0]
+}
+
 // audited walks the whole audit and returns its findings and deliveries.
 func audited(ctx context.Context, n *app.Notifications) (contract.AuditPage, error) {
 	all := contract.AuditPage{Page: audit.NewPage()}
 	for cursor := ""; ; {
-		page, err := n.Audit(ctx, cursor)
+		page, err := app.NewAudit(n, lettersOf(n)).Page(ctx, cursor)
 		if err != nil {
 			return all, err
 		}

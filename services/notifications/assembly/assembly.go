@@ -6,13 +6,11 @@ import (
 	"context"
 	"time"
 
-	"caravan/internal/feed"
 	"caravan/internal/service"
-	"caravan/services/notifications/adapters/metrics"
-	"caravan/services/notifications/adapters/rest"
+	"caravan/services/notifications/adapters"
 	"caravan/services/notifications/app"
 	"caravan/services/notifications/contract"
-	"caravan/services/notifications/domain"
+	users "caravan/services/users/contract"
 )
 
 // settings are the service's own configuration keys.
@@ -32,7 +30,7 @@ func Build(_ context.Context, s *service.Service) error {
 	if err := s.Configure(&cfg); err != nil {
 		return err
 	}
-	counter, err := metrics.NewCounter(s.Telemetry.Meter)
+	counter, err := adapters.NewCounter(s.Telemetry.Meter)
 	if err != nil {
 		return err
 	}
@@ -43,53 +41,14 @@ func Build(_ context.Context, s *service.Service) error {
 		Counter: counter,
 		Log:     s.Log,
 	})
-	consume(s, notifications, cfg.Inbox)
-	s.Background("batches of dead letters", app.NewBatchWorker(notifications).Run)
-	serve(s, rest.NewHandlers(notifications))
+	consumer := service.Consumer{
+		Producers: contract.Producers(), Handle: notifications.Deliver, Check: app.Check, Remember: cfg.Inbox.Remember, Count: counter.Count,
+		ReadPermission: users.PermissionOpsRead, WritePermission: users.PermissionOpsWrite,
+	}
+	if cfg.Inbox.Interval > 0 {
+		consumer.Collector = app.NewCollector(notifications, app.CollectorOptions{Interval: cfg.Inbox.Interval, Waiting: cfg.Inbox.Waiting})
+	}
+	letters := s.Consume(consumer)
+	adapters.API{Notifications: notifications, Audit: app.NewAudit(notifications, letters)}.Register(s)
 	return nil
-}
-
-// consume hears the facts of the producers by both roads: pushed by the broker and pulled from their feeds.
-func consume(s *service.Service, n *app.Notifications, cfg inboxSettings) {
-	seen := feed.NewSeen(cfg.Remember)
-	consumer := app.NewConsumer(n, seen, app.ConsumerOptions{Interval: cfg.Interval, Waiting: cfg.Waiting})
-	s.BackgroundLast("inboxes", consumer.Run)
-	for _, producer := range contract.Producers() {
-		s.Subscribe(producer, consumer.Pushed)
-		puller := &feed.Puller{
-			Producer: producer,
-			Invoker:  s.Sidecar.Invoker(),
-			Store:    s.Sidecar.Store(),
-			Seen:     seen,
-			Handle:   consumer.Pulled,
-			PutAway:  n.PutAway,
-			Clock:    s.Clock,
-			IDs:      s.IDs,
-			Log:      s.Log,
-			Every:    s.Settings.Feed.PullInterval,
-		}
-		s.Background("pull "+producer, puller.Run)
-	}
-}
-
-// serve registers the routes. Dead letters come to a route of their own rather than to a subscription's, because they
-// may be anything.
-func serve(s *service.Service, h *rest.Handlers) {
-	s.Public("GET /v1/notifications?unread&limit&cursor", h.List)
-	s.Public("POST /v1/notifications/{id}/read", h.MarkRead)
-	s.Public("GET /v1/ops/dead-letters?status&consumer&topic&type&reason&since&until&limit&cursor", h.ListDeadLetters)
-	s.Public("GET /v1/ops/dead-letters/{id}", h.ShowDeadLetter)
-	s.Public("POST /v1/ops/dead-letters/{id}/replay", h.ReplayDeadLetter)
-	s.Public("POST /v1/ops/dead-letters/{id}/discard", h.DiscardDeadLetter)
-	for _, kind := range []domain.BatchKind{domain.BatchReplay, domain.BatchDiscard} {
-		path := "/v1/ops/dead-letters/" + string(kind)
-		b := h.Batches(kind, path+"s")
-		s.Public("POST "+path, b.Start)
-		s.Public("GET "+path+"s?limit&cursor", b.List)
-		s.Public("GET "+path+"s/{id}", b.Show)
-		s.Public("POST "+path+"s/{id}/cancel", b.Cancel)
-	}
-	s.Internal("POST "+contract.PathAudit, h.Audit)
-	s.Internal("POST "+contract.PathEntries, h.AuditEntries)
-	s.SubscribeRaw(contract.DeadLetterTopic, "POST "+rest.PathDeadLetters, h.ReceiveDeadLetter)
 }

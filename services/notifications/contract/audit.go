@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"caravan/internal/audit"
+	"caravan/internal/deadletter"
 )
 
 // PathAudit takes an audit.Request and answers [AuditPage].
@@ -13,14 +14,14 @@ const PathAudit = "/internal/audit"
 const (
 	// InvariantOneEntry: an event has at most one entry in the inbox of its user.
 	InvariantOneEntry = "one-inbox-entry-per-event"
-	// InvariantDelivery: every archived entry has the guard that keeps its event from being told again.
+	// InvariantDelivery: every archived entry has a guard, which prevents a second notification of its event.
 	InvariantDelivery = "archived-entry-guarded"
 	// InvariantSegments: the archive of an inbox is complete and no entry was lost from it.
 	InvariantSegments = "inbox-complete"
-	// InvariantEntry: an entry tells of an event that users are told of.
+	// InvariantEntry: an entry belongs to an event that users are notified of.
 	InvariantEntry = "inbox-entry-notifiable"
-	// InvariantLetter: a dead letter is open, or was decided once.
-	InvariantLetter = "dead-letter-decided-once"
+	// InvariantLetter: a dead letter is open, or was replayed or discarded once.
+	InvariantLetter = deadletter.InvariantDecidedOnce
 )
 
 // AuditPage is one page of the audit. Its counts are users, deliveries, archived, and the dead letters by status:
@@ -64,7 +65,7 @@ type Entries struct {
 	Entries []EntryState `json:"entries"`
 }
 
-// EntryState is what became of an event.
+// EntryState is where an event was found.
 type EntryState struct {
 	// Times is how often it is in the inbox.
 	Times int `json:"times"`
@@ -74,7 +75,7 @@ type EntryState struct {
 
 // Statuses of dead letters.
 const (
-	LetterOpen      = "open"
-	LetterReplayed  = "replayed"
-	LetterDiscarded = "discarded"
+	LetterOpen      = string(deadletter.StatusOpen)
+	LetterReplayed  = string(deadletter.StatusReplayed)
+	LetterDiscarded = string(deadletter.StatusDiscarded)
 )

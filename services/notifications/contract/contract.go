@@ -11,9 +11,6 @@ import (
 // App is the Dapr app id of the notifications service.
 const App = "notifications"
 
-// DeadLetterTopic is where the sidecar puts the events that notifications could not handle.
-const DeadLetterTopic = "notifications.dead"
-
 // Producers are the apps whose events notifications hears: pushed on the topics of their names, and pulled from their
 // feeds.
 func Producers() []string { return []string{users.App, orders.App, payments.App} }

@@ -1,5 +1,5 @@
-// Package domain holds the rules of telling people: which facts are told to whom and in which words, how an inbox takes
-// each of them exactly once however often it is delivered, and what becomes of events that cannot be handled.
+// Package domain has the rules of notifications: which events users are notified of, with which text, and how an inbox stores
+// each event exactly once, however often it is delivered.
 package domain
 
 import (

@@ -1,48 +1,117 @@
-package rest_test
+package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"caravan/internal/deadletter"
+	"caravan/internal/deadletter/api"
+	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
+	"caravan/internal/id"
 	"caravan/internal/page"
 	"caravan/internal/problem"
+	"caravan/internal/request"
+	"caravan/internal/service"
 	"caravan/internal/token"
-	"caravan/services/notifications/adapters/rest"
-	"caravan/services/notifications/app"
-	"caravan/services/notifications/domain"
 )
 
-const replays = "/v1/ops/dead-letters/replays"
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// newOffice is a server with the routes for batches and details, too.
-func newOffice(t *testing.T) *server {
-	t.Helper()
-	s := newServer()
-	h := rest.NewHandlers(s.notifications)
-	r, d := h.Batches(domain.BatchReplay, replays), h.Batches(domain.BatchDiscard, "/v1/ops/dead-letters/discards")
-	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /v1/ops/dead-letters/{id}":          h.ShowDeadLetter,
-		"POST /v1/ops/dead-letters/replay":       r.Start,
-		"GET " + replays:                         r.List,
-		"GET " + replays + "/{id}":               r.Show,
-		"POST " + replays + "/{id}/cancel":       r.Cancel,
-		"POST /v1/ops/dead-letters/discard":      d.Start,
-		"GET /v1/ops/dead-letters/discards":      d.List,
-		"GET /v1/ops/dead-letters/discards/{id}": d.Show,
-	} {
+// stopped is a clock at noon on which nobody waits.
+type stopped struct{}
+
+func (stopped) Now() time.Time                             { return noon }
+func (stopped) Sleep(context.Context, time.Duration) error { return context.DeadlineExceeded }
+
+// server is the routes of a queue over a fake store, behind the permissions as service.Consume puts them.
+type server struct {
+	store *documenttest.FakeStore
+	queue *deadletter.Queue
+	mux   *http.ServeMux
+}
+
+func newServer() *server {
+	s := &server{store: documenttest.NewStore(), mux: http.NewServeMux()}
+	s.queue = deadletter.New(deadletter.Options{
+		Consumer: "notifications", Handle: s.handle, Store: s.store, Clock: stopped{}, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
+	})
+	for _, route := range api.Routes(s.queue) {
+		permission := "ops:read"
+		if route.Write {
+			permission = "ops:write"
+		}
+		pattern, _ := request.SplitPattern(route.Pattern)
 		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if err := handle(w, r); err != nil {
+			caller, err := service.Require(r, permission)
+			if err == nil {
+				err = route.Handle(w, r, caller.Subject)
+			}
+			if err != nil {
 				problem.Write(w, r, err)
 			}
 		})
 	}
 	return s
 }
+
+// handle is a consumer that has to read the inbox of a user.
+func (s *server) handle(ctx context.Context, _ event.Event) error {
+	_, err := s.store.Get(ctx, "inbox/u1")
+	return err
+}
+
+// customer and staff are callers; nobody has no token.
+var (
+	nobody   = token.Claims{}
+	customer = token.Claims{Subject: "u1"}
+	staff    = token.Claims{Subject: "s1", Permissions: []string{"ops:read", "ops:write"}}
+)
+
+func (s *server) call(t *testing.T, caller token.Claims, method, target, body string, out any) int {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+	r.ContentLength = -1 // a sidecar sends every body in chunks
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if caller.Subject != "" {
+		r = r.WithContext(token.With(r.Context(), caller))
+	}
+	w := httptest.NewRecorder()
+	s.mux.ServeHTTP(w, r)
+	answer, err := io.ReadAll(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Code >= 400 && w.Header().Get("Content-Type") != problem.ContentType {
+		t.Errorf("%s %s answers %d as %s", method, target, w.Code, w.Header().Get("Content-Type"))
+	}
+	if out != nil {
+		if err := json.Unmarshal(answer, out); err != nil {
+			t.Fatalf("%s %s answers %s: %v", method, target, answer, err)
+		}
+	}
+	return w.Code
+}
+
+func confirmed(userID string, n int) event.Event {
+	order := fmt.Sprintf("order-%s-%d", userID, n)
+	return event.Event{
+		ID: event.ID("orders", order, 5), Type: "orders.confirmed.v1", Source: "orders", Subject: order, Sequence: 5, Time: noon,
+		Data: fmt.Appendf(nil, `{"orderId":%q,"userId":%q,"status":"confirmed","total":{"amount":1999,"currency":"EUR"}}`, order, userID),
+	}
+}
+
+const replays = "/v1/ops/dead-letters/replays"
 
 // keyed calls as staff with an Idempotency-Key.
 func (s *server) keyed(t *testing.T, key, target, body string) *httptest.ResponseRecorder {
@@ -67,10 +136,10 @@ func slug(t *testing.T, w *httptest.ResponseRecorder) string {
 }
 
 func TestABatchOverHTTP(t *testing.T) {
-	s := newOffice(t)
+	s := newServer()
 	body := `{"filter":{"topic":"orders","since":"2026-01-01T00:00:00Z"},"perSecond":7,"reason":"repaired"}`
 	started := s.keyed(t, "k", "/v1/ops/dead-letters/replay", body)
-	var b rest.Batch
+	var b api.Batch
 	if err := json.Unmarshal(started.Body.Bytes(), &b); err != nil || started.Code != 202 || started.Header().Get("Location") != replays+"/"+b.ID {
 		t.Fatalf("%d %s, %v", started.Code, started.Body, err)
 	}
@@ -83,7 +152,7 @@ func TestABatchOverHTTP(t *testing.T) {
 	if reused := s.keyed(t, "k", "/v1/ops/dead-letters/replay", `{"filter":{}}`); reused.Code != 422 || slug(t, reused) != "idempotency-key-reused" {
 		t.Errorf("reused: %d %s", reused.Code, reused.Body)
 	}
-	var list page.List[rest.Batch]
+	var list page.List[api.Batch]
 	if status := s.call(t, staff, "GET", replays, "", &list); status != 200 || len(list.Items) != 1 || list.Items[0].ID != b.ID {
 		t.Errorf("listed %d %+v", status, list)
 	}
@@ -102,7 +171,7 @@ func TestABatchOverHTTP(t *testing.T) {
 	if err := json.Unmarshal(done.Body.Bytes(), &b); err != nil || b.PerSecond != 100 || b.Action != "discard" {
 		t.Fatalf("%d %s, %v", done.Code, done.Body, err)
 	}
-	if err := app.NewBatchWorker(s.notifications).Work(t.Context(), domain.ActiveBatch{ID: b.ID, At: b.RequestedAt}); err != nil {
+	if err := deadletter.NewBatchWorker(s.queue).Work(t.Context(), deadletter.ActiveBatch{ID: b.ID, At: b.RequestedAt}); err != nil {
 		t.Fatal(err)
 	}
 	if status := s.call(t, staff, "GET", "/v1/ops/dead-letters/discards/"+b.ID, "", &b); status != 200 || b.Status != "finished" || b.EndedAt.IsZero() {
@@ -111,7 +180,7 @@ func TestABatchOverHTTP(t *testing.T) {
 }
 
 func TestRefusedBatches(t *testing.T) {
-	s := newOffice(t)
+	s := newServer()
 	for _, c := range []struct {
 		target, body string
 		status       int
@@ -146,7 +215,7 @@ func TestRefusedBatches(t *testing.T) {
 		{staff, "GET", replays + "/x", 404},
 		{staff, "POST", replays + "/x/cancel", 404},
 		{staff, "GET", "/v1/ops/dead-letters/x", 404},
-		{staff, "GET", "/v1/ops/dead-letters/" + domain.LetterID(event.Event{ID: "none"}), 404},
+		{staff, "GET", "/v1/ops/dead-letters/" + deadletter.ID("none"), 404},
 		{staff, "GET", "/v1/ops/dead-letters?status=lost", 400},
 		{staff, "GET", "/v1/ops/dead-letters?since=yesterday", 400},
 		{staff, "GET", "/v1/ops/dead-letters?until=2026-01-01", 400},
@@ -172,7 +241,7 @@ func TestRefusedBatches(t *testing.T) {
 }
 
 func TestADeadLetterInDetail(t *testing.T) {
-	s := newOffice(t)
+	s := newServer()
 	s.store.BeforeGet = func(keys []string) error {
 		if keys[0] == "inbox/u1" {
 			return fmt.Errorf("decoding document %s: it is broken", keys[0])
@@ -184,11 +253,11 @@ func TestADeadLetterInDetail(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, body := range []string{string(good), "\xff not text"} {
-		if status := s.call(t, nobody, "POST", "/events/dead", body, nil); status != 200 {
-			t.Fatalf("delivery is %d", status)
+		if err := s.queue.Receive(t.Context(), []byte(body)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	var list page.List[rest.DeadLetter]
+	var list page.List[api.DeadLetter]
 	if s.call(t, staff, "GET", "/v1/ops/dead-letters?type=orders.confirmed.v1&status=open&consumer=notifications&topic=orders&reason=BROKEN&since=2026-03-01T12:00:00Z&until=2026-03-01T12:00:01Z", "", &list); len(list.Items) != 1 {
 		t.Fatalf("found %+v", list)
 	}
@@ -207,7 +276,7 @@ func TestADeadLetterInDetail(t *testing.T) {
 	if w := s.keyed(t, "r2", target+"/replay", ""); w.Code != 200 {
 		t.Errorf("replayed: %d %s", w.Code, w.Body)
 	}
-	var d rest.DeadLetterDetail
+	var d api.DeadLetterDetail
 	if status := s.call(t, staff, "GET", target, "", &d); status != 200 || d.Status != "replayed" || d.Payload != string(good) || string(d.Event) != string(good) || d.PayloadEncoding != "text" {
 		t.Fatalf("%d %+v", status, d)
 	}

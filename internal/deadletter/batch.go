@@ -1,4 +1,4 @@
-package domain
+package deadletter
 
 import (
 	"errors"
@@ -35,40 +35,40 @@ const (
 )
 
 var (
-	// ErrBatchEnded refuses what only a running batch can take.
+	// ErrBatchEnded is returned for a batch that is no longer running.
 	ErrBatchEnded = errors.New("the batch has ended")
-	// ErrBatchTaken says that another worker has the batch.
+	// ErrBatchTaken is returned when another worker has claimed the batch.
 	ErrBatchTaken = errors.New("another worker has the batch")
 )
 
-// Batch replays or discards all open letters that a filter chooses, at a bounded rate. It walks the list of letters from
-// the newest that was there when it was asked for to the oldest.
+// Batch replays or discards all open letters that a filter selects, at a limited rate. It walks the list of letters from the
+// newest at the time of the request to the oldest.
 //
-// Any replica can work on it, one at a time: whoever has claimed it, until it lets the claim lapse. The letters remember
-// what a batch did to them, under its id, so that a successor, which starts from the last place that was written, does
+// Any replica can work on it, one at a time: the one that has claimed it, until the claim expires. The history of a letter has
+// what a batch did to it, under the batch's id. So the next worker, which starts from the last cursor that was written, does
 // nothing twice and counts everything once.
 type Batch struct {
 	document.Root
 	ID   string    `json:"id"`
 	Kind BatchKind `json:"kind"`
-	// Entry is the entry of the registry that announces this document.
-	Entry       string       `json:"entry"`
-	Filter      LetterFilter `json:"filter"`
-	PerSecond   int          `json:"perSecond"`
-	Reason      string       `json:"reason,omitempty"`
-	RequestedBy string       `json:"requestedBy"`
-	RequestedAt time.Time    `json:"requestedAt"`
-	// Fingerprint identifies the request, so that its key with another request is noticed.
+	// Entry is the list entry of this document.
+	Entry       string    `json:"entry"`
+	Filter      Filter    `json:"filter"`
+	PerSecond   int       `json:"perSecond"`
+	Reason      string    `json:"reason,omitempty"`
+	RequestedBy string    `json:"requestedBy"`
+	RequestedAt time.Time `json:"requestedAt"`
+	// Fingerprint identifies the request, so that a reuse of its key for another request is detected.
 	Fingerprint string      `json:"fingerprint"`
 	Status      BatchStatus `json:"status"`
-	// EndedAt and EndedBy tell of the end; a batch that finished has nobody.
+	// EndedAt is when the batch ended. EndedBy is who cancelled it, "" if it finished.
 	EndedAt time.Time `json:"endedAt,omitzero"`
 	EndedBy string    `json:"endedBy,omitempty"`
 
 	Progress
-	// Cursor is where the walk goes on.
+	// Cursor is where the walk continues.
 	Cursor string `json:"cursor,omitempty"`
-	// Worker has the batch until Lease, unless it says so again.
+	// Worker has claimed the batch until Lease and may renew the claim.
 	Worker string    `json:"worker,omitempty"`
 	Lease  time.Time `json:"lease,omitzero"`
 }
@@ -90,7 +90,7 @@ type BatchFailure struct {
 	Reason string `json:"reason"`
 }
 
-// Add adds the progress of a stretch.
+// Add adds further progress.
 func (p *Progress) Add(more Progress) {
 	p.Scanned += more.Scanned
 	p.Done += more.Done
@@ -101,7 +101,7 @@ func (p *Progress) Add(more Progress) {
 	}
 }
 
-// Start makes the batch of a request, or recognises a repeat of it. Errors: ErrOperation.
+// Start creates the batch of a request, or recognises a repeat of the request. Errors: ErrOperation.
 func (b *Batch) Start(request Batch, now time.Time) error {
 	if b.Exists() {
 		if b.Fingerprint != request.Fingerprint {
@@ -114,8 +114,8 @@ func (b *Batch) Start(request Batch, now time.Time) error {
 	return nil
 }
 
-// Claim gives the batch to a worker for some time, or extends its claim. Errors: ErrBatchEnded; ErrBatchTaken while
-// another worker has it; document.ErrNotFound.
+// Claim claims the batch for a worker, or renews the claim. Errors: ErrBatchEnded; ErrBatchTaken while another worker has it;
+// document.ErrNotFound.
 func (b *Batch) Claim(worker string, now time.Time, lease time.Duration) error {
 	switch {
 	case !b.Exists():
@@ -129,9 +129,9 @@ func (b *Batch) Claim(worker string, now time.Time, lease time.Duration) error {
 	return nil
 }
 
-// Advance notes what the worker that has the batch did, and where the walk goes on; "" is the end. It extends the
-// worker's claim. What was done is counted after a cancellation too. Errors: ErrBatchTaken when the batch went to
-// another worker meanwhile, which then has done or will do the same.
+// Advance records the progress of the worker that has the batch, and the next cursor; "" is the end. It renews the claim.
+// Progress is counted after a cancellation too. Errors: ErrBatchTaken when another worker has claimed the batch meanwhile: that
+// worker has done the same or will do it.
 func (b *Batch) Advance(worker string, more Progress, cursor string, now time.Time, lease time.Duration) error {
 	switch {
 	case !b.Exists():
@@ -144,14 +144,14 @@ func (b *Batch) Advance(worker string, more Progress, cursor string, now time.Ti
 	b.Add(more)
 	b.Cursor, b.Lease = cursor, now.Add(lease).UTC()
 	if b.Status == BatchCancelled {
-		b.Worker = "" // whose work is done
+		b.Worker = "" // it has nothing more to do
 	} else if cursor == "" {
 		b.Status, b.EndedAt, b.Worker = BatchFinished, now.UTC(), ""
 	}
 	return nil
 }
 
-// Cancel stops the batch; what it did stays done. Doing so again changes nothing. Errors: ErrBatchEnded for one that
+// Cancel stops the batch; its results so far remain. Doing so again changes nothing. Errors: ErrBatchEnded for one that
 // has finished; document.ErrNotFound.
 func (b *Batch) Cancel(by string, now time.Time) error {
 	switch {
@@ -169,22 +169,22 @@ func (b *Batch) Cancel(by string, now time.Time) error {
 // activeMax is the largest number of batches that run at a time.
 const activeMax = 8
 
-// ErrTooManyBatches refuses a batch while activeMax of them run.
+// ErrTooManyBatches is returned for a new batch while activeMax of them run.
 var ErrTooManyBatches = errors.New("too many batches are running")
 
-// ActiveBatches names the batches that run, for those who work on them: a store cannot be asked.
+// ActiveBatches lists the running batches for the workers: a store cannot be searched.
 type ActiveBatches struct {
 	document.Root
 	Batches []ActiveBatch `json:"batches"`
 }
 
-// ActiveBatch is one batch that runs, or is about to be written since At.
+// ActiveBatch is a batch that runs, or that is about to be written. At is when it was added.
 type ActiveBatch struct {
 	ID string    `json:"id"`
 	At time.Time `json:"at"`
 }
 
-// Enter names a batch. Errors: ErrTooManyBatches.
+// Enter adds a batch. Errors: ErrTooManyBatches.
 func (a *ActiveBatches) Enter(id string, now time.Time) error {
 	for _, b := range a.Batches {
 		if b.ID == id {
@@ -198,7 +198,7 @@ func (a *ActiveBatches) Enter(id string, now time.Time) error {
 	return nil
 }
 
-// Leave forgets a batch.
+// Leave removes a batch.
 func (a *ActiveBatches) Leave(id string) error {
 	for i, b := range a.Batches {
 		if b.ID == id {

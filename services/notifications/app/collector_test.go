@@ -14,12 +14,12 @@ import (
 
 	"pgregory.net/rapid"
 
+	"caravan/internal/deadletter"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/feed"
 	"caravan/services/notifications/app"
-	"caravan/services/notifications/domain"
 )
 
 // gated is a clock whose sleepers wait until they are let go.
@@ -34,7 +34,7 @@ func newGated(p *process) gated {
 }
 
 func (g gated) Sleep(ctx context.Context, d time.Duration) error {
-	if d < time.Second { // the store's own patience
+	if d < time.Second { // between tries of the store
 		return g.process.Sleep(ctx, d)
 	}
 	g.sleeping <- struct{}{}
@@ -46,14 +46,16 @@ func (g gated) Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// running starts a consumer. stop ends it as the program would, and waits for it.
-func running(t testing.TB, ports app.Ports, o app.ConsumerOptions) (c *app.Consumer, seen *feed.Seen, stop func()) {
+// running starts a consumer with a collector, as service.Consume makes it. stop ends it as the program would, and waits for it.
+func running(t testing.TB, ports app.Ports, o app.CollectorOptions) (c *feed.Consumer, seen *feed.Seen, stop func()) {
 	t.Helper()
 	seen = feed.NewSeen(1000)
-	c = app.NewConsumer(app.New(ports), seen, o)
+	n := app.New(ports)
+	collector := app.NewCollector(n, o)
+	c = &feed.Consumer{Handle: n.Deliver, Collector: collector, Seen: seen, DeadLetters: lettersOf(n)}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- c.Run(ctx) }()
+	go func() { ended <- collector.Run(ctx, c.Settle) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -65,11 +67,11 @@ func running(t testing.TB, ports app.Ports, o app.ConsumerOptions) (c *app.Consu
 }
 
 // push insists until the consumer, which may be starting, takes the events.
-func push(t testing.TB, c *app.Consumer, events ...event.Event) {
+func push(t testing.TB, c *feed.Consumer, events ...event.Event) {
 	t.Helper()
 	for _, e := range events {
 		for {
-			err := c.Pushed(t.Context(), e)
+			err := c.Push(t.Context(), e)
 			if err == nil {
 				break
 			}
@@ -88,7 +90,7 @@ func TestTheEventsOfAnIntervalShareAWrite(t *testing.T) {
 	ports := p.ports()
 	clock := newGated(p)
 	ports.Clock = clock
-	c, seen, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 100})
+	c, seen, stop := running(t, ports, app.CollectorOptions{Interval: interval, Waiting: 100})
 	events := orderEvents("u1", 10)
 	push(t, c, events[0])
 	<-clock.sleeping // the first one is stored at once
@@ -123,20 +125,20 @@ func TestTheEventsOfAnIntervalShareAWrite(t *testing.T) {
 	}
 }
 
-func TestAConsumerThatStopsStoresWhatWaits(t *testing.T) {
+func TestACollectorThatStopsStoresWhatWaits(t *testing.T) {
 	store := documenttest.NewStore()
 	p := replica(store, "a")
 	ports := p.ports()
 	clock := newGated(p)
 	ports.Clock = clock
-	c, _, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 1000})
+	c, _, stop := running(t, ports, app.CollectorOptions{Interval: interval, Waiting: 1000})
 	of := map[string][]event.Event{"u1": orderEvents("u1", 250), "u2": orderEvents("u2", 3)}
 	push(t, c, append(of["u1"], of["u2"]...)...)
 	stop()
 	if err := exactlyOnce(t.Context(), p.notifications(), of); err != nil {
 		t.Error(err)
 	}
-	if err := c.Pushed(t.Context(), deposit("u3", 1)); !event.Retriable(err) {
+	if err := c.Push(t.Context(), deposit("u3", 1)); !event.Retriable(err) {
 		t.Errorf("takes events after its end: %v", err)
 	}
 }
@@ -147,12 +149,12 @@ func TestOnlySoManyEventsWait(t *testing.T) {
 	ports := p.ports()
 	clock := newGated(p)
 	ports.Clock = clock
-	c, _, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 5})
+	c, _, stop := running(t, ports, app.CollectorOptions{Interval: interval, Waiting: 5})
 	events := orderEvents("u1", 7)
 	push(t, c, events[0])
 	<-clock.sleeping
 	push(t, c, events[1:6]...)
-	if err := c.Pushed(t.Context(), events[6]); !event.Retriable(err) {
+	if err := c.Push(t.Context(), events[6]); !event.Retriable(err) {
 		t.Errorf("one too many: %v", err)
 	}
 	clock.wake <- struct{}{}
@@ -164,7 +166,7 @@ func TestOnlySoManyEventsWait(t *testing.T) {
 	}
 }
 
-func TestEventsWaitForAStoreThatIsAway(t *testing.T) {
+func TestEventsWaitForAnUnavailableStore(t *testing.T) {
 	store := documenttest.NewStore()
 	p := replica(store, "a")
 	ports := p.ports()
@@ -180,7 +182,7 @@ func TestEventsWaitForAStoreThatIsAway(t *testing.T) {
 		}
 		return nil
 	}
-	c, seen, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 100})
+	c, seen, stop := running(t, ports, app.CollectorOptions{Interval: interval, Waiting: 100})
 	events := orderEvents("u1", 3)
 	push(t, c, events...)
 	<-clock.sleeping
@@ -200,25 +202,25 @@ func TestEventsWaitForAStoreThatIsAway(t *testing.T) {
 	}
 }
 
-func TestEventsOfAnInboxThatCannotBeReadArePutAway(t *testing.T) {
+func TestEventsOfAnUnreadableInboxAreDeadLettered(t *testing.T) {
 	store := documenttest.NewStore()
 	store.Overwrite("inbox/u1", []byte("not an inbox"))
 	p := replica(store, "a")
 	ports := p.ports()
 	clock := newGated(p)
 	ports.Clock = clock
-	c, _, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 100})
+	c, _, stop := running(t, ports, app.CollectorOptions{Interval: interval, Waiting: 100})
 	events := orderEvents("u1", 2)
 	push(t, c, events...)
 	stop()
-	letters, _, err := p.notifications().ListDeadLetters(t.Context(), domain.LetterFilter{}, "", 10)
+	letters, _, err := lettersOf(p.notifications()).List(t.Context(), deadletter.Filter{}, "", 10)
 	if err != nil || len(letters) != 2 || !strings.Contains(letters[0].Reason, "decoding") {
 		t.Errorf("%d dead letters, %v", len(letters), err)
 	}
 }
 
 // A decision that panics ends neither the process nor the delivery of what came with it.
-func TestAnEventThatPanicsIsPutAwayAlone(t *testing.T) {
+func TestAnEventThatPanicsIsDeadLetteredAlone(t *testing.T) {
 	store := documenttest.NewStore()
 	p := replica(store, "a")
 	events := orderEvents("u1", 5)
@@ -227,7 +229,7 @@ func TestAnEventThatPanicsIsPutAwayAlone(t *testing.T) {
 	ports.Store = panicky{Store: p, on: panicking}
 	clock := newGated(p)
 	ports.Clock = clock
-	c, seen, stop := running(t, ports, app.ConsumerOptions{Interval: interval, Waiting: 100})
+	c, seen, stop := running(t, ports, app.CollectorOptions{Interval: interval, Waiting: 100})
 	push(t, c, events...)
 	stop()
 	for _, e := range events {
@@ -235,7 +237,7 @@ func TestAnEventThatPanicsIsPutAwayAlone(t *testing.T) {
 			t.Errorf("%s was not dealt with", e.ID)
 		}
 	}
-	letters, _, err := p.notifications().ListDeadLetters(t.Context(), domain.LetterFilter{}, "", 10)
+	letters, _, err := lettersOf(p.notifications()).List(t.Context(), deadletter.Filter{}, "", 10)
 	if err != nil || len(letters) != 1 || letters[0].EventID != events[3].ID || !strings.Contains(letters[0].Reason, "panic") {
 		t.Errorf("%d dead letters, %v", len(letters), err)
 	}
@@ -260,16 +262,16 @@ func (p panicky) Put(ctx context.Context, key string, value []byte, etag string)
 func TestWithoutAnIntervalEventsAreStoredFirst(t *testing.T) {
 	store := documenttest.NewStore()
 	p := replica(store, "a")
-	seen := feed.NewSeen(100)
-	c := app.NewConsumer(p.notifications(), seen, app.ConsumerOptions{Waiting: 1})
+	seen, n := feed.NewSeen(100), p.notifications()
+	c := &feed.Consumer{Handle: n.Deliver, Seen: seen, DeadLetters: lettersOf(n)}
 	store.BeforeGet = func([]string) error { return temporary{} }
 	e := deposit("u1", 1)
-	if err := c.Pushed(t.Context(), e); !event.Retriable(err) || seen.Has(e.ID) {
+	if err := c.Push(t.Context(), e); !event.Retriable(err) || seen.Has(e.ID) {
 		t.Errorf("pushed: %v", err)
 	}
 	store.BeforeGet = nil
 	for range 2 {
-		if err := c.Pushed(t.Context(), e); err != nil || !seen.Has(e.ID) {
+		if err := c.Push(t.Context(), e); err != nil || !seen.Has(e.ID) {
 			t.Errorf("pushed: %v", err)
 		}
 	}
@@ -278,21 +280,21 @@ func TestWithoutAnIntervalEventsAreStoredFirst(t *testing.T) {
 	}
 }
 
-func TestAPoisonEventIsPutAwayByBothRoads(t *testing.T) {
+func TestAPoisonEventIsDeadLetteredPushedOrPulled(t *testing.T) {
 	p := replica(documenttest.NewStore(), "a")
-	c, seen, _ := running(t, p.ports(), app.ConsumerOptions{Interval: interval, Waiting: 10})
-	n := p.notifications()
+	c, seen, _ := running(t, p.ports(), app.CollectorOptions{Interval: interval, Waiting: 10})
+	letters := lettersOf(p.notifications())
 	poison := orderEvent("u1", 1, noon)
 	poison.Data = json.RawMessage(`{"userId":"u1","orderId":"u1-order-1"}`)
-	if err := c.Pushed(t.Context(), poison); err == nil || event.Retriable(err) || seen.Has(poison.ID) {
+	if err := c.Push(t.Context(), poison); err == nil || event.Retriable(err) || seen.Has(poison.ID) {
 		t.Errorf("pushed: %v", err)
 	}
 	for range 2 {
-		err := c.Pulled(t.Context(), poison)
+		err := c.Handle(t.Context(), poison)
 		if err == nil || event.Retriable(err) {
 			t.Fatalf("pulled: %v", err)
 		}
-		if err := n.PutAway(t.Context(), poison, err); err != nil { // what the puller does
+		if err := letters.DeadLetter(t.Context(), poison, err); err != nil { // what the puller does
 			t.Fatal(err)
 		}
 	}
@@ -300,14 +302,14 @@ func TestAPoisonEventIsPutAwayByBothRoads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.ReceiveDeadLetter(t.Context(), body); err != nil { // what the push leads to
+	if err := letters.Receive(t.Context(), body); err != nil { // what the push leads to
 		t.Fatal(err)
 	}
-	letters, next, err := n.ListDeadLetters(t.Context(), domain.LetterFilter{}, "", 10)
-	if err != nil || next != "" || len(letters) != 1 {
-		t.Fatalf("%d letters, %v", len(letters), err)
+	kept, next, err := letters.List(t.Context(), deadletter.Filter{}, "", 10)
+	if err != nil || next != "" || len(kept) != 1 {
+		t.Fatalf("%d letters, %v", len(kept), err)
 	}
-	if l := letters[0]; l.EventID != poison.ID || l.Topic != "orders" || !strings.Contains(l.Reason, "total") {
+	if l := kept[0]; l.EventID != poison.ID || l.Topic != "orders" || !strings.Contains(l.Reason, "total") {
 		t.Errorf("kept %+v", l)
 	}
 }
@@ -330,7 +332,7 @@ func TestPushAndPullTogetherEndWithOneEntryEach(t *testing.T) {
 		dice.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		sound, doomed := replica(store, "sound"), replica(store, "doomed")
 		doomed.left, doomed.lands = dice.IntN(3*len(all)), dice.IntN(2) == 0
-		options := app.ConsumerOptions{Interval: interval, Waiting: 1 + dice.IntN(100)}
+		options := app.CollectorOptions{Interval: interval, Waiting: 1 + dice.IntN(100)}
 		first, seen, stopFirst := running(t, sound.ports(), options)
 		second, _, stopSecond := running(t, doomed.ports(), options)
 		for i, e := range all {
@@ -338,7 +340,7 @@ func TestPushAndPullTogetherEndWithOneEntryEach(t *testing.T) {
 			if i%2 == 0 {
 				consumer = second
 			}
-			_ = consumer.Pushed(rt.Context(), e) // what is refused is pulled
+			_ = consumer.Push(rt.Context(), e) // what is refused is pulled
 		}
 		stopFirst()
 		stopSecond()
@@ -346,7 +348,7 @@ func TestPushAndPullTogetherEndWithOneEntryEach(t *testing.T) {
 			if seen.Has(e.ID) {
 				continue
 			}
-			if err := first.Pulled(rt.Context(), e); err != nil {
+			if err := first.Handle(rt.Context(), e); err != nil {
 				rt.Fatal(err)
 			}
 		}

@@ -1,4 +1,4 @@
-package rest
+package api
 
 import (
 	"encoding/base64"
@@ -10,13 +10,10 @@ import (
 	"unicode/utf8"
 
 	"caravan/internal/clock"
+	"caravan/internal/deadletter"
 	"caravan/internal/page"
 	"caravan/internal/problem"
 	"caravan/internal/request"
-	"caravan/internal/service"
-	"caravan/services/notifications/app"
-	"caravan/services/notifications/domain"
-	users "caravan/services/users/contract"
 )
 
 // payloadShown is how much of a dead letter's message a list shows, in bytes.
@@ -44,49 +41,46 @@ type DeadLetter struct {
 	Payload          string `json:"payload"`
 	PayloadTruncated bool   `json:"payloadTruncated"`
 	Size             int    `json:"size"`
-	// Note is why it was discarded; DecidedAt and DecidedBy tell of either decision.
+	// Note is why it was discarded. DecidedAt and DecidedBy say when and by whom it was replayed or discarded.
 	Note      string    `json:"note,omitempty"`
 	DecidedAt time.Time `json:"decidedAt,omitzero"`
 	DecidedBy string    `json:"decidedBy,omitempty"`
 }
 
-// DeadLetterDetail is one dead letter with all that is known of it.
+// DeadLetterDetail is one dead letter with everything that is known about it.
 type DeadLetterDetail struct {
 	DeadLetter
 	// PayloadEncoding is text, or base64 for a message that is not UTF-8.
 	PayloadEncoding string `json:"payloadEncoding"`
 	// Event is the message if it is one of our events.
 	Event json.RawMessage `json:"event,omitempty"`
-	// History is what was done about it, oldest first; Forgotten counts what is not kept any more.
+	// History lists what was done to it, oldest first. Forgotten counts actions that are no longer listed.
 	History   []Action `json:"history"`
 	Forgotten int      `json:"forgotten,omitempty"`
 }
 
-// Action is something that was done about a dead letter.
+// Action is something that was done to a dead letter.
 type Action struct {
 	Kind string    `json:"kind"`
 	At   time.Time `json:"at"`
-	// By is a user, or the service itself by its name.
+	// By is the id of a user, or the name of the service itself.
 	By      string `json:"by"`
 	Reason  string `json:"reason,omitempty"`
 	Outcome string `json:"outcome,omitempty"`
 }
 
-// replay and discard are the bodies of those requests.
+// The bodies of the requests about one letter.
 type (
-	replay struct {
+	replayOne struct {
 		Reason string `json:"reason,omitempty" validate:"line,max=500"`
 	}
-	discard struct {
+	discardOne struct {
 		Reason string `json:"reason" validate:"required,line,max=500"`
 	}
 )
 
-// ListDeadLetters answers GET /v1/ops/dead-letters, newest first.
-func (h *Handlers) ListDeadLetters(w http.ResponseWriter, r *http.Request) error {
-	if _, err := service.Require(r, users.PermissionOpsRead); err != nil {
-		return err
-	}
+// list answers GET /v1/ops/dead-letters, newest first.
+func (a api) list(w http.ResponseWriter, r *http.Request, _ string) error {
 	limit, cursor, err := request.Page(r)
 	if err != nil {
 		return err
@@ -95,7 +89,7 @@ func (h *Handlers) ListDeadLetters(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	list, next, err := h.app.ListDeadLetters(r.Context(), filter, cursor, limit)
+	list, next, err := a.queue.List(r.Context(), filter, cursor, limit)
 	if err != nil {
 		return err
 	}
@@ -108,7 +102,7 @@ func (h *Handlers) ListDeadLetters(w http.ResponseWriter, r *http.Request) error
 }
 
 // letterFilter reads the filter from the query.
-func letterFilter(r *http.Request) (domain.LetterFilter, error) {
+func letterFilter(r *http.Request) (deadletter.Filter, error) {
 	q := r.URL.Query()
 	f := filter{Consumer: q.Get("consumer"), Topic: q.Get("topic"), Type: q.Get("type"), Reason: q.Get("reason")}
 	var wrong []problem.FieldError
@@ -123,29 +117,26 @@ func letterFilter(r *http.Request) (domain.LetterFilter, error) {
 		}
 		*into = at
 	}
-	status := domain.LetterStatus(q.Get("status"))
+	status := deadletter.Status(q.Get("status"))
 	switch status {
-	case "", domain.LetterOpen, domain.LetterReplayed, domain.LetterDiscarded:
+	case "", deadletter.StatusOpen, deadletter.StatusReplayed, deadletter.StatusDiscarded:
 	default:
 		wrong = append(wrong, problem.FieldError{Field: "status", Code: "oneof", Message: "must be one of open, replayed, discarded"})
 	}
 	if len(wrong) > 0 {
-		return domain.LetterFilter{}, problem.Invalid(wrong...)
+		return deadletter.Filter{}, problem.Invalid(wrong...)
 	}
 	if err := request.Validate(&f); err != nil {
-		return domain.LetterFilter{}, err
+		return deadletter.Filter{}, err
 	}
 	out := f.domain()
 	out.Status = status
 	return out, nil
 }
 
-// ShowDeadLetter answers GET /v1/ops/dead-letters/{id}.
-func (h *Handlers) ShowDeadLetter(w http.ResponseWriter, r *http.Request) error {
-	if _, err := service.Require(r, users.PermissionOpsRead); err != nil {
-		return err
-	}
-	letter, err := h.app.ShowDeadLetter(r.Context(), r.PathValue("id"))
+// show answers GET /v1/ops/dead-letters/{id}.
+func (a api) show(w http.ResponseWriter, r *http.Request, _ string) error {
+	letter, err := a.queue.Show(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -153,18 +144,18 @@ func (h *Handlers) ShowDeadLetter(w http.ResponseWriter, r *http.Request) error 
 	return nil
 }
 
-// ReplayDeadLetter answers POST /v1/ops/dead-letters/{id}/replay {reason}; the body may be left out.
-func (h *Handlers) ReplayDeadLetter(w http.ResponseWriter, r *http.Request) error {
-	in, err := instruction(r)
+// replay answers POST /v1/ops/dead-letters/{id}/replay {reason}; the body may be left out.
+func (a api) replay(w http.ResponseWriter, r *http.Request, by string) error {
+	in, err := instruction(r, by)
 	if err != nil {
 		return err
 	}
-	var body replay
+	var body replayOne
 	if err := request.DecodeOptional(w, r, &body); err != nil {
 		return err
 	}
 	in.Reason = body.Reason
-	letter, err := h.app.ReplayDeadLetter(r.Context(), r.PathValue("id"), in)
+	letter, err := a.queue.Replay(r.Context(), r.PathValue("id"), in)
 	if err != nil {
 		return letterProblem(err)
 	}
@@ -172,18 +163,18 @@ func (h *Handlers) ReplayDeadLetter(w http.ResponseWriter, r *http.Request) erro
 	return nil
 }
 
-// DiscardDeadLetter answers POST /v1/ops/dead-letters/{id}/discard {reason}.
-func (h *Handlers) DiscardDeadLetter(w http.ResponseWriter, r *http.Request) error {
-	in, err := instruction(r)
+// discard answers POST /v1/ops/dead-letters/{id}/discard {reason}.
+func (a api) discard(w http.ResponseWriter, r *http.Request, by string) error {
+	in, err := instruction(r, by)
 	if err != nil {
 		return err
 	}
-	var body discard
+	var body discardOne
 	if err := request.Decode(w, r, &body); err != nil {
 		return err
 	}
 	in.Reason = body.Reason
-	letter, err := h.app.DiscardDeadLetter(r.Context(), r.PathValue("id"), in)
+	letter, err := a.queue.Discard(r.Context(), r.PathValue("id"), in)
 	if err != nil {
 		return letterProblem(err)
 	}
@@ -191,25 +182,20 @@ func (h *Handlers) DiscardDeadLetter(w http.ResponseWriter, r *http.Request) err
 	return nil
 }
 
-// instruction reads who wants something done, and under which key, if any.
-func instruction(r *http.Request) (app.Instruction, error) {
-	caller, err := service.Require(r, users.PermissionOpsWrite)
-	if err != nil {
-		return app.Instruction{}, err
-	}
-	in := app.Instruction{By: caller.Subject}
-	in.Key, err = request.OptionalIdempotencyKey(r)
-	return in, err
+// instruction says who asks for an action, and with which Idempotency-Key, if any.
+func instruction(r *http.Request, by string) (deadletter.Instruction, error) {
+	key, err := request.OptionalIdempotencyKey(r)
+	return deadletter.Instruction{By: by, Key: key}, err
 }
 
 func letterProblem(err error) error {
-	var unreplayable *app.UnreplayableError
+	var unreplayable *deadletter.UnreplayableError
 	switch {
-	case errors.Is(err, domain.ErrLetterDiscarded):
+	case errors.Is(err, deadletter.ErrDiscarded):
 		return problem.Conflict("dead-letter-discarded", "The dead letter was discarded and cannot be replayed.")
-	case errors.Is(err, domain.ErrLetterReplayed):
+	case errors.Is(err, deadletter.ErrReplayed):
 		return problem.Conflict("dead-letter-replayed", "The dead letter was replayed and cannot be discarded.")
-	case errors.Is(err, domain.ErrOperation):
+	case errors.Is(err, deadletter.ErrOperation):
 		return problem.Unprocessable("idempotency-key-reused", "This Idempotency-Key was used with another request.")
 	case errors.As(err, &unreplayable):
 		return problem.Unprocessable("dead-letter-unreplayable", unreplayable.Error())
@@ -217,7 +203,7 @@ func letterProblem(err error) error {
 	return err
 }
 
-func showLetter(d *domain.DeadLetter) DeadLetter {
+func showLetter(d *deadletter.Letter) DeadLetter {
 	shown := d.Payload[:min(len(d.Payload), payloadShown)]
 	return DeadLetter{
 		ID: d.ID, Consumer: d.Consumer, Topic: d.Topic, EventID: d.EventID, Type: d.Type, Subject: d.Subject,
@@ -228,13 +214,13 @@ func showLetter(d *domain.DeadLetter) DeadLetter {
 	}
 }
 
-func detail(d *domain.DeadLetter) DeadLetterDetail {
+func detail(d *deadletter.Letter) DeadLetterDetail {
 	out := DeadLetterDetail{DeadLetter: showLetter(d), PayloadEncoding: "text", History: make([]Action, len(d.History)), Forgotten: d.Forgotten}
 	out.Payload, out.PayloadTruncated = string(d.Payload), d.Truncated()
 	if !utf8.Valid(d.Payload) {
 		out.Payload, out.PayloadEncoding = base64.StdEncoding.EncodeToString(d.Payload), "base64"
 	}
-	if _, err := d.Letter.Event(); err == nil {
+	if _, err := d.Message.Event(); err == nil {
 		out.Event = json.RawMessage(d.Payload)
 	}
 	for i, a := range d.History {

@@ -1,6 +1,4 @@
-// Package rest serves notifications over HTTP: inboxes to their users, dead letters to staff, and deliveries and the
-// audit to the sidecar.
-package rest
+package adapters
 
 import (
 	"net/http"
@@ -14,23 +12,15 @@ import (
 	"caravan/services/notifications/app"
 )
 
-// Handlers answers requests with the use cases.
-type Handlers struct {
-	app *app.Notifications
-}
-
-// NewHandlers makes Handlers.
-func NewHandlers(n *app.Notifications) *Handlers { return &Handlers{app: n} }
-
 // Notification is one entry of an inbox on the wire.
 type Notification struct {
 	ID string `json:"id"`
-	// Type is the type of the event it tells of, such as orders.confirmed.v1; Subject is what that is about.
+	// Type is the type of its event, such as orders.confirmed.v1, and Subject the subject of the event.
 	Type    string `json:"type"`
 	Subject string `json:"subject"`
 	Title   string `json:"title"`
 	Body    string `json:"body"`
-	// CreatedAt is when the user was told and orders the list, OccurredAt when it happened.
+	// CreatedAt is when the notification was stored; the list is in this order. OccurredAt is the time of the event.
 	CreatedAt  time.Time `json:"createdAt"`
 	OccurredAt time.Time `json:"occurredAt"`
 	// ReadAt is absent while it is unread.
@@ -38,15 +28,15 @@ type Notification struct {
 	Data   Data      `json:"data"`
 }
 
-// Data are the facts behind the words of a notification.
+// Data are the values in the text of a notification.
 type Data struct {
 	OrderID string      `json:"orderId,omitempty"`
 	Amount  money.Money `json:"amount,omitzero"`
 	Reason  string      `json:"reason,omitempty"`
 }
 
-// List answers GET /v1/notifications with the caller's inbox, newest first.
-func (h *Handlers) List(w http.ResponseWriter, r *http.Request) error {
+// list answers GET /v1/notifications with the caller's inbox, newest first.
+func (a API) list(w http.ResponseWriter, r *http.Request) error {
 	caller, err := service.Caller(r)
 	if err != nil {
 		return err
@@ -59,7 +49,7 @@ func (h *Handlers) List(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list, next, err := h.app.List(r.Context(), app.ListNotifications{UserID: caller.Subject, Cursor: cursor, Limit: limit, Unread: unread})
+	list, next, err := a.Notifications.List(r.Context(), app.ListNotifications{UserID: caller.Subject, Cursor: cursor, Limit: limit, Unread: unread})
 	if err != nil {
 		return err
 	}
@@ -75,8 +65,8 @@ func (h *Handlers) List(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// MarkRead answers POST /v1/notifications/{id}/read.
-func (h *Handlers) MarkRead(w http.ResponseWriter, r *http.Request) error {
+// markRead answers POST /v1/notifications/{id}/read.
+func (a API) markRead(w http.ResponseWriter, r *http.Request) error {
 	caller, err := service.Caller(r)
 	if err != nil {
 		return err
@@ -84,7 +74,7 @@ func (h *Handlers) MarkRead(w http.ResponseWriter, r *http.Request) error {
 	if err := request.NoBody(w, r); err != nil {
 		return err
 	}
-	if err := h.app.MarkRead(r.Context(), caller.Subject, r.PathValue("id")); err != nil {
+	if err := a.Notifications.MarkRead(r.Context(), caller.Subject, r.PathValue("id")); err != nil {
 		return err
 	}
 	request.Respond(w, http.StatusNoContent, nil)

@@ -1,26 +1,23 @@
-package rest
+package api
 
 import (
 	"errors"
 	"net/http"
 	"time"
 
+	"caravan/internal/deadletter"
 	"caravan/internal/page"
 	"caravan/internal/problem"
 	"caravan/internal/request"
-	"caravan/internal/service"
-	"caravan/services/notifications/app"
-	"caravan/services/notifications/domain"
-	users "caravan/services/users/contract"
 )
 
-// The rates of batches that name none, in letters a second. A discard costs no more than a write.
+// The default rates of batches, in letters per second. A discard costs one write.
 const (
 	defaultReplays  = 10
-	defaultDiscards = domain.PerSecondMax
+	defaultDiscards = deadletter.PerSecondMax
 )
 
-// filter chooses dead letters, on the wire.
+// filter selects dead letters, on the wire.
 type filter struct {
 	Consumer string    `json:"consumer,omitempty" validate:"line,max=64"`
 	Topic    string    `json:"topic,omitempty" validate:"line,max=200"`
@@ -30,11 +27,11 @@ type filter struct {
 	Until    time.Time `json:"until,omitzero"`
 }
 
-func (f filter) domain() domain.LetterFilter {
-	return domain.LetterFilter{Consumer: f.Consumer, Topic: f.Topic, Type: f.Type, Reason: f.Reason, Since: f.Since.UTC(), Until: f.Until.UTC()}
+func (f filter) domain() deadletter.Filter {
+	return deadletter.Filter{Consumer: f.Consumer, Topic: f.Topic, Type: f.Type, Reason: f.Reason, Since: f.Since.UTC(), Until: f.Until.UTC()}
 }
 
-// The bodies of the requests for a batch. The filter has to be there, so that nobody replays all by leaving it out.
+// The bodies of the requests for a batch. The filter is required, so that nobody replays all by accident.
 type (
 	replayAll struct {
 		Filter    *filter `json:"filter" validate:"required"`
@@ -74,32 +71,17 @@ type Failure struct {
 	Reason string `json:"reason"`
 }
 
-// Batches serves the batches of one kind.
-type Batches struct {
-	app  *app.Notifications
-	kind domain.BatchKind
-	path string // of the batches of this kind, for Location
-}
-
-// Batches makes the handlers of a kind of batches, which are found under a path.
-func (h *Handlers) Batches(kind domain.BatchKind, path string) Batches {
-	return Batches{h.app, kind, path}
-}
-
-// Start answers POST /v1/ops/dead-letters/replay and /discard.
-func (b Batches) Start(w http.ResponseWriter, r *http.Request) error {
-	caller, err := service.Require(r, users.PermissionOpsWrite)
+// start answers POST /v1/ops/dead-letters/replay and /discard.
+func (b batches) start(w http.ResponseWriter, r *http.Request, by string) error {
+	key, err := request.IdempotencyKey(r)
 	if err != nil {
 		return err
 	}
-	asked := app.BatchRequest{Kind: b.kind, By: caller.Subject}
-	if asked.Key, err = request.IdempotencyKey(r); err != nil {
-		return err
-	}
+	asked := deadletter.BatchRequest{Kind: b.kind, By: by, Key: key}
 	if err := b.read(w, r, &asked); err != nil {
 		return err
 	}
-	batch, err := b.app.StartBatch(r.Context(), asked)
+	batch, err := b.queue.StartBatch(r.Context(), asked)
 	if err != nil {
 		return batchProblem(err)
 	}
@@ -109,10 +91,10 @@ func (b Batches) Start(w http.ResponseWriter, r *http.Request) error {
 }
 
 // read reads the body of a request for a batch of this kind.
-func (b Batches) read(w http.ResponseWriter, r *http.Request, into *app.BatchRequest) error {
+func (b batches) read(w http.ResponseWriter, r *http.Request, into *deadletter.BatchRequest) error {
 	var body discardAll
 	perSecond := defaultDiscards
-	if b.kind == domain.BatchReplay {
+	if b.kind == deadletter.BatchReplay {
 		var asked replayAll
 		if err := request.Decode(w, r, &asked); err != nil {
 			return err
@@ -129,16 +111,13 @@ func (b Batches) read(w http.ResponseWriter, r *http.Request, into *app.BatchReq
 	return nil
 }
 
-// List answers GET /v1/ops/dead-letters/replays and /discards, newest first.
-func (b Batches) List(w http.ResponseWriter, r *http.Request) error {
-	if _, err := service.Require(r, users.PermissionOpsRead); err != nil {
-		return err
-	}
+// list answers GET /v1/ops/dead-letters/replays and /discards, newest first.
+func (b batches) list(w http.ResponseWriter, r *http.Request, _ string) error {
 	limit, cursor, err := request.Page(r)
 	if err != nil {
 		return err
 	}
-	list, next, err := b.app.ListBatches(r.Context(), b.kind, cursor, limit)
+	list, next, err := b.queue.ListBatches(r.Context(), b.kind, cursor, limit)
 	if err != nil {
 		return err
 	}
@@ -150,12 +129,9 @@ func (b Batches) List(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// Show answers GET /v1/ops/dead-letters/replays/{id} and /discards/{id}.
-func (b Batches) Show(w http.ResponseWriter, r *http.Request) error {
-	if _, err := service.Require(r, users.PermissionOpsRead); err != nil {
-		return err
-	}
-	batch, err := b.app.ShowBatch(r.Context(), b.kind, r.PathValue("id"))
+// show answers GET /v1/ops/dead-letters/replays/{id} and /discards/{id}.
+func (b batches) show(w http.ResponseWriter, r *http.Request, _ string) error {
+	batch, err := b.queue.ShowBatch(r.Context(), b.kind, r.PathValue("id"))
 	if err != nil {
 		return batchProblem(err)
 	}
@@ -163,16 +139,12 @@ func (b Batches) Show(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// Cancel answers POST /v1/ops/dead-letters/replays/{id}/cancel and /discards/{id}/cancel.
-func (b Batches) Cancel(w http.ResponseWriter, r *http.Request) error {
-	caller, err := service.Require(r, users.PermissionOpsWrite)
-	if err != nil {
-		return err
-	}
+// cancel answers POST /v1/ops/dead-letters/replays/{id}/cancel and /discards/{id}/cancel.
+func (b batches) cancel(w http.ResponseWriter, r *http.Request, by string) error {
 	if err := request.NoBody(w, r); err != nil {
 		return err
 	}
-	batch, err := b.app.CancelBatch(r.Context(), b.kind, r.PathValue("id"), caller.Subject)
+	batch, err := b.queue.CancelBatch(r.Context(), b.kind, r.PathValue("id"), by)
 	if err != nil {
 		return batchProblem(err)
 	}
@@ -182,17 +154,17 @@ func (b Batches) Cancel(w http.ResponseWriter, r *http.Request) error {
 
 func batchProblem(err error) error {
 	switch {
-	case errors.Is(err, domain.ErrOperation):
+	case errors.Is(err, deadletter.ErrOperation):
 		return problem.Unprocessable("idempotency-key-reused", "This Idempotency-Key was used with another request.")
-	case errors.Is(err, domain.ErrTooManyBatches):
+	case errors.Is(err, deadletter.ErrTooManyBatches):
 		return problem.Conflict("too-many-batches", "So many batches are running that one of them has to end first.")
-	case errors.Is(err, domain.ErrBatchEnded):
+	case errors.Is(err, deadletter.ErrBatchEnded):
 		return problem.Conflict("batch-ended", "The batch has finished and cannot be cancelled.")
 	}
 	return err
 }
 
-func showBatch(b *domain.Batch) Batch {
+func showBatch(b *deadletter.Batch) Batch {
 	f := b.Filter
 	out := Batch{
 		ID: b.ID, Action: string(b.Kind), Status: string(b.Status), PerSecond: b.PerSecond, Reason: b.Reason,

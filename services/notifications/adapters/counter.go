@@ -1,5 +1,4 @@
-// Package metrics counts what becomes of the events that reach notifications.
-package metrics
+package adapters
 
 import (
 	"context"
@@ -20,14 +19,14 @@ type Counter struct {
 // NewCounter makes a Counter with its instrument, caravan.notifications.events by outcome and event type.
 func NewCounter(m metric.Meter) (*Counter, error) {
 	events, err := m.Int64Counter("caravan.notifications.events",
-		metric.WithDescription("Deliveries of events by what became of them."))
+		metric.WithDescription("Deliveries of events by outcome."))
 	if err != nil {
 		return nil, fmt.Errorf("making the counter of events: %w", err)
 	}
 	return &Counter{events}, nil
 }
 
-// Count implements app.Counter. Types that users are not told of share one label: a producer may make up any number.
+// Count implements app.Counter. Types without a notification share one label: a producer may send any number of types.
 func (c *Counter) Count(ctx context.Context, outcome string, e event.Event) {
 	typ := "other"
 	if domain.Notifiable(e.Type) {

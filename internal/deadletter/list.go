@@ -1,4 +1,4 @@
-package app
+package deadletter
 
 import (
 	"context"
@@ -6,30 +6,29 @@ import (
 	"time"
 
 	"caravan/internal/document"
-	"caravan/services/notifications/domain"
 )
 
 const (
 	// lettersPerRead bounds one bulk read of dead letters, whose payloads may be large.
 	lettersPerRead = 16
-	// lettersScanned bounds the letters that one request looks through for those that its filter chooses.
+	// lettersScanned bounds the letters that one request looks through for those that its filter selects.
 	lettersScanned = 1000
 	// clocksApart is how far the clocks of two replicas may be apart: the list is in the order of arrival only so far.
 	clocksApart = time.Minute
 )
 
-// ListDeadLetters returns dead letters that the filter chooses, newest first, and the cursor of the next page or "". A
-// page has up to limit of them, and may have fewer although more follow: one request looks through a bounded number.
-func (n *Notifications) ListDeadLetters(ctx context.Context, filter domain.LetterFilter, cursor string, limit int) ([]*domain.DeadLetter, string, error) {
-	list := make([]*domain.DeadLetter, 0, limit)
+// List returns dead letters that the filter selects, newest first, and the cursor of the next page or "". A page has up
+// to limit of them. It may have fewer although more follow: one request looks through a bounded number.
+func (q *Queue) List(ctx context.Context, filter Filter, cursor string, limit int) ([]*Letter, string, error) {
+	list := make([]*Letter, 0, limit)
 	for scanned := 0; scanned < lettersScanned; {
-		s, err := n.lettersFrom(ctx, filter, cursor)
+		s, err := q.lettersFrom(ctx, filter, cursor)
 		if err != nil {
 			return nil, "", fmt.Errorf("listing dead letters: %w", err)
 		}
 		for _, l := range s.letters {
-			if filter.Matches(l.DeadLetter) {
-				list = append(list, l.DeadLetter)
+			if filter.Matches(l.Letter) {
+				list = append(list, l.Letter)
 			}
 			if len(list) == limit && l.place+1 < s.length {
 				cursor, err = s.after(l.place + 1)
@@ -46,7 +45,7 @@ func (n *Notifications) ListDeadLetters(ctx context.Context, filter domain.Lette
 
 // letterStretch is a part of the list of dead letters, newest first.
 type letterStretch struct {
-	// letters are those that a filter may choose, as far as the list itself tells; the letters tell the rest.
+	// letters are those that a filter may select by what the list has; the filter still has to check the letters.
 	letters []placed
 	// length is the number of entries of the list that the stretch covers, and next the cursor behind them, or "".
 	length int
@@ -61,13 +60,13 @@ func (s letterStretch) after(entries int) (string, error) {
 
 // placed is a letter and its place in a stretch, counted from 0.
 type placed struct {
-	*domain.DeadLetter
+	*Letter
 	place int
 }
 
-// lettersFrom reads the list from a cursor on. Entries that no letter can make fit the filter cost no read of the letter.
-func (n *Notifications) lettersFrom(ctx context.Context, filter domain.LetterFilter, cursor string) (letterStretch, error) {
-	entries, next, err := n.lettered.page(ctx, cursor, lettersPerRead)
+// lettersFrom reads the list from a cursor on. It does not read letters whose entries cannot match the filter.
+func (q *Queue) lettersFrom(ctx context.Context, filter Filter, cursor string) (letterStretch, error) {
+	entries, next, err := q.entries.Page(ctx, everything, cursor, lettersPerRead)
 	if err != nil {
 		return letterStretch{}, err
 	}
@@ -80,7 +79,7 @@ func (n *Notifications) lettersFrom(ctx context.Context, filter domain.LetterFil
 			ids = append(ids, e.ID)
 		}
 	}
-	letters, err := n.letters.GetMany(ctx, ids...)
+	letters, err := q.letters.GetMany(ctx, ids...)
 	if err != nil {
 		return letterStretch{}, err
 	}
@@ -92,13 +91,13 @@ func (n *Notifications) lettersFrom(ctx context.Context, filter domain.LetterFil
 	return s, nil
 }
 
-// before reports whether a letter surely arrived before a time.
+// before reports whether a letter certainly arrived before a time.
 func (l listed) before(t time.Time) bool {
 	return !t.IsZero() && !l.At.IsZero() && l.At.Before(t.Add(-clocksApart))
 }
 
-// may reports whether a letter can fit a filter, as far as its entry tells.
-func (l listed) may(f domain.LetterFilter) bool {
+// may reports whether a letter can match a filter, by its entry.
+func (l listed) may(f Filter) bool {
 	if l.At.IsZero() {
 		return true
 	}

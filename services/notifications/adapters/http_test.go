@@ -1,4 +1,4 @@
-package rest_test
+package adapters_test
 
 import (
 	"context"
@@ -12,13 +12,18 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/deadletter"
+	"caravan/internal/deadletter/api"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/id"
 	"caravan/internal/page"
 	"caravan/internal/problem"
+	"caravan/internal/request"
+	"caravan/internal/service"
+	"caravan/internal/sidecar"
 	"caravan/internal/token"
-	"caravan/services/notifications/adapters/rest"
+	"caravan/services/notifications/adapters"
 	"caravan/services/notifications/app"
 	"caravan/services/notifications/contract"
 	users "caravan/services/users/contract"
@@ -48,24 +53,42 @@ func newServer() *server {
 	s.notifications = app.New(app.Ports{
 		Store: s.store, Clock: stopped{}, IDs: id.Random{}, Counter: uncounted{}, Log: slog.New(slog.DiscardHandler),
 	})
-	h := rest.NewHandlers(s.notifications)
-	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /v1/notifications":                  h.List,
-		"POST /v1/notifications/{id}/read":       h.MarkRead,
-		"GET /v1/ops/dead-letters":               h.ListDeadLetters,
-		"POST /v1/ops/dead-letters/{id}/replay":  h.ReplayDeadLetter,
-		"POST /v1/ops/dead-letters/{id}/discard": h.DiscardDeadLetter,
-		"POST " + contract.PathAudit:             h.Audit,
-		"POST " + contract.PathEntries:           h.AuditEntries,
-		"POST " + rest.PathDeadLetters:           h.ReceiveDeadLetter,
-	} {
-		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if err := handle(w, r); err != nil {
-				problem.Write(w, r, err)
+	letters := deadletter.New(deadletter.Options{
+		Consumer: contract.App, Handle: s.notifications.Deliver, Check: app.Check,
+		Store: s.store, Clock: stopped{}, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
+	})
+	adapters.API{Notifications: s.notifications, Audit: app.NewAudit(s.notifications, letters)}.Register(s)
+	// What service.Consume does.
+	for _, route := range api.Routes(letters) {
+		permission := users.PermissionOpsRead
+		if route.Write {
+			permission = users.PermissionOpsWrite
+		}
+		s.Public(route.Pattern, func(w http.ResponseWriter, r *http.Request) error {
+			caller, err := service.Require(r, permission)
+			if err != nil {
+				return err
 			}
+			return route.Handle(w, r, caller.Subject)
 		})
 	}
+	subscriber := sidecar.NewSubscriber(sidecar.SubscriberOptions{Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	s.Internal("POST /events/dead", subscriber.Raw("notifications.dead", letters.Receive))
 	return s
+}
+
+// Public and Internal serve a route without the guards of the chassis.
+func (s *server) Public(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+	pattern, _ = request.SplitPattern(pattern)
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			problem.Write(w, r, err)
+		}
+	})
+}
+
+func (s *server) Internal(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+	s.Public(pattern, h)
 }
 
 // customer and staff are callers; the empty one has no token.
@@ -216,7 +239,7 @@ func TestDeadLetters(t *testing.T) {
 			t.Fatalf("delivery is %d %v", status, answer)
 		}
 	}
-	var list page.List[rest.DeadLetter]
+	var list page.List[api.DeadLetter]
 	if status := s.call(t, staff, "GET", "/v1/ops/dead-letters", "", &list); status != 200 || len(list.Items) != 3 {
 		t.Fatalf("%d %+v", status, list)
 	}
@@ -231,12 +254,12 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("event is %+v", event)
 	}
 	for range 2 {
-		var replayed rest.DeadLetter
+		var replayed api.DeadLetter
 		if status := s.call(t, staff, "POST", "/v1/ops/dead-letters/"+event.ID+"/replay", "", &replayed); status != 200 || replayed.Status != "replayed" || replayed.DecidedBy != "notifications" {
 			t.Errorf("replay is %d %+v", status, replayed)
 		}
 	}
-	var inbox page.List[rest.Notification]
+	var inbox page.List[adapters.Notification]
 	if s.call(t, customer, "GET", "/v1/notifications", "", &inbox); len(inbox.Items) != 1 {
 		t.Errorf("the inbox has %d entries", len(inbox.Items))
 	}

@@ -1,26 +1,26 @@
-package domain
+package deadletter
 
 import (
 	"strings"
 	"time"
 )
 
-// LetterFilter chooses dead letters: those that fit all of its members. An empty member fits all.
-type LetterFilter struct {
-	Status LetterStatus `json:"status,omitempty"`
+// Filter selects dead letters that match all of its members. An empty member matches all.
+type Filter struct {
+	Status Status `json:"status,omitempty"`
 	// Consumer, Topic and Type are compared as a whole.
 	Consumer string `json:"consumer,omitempty"`
 	Topic    string `json:"topic,omitempty"`
 	Type     string `json:"type,omitempty"`
-	// Reason is a part of why the message died or of why the latest attempt failed, whatever the case of its letters.
+	// Reason is a part of the letter's reason or of its latest failure, in upper or lower case.
 	Reason string `json:"reason,omitempty"`
-	// Since and Until bound when the letter was first seen; Until itself is out.
+	// Since and Until limit the time at which the letter was first seen; Until itself is excluded.
 	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until,omitzero"`
 }
 
-// Matches reports whether the filter chooses a letter.
-func (f LetterFilter) Matches(d *DeadLetter) bool {
+// Matches reports whether the filter selects a letter.
+func (f Filter) Matches(d *Letter) bool {
 	return fits(f.Status, d.Status) && fits(f.Consumer, d.Consumer) && fits(f.Topic, d.Topic) && fits(f.Type, d.Type) &&
 		(contains(d.Reason, f.Reason) || contains(d.LastFailure, f.Reason)) &&
 		(f.Since.IsZero() || !d.FirstSeen.Before(f.Since)) && (f.Until.IsZero() || d.FirstSeen.Before(f.Until))

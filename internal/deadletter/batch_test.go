@@ -1,4 +1,4 @@
-package domain_test
+package deadletter_test
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"caravan/internal/deadletter"
 	"caravan/internal/document"
-	"caravan/services/notifications/domain"
 )
 
 const lease = 15 * time.Second
@@ -18,11 +18,11 @@ const lease = 15 * time.Second
 // counts is counted once, by whoever has the batch, and the end is final.
 func TestABatchHasOneWorkerAndOneEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		b := &domain.Batch{}
+		b := &deadletter.Batch{}
 		now := noon
-		must(rt, b.Start(domain.Batch{ID: "b", Fingerprint: "f", PerSecond: 5}, now))
+		must(rt, b.Start(deadletter.Batch{ID: "b", Fingerprint: "f", PerSecond: 5}, now))
 		b.Revision = 1
-		done, ended := 0, domain.BatchStatus("")
+		done, ended := 0, deadletter.BatchStatus("")
 		holder, until := "", time.Time{}
 		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			worker := rapid.SampledFrom([]string{"v", "w"}).Draw(rt, "worker")
@@ -31,17 +31,17 @@ func TestABatchHasOneWorkerAndOneEnd(t *testing.T) {
 				err := b.Claim(worker, now, lease)
 				switch {
 				case ended != "":
-					expect(rt, err, domain.ErrBatchEnded)
+					expect(rt, err, deadletter.ErrBatchEnded)
 				case holder != worker && now.Before(until):
-					expect(rt, err, domain.ErrBatchTaken)
+					expect(rt, err, deadletter.ErrBatchTaken)
 				default:
 					must(rt, err)
 					holder, until = worker, now.Add(lease)
 				}
 			case "advance":
-				err := b.Advance(worker, domain.Progress{Scanned: 2, Done: 1, Failures: []domain.BatchFailure{{Letter: "l"}}}, "more", now, lease)
+				err := b.Advance(worker, deadletter.Progress{Scanned: 2, Done: 1, Failures: []deadletter.BatchFailure{{Letter: "l"}}}, "more", now, lease)
 				if holder != worker {
-					expect(rt, err, domain.ErrBatchTaken)
+					expect(rt, err, deadletter.ErrBatchTaken)
 					break
 				}
 				must(rt, err)
@@ -50,30 +50,30 @@ func TestABatchHasOneWorkerAndOneEnd(t *testing.T) {
 					holder = ""
 				}
 			case "end":
-				err := b.Advance(worker, domain.Progress{Scanned: 2, Done: 1}, "", now, lease)
+				err := b.Advance(worker, deadletter.Progress{Scanned: 2, Done: 1}, "", now, lease)
 				if holder != worker {
-					expect(rt, err, domain.ErrBatchTaken)
+					expect(rt, err, deadletter.ErrBatchTaken)
 					break
 				}
 				must(rt, err)
 				done++
 				if holder = ""; ended == "" {
-					ended = domain.BatchFinished
+					ended = deadletter.BatchFinished
 				}
 			case "cancel":
 				switch err := b.Cancel("ada", now); ended {
 				case "":
 					must(rt, err)
-					ended = domain.BatchCancelled
-				case domain.BatchCancelled:
+					ended = deadletter.BatchCancelled
+				case deadletter.BatchCancelled:
 					expect(rt, err, document.ErrUnchanged)
 				default:
-					expect(rt, err, domain.ErrBatchEnded)
+					expect(rt, err, deadletter.ErrBatchEnded)
 				}
 			case "time":
 				now = now.Add(time.Duration(rapid.IntRange(0, 20).Draw(rt, "seconds")) * time.Second)
 			}
-			if b.Done != done || b.Scanned != 2*done || len(b.Failures) > 20 || (b.Status == domain.BatchRunning) != (ended == "") || ended != "" && b.Status != ended {
+			if b.Done != done || b.Scanned != 2*done || len(b.Failures) > 20 || (b.Status == deadletter.BatchRunning) != (ended == "") || ended != "" && b.Status != ended {
 				rt.Fatalf("%d done, ended %q: %+v", done, ended, b)
 			}
 		}
@@ -81,24 +81,24 @@ func TestABatchHasOneWorkerAndOneEnd(t *testing.T) {
 }
 
 func TestStartingABatchAgain(t *testing.T) {
-	b := &domain.Batch{}
-	must(t, b.Start(domain.Batch{ID: "b", Fingerprint: "f"}, noon))
+	b := &deadletter.Batch{}
+	must(t, b.Start(deadletter.Batch{ID: "b", Fingerprint: "f"}, noon))
 	b.Revision = 1
-	expect(t, b.Start(domain.Batch{ID: "b", Fingerprint: "f"}, noon.Add(1)), document.ErrUnchanged)
-	expect(t, b.Start(domain.Batch{ID: "b", Fingerprint: "g"}, noon), domain.ErrOperation)
-	none := &domain.Batch{}
+	expect(t, b.Start(deadletter.Batch{ID: "b", Fingerprint: "f"}, noon.Add(1)), document.ErrUnchanged)
+	expect(t, b.Start(deadletter.Batch{ID: "b", Fingerprint: "g"}, noon), deadletter.ErrOperation)
+	none := &deadletter.Batch{}
 	expect(t, none.Claim("w", noon, lease), document.ErrNotFound)
-	expect(t, none.Advance("w", domain.Progress{}, "", noon, lease), document.ErrNotFound)
+	expect(t, none.Advance("w", deadletter.Progress{}, "", noon, lease), document.ErrNotFound)
 	expect(t, none.Cancel("ada", noon), document.ErrNotFound)
 }
 
 func TestActiveBatchesHaveABound(t *testing.T) {
-	a := &domain.ActiveBatches{}
+	a := &deadletter.ActiveBatches{}
 	for n := range 8 {
 		must(t, a.Enter(fmt.Sprint(n), noon))
 	}
 	expect(t, a.Enter("0", noon), document.ErrUnchanged)
-	expect(t, a.Enter("8", noon), domain.ErrTooManyBatches)
+	expect(t, a.Enter("8", noon), deadletter.ErrTooManyBatches)
 	must(t, a.Leave("3"))
 	expect(t, a.Leave("3"), document.ErrUnchanged)
 	must(t, a.Enter("8", noon))

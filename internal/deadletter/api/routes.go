@@ -1,0 +1,53 @@
+// Package api serves the dead letters of a consumer to staff over HTTP.
+package api
+
+import (
+	"net/http"
+
+	"caravan/internal/deadletter"
+)
+
+// Path is where the routes are.
+const Path = "/v1/ops/dead-letters"
+
+// Route is one route for staff.
+type Route struct {
+	// Pattern is one of service.Public.
+	Pattern string
+	// Write says that the caller needs the permission to change dead letters, not only to read them.
+	Write bool
+	// Handle answers a request of the user with the id by.
+	Handle func(w http.ResponseWriter, r *http.Request, by string) error
+}
+
+// api answers requests about the letters of a queue.
+type api struct{ queue *deadletter.Queue }
+
+// batches answers requests about the batches of one kind.
+type batches struct {
+	queue *deadletter.Queue
+	kind  deadletter.BatchKind
+	path  string // of the batches of this kind, for Location
+}
+
+// Routes lists the routes of a queue.
+func Routes(q *deadletter.Queue) []Route {
+	a := api{q}
+	routes := []Route{
+		{Pattern: "GET " + Path + "?status&consumer&topic&type&reason&since&until&limit&cursor", Handle: a.list},
+		{Pattern: "GET " + Path + "/{id}", Handle: a.show},
+		{Pattern: "POST " + Path + "/{id}/replay", Write: true, Handle: a.replay},
+		{Pattern: "POST " + Path + "/{id}/discard", Write: true, Handle: a.discard},
+	}
+	for _, kind := range []deadletter.BatchKind{deadletter.BatchReplay, deadletter.BatchDiscard} {
+		start := Path + "/" + string(kind)
+		b := batches{q, kind, start + "s"}
+		routes = append(routes,
+			Route{Pattern: "POST " + start, Write: true, Handle: b.start},
+			Route{Pattern: "GET " + b.path + "?limit&cursor", Handle: b.list},
+			Route{Pattern: "GET " + b.path + "/{id}", Handle: b.show},
+			Route{Pattern: "POST " + b.path + "/{id}/cancel", Write: true, Handle: b.cancel},
+		)
+	}
+	return routes
+}

@@ -1,0 +1,210 @@
+package deadletter_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"caravan/internal/deadletter"
+	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
+	"caravan/internal/event"
+	"caravan/internal/feed"
+)
+
+var byStaff = deadletter.Instruction{By: "staff"}
+
+// only receives one dead letter and returns it as it is listed.
+func only(t *testing.T, n *deadletter.Queue, body []byte) *deadletter.Letter {
+	t.Helper()
+	if err := n.Receive(t.Context(), body); err != nil {
+		t.Fatal(err)
+	}
+	letters, _, err := n.List(t.Context(), deadletter.Filter{}, "", 10)
+	if err != nil || len(letters) != 1 {
+		t.Fatalf("%d letters, %v", len(letters), err)
+	}
+	return letters[0]
+}
+
+func TestADeadLetterIsTriedOnceMore(t *testing.T) {
+	n := replica(documenttest.NewStore(), "a").queue()
+	e := orderEvent("u1", 1, noon)
+	for range 2 {
+		letter := only(t, n, cloudEvent(t, e))
+		if letter.Status != deadletter.StatusReplayed || letter.DecidedBy != "notifications" {
+			t.Errorf("it is %s by %s", letter.Status, letter.DecidedBy)
+		}
+	}
+	if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": {e}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReplayHandlesTheEventOnce(t *testing.T) {
+	store := documenttest.NewStore()
+	n := replica(store, "a").queue()
+	e := orderEvent("u1", 1, noon)
+	store.BeforeGet = func(keys []string) error {
+		if keys[0] == "inbox/u1" {
+			return temporary{}
+		}
+		return nil
+	}
+	if err := n.Receive(t.Context(), cloudEvent(t, e)); !event.Retriable(err) {
+		t.Fatalf("received while inboxes are away: %v", err)
+	}
+	letter := deadletter.ID(e.ID)
+	if _, err := n.Replay(t.Context(), letter, byStaff); !event.Retriable(err) {
+		t.Errorf("replayed while inboxes are away: %v", err)
+	}
+	store.BeforeGet = nil
+	if letters, _, err := n.List(t.Context(), deadletter.Filter{}, "", 10); err != nil || len(letters) != 1 || letters[0].Status != deadletter.StatusOpen {
+		t.Errorf("kept %+v, %v", letters, err)
+	}
+	for range 3 {
+		replayed, err := n.Replay(t.Context(), letter, byStaff)
+		if err != nil || replayed.Status != deadletter.StatusReplayed || replayed.DecidedBy != "staff" || !replayed.DecidedAt.Equal(noon) {
+			t.Fatalf("replayed %+v, %v", replayed, err)
+		}
+	}
+	if err := n.Handle(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": {e}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := n.Discard(t.Context(), letter, deadletter.Instruction{By: "staff", Reason: "why"}); !errors.Is(err, deadletter.ErrReplayed) {
+		t.Errorf("discarding it: %v", err)
+	}
+	// The broker may deliver a dead letter again, too.
+	if again := only(t, n, cloudEvent(t, e)); again.Status != deadletter.StatusReplayed || again.DecidedBy != "staff" {
+		t.Errorf("after another delivery it is %s by %s", again.Status, again.DecidedBy)
+	}
+}
+
+func TestWhatCannotBeHandledStaysOpen(t *testing.T) {
+	poison := orderEvent("u1", 1, noon)
+	poison.Data = json.RawMessage(`{}`)
+	for name, body := range map[string][]byte{"malformed payload": cloudEvent(t, poison), "no event at all": []byte("\x00garbage"), "empty": nil} {
+		t.Run(name, func(t *testing.T) {
+			n := replica(documenttest.NewStore(), "a").queue()
+			letter := only(t, n, body)
+			var unreplayable *deadletter.UnreplayableError
+			if _, err := n.Replay(t.Context(), letter.ID, byStaff); !errors.As(err, &unreplayable) {
+				t.Fatalf("err = %v", err)
+			}
+			if letter = only(t, n, body); letter.Status != deadletter.StatusOpen {
+				t.Errorf("it is %s", letter.Status)
+			}
+			for range 2 {
+				discarded, err := n.Discard(t.Context(), letter.ID, deadletter.Instruction{By: "staff", Reason: "of no use"})
+				if err != nil || discarded.Status != deadletter.StatusDiscarded || discarded.Note != "of no use" {
+					t.Errorf("discarded %+v, %v", discarded, err)
+				}
+			}
+			if _, err := n.Replay(t.Context(), letter.ID, byStaff); !errors.Is(err, deadletter.ErrDiscarded) {
+				t.Errorf("replaying it: %v", err)
+			}
+			if letter = only(t, n, body); letter.Status != deadletter.StatusDiscarded {
+				t.Errorf("after another delivery it is %s", letter.Status)
+			}
+		})
+	}
+}
+
+func TestThereIsNoSuchDeadLetter(t *testing.T) {
+	store := documenttest.NewStore()
+	n := replica(store, "a").queue()
+	_, replay := n.Replay(t.Context(), "none", byStaff)
+	_, discard := n.Discard(t.Context(), "none", deadletter.Instruction{By: "staff", Reason: "why"})
+	if !errors.Is(replay, document.ErrNotFound) || !errors.Is(discard, document.ErrNotFound) || len(store.Keys()) != 0 {
+		t.Errorf("%v, %v, keys %v", replay, discard, store.Keys())
+	}
+}
+
+// A crash anywhere while a dead letter is kept or replayed: it comes again, is listed once, and its event told once.
+func TestACrashKeepsADeadLetterOnce(t *testing.T) {
+	e := orderEvent("u1", 1, noon)
+	for _, lands := range []bool{false, true} {
+		for at := 1; ; at++ {
+			store := documenttest.NewStore()
+			p := &process{store: store, name: "a", now: func() time.Time { return noon }, left: at, lands: lands}
+			doomed := p.queue()
+			_ = doomed.Receive(t.Context(), cloudEvent(t, e)) // what the crash leaves behind is the point
+			heir := replica(store, "b").queue()
+			letter := only(t, heir, cloudEvent(t, e))
+			if _, err := heir.Replay(t.Context(), letter.ID, byStaff); err != nil {
+				t.Fatalf("crash at %d: %v", at, err)
+			}
+			if err := exactlyOnce(t.Context(), heir, map[string][]event.Event{"u1": {e}}); err != nil {
+				t.Fatalf("crash at %d: %v", at, err)
+			}
+			if !p.crashed() {
+				break
+			}
+		}
+	}
+}
+
+// A failure that may pass, and does not: the letter is kept, tried again by itself a few times, and then left to staff,
+// as the broker would bring it for ever.
+func TestADeadLetterThatKeepsFailingIsLeftToStaff(t *testing.T) {
+	store := documenttest.NewStore()
+	n := replica(store, "a").queue()
+	e := orderEvent("u1", 1, noon)
+	store.BeforeGet = func(keys []string) error {
+		if keys[0] == "inbox/u1" {
+			return temporary{}
+		}
+		return nil
+	}
+	retried := 0
+	for ; retried < 10; retried++ {
+		if err := n.Receive(t.Context(), cloudEvent(t, e)); err == nil {
+			break
+		} else if !event.Retriable(err) {
+			t.Fatal(err)
+		}
+	}
+	if retried != 3 {
+		t.Errorf("it was asked for %d times", retried)
+	}
+	letter, err := n.Show(t.Context(), deadletter.ID(e.ID))
+	if err != nil || letter.Status != deadletter.StatusOpen || letter.Attempts != 4 || len(letter.History) != 4 {
+		t.Fatalf("kept %+v, %v", letter, err)
+	}
+	// A repeat of a request that failed in a way that may pass tries again.
+	in := deadletter.Instruction{By: "ada", Reason: "again", Key: "k"}
+	if _, err := n.Replay(t.Context(), letter.ID, in); !event.Retriable(err) {
+		t.Errorf("replayed: %v", err)
+	}
+	store.BeforeGet = nil
+	if letter, err = n.Replay(t.Context(), letter.ID, in); err != nil || letter.Status != deadletter.StatusReplayed || len(letter.History) != 6 {
+		t.Errorf("replayed %+v, %v", letter, err)
+	}
+}
+
+// The broker brings an event that it gave up without a word of why. The replica that failed to handle it knows.
+func TestAnExhaustedEventTellsWhy(t *testing.T) {
+	store := documenttest.NewStore()
+	n := replica(store, "a").queue()
+	c := &feed.Consumer{Handle: n.Handle, Seen: feed.NewSeen(10), DeadLetters: n}
+	store.BeforeGet = func([]string) error { return temporary{} }
+	e := orderEvent("u1", 1, noon)
+	for range 7 {
+		if err := c.Push(t.Context(), e); !event.Retriable(err) {
+			t.Fatal(err)
+		}
+	}
+	store.BeforeGet = nil
+	letter := only(t, n, cloudEvent(t, e))
+	if want := "not handled within 7 attempts: "; !strings.HasPrefix(letter.Reason, want) || len(letter.Reason) == len(want) || letter.Attempts != 8 || letter.Status != deadletter.StatusReplayed {
+		t.Errorf("it is %+v", letter)
+	}
+	if letter := only(t, replica(documenttest.NewStore(), "b").queue(), cloudEvent(t, e)); !strings.Contains(letter.Reason, "within the attempts allowed") {
+		t.Errorf("another replica says %q", letter.Reason)
+	}
+}

@@ -1,0 +1,117 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"caravan/internal/deadletter"
+	"caravan/internal/deadletter/api"
+	"caravan/internal/event"
+	"caravan/internal/feed"
+	"caravan/internal/sidecar"
+)
+
+// deadTopic names the topic of a program's dead letters, behind the program's name and a dot, and its route.
+const deadTopic = "dead"
+
+// Consumer says how a program handles the events of other services.
+type Consumer struct {
+	// Producers are the apps whose events are handled. Each has a topic of its name, and a feed.
+	Producers []string
+	// Handle handles an event. It returns when its effect is stored.
+	Handle event.Handler
+	// Collector, if not nil, takes pushed events in place of Handle, to store several of them at once.
+	Collector feed.Collector
+	// Check, which may be nil, returns why Handle can never handle an event, for its dead letter.
+	Check func(e event.Event) error
+	// Remember is how many recent events are remembered, so that the pull of an event that was pushed costs nothing; at least 1.
+	Remember int
+	// Count, which may be nil, counts what happens to dead letters; see deadletter.Options.
+	Count func(ctx context.Context, outcome string, e event.Event)
+	// ReadPermission and WritePermission are needed to see dead letters, and to replay or discard them.
+	ReadPermission, WritePermission string
+}
+
+// Consume handles the events of other services, each of them once as far as the program can tell. Call it once. It gives the
+// program everything that this takes:
+//
+//   - the subscriptions of the topics, by which the broker pushes events;
+//   - the pull of the feeds, which deliver what the broker loses;
+//   - the filter for events that were handled already;
+//   - the dead letters: the subscription of the topic <program>.dead, the routes for staff below api.Path, and the worker that
+//     replays or discards many of them.
+//
+// The sidecar needs a subscription of each topic in dapr/resources/subscriptions.yaml, with the route /events/<topic>, the
+// dead-letter topic <program>.dead, and one of that topic with the route /events/dead. The program is not ready without them.
+func (s *Service) Consume(c Consumer) *deadletter.Queue {
+	switch {
+	case s.consumes:
+		s.failures = append(s.failures, errors.New("Consume was called twice: a program has one consumer"))
+		return nil
+	case c.Handle == nil || len(c.Producers) == 0 || c.Remember < 1 || c.ReadPermission == "" || c.WritePermission == "":
+		s.failures = append(s.failures, errors.New("Consume needs Producers, Handle, Remember and the permissions for dead letters"))
+		return nil
+	}
+	s.consumes = true
+	letters := deadletter.New(deadletter.Options{
+		Consumer: s.Name, Handle: c.Handle, Check: c.Check, Count: c.Count,
+		Store: s.Sidecar.Store(), Clock: s.Clock, IDs: s.IDs, Log: s.Log,
+	})
+	consumer := &feed.Consumer{Handle: c.Handle, Collector: c.Collector, Seen: feed.NewSeen(c.Remember), DeadLetters: letters}
+	if c.Collector != nil {
+		s.BackgroundLast("collector", func(ctx context.Context) error { return c.Collector.Run(ctx, consumer.Settle) })
+	}
+	for _, producer := range c.Producers {
+		s.subscribe(producer, consumer.Push)
+		puller := &feed.Puller{
+			Producer: producer, Invoker: s.Sidecar.Invoker(), Store: s.Sidecar.Store(), Seen: consumer.Seen, Handle: c.Handle,
+			DeadLetter: letters.DeadLetter, Clock: s.Clock, IDs: s.IDs, Log: s.Log, Every: s.Settings.Feed.PullInterval,
+		}
+		s.Background("pull "+producer, puller.Run)
+	}
+	s.Background("batches of dead letters", deadletter.NewBatchWorker(letters).Run)
+	s.serveDeadLetters(letters, c)
+	return letters
+}
+
+// serveDeadLetters registers the routes of dead letters: one for the sidecar, which delivers them, and those for staff.
+func (s *Service) serveDeadLetters(letters *deadletter.Queue, c Consumer) {
+	topic := s.Name + "." + deadTopic
+	s.route("POST "+sidecar.EventPath+deadTopic, kindInternal, s.subscriber.Raw(topic, letters.Receive))
+	s.topics = append(s.topics, topic)
+	for _, route := range api.Routes(letters) {
+		permission := c.ReadPermission
+		if route.Write {
+			permission = c.WritePermission
+		}
+		s.Public(route.Pattern, func(w http.ResponseWriter, r *http.Request) error {
+			caller, err := Require(r, permission)
+			if err != nil {
+				return err
+			}
+			return route.Handle(w, r, caller.Subject)
+		})
+	}
+}
+
+// subscribe handles the events of a topic, which the sidecar posts to /events/<topic> as dapr/resources/subscriptions.yaml says.
+// The program is not ready while its sidecar has no such subscription. A topic that starts with the program's own name may be
+// given without it.
+func (s *Service) subscribe(topic string, h event.Handler) {
+	topic = strings.TrimPrefix(topic, s.Name+".")
+	if err := s.subscriber.Handle(topic, h); err != nil {
+		s.failures = append(s.failures, fmt.Errorf("subscribing to %s: %w", topic, err))
+		return
+	}
+	if len(s.topics) == 0 {
+		deliveries := s.subscriber.Handler()
+		s.route("POST "+sidecar.EventPath+"{topic}", kindEvent, func(w http.ResponseWriter, r *http.Request) error {
+			deliveries.ServeHTTP(w, r)
+			return nil
+		})
+	}
+	s.topics = append(s.topics, topic)
+}

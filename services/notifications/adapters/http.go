@@ -1,0 +1,29 @@
+// Package adapters connects the use cases of notifications to HTTP and to the metrics.
+package adapters
+
+import (
+	"net/http"
+
+	"caravan/services/notifications/app"
+	"caravan/services/notifications/contract"
+)
+
+// API serves the routes of notifications. service.Consume adds those of events and dead letters.
+type API struct {
+	Notifications *app.Notifications
+	Audit         *app.Audit
+}
+
+// Router registers routes; it is a *service.Service.
+type Router interface {
+	Public(pattern string, h func(w http.ResponseWriter, r *http.Request) error)
+	Internal(pattern string, h func(w http.ResponseWriter, r *http.Request) error)
+}
+
+// Register adds the routes.
+func (a API) Register(r Router) {
+	r.Public("GET /v1/notifications?unread&limit&cursor", a.list)
+	r.Public("POST /v1/notifications/{id}/read", a.markRead)
+	r.Internal("POST "+contract.PathAudit, a.audit)
+	r.Internal("POST "+contract.PathEntries, a.auditEntries)
+}
