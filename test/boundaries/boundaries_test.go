@@ -52,6 +52,7 @@ var planted = []struct {
 
 	{"use cases on adapters", Package{Path: "services/orders/app", Imports: []string{"services/orders/adapters/rest"}}, "application layer imports no adapter", "adapters/rest"},
 	{"use cases on HTTP", Package{Path: "services/orders/app", Imports: []string{"net/http"}}, "application layer imports no adapter", "net/http"},
+	{"an audit on HTTP", Package{Path: "services/orders/audit", Imports: []string{"net/http"}}, "application layer imports no adapter", "net/http"},
 	{"use cases on the sidecar", Package{Path: "services/orders/app", Imports: []string{"internal/sidecar"}}, "application layer imports no adapter", "internal/sidecar"},
 	{"adapters on the sidecar", Package{Path: "services/orders/adapters/rest", Imports: []string{"internal/sidecar", "net/http"}}, "", ""},
 
@@ -59,6 +60,7 @@ var planted = []struct {
 	{"a body with text of another length only", source("services/orders/adapters", "func f() { var x struct { R string `json:\"r\" validate:\"max=5\"` }; request.DecodeOptional(w, r, &x) }"), "has a rule", "r is text"},
 	{"a body whose text has rules", source("services/orders/adapters", "type b struct { R string `json:\"r\" validate:\"required,line,max=5\"`; N int; S []string `json:\"s\" validate:\"dive,sku\"` }\nfunc f() { var x b; request.Decode(w, r, &x) }\ntype answer struct { T string }"), "", ""},
 	{"a domain that looks at the clock", source("services/orders/domain", "import \"time\"\nvar at = time.Now()"), "passed in", "time.Now"},
+	{"an audit that sleeps", source("services/orders/audit", "import \"time\"\nfunc f() { time.Sleep(1) }"), "passed in", "time.Sleep"},
 	{"use cases that sleep", source("services/orders/app", "import \"time\"\nfunc f() { time.Sleep(1) }"), "passed in", "time.Sleep"},
 	{"use cases with a renamed clock", source("services/orders/app", "import t \"time\"\nvar at = t.Now()"), "passed in", "time.Now"},
 	{"use cases that pass the clock on", source("services/orders/app", "import \"time\"\nvar now = time.Now"), "passed in", "time.Now"},

@@ -132,7 +132,7 @@ func pureDomain(p Package) []string {
 }
 
 func portsOnly(p Package) []string {
-	if !layer(p, "app") {
+	if !layer(p, "app") && !layer(p, "audit") {
 		return nil
 	}
 	return refuse(p.Imports, func(path string) bool {

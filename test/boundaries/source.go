@@ -23,7 +23,7 @@ var calls = map[string][]string{
 
 // nothingAmbient finds uses of time and chance that tests could not steer.
 func nothingAmbient(p Package) []string {
-	if !layer(p, "domain") && !layer(p, "app") {
+	if !layer(p, "domain") && !layer(p, "app") && !layer(p, "audit") {
 		return nil
 	}
 	var details []string

@@ -8,8 +8,8 @@ import (
 	"caravan/services/notifications/contract"
 )
 
-// audit answers POST /internal/audit.
-func (a API) audit(w http.ResponseWriter, r *http.Request) error {
+// auditPage answers POST /internal/audit.
+func (a API) auditPage(w http.ResponseWriter, r *http.Request) error {
 	var body audit.Request
 	if err := request.Decode(w, r, &body); err != nil {
 		return err

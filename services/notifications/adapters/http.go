@@ -5,13 +5,15 @@ import (
 	"net/http"
 
 	"caravan/services/notifications/app"
+	"caravan/services/notifications/audit"
 	"caravan/services/notifications/contract"
 )
 
 // API serves the routes of notifications. service.Consume adds those of events and dead letters.
 type API struct {
-	Notifications *app.Notifications
-	Audit         *app.Audit
+	List     app.ListNotifications
+	MarkRead app.MarkRead
+	Audit    *audit.Audit
 }
 
 // Router registers routes; it is a *service.Service.
@@ -24,6 +26,6 @@ type Router interface {
 func (a API) Register(r Router) {
 	r.Public("GET /v1/notifications?unread&limit&cursor", a.list)
 	r.Public("POST /v1/notifications/{id}/read", a.markRead)
-	r.Internal("POST "+contract.PathAudit, a.audit)
+	r.Internal("POST "+contract.PathAudit, a.auditPage)
 	r.Internal("POST "+contract.PathEntries, a.auditEntries)
 }

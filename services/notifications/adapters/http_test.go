@@ -25,6 +25,7 @@ import (
 	"caravan/internal/token"
 	"caravan/services/notifications/adapters"
 	"caravan/services/notifications/app"
+	"caravan/services/notifications/audit"
 	"caravan/services/notifications/contract"
 	users "caravan/services/users/contract"
 )
@@ -43,21 +44,20 @@ func (uncounted) Count(context.Context, string, event.Event) {}
 
 // server is the service's routes over a fake store.
 type server struct {
-	store         *documenttest.FakeStore
-	notifications *app.Notifications
-	mux           *http.ServeMux
+	store        *documenttest.FakeStore
+	deliverEvent app.DeliverEvent
+	mux          *http.ServeMux
 }
 
 func newServer() *server {
 	s := &server{store: documenttest.NewStore(), mux: http.NewServeMux()}
-	s.notifications = app.New(app.Ports{
-		Store: s.store, Clock: stopped{}, IDs: id.Random{}, Counter: uncounted{}, Log: slog.New(slog.DiscardHandler),
-	})
+	inboxes := app.NewInboxes(app.Ports{Store: s.store, Clock: stopped{}, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler)})
+	s.deliverEvent = app.DeliverEvent{Inboxes: inboxes, Counter: uncounted{}}
 	letters := deadletter.New(deadletter.Options{
-		Consumer: contract.App, Handle: s.notifications.Deliver, Check: app.Check,
+		Consumer: contract.App, Handle: s.deliverEvent.Do, Check: app.Check,
 		Store: s.store, Clock: stopped{}, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
 	})
-	adapters.API{Notifications: s.notifications, Audit: app.NewAudit(s.notifications, letters)}.Register(s)
+	adapters.API{List: app.ListNotifications{Inboxes: inboxes}, MarkRead: app.MarkRead{Inboxes: inboxes}, Audit: audit.New(inboxes, letters)}.Register(s)
 	// What service.Consume does.
 	for _, route := range api.Routes(letters) {
 		permission := users.PermissionOpsRead
@@ -137,7 +137,7 @@ func confirmed(userID string, n int) event.Event {
 func (s *server) deliver(t *testing.T, events ...event.Event) {
 	t.Helper()
 	for _, e := range events {
-		if err := s.notifications.Deliver(t.Context(), e); err != nil {
+		if err := s.deliverEvent.Do(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -49,7 +49,7 @@ func (a API) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list, next, err := a.Notifications.List(r.Context(), app.ListNotifications{UserID: caller.Subject, Cursor: cursor, Limit: limit, Unread: unread})
+	list, next, err := a.List.Do(r.Context(), app.Query{UserID: caller.Subject, Cursor: cursor, Limit: limit, Unread: unread})
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (a API) markRead(w http.ResponseWriter, r *http.Request) error {
 	if err := request.NoBody(w, r); err != nil {
 		return err
 	}
-	if err := a.Notifications.MarkRead(r.Context(), caller.Subject, r.PathValue("id")); err != nil {
+	if err := a.MarkRead.Do(r.Context(), caller.Subject, r.PathValue("id")); err != nil {
 		return err
 	}
 	request.Respond(w, http.StatusNoContent, nil)

@@ -11,7 +11,7 @@ import (
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/problem"
-	"caravan/services/notifications/app"
+	"caravan/services/notifications/audit"
 	"caravan/services/notifications/contract"
 	"caravan/services/notifications/domain"
 )
@@ -30,20 +30,20 @@ func TestAuditOfManyInboxes(t *testing.T) {
 	if err := exactlyOnce(t.Context(), n, of); err != nil {
 		t.Error(err)
 	}
-	audit, err := audited(t.Context(), n)
-	if err != nil || audit.Counts["users"] != 301 || audit.Counts["deliveries"] != 2500+600 {
-		t.Errorf("counted %v, %v", audit.Counts, err)
+	found, err := audited(t.Context(), n)
+	if err != nil || found.Counts["users"] != 301 || found.Counts["deliveries"] != 2500+600 {
+		t.Errorf("counted %v, %v", found.Counts, err)
 	}
 }
 
 func TestAuditOfNothing(t *testing.T) {
 	n := replica(documenttest.NewStore(), "a").notifications()
-	page, err := app.NewAudit(n, lettersOf(n)).Page(t.Context(), "")
+	page, err := audit.New(n.Inboxes, lettersOf(n)).Page(t.Context(), "")
 	if err != nil || page.Findings == nil || page.Deliveries == nil || len(page.Deliveries) != 0 {
 		t.Errorf("page %+v, %v", page, err)
 	}
 	var p *problem.Problem
-	if _, err := app.NewAudit(n, lettersOf(n)).Page(t.Context(), "%%"); !errors.As(err, &p) || p.Status != 400 {
+	if _, err := audit.New(n.Inboxes, lettersOf(n)).Page(t.Context(), "%%"); !errors.As(err, &p) || p.Status != 400 {
 		t.Errorf("a bad cursor: %v", err)
 	}
 }
@@ -103,19 +103,19 @@ func TestTheAuditFindsWhatIsPlanted(t *testing.T) {
 			n := replica(store, "a").notifications()
 			deliver(t, n, events...)
 			test.plant(t, store)
-			audit, err := audited(t.Context(), n)
+			found, err := audited(t.Context(), n)
 			if err != nil {
 				t.Fatal(err)
 			}
-			found := false
-			for _, f := range audit.Findings {
-				found = found || f.Invariant == test.invariant
+			named := false
+			for _, f := range found.Findings {
+				named = named || f.Invariant == test.invariant
 				if f.Key == "" || f.Detail == "" {
 					t.Errorf("finding %+v says too little", f)
 				}
 			}
-			if test.invariant == "" && len(audit.Findings) > 0 || test.invariant != "" && !found {
-				t.Errorf("found %+v", audit.Findings)
+			if test.invariant == "" && len(found.Findings) > 0 || test.invariant != "" && !named {
+				t.Errorf("found %+v", found.Findings)
 			}
 		})
 	}
@@ -171,7 +171,7 @@ func TestEntriesTellsWhatBecameOfEvents(t *testing.T) {
 	ref := func(user string, e event.Event) contract.EventRef {
 		return contract.EventRef{EventID: e.ID, UserID: user, OccurredAt: e.Time}
 	}
-	answer, err := app.NewAudit(n, lettersOf(n)).Entries(t.Context(), contract.EntriesRequest{Events: []contract.EventRef{
+	answer, err := audit.New(n.Inboxes, lettersOf(n)).Entries(t.Context(), contract.EntriesRequest{Events: []contract.EventRef{
 		ref("u1", events[0]), ref("u1", events[last-1]), ref("u1", events[last]), ref("u2", dead), ref("u3", events[0]),
 	}})
 	want := []contract.EntryState{{Times: 1}, {Times: 1}, {Times: 2}, {Letter: contract.LetterOpen}, {}}

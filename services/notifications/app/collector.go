@@ -30,8 +30,8 @@ type CollectorOptions struct {
 // of a user in an interval cost one write however few of them the broker delivers at once. A crash loses at most an interval
 // of them, and the feed delivers those again: only a stored event counts as seen.
 type Collector struct {
-	n    *Notifications
-	opts CollectorOptions
+	deliverEvent DeliverEvent
+	opts         CollectorOptions
 
 	active chan string // users with a first event and without a worker
 
@@ -51,14 +51,14 @@ type pushed struct {
 type settle func(ctx context.Context, e event.Event, err error) error
 
 // NewCollector makes a Collector. It takes events only while Run runs.
-func NewCollector(n *Notifications, opts CollectorOptions) *Collector {
-	return &Collector{n: n, opts: opts, active: make(chan string, opts.Waiting), waiting: make(map[string][]pushed)}
+func NewCollector(d DeliverEvent, opts CollectorOptions) *Collector {
+	return &Collector{deliverEvent: d, opts: opts, active: make(chan string, opts.Waiting), waiting: make(map[string][]pushed)}
 }
 
 // Take takes a pushed event. For one that can never be handled it returns a final error.
 func (c *Collector) Take(ctx context.Context, e event.Event) error {
-	notice, told, err := c.n.read(ctx, e)
-	if err != nil || !told {
+	notice, found, err := c.deliverEvent.read(ctx, e)
+	if err != nil || !found {
 		return err
 	}
 	return c.enqueue(pushed{event: e, notice: notice})
@@ -117,7 +117,7 @@ func (c *Collector) work(ctx context.Context, user string, settle settle) {
 		}
 		stored := c.store(ctx, batch, settle)
 		c.done(user, batch, stored)
-		if c.n.Clock.Sleep(ctx, c.opts.Interval) != nil && !stored {
+		if c.deliverEvent.Clock.Sleep(ctx, c.opts.Interval) != nil && !stored {
 			return
 		}
 	}
@@ -163,7 +163,7 @@ func (c *Collector) store(ctx context.Context, batch []pushed, settle settle) bo
 		}
 	}
 	if err != nil {
-		c.n.Log.WarnContext(ctx, "storing notifications failed; they are tried again", "events", len(batch), "first", batch[0].event.ID, "error", err)
+		c.deliverEvent.Log.WarnContext(ctx, "storing notifications failed; they are tried again", "events", len(batch), "first", batch[0].event.ID, "error", err)
 	}
 	return err == nil
 }
@@ -193,12 +193,12 @@ func (c *Collector) deliver(ctx context.Context, batch []pushed) error {
 	for i, p := range batch {
 		notices[i] = p.notice
 	}
-	deliver := func(ctx context.Context, _ event.Event) error { return c.n.deliver(ctx, notices) }
+	deliver := func(ctx context.Context, _ event.Event) error { return c.deliverEvent.deliver(ctx, notices) }
 	if err := event.Protect(deliver)(ctx, batch[0].event); err != nil {
 		return err
 	}
 	for _, p := range batch {
-		c.n.Counter.Count(ctx, OutcomeNotified, p.event)
+		c.deliverEvent.Counter.Count(ctx, OutcomeNotified, p.event)
 	}
 	return nil
 }

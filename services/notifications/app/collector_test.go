@@ -50,8 +50,8 @@ func (g gated) Sleep(ctx context.Context, d time.Duration) error {
 func running(t testing.TB, ports app.Ports, o app.CollectorOptions) (c *feed.Consumer, seen *feed.Seen, stop func()) {
 	t.Helper()
 	seen = feed.NewSeen(1000)
-	n := app.New(ports)
-	collector := app.NewCollector(n, o)
+	n := over(ports)
+	collector := app.NewCollector(n.deliverEvent(), o)
 	c = &feed.Consumer{Handle: n.Deliver, Collector: collector, Seen: seen, DeadLetters: lettersOf(n)}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

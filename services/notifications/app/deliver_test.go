@@ -56,14 +56,14 @@ func TestWhatBecomesOfEachKindOfEvent(t *testing.T) {
 			if touched != test.touches {
 				t.Errorf("touched the store: %v", touched)
 			}
-			if list, _, err := n.List(t.Context(), app.ListNotifications{UserID: "u1", Limit: 10}); err != nil || len(list) != test.entries {
+			if list, _, err := n.List(t.Context(), app.Query{UserID: "u1", Limit: 10}); err != nil || len(list) != test.entries {
 				t.Errorf("listed %d, %v", len(list), err)
 			}
 		})
 	}
 }
 
-func TestAStoreThatIsAwayAsksForAnotherDelivery(t *testing.T) {
+func TestAnUnavailableStoreAsksForAnotherDelivery(t *testing.T) {
 	store := documenttest.NewStore()
 	p := &process{store: store, name: "a", now: func() time.Time { return noon }, left: 1}
 	if err := p.notifications().Deliver(t.Context(), orderEvent("u1", 1, noon)); err == nil {
@@ -101,7 +101,7 @@ func TestAnEventThatComesLateIsTold(t *testing.T) {
 	events := orderEvents("u1", 90)
 	deliver(t, n, events[1:]...)
 	deliver(t, n, events[0], events[0])
-	list, _, err := n.List(t.Context(), app.ListNotifications{UserID: "u1", Limit: 1})
+	list, _, err := n.List(t.Context(), app.Query{UserID: "u1", Limit: 1})
 	if err != nil || len(list) != 1 || list[0].Subject != events[0].Subject || !list[0].OccurredAt.Equal(events[0].Time) {
 		t.Errorf("newest is %+v, %v", list, err)
 	}
@@ -347,7 +347,7 @@ func TestAHeadThatCannotBeSealedStopsGrowing(t *testing.T) {
 		return nil
 	}
 	p := replica(store, "a")
-	n := app.New(app.Ports{Store: p, Clock: impatient{p}, IDs: p, Counter: &counts{}, Log: slog.New(slog.DiscardHandler)})
+	n := over(app.Ports{Store: p, Clock: impatient{p}, IDs: p, Log: slog.New(slog.DiscardHandler)})
 	events := orderEvents("u1", 11*domain.SegmentSize)
 	refused := 0
 	for _, e := range events {

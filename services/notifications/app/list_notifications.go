@@ -16,13 +16,16 @@ type Notification struct {
 	Subject string
 	Title   string
 	Body    string
-	// OccurredAt is when it happened, CreatedAt when the user was told. ReadAt is zero while it is unread.
+	// OccurredAt is the time of the event, CreatedAt that of the notification. ReadAt is zero while it is unread.
 	OccurredAt, CreatedAt, ReadAt time.Time
 	Data                          domain.Data
 }
 
-// ListNotifications asks for a page of a user's inbox.
-type ListNotifications struct {
+// ListNotifications lists the inbox of a user.
+type ListNotifications struct{ *Inboxes }
+
+// Query asks for a page of a user's inbox.
+type Query struct {
 	UserID string
 	Cursor string
 	// Limit is the largest number of notifications wanted; at least 1.
@@ -41,16 +44,16 @@ type inboxPosition struct {
 // short, even empty, and still have a next one.
 const segmentsPerPage = 8
 
-// List returns notifications of a user, newest first, and the cursor of the next page or "".
-func (n *Notifications) List(ctx context.Context, q ListNotifications) ([]Notification, string, error) {
-	inboxes, err := n.inboxes.GetMany(ctx, q.UserID)
+// Do returns notifications of a user, newest first, and the cursor of the next page or "".
+func (u ListNotifications) Do(ctx context.Context, q Query) ([]Notification, string, error) {
+	inboxes, err := u.inboxes.GetMany(ctx, q.UserID)
 	if err != nil {
 		return nil, "", fmt.Errorf("reading inbox: %w", err)
 	}
 	inbox, ok := inboxes[q.UserID]
 	at := inboxPosition{}
 	if ok {
-		at.Before = archivedEntries(inbox) + len(inbox.Entries)
+		at.Before = ArchivedEntries(inbox) + len(inbox.Entries)
 	}
 	total := at.Before
 	if err := page.Decode(q.Cursor, &at); err != nil {
@@ -59,7 +62,7 @@ func (n *Notifications) List(ctx context.Context, q ListNotifications) ([]Notifi
 	at.Before = min(max(at.Before, 0), total)
 	var list []Notification
 	for segments := 0; at.Before > 0 && len(list) < q.Limit && segments <= segmentsPerPage; segments++ {
-		entries, first, err := n.stretch(ctx, inbox, at.Before)
+		entries, first, err := u.stretch(ctx, inbox, at.Before)
 		if err != nil {
 			return nil, "", err
 		}
@@ -76,31 +79,29 @@ func (n *Notifications) List(ctx context.Context, q ListNotifications) ([]Notifi
 	return list, page.Encode(at), nil
 }
 
-func archivedEntries(inbox *domain.Inbox) int { return inbox.Segments * domain.SegmentSize }
-
 // stretch returns the head or the archive segment that has the entry before an index, and the index of its first entry.
-func (n *Notifications) stretch(ctx context.Context, inbox *domain.Inbox, before int) ([]domain.Entry, int, error) {
-	if before > archivedEntries(inbox) {
-		return inbox.Entries, archivedEntries(inbox), nil
+func (u ListNotifications) stretch(ctx context.Context, inbox *domain.Inbox, before int) ([]domain.Entry, int, error) {
+	if before > ArchivedEntries(inbox) {
+		return inbox.Entries, ArchivedEntries(inbox), nil
 	}
 	number := (before - 1) / domain.SegmentSize
-	entries, err := n.segment(ctx, inbox, number)
+	entries, err := u.Segment(ctx, inbox, number)
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := n.addMarks(ctx, inbox.UserID, entries); err != nil {
+	if err := u.addMarks(ctx, inbox.UserID, entries); err != nil {
 		return nil, 0, err
 	}
 	return entries, number * domain.SegmentSize, nil
 }
 
 // addMarks sets ReadAt of archived entries that were read after they were archived.
-func (n *Notifications) addMarks(ctx context.Context, userID string, entries []domain.Entry) error {
+func (u ListNotifications) addMarks(ctx context.Context, userID string, entries []domain.Entry) error {
 	ids := make([]string, len(entries))
 	for i, e := range entries {
 		ids[i] = e.NotificationID(userID)
 	}
-	archived, err := n.archived(ctx, userID, ids)
+	archived, err := u.Archived(ctx, userID, ids)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func TestAnEntryTellsWhatHappened(t *testing.T) {
 	p := replica(documenttest.NewStore(), "a")
 	n := p.notifications()
 	deliver(t, n, orderEvent("u1", 1, noon.Add(-time.Minute)))
-	list, next, err := n.List(t.Context(), app.ListNotifications{UserID: "u1", Limit: 10})
+	list, next, err := n.List(t.Context(), app.Query{UserID: "u1", Limit: 10})
 	if err != nil || next != "" || len(list) != 1 {
 		t.Fatalf("listed %+v, %v", list, err)
 	}
@@ -38,11 +38,11 @@ func TestAnEntryTellsWhatHappened(t *testing.T) {
 
 func TestNobodyHasAnEmptyInbox(t *testing.T) {
 	n := replica(documenttest.NewStore(), "a").notifications()
-	list, next, err := n.List(t.Context(), app.ListNotifications{UserID: "u1", Limit: 10})
+	list, next, err := n.List(t.Context(), app.Query{UserID: "u1", Limit: 10})
 	if err != nil || next != "" || len(list) != 0 {
 		t.Errorf("listed %v, %q, %v", list, next, err)
 	}
-	_, _, err = n.List(t.Context(), app.ListNotifications{UserID: "u1", Limit: 10, Cursor: "%%"})
+	_, _, err = n.List(t.Context(), app.Query{UserID: "u1", Limit: 10, Cursor: "%%"})
 	var p *problem.Problem
 	if !errors.As(err, &p) || p.Status != 400 {
 		t.Errorf("a bad cursor: %v", err)
@@ -86,7 +86,7 @@ func TestPagesShowEachEntryOnceAndInOrder(t *testing.T) {
 		}
 		arrived := total
 		for cursor := ""; ; {
-			list, next, err := n.List(rt.Context(), app.ListNotifications{UserID: "u1", Cursor: cursor, Limit: limit, Unread: unread})
+			list, next, err := n.List(rt.Context(), app.Query{UserID: "u1", Cursor: cursor, Limit: limit, Unread: unread})
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -130,7 +130,7 @@ func TestAPageOfUnreadReadsABoundedPartOfTheArchive(t *testing.T) {
 	for cursor := ""; ; pages++ {
 		reads := 0
 		store.BeforeGet = func([]string) error { reads++; return nil }
-		list, next, err := n.List(t.Context(), app.ListNotifications{UserID: "u1", Cursor: cursor, Limit: 5, Unread: true})
+		list, next, err := n.List(t.Context(), app.Query{UserID: "u1", Cursor: cursor, Limit: 5, Unread: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +155,7 @@ func TestTheFirstPageIsOneRead(t *testing.T) {
 		deliver(t, n, orderEvents("u1", total)...)
 		reads := 0
 		store.BeforeGet = func([]string) error { reads++; return nil }
-		if list, _, err := n.List(t.Context(), app.ListNotifications{UserID: "u1", Limit: 20}); err != nil || len(list) != min(total, 20) {
+		if list, _, err := n.List(t.Context(), app.Query{UserID: "u1", Limit: 20}); err != nil || len(list) != min(total, 20) {
 			t.Fatalf("%d entries, %v", len(list), err)
 		}
 		if reads != 1 {
@@ -182,7 +182,7 @@ func TestMarkRead(t *testing.T) {
 			if err := n.MarkRead(t.Context(), "u1", notification); err != nil {
 				t.Fatalf("again: %v", err)
 			}
-			list, _, err := n.List(t.Context(), app.ListNotifications{UserID: "u1", Limit: 100})
+			list, _, err := n.List(t.Context(), app.Query{UserID: "u1", Limit: 100})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,31 +17,30 @@ const registrySegment = 50
 // to create that, so it is valid only if the inbox names it. Thus the list has each inbox once.
 type registry struct {
 	Ports
-	chain *document.Chain[listed]
+	chain *document.Chain[Registered]
 }
 
-// listed is one entry of a registry.
-type listed struct {
-	// ID is the id of the document.
-	ID string `json:"id"`
-	// Entry is the entry's own id.
+// Registered is one entry of the list of inboxes.
+type Registered struct {
+	UserID string `json:"id"`
+	// Entry is the id of the entry itself.
 	Entry string `json:"entry"`
 }
 
 func newRegistry(p Ports) *registry {
-	return &registry{p, document.NewChain[listed](p.Store, usersPrefix, registrySegment, document.Options{Clock: p.Clock, IDs: p.IDs})}
+	return &registry{p, document.NewChain[Registered](p.Store, usersPrefix, registrySegment, document.Options{Clock: p.Clock, IDs: p.IDs})}
 }
 
-// announce adds an entry for a document that is about to be created, and returns the entry's id.
-func (r *registry) announce(ctx context.Context, l listed) (string, error) {
-	l.Entry = r.IDs.New()
-	if err := r.chain.Prepend(ctx, everything, l.Entry, l); err != nil {
-		return "", fmt.Errorf("registering %s: %w", l.ID, err)
+// announce adds an entry before the inbox is created. It returns the id of the entry.
+func (r *registry) announce(ctx context.Context, userID string) (string, error) {
+	entry := Registered{UserID: userID, Entry: r.IDs.New()}
+	if err := r.chain.Prepend(ctx, everything, entry.Entry, entry); err != nil {
+		return "", fmt.Errorf("registering %s: %w", userID, err)
 	}
-	return l.Entry, nil
+	return entry.Entry, nil
 }
 
-// page returns up to limit entries from a cursor on, and the cursor of the next page or "".
-func (r *registry) page(ctx context.Context, cursor string, limit int) ([]listed, string, error) {
-	return r.chain.Page(ctx, everything, cursor, limit)
+// Registered returns up to limit registered inboxes from a cursor on, and the cursor of the next page or "".
+func (s *Inboxes) Registered(ctx context.Context, cursor string, limit int) ([]Registered, string, error) {
+	return s.users.chain.Page(ctx, everything, cursor, limit)
 }

@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/audit"
+	report "caravan/internal/audit"
 	"caravan/internal/deadletter"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/money"
 	"caravan/services/notifications/app"
+	"caravan/services/notifications/audit"
 	"caravan/services/notifications/contract"
 	"caravan/services/notifications/domain"
 	orders "caravan/services/orders/contract"
@@ -117,18 +118,40 @@ func (c *counts) Count(_ context.Context, outcome string, _ event.Event) {
 	c.of[outcome]++
 }
 
-func (p *process) notifications() *app.Notifications {
-	return p.counted(&counts{})
+// notifications are the use cases of one replica.
+type notifications struct {
+	*app.Inboxes
+	counter app.Counter
 }
 
-func (p *process) counted(c *counts) *app.Notifications {
-	ports := p.ports()
-	ports.Counter = c
-	return app.New(ports)
+// Deliver, List and MarkRead are the use cases.
+func (n *notifications) Deliver(ctx context.Context, e event.Event) error {
+	return n.deliverEvent().Do(ctx, e)
+}
+
+func (n *notifications) List(ctx context.Context, q app.Query) ([]app.Notification, string, error) {
+	return app.ListNotifications{Inboxes: n.Inboxes}.Do(ctx, q)
+}
+
+func (n *notifications) MarkRead(ctx context.Context, userID, notificationID string) error {
+	return app.MarkRead{Inboxes: n.Inboxes}.Do(ctx, userID, notificationID)
+}
+
+func (n *notifications) deliverEvent() app.DeliverEvent {
+	return app.DeliverEvent{Inboxes: n.Inboxes, Counter: n.counter}
+}
+
+// over makes the use cases of a replica.
+func over(ports app.Ports) *notifications { return &notifications{app.NewInboxes(ports), &counts{}} }
+
+func (p *process) notifications() *notifications { return over(p.ports()) }
+
+func (p *process) counted(c *counts) *notifications {
+	return &notifications{app.NewInboxes(p.ports()), c}
 }
 
 func (p *process) ports() app.Ports {
-	return app.Ports{Store: p, Clock: p, IDs: p, Counter: &counts{}, Log: slog.New(slog.DiscardHandler)}
+	return app.Ports{Store: p, Clock: p, IDs: p, Log: slog.New(slog.DiscardHandler)}
 }
 
 // replica is a process over a store that does not crash.
@@ -162,7 +185,7 @@ func deposit(userID string, n int64) event.Event {
 	}
 }
 
-func deliver(t testing.TB, n *app.Notifications, events ...event.Event) {
+func deliver(t testing.TB, n *notifications, events ...event.Event) {
 	t.Helper()
 	for _, e := range events {
 		if err := n.Deliver(t.Context(), e); err != nil {
@@ -172,7 +195,7 @@ func deliver(t testing.TB, n *app.Notifications, events ...event.Event) {
 }
 
 // lettersOf is the dead-letter queue of notifications, as service.Consume makes it.
-func lettersOf(n *app.Notifications) *deadletter.Queue {
+func lettersOf(n *notifications) *deadletter.Queue {
 	return deadletter.New(deadletter.Options{
 		Consumer: contract.App, Handle: n.Deliver, Check: app.Check, Store: n.Store, Clock: n.Clock, IDs: n.IDs, Log: n.Log,
 	})
@@ -192,10 +215,10 @@ func only(t *testing.T, q *deadletter.Queue, body []byte) *deadletter.Letter {
 }
 
 // audited walks the whole audit and returns its findings and deliveries.
-func audited(ctx context.Context, n *app.Notifications) (contract.AuditPage, error) {
-	all := contract.AuditPage{Page: audit.NewPage()}
+func audited(ctx context.Context, n *notifications) (contract.AuditPage, error) {
+	all := contract.AuditPage{Page: report.NewPage()}
 	for cursor := ""; ; {
-		page, err := app.NewAudit(n, lettersOf(n)).Page(ctx, cursor)
+		page, err := audit.New(n.Inboxes, lettersOf(n)).Page(ctx, cursor)
 		if err != nil {
 			return all, err
 		}
@@ -213,13 +236,13 @@ func audited(ctx context.Context, n *app.Notifications) (contract.AuditPage, err
 
 // exactlyOnce says what is wrong when the inboxes do not hold exactly the events of each user once, by the audit and
 // by walking the lists as the users would.
-func exactlyOnce(ctx context.Context, n *app.Notifications, events map[string][]event.Event) error {
-	audit, err := audited(ctx, n)
+func exactlyOnce(ctx context.Context, n *notifications, events map[string][]event.Event) error {
+	found, err := audited(ctx, n)
 	if err != nil {
 		return err
 	}
-	if len(audit.Findings) > 0 {
-		return fmt.Errorf("the audit found %+v", audit.Findings)
+	if len(found.Findings) > 0 {
+		return fmt.Errorf("the audit found %+v", found.Findings)
 	}
 	var want, got []string
 	for user, of := range events {
@@ -230,7 +253,7 @@ func exactlyOnce(ctx context.Context, n *app.Notifications, events map[string][]
 		}
 		var listed []string
 		for cursor := ""; ; {
-			list, next, err := n.List(ctx, app.ListNotifications{UserID: user, Cursor: cursor, Limit: 7})
+			list, next, err := n.List(ctx, app.Query{UserID: user, Cursor: cursor, Limit: 7})
 			if err != nil {
 				return err
 			}
@@ -247,7 +270,7 @@ func exactlyOnce(ctx context.Context, n *app.Notifications, events map[string][]
 			return fmt.Errorf("%s is shown %v; want %v", user, listed, inbox)
 		}
 	}
-	for _, d := range audit.Deliveries {
+	for _, d := range found.Deliveries {
 		got = append(got, d.UserID+" "+d.EventID)
 	}
 	slices.Sort(want)

@@ -9,6 +9,7 @@ import (
 	"caravan/internal/service"
 	"caravan/services/notifications/adapters"
 	"caravan/services/notifications/app"
+	"caravan/services/notifications/audit"
 	"caravan/services/notifications/contract"
 	users "caravan/services/users/contract"
 )
@@ -34,21 +35,20 @@ func Build(_ context.Context, s *service.Service) error {
 	if err != nil {
 		return err
 	}
-	notifications := app.New(app.Ports{
-		Store:   s.Sidecar.Store(),
-		Clock:   s.Clock,
-		IDs:     s.IDs,
-		Counter: counter,
-		Log:     s.Log,
-	})
+	inboxes := app.NewInboxes(app.Ports{Store: s.Sidecar.Store(), Clock: s.Clock, IDs: s.IDs, Log: s.Log})
+	deliver := app.DeliverEvent{Inboxes: inboxes, Counter: counter}
 	consumer := service.Consumer{
-		Producers: contract.Producers(), Handle: notifications.Deliver, Check: app.Check, Remember: cfg.Inbox.Remember, Count: counter.Count,
+		Producers: contract.Producers(), Handle: deliver.Do, Check: app.Check, Remember: cfg.Inbox.Remember, Count: counter.Count,
 		ReadPermission: users.PermissionOpsRead, WritePermission: users.PermissionOpsWrite,
 	}
 	if cfg.Inbox.Interval > 0 {
-		consumer.Collector = app.NewCollector(notifications, app.CollectorOptions{Interval: cfg.Inbox.Interval, Waiting: cfg.Inbox.Waiting})
+		consumer.Collector = app.NewCollector(deliver, app.CollectorOptions{Interval: cfg.Inbox.Interval, Waiting: cfg.Inbox.Waiting})
 	}
 	letters := s.Consume(consumer)
-	adapters.API{Notifications: notifications, Audit: app.NewAudit(notifications, letters)}.Register(s)
+	adapters.API{
+		List:     app.ListNotifications{Inboxes: inboxes},
+		MarkRead: app.MarkRead{Inboxes: inboxes},
+		Audit:    audit.New(inboxes, letters),
+	}.Register(s)
 	return nil
 }

@@ -1,4 +1,5 @@
-package app
+// Package audit checks the inboxes and dead letters of notifications, and reports to orders which events are where.
+package audit
 
 import (
 	"context"
@@ -9,6 +10,7 @@ import (
 	"caravan/internal/deadletter"
 	"caravan/internal/feed"
 	"caravan/internal/page"
+	"caravan/services/notifications/app"
 	"caravan/services/notifications/contract"
 	"caravan/services/notifications/domain"
 )
@@ -44,12 +46,12 @@ type auditPosition struct {
 
 // Audit checks inboxes and dead letters.
 type Audit struct {
-	n       *Notifications
+	inboxes *app.Inboxes
 	letters *deadletter.Queue
 }
 
-// NewAudit makes an Audit.
-func NewAudit(n *Notifications, letters *deadletter.Queue) *Audit { return &Audit{n, letters} }
+// New makes an Audit.
+func New(inboxes *app.Inboxes, letters *deadletter.Queue) *Audit { return &Audit{inboxes, letters} }
 
 // Page checks all inboxes and dead letters, a page at a time: each stored event has exactly one entry, and each archived entry
 // is in its guard. As the guard names the one segment of the entry, a second copy of the entry is found wherever it is.
@@ -58,7 +60,7 @@ func (u *Audit) Page(ctx context.Context, cursor string) (contract.AuditPage, er
 	if err := page.Decode(cursor, &at); err != nil {
 		return contract.AuditPage{}, err
 	}
-	a := &auditPage{AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...), Deliveries: []contract.Delivery{}}, n: u.n, letters: u.letters}
+	a := &auditPage{AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...), Deliveries: []contract.Delivery{}}, store: u.inboxes, letters: u.letters}
 	if cursor == "" {
 		if err := a.cursors(ctx); err != nil {
 			return contract.AuditPage{}, err
@@ -76,7 +78,7 @@ func (u *Audit) Page(ctx context.Context, cursor string) (contract.AuditPage, er
 // auditPage is a page while it is filled.
 type auditPage struct {
 	contract.AuditPage
-	n       *Notifications
+	store   *app.Inboxes
 	letters *deadletter.Queue
 }
 
@@ -84,7 +86,7 @@ type auditPage struct {
 func (a *auditPage) cursors(ctx context.Context) error {
 	a.Cursors = make(map[string]string)
 	for _, producer := range contract.Producers() {
-		settled, err := feed.StoredCursor(ctx, a.n.Store, producer)
+		settled, err := feed.StoredCursor(ctx, a.store.Store, producer)
 		if err != nil {
 			return fmt.Errorf("auditing: %w", err)
 		}
@@ -133,20 +135,20 @@ func (a *auditPage) next(ctx context.Context, at *auditPosition) (bool, error) {
 	if at.Last {
 		return false, nil
 	}
-	entries, next, err := a.n.users.page(ctx, at.Registry, 1)
+	entries, next, err := a.store.Registered(ctx, at.Registry, 1)
 	if err != nil {
 		return false, fmt.Errorf("auditing: %w", err)
 	}
 	if len(entries) == 0 {
 		return false, nil
 	}
-	*at = auditPosition{Registry: next, Last: next == "", User: entries[0].ID, Entry: entries[0].Entry}
+	*at = auditPosition{Registry: next, Last: next == "", User: entries[0].UserID, Entry: entries[0].Entry}
 	return true, nil
 }
 
 // inbox checks one inbox from a position on, as far as a page goes. At the end of the inbox it clears at.User.
 func (a *auditPage) inbox(ctx context.Context, at *auditPosition) error {
-	inboxes, err := a.n.inboxes.GetMany(ctx, at.User)
+	inboxes, err := a.store.GetMany(ctx, at.User)
 	if err != nil {
 		return err
 	}
@@ -171,10 +173,10 @@ func (a *auditPage) inbox(ctx context.Context, at *auditPosition) error {
 }
 
 func (a *auditPage) segment(ctx context.Context, inbox *domain.Inbox, number int) error {
-	entries, err := a.n.segment(ctx, inbox, number)
-	var broken *segmentError
+	entries, err := a.store.Segment(ctx, inbox, number)
+	var broken *app.SegmentError
 	if errors.As(err, &broken) {
-		a.Check(false, contract.InvariantSegments, broken.key, "%v", err)
+		a.Check(false, contract.InvariantSegments, broken.Key, "%v", err)
 		return nil
 	}
 	if err != nil {
@@ -199,8 +201,8 @@ func (a *auditPage) segment(ctx context.Context, inbox *domain.Inbox, number int
 
 func (a *auditPage) head(ctx context.Context, inbox *domain.Inbox) error {
 	a.Counts["users"]++
-	there := archivedEntries(inbox) + len(inbox.Entries)
-	a.Check(inbox.Total == there, contract.InvariantSegments, a.n.inboxes.Key(inbox.UserID),
+	there := app.ArchivedEntries(inbox) + len(inbox.Entries)
+	a.Check(inbox.Total == there, contract.InvariantSegments, a.store.Key(inbox.UserID),
 		"%d events were taken and %d entries are there", inbox.Total, there)
 	guarded, err := a.entries(ctx, inbox, inbox.Entries)
 	if err != nil {
@@ -233,5 +235,5 @@ func (a *auditPage) entries(ctx context.Context, inbox *domain.Inbox, entries []
 		a.Check(domain.Notifiable(e.Type) && !e.OccurredAt.IsZero() && !e.CreatedAt.IsZero(), contract.InvariantEntry, id,
 			"an entry of type %.60q is not one that users get", e.Type)
 	}
-	return a.n.archived(ctx, inbox.UserID, ids)
+	return a.store.Archived(ctx, inbox.UserID, ids)
 }

@@ -1,8 +1,7 @@
-package app
+package audit
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -22,9 +21,9 @@ func (a *Audit) Entries(ctx context.Context, asked contract.EntriesRequest) (con
 	}
 	states := make([]contract.EntryState, len(asked.Events))
 	for part := range slices.Chunk(slices.Sorted(maps.Keys(byUser)), inboxesPerRead) {
-		inboxes, err := a.n.inboxes.GetMany(ctx, part...)
+		inboxes, err := a.inboxes.GetMany(ctx, part...)
 		if err != nil {
-			return contract.Entries{}, fmt.Errorf("reading inboxes: %w", err)
+			return contract.Entries{}, err
 		}
 		for user, inbox := range inboxes {
 			if err := a.count(ctx, inbox, asked.Events, byUser[user], states); err != nil {
@@ -48,7 +47,7 @@ func (a *Audit) count(ctx context.Context, inbox *domain.Inbox, events []contrac
 	for i, place := range places {
 		ids[i] = domain.NotificationID(inbox.UserID, events[place].EventID, events[place].OccurredAt)
 	}
-	archived, err := a.n.archived(ctx, inbox.UserID, ids)
+	archived, err := a.inboxes.Archived(ctx, inbox.UserID, ids)
 	if err != nil {
 		return err
 	}
