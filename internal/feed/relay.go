@@ -24,8 +24,8 @@ const (
 )
 
 // Relay publishes events off the path of the requests that caused them; it
-// implements document.Relay. When the broker is slow or away it drops events
-// rather than hold requests up: consumers pull those from the feed.
+// implements document.Relay. When the broker is slow or unavailable it drops events
+// and does not delay requests: consumers pull those from the feed.
 type Relay struct {
 	publisher Publisher
 	topic     string

@@ -1,5 +1,5 @@
-// Command notifications tells users what happened to their orders and money: it hears the facts of users, orders and
-// payments and keeps an inbox per user with exactly one entry for each of them.
+// Command notifications notifies users about their orders and money: it consumes the events of users, orders and payments and
+// keeps an inbox per user with exactly one entry for each event.
 package main
 
 import (

@@ -218,8 +218,8 @@ func (a *auditPage) head(ctx context.Context, inbox *domain.Inbox) error {
 	return nil
 }
 
-// entries reports entries of one stretch of an inbox, checks what can be told from them alone, and returns what their
-// guards know.
+// entries reports entries of one stretch of an inbox, checks the entries themselves, and returns where the archive
+// has them.
 func (a *auditPage) entries(ctx context.Context, inbox *domain.Inbox, entries []domain.Entry) (map[string]domain.Archived, error) {
 	once := make(map[string]bool, len(entries))
 	var ids []string

@@ -1,5 +1,5 @@
 // Package contract is what other programs may know of the notifications service: its name and the audit by which
-// orders checks that each of its facts reached its user once.
+// orders checks that each of its events reached its user once.
 package contract
 
 import (
@@ -11,6 +11,5 @@ import (
 // App is the Dapr app id of the notifications service.
 const App = "notifications"
 
-// Producers are the apps whose events notifications hears: pushed on the topics of their names, and pulled from their
-// feeds.
+// Producers are the apps whose events notifications consumes: pushed on the topics of their names, and pulled from their feeds.
 func Producers() []string { return []string{users.App, orders.App, payments.App} }

@@ -6,7 +6,7 @@ import (
 	users "caravan/services/users/contract"
 )
 
-// Notifiable reports whether users are told of events of a type.
+// Notifiable reports whether users are notified of events of a type.
 func Notifiable(typ string) bool {
 	switch typ {
 	case users.EventRegistered, orders.EventConfirmed, orders.EventRejected, orders.EventCancelled, orders.EventRefunded,

@@ -43,7 +43,7 @@ func (e *UncheckedError) Error() string {
 	return fmt.Sprintf("%d events may lie in one of %d archive segments", len(e.Notices), e.Segments)
 }
 
-// Inbox is the list of what a user was told: a head with the newest entries and immutable segments of SegmentSize
+// Inbox is the list of a user's notifications: a head with the newest entries and immutable segments of SegmentSize
 // entries each. It takes an event exactly once, however late it is delivered again, by this invariant:
 //
 //	each event that was ever taken is in the head or in the guard of its minute
@@ -70,7 +70,7 @@ type Inbox struct {
 type Entry struct {
 	EventID string `json:"event"`
 	Type    string `json:"type"`
-	// OccurredAt is when it happened, CreatedAt when the user was told. CreatedAt never decreases along an inbox.
+	// OccurredAt is the time of the event, CreatedAt that of the notification. CreatedAt never decreases along an inbox.
 	OccurredAt time.Time `json:"occurredAt"`
 	CreatedAt  time.Time `json:"createdAt"`
 	// ReadAt is when the user read it; for an entry read after it was archived the guard has it.

@@ -18,30 +18,30 @@ import (
 )
 
 var (
-	// ErrSilent says that an event is known and told to nobody.
-	ErrSilent = errors.New("nobody is told of this event")
-	// ErrUnknownType says that an event is of a type that this version does not know.
+	// ErrSilent is returned for an event of a known type without a notification.
+	ErrSilent = errors.New("the event has no notification")
+	// ErrUnknownType is returned for an event of a type that this version does not know.
 	ErrUnknownType = errors.New("unknown event type")
-	// ErrUnknownVersion says that an event is of a known type in a version that this program does not know: it has
-	// something to tell, and a later program can.
+	// ErrUnknownVersion is returned for an event of a known type in a version that this program does not know. A later
+	// program can handle it.
 	ErrUnknownVersion = errors.New("unknown version of a known event type")
-	// ErrPayload says that the payload of a known event is not what its contract says. It never will be.
+	// ErrPayload is returned for an event whose payload does not match its contract. It never will.
 	ErrPayload = errors.New("malformed payload")
 )
 
-// Notice is one fact to be told to one user.
+// Notice is one event for one user.
 type Notice struct {
 	UserID string
 	// EventID is the stable id of the event; with the user it identifies the notice.
 	EventID string
-	// Type is the type of the event and decides the words.
+	// Type is the type of the event and selects the text.
 	Type string
 	// OccurredAt is the event's own time, in whole milliseconds.
 	OccurredAt time.Time
 	Data       Data
 }
 
-// Data is what the words of a notice are made of: ids, amounts and reason codes, never personal data.
+// Data has the values in the text of a notice: ids, amounts and reason codes, never personal data.
 type Data struct {
 	OrderID string `json:"orderId,omitempty"`
 	// Amount is what moved: the total of a confirmed order, the sum of its refunds, or the movement of a wallet.
@@ -55,12 +55,12 @@ type Data struct {
 var (
 	// userIDs become parts of keys, so their form is strict.
 	userIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-	// reasons are codes; anything else may be somebody's prose and is not passed on.
+	// reasons are codes; anything else may be text that a person wrote, and is not passed on.
 	reasons = regexp.MustCompile(`^[a-z][a-z0-9_]{0,47}$`)
 )
 
-// Read tells what an event means to its user. It returns ErrSilent or ErrUnknownType for an event that is told to
-// nobody, and ErrPayload or ErrUnknownVersion when it cannot be read.
+// Read returns the notice of an event. It returns ErrSilent or ErrUnknownType for an event without one, and ErrPayload or
+// ErrUnknownVersion when the event cannot be read.
 func Read(e event.Event) (Notice, error) {
 	n := Notice{EventID: e.ID, Type: e.Type, OccurredAt: e.Time.UTC().Truncate(time.Millisecond)}
 	var err error
@@ -100,8 +100,8 @@ func unversioned(typ string) string {
 	return typ
 }
 
-// silent reports whether an event type is known and of no interest to users: steps on the way, and facts that another
-// notice tells already, such as the capture of what a confirmed order cost.
+// silent reports whether an event type is known and of no interest to users: intermediate steps, and facts that another notice
+// contains, such as the capture of the price of a confirmed order.
 func silent(typ string) bool {
 	switch typ {
 	case orders.EventPlaced, orders.EventReserved, orders.EventAuthorized, orders.EventCapturing, orders.EventCancelling,
@@ -112,7 +112,7 @@ func silent(typ string) bool {
 	return false
 }
 
-// Notifiable reports whether users are told of events of a type.
+// Notifiable reports whether users are notified of events of a type.
 func Notifiable(typ string) bool { return contract.Notifiable(typ) }
 
 func (n *Notice) readRegistered(e event.Event) error {

@@ -18,11 +18,11 @@ import (
 
 type settings struct {
 	Saga struct {
-		Patience     time.Duration `mapstructure:"patience" default:"15m" help:"how long an order may try before the pivot; several attempts of each step and their pauses must fit" validate:"min=1s"`
-		StepTimeout  time.Duration `mapstructure:"step_timeout" default:"12s" help:"the longest that one attempt of a step takes" validate:"min=100ms"`
-		FirstBackoff time.Duration `mapstructure:"first_backoff" default:"500ms" help:"pause after the first attempt without an answer" validate:"min=1ms"`
+		Patience     time.Duration `mapstructure:"patience" default:"15m" help:"deadline of an order before the pivot; several attempts of each step and their pauses must fit" validate:"min=1s"`
+		StepTimeout  time.Duration `mapstructure:"step_timeout" default:"12s" help:"deadline of one attempt of a step" validate:"min=100ms"`
+		FirstBackoff time.Duration `mapstructure:"first_backoff" default:"500ms" help:"pause after the first attempt that got no answer" validate:"min=1ms"`
 		MaxBackoff   time.Duration `mapstructure:"max_backoff" default:"10s" help:"longest pause between attempts" validate:"min=1ms"`
-		SweepEvery   time.Duration `mapstructure:"sweep_every" default:"2s" help:"between two looks for orders that stopped" validate:"min=100ms"`
+		SweepEvery   time.Duration `mapstructure:"sweep_every" default:"2s" help:"between two searches for orders that stopped" validate:"min=100ms"`
 		AlarmAfter   time.Duration `mapstructure:"alarm_after" default:"5m" help:"how long an order past the pivot may wait before an alarm" validate:"min=1s"`
 	} `mapstructure:"saga"`
 }

@@ -18,14 +18,14 @@ import (
 // settings are the configuration keys of payments beyond those of every program.
 type settings struct {
 	Wallet struct {
-		Currency string `mapstructure:"currency" default:"EUR" validate:"required,iso4217" help:"currency of wallets opened from now on"`
+		Currency string `mapstructure:"currency" default:"EUR" validate:"required,iso4217" help:"currency of new wallets"`
 	} `mapstructure:"wallet"`
 	Bank struct {
-		Timeout time.Duration `mapstructure:"timeout" default:"2s" validate:"min=10ms,max=10s" help:"how long the bank may take before a deposit stays pending"`
-		Silence time.Duration `mapstructure:"silence" default:"30s" validate:"min=0" help:"how long the test bank leaves tok_timeout without an answer"`
+		Timeout time.Duration `mapstructure:"timeout" default:"2s" validate:"min=10ms,max=10s" help:"deadline of a call to the bank, after which a deposit stays pending"`
+		Silence time.Duration `mapstructure:"silence" default:"30s" validate:"min=0" help:"how long the test bank does not answer tok_timeout"`
 	} `mapstructure:"bank"`
 	Reconcile struct {
-		Interval time.Duration `mapstructure:"interval" default:"10s" validate:"min=10ms" help:"between two looks for deposits left pending"`
+		Interval time.Duration `mapstructure:"interval" default:"10s" validate:"min=10ms" help:"between two searches for deposits that are still pending"`
 	} `mapstructure:"reconcile"`
 }
 

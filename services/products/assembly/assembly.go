@@ -12,16 +12,16 @@ import (
 	"caravan/services/products/app"
 )
 
-// settings are the keys of products' own.
+// settings are the configuration keys of products beyond those of every program.
 type settings struct {
 	Catalogue struct {
 		Currency  string        `mapstructure:"currency" default:"EUR" validate:"required,iso4217" help:"the only currency the shop sells in, an ISO 4217 code"`
 		ReadAge   time.Duration `mapstructure:"read_age" default:"1s" validate:"min=10ms,max=1m" help:"greatest age of the products and stock that are shown"`
-		Reconcile time.Duration `mapstructure:"reconcile" default:"5m" validate:"min=1s" help:"pause between repairs of what crashes may have left behind"`
+		Reconcile time.Duration `mapstructure:"reconcile" default:"5m" validate:"min=1s" help:"pause between repairs of work that a crash interrupted"`
 	} `mapstructure:"catalogue"`
 	Reservation struct {
-		TTL   time.Duration `mapstructure:"ttl" default:"30m" validate:"min=1s" help:"how long stock stays reserved before orders is asked about it"`
-		Sweep time.Duration `mapstructure:"sweep" default:"1m" validate:"min=100ms" help:"pause between looks for overdue reservations"`
+		TTL   time.Duration `mapstructure:"ttl" default:"30m" validate:"min=1s" help:"how long stock stays reserved before products asks orders about it"`
+		Sweep time.Duration `mapstructure:"sweep" default:"1m" validate:"min=100ms" help:"pause between searches for overdue reservations"`
 	} `mapstructure:"reservation"`
 }
 
@@ -45,7 +45,7 @@ func Build(_ context.Context, s *service.Service) error {
 	return nil
 }
 
-// every runs a piece of work again and again with a pause before each time, until the context ends.
+// every repeats work with a pause before each run, until the context ends.
 func every(clk clock.Clock, pause time.Duration, work func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for {

@@ -22,11 +22,11 @@ import (
 // settings is the service's own section of the configuration.
 type settings struct {
 	Keys struct {
-		Dir          string        `mapstructure:"dir" default:".dapr/keys" help:"directory of signing and refresh keys; made and filled if empty" validate:"required"`
+		Dir          string        `mapstructure:"dir" default:".dapr/keys" help:"directory of signing and refresh keys, created on first start" validate:"required"`
 		PublishDelay time.Duration `mapstructure:"publish_delay" default:"15m" help:"how long a new key is published before it signs" validate:"min=0"`
 	} `mapstructure:"keys"`
 	Bootstrap struct {
-		Email    string `mapstructure:"email" help:"address of the first admin; none is made if empty"`
+		Email    string `mapstructure:"email" help:"address of the first admin; none is created if empty"`
 		Password string `mapstructure:"password" secret:"true" help:"the first admin's password" validate:"required_with=Email"`
 		Name     string `mapstructure:"name" default:"Administrator" help:"the first admin's name"`
 	} `mapstructure:"bootstrap"`
@@ -37,14 +37,14 @@ type settings struct {
 		Queue       int    `mapstructure:"queue" default:"64" help:"passwords that may wait to be hashed" validate:"min=0,max=10000"`
 	} `mapstructure:"password"`
 	Access struct {
-		TTL time.Duration `mapstructure:"ttl" default:"5m" help:"life of an access token" validate:"min=10s,max=1h"`
+		TTL time.Duration `mapstructure:"ttl" default:"5m" help:"lifetime of an access token" validate:"min=10s,max=1h"`
 	} `mapstructure:"access"`
 	Sessions struct {
-		Idle          time.Duration `mapstructure:"idle" default:"168h" help:"a customer's session ends unused after" validate:"min=1m"`
-		Absolute      time.Duration `mapstructure:"absolute" default:"720h" help:"a customer's session ends after" validate:"gtefield=Idle"`
-		StaffIdle     time.Duration `mapstructure:"staff_idle" default:"30m" help:"a staff member's session ends unused after" validate:"min=1m"`
-		StaffAbsolute time.Duration `mapstructure:"staff_absolute" default:"12h" help:"a staff member's session ends after" validate:"gtefield=StaffIdle"`
-		Grace         time.Duration `mapstructure:"grace" default:"60s" help:"a used refresh token is answered again for, should the first answer have been lost" validate:"min=0,max=5m"`
+		Idle          time.Duration `mapstructure:"idle" default:"168h" help:"time without use after which a customer's session ends" validate:"min=1m"`
+		Absolute      time.Duration `mapstructure:"absolute" default:"720h" help:"time after which a customer's session ends" validate:"gtefield=Idle"`
+		StaffIdle     time.Duration `mapstructure:"staff_idle" default:"30m" help:"time without use after which a staff member's session ends" validate:"min=1m"`
+		StaffAbsolute time.Duration `mapstructure:"staff_absolute" default:"12h" help:"time after which a staff member's session ends" validate:"gtefield=StaffIdle"`
+		Grace         time.Duration `mapstructure:"grace" default:"60s" help:"how long a used refresh token is accepted again, in case the first answer was lost" validate:"min=0,max=5m"`
 	} `mapstructure:"sessions"`
 }
 
@@ -61,7 +61,7 @@ func Build(_ context.Context, s *service.Service) error {
 	costs := password.Parameters{Memory: cfg.Password.Memory, Iterations: cfg.Password.Iterations, Parallelism: cfg.Password.Parallelism}
 	hasher, err := password.New(costs, runtime.GOMAXPROCS(0), cfg.Password.Queue, rand.Reader)
 	if err != nil {
-		return fmt.Errorf("making the password hasher: %w", err)
+		return fmt.Errorf("creating the password hasher: %w", err)
 	}
 
 	documents := s.Documents(nil)
