@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type Consumer struct {
 	Remember int
 	// Count, which may be nil, counts what happens to dead letters; see deadletter.Options.
 	Count func(ctx context.Context, outcome string, e event.Event)
+	// DeadLettersPath is where staff reach the dead letters, api.Path if "". The gateway forwards a path to one program.
+	DeadLettersPath string
 	// ReadPermission and WritePermission are needed to see dead letters, and to replay or discard them.
 	ReadPermission, WritePermission string
 }
@@ -41,7 +44,7 @@ type Consumer struct {
 //   - the subscriptions of the topics, by which the broker pushes events;
 //   - the pull of the feeds, which deliver what the broker loses;
 //   - the filter for events that were handled already;
-//   - the dead letters: the subscription of the topic <program>.dead, the routes for staff below api.Path, and the worker that
+//   - the dead letters: the subscription of the topic <program>.dead, the routes for staff, and the worker that
 //     replays or discards many of them.
 //
 // The sidecar needs a subscription of each topic in dapr/resources/subscriptions.yaml, with the route /events/<topic>, the
@@ -82,7 +85,7 @@ func (s *Service) serveDeadLetters(letters *deadletter.Queue, c Consumer) {
 	topic := s.Name + "." + deadTopic
 	s.route("POST "+sidecar.EventPath+deadTopic, kindInternal, s.subscriber.Raw(topic, letters.Receive))
 	s.topics = append(s.topics, topic)
-	for _, route := range api.Routes(letters) {
+	for _, route := range api.Routes(letters, cmp.Or(c.DeadLettersPath, api.Path)) {
 		permission := c.ReadPermission
 		if route.Write {
 			permission = c.WritePermission

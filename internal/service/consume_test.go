@@ -100,7 +100,7 @@ func TestACollectedEventIsSeenWhenItIsStored(t *testing.T) {
 	d := &direct{settle: make(chan func(context.Context, event.Event, error) error, 1)}
 	started(t, s, func(_ context.Context, s *Service) error {
 		c := consumer(func(context.Context, event.Event) error { return errors.New("not called") })
-		c.Collector = d
+		c.Collector, c.DeadLettersPath = d, "/v1/ops/orders/dead-letters"
 		s.Consume(c)
 		return nil
 	})
@@ -111,6 +111,9 @@ func TestACollectedEventIsSeenWhenItIsStored(t *testing.T) {
 	stop()
 	if err := s.workers[0].run(ctx); err != nil {
 		t.Fatal(err)
+	}
+	if w := send(s, "GET", "/v1/ops/orders/dead-letters/x", nil); w.Code != 401 {
+		t.Errorf("the dead letters are %d", w.Code)
 	}
 	settle := <-d.settle
 	body, e := paid(t)

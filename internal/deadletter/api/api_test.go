@@ -44,7 +44,7 @@ func newServer() *server {
 	s.queue = deadletter.New(deadletter.Options{
 		Consumer: "notifications", Handle: s.handle, Store: s.store, Clock: stopped{}, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
 	})
-	for _, route := range api.Routes(s.queue) {
+	for _, route := range api.Routes(s.queue, api.Path) {
 		permission := "ops:read"
 		if route.Write {
 			permission = "ops:write"

@@ -7,7 +7,7 @@ import (
 	"caravan/internal/deadletter"
 )
 
-// Path is where the routes are.
+// Path is where the routes of the first consumer are; another one needs a path of its own at the gateway.
 const Path = "/v1/ops/dead-letters"
 
 // Route is one route for staff.
@@ -30,17 +30,17 @@ type batches struct {
 	path  string // of the batches of this kind, for Location
 }
 
-// Routes lists the routes of a queue.
-func Routes(q *deadletter.Queue) []Route {
+// Routes lists the routes of a queue below path.
+func Routes(q *deadletter.Queue, path string) []Route {
 	a := api{q}
 	routes := []Route{
-		{Pattern: "GET " + Path + "?status&consumer&topic&type&reason&since&until&limit&cursor", Handle: a.list},
-		{Pattern: "GET " + Path + "/{id}", Handle: a.show},
-		{Pattern: "POST " + Path + "/{id}/replay", Write: true, Handle: a.replay},
-		{Pattern: "POST " + Path + "/{id}/discard", Write: true, Handle: a.discard},
+		{Pattern: "GET " + path + "?status&consumer&topic&type&reason&since&until&limit&cursor", Handle: a.list},
+		{Pattern: "GET " + path + "/{id}", Handle: a.show},
+		{Pattern: "POST " + path + "/{id}/replay", Write: true, Handle: a.replay},
+		{Pattern: "POST " + path + "/{id}/discard", Write: true, Handle: a.discard},
 	}
 	for _, kind := range []deadletter.BatchKind{deadletter.BatchReplay, deadletter.BatchDiscard} {
-		start := Path + "/" + string(kind)
+		start := path + "/" + string(kind)
 		b := batches{q, kind, start + "s"}
 		routes = append(routes,
 			Route{Pattern: "POST " + start, Write: true, Handle: b.start},

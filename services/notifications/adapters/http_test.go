@@ -59,7 +59,7 @@ func newServer() *server {
 	})
 	adapters.API{List: app.ListNotifications{Inboxes: inboxes}, MarkRead: app.MarkRead{Inboxes: inboxes}, Audit: audit.New(inboxes, letters)}.Register(s)
 	// What service.Consume does.
-	for _, route := range api.Routes(letters) {
+	for _, route := range api.Routes(letters, api.Path) {
 		permission := users.PermissionOpsRead
 		if route.Write {
 			permission = users.PermissionOpsWrite
