@@ -18,6 +18,8 @@ mount --bind "$CLUSTER_STATE/kubelet" /var/lib/kubelet
 mount --bind "$CLUSTER_STATE/containerd" /run/node/containerd
 # Layers of images cannot lie on an overlay, as the disk of a container is.
 [ "$(stat -f -c %T /run/node/containerd)" != overlayfs ] || mount -t tmpfs tmpfs /run/node/containerd
+mkdir -m 777 /run/node/volumes "$CLUSTER_STATE"/volumes/{1,2}
+mount --bind "$CLUSTER_STATE/volumes" /run/node/volumes
 mount --make-shared /var/lib/kubelet
 mount --make-shared /run/node/containerd
 # Kubelet sets these for the whole machine. Here it finds them set.
@@ -97,7 +99,7 @@ await "$limit" "the node is ready" kubectl wait --for=condition=Ready node/node 
 for name in pause coredns; do
   "$here/image.sh" "localhost/$name:1" "$CLUSTER_BIN/$name" | ctr -n k8s.io images import - >/dev/null
 done
-kubectl apply -f "$here/etc/coredns.yaml" >/dev/null
+kubectl apply -f "$here/etc/coredns.yaml" -f "$here/etc/volumes.yaml" >/dev/null
 await "$limit" "names are resolved" kubectl -n kube-system rollout status deployment/coredns --timeout=1s
 echo "cluster: ready after $SECONDS s" >&2
 

@@ -2,7 +2,7 @@
 # Runs a command on a Kubernetes node of one machine. The node exists for as long as the command runs:
 #
 #   test/cluster/run.sh COMMAND [ARGUMENT ...]      kubectl is in the command's PATH; "bash" gives a shell on the node
-#   test/cluster/run.sh --check                     only says what is missing here
+#   test/cluster/run.sh --check                     only says what is missing here; --check-machine: but for the node's programs
 #
 # Processes, mounts, interfaces and rules of the node live in namespaces of their own and end with them. Cgroups and the
 # node's folder have no namespace; clean.sh removes them, however this script ends. It exits with the command's status,
@@ -12,34 +12,35 @@
 # CLUSTER_LOG  folder that keeps the node's logs (default: they are removed)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+hierarchies() { awk '$3 == "cgroup" {print $2}' /proc/self/mounts; }
 export CLUSTER_BIN=${CLUSTER_BIN:-$(realpath -m "$here/../../.dapr/cluster/bin")}
 
 never=() missing=()
 [ "$(id -u)" = 0 ] || never+=("root")
 [ "$(id -u)" != 0 ] || unshare --mount --net --pid --fork true 2>/dev/null || never+=("the right to make namespaces (CAP_SYS_ADMIN)")
-[ -w /sys/fs/cgroup ] || never+=("cgroups that can be written (/sys/fs/cgroup)")
+[ -n "$(hierarchies)" ] && [ -w /sys/fs/cgroup ] || never+=("cgroups of version 1 that can be written (/sys/fs/cgroup)")
 for program in containerd:containerd runc:runc iptables:iptables ip:iproute2 setpriv:util-linux openssl:openssl; do
-  command -v "${program%:*}" >/dev/null || missing+=("${program%:*} (package ${program#*:})")
+  command -v "${program%:*}" >/dev/null || missing+=("${program%:*} (Debian's package ${program#*:})")
 done
-[ -x /usr/lib/cni/ptp ] || missing+=("/usr/lib/cni/ptp (package containernetworking-plugins)")
-[ -x "$CLUSTER_BIN/kubelet" ] || missing+=("$CLUSTER_BIN/kubelet (test/cluster/kit/build.sh $CLUSTER_BIN)")
+[ -x /usr/lib/cni/ptp ] || missing+=("/usr/lib/cni/ptp (Debian's package containernetworking-plugins)")
+[ "${1:-}" = --check-machine ] || [ -x "$CLUSTER_BIN/kubelet" ] || missing+=("$CLUSTER_BIN/kubelet (test/cluster/kit/build.sh $CLUSTER_BIN)")
 if [ ${#never[@]} -gt 0 ] || [ ${#missing[@]} -gt 0 ]; then
   echo "cluster: a node cannot run here. Missing:" >&2
   printf '  %s\n' "${never[@]}" "${missing[@]}" | sed '/^ *$/d' >&2
   [ ${#never[@]} -eq 0 ] && exit 1 || exit 3
 fi
-[ "${1:-}" != --check ] || exit 0
+[[ "${1:-}" != --check* ]] || exit 0
 [ $# -gt 0 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 state=$(mktemp -d "$CLUSTER_BIN/../node.XXXXXX")
 export CLUSTER_STATE=$state CLUSTER_CGROUP=caravan-${state##*/}
-mkdir -p "$state"/{containerd,kubelet,log}
+mkdir -p "$state"/{containerd,kubelet,volumes,log}
 # Its input ends with this script; then it waits for the node's end and removes the rest.
 exec {alive}> >(exec setsid "$here/clean.sh" "$state" "$CLUSTER_CGROUP")
 cleaner=$!
 
 # One more level of cgroups for the pods, in every hierarchy. A new cpuset takes no process before it has cores.
-for controller in $(awk '$3 == "cgroup" {print $2}' /proc/self/mounts); do
+for controller in $(hierarchies); do
   mkdir "$controller/$CLUSTER_CGROUP"
   if [ -e "$controller/cpuset.cpus" ]; then
     cat "$controller/cpuset.cpus" >"$controller/$CLUSTER_CGROUP/cpuset.cpus"

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Prints an image that stands in for the official ones of RabbitMQ and PostgreSQL where they cannot be downloaded: the
 # servers that are installed on this machine, with the libraries they need.   servers.sh NAME:TAG[,NAME:TAG ...]
-# The pods' manifests say which of the two they run ("rabbitmq-server", "postgres"), as the official entry points do.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(mktemp -d)
@@ -30,12 +29,12 @@ printf 'root:x:0:\npostgres:x:999:\n' >"$root/etc/group"
 install -m 755 "$here/../compose/standin-postgres.sh" "$root/usr/bin/postgres-entrypoint"
 cat >"$root/usr/bin/servers-entrypoint" <<'SH'
 #!/bin/sh
-case $1 in
-  postgres*) exec postgres-entrypoint "$@" ;;
-  *) exec "$@" ;;
-esac
+# The settings say which of the two this is.
+[ -z "${POSTGRES_USER:-}" ] || exec postgres-entrypoint postgres "$@"
+export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-noinput ${RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS:-}"
+exec rabbitmq-server "$@"
 SH
 chmod 755 "$root/usr/bin/servers-entrypoint"
 "$here/image.sh" "$1" "$root" '{"Entrypoint": ["servers-entrypoint"], "Env": [
   "PATH=/usr/lib/rabbitmq/bin:'"$postgres"'/bin:/usr/bin", "LANG=C.UTF-8", "HOME=/var/lib/rabbitmq", "PGDATA=/var/lib/postgresql/data",
-  "RABBITMQ_LOGS=-", "RABBITMQ_ALLOW_INPUT=true", "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-noinput"]}'
+  "RABBITMQ_LOGS=-", "RABBITMQ_ALLOW_INPUT=true"]}'

@@ -1,0 +1,223 @@
+package shop
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestPlain is Caravan without Dapr in the cluster. The parts use what those before them have made.
+func TestPlain(t *testing.T) {
+	onNode(t)
+	password, applied := deploy(t, "../overlays/plain")
+	ready(t)
+	t.Logf("all programs are ready %s after they were applied", seconds(time.Since(applied)))
+	r := open(t, gateway(t), password)
+	journey(t, r)
+	t.Logf("the first order was confirmed %s after the manifests were applied", seconds(time.Since(applied)))
+	for _, program := range append(slices.Clone(programs), "broker", "store") {
+		used, err := memory(onePod(t, program))
+		if err != nil || len(used) == 0 {
+			t.Fatalf("memory of %s: %v, %v", program, used, err)
+		}
+		t.Logf("memory of %s in MiB: %v", program, used)
+	}
+	steps := []struct {
+		name string
+		do   func(*testing.T, *traffic)
+	}{
+		{"Stranger", func(t *testing.T, _ *traffic) { stranger(t) }},
+		{"Rollouts", rollouts},
+		{"Drain", drain},
+		{"Faults", faults},
+	}
+	r.start(t)
+	for _, step := range steps {
+		t.Run(step.name, func(t *testing.T) { step.do(t, r) })
+	}
+	r.settle(t)
+}
+
+// journey is the golden one: an order from its placing to the notice of its confirmation.
+func journey(t *testing.T, r *traffic) {
+	t.Helper()
+	began := time.Now()
+	eventually(t, "an order to be confirmed", func() error { return r.checkOut(t.Context(), r.customers[0]) })
+	confirmed := time.Now()
+	eventually(t, "the customer to be notified", func() error {
+		list, err := r.customers[0].Notifications(t.Context(), 100, "")
+		if err != nil {
+			return err
+		}
+		for _, notice := range list.Items {
+			if r.orders[notice.Data.OrderID] != nil && strings.HasPrefix(notice.Type, "orders.confirmed") {
+				return nil
+			}
+		}
+		return fmt.Errorf("%d notices, none of the order", len(list.Items))
+	})
+	t.Logf("an order was confirmed after %s, and its customer notified %s later", seconds(confirmed.Sub(began)), seconds(time.Since(confirmed)))
+}
+
+// stranger proves that a pod of another namespace reaches the gateway and nothing else, whatever listens.
+func stranger(t *testing.T) {
+	if _, err := kubectlWith(`
+{"apiVersion": "v1", "kind": "List", "items": [
+  {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}},
+  {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stranger", "namespace": "elsewhere"}, "spec": {
+    "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 1,
+    "containers": [{"name": "pause", "image": "localhost/pause:1", "imagePullPolicy": "Never"}]}}]}`, "apply", "--namespace=", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "wait", "--namespace=elsewhere", "--for=condition=Ready", "pod/stranger", "--timeout=60s")
+	listening := map[string]string{}
+	all, err := pods("app.kubernetes.io/name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		ports, err := listeners(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, port := range ports {
+			listening[net.JoinHostPort(p.Status.PodIP, strconv.Itoa(port))] = fmt.Sprintf("%s:%d", p.program(), port)
+		}
+	}
+	for _, line := range strings.Split(must(t, "get", "services", "-o", `jsonpath={range .items[*]}{.metadata.name} {.spec.clusterIP}:{.spec.ports[0].port}{"\n"}{end}`), "\n") {
+		name, address, _ := strings.Cut(line, " ")
+		listening[address] = "service " + name
+	}
+	out := must(t, append([]string{"exec", "--namespace=elsewhere", "stranger", "--", "/pause"}, slices.Sorted(maps.Keys(listening))...)...)
+	var reached []string
+	for _, line := range strings.Split(out, "\n") {
+		if address, ok := strings.CutSuffix(line, " open"); ok {
+			reached = append(reached, listening[address])
+		}
+	}
+	slices.Sort(reached)
+	t.Logf("of %d addresses where something listens a stranger reaches %v", len(listening), reached)
+	if want := []string{"gateway:8080", "service gateway"}; !slices.Equal(reached, want) {
+		t.Errorf("a stranger reaches %v, want %v", reached, want)
+	}
+	if len(listening) < 25 { // each program, its sidecar's three ports, broker, store, services
+		t.Errorf("only %v listen", listening)
+	}
+}
+
+// rollouts replaces each program in turn and then all at once. No checkout may fail.
+func rollouts(t *testing.T, r *traffic) {
+	for _, program := range programs {
+		roll(t, r, program)
+	}
+	roll(t, r, programs...)
+}
+
+// roll replaces programs at once and waits until the old pods are gone.
+func roll(t *testing.T, r *traffic, which ...string) {
+	t.Helper()
+	var names []string
+	for _, program := range which {
+		names = append(names, "deployment/"+program)
+	}
+	o := r.during(t, "rollout of "+strings.Join(which, ", "), func() {
+		must(t, append([]string{"rollout", "restart"}, names...)...)
+		for _, name := range names {
+			must(t, "rollout", "status", name, "--timeout="+patience.String())
+		}
+		gone(t)
+	})
+	if failed := o.failures("checkout"); failed > 0 {
+		t.Errorf("rollout of %v: %d failed checkouts", which, failed)
+	}
+}
+
+// gone waits until no pod is ending.
+func gone(t *testing.T) {
+	t.Helper()
+	eventually(t, "old pods to be gone", func() error {
+		out, err := kubectl("get", "pods", "-o", "jsonpath={.items[?(@.metadata.deletionTimestamp)].metadata.name}")
+		if err == nil && out != "" {
+			err = fmt.Errorf("there are %s", out)
+		}
+		return err
+	})
+}
+
+// drain empties the only node of two replicas of everything. Their disruption budgets let one of each go, and no more,
+// as the new ones find no node; that keeps the shop open. Afterwards the node takes pods again.
+func drain(t *testing.T, r *traffic) {
+	two := make([]string, 0, len(programs))
+	for _, program := range programs {
+		two = append(two, "deployment/"+program)
+	}
+	must(t, append([]string{"scale", "--replicas=2"}, two...)...)
+	ready(t)
+	o := r.during(t, "drain of the node", func() {
+		out, err := kubectl("drain", "node", "--pod-selector=app.kubernetes.io/part-of=caravan", "--delete-emptydir-data", "--timeout=30s")
+		if err == nil || !strings.Contains(err.Error(), "would violate the pod's disruption budget") {
+			t.Errorf("drain: %v: %s", err, out)
+		}
+		for _, program := range programs {
+			if n := must(t, "get", "deployment", program, "-o", "jsonpath={.status.readyReplicas}"); n != "1" {
+				t.Errorf("%s has %s ready replicas, want 1", program, n)
+			}
+		}
+	})
+	if failed := o.failures("checkout"); failed > 0 {
+		t.Errorf("drain: %d failed checkouts", failed)
+	}
+	r.during(t, "the node takes pods again", func() {
+		must(t, "uncordon", "node")
+		ready(t)
+	})
+	r.during(t, "back to one replica", func() {
+		must(t, append([]string{"scale", "--replicas=1"}, two...)...)
+		ready(t)
+		gone(t)
+	})
+}
+
+// faults deletes each pod, kills each program, sidecar and server, and replaces broker and store. Checkouts may fail
+// meanwhile; what was accepted has to come to its end.
+func faults(t *testing.T, r *traffic) {
+	for _, program := range append(slices.Clone(programs), "broker", "store") {
+		r.during(t, "the pod of "+program+" is deleted", func() {
+			must(t, "delete", "pod", onePod(t, program).Metadata.Name)
+			back(t)
+		})
+	}
+	for _, program := range programs {
+		for _, container := range []string{"program", "daprd"} {
+			r.during(t, container+" of "+program+" is killed", func() {
+				kill(t, onePod(t, program), container)
+				back(t)
+			})
+		}
+	}
+	for _, server := range []string{"broker", "store"} {
+		p := onePod(t, server)
+		r.during(t, server+" is killed", func() {
+			kill(t, p, p.Spec.Containers[0].Name)
+			back(t)
+		})
+	}
+	r.during(t, "a rollout of broker and store", func() {
+		must(t, "rollout", "restart", "statefulset/broker", "statefulset/store")
+		back(t)
+	})
+}
+
+// back waits until everything is there again.
+func back(t *testing.T) {
+	t.Helper()
+	for _, server := range []string{"broker", "store"} {
+		must(t, "rollout", "status", "statefulset/"+server, "--timeout="+patience.String())
+	}
+	ready(t)
+}
