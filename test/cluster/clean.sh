@@ -12,5 +12,9 @@ for _ in $(seq 100); do
   [ -n "$(left)" ] || break
   left | xargs rmdir 2>/dev/null || sleep 0.1 # processes of the node are still ending
 done
-rm -rf "$state"
+for _ in $(seq 100); do
+  ! rm -rf "$state" 2>/dev/null || break
+  sleep 0.1
+done
+[ ! -e "$state" ] || { echo "cluster: $state is left" >&2; exit 1; }
 [ -z "$(left)" ] || { echo "cluster: these cgroups are left: $(left | tr '\n' ' ')" >&2; exit 1; }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -106,23 +107,16 @@ func TestNodeLeavesNothing(t *testing.T) {
 
 // withoutEtcd is a folder with the node's programs, of which etcd ends at once.
 func withoutEtcd(t *testing.T) string {
-	bin := os.Getenv("CLUSTER_BIN")
-	if bin == "" {
-		bin = "../../.dapr/cluster/bin"
-	}
-	bin, err := filepath.Abs(bin)
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := programs(t)
 	folder := filepath.Join(t.TempDir(), "bin")
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	programs, err := os.ReadDir(bin)
+	entries, err := os.ReadDir(bin)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, program := range programs {
+	for _, program := range entries {
 		target := filepath.Join(bin, program.Name())
 		if program.Name() == "etcd" {
 			target = "/bin/false"
@@ -132,6 +126,16 @@ func withoutEtcd(t *testing.T) string {
 		}
 	}
 	return folder
+}
+
+// programs is the folder of the node's programs.
+func programs(t *testing.T) string {
+	t.Helper()
+	bin, err := filepath.Abs(cmp.Or(os.Getenv("CLUSTER_BIN"), "../../.dapr/cluster/bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
 }
 
 var packetCounters = regexp.MustCompile(`\[\d+:\d+\]`)
@@ -163,7 +167,7 @@ func machine(t *testing.T) []string {
 			}
 		}
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/*/caravan-node.*", "/sys/fs/cgroup/caravan-node.*", "/var/lib/*", "/var/log/*", "/run/*", "/etc/cni/*", "../../.dapr/cluster/*"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*/caravan-node.*", "/sys/fs/cgroup/caravan-node.*", "/var/lib/*", "/var/log/*", "/run/*", "/etc/cni/*", programs(t) + "/../node.*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
