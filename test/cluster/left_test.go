@@ -167,7 +167,7 @@ func machine(t *testing.T) []string {
 			}
 		}
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/*/caravan-node.*", "/sys/fs/cgroup/caravan-node.*", "/var/lib/*", "/var/log/*", "/run/*", "/etc/cni/*", programs(t) + "/../node.*"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*/caravan-node.*", "/sys/fs/cgroup/caravan-node.*", "/var/lib/*", "/var/log/*", "/run/*", "/etc/cni/*", os.Getenv("HOME") + "/.kube/*", programs(t) + "/../node.*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

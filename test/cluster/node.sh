@@ -4,7 +4,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 log=$CLUSTER_STATE/log
-export PATH="$CLUSTER_BIN:/usr/local/sbin:$PATH:/usr/sbin:/sbin" KUBECONFIG=/run/node/pki/admin.kubeconfig
+export PATH="$CLUSTER_BIN:/usr/local/sbin:$PATH:/usr/sbin:/sbin" KUBECONFIG=/run/node/pki/admin.kubeconfig KUBECACHEDIR=/run/node/cache
 address=198.51.100.1 services=10.96.0.0/16 # no way leads out of the node; 10.96.0.1 is the API's, 10.96.0.10 DNS'
 
 # Files. What programs write to /run and /var is gone with the node. Kubelet and containerd see each other's mounts.

@@ -130,6 +130,9 @@ func kill(t *testing.T, p pod, name string) {
 	})
 }
 
+// loopback is 127.0.0.1 and ::1, as the kernel writes them.
+var loopback = []string{"0100007F", "00000000000000000000000001000000"}
+
 // listeners are the ports on which a pod's processes take connections from other machines.
 func listeners(p pod) ([]int, error) {
 	pids, err := processes(p.Status.ContainerStatuses[0])
@@ -144,7 +147,7 @@ func listeners(p pod) ([]int, error) {
 		}
 		for line := range strings.Lines(string(content)) {
 			fields := strings.Fields(line) // number, local address, remote address, state; 0A is listening
-			if len(fields) < 4 || fields[3] != "0A" || strings.HasPrefix(fields[1], "0100007F:") {
+			if len(fields) < 4 || fields[3] != "0A" || slices.Contains(loopback, strings.Split(fields[1], ":")[0]) {
 				continue
 			}
 			_, hexadecimal, _ := strings.Cut(fields[1], ":")

@@ -92,6 +92,7 @@ func (r *traffic) start(t *testing.T) {
 			for ctx.Err() == nil {
 				began := time.Now()
 				r.note(ctx, "checkout", began, r.checkOut(ctx, customer))
+				pause(ctx, 250*time.Millisecond)
 			}
 		})
 	}
@@ -104,7 +105,7 @@ func (r *traffic) start(t *testing.T) {
 		"notifications": func() error { _, err := reader.Notifications(ctx, 1, ""); return err },
 	} {
 		r.clients.Go(func() {
-			ticker := time.NewTicker(50 * time.Millisecond)
+			ticker := time.NewTicker(100 * time.Millisecond)
 			defer ticker.Stop()
 			for ctx.Err() == nil {
 				began := time.Now()
@@ -122,7 +123,6 @@ func (r *traffic) start(t *testing.T) {
 func (r *traffic) checkOut(ctx context.Context, customer *shopclient.Client) error {
 	accepted, err := customer.PlaceOrder(ctx, rand.Text(), shopclient.Placement{Items: []shopclient.Item{{SKU: r.sku, Quantity: 1}}})
 	if err != nil {
-		pause(ctx, 200*time.Millisecond)
 		return err
 	}
 	r.mu.Lock()
