@@ -1,19 +1,15 @@
 package shop
 
 import (
-	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"caravan/test/cluster/pods"
 )
 
 // TestDapr is Caravan in a cluster with Dapr: its operator, sentry and injector.
@@ -63,7 +59,7 @@ func mutualTLS(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "certificate required") {
 		t.Errorf("a caller without a certificate: %v", err)
 	}
-	if want := "spiffe://public/ns/" + namespace + "/orders"; shown != want {
+	if want := "spiffe://public/ns/" + pods.Namespace + "/orders"; shown != want {
 		t.Errorf("the sidecar of orders shows a certificate of %q, want %q", shown, want)
 	}
 }
@@ -82,15 +78,8 @@ func allowList(t *testing.T) {
 // invoke calls a service through the sidecar of another, as that other's program would.
 func invoke(t *testing.T, caller, callee, path string) (status int, body string) {
 	t.Helper()
-	pids, err := processes(onePod(t, caller).container("daprd"))
-	if err != nil || len(pids) == 0 {
-		t.Fatalf("the processes of %s's sidecar: %v, %v", caller, pids, err)
-	}
 	token := must(t, "get", "secret", caller+"-api-token", "-o", "go-template={{.data.token | base64decode}}")
-	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return dialIn(ctx, pids[0], network, address)
-		}}}
+	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: onePod(t, caller).Container("daprd").Dial}}
 	request, err := http.NewRequest(http.MethodGet, "http://127.0.0.1:3500/v1.0/invoke/"+callee+"/method"+path, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -106,24 +95,4 @@ func invoke(t *testing.T, caller, callee, path string) (status int, body string)
 		t.Fatal(err)
 	}
 	return response.StatusCode, string(raw)
-}
-
-// dialIn connects to a literal address in the network of a process.
-func dialIn(ctx context.Context, pid int, network, address string) (connection net.Conn, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine, as its network is another's
-		var space *os.File
-		if space, err = os.Open(fmt.Sprintf("/proc/%d/ns/net", pid)); err != nil {
-			return
-		}
-		defer space.Close()
-		if err = unix.Setns(int(space.Fd()), unix.CLONE_NEWNET); err != nil {
-			return
-		}
-		connection, err = new(net.Dialer).DialContext(ctx, network, address)
-	}()
-	<-done
-	return connection, err
 }

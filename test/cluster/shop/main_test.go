@@ -2,17 +2,12 @@ package shop
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
 	"time"
-)
 
-// namespace is where the manifests put Caravan.
-const namespace = "caravan"
+	"caravan/test/cluster/pods"
+)
 
 // patience is how long a test waits for what has to happen; a guard, as machines differ.
 const patience = 3 * time.Minute
@@ -23,34 +18,22 @@ var programs = []string{"users", "products", "orders", "payments", "notification
 // onNode skips the test where there is no cluster.
 func onNode(t *testing.T) {
 	t.Helper()
-	if os.Getenv("CLUSTER_STATE") == "" {
+	if !pods.OnNode() {
 		t.Skip("runs on a cluster: test/cluster/prove.sh")
 	}
 }
 
 // kubectl returns what a command of kubectl prints.
-func kubectl(args ...string) (string, error) {
-	return kubectlWith("", args...)
-}
-
-// kubectlWith gives the command an input.
-func kubectlWith(input string, args ...string) (string, error) {
+func kubectl(input string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience+10*time.Second)
 	defer cancel()
-	command := exec.CommandContext(ctx, "kubectl", append([]string{"--namespace=" + namespace}, args...)...)
-	command.Stdin = strings.NewReader(input)
-	out, err := command.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		err = fmt.Errorf("kubectl %s: %w: %s%s", strings.Join(args, " "), err, out, exit.Stderr)
-	}
-	return strings.TrimSpace(string(out)), err
+	return pods.Kubectl(ctx, input, args...)
 }
 
 // must is kubectl for what has to succeed.
 func must(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := kubectl(args...)
+	out, err := kubectl("", args...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"caravan/test/cluster/pods"
 )
 
 // TestPlain is Caravan without Dapr in the cluster. The parts use what those before them have made.
@@ -21,7 +23,7 @@ func TestPlain(t *testing.T) {
 	journey(t, r)
 	t.Logf("the first order was confirmed %s after the manifests were applied", seconds(time.Since(applied)))
 	for _, program := range append(slices.Clone(programs), "broker", "store") {
-		used, err := memory(onePod(t, program))
+		used, err := onePod(t, program).Memory()
 		if err != nil || len(used) == 0 {
 			t.Fatalf("memory of %s: %v, %v", program, used, err)
 		}
@@ -66,7 +68,7 @@ func journey(t *testing.T, r *traffic) {
 
 // stranger proves that a pod of another namespace reaches the gateway and nothing else, whatever listens.
 func stranger(t *testing.T) {
-	if _, err := kubectlWith(`
+	if _, err := kubectl(`
 {"apiVersion": "v1", "kind": "List", "items": [
   {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}},
   {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stranger", "namespace": "elsewhere"}, "spec": {
@@ -76,17 +78,17 @@ func stranger(t *testing.T) {
 	}
 	must(t, "wait", "--namespace=elsewhere", "--for=condition=Ready", "pod/stranger", "--timeout=60s")
 	listening := map[string]string{}
-	all, err := pods("app.kubernetes.io/name")
+	all, err := pods.List(t.Context(), "app.kubernetes.io/name")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range all {
-		ports, err := listeners(p)
+		ports, err := p.Listeners()
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, port := range ports {
-			listening[net.JoinHostPort(p.Status.PodIP, strconv.Itoa(port))] = fmt.Sprintf("%s:%d", p.program(), port)
+			listening[net.JoinHostPort(p.Status.PodIP, strconv.Itoa(port))] = fmt.Sprintf("%s:%d", p.Program(), port)
 		}
 	}
 	for _, line := range strings.Split(must(t, "get", "services", "-o", `jsonpath={range .items[*]}{.metadata.name} {.spec.clusterIP}:{.spec.ports[0].port}{"\n"}{end}`), "\n") {
@@ -141,7 +143,7 @@ func roll(t *testing.T, r *traffic, which ...string) {
 func gone(t *testing.T) {
 	t.Helper()
 	eventually(t, "old pods to be gone", func() error {
-		out, err := kubectl("get", "pods", "-o", "jsonpath={.items[?(@.metadata.deletionTimestamp)].metadata.name}")
+		out, err := kubectl("", "get", "pods", "-o", "jsonpath={.items[?(@.metadata.deletionTimestamp)].metadata.name}")
 		if err == nil && out != "" {
 			err = fmt.Errorf("there are %s", out)
 		}
@@ -159,7 +161,7 @@ func drain(t *testing.T, r *traffic) {
 	must(t, append([]string{"scale", "--replicas=2"}, two...)...)
 	ready(t)
 	o := r.during(t, "drain of the node", func() {
-		out, err := kubectl("drain", "node", "--pod-selector=app.kubernetes.io/part-of=caravan", "--delete-emptydir-data", "--timeout=30s")
+		out, err := kubectl("", "drain", "node", "--pod-selector=app.kubernetes.io/part-of=caravan", "--delete-emptydir-data", "--timeout=30s")
 		if err == nil || !strings.Contains(err.Error(), "would violate the pod's disruption budget") {
 			t.Errorf("drain: %v: %s", err, out)
 		}
