@@ -2,6 +2,7 @@ package shop
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -64,14 +65,23 @@ func mutualTLS(t *testing.T) {
 	}
 }
 
-// allowList proves that a sidecar refuses callers that its list does not name: notifications calls nobody's payments.
+// allowList proves that a sidecar refuses callers that its list does not name, also where the network lets them come:
+// users does not call payments, orders does.
 func allowList(t *testing.T) {
-	for caller, want := range map[string]int{"orders": http.StatusNotFound, "notifications": http.StatusForbidden} {
-		status, body := invoke(t, caller, "payments", "/no-such-path")
-		t.Logf("%s calls payments: %d %s", caller, status, body)
-		if status != want {
-			t.Errorf("%s calls payments: %d %s, want %d", caller, status, body, want)
-		}
+	if _, err := kubectl(`{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "everybody"}, "spec": {
+		"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": 50002}]}]}}`, "apply", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	defer must(t, "delete", "networkpolicy", "everybody")
+	for caller, want := range map[string]int{"orders": http.StatusNotFound, "users": http.StatusForbidden} {
+		eventually(t, "payments to answer "+caller, func() error { // the policy takes a moment
+			status, body := invoke(t, caller, "payments", "/no-such-path")
+			if status != want {
+				return fmt.Errorf("%d %s, want %d", status, body, want)
+			}
+			t.Logf("%s calls payments: %d %s", caller, status, body)
+			return nil
+		})
 	}
 }
 
