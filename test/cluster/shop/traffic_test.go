@@ -173,7 +173,7 @@ func (r *traffic) during(t *testing.T, what string, happen func()) outcome {
 	began := time.Now()
 	happen()
 	took := time.Since(began)
-	time.Sleep(3 * time.Second) // part of the measurement: a fault may show only after it
+	time.Sleep(2 * time.Second) // part of the measurement: a fault may show only after it
 	o := r.between(began, time.Now())
 	t.Logf("%-40s %6s  %s", what, seconds(took), o)
 	return o
