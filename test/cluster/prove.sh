@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds a Kubernetes and Caravan's images, and proves Caravan on a node of this machine:   test/cluster/prove.sh [TEST ...]
-# A TEST is a pattern of test/cluster/shop (default: TestPlain). It needs root; run.sh says what is missing.
-# With CI set it installs Debian's packages that are missing, and says by name what was not run where no node can run.
+# A TEST is one of test/cluster/shop: TestPlain, TestDapr, TestEndToEnd. Without any it runs the first, and test/cluster.
+# It needs root; run.sh says what is missing. With CI set it breaks fewer things, to be done in five minutes once all is
+# built; installs Debian's packages that are missing; and says by name what was not run on a machine that cannot run a node.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -46,9 +47,12 @@ case " ${tests[*]} " in *Dapr*)
 esac
 step "tests"
 go test -c -o "$CLUSTER_IMAGES/shop.test" ./test/cluster/shop
-go test -count=1 ./test/cluster
+[ $# -gt 0 ] || go test -count=1 ./test/cluster
+case " ${tests[*]} " in *EndToEnd*) go test -c -o "$CLUSTER_IMAGES/e2e.test" ./test/e2e ;; esac
+short=()
+[ -z "${CI:-}" ] || short=(-test.short)
 cd test/cluster/shop
 for test in "${tests[@]}"; do
   step "$test"
-  "$here/run.sh" "$CLUSTER_IMAGES/shop.test" -test.v -test.timeout=30m -test.run "^$test\$"
+  "$here/run.sh" "$CLUSTER_IMAGES/shop.test" -test.v "${short[@]}" -test.timeout=30m -test.run "^$test\$"
 done
