@@ -179,11 +179,13 @@ func (r *traffic) during(t *testing.T, what string, happen func()) outcome {
 	return o
 }
 
-// outcome is what clients noticed of something: by what they called, how many calls there were, how many failed, and
-// for how long calls failed one after another.
-type outcome map[string]*struct {
+// outcome is what clients noticed of something, by what they called.
+type outcome map[string]*noticed
+
+// noticed counts calls of one kind.
+type noticed struct {
 	calls, failed int
-	closed        []time.Duration
+	closed        []time.Duration // how long calls failed one after another
 	slowest       time.Duration
 	reasons       map[string]int
 }
@@ -200,13 +202,7 @@ func (r *traffic) between(from, to time.Time) outcome {
 			continue
 		}
 		if o[c.what] == nil {
-			o[c.what] = new(struct {
-				calls, failed int
-				closed        []time.Duration
-				slowest       time.Duration
-				reasons       map[string]int
-			})
-			o[c.what].reasons = map[string]int{}
+			o[c.what] = &noticed{reasons: map[string]int{}}
 		}
 		w := o[c.what]
 		w.calls, w.slowest = w.calls+1, max(w.slowest, c.took)
@@ -242,8 +238,8 @@ func (o outcome) String() string {
 			continue
 		}
 		part := fmt.Sprintf("%s %d/%d failed", what, w.failed, w.calls)
-		for i, d := range w.closed {
-			part += map[bool]string{true: " for ", false: " and "}[i == 0] + seconds(d)
+		for _, d := range w.closed {
+			part += ", for " + seconds(d)
 		}
 		if what == "checkout" {
 			part += ", slowest " + seconds(w.slowest)
