@@ -5,8 +5,9 @@
 // test the system's audit and the test's own books must agree that no unit was
 // sold twice, no cent lost and no notice missing.
 //
-// CARAVAN_E2E_TARGET says what runs the stacks: the launcher, or docker compose
-// with the images that CARAVAN_TAG names.
+// CARAVAN_E2E_TARGET says what runs the stacks: the launcher, docker compose
+// with the images that CARAVAN_TAG names, or the Kubernetes cluster on whose node
+// the tests run (test/cluster/prove.sh TestEndToEnd).
 // CARAVAN_E2E_BROKER and CARAVAN_E2E_STORE choose what most tests run on,
 // CARAVAN_E2E_REPLICAS how many of every service there are (1 without it),
 // CARAVAN_DAPRD names a sidecar; without it one is found or built. With CI set,

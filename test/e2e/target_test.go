@@ -16,7 +16,7 @@ import (
 	"caravan/internal/launcher/process"
 )
 
-// target is what runs a stack: the launcher, or docker compose. It is what tests need of a stack beside its gateway.
+// target is what runs a stack: the launcher, docker compose, or a Kubernetes cluster. It is what tests need of a stack beside its gateway.
 type target interface {
 	GatewayURL() string
 	Admin() launcher.User
@@ -44,6 +44,7 @@ type target interface {
 const (
 	targetLauncher = "launcher"
 	targetCompose  = "compose"
+	targetCluster  = "cluster"
 )
 
 // launch starts a stack where the settings say.
@@ -53,13 +54,15 @@ func launch(ctx context.Context, s *stack, options launcher.Options) (target, er
 		return launchHere(ctx, s, options)
 	case targetCompose:
 		return launchContainers(ctx, s, options)
+	case targetCluster:
+		return launchOnCluster(ctx, s, options)
 	}
-	return nil, fmt.Errorf("CARAVAN_E2E_TARGET is %q; it is launcher or compose", settings.target)
+	return nil, fmt.Errorf("CARAVAN_E2E_TARGET is %q; it is launcher, compose or cluster", settings.target)
 }
 
 // defaultStore is that of the target.
 func defaultStore(target string) string {
-	if target == targetCompose {
+	if target != targetLauncher {
 		return "postgres"
 	}
 	return "sqlite"
@@ -83,6 +86,13 @@ var notIn = map[string]map[string]string{
 	targetCompose: {
 		"TestMigration":      "only the launcher migrates",
 		"TestRunningCluster": "the cluster of the test listens on this machine's loopback, which containers do not reach",
+	},
+	targetCluster: {
+		"TestMigration": "only the launcher migrates",
+		"TestGoldenJourneyOnOtherBrokersAndStores": "the cluster runs rabbitmq and postgres",
+		"TestRunningCluster":                       "the cluster runs rabbitmq",
+		"TestAuditFindsWhatIsPlanted":              "its broker is kafka, and the cluster runs rabbitmq",
+		"TestTwoStacks":                            "there is one cluster",
 	},
 }
 

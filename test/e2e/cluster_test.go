@@ -1,0 +1,354 @@
+package e2e
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"caravan/internal/launcher"
+	"caravan/internal/launcher/process"
+	"caravan/test/cluster/pods"
+)
+
+// clustered is Caravan on the Kubernetes node on which the tests run (test/cluster/prove.sh TestEndToEnd brings both
+// there). A process is a container of a pod; "broker" and "store" are those of the pods of these names.
+type clustered struct {
+	gateway string
+	secrets map[string]map[string]string
+	relays  map[string]string // by service: where this process reaches the HTTP API of the sidecar, which is on its pod's loopback
+	stop    context.CancelFunc
+	all     sync.WaitGroup
+}
+
+// traces is where test/cluster/overlays/quick has traces sent: the node.
+const traces = "198.51.100.1:4318"
+
+func launchOnCluster(ctx context.Context, s *stack, options launcher.Options) (target, error) {
+	if !pods.OnNode() {
+		return nil, errors.New("the target cluster needs a node: test/cluster/prove.sh TestEndToEnd")
+	}
+	if options.Broker != "rabbitmq" || options.Store != "postgres" {
+		return nil, fmt.Errorf("the cluster runs rabbitmq and postgres, not %s and %s", options.Broker, options.Store)
+	}
+	address, err := pods.Kubectl(ctx, "", "get", "service", "gateway", "-o", "jsonpath={.spec.clusterIP}")
+	if err != nil {
+		return nil, err
+	}
+	c := &clustered{gateway: "http://" + address, secrets: map[string]map[string]string{}, relays: map[string]string{}}
+	if err := c.readSecrets(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := s.sink.Listen(traces); err != nil {
+		return nil, fmt.Errorf("receiving traces: %w", err)
+	}
+	background, stop := context.WithCancel(context.Background())
+	c.stop = stop
+	for _, service := range services {
+		if c.relays[service], err = c.relay(background, service); err != nil {
+			c.Remove()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *clustered) readSecrets(ctx context.Context) error {
+	raw, err := pods.Kubectl(ctx, "", "get", "secrets", "-o", "json")
+	if err != nil {
+		return err
+	}
+	var list struct {
+		Items []struct {
+			Metadata struct{ Name string }
+			Data     map[string]string
+		}
+	}
+	if err := json.Unmarshal([]byte(raw), &list); err != nil {
+		return fmt.Errorf("reading the secrets: %w", err)
+	}
+	for _, secret := range list.Items {
+		c.secrets[secret.Metadata.Name] = map[string]string{}
+		for key, value := range secret.Data {
+			decoded, err := base64.StdEncoding.DecodeString(value)
+			if err != nil {
+				return fmt.Errorf("reading the secret %s: %w", secret.Metadata.Name, err)
+			}
+			c.secrets[secret.Metadata.Name][key] = strings.TrimSpace(string(decoded))
+		}
+	}
+	return nil
+}
+
+// relay passes connections on to a sidecar, whichever pod it is in.
+func (c *clustered) relay(ctx context.Context, service string) (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("relaying to the sidecar of %s: %w", service, err)
+	}
+	context.AfterFunc(ctx, func() { _ = listener.Close() })
+	c.all.Go(func() {
+		for {
+			from, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			c.all.Go(func() {
+				defer from.Close()
+				pod, err := podOf(ctx, service)
+				if err != nil {
+					return
+				}
+				to, err := pod.Container("daprd").Dial(ctx, "tcp", "127.0.0.1:3500")
+				if err != nil {
+					return
+				}
+				stop := context.AfterFunc(ctx, func() { _, _ = from.Close(), to.Close() })
+				defer stop()
+				var both sync.WaitGroup
+				for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
+					both.Go(func() {
+						_, _ = io.Copy(way[0], way[1])
+						_, _ = way[0].Close(), way[1].Close()
+					})
+				}
+				both.Wait()
+			})
+		}
+	})
+	return "http://" + listener.Addr().String(), nil
+}
+
+// podOf is the pod of a service, of the broker or the store.
+func podOf(ctx context.Context, service string) (pods.Pod, error) {
+	found, err := pods.List(ctx, "app.kubernetes.io/name="+service)
+	if err == nil && len(found) != 1 {
+		err = fmt.Errorf("%d pods of %s, want one", len(found), service)
+	}
+	if err != nil {
+		return pods.Pod{}, err
+	}
+	return found[0], nil
+}
+
+// where splits the name of a process into that of its pod and of its container.
+func where(name string) (service, container string) {
+	switch {
+	case name == "broker":
+		return name, "rabbitmq"
+	case name == "store":
+		return name, "postgres"
+	case strings.HasSuffix(name, "-daprd"):
+		return strings.TrimSuffix(name, "-daprd"), "daprd"
+	}
+	return name, "program"
+}
+
+func (c *clustered) GatewayURL() string { return c.gateway }
+
+func (c *clustered) Admin() launcher.User {
+	return launcher.User{Email: "admin@caravan.example", Password: c.secrets["admin"]["password"], Role: "admin"}
+}
+
+func (c *clustered) Processes(ctx context.Context) ([]process.Status, error) {
+	var names []string
+	for _, service := range services {
+		names = append(names, service, service+"-daprd")
+	}
+	found, err := pods.List(ctx, "app.kubernetes.io/name")
+	if err != nil {
+		return nil, err
+	}
+	var statuses []process.Status
+	for _, name := range append(names, "broker", "store") {
+		status := process.Status{Name: name, State: process.Stopped}
+		service, container := where(name)
+		for _, pod := range found {
+			if pod.Program() != service {
+				continue
+			}
+			k := pod.Container(container)
+			status.State, status.Restarts = process.Starting, k.RestartCount
+			if k.Ready {
+				status.State = process.Ready
+			}
+			if pids, err := k.Processes(); err == nil { // none between two lives
+				status.PID = slices.Min(pids)
+			}
+			for _, described := range pod.Spec.Containers {
+				if described.Name == "program" && container == "program" && pod.Status.PodIP != "" {
+					status.URL = fmt.Sprintf("http://%s:%d", pod.Status.PodIP, described.Ports[0].ContainerPort)
+				}
+			}
+		}
+		if container == "daprd" {
+			status.URL = c.relays[service]
+		}
+		statuses = append(statuses, status)
+	}
+	return statuses, nil
+}
+
+func (c *clustered) Serves(ctx context.Context, name string) error {
+	all, err := c.Processes(ctx)
+	if err != nil {
+		return err
+	}
+	status := all[slices.IndexFunc(all, func(s process.Status) bool { return s.Name == name })]
+	if status.PID == 0 || status.URL == "" && status.State != process.Ready {
+		return fmt.Errorf("%s is %s", name, status.State)
+	}
+	if status.URL == "" {
+		return nil
+	}
+	probe := "/readyz"
+	if strings.HasSuffix(name, "-daprd") {
+		probe = "/v1.0/healthz"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, status.URL+probe, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("asking %s: %w", name, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return fmt.Errorf("%s answers %s", name, response.Status)
+	}
+	return nil
+}
+
+func (c *clustered) Kill(ctx context.Context, name string) error {
+	service, container := where(name)
+	pod, err := podOf(ctx, service)
+	if err != nil {
+		return err
+	}
+	return pod.Container(container).Kill()
+}
+
+// Crash takes the whole pod away, as nothing keeps one container of it down.
+func (c *clustered) Crash(ctx context.Context, name string) error {
+	service, _ := where(name)
+	if _, err := pods.Kubectl(ctx, "", "scale", "--replicas=0", workload(service)); err != nil {
+		return err
+	}
+	_, err := pods.Kubectl(ctx, "", "delete", "pods", "-l", "app.kubernetes.io/name="+service, "--force", "--grace-period=0")
+	return err
+}
+
+func (c *clustered) Start(ctx context.Context, name string) error {
+	service, _ := where(name)
+	if _, err := pods.Kubectl(ctx, "", "scale", "--replicas=1", workload(service)); err != nil {
+		return err
+	}
+	return c.settled(ctx, service)
+}
+
+// settled waits until workloads have their pods and these are ready.
+func (c *clustered) settled(ctx context.Context, all ...string) error {
+	for _, service := range all {
+		if _, err := pods.Kubectl(ctx, "", "rollout", "status", workload(service), "--timeout="+patience.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// workload is what keeps the pods of a service.
+func workload(service string) string {
+	if service == "broker" || service == "store" {
+		return "statefulset/" + service
+	}
+	return "deployment/" + service
+}
+
+func (c *clustered) Restart(ctx context.Context) error {
+	everything := append(slices.Clone(services), "broker", "store")
+	for _, replicas := range []string{"0", "1"} {
+		for _, service := range everything {
+			if _, err := pods.Kubectl(ctx, "", "scale", "--replicas="+replicas, workload(service)); err != nil {
+				return err
+			}
+		}
+		if replicas == "0" {
+			if _, err := pods.Kubectl(ctx, "", "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name", "--timeout="+patience.String()); err != nil {
+				return err
+			}
+		}
+	}
+	return c.settled(ctx, everything...)
+}
+
+func (c *clustered) APIToken(service string) string { return c.secrets[service+"-api-token"]["token"] }
+
+func (c *clustered) Secrets() map[string]string {
+	all := map[string]string{}
+	for name, secret := range c.secrets {
+		if strings.HasSuffix(name, "-host") || strings.HasSuffix(name, "-brokers") { // addresses of servers that are not used
+			continue
+		}
+		for key, value := range secret {
+			all[name+" "+key] = value
+		}
+	}
+	return all
+}
+
+// LogLines reads the files of the containers' output, also of lives before the present one.
+func (c *clustered) LogLines(_ context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
+	files, err := filepath.Glob("/var/log/pods/" + pods.Namespace + "_*/*/*.log")
+	if err != nil {
+		return nil, fmt.Errorf("looking for logs: %w", err)
+	}
+	var lines []launcher.LogLine
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if errors.Is(err, syscall.ENOENT) {
+			continue // its pod was removed meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading a log: %w", err)
+		}
+		container := filepath.Base(filepath.Dir(file))
+		_, pod, _ := strings.Cut(filepath.Base(filepath.Dir(filepath.Dir(file))), "_")
+		service, _, _ := strings.Cut(pod, "-")
+		name := service
+		if container == "daprd" {
+			name += "-daprd"
+		}
+		for raw := range strings.Lines(string(content)) {
+			// As the runtime writes it: time, stream, F or P, text.
+			fields := strings.SplitN(strings.TrimSuffix(raw, "\n"), " ", 4)
+			if len(fields) < 4 {
+				continue
+			}
+			if line := launcher.ParseLine(name, fields[3]); accept == nil || accept(line) {
+				lines = append(lines, line)
+			}
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b launcher.LogLine) int { return a.Time.Compare(b.Time) })
+	return lines, nil
+}
+
+// Remove leaves the shop to the node, which ends with the tests.
+func (c *clustered) Remove() {
+	c.stop()
+	c.all.Wait()
+}
