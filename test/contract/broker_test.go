@@ -475,6 +475,9 @@ func busy(t *testing.T, processes ...part) float64 {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	began, before := time.Now(), all()
+	if before == 0 { // whatever has started has taken some
+		t.Error("the processor time is not known")
+	}
 	<-ctx.Done()
 	return float64(all()-before) / float64(time.Since(began))
 }
