@@ -10,7 +10,7 @@ trap 'rm -r "$root"' EXIT
 tags=()
 for name in operator sentry injector; do
   ln -s controlplane "$root/$name"
-  tags+=("localhost/dapr/$name:1")
+  tags+=("localhost/dapr/$name:local")
 done
 chmod 755 "$root"
 (IFS=,; ../image.sh "${tags[*]}" "$root" '{"User": "65532:65532"}' >"$out/dapr.tar")
@@ -21,4 +21,4 @@ for crd in "$chart"/crds/*.yaml; do
 done >"$out/crds.yaml"
 # What Caravan does not use is left out. A pod in a "restricted" namespace may have no capabilities.
 (cd render && go run . "$chart" dapr-system global.actors.enabled=false global.scheduler.enabled=false global.registry=localhost/dapr \
-  global.tag=1 dapr_sidecar_injector.sidecarDropALLCapabilities=true) >"$out/dapr.yaml"
+  global.tag=local dapr_sidecar_injector.sidecarDropALLCapabilities=true) >"$out/dapr.yaml"
