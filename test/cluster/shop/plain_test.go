@@ -18,11 +18,11 @@ import (
 func TestPlain(t *testing.T) {
 	onNode(t)
 	password, applied := deploy(t, "../overlays/plain")
-	ready(t)
-	t.Logf("all programs are ready %s after they were applied", seconds(time.Since(applied)))
 	r := open(t, gateway(t), password)
 	journey(t, r)
 	t.Logf("the first order was confirmed %s after the manifests were applied", seconds(time.Since(applied)))
+	ready(t)
+	t.Logf("all programs are available %s after they were applied", seconds(time.Since(applied)))
 	for _, program := range append(slices.Clone(programs), "broker", "store") {
 		used, err := onePod(t, program).Memory()
 		if err != nil || len(used) == 0 {
