@@ -28,9 +28,10 @@ end,
 
 Look = fun(Before) ->
     try Leaderless() of
-        Now -> [Elect(Queue) || Queue <- Now, lists:member(Queue, Before)], Now
+        Now -> [Elect(Queue) || Queue <- Now, Before =/= failed, lists:member(Queue, Before)], Now
     catch
-        _:_ -> [] % the node is starting or stopping
+        _:_ when Before =:= failed -> failed;
+        _:Reason -> Say("looking for queues without a leader failed: ~tp", [Reason]), failed
     end
 end,
 
