@@ -301,6 +301,41 @@ func TestADrainingProgramIsNotReadyWhileItStillAnswers(t *testing.T) {
 	}
 }
 
+// TestAProgramThatStopsLeavesWhatItCannotAnswerToOthers: the connection breaks off, and the gateway sends the call to
+// another replica. What a client did wrong is answered as ever, and so is a store that is away while nobody stops.
+func TestAProgramThatStopsLeavesWhatItCannotAnswerToOthers(t *testing.T) {
+	s, out := newTestService(t)
+	started(t, s, func(_ context.Context, s *Service) error {
+		s.Internal("POST /internal/read", func(http.ResponseWriter, *http.Request) error {
+			return document.Unavailable{Err: errors.New("the sidecar is gone")}
+		})
+		s.Internal("POST /internal/missing", func(http.ResponseWriter, *http.Request) error { return document.ErrNotFound })
+		return nil
+	})
+	answered := func(path string) (code int, aborted bool) {
+		defer func() {
+			if value := recover(); value != nil {
+				err, isError := value.(error)
+				aborted = isError && errors.Is(err, http.ErrAbortHandler)
+			}
+		}()
+		return send(s, "POST", path, nil).Code, false
+	}
+	if code, aborted := answered("/internal/read"); code != 503 || aborted {
+		t.Errorf("a program that runs answers %d, aborted %t", code, aborted)
+	}
+	s.draining.Store(true)
+	if code, aborted := answered("/internal/read"); !aborted {
+		t.Errorf("a program that stops answers %d", code)
+	}
+	if code, aborted := answered("/internal/missing"); code != 404 || aborted {
+		t.Errorf("what is missing is answered with %d, aborted %t", code, aborted)
+	}
+	if lines := out.lines(t, "a call is given up, for another replica to answer"); len(lines) != 1 {
+		t.Errorf("the log says so %d times", len(lines))
+	}
+}
+
 func TestBackgroundWorkStartsAgainAfterFailureAndPanic(t *testing.T) {
 	s, out := newTestService(t)
 	s.Clock = &fakeClock{}

@@ -84,6 +84,10 @@ func (s *Service) answer(x *exchange, r *http.Request, rt *route, h Handler) {
 	if err == nil {
 		err = s.call(h, x, r)
 	}
+	if s.leavesToOthers(x, rt, err) {
+		s.Log.WarnContext(r.Context(), "a call is given up, for another replica to answer", "route", rt.pattern, "error", err)
+		err = http.ErrAbortHandler
+	}
 	s.conclude(x, r, err)
 	s.report(r, x, rt, span, start)
 	if errors.Is(err, http.ErrAbortHandler) {
@@ -159,6 +163,16 @@ func (s *Service) startedSoon(ctx context.Context) bool {
 		}
 	}
 	return s.started.Load()
+}
+
+// leavesToOthers reports whether a call is to get no answer. A program that is stopping may lose its sidecar, and with it the
+// store, while calls are in flight. Another replica can answer them: a connection that breaks off has the gateway send
+// a call again that may be sent again, and an answer with 503 would not.
+func (s *Service) leavesToOthers(x *exchange, rt *route, err error) bool {
+	if err == nil || x.status != 0 || !s.draining.Load() || (rt.kind != kindPublic && rt.kind != kindInternal) {
+		return false
+	}
+	return problem.From(err).Status == http.StatusServiceUnavailable
 }
 
 // panicError is a panic of a handler, with where it happened.

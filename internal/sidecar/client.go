@@ -46,8 +46,11 @@ type Options struct {
 	// and WriteBatch how many documents one of them writes at most. Zero takes
 	// the defaults, which suit stores that write many documents in parallel.
 	WriteLanes, WriteBatch int
-	Log                    *slog.Logger
-	Clock                  clock.Clock
+	// Stopping reports whether the program has begun to stop; nil stands for no. From then on a call does not wait for a
+	// sidecar that is not there: it was told to stop as well, and does not come back.
+	Stopping func() bool
+	Log      *slog.Logger
+	Clock    clock.Clock
 }
 
 // Client talks to one sidecar. It is safe for concurrent use.
@@ -75,7 +78,7 @@ func New(opts Options) (*Client, error) {
 		// The configuration would come from a TXT record of the sidecar's name. In a network without a way out,
 		// as containers have, nobody answers that question, and the connection would wait ten seconds for it.
 		grpc.WithDisableServiceConfig(),
-		grpc.WithUnaryInterceptor(withToken(opts.Token)),
+		grpc.WithChainUnaryInterceptor(withToken(opts.Token), impatient(opts.Stopping)),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
 	)

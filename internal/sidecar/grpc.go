@@ -27,3 +27,13 @@ func withToken(token string) grpc.UnaryClientInterceptor {
 		return call(ctx, method, req, reply, cc, opts...)
 	}
 }
+
+// impatient has a call fail at once instead of waiting for the sidecar, once the program is stopping.
+func impatient(stopping func() bool) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if stopping != nil && stopping() {
+			opts = append(opts, grpc.WaitForReady(false))
+		}
+		return call(ctx, method, req, reply, cc, opts...)
+	}
+}
