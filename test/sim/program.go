@@ -197,7 +197,7 @@ type exchange struct {
 	then  func(*httptest.ResponseRecorder)
 }
 
-// end reports the answer, or nil if the program did not live to give one; only the first counts.
+// end reports the answer, or nil if the program gave none or did not live to give it; only the first counts.
 func (x *exchange) end(answer *httptest.ResponseRecorder) {
 	if !x.over {
 		x.over = true
@@ -220,8 +220,7 @@ func (w *World) serve(l *life, label string, request *http.Request, then func(*h
 	x := &exchange{label: label, then: then}
 	l.inFlight[x] = true
 	go func() { // ends with the handler, whose every wait ends by a deadline
-		recorder := httptest.NewRecorder()
-		l.service.ServeHTTP(recorder, request)
+		recorder := answerOf(l.service, request)
 		w.arrive("handled "+l.String()+" "+label, func() {
 			delete(l.inFlight, x)
 			if !l.over() {
@@ -229,6 +228,22 @@ func (w *World) serve(l *life, label string, request *http.Request, then func(*h
 			}
 		})
 	}()
+}
+
+// answerOf is a program's answer, or nil if it breaks the connection off, as net/http does then.
+func answerOf(program http.Handler, request *http.Request) (answer *httptest.ResponseRecorder) {
+	defer func() {
+		switch value := recover(); value {
+		case nil:
+		case http.ErrAbortHandler:
+			answer = nil
+		default:
+			panic(value)
+		}
+	}()
+	answer = httptest.NewRecorder()
+	program.ServeHTTP(answer, request)
+	return answer
 }
 
 // wristwatch is the clock of one program.
