@@ -122,7 +122,7 @@ func TestBenchTakesAnyStack(t *testing.T) {
 	}
 	composeRepository(t, "ADMIN_PASSWORD=x\nCARAVAN_PORT=8099\n")
 	broker := strings.Replace(inspected("broker", healthy), "broker:1", "registry.example:5000/caravan/rabbitmq:3.13.7", 1)
-	fakeDocker(t, "["+broker+"]")
+	fakeDocker(t, "["+broker+","+published("127.0.0.1", "8098")+"]")
 	c := &cli{root: "."}
 	c.options.access.target = targetCompose
 	stack, release, err := c.benchTarget(t.Context())
@@ -131,7 +131,7 @@ func TestBenchTakesAnyStack(t *testing.T) {
 	}
 	defer release()
 	report, err := stack.report(t.Context())
-	if err != nil || len(report.Processes) != 1 || stack.broker != "rabbitmq" || stack.gateway != "http://127.0.0.1:8099" {
+	if err != nil || len(report.Processes) != 2 || stack.broker != "rabbitmq" || stack.gateway != "http://127.0.0.1:8098" {
 		t.Errorf("it measures %+v with %+v (%v)", stack, report, err)
 	}
 }

@@ -33,11 +33,26 @@ func (c *cli) composeProject() (*compose.Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	shop, err := c.composeShop()
+	return &compose.Project{
+		Name: cmp.Or(setting("COMPOSE_PROJECT_NAME"), "caravan"), Gateway: "http://127.0.0.1:" + cmp.Or(setting("CARAVAN_PORT"), "8080"),
+	}, nil
+}
+
+// composeGateway is where the gateway of docker compose is reached. The port is the one that the running project publishes: on that
+// of compose/.env may be another program, which must not get a password. Where no Docker engine answers, that port has to do.
+func (c *cli) composeGateway(ctx context.Context) (string, error) {
+	project, err := c.composeProject()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	return &compose.Project{Name: cmp.Or(setting("COMPOSE_PROJECT_NAME"), "caravan"), Gateway: shop.gateway}, nil
+	address, err := project.GatewayURL(ctx)
+	switch {
+	case err == nil:
+		return address, nil
+	case errors.Is(err, compose.ErrNotUp):
+		return "", err
+	}
+	return project.Gateway, ctx.Err()
 }
 
 // explained has a name that no process has answered as the command line answers it.

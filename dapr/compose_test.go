@@ -60,6 +60,12 @@ func inspected(name, state string) string {
 		"HostConfig":{"RestartPolicy":{"Name":"unless-stopped"}}}`, name, state, name, name)
 }
 
+// published is a gateway that runs and publishes a port at an address of this machine.
+func published(address, port string) string {
+	ports := fmt.Sprintf(`"NetworkSettings":{"Ports":{"8080/tcp":[{"HostIp":"%s","HostPort":"%s"}]}},"HostConfig"`, address, port)
+	return strings.Replace(inspected("gateway", healthy), `"HostConfig"`, ports, 1)
+}
+
 const healthy = `{"Status":"running","Pid":4194305,"StartedAt":"2026-03-01T12:00:00Z","Health":{"Status":"healthy"}}`
 
 func TestProcessesInComposeHaveTheSameNames(t *testing.T) {

@@ -97,7 +97,10 @@ const longest = 365 * 24 * time.Hour
 const many = math.MaxInt32
 
 // webAddress is a flag that takes an http or https URL.
-type webAddress struct{ value *string }
+type webAddress struct {
+	value   *string
+	example string
+}
 
 func (a webAddress) String() string {
 	if a.value == nil {
@@ -114,7 +117,7 @@ func (a webAddress) Set(text string) error {
 	}
 	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil ||
 		(address.Scheme != "http" && address.Scheme != "https") || address.Hostname() == "" {
-		return errors.New("want a URL, as http://127.0.0.1:4318")
+		return fmt.Errorf("want a URL, as %s", a.example)
 	}
 	*a.value = text
 	return nil

@@ -43,7 +43,7 @@ func (c *cli) targetFlag(flags *flag.FlagSet) {
 // gatewayFlags declares where the gateway is.
 func (c *cli) gatewayFlags(flags *flag.FlagSet) {
 	c.targetFlag(flags)
-	flags.Var(webAddress{&c.options.access.gateway}, "gateway", "`URL` of another gateway, as http://127.0.0.1:8080")
+	flags.Var(webAddress{&c.options.access.gateway, "http://127.0.0.1:8080"}, "gateway", "`URL` of another gateway, as http://127.0.0.1:8080")
 }
 
 // loginFlags declares where the gateway is and who logs in.
@@ -64,8 +64,10 @@ CUSTOMER_PASSWORD, STAFF_PASSWORD and ADMIN_PASSWORD for the people of "seed", o
 type shop struct {
 	gateway string
 	people  []launcher.User
-	source  string // where their passwords are from
-	hint    string // what to do where nobody has the role that is needed
+	source  string            // where their passwords are from
+	sources map[string]string // by role, of those that are from elsewhere
+	hint    string            // what to do where nobody has the role that is needed; %s stands for the variables that help
+	early   string            // why nobody may be known yet
 }
 
 // shop finds the gateway and the people by the flags.
@@ -87,7 +89,7 @@ func (c *cli) shop(ctx context.Context) (shop, error) {
 		return shop{}, err
 	}
 	// Whatever role a command needs: the gateway knows which they have.
-	found.people, found.source = nil, source
+	found.people, found.source, found.sources, found.early = nil, source, nil, ""
 	for _, role := range roles {
 		found.people = append(found.people, launcher.User{Email: a.email, Password: password, Role: role})
 	}
@@ -98,9 +100,9 @@ func (c *cli) shop(ctx context.Context) (shop, error) {
 func (c *cli) targetShop(ctx context.Context) (shop, error) {
 	switch a := c.options.access; {
 	case a.target == targetCompose:
-		return c.composeShop()
+		return c.composeShop(ctx)
 	case a.target == "" && a.gateway != "":
-		const hint = "set STAFF_PASSWORD, ADMIN_PASSWORD or CUSTOMER_PASSWORD in the environment, or use --email"
+		const hint = "set %s in the environment, or use --email"
 		return shop{gateway: a.gateway, people: peopleOf(os.Getenv), source: "the environment", hint: hint}, nil
 	}
 	if _, err := c.connect(ctx); err != nil {
@@ -115,16 +117,29 @@ func (c *cli) targetShop(ctx context.Context) (shop, error) {
 }
 
 // composeShop is the shop of docker compose, as its secrets and the environment describe it.
-func (c *cli) composeShop() (shop, error) {
+func (c *cli) composeShop(ctx context.Context) (shop, error) {
 	setting, err := c.composeSettings()
 	if err != nil {
 		return shop{}, err
 	}
-	return shop{
-		gateway: "http://127.0.0.1:" + cmp.Or(setting("CARAVAN_PORT"), "8080"), people: peopleOf(setting), source: "compose/.env",
-		hint: "complete compose/.env with: go run ./dapr secrets",
-	}, nil
+	found := shop{
+		people: peopleOf(setting), source: "compose/.env", sources: map[string]string{},
+		hint:  "complete compose/.env with: go run ./dapr secrets",
+		early: stillFilling,
+	}
+	for _, role := range roles {
+		if variable := passwordVariable(role); os.Getenv(variable) != "" {
+			found.sources[role] = variable + " in the environment, not from compose/.env"
+		}
+	}
+	if c.options.access.gateway == "" {
+		found.gateway, err = c.composeGateway(ctx)
+	}
+	return found, err
 }
+
+// stillFilling is why a shop of docker compose may be empty.
+const stillFilling = `the container "seed" may still be filling the shop; see it with: go run ./dapr status --target compose`
 
 // composeSettings returns the values that docker compose sees: of the environment, and else of compose/.env.
 func (c *cli) composeSettings() (func(name string) string, error) {
@@ -176,13 +191,17 @@ func (a access) password() (password, source string, err error) {
 	return password, a.passwordFile, nil
 }
 
+// acting are the roles of those who may act for a role, the first before the others.
+func acting(role string) []string {
+	if role == "staff" {
+		return []string{role, "admin"}
+	}
+	return []string{role}
+}
+
 // userFor is the first user with a role, or else the admin for staff.
 func userFor(users []launcher.User, role string) (launcher.User, bool) {
-	wanted := []string{role}
-	if role == "staff" {
-		wanted = append(wanted, "admin")
-	}
-	for _, role := range wanted {
+	for _, role := range acting(role) {
 		i := slices.IndexFunc(users, func(u launcher.User) bool { return u.Role == role })
 		if i >= 0 {
 			return users[i], true
@@ -204,7 +223,11 @@ func (c *cli) signedIn(ctx context.Context, role string) (*shopclient.Client, er
 func (s shop) signIn(ctx context.Context, role string) (*shopclient.Client, error) {
 	user, ok := userFor(s.people, role)
 	if !ok {
-		return nil, fmt.Errorf("there is no %s to log in as at %s: %s", role, s.gateway, s.hint)
+		var variables []string
+		for _, role := range acting(role) {
+			variables = append(variables, passwordVariable(role))
+		}
+		return nil, fmt.Errorf("there is no %s to log in as at %s: %s", role, s.gateway, strings.ReplaceAll(s.hint, "%s", strings.Join(variables, " or ")))
 	}
 	client, err := shopclient.New(s.gateway, nil).Login(ctx, user.Email, user.Password)
 	switch status := shopclient.Status(err); {
@@ -213,7 +236,14 @@ func (s shop) signIn(ctx context.Context, role string) (*shopclient.Client, erro
 	case ctx.Err() != nil:
 		return nil, err
 	case status == http.StatusUnauthorized:
-		return nil, fmt.Errorf("the gateway at %s refused the password of %s, which is from %s", s.gateway, user.Email, s.source)
+		refusal := fmt.Sprintf("the gateway at %s refused the password of %s, which is from ", s.gateway, user.Email)
+		if source := s.sources[user.Role]; source != "" {
+			return nil, errors.New(refusal + source)
+		}
+		if user.Role == "admin" { // who is there before the shop is filled
+			return nil, errors.New(refusal + s.source)
+		}
+		return nil, errors.New(refusal + s.source + quoted("; ", s.early))
 	case status == 0:
 		return nil, unreachable(s.gateway, err)
 	}

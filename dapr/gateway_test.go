@@ -14,7 +14,7 @@ import (
 
 const auditJSON = `{"findings":[],"invariants":[],"counts":{},"complete":true}`
 
-// gatewayWith is an API that knows one login, and answers what a test says.
+// gatewayWith is an API that knows one login, or those of all addresses that end so, and answers what a test says.
 func gatewayWith(t *testing.T, email, password string, answers map[string]string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -28,7 +28,7 @@ func gatewayWith(t *testing.T, email, password string, answers map[string]string
 		answer, known := answers[request]
 		switch {
 		case request == "POST /v1/sessions":
-			if !strings.Contains(string(body), `"`+email+`"`) || !strings.Contains(string(body), `"`+password+`"`) {
+			if !strings.Contains(string(body), email+`"`) || !strings.Contains(string(body), `"`+password+`"`) {
 				refuse(http.StatusUnauthorized)
 				return
 			}
@@ -43,6 +43,9 @@ func gatewayWith(t *testing.T, email, password string, answers map[string]string
 		default:
 			if strings.Contains(answer, `"status":"unready"`) && request == "GET /healthz" {
 				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+			if r.Method == http.MethodPost {
+				w.WriteHeader(http.StatusCreated)
 			}
 			_, _ = io.WriteString(w, answer)
 		}
@@ -70,6 +73,7 @@ func composeRepository(t *testing.T, env string) string {
 	if env != "" {
 		write("compose/.env", env)
 	}
+	fakeDocker(t, noEngine) // until a test knows better: what runs on this machine is not its business
 	t.Chdir(root)
 	return root
 }
@@ -134,6 +138,57 @@ func TestComposeIsReachedWithoutTyping(t *testing.T) {
 	}
 }
 
+// What is on the port of compose/.env may be another program.
+func TestThePortOfTheRunningProjectGoesBeforeThatOfItsSettings(t *testing.T) {
+	withoutPasswords(t)
+	gateway := gatewayWith(t, "staff@caravan.example", "right", map[string]string{"GET /v1/ops/audit": auditJSON})
+	port := gateway[strings.LastIndex(gateway, ":")+1:]
+	other := gatewayWith(t, "nobody", "", nil)
+	composeRepository(t, "STAFF_PASSWORD=right\nCARAVAN_PORT="+other[strings.LastIndex(other, ":")+1:]+"\n")
+	for _, test := range []struct {
+		name, containers, args string
+		status                 int
+		want                   string
+	}{
+		{"of this machine", published("127.0.0.1", port), "audit", exitOK, "Every invariant holds."},
+		{"of every address", published("0.0.0.0", port), "audit", exitOK, "Every invariant holds."},
+		{"without an address", published("", port), "audit", exitOK, "Every invariant holds."},
+		{"status", published("127.0.0.1", port), "status", exitOK, "Gateway " + gateway},
+		{"stopped", inspected("gateway", `{"Status":"exited"}`), "audit", exitFailure, `the gateway of project "caravan" of docker compose does not run; see: go run ./dapr status --target compose`},
+		{"not up", noContainers, "audit", exitFailure, "docker compose -f compose/compose.yaml up -d"},
+	} {
+		containers := test.containers
+		if containers != noContainers {
+			containers = "[" + containers + "]"
+		}
+		fakeDocker(t, containers)
+		if status, out, stderr := invoke(t, test.args, "--target", "compose"); status != test.status || !strings.Contains(out+stderr, test.want) {
+			t.Errorf("%s: status %d, said %q, %q, want %q", test.name, status, out, stderr, test.want)
+		}
+	}
+}
+
+func TestTheSourceOfARefusedPasswordIsNamed(t *testing.T) {
+	withoutPasswords(t)
+	gateway := gatewayWith(t, "nobody", "", nil)
+	composeRepository(t, "CUSTOMER_PASSWORD=a\nSTAFF_PASSWORD=b\nCARAVAN_PORT="+gateway[strings.LastIndex(gateway, ":")+1:]+"\n")
+	for _, test := range []struct{ variable, args, want string }{
+		{"", "order", `customer@caravan.example, which is from compose/.env; the container "seed" may still be filling the shop`},
+		{"CUSTOMER_PASSWORD", "order", "customer@caravan.example, which is from CUSTOMER_PASSWORD in the environment, not from compose/.env\n"},
+		{"CUSTOMER_PASSWORD", "audit", "staff@caravan.example, which is from compose/.env"},
+		{"CARAVAN_PASSWORD", "order --email a@example.org", "a@example.org, which is from CARAVAN_PASSWORD\n"},
+	} {
+		t.Run(test.variable+" "+test.args, func(t *testing.T) {
+			if test.variable != "" {
+				t.Setenv(test.variable, "wrong")
+			}
+			if status, _, stderr := invoke(t, append(strings.Fields(test.args), "--target", "compose")...); status != exitFailure || !strings.Contains(stderr, test.want) {
+				t.Errorf("status %d, said %q, want %q", status, stderr, test.want)
+			}
+		})
+	}
+}
+
 func TestLoginsThatCannotWorkAreExplained(t *testing.T) {
 	withoutPasswords(t)
 	gateway := gatewayWith(t, "staff@caravan.example", "right", nil)
@@ -144,11 +199,11 @@ func TestLoginsThatCannotWorkAreExplained(t *testing.T) {
 		want           string
 	}{
 		{"no secrets", "", []string{"audit", "--target", "compose"}, "go run ./dapr secrets"},
-		{"no password", "", []string{"audit", "--gateway", gateway}, "set STAFF_PASSWORD"},
-		{"no customer", "x", []string{"order", "--gateway", gateway}, "there is no customer to log in as"},
+		{"no password", "", []string{"audit", "--gateway", gateway}, "set STAFF_PASSWORD or ADMIN_PASSWORD in the environment, or"},
+		{"no customer", "x", []string{"order", "--gateway", gateway}, "there is no customer to log in as at " + gateway + ": set CUSTOMER_PASSWORD in the environment, or"},
 		{"wrong password", "wrong", []string{"audit", "--gateway", gateway}, "refused the password of staff@caravan.example, which is from the environment"},
 		{"no gateway", "right", []string{"audit", "--gateway", "http://127.0.0.1:1"}, "no gateway answers at http://127.0.0.1:1"},
-		{"no URL", "right", []string{"audit", "--gateway", "127.0.0.1:8080"}, "flag --gateway: want a URL"},
+		{"no URL", "right", []string{"audit", "--gateway", "127.0.0.1:8080"}, "flag --gateway: want a URL, as http://127.0.0.1:8080"},
 		{"no such target", "", []string{"audit", "--target", "compos"}, "want one of launcher, compose"},
 		{"nobody's password", "", []string{"audit", "--gateway", gateway, "--password-file", "x"}, "--password-file needs --email"},
 	} {

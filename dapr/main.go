@@ -285,6 +285,14 @@ func repository(start string) (string, error) {
 	}
 }
 
+// counted is a number of things, as "1 product" or "2 products".
+func counted[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return fmt.Sprintf("1 %s", thing)
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 func usage(chosen command) string {
 	return strings.TrimSpace(fmt.Sprintf("go run ./dapr %s [flags] %s", chosen.name, chosen.args))
 }

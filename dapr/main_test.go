@@ -43,7 +43,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"huge port", []string{"up", "--port", "99999999999999999999"}, "flag --port: want a number from 1 to 65535"},
 		{"no time", []string{"up", "--timeout", "0"}, "flag --timeout: want a time with a unit, as 90s, from 1s"},
 		{"a time without a unit", []string{"up", "--timeout", "90"}, "flag --timeout: want a time with a unit"},
-		{"no URL", []string{"up", "--otlp", "127.0.0.1:4318"}, "flag --otlp: want a URL"},
+		{"no URL", []string{"up", "--otlp", "127.0.0.1:4318"}, "flag --otlp: want a URL, as http://127.0.0.1:4318"},
 		{"no folder", []string{"up", "--dir", ""}, "flag --dir: want a value"},
 		{"no sidecar", []string{"up", "--daprd="}, "flag --daprd: want a value"},
 		{"a filter that is empty", []string{"dead-letters", "discard", "--all", "--reason", "x", "--consumer", ""}, "flag --consumer: want a value"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"strings"
@@ -20,9 +21,22 @@ func orderCommand() command {
 			if err != nil {
 				return err
 			}
-			return c.firstOrder(ctx, customer)
+			return c.adviseStock(c.firstOrder(ctx, customer))
 		},
 	}
+}
+
+// adviseStock adds to an order that found nothing in stock where stock comes from.
+func (c *cli) adviseStock(err error) error {
+	switch a := c.options.access; {
+	case !errors.Is(err, errNothingInStock):
+		return err
+	case a.target == targetCompose:
+		return fmt.Errorf("%w: %s", err, stillFilling)
+	case a.gateway != "":
+		return fmt.Errorf("%w; fill the shop with: go run ./dapr seed --gateway %s", err, a.gateway)
+	}
+	return fmt.Errorf("%w; fill the shop with: %s", err, c.run("seed"))
 }
 
 // followOrder waits for the end of an order and tells what it waits for.

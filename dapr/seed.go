@@ -26,8 +26,8 @@ func seedCommand() command {
 		name:    "seed",
 		summary: "fill a shop: catalogue, a customer with money, a staff member",
 		details: `
-Does what "up" does with a new shop. What is there already is left as it is. With --gateway the passwords are read from
-the environment: ADMIN_PASSWORD is that of the admin whom the users service was started with
+Does what "up" does with a new shop. What is there already is left as it is, but a customer who has less than 500.00 EUR
+gets 2500.00 EUR paid in, and the output says so. With --gateway the passwords are read from the environment: ADMIN_PASSWORD is that of the admin whom the users service was started with
 (CARAVAN_BOOTSTRAP_PASSWORD); staff and customer are registered with STAFF_PASSWORD and CUSTOMER_PASSWORD. With
 --target compose they are read from compose/.env.`,
 		flags: (*cli).gatewayFlags,
@@ -49,7 +49,7 @@ the environment: ADMIN_PASSWORD is that of the admin whom the users service was 
 
 // seed fills a shop for somebody who sees it for the first time: a catalogue,
 // a customer with money, a staff member, the admin, and one order. On a shop
-// that has been filled before it adds only the order.
+// that has been filled before it adds only the order, and money that has run low.
 func (c *cli) seed(ctx context.Context, stack *launcher.Stack) ([]launcher.User, error) {
 	people, err := c.people(stack.Dir(), stack.Admin())
 	if err != nil {
@@ -59,7 +59,12 @@ func (c *cli) seed(ctx context.Context, stack *launcher.Stack) ([]launcher.User,
 	if err != nil {
 		return nil, err
 	}
-	return people, c.firstOrder(ctx, customer)
+	err = c.firstOrder(ctx, customer)
+	if errors.Is(err, errNothingInStock) { // all is sold: the shop is as it was left
+		fmt.Fprintln(c.out, "Nothing is in stock, so no order was placed.")
+		err = nil
+	}
+	return people, err
 }
 
 // fill makes the people and the catalogue, and returns a client of the customer.
@@ -73,10 +78,15 @@ func (c *cli) fill(ctx context.Context, empty shop) (customer *shopclient.Client
 	if err != nil {
 		return nil, err
 	}
-	if err := fund(ctx, clients["customer"]); err != nil {
+	paid, err := fund(ctx, clients["customer"])
+	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(c.out, "The shop has its people and its catalogue (%d products added) after %s.\n", added, time.Since(began).Round(100*time.Millisecond))
+	fmt.Fprintf(c.out, "The shop has its people and its catalogue (%s added) after %s.\n", counted(added, "product"), time.Since(began).Round(100*time.Millisecond))
+	if paid {
+		customer, _ := userFor(empty.people, "customer")
+		fmt.Fprintf(c.out, "%s were paid in for %s, who had less than %s.\n", topUp, customer.Email, lowWallet)
+	}
 	return clients["customer"], nil
 }
 
@@ -203,21 +213,26 @@ func (c *cli) fillCatalogue(ctx context.Context, staff *shopclient.Client) (adde
 	return added, group.Wait()
 }
 
-// fund deposits into a wallet that has run low.
-func fund(ctx context.Context, customer *shopclient.Client) error {
-	enough, topUp := money.New(500_00, "EUR"), money.New(2_500_00, "EUR")
+// A customer who has less than lowWallet gets topUp.
+var lowWallet, topUp = money.New(500_00, "EUR"), money.New(2_500_00, "EUR")
+
+// fund deposits into a wallet that has run low, and reports whether it did.
+func fund(ctx context.Context, customer *shopclient.Client) (paid bool, err error) {
 	wallet, err := customer.Wallet(ctx)
 	if err != nil {
-		return fmt.Errorf("looking into the customer's wallet: %w", err)
+		return false, fmt.Errorf("looking into the customer's wallet: %w", err)
 	}
-	if order, err := wallet.Available.Cmp(enough); err == nil && order >= 0 {
-		return nil
+	if order, err := wallet.Available.Cmp(lowWallet); err == nil && order >= 0 {
+		return false, nil
 	}
 	if _, err := customer.Deposit(ctx, rand.Text(), topUp, shopclient.SourceOK); err != nil {
-		return fmt.Errorf("paying into the customer's wallet: %w", err)
+		return false, fmt.Errorf("paying into the customer's wallet: %w", err)
 	}
-	return nil
+	return true, nil
 }
+
+// errNothingInStock is why no order was placed.
+var errNothingInStock = errors.New("nothing is in stock, so no order was placed")
 
 // firstOrder places an order for two products and shows its timeline.
 func (c *cli) firstOrder(ctx context.Context, customer *shopclient.Client) error {
@@ -232,8 +247,7 @@ func (c *cli) firstOrder(ctx context.Context, customer *shopclient.Client) error
 		}
 	}
 	if len(items) == 0 {
-		fmt.Fprintln(c.out, "Nothing is in stock, so no order was placed.")
-		return nil
+		return errNothingInStock
 	}
 	began := time.Now()
 	accepted, err := customer.PlaceOrder(ctx, rand.Text(), shopclient.Placement{Items: items})

@@ -61,7 +61,7 @@ func stackFlags(up *upOptions, flags *flag.FlagSet) {
 	flags.StringVar(&up.daprd, "daprd", "", "`path` of the sidecar (default: PATH, ~/.dapr/bin, or built once)")
 	up.timeout = launcher.DefaultTimeout
 	flags.Var(period(&up.timeout, time.Second, longest), "timeout", "how long servers and then programs may take to be ready, as a `duration`")
-	flags.Var(webAddress{&up.otlp}, "otlp", "`URL` spans are sent to, as http://127.0.0.1:4318")
+	flags.Var(webAddress{&up.otlp, "http://127.0.0.1:4318"}, "otlp", "`URL` spans are sent to, as http://127.0.0.1:4318")
 }
 
 // stopTimeout is how long a stack may take to stop.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ import (
 // nobody has to know with which files it was started.
 type Project struct {
 	Name    string
-	Gateway string // the URL of the gateway, for reports
+	Gateway string // the URL that the gateway should have, for reports while it does not run
 }
 
 // Container is what "docker inspect" says of one.
@@ -48,6 +49,7 @@ type Container struct {
 	}
 	NetworkSettings struct {
 		Networks map[string]struct{ IPAddress string }
+		Ports    map[string][]struct{ HostIP, HostPort string }
 	}
 }
 
@@ -95,6 +97,21 @@ func (k Container) Address(port string) string {
 	for _, network := range k.NetworkSettings.Networks {
 		if network.IPAddress != "" {
 			return net.JoinHostPort(network.IPAddress, port)
+		}
+	}
+	return ""
+}
+
+// Published is where the first of the container's published ports is reached, as 127.0.0.1:8080; "" while it publishes none,
+// as when it does not run.
+func (k Container) Published() string {
+	for _, port := range slices.Sorted(maps.Keys(k.NetworkSettings.Ports)) {
+		for _, at := range k.NetworkSettings.Ports[port] {
+			host := at.HostIP
+			if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+				host = "127.0.0.1"
+			}
+			return net.JoinHostPort(host, at.HostPort)
 		}
 	}
 	return ""
@@ -153,6 +170,15 @@ func docker(ctx context.Context, args ...string) ([]byte, error) {
 	return nil, fmt.Errorf("docker %s: %w: %s", args[0], err, strings.TrimSpace(said.String()))
 }
 
+// ErrNotUp is answered where Docker knows that what is asked for does not run.
+var ErrNotUp = errors.New("it does not run")
+
+// notUp is an ErrNotUp that says more.
+type notUp struct{ text string }
+
+func (e *notUp) Error() string        { return e.text }
+func (e *notUp) Is(target error) bool { return target == ErrNotUp }
+
 // Containers are those of the project, in order of their names.
 func (p *Project) Containers(ctx context.Context) ([]Container, error) {
 	ids, err := docker(ctx, "ps", "--all", "--quiet", "--no-trunc",
@@ -161,8 +187,8 @@ func (p *Project) Containers(ctx context.Context) ([]Container, error) {
 		return nil, err
 	}
 	if len(bytes.TrimSpace(ids)) == 0 {
-		return nil, fmt.Errorf("docker compose runs no project %q; start it with: docker compose -f compose/compose.yaml up -d\n"+
-			"(a project of another name is found by COMPOSE_PROJECT_NAME)", p.Name)
+		return nil, &notUp{fmt.Sprintf("docker compose runs no project %q; start it with: docker compose -f compose/compose.yaml up -d\n"+
+			"(a project of another name is found by COMPOSE_PROJECT_NAME)", p.Name)}
 	}
 	raw, err := docker(ctx, append([]string{"inspect", "--type", "container"}, strings.Fields(string(ids))...)...)
 	if err != nil {
@@ -196,6 +222,20 @@ func (p *Project) of(ctx context.Context, name string) ([]Container, error) {
 	return own, nil
 }
 
+// GatewayURL is where the running gateway is reached, as Docker knows it. The error is ErrNotUp when it is not reached at all.
+func (p *Project) GatewayURL(ctx context.Context) (string, error) {
+	all, err := p.Containers(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, k := range all {
+		if address := k.Published(); k.Name() == "gateway" && address != "" {
+			return "http://" + address, nil
+		}
+	}
+	return "", &notUp{fmt.Sprintf("the gateway of project %q of docker compose does not run; see: go run ./dapr status --target compose", p.Name)}
+}
+
 // Report looks at every container. Memory and processor time are known on the engine's own machine alone.
 func (p *Project) Report(ctx context.Context) (launcher.Report, error) {
 	all, err := p.Containers(ctx)
@@ -210,7 +250,10 @@ func (p *Project) Report(ctx context.Context) (launcher.Report, error) {
 		}
 		switch k.Name() {
 		case "gateway":
-			one.URL = p.Gateway
+			if address := k.Published(); address != "" {
+				report.Gateway = "http://" + address
+			}
+			one.URL = report.Gateway
 		case "broker":
 			report.Broker = k.Config.Image
 		case "store":
