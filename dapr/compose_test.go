@@ -74,9 +74,9 @@ func TestProcessesInComposeHaveTheSameNames(t *testing.T) {
 	seed := strings.Replace(inspected("seed", `{"Status":"exited","ExitCode":0}`), "unless-stopped", "no", 1)
 	asked := fakeDocker(t, "["+inspected("orders", healthy)+","+inspected("broker", healthy)+","+inspected("gateway", healthy)+","+seed+"]")
 	for _, test := range []struct{ args, says, asks string }{
-		{"status", "orders               ready      4194305         2", "ps --all --quiet --no-trunc --filter label=com.docker.compose.project=mine"},
+		{"status", "orders  ready      4194305         2", "ps --all --quiet --no-trunc --filter label=com.docker.compose.project=mine"},
 		{"status", "http://127.0.0.1:8099, broker broker:1, store none, project mine of docker compose", ""},
-		{"status", "seed                 done", ""},
+		{"status", "seed    done", ""},
 		{"stop orders", "orders is down.", "stop id-orders\n"},
 		{"start orders", "orders is ready.", "start id-orders\n"},
 		{"restart broker", "broker is ready again.", "restart id-broker\n"},
@@ -105,6 +105,53 @@ func TestComposeMistakesAreExplained(t *testing.T) {
 		status, _, stderr := invoke(t, append(strings.Fields(test.args), "--target", "compose")...)
 		if status == exitOK || !strings.Contains(stderr, test.want) {
 			t.Errorf("%s: status %d, said %q, want %q; asked %q", test.name, status, stderr, test.want, asked())
+		}
+	}
+}
+
+func TestLongNamesKeepTheColumns(t *testing.T) {
+	withoutPasswords(t)
+	composeRepository(t, "A=1")
+	fakeDocker(t, "["+inspected("orders", healthy)+","+inspected("notifications-2-daprd", healthy)+"]")
+	_, out, _ := invoke(t, "status", "--target", "compose")
+	var columns []int
+	for line := range strings.Lines(out) {
+		if at := strings.Index(line, " ready "); at >= 0 {
+			columns = append(columns, at)
+		}
+	}
+	if len(columns) != 2 || columns[0] != columns[1] || !strings.Contains(out, "PROCESS               STATE") {
+		t.Errorf("said %q", out)
+	}
+}
+
+// noted is a stack that notes what it is told.
+type noted struct {
+	processes
+	signal syscall.Signal
+}
+
+func (n *noted) Kill(_ context.Context, _ string, signal syscall.Signal) error {
+	n.signal = signal
+	return nil
+}
+
+func TestKillNamesTheSignalAndWhereToLook(t *testing.T) {
+	for _, test := range []struct {
+		target, signal string
+		want           syscall.Signal
+		says           string
+	}{
+		{targetCompose, "KILL", syscall.SIGKILL, "was sent SIGKILL. What becomes of it shows: go run ./dapr status --target compose"},
+		{"", "stop", syscall.SIGSTOP, "was sent SIGSTOP. What becomes of it shows: go run ./dapr status"},
+		{"", "34", 34, "was sent signal 34."},
+	} {
+		c := &cli{root: "/r", dir: "/r/.dapr"}
+		c.options.access.target, c.options.kill.signal = test.target, test.signal
+		stack := &noted{}
+		did, err := sendSignal(t.Context(), c, stack, "orders")
+		if err != nil || stack.signal != test.want || !strings.HasPrefix(did, test.says) {
+			t.Errorf("%v: %q, %v", test, did, err)
 		}
 	}
 }

@@ -96,14 +96,18 @@ func (c *cli) showReport(report launcher.Report) error {
 	} else {
 		fmt.Fprintf(c.out, "launcher pid %d, up for %s\n\n", report.PID, time.Since(report.Since).Round(time.Second))
 	}
-	fmt.Fprintf(c.out, "%-20s %-9s %8s %9s %10s %9s  %s\n", "PROCESS", "STATE", "PID", "RESTARTS", "FOR", "MEMORY", "ADDRESS")
+	width := len("PROCESS")
+	for _, p := range report.Processes {
+		width = max(width, len(p.Name))
+	}
+	fmt.Fprintf(c.out, "%-*s %-9s %8s %9s %10s %9s  %s\n", width, "PROCESS", "STATE", "PID", "RESTARTS", "FOR", "MEMORY", "ADDRESS")
 	var total int64
 	for _, p := range report.Processes {
-		fmt.Fprintf(c.out, "%-20s %-9s %8d %9d %10s %9s  %s%s\n", p.Name, p.State, p.PID, p.Restarts,
+		fmt.Fprintf(c.out, "%-*s %-9s %8d %9d %10s %9s  %s%s\n", width, p.Name, p.State, p.PID, p.Restarts,
 			duration(p.Since), memory(p.PSS), p.URL, lastExit(p))
 		total += p.PSS
 	}
-	fmt.Fprintf(c.out, "%-20s %50s  (resident, shared pages counted once)\n", "all", memory(total))
+	fmt.Fprintf(c.out, "%-*s %49s  (resident, shared pages counted once)\n", width, "all", memory(total))
 	return unready
 }
 
@@ -130,8 +134,8 @@ func lastExit(p launcher.ProcessReport) string {
 	return "  (last: " + p.LastExit + ")"
 }
 
-// processCommand is a command about one process of the running stack.
-func processCommand(name, summary, details, did string, act func(context.Context, *cli, processes, string) error) command {
+// processCommand is a command about one process of the running stack; act says what it did to it.
+func processCommand(name, summary, details string, act func(context.Context, *cli, processes, string) (did string, err error)) command {
 	return command{
 		name: name, args: "PROCESS", summary: summary, details: details, min: 1, max: 1,
 		flags: (*cli).targetFlag,
@@ -148,10 +152,11 @@ func processCommand(name, summary, details, did string, act func(context.Context
 			if err := known(report, name); err != nil {
 				return err
 			}
-			if err := act(ctx, c, control, name); err != nil {
+			did, err := act(ctx, c, control, name)
+			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.out, did+"\n", name)
+			fmt.Fprintf(c.out, "%s %s\n", name, did)
 			return nil
 		},
 	}
@@ -177,23 +182,23 @@ func unknownProcess(name string, names []string) error {
 }
 
 func restartCommand() command {
-	return processCommand("restart", "stop a process, start it again and wait until it is ready", "", "%s is ready again.",
-		func(ctx context.Context, _ *cli, control processes, name string) error {
-			return control.Restart(ctx, name)
+	return processCommand("restart", "stop a process, start it again and wait until it is ready", "",
+		func(ctx context.Context, _ *cli, control processes, name string) (string, error) {
+			return "is ready again.", control.Restart(ctx, name)
 		})
 }
 
 func stopCommand() command {
-	return processCommand("stop", "stop a process and keep it down", "It stays down until \"start\" or \"restart\".", "%s is down.",
-		func(ctx context.Context, _ *cli, control processes, name string) error {
-			return control.Stop(ctx, name)
+	return processCommand("stop", "stop a process and keep it down", "It stays down until \"start\" or \"restart\".",
+		func(ctx context.Context, _ *cli, control processes, name string) (string, error) {
+			return "is down.", control.Stop(ctx, name)
 		})
 }
 
 func startCommand() command {
-	return processCommand("start", "start a stopped process and wait until it is ready", "", "%s is ready.",
-		func(ctx context.Context, _ *cli, control processes, name string) error {
-			return control.Start(ctx, name)
+	return processCommand("start", "start a stopped process and wait until it is ready", "",
+		func(ctx context.Context, _ *cli, control processes, name string) (string, error) {
+			return "is ready.", control.Start(ctx, name)
 		})
 }
 
@@ -213,6 +218,24 @@ func parseSignal(text string) (syscall.Signal, error) {
 	return 0, &usageError{fmt.Sprintf("There is no signal %q; try KILL, TERM, STOP or CONT.", text)}
 }
 
+// signalName is SIGKILL and the like, or a number.
+func signalName(signal syscall.Signal) string {
+	for name, known := range signalNames {
+		if known == signal {
+			return "SIG" + name
+		}
+	}
+	return fmt.Sprintf("signal %d", int(signal))
+}
+
+// statusLine is the command that shows the processes of the same stack.
+func (c *cli) statusLine() string {
+	if c.options.access.target == targetCompose {
+		return "go run ./dapr status --target compose"
+	}
+	return c.run("status")
+}
+
 func killCommand() command {
 	kill := processCommand("kill", "kill a process without warning, and watch it being started again",
 		`
@@ -221,19 +244,21 @@ launcher starts it again, and nothing accepted is lost. --signal STOP freezes it
 
 With --target compose the process in the container is ended from outside, as a crash would, and Docker starts it again.
 That needs root, and the Docker engine on this machine.`,
-		"%s was sent the signal.",
-		func(ctx context.Context, c *cli, control processes, name string) error {
-			signal, err := parseSignal(c.options.kill.signal)
-			if err != nil {
-				return err
-			}
-			return control.Kill(ctx, name, signal)
-		})
+		sendSignal)
 	kill.flags = func(c *cli, flags *flag.FlagSet) {
 		c.targetFlag(flags)
 		flags.StringVar(&c.options.kill.signal, "signal", "KILL", "the `signal`: KILL, TERM, STOP, CONT …")
 	}
 	return kill
+}
+
+// sendSignal is what kill does to a process.
+func sendSignal(ctx context.Context, c *cli, control processes, name string) (did string, err error) {
+	signal, err := parseSignal(c.options.kill.signal)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("was sent %s. What becomes of it shows: %s", signalName(signal), c.statusLine()), control.Kill(ctx, name, signal)
 }
 
 func versionCommand() command {

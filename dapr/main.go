@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -146,6 +147,10 @@ func (c *cli) dispatch(ctx context.Context, args []string) error {
 	case "help", "-h", "-help", "--help":
 		return c.helpFor(args[1:])
 	}
+	if ofCluster(args) {
+		c.clusterHelp()
+		return nil
+	}
 	args = joined(args)
 	chosen, err := find(args[0])
 	if err != nil {
@@ -171,6 +176,11 @@ func joined(args []string) []string {
 		return args
 	}
 	return append([]string{"k8s " + args[1]}, args[2:]...)
+}
+
+// ofCluster reports whether the commands of k8s are asked for, and not one of them.
+func ofCluster(args []string) bool {
+	return args[0] == "k8s" && (len(args) == 1 || slices.Contains([]string{"help", "-h", "-help", "--help"}, args[1]))
 }
 
 func find(name string) (command, error) {
@@ -234,13 +244,18 @@ func explainFlag(chosen command, flags *flag.FlagSet, err error) error {
 		text := singleDash.ReplaceAllString(err.Error(), "$1--")
 		return &usageError{fmt.Sprintf("%s: %s.\nSee help %s.", chosen.name, text, chosen.name)}
 	}
+	name, _, _ = strings.Cut(strings.TrimLeft(name, "-"), "=")
+	if instead := map[string]string{"up": "up -d", "down": "down"}[chosen.name]; instead != "" && name == "target" {
+		return &usageError{fmt.Sprintf("%s has no flag --target: it is about the stack that the launcher starts.\n"+
+			"For that of docker compose: docker compose -f compose/compose.yaml %s", chosen.name, instead)}
+	}
 	var names []string
 	flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
 	hint := ""
-	if nearest := manifest.Nearest(strings.TrimLeft(name, "-"), names); nearest != "" {
+	if nearest := manifest.Nearest(name, names); nearest != "" {
 		hint = fmt.Sprintf(" Did you mean --%s?", nearest)
 	}
-	return &usageError{fmt.Sprintf("%s has no flag --%s.%s\nFlags: --%s", chosen.name, strings.TrimLeft(name, "-"), hint, strings.Join(names, ", --"))}
+	return &usageError{fmt.Sprintf("%s has no flag --%s.%s\nFlags: --%s", chosen.name, name, hint, strings.Join(names, ", --"))}
 }
 
 // locate finds the repository and the stack's folder.
@@ -311,12 +326,27 @@ func (c *cli) helpFor(args []string) error {
 		c.help(c.out)
 		return nil
 	}
+	if ofCluster(args) {
+		c.clusterHelp()
+		return nil
+	}
 	chosen, err := find(joined(args)[0])
 	if err != nil {
 		return err
 	}
 	c.describe(chosen)
 	return nil
+}
+
+// clusterHelp lists the commands of two words.
+func (c *cli) clusterHelp() {
+	fmt.Fprint(c.out, "Commands for a cluster of Kubernetes\n\nUsage: go run ./dapr k8s COMMAND [flags]\n\n")
+	for _, known := range commands() {
+		if strings.HasPrefix(known.name, "k8s ") {
+			fmt.Fprintf(c.out, "  %-12s %s\n", known.name, known.summary)
+		}
+	}
+	fmt.Fprint(c.out, "\nMore on a command: go run ./dapr help k8s COMMAND\n")
 }
 
 func (c *cli) describe(chosen command) {

@@ -34,6 +34,10 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"misspelt flag", []string{"up", "--brokr", "x"}, "Did you mean --broker?"},
 		{"unknown flag", []string{"status", "--xyzzy"}, "Flags: --dir, --email, --gateway, --json"},
 		{"flag behind an argument", []string{"kill", "orders", "--signl", "KILL"}, "Did you mean --signal?"},
+		{"up of docker compose", []string{"up", "--target", "compose"}, "docker compose -f compose/compose.yaml up -d\n"},
+		{"down of docker compose", []string{"down", "--target=compose"}, "docker compose -f compose/compose.yaml down\n"},
+		{"a flag with a value", []string{"status", "--taget=compose"}, "no flag --taget. Did you mean --target?"},
+		{"unknown command of k8s", []string{"k8s", "rendr"}, `Did you mean "k8s render"?`},
 		{"unknown broker", []string{"up", "--broker", "pigeon"}, "want one of auto"},
 		{"no argument", []string{"kill"}, "Usage: go run ./dapr kill"},
 		{"too many arguments", []string{"logs", "a", "b"}, "Usage: go run ./dapr logs"},
@@ -108,6 +112,20 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 			if status != exitOK || !strings.Contains(out, "Usage: go run ./dapr "+known.name) || !strings.Contains(out, "--dir") {
 				t.Errorf("%v: status %d, out %q, err %q", args, status, out, stderr)
 			}
+		}
+	}
+}
+
+func TestTheCommandsOfK8sAreListed(t *testing.T) {
+	for _, args := range []string{"k8s", "k8s --help", "k8s -h", "k8s help", "help k8s"} {
+		status, out, stderr := invoke(t, strings.Fields(args)...)
+		for _, known := range []command{k8sImagesCommand(), k8sSecretsCommand(), k8sRenderCommand()} {
+			if line := fmt.Sprintf("  %-12s %s\n", known.name, known.summary); status != exitOK || !strings.Contains(out, line) {
+				t.Errorf("%s: status %d, said %q, %q", args, status, out, stderr)
+			}
+		}
+		if strings.Contains(out, "dead-letters") {
+			t.Errorf("%s said %q", args, out)
 		}
 	}
 }

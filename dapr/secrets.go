@@ -58,7 +58,7 @@ func (c *cli) secrets() error {
 	if err := writePrivate(file, []byte(text)); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "Wrote %d secrets to %s.\nNext: docker compose -f compose/compose.yaml up\n", added, file)
+	fmt.Fprintf(c.out, "Wrote %s to %s.\nNext: docker compose -f compose/compose.yaml up -d\n", counted(added, "secret"), file)
 	return nil
 }
 

@@ -38,6 +38,9 @@ func TestSecretsAreWrittenOnceAndKept(t *testing.T) {
 	if err := c.secrets(); err != nil {
 		t.Fatal(err)
 	}
+	if next := "Wrote 2 secrets to " + filepath.Join(folder, ".env") + ".\nNext: docker compose -f compose/compose.yaml up -d\n"; out.String() != next {
+		t.Errorf("it said %q", out.String())
+	}
 	first := read()
 	values := map[string]bool{}
 	for line := range strings.Lines(first) {
