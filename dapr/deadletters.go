@@ -196,7 +196,7 @@ func (c *cli) listLetters(ctx context.Context, staff *shopclient.Client) error {
 		return c.asJSON(letters)
 	}
 	if len(letters) == 0 {
-		fmt.Fprintf(c.out, "No dead letters that are %s.\n", strings.Replace(l.status, "any", "chosen", 1))
+		fmt.Fprintln(c.out, noLetters(status, l.filter))
 		return nil
 	}
 	err = c.table("ID STATUS AGE TRIES CONSUMER TYPE SUBJECT REASON", func(row func(...any)) {
@@ -208,6 +208,15 @@ func (c *cli) listLetters(ctx context.Context, staff *shopclient.Client) error {
 		fmt.Fprintln(c.out, "There are more; see --limit.")
 	}
 	return err
+}
+
+// noLetters says that there are none of a status, where "" is any, that the filter chooses.
+func noLetters(status string, filter shopclient.DeadLetterFilter) string {
+	text := "There are no " + status
+	if filter != (shopclient.DeadLetterFilter{}) {
+		text = "There are no such " + status
+	}
+	return strings.TrimSpace(text) + " dead letters."
 }
 
 func age(since time.Time) string { return time.Since(since).Round(time.Second).String() }
@@ -236,7 +245,7 @@ func (c *cli) showLetter(ctx context.Context, staff *shopclient.Client, of strin
 	if c.options.letters.json {
 		return c.asJSON(d)
 	}
-	fmt.Fprintf(c.out, "Dead letter %s is %s after %d attempts; first seen %s\n", d.ID, d.Status, d.Attempts, d.FirstSeen.Format(time.RFC3339))
+	fmt.Fprintf(c.out, "Dead letter %s is %s after %s; first seen %s\n", d.ID, d.Status, counted(d.Attempts, "attempt"), d.FirstSeen.Format(time.RFC3339))
 	for _, line := range [][2]string{
 		{"consumer", d.Consumer}, {"topic", d.Topic}, {"event", d.EventID}, {"type", d.Type}, {"subject", d.Subject},
 		{"correlation", d.CorrelationID}, {"reason", d.Reason}, {"last failure", d.LastFailure}, {"note", d.Note},

@@ -92,7 +92,7 @@ func TestCommandsLogInAtAnyGateway(t *testing.T) {
 	})
 	t.Setenv("STAFF_PASSWORD", "right")
 	for _, test := range []struct{ args, want string }{
-		{"audit", "Every invariant holds."}, {"orders waiting", "No order has waited"}, {"dead-letters", "No dead letters"},
+		{"audit", "Every invariant holds."}, {"orders waiting", "No order has been waiting"}, {"dead-letters", "There are no open dead letters"},
 	} {
 		status, out, stderr := invoke(t, append(strings.Fields(test.args), "--gateway", gateway)...)
 		if status != exitOK || !strings.Contains(out, test.want) {

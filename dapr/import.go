@@ -97,7 +97,8 @@ func (c *cli) showMistakes(path string, file *catalogue.File) error {
 			bad[line] = true
 		}
 	}
-	summary := fmt.Sprintf("Bad lines: %d of %d. Good products: %d", len(bad), file.Lines, len(file.Rows))
+	lines := file.Lines - file.Head - file.Blank // those of products
+	summary := fmt.Sprintf("Bad lines: %d of %d. Good products: %d", len(bad), lines, len(file.Rows))
 	if !c.options.importing.skipBad {
 		return fmt.Errorf("%s. Nothing was imported. Correct the file, or import the good products with --skip-bad", summary)
 	}
@@ -114,7 +115,7 @@ func (c *cli) showImport(i *importer) error {
 			fmt.Fprintf(c.err, "%s, %s: %v\n", s.row.Lines, s.row.SKU, s.err)
 		}
 	}
-	fmt.Fprintf(c.out, "%d products created, %d changed, %d already as in the file.\n", len(rows[created]), len(rows[changed]), len(rows[same]))
+	fmt.Fprintf(c.out, "%s created, %d changed, %d already as in the file.\n", counted(len(rows[created]), "product"), len(rows[changed]), len(rows[same]))
 	if len(rows[created])+len(rows[changed])+len(rows[same])+len(rows[refused]) == len(i.steps) && (i.skipBad || len(rows[refused]) == 0) {
 		return nil
 	}

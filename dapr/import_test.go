@@ -166,7 +166,7 @@ func TestImportBringsTheShopToTheFile(t *testing.T) {
 	}
 	// The second name is e and an accent, which the service stores as one character.
 	file := csvHeader + "NEW,Cafe\u0301,\"One\r\ntwo.\",test,5.00,EUR,7\nOLD,New name,,test,2.00,EUR,4\nSAME,Same,,test,1.00,EUR,3\n"
-	if out, stderr, err := shop.run(t, file, false); err != nil || !strings.Contains(out, "1 products created, 1 changed, 1 already") {
+	if out, stderr, err := shop.run(t, file, false); err != nil || !strings.Contains(out, "1 product created, 1 changed, 1 already") {
 		t.Fatal(out, stderr, err)
 	}
 	products := shop.products(t)
@@ -221,6 +221,19 @@ func TestImportKnowsTheCurrencyOfAnEmptyShop(t *testing.T) {
 	}
 	if out, stderr, err := shop.run(t, csvHeader+"TEA,Tea,,tea,500,JPY,5", false); err != nil || len(shop.products(t)) != 1 {
 		t.Error(out, stderr, err)
+	}
+}
+
+func TestImportCountsTheLinesOfProducts(t *testing.T) {
+	shop := newShop(t, "EUR")
+	file := csvHeader + "MUG,Mug,,kitchen,one,USD,5\n\nTEA,\"Tea\",,tea,5.00,EUR,5\n"
+	_, stderr, err := shop.run(t, file, false)
+	if err == nil || !strings.HasPrefix(err.Error(), "Bad lines: 1 of 2. Good products: 1. Nothing was imported") {
+		t.Error(err)
+	}
+	// The currency is refused, so the example must not name it.
+	if !strings.Contains(stderr, `price: "one" must be a number such as 19.99`) || !strings.Contains(stderr, `currency: "USD" must be EUR`) {
+		t.Errorf("it said %q", stderr)
 	}
 }
 
@@ -282,7 +295,7 @@ func TestImportReportsWhatWasImportedWhenALineIsRefusedMidway(t *testing.T) {
 		t.Errorf("skipping: %s%s%v", out, stderr, err)
 	}
 	shop.refuse = ""
-	if out, _, err := shop.run(t, content, false); err != nil || !strings.Contains(out, "1 products created, 0 changed, 39 already") {
+	if out, _, err := shop.run(t, content, false); err != nil || !strings.Contains(out, "1 product created, 0 changed, 39 already") {
 		t.Errorf("again: %s%v", out, err)
 	}
 }

@@ -53,6 +53,7 @@ type options struct {
 	logs   logsOptions
 	status struct{ json bool }
 	kill   struct{ signal string }
+	audit  struct{ verbose bool }
 	doctor struct {
 		build bool
 		daprd string

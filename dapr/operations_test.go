@@ -5,9 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -160,5 +163,95 @@ func TestMoments(t *testing.T) {
 	var usage *usageError
 	if _, err := moment("since", "-5m", now); !errors.As(err, &usage) {
 		t.Errorf("err = %v", err)
+	}
+}
+
+func TestWhatIsNotThereIsSaidInSentences(t *testing.T) {
+	staff, _ := office(t, map[string]string{"GET /v1/ops/orders": `{"items":[]}`, "GET /v1/ops/dead-letters": `{"items":[]}`})
+	for _, test := range []struct {
+		command command
+		args    string
+		want    string
+	}{
+		{ordersCommand(), "waiting", "No order has been waiting for 1m or longer.\n"},
+		{ordersCommand(), "waiting --longer 0s", "No order is waiting.\n"},
+		{ordersCommand(), "waiting --longer 2h --step reserve", "No such order has been waiting for 2h or longer.\n"},
+		{ordersCommand(), "waiting --longer 1h30s", "No order has been waiting for 1h0m30s or longer.\n"},
+		{deadLettersCommand(), "", "There are no open dead letters.\n"},
+		{deadLettersCommand(), "list --status discarded", "There are no discarded dead letters.\n"},
+		{deadLettersCommand(), "list --status any", "There are no dead letters.\n"},
+		{deadLettersCommand(), "list --status any --topic orders", "There are no such dead letters.\n"},
+		{deadLettersCommand(), "list --since 30m", "There are no such open dead letters.\n"},
+	} {
+		if out, err := operate(t, test.command, staff, strings.Fields(test.args)...); err != nil || out != test.want {
+			t.Errorf("%s %s said %q, %v; want %q", test.command.name, test.args, out, err, test.want)
+		}
+	}
+}
+
+func TestTheAuditIsShownInSentences(t *testing.T) {
+	report := auditReport{Counts: map[string]int64{"orders.confirmed": 1, "payments.accounts": 1, "products.products": 2, "notifications.letters.open": 1}}
+	report.Invariants = append(report.Invariants, struct {
+		Service, Invariant string
+		Checked, Violated  int64
+	}{Service: "payments", Invariant: "refunds"})
+	for verbose, want := range map[bool]string{
+		false: "1 more invariant found nothing there to check; --verbose names them.\n", true: "Nothing there to check: refunds (payments)\n",
+	} {
+		var out bytes.Buffer
+		c := &cli{out: &out}
+		c.options.audit.verbose = verbose
+		err := c.showAudit(report)
+		counts := "1 order ended, 0 under way; 2 products with 0 units on hand; 1 wallet; ledger sums to 0; 0 notices\n1 dead letter open; 0 invariants checked 0 times\n"
+		if err != nil || out.String() != counts+want+"Every invariant holds.\n" {
+			t.Errorf("it said %q, %v", out.String(), err)
+		}
+	}
+}
+
+// guarded may be written to and read at once.
+type guarded struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (g *guarded) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.text.Write(p)
+}
+
+func (g *guarded) String() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.text.String()
+}
+
+func TestALongAuditSaysThatItIsUnderWay(t *testing.T) {
+	t.Setenv("STAFF_PASSWORD", "right")
+	var said guarded
+	var audits atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPost:
+			w.WriteHeader(http.StatusCreated)
+			_, _ = w.Write([]byte(`{"accessToken":"t","expiresIn":900}`))
+		case said.String() == "" && r.Context().Err() == nil: // it goes on until it has said so
+			audits.Add(1)
+			time.Sleep(20 * time.Millisecond)
+			_, _ = w.Write([]byte(`{"complete":false}`))
+		default:
+			_, _ = w.Write([]byte(auditJSON))
+		}
+	}))
+	t.Cleanup(server.Close)
+	c := &cli{out: io.Discard, err: &said}
+	if status := c.main(t.Context(), []string{"audit", "--gateway", server.URL}); status != exitOK || !strings.HasPrefix(said.String(), "Still auditing") || audits.Load() == 0 {
+		t.Errorf("status %d, said %q", status, said.String())
+	}
+	var quick guarded
+	(&cli{err: &quick}).sayAfter(time.Hour, "no")()
+	if quick.String() != "" {
+		t.Errorf("what was quick said %q", quick.String())
 	}
 }

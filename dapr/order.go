@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"caravan/internal/shopclient"
@@ -72,18 +73,45 @@ func auditCommand() command {
 	return command{
 		name: "audit", summary: "check that stock, money, orders and notices agree",
 		details: "Exits with 1 when an invariant is violated." + loginHelp,
-		flags:   (*cli).loginFlags,
+		flags: func(c *cli, flags *flag.FlagSet) {
+			c.loginFlags(flags)
+			flags.BoolVar(&c.options.audit.verbose, "verbose", false, "also name the checks that found nothing to check")
+		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
 			staff, err := c.signedIn(ctx, "staff")
 			if err != nil {
 				return err
 			}
+			quiet := c.sayAfter(patience, "Still auditing: right after a start it takes some ten seconds …")
 			report, err := runAudit(ctx, staff)
+			quiet()
 			if err != nil {
 				return err
 			}
 			return c.showAudit(report)
 		},
+	}
+}
+
+// patience is how long a command may work without a word.
+const patience = 2 * time.Second
+
+// sayAfter says something to a person who waits for longer than that, until it is quieted.
+func (c *cli) sayAfter(wait time.Duration, text string) (quiet func()) {
+	done := make(chan struct{})
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			fmt.Fprintln(c.err, text)
+		case <-done:
+		}
+	})
+	return func() {
+		close(done)
+		waiting.Wait()
 	}
 }
 
@@ -105,18 +133,24 @@ func (c *cli) showAudit(report auditReport) error {
 	for _, end := range []string{"confirmed", "rejected", "cancelled", "refunded"} {
 		orders += report.Counts["orders."+end]
 	}
-	fmt.Fprintf(c.out, "%d orders ended, %d under way; %d products with %d units on hand; %d wallets; ledger sums to %d; %d notices\n",
-		orders, report.Counts["orders.inFlight"], report.Counts["products.products"], report.Counts["products.onHand"],
-		report.Counts["payments.accounts"], report.Counts["payments.ledgerSum"], report.Counts["notifications.deliveries"])
+	fmt.Fprintf(c.out, "%s ended, %d under way; %s with %s on hand; %s; ledger sums to %d; %s\n",
+		counted(orders, "order"), report.Counts["orders.inFlight"], counted(report.Counts["products.products"], "product"),
+		counted(report.Counts["products.onHand"], "unit"), counted(report.Counts["payments.accounts"], "wallet"),
+		report.Counts["payments.ledgerSum"], counted(report.Counts["notifications.deliveries"], "notice"))
 	checks, unchecked := int64(0), []string(nil)
 	for _, i := range report.Invariants {
 		if checks += i.Checked; i.Checked == 0 {
 			unchecked = append(unchecked, i.Invariant+" ("+i.Service+")")
 		}
 	}
-	fmt.Fprintf(c.out, "%d dead letters open; %d invariants checked %d times\n", report.Counts["notifications.letters.open"], len(report.Invariants)-len(unchecked), checks)
-	if len(unchecked) > 0 {
+	fmt.Fprintf(c.out, "%s open; %s checked %s\n", counted(report.Counts["notifications.letters.open"], "dead letter"),
+		counted(len(report.Invariants)-len(unchecked), "invariant"), counted(checks, "time"))
+	switch {
+	case len(unchecked) == 0:
+	case c.options.audit.verbose:
 		fmt.Fprintln(c.out, "Nothing there to check: "+strings.Join(unchecked, ", "))
+	default:
+		fmt.Fprintf(c.out, "%s found nothing there to check; --verbose names them.\n", counted(len(unchecked), "more invariant"))
 	}
 	if len(report.Findings) == 0 {
 		fmt.Fprintln(c.out, "Every invariant holds.")

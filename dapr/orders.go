@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"caravan/internal/id"
@@ -106,7 +107,7 @@ func (c *cli) listWaiting(ctx context.Context, staff *shopclient.Client) error {
 		return c.asJSON(orders)
 	}
 	if len(orders) == 0 {
-		fmt.Fprintf(c.out, "No order has waited for %s.\n", w.longer)
+		fmt.Fprintln(c.out, noneWaits(w))
 		return nil
 	}
 	err = c.table("ID STATUS STEP WAITS TRIES NEXT REASON", func(row func(...any)) {
@@ -120,6 +121,30 @@ func (c *cli) listWaiting(ctx context.Context, staff *shopclient.Client) error {
 		fmt.Fprintln(c.out, "There are more; see --limit.")
 	}
 	return err
+}
+
+// noneWaits says that no order waits as the flags of "orders waiting" want it.
+func noneWaits(w waitingOptions) string {
+	which := "No order"
+	if w.step != "" || w.status != "" {
+		which = "No such order"
+	}
+	if w.longer == 0 {
+		return which + " is waiting."
+	}
+	return fmt.Sprintf("%s has been waiting for %s or longer.", which, short(w.longer))
+}
+
+// short is a duration without what is 0 at its end, as 1m.
+func short(d time.Duration) string {
+	text := d.String()
+	if before, found := strings.CutSuffix(text, "m0s"); found {
+		text = before + "m"
+	}
+	if before, found := strings.CutSuffix(text, "h0m"); found {
+		text = before + "h"
+	}
+	return text
 }
 
 // unique drops repeats: an order that waits may be on more than one page.

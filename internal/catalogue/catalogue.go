@@ -247,5 +247,8 @@ func readPrice(text, currency string) (price money.Money, fault string) {
 
 func priceForm(currency string) string {
 	example, _, _ := strings.Cut(money.New(1999, currency).String(), " ")
-	return "must be a number of " + currency + " such as " + example
+	if money.Decimals(currency) == 0 {
+		return "must be a whole number such as " + example
+	}
+	return "must be a number such as " + example // without the currency, which the shop may refuse
 }
