@@ -283,7 +283,7 @@ func (c *cli) measure(ctx context.Context, stack *target, loads []int, result *R
 		return err
 	}
 	for _, clients := range loads {
-		fmt.Fprintf(c.out, "Orders of %d clients for %s …\n", clients, c.options.bench.duration)
+		fmt.Fprintf(c.out, "Orders of %s for %s …\n", counted(clients, "client"), c.options.bench.duration)
 		before, err := stack.report(ctx)
 		if err != nil {
 			return err

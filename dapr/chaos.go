@@ -60,25 +60,25 @@ Faults: ` + kindList() + ".",
 			c.loginFlags(flags)
 			stackFlags(&o.up, flags)
 			o.Campaign = names[0]
-			flags.Var(oneOf{&o.Campaign, names}, "campaign", "the `campaign`: "+strings.Join(names, ", "))
-			flags.Var(decimal(&o.Minutes, 0.01, longest.Minutes()), "minutes", "how long faults go on, in `minutes` (default 2)")
-			flags.Uint64Var(&o.Seed, "seed", 0, "the `seed` of the schedule and the load (default: one of the time)")
+			flags.Var(oneOf{&o.Campaign, names}, "campaign", "the `name` of the campaign: "+strings.Join(names, ", "))
+			flags.Var(decimal(&o.Minutes, 0.01, longest.Minutes()), "minutes", "how long faults go on, as a `number` of minutes (default 2)")
+			flags.Uint64Var(&o.Seed, "seed", 0, "the `number` that schedule and load are made from (default: one of the time)")
 			flags.StringVar(&o.faults, "faults", "", "the kinds of faults, as a `list` (default: those of the campaign)")
 			flags.BoolVar(&o.dryRun, "dry-run", false, "show the schedule and start nothing")
-			flags.Var(number(&o.Orders, 1, many), "orders", "how `many` orders are placed (storm, confirms, broker, rolling)")
-			flags.Var(number(&o.Kills, 1, many), "kills", "go on until so `many` processes were killed (storm), or the broker was (broker)")
+			flags.Var(number(&o.Orders, 1, many), "orders", "`number` of orders that are placed (storm, confirms, broker, rolling)")
+			flags.Var(number(&o.Kills, 1, many), "kills", "go on until this `number` of processes were killed (storm), or the broker was so often (broker)")
 			flags.Var(number(&o.Rounds, 1, many), "rounds", "`number` of sales (flash) or of restarts of everything (rolling)")
 			flags.Var(number(&o.Buyers, 1, many), "buyers", "`number` of buyers at once (flash)")
 			flags.Var(number(&o.Units, 1, many), "units", "`number` of units for sale (flash)")
 			flags.Var(number(&o.Keys, 1, many), "keys", "`number` of idempotency keys (keys)")
-			flags.Var(number(&o.Posts, 1, many), "posts", "how `many` times each key is posted at once (keys)")
+			flags.Var(number(&o.Posts, 1, many), "posts", "`number` of times that each key is posted at once (keys)")
 			flags.Var(number(&o.Customers, 1, many), "customers", "`number` of customers (default 16)")
-			flags.Var(decimal(&o.Rate, 0.01, 10_000), "rate", "orders a `second`")
+			flags.Var(decimal(&o.Rate, 0.01, 10_000), "rate", "`number` of orders a second")
 			flags.Var(period(&o.Gap, time.Millisecond, longest), "gap", "mean time between two faults, as a `duration`")
 			flags.Var(period(&o.Hold, time.Second, longest), "hold", "how long each dependency is unavailable, as a `duration` (outages; default 20s)")
-			flags.Var(decimal(&o.Share, 0.001, 1), "share", "`share` of the confirmations that are cut (confirms)")
+			flags.Var(decimal(&o.Share, 0.001, 1), "share", "share of the confirmations that are cut, as a `number` up to 1 (confirms)")
 			flags.BoolVar(&o.NoFaults, "no-faults", false, "soak without faults")
-			flags.Var(period(&o.Patience, time.Second, longest), "patience", "how long everything may take to end after the last fault (default 5m)")
+			flags.Var(period(&o.Patience, time.Second, longest), "patience", "how long everything may take to end after the last fault, as a `duration` (default 5m)")
 			flags.BoolVar(&o.quick, "quick", false, "run what is due by the clock every second, as tests do")
 			flags.BoolVar(&o.keep, "keep", false, "keep the stack's folder with its data and logs")
 		},
@@ -160,13 +160,13 @@ func (c *cli) showSchedule(stack chaos.StackOptions) error {
 			fmt.Fprintf(c.out, "Notice: fault %s is left out: %s.\n", kind, why)
 		}
 	}
-	fmt.Fprintf(c.out, "Campaign %s, seed %d: %d scheduled faults.\n", o.Campaign, o.Seed, len(schedule))
+	fmt.Fprintf(c.out, "Campaign %s, seed %d: %s.\n", o.Campaign, o.Seed, counted(len(schedule), "scheduled fault"))
 	kills := 0
 	for _, event := range schedule {
 		kills += event.Kills()
 		fmt.Fprintf(c.out, "%10s  %s\n", event.At.Round(time.Millisecond), event)
 	}
-	fmt.Fprintf(c.out, "%d processes are killed.\n", kills)
+	fmt.Fprintf(c.out, "Processes that are killed: %d.\n", kills)
 	return nil
 }
 
@@ -174,9 +174,15 @@ func (c *cli) showSchedule(stack chaos.StackOptions) error {
 // breaks beside it.
 func (c *cli) visitChaos(ctx context.Context) error {
 	o := c.options.chaos
-	if o.dryRun || len(o.Options.Faults) > 0 || !slices.Contains(chaos.VisitingCampaigns(), o.Campaign) {
-		return &usageError{"chaos: with --target compose or --gateway nothing is broken, so there are no faults and no schedule, and --campaign is " +
-			strings.Join(chaos.VisitingCampaigns(), " or ") + "."}
+	const elsewhere = "chaos: with --target compose or --gateway nothing is broken"
+	switch {
+	case o.dryRun:
+		return &usageError{elsewhere + ", so there is no schedule that --dry-run could show. Leave --dry-run out, or show that of a stack of its own: " +
+			"go run ./dapr chaos --dry-run"}
+	case len(o.Options.Faults) > 0:
+		return &usageError{elsewhere + ", so leave --faults out. Break the stack beside it, with: go run ./dapr kill --target compose PROCESS"}
+	case !slices.Contains(chaos.VisitingCampaigns(), o.Campaign):
+		return &usageError{elsewhere + ", so --campaign is " + strings.Join(chaos.VisitingCampaigns(), " or ") + "."}
 	}
 	found, err := c.shop(ctx)
 	if err != nil {
@@ -190,8 +196,11 @@ func (c *cli) visitChaos(ctx context.Context) error {
 		return fmt.Errorf("reading the gateway's address: %w", err)
 	}
 	staff, _ := userFor(found.people, "staff")
-	where := or(c.options.access.target, "gateway")
-	report, err := chaos.Visit(chaos.Site{Gateways: []*url.URL{gateway}, Staff: staff, Broker: where, Store: where}).Run(ctx, o.Options)
+	where := found.gateway
+	if c.options.access.target == targetCompose && c.options.access.gateway == "" {
+		where = "docker compose"
+	}
+	report, err := chaos.Visit(chaos.Site{Gateways: []*url.URL{gateway}, Staff: staff, Where: where}).Run(ctx, o.Options)
 	if err != nil {
 		return err
 	}

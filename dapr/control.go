@@ -247,7 +247,7 @@ That needs root, and the Docker engine on this machine.`,
 		sendSignal)
 	kill.flags = func(c *cli, flags *flag.FlagSet) {
 		c.targetFlag(flags)
-		flags.StringVar(&c.options.kill.signal, "signal", "KILL", "the `signal`: KILL, TERM, STOP, CONT …")
+		flags.StringVar(&c.options.kill.signal, "signal", "KILL", "the signal's `name`: KILL, TERM, STOP, CONT …")
 	}
 	return kill
 }

@@ -50,17 +50,17 @@ a duration back from now, as 30m. Done as the stack's member of staff.` + loginH
 			c.loginFlags(flags)
 			l := &c.options.letters
 			l.status = letterStatuses[0]
-			flags.StringVar(&l.filter.Topic, "topic", "", "only of this `topic`")
-			flags.StringVar(&l.filter.Type, "type", "", "only of this event `type`, as orders.confirmed.v1")
-			flags.StringVar(&l.filter.Consumer, "consumer", "", "only of this consuming `service`")
+			flags.StringVar(&l.filter.Topic, "topic", "", "only of the topic with this `name`")
+			flags.StringVar(&l.filter.Type, "type", "", "only of the event type with this `name`, as orders.confirmed.v1")
+			flags.StringVar(&l.filter.Consumer, "consumer", "", "only of the consuming service with this `name`")
 			flags.StringVar(&l.filter.Reason, "contains", "", "only with this `text` in why it died or last failed")
 			flags.StringVar(&l.since, "since", "", "only first seen since this `time`")
 			flags.StringVar(&l.until, "until", "", "only first seen before this `time`")
-			flags.Var(oneOf{&l.status, letterStatuses}, "status", "list: only of this `status`: "+strings.Join(letterStatuses, ", "))
+			flags.Var(oneOf{&l.status, letterStatuses}, "status", "list: only of the status with this `name`: "+strings.Join(letterStatuses, ", "))
 			l.limit, l.perSecond = 20, 10
-			flags.Var(number(&l.limit, 1, many), "limit", "list and batches: at most so many")
+			flags.Var(number(&l.limit, 1, many), "limit", "list and batches: at most this `number`")
 			flags.BoolVar(&l.all, "all", false, "replay and discard: every open one that the filters choose")
-			flags.Var(number(&l.perSecond, 1, 100), "per-second", "replay --all: at most so many a second")
+			flags.Var(number(&l.perSecond, 1, 100), "per-second", "replay --all: at most this `number` a second")
 			flags.BoolVar(&l.detach, "detach", false, "replay and discard --all: do not wait for the end")
 			flags.StringVar(&l.reason, "reason", "", "`text` that says why, for those who look back")
 			flags.BoolVar(&l.json, "json", false, "as JSON")

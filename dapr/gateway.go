@@ -37,7 +37,7 @@ func (a access) elsewhere() bool { return a.target == targetCompose || a.gateway
 // targetFlag declares --target alone, for commands about processes.
 func (c *cli) targetFlag(flags *flag.FlagSet) {
 	flags.Var(oneOf{&c.options.access.target, []string{targetLauncher, targetCompose}}, "target",
-		"the `stack`: launcher, started by \"up\", or compose, started by docker compose (default launcher)")
+		"the stack's `name`: launcher, started by \"up\", or compose, started by docker compose (default launcher)")
 }
 
 // gatewayFlags declares where the gateway is.

@@ -32,10 +32,10 @@ The images are named caravan/NAME:TAG. With several architectures the first keep
 caravan/NAME:TAG-ARCH. With --output no Docker engine is needed: docker load -i FILE reads the file elsewhere.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			o := &c.options.images
-			flags.StringVar(&o.archs, "arch", "", "`architectures`, separated by commas: amd64, arm64 (default: the engine's)")
-			flags.StringVar(&o.tag, "tag", "dev", "the images' `tag`")
-			flags.StringVar(&o.only, "only", "", "make only these `images`, separated by commas, as users,daprd")
-			flags.StringVar(&o.version, "version", "", "the `version` that programs and labels state (default: the tag)")
+			flags.StringVar(&o.archs, "arch", "", "architectures, as a `list` with commas: amd64,arm64 (default: the engine's)")
+			flags.StringVar(&o.tag, "tag", "dev", "the `name` of the images' tag")
+			flags.StringVar(&o.only, "only", "", "make only these images, as a `list` with commas: users,daprd")
+			flags.StringVar(&o.version, "version", "", "the version, a `text`, that programs and labels state (default: the tag)")
 			flags.StringVar(&o.output, "output", "", "write the images to this `file` instead of loading them")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.images(ctx) },

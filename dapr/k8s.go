@@ -33,14 +33,14 @@ With --registry HOST/FOLDER the images are named HOST/FOLDER/NAME:TAG. Name them
 as k8s/README.md says.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			o, k := &c.options.images, &c.options.k8s
-			flags.StringVar(&k.kind, "kind", "", "load into this `cluster` of kind")
-			flags.StringVar(&k.k3d, "k3d", "", "load into this `cluster` of k3d")
-			flags.StringVar(&k.registry, "registry", "", "push to this `registry`, with Docker")
+			flags.StringVar(&k.kind, "kind", "", "load into the cluster of kind with this `name`")
+			flags.StringVar(&k.k3d, "k3d", "", "load into the cluster of k3d with this `name`")
+			flags.StringVar(&k.registry, "registry", "", "push to the registry and folder at this `address`, with Docker")
 			flags.StringVar(&o.output, "output", "", "write the images to this `file`")
-			flags.StringVar(&o.archs, "arch", "", "the nodes' `architecture`: amd64 or arm64 (default: this machine's)")
-			flags.StringVar(&o.tag, "tag", "dev", "the images' `tag`")
-			flags.StringVar(&o.only, "only", "", "make only these `images`, separated by commas, as users,daprd")
-			flags.StringVar(&o.version, "version", "", "the `version` that programs and labels state (default: the tag)")
+			flags.StringVar(&o.archs, "arch", "", "the `name` of the nodes' architecture: amd64 or arm64 (default: this machine's)")
+			flags.StringVar(&o.tag, "tag", "dev", "the `name` of the images' tag")
+			flags.StringVar(&o.only, "only", "", "make only these images, as a `list` with commas: users,daprd")
+			flags.StringVar(&o.version, "version", "", "the version, a `text`, that programs and labels state (default: the tag)")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.k8sImages(ctx) },
 	}

@@ -30,7 +30,7 @@ With --target compose it shows what "docker logs" has of each container.`,
 			c.targetFlag(flags)
 			o := &c.options.logs
 			flags.StringVar(&o.correlation, "correlation", "", "only lines with this correlation `ID`")
-			flags.StringVar(&o.level, "level", "", "only lines of this `level` or worse: debug, info, warn, error")
+			flags.StringVar(&o.level, "level", "", "only lines of the level with this `name`, or worse: debug, info, warn, error")
 			flags.BoolVar(&o.follow, "f", false, "go on as lines are written")
 			flags.BoolVar(&o.raw, "raw", false, "as the processes wrote them")
 			flags.Var(period(&o.since, time.Nanosecond, longest), "since", "only lines younger than this `duration`, as 10m")

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,7 +69,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"no customers", []string{"chaos", "--customers", "0"}, "flag --customers: want a number from 1"},
 		{"negative orders", []string{"chaos", "--orders", "-5"}, "flag --orders: want a number from 1"},
 		{"negative seed", []string{"chaos", "--seed", "-5"}, "flag --seed"},
-		{"faults elsewhere", []string{"chaos", "--gateway", "http://127.0.0.1:1", "--faults", "kill"}, "nothing is broken"},
+		{"a schedule elsewhere", []string{"chaos", "--target", "compose", "--dry-run"}, "nothing is broken, so there is no schedule that --dry-run could show"},
+		{"faults elsewhere", []string{"chaos", "--gateway", "http://127.0.0.1:1", "--faults", "kill"}, "nothing is broken, so leave --faults out"},
 		{"a campaign of faults elsewhere", []string{"chaos", "--target", "compose", "--campaign", "flash"}, "--campaign is storm or keys"},
 		{"no letters", []string{"dead-letters", "--limit", "0"}, "flag --limit: want a number from 1"},
 		{"negative waiting", []string{"orders", "waiting", "--longer", "-1m"}, "flag --longer: want a time"},
@@ -113,6 +116,23 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 				t.Errorf("%v: status %d, out %q, err %q", args, status, out, stderr)
 			}
 		}
+	}
+}
+
+// In the help a flag's value is named by what it is, with few words.
+func TestTheValuesOfFlagsHaveNames(t *testing.T) {
+	kinds := strings.Fields("number duration time name text list file folder path URL address pattern ID")
+	for _, known := range commands() {
+		c := &cli{}
+		c.flagSet(known).VisitAll(func(f *flag.Flag) {
+			b, isBool := f.Value.(interface{ IsBoolFlag() bool })
+			if isBool && b.IsBoolFlag() {
+				return
+			}
+			if kind, _ := flag.UnquoteUsage(f); !slices.Contains(kinds, kind) {
+				t.Errorf("%s: --%s %s; want one of %s", known.name, f.Name, kind, strings.Join(kinds, ", "))
+			}
+		})
 	}
 }
 

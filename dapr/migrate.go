@@ -34,11 +34,11 @@ Only documents are copied. What the broker still holds stays there, and what it 
 			m := &c.options.migrate
 			m.broker = launcher.Brokers()[0]
 			stores := launcher.Stores()
-			flags.Var(oneOf{&m.from, stores}, "from", "the `store` the documents are in: "+strings.Join(stores, ", "))
-			flags.Var(oneOf{&m.to, stores}, "to", "the `store` they shall be in")
+			flags.Var(oneOf{&m.from, stores}, "from", "the `name` of the store the documents are in: "+strings.Join(stores, ", "))
+			flags.Var(oneOf{&m.to, stores}, "to", "the `name` of the store they shall be in")
 			flags.BoolVar(&m.replace, "replace", false, "overwrite and delete what the target holds of its own")
 			flags.BoolVar(&m.noAudit, "no-audit", false, "do not start the stack on the new store to audit it")
-			flags.Var(oneOf{&m.broker, launcher.Brokers()}, "broker", "the `broker` for the audit: "+strings.Join(launcher.Brokers(), ", "))
+			flags.Var(oneOf{&m.broker, launcher.Brokers()}, "broker", "the `name` of the broker for the audit: "+strings.Join(launcher.Brokers(), ", "))
 			flags.StringVar(&m.daprd, "daprd", "", "`path` of the sidecar for the audit (default: PATH, ~/.dapr/bin, or built once)")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.migrate(ctx) },

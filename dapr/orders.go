@@ -39,10 +39,10 @@ why is in the order's timeline. Done as the stack's member of staff.` + loginHel
 			c.loginFlags(flags)
 			w := &c.options.waiting
 			w.longer, w.limit = time.Minute, 50
-			flags.Var(period(&w.longer, 0, longest), "longer", "waiting: the least `time` they have waited")
-			flags.StringVar(&w.step, "step", "", "waiting: only at this `step`, as reserve, authorize, capture, refund or \"undo authorize\"")
-			flags.StringVar(&w.status, "status", "", "waiting: only in this `status`, as reserved or capturing")
-			flags.Var(number(&w.limit, 1, many), "limit", "waiting: at most so many")
+			flags.Var(period(&w.longer, 0, longest), "longer", "waiting: only those that have waited for at least this `duration`")
+			flags.StringVar(&w.step, "step", "", "waiting: only at the step with this `name`, as reserve, authorize, capture, refund or \"undo authorize\"")
+			flags.StringVar(&w.status, "status", "", "waiting: only in the status with this `name`, as reserved or capturing")
+			flags.Var(number(&w.limit, 1, many), "limit", "waiting: at most this `number`")
 			flags.StringVar(&w.reason, "reason", "", "retry and cancel: `text` that says why, for those who look back")
 			flags.BoolVar(&w.json, "json", false, "as JSON")
 		},

@@ -29,7 +29,7 @@ it; broker and store keep the passwords that they were first started with, so re
 		flags: func(c *cli, flags *flag.FlagSet) {
 			o := &c.options.secrets
 			o.target = "compose"
-			flags.Var(oneOf{&o.target, []string{"compose"}}, "target", "what the secrets are for: `compose`")
+			flags.Var(oneOf{&o.target, []string{"compose"}}, "target", "the `name` of what the secrets are for: compose")
 			flags.BoolVar(&o.force, "force", false, "replace the secrets that are there")
 		},
 		run: func(_ context.Context, c *cli, _ *flag.FlagSet) error { return c.secrets() },

@@ -39,7 +39,7 @@ and on every store, with the first broker, and ends with a table. It takes about
 			flags.BoolVar(&c.options.test.short, "short", false, "only tests that start no processes")
 			flags.BoolVar(&c.options.test.matrix, "matrix", false, "the end-to-end suite on every broker and store")
 			flags.Var(oneOf{&c.options.test.target, []string{targetLauncher, targetCompose}}, "target",
-				"what runs the stacks of the suites: `launcher`, or compose (default launcher)")
+				"the `name` of what runs the stacks of the suites: launcher or compose (default launcher)")
 			flags.StringVar(&c.options.test.run, "run", "", "only tests whose name matches this `pattern`")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {

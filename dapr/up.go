@@ -44,7 +44,7 @@ forgets it. Brokers and stores that already run are used when one of these varia
 			stackFlags(up, flags)
 			flags.BoolVar(&up.fresh, "fresh", false, "forget the data and secrets of earlier runs")
 			flags.BoolVar(&up.detach, "detach", false, "return once everything is ready, and leave it running")
-			flags.Var(number(&up.port, 1, 65535), "port", "the gateway's `port` (default as in dapr/dapr.yaml)")
+			flags.Var(number(&up.port, 1, 65535), "port", "the `number` of the gateway's port (default as in dapr/dapr.yaml)")
 			flags.BoolVar(&up.freePorts, "free-ports", false, "take free ports, so that two stacks can run side by side")
 			flags.BoolVar(&up.noLimits, "no-limits", false, "switch the gateway's rate limits off, as for bench")
 			flags.BoolVar(&up.noSeed, "no-seed", false, "start with an empty shop: no catalogue, users or order")
@@ -56,8 +56,8 @@ forgets it. Brokers and stores that already run are used when one of these varia
 // stackFlags are the flags up and bench share.
 func stackFlags(up *upOptions, flags *flag.FlagSet) {
 	up.broker, up.store = launcher.Brokers()[0], launcher.Stores()[0]
-	flags.Var(oneOf{&up.broker, launcher.Brokers()}, "broker", "the `broker`: "+strings.Join(launcher.Brokers(), ", "))
-	flags.Var(oneOf{&up.store, launcher.Stores()}, "store", "the `store`: "+strings.Join(launcher.Stores(), ", "))
+	flags.Var(oneOf{&up.broker, launcher.Brokers()}, "broker", "the broker's `name`: "+strings.Join(launcher.Brokers(), ", "))
+	flags.Var(oneOf{&up.store, launcher.Stores()}, "store", "the store's `name`: "+strings.Join(launcher.Stores(), ", "))
 	flags.StringVar(&up.daprd, "daprd", "", "`path` of the sidecar (default: PATH, ~/.dapr/bin, or built once)")
 	up.timeout = launcher.DefaultTimeout
 	flags.Var(period(&up.timeout, time.Second, longest), "timeout", "how long servers and then programs may take to be ready, as a `duration`")

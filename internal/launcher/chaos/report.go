@@ -22,8 +22,9 @@ type Report struct {
 	Machine  string    `json:"machine"`
 	Broker   string    `json:"broker"`
 	Store    string    `json:"store"`
-	Seconds  float64   `json:"seconds"` // of load and faults, without starting and comparing
-	Command  string    `json:"command"` // repeats it
+	Where    string    `json:"where,omitempty"` // it ran elsewhere, and nothing was broken
+	Seconds  float64   `json:"seconds"`         // of load and faults, without starting and comparing
+	Command  string    `json:"command"`         // repeats it
 	Notices  []string  `json:"notices,omitempty"`
 
 	Schedule []Event        `json:"schedule"`
@@ -185,14 +186,25 @@ func (r *Report) killed() int {
 	return sum
 }
 
+// place is what it ran on.
+func (r *Report) place() string {
+	if r.Where != "" {
+		return r.Where
+	}
+	return r.Broker + " and " + r.Store
+}
+
 // Line is the result in one line.
 func (r *Report) Line() string {
 	verdict := "PASSED"
 	if !r.Passed {
 		verdict = "FAILED"
 	}
-	line := fmt.Sprintf("%s %s, seed %d, %s and %s: %d orders, %d faults, %d kills, %d violations",
-		verdict, r.Campaign, r.Seed, r.Broker, r.Store, r.Orders["acknowledged"], len(r.Faults), r.killed(), len(r.Violations))
+	line := fmt.Sprintf("%s %s, seed %d, %s: %d orders, ", verdict, r.Campaign, r.Seed, r.place(), r.Orders["acknowledged"])
+	if r.Where == "" {
+		line += fmt.Sprintf("%d faults, %d kills, ", len(r.Faults), r.killed())
+	}
+	line += fmt.Sprintf("%d violations", len(r.Violations))
 	for _, name := range slices.Sorted(maps.Keys(r.Numbers)) {
 		line += fmt.Sprintf(", %s %v", name, round(r.Numbers[name]))
 	}
@@ -206,11 +218,20 @@ const mostViolations = 20
 
 // Text writes the report for a person.
 func (r *Report) Text(w io.Writer) {
-	fmt.Fprintf(w, "\nCampaign %s, seed %d, %s, broker %s, store %s, %s\n", r.Campaign, r.Seed, r.Date.Format(time.RFC3339), r.Broker, r.Store, r.Machine)
+	where := r.Where
+	if where == "" {
+		where = fmt.Sprintf("broker %s, store %s", r.Broker, r.Store)
+	}
+	fmt.Fprintf(w, "\nCampaign %s, seed %d, %s, %s, %s\n", r.Campaign, r.Seed, r.Date.Format(time.RFC3339), where, r.Machine)
 	for _, notice := range r.Notices {
 		fmt.Fprintf(w, "  Notice: %s\n", notice)
 	}
-	fmt.Fprintf(w, "  Load and faults for %s; %d of %d scheduled faults\n", time.Duration(r.Seconds*float64(time.Second)).Round(time.Second), len(r.Faults), len(r.Schedule))
+	took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Second)
+	if r.Where == "" {
+		fmt.Fprintf(w, "  Load and faults for %s; %d of %d scheduled faults\n", took, len(r.Faults), len(r.Schedule))
+	} else {
+		fmt.Fprintf(w, "  Load for %s\n", took)
+	}
 	r.faultsText(w)
 	fmt.Fprintf(w, "  Orders: %s\n", counts(r.Orders))
 	q := r.Requests
@@ -220,7 +241,9 @@ func (r *Report) Text(w io.Writer) {
 		fmt.Fprintf(w, "  Failed attempts: %s\n", counts(q.Failures))
 	}
 	fmt.Fprintf(w, "  From request to the order's end: %s\n", r.PlacedToEnd)
-	fmt.Fprintf(w, "  After the last fault: %s\n", r.AfterLastFault)
+	if r.Where == "" {
+		fmt.Fprintf(w, "  After the last fault: %s\n", r.AfterLastFault)
+	}
 	if len(r.Numbers) > 0 {
 		for _, name := range slices.Sorted(maps.Keys(r.Numbers)) {
 			fmt.Fprintf(w, "  %s: %v\n", name, round(r.Numbers[name]))

@@ -75,6 +75,7 @@ type Site struct {
 	Gateways      []*url.URL
 	Staff         launcher.User
 	Broker, Store string // as reports name them
+	Where         string // of a system that runs elsewhere, whose broker and store are not known
 }
 
 // Visit returns a system that runs elsewhere. It can be used and its books compared, but it is not broken: only the
@@ -269,11 +270,11 @@ func (s *System) Run(ctx context.Context, o Options) (*Report, error) {
 		Options: o, system: s, stack: s.stack,
 		report: &Report{
 			Campaign: o.Campaign, Seed: o.Seed, Date: time.Now().UTC(), Machine: machine(), Command: o.Command,
-			Broker: s.site.Broker, Store: s.site.Store, Numbers: map[string]float64{},
+			Broker: s.site.Broker, Store: s.site.Store, Where: s.site.Where, Numbers: map[string]float64{},
 		},
 	}
 	r.injector = newInjector(s.stack, r.say)
-	r.say("Campaign %s, seed %d, on %s and %s.", o.Campaign, o.Seed, r.report.Broker, r.report.Store)
+	r.say("Campaign %s, seed %d, on %s.", o.Campaign, o.Seed, r.report.place())
 	if err := campaign.run(ctx, r); err != nil {
 		return nil, fmt.Errorf("campaign %s: %w", o.Campaign, err)
 	}
@@ -332,8 +333,11 @@ func (r *run) tell(ctx context.Context) {
 		for _, n := range killsOf(fired) {
 			kills += n
 		}
-		line := fmt.Sprintf("%6s  %d faults (%d kills), %d orders, %d requests, %d failed attempts, %d retries",
-			time.Since(r.began).Round(time.Second), len(fired), kills, len(r.shop.log.of("order")), q.Attempts, q.Failed, q.Retries)
+		line := fmt.Sprintf("%6s  ", time.Since(r.began).Round(time.Second))
+		if r.stack != nil {
+			line += fmt.Sprintf("%d faults (%d kills), ", len(fired), kills)
+		}
+		line += fmt.Sprintf("%d orders, %d requests, %d failed attempts, %d retries", len(r.shop.log.of("order")), q.Attempts, q.Failed, q.Retries)
 		if len(fired) > 0 {
 			line += "; last: " + fired[len(fired)-1].Label
 		}
@@ -362,7 +366,10 @@ func (r *run) settle(ctx context.Context) *settler {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*r.Patience)
 	defer cancel()
 	healed := r.report.countFaults(r.injector.history())
-	r.say("All faults are healed; waiting until every order has ended …")
+	if r.stack != nil {
+		r.say("All faults are healed.")
+	}
+	r.say("Waiting until every order has ended …")
 	s := &settler{shop: r.shop, patience: r.Patience, findings: &r.findings, say: r.say}
 	s.settle(ctx)
 	r.report.Audit = s.audit.Counts
