@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"syscall"
 
 	"caravan/internal/launcher"
@@ -52,7 +53,11 @@ func (c *cli) composeGateway(ctx context.Context) (string, error) {
 	case errors.Is(err, compose.ErrNotUp):
 		return "", err
 	}
-	return project.Gateway, ctx.Err()
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	fmt.Fprintf(c.err, "The gateway is taken to be at %s, by its settings: %v\n", project.Gateway, err)
+	return project.Gateway, nil
 }
 
 // explained has a name that no process has answered as the command line answers it.
