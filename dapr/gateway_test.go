@@ -163,7 +163,7 @@ func TestThePortOfTheRunningProjectGoesBeforeThatOfItsSettings(t *testing.T) {
 			containers = "[" + containers + "]"
 		}
 		fakeDocker(t, containers)
-		if status, out, stderr := invoke(t, test.args, "--target", "compose"); status != test.status || !strings.Contains(out+stderr, test.want) {
+		if status, out, stderr := invoke(t, test.args, "--target", "compose"); status != test.status || !strings.Contains(out+stderr, test.want) || strings.Contains(stderr, "refused the password") {
 			t.Errorf("%s: status %d, said %q, %q, want %q", test.name, status, out, stderr, test.want)
 		}
 	}
