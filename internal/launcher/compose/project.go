@@ -106,13 +106,15 @@ func (k Container) Address(port string) string {
 // as when it does not run.
 func (k Container) Published() string {
 	for _, port := range slices.Sorted(maps.Keys(k.NetworkSettings.Ports)) {
-		for _, at := range k.NetworkSettings.Ports[port] {
-			host := at.HostIP
-			if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
-				host = "127.0.0.1"
-			}
-			return net.JoinHostPort(host, at.HostPort)
+		published := k.NetworkSettings.Ports[port]
+		if len(published) == 0 { // exposed to other containers only
+			continue
 		}
+		host := published[0].HostIP
+		if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+			host = "127.0.0.1"
+		}
+		return net.JoinHostPort(host, published[0].HostPort)
 	}
 	return ""
 }
