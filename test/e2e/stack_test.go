@@ -63,14 +63,23 @@ func startIn(dir string, options launcher.Options) (_ *stack, err error) {
 	return s, nil
 }
 
-func (s *stack) getReady() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
+// describe reads the API's description, once: it counts which calls were made, over restarts of the stack.
+func (s *stack) describe(ctx context.Context) error {
+	if s.document != nil {
+		return nil
+	}
 	raw, err := fetch(ctx, s.GatewayURL()+"/openapi.json")
 	if err != nil {
 		return fmt.Errorf("reading the API's description: %w", err)
 	}
-	if s.document, err = apicheck.Parse(ctx, raw); err != nil {
+	s.document, err = apicheck.Parse(ctx, raw)
+	return err
+}
+
+func (s *stack) getReady() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if err := s.describe(ctx); err != nil {
 		return err
 	}
 	return within(patience, func() error {

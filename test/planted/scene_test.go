@@ -36,9 +36,10 @@ func run(t *testing.T, keys string, spoil func(*scene)) sim.AuditReport {
 	return result.Audit
 }
 
+// simulate runs the seed whose shop, at its end, has an order of every kind that a fault is planted into.
 func simulate(t *testing.T, keys string, spoil func(*scene)) sim.Result {
 	t.Helper()
-	return sim.Run(t, sim.Plan{Seed: 5, Size: size, Keys: keys, Log: quiet(),
+	return sim.Run(t, sim.Plan{Seed: 1, Size: size, Keys: keys, Log: quiet(),
 		Spoil: func(stored func(app string) sim.Documents) { spoil(&scene{t: t, stored: stored}) }})
 }
 
