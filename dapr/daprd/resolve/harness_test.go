@@ -21,11 +21,15 @@ import (
 const patience = 30 * time.Second
 
 // directory is a DNS of one name.
-type directory struct{ addresses atomic.Pointer[[]string] }
+type directory struct {
+	addresses atomic.Pointer[[]string]
+	looks     atomic.Int64 // how often it was asked
+}
 
 func (d *directory) set(addresses ...string) { d.addresses.Store(&addresses) }
 
 func (d *directory) look(context.Context, string) ([]string, error) {
+	d.looks.Add(1)
 	if found := d.addresses.Load(); found != nil {
 		return slices.Clone(*found), nil
 	}

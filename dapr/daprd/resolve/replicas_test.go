@@ -245,7 +245,13 @@ func TestNamesGiveAndTakeAddresses(t *testing.T) {
 
 	// A name that is not found changes nothing.
 	s.addresses.Store(nil)
-	time.Sleep(2 * lookAgain)
+	asked := s.looks.Load()
+	s.until(t, "two more lookups", func(_ string, err error) bool {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.looks.Load() >= asked+2 // the first of them has had its effect when the second begins
+	})
 	if _, err := s.call(t.Context()); err != nil {
 		t.Error(err)
 	}
