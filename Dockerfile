@@ -23,7 +23,7 @@ ARG REVISION
 RUN go build -trimpath -o /out/ \
       -ldflags "-s -w -X caravan/internal/version.version=${VERSION} -X caravan/internal/version.revision=${REVISION}" \
       ./services/users ./services/products ./services/orders ./services/payments ./services/notifications \
-      ./gateway ./internal/launcher/embeddedbroker ./dapr
+      ./gateway ./dapr/launcher/embeddedbroker ./dapr
 
 FROM scratch AS base
 ARG VERSION

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/launcher"
-	"caravan/internal/shopclient"
+	"caravan/dapr/launcher"
+	"caravan/dapr/shopclient"
 )
 
 // benchOptions are the flags of bench.

@@ -22,11 +22,11 @@ import (
 	"sync"
 	"time"
 
+	"caravan/dapr/launcher"
+	"caravan/dapr/shopclient"
 	"caravan/internal/correlation"
 	"caravan/internal/id"
-	"caravan/internal/launcher"
 	"caravan/internal/money"
-	"caravan/internal/shopclient"
 
 	"golang.org/x/sync/errgroup"
 )

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/process"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/process"
 )
 
 func TestQuantile(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/catalogue"
+	"caravan/dapr/catalogue"
+	"caravan/dapr/shopclient"
 	"caravan/internal/money"
-	"caravan/internal/shopclient"
 	"caravan/internal/text"
 	"caravan/services/products/domain"
 )

@@ -15,13 +15,13 @@ import (
 	"syscall"
 	"time"
 
-	"caravan/internal/launcher/chaos"
-	"caravan/internal/launcher/manifest"
+	"caravan/dapr/launcher/manifest"
+	"caravan/test/chaos/harness"
 )
 
 // chaosOptions are the flags of chaos.
 type chaosOptions struct {
-	chaos.Options
+	harness.Options
 	up     upOptions
 	faults string
 	dryRun bool
@@ -30,7 +30,7 @@ type chaosOptions struct {
 }
 
 func chaosCommand() command {
-	names, summaries := chaos.Campaigns()
+	names, summaries := harness.Campaigns()
 	var list strings.Builder
 	for _, name := range names {
 		fmt.Fprintf(&list, "  %-9s %s\n", name, summaries[name])
@@ -88,17 +88,17 @@ Faults: ` + kindList() + ".",
 
 func kindList() string {
 	var names []string
-	for _, kind := range chaos.Kinds() {
+	for _, kind := range harness.Kinds() {
 		names = append(names, string(kind))
 	}
 	return strings.Join(names, ", ")
 }
 
-func parseKinds(text string) ([]chaos.Kind, error) {
-	var kinds []chaos.Kind
+func parseKinds(text string) ([]harness.Kind, error) {
+	var kinds []harness.Kind
 	for _, name := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
-		kind := chaos.Kind(name)
-		if !slices.Contains(chaos.Kinds(), kind) {
+		kind := harness.Kind(name)
+		if !slices.Contains(harness.Kinds(), kind) {
 			hint := ""
 			if nearest := manifest.Nearest(name, strings.Split(kindList(), ", ")); nearest != "" {
 				hint = fmt.Sprintf(" Did you mean %q?", nearest)
@@ -120,9 +120,9 @@ func (c *cli) chaos(ctx context.Context) error {
 		o.Seed = uint64(time.Now().UnixNano() % 1_000_000_007)
 	}
 	o.Out, o.Dir, o.Command = c.out, filepath.Join(c.dir, "chaos"), chaosCommandLine(o.Seed)
-	stack := chaos.StackOptions{
+	stack := harness.StackOptions{
 		Root: c.root, Bin: c.bin(), Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Timeout: o.up.timeout, Log: c.out, Quick: o.quick,
-		Replicas: chaos.Replicas(o.Campaign), EagerPublishers: o.Campaign == "confirms",
+		Replicas: harness.Replicas(o.Campaign), EagerPublishers: o.Campaign == "confirms",
 	}
 	if c.options.access.elsewhere() {
 		return c.visitChaos(ctx)
@@ -145,13 +145,13 @@ func chaosCommandLine(seed uint64) string {
 	return line
 }
 
-func (c *cli) showSchedule(stack chaos.StackOptions) error {
+func (c *cli) showSchedule(stack harness.StackOptions) error {
 	o := c.options.chaos
-	targets, err := chaos.Expect(stack)
+	targets, err := harness.Expect(stack)
 	if err != nil {
 		return err
 	}
-	schedule, err := chaos.Preview(o.Options, targets)
+	schedule, err := harness.Preview(o.Options, targets)
 	if err != nil {
 		return err
 	}
@@ -181,8 +181,8 @@ func (c *cli) visitChaos(ctx context.Context) error {
 			"go run ./dapr chaos --dry-run"}
 	case len(o.Options.Faults) > 0:
 		return &usageError{elsewhere + ", so leave --faults out. Break the stack beside it, with: go run ./dapr kill --target compose PROCESS"}
-	case !slices.Contains(chaos.VisitingCampaigns(), o.Campaign):
-		return &usageError{elsewhere + ", so --campaign is " + strings.Join(chaos.VisitingCampaigns(), " or ") + "."}
+	case !slices.Contains(harness.VisitingCampaigns(), o.Campaign):
+		return &usageError{elsewhere + ", so --campaign is " + strings.Join(harness.VisitingCampaigns(), " or ") + "."}
 	}
 	found, err := c.shop(ctx)
 	if err != nil {
@@ -200,7 +200,7 @@ func (c *cli) visitChaos(ctx context.Context) error {
 	if c.options.access.target == targetCompose && c.options.access.gateway == "" {
 		where = "docker compose"
 	}
-	report, err := chaos.Visit(chaos.Site{Gateways: []*url.URL{gateway}, Staff: staff, Where: where}).Run(ctx, o.Options)
+	report, err := harness.Visit(harness.Site{Gateways: []*url.URL{gateway}, Staff: staff, Where: where}).Run(ctx, o.Options)
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (c *cli) visitChaos(ctx context.Context) error {
 }
 
 // runChaos runs a campaign on a stack of its own.
-func (c *cli) runChaos(ctx context.Context, stack chaos.StackOptions) error {
+func (c *cli) runChaos(ctx context.Context, stack harness.StackOptions) error {
 	folder, err := os.MkdirTemp("", "caravan-chaos-*")
 	if err != nil {
 		return fmt.Errorf("making a folder for the stack: %w", err)
@@ -222,7 +222,7 @@ func (c *cli) runChaos(ctx context.Context, stack chaos.StackOptions) error {
 	}
 	stack.Dir = folder
 	fmt.Fprintf(c.out, "Starting a stack in %s …\n", folder)
-	system, err := chaos.Start(ctx, stack)
+	system, err := harness.Start(ctx, stack)
 	if err != nil {
 		return errors.Join(advise(err), os.RemoveAll(folder))
 	}

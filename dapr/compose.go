@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"syscall"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/compose"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/compose"
 )
 
 // processes are those of a stack, as commands see and change them: of the launcher, or of docker compose.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 // fakeDocker puts a fake of the docker command first on the PATH. It knows the containers given, notes what it is asked,

@@ -11,10 +11,10 @@ import (
 	"syscall"
 	"time"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/compose"
-	"caravan/internal/launcher/manifest"
-	"caravan/internal/launcher/process"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/compose"
+	"caravan/dapr/launcher/manifest"
+	"caravan/dapr/launcher/process"
 	"caravan/internal/version"
 )
 

@@ -13,9 +13,9 @@ import (
 	"time"
 	"unicode"
 
+	"caravan/dapr/shopclient"
 	"caravan/internal/clock"
 	"caravan/internal/id"
-	"caravan/internal/shopclient"
 )
 
 // lettersOptions are the flags of dead-letters.

@@ -5,7 +5,7 @@ import (
 	"flag"
 	"fmt"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 func doctorCommand() command {

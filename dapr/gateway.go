@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strings"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/compose"
-	"caravan/internal/shopclient"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/compose"
+	"caravan/dapr/shopclient"
 )
 
 // The stacks that commands know by name.

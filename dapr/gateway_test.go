@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"caravan/internal/launcher/compose"
+	"caravan/dapr/launcher/compose"
 )
 
 const auditJSON = `{"findings":[],"invariants":[],"counts":{},"complete":true}`

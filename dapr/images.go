@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 // imagesOptions are the flags of images.

@@ -13,9 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"caravan/internal/catalogue"
+	"caravan/dapr/catalogue"
+	"caravan/dapr/shopclient"
 	"caravan/internal/problem"
-	"caravan/internal/shopclient"
 
 	"golang.org/x/sync/errgroup"
 )

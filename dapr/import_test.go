@@ -17,7 +17,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"caravan/internal/catalogue"
+	"caravan/dapr/catalogue"
+	"caravan/dapr/shopclient"
 	"caravan/internal/clock"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
@@ -26,7 +27,6 @@ import (
 	"caravan/internal/money"
 	"caravan/internal/problem"
 	"caravan/internal/request"
-	"caravan/internal/shopclient"
 	"caravan/internal/token"
 	"caravan/services/products/adapters"
 	"caravan/services/products/app"

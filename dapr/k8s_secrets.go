@@ -15,8 +15,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"caravan/dapr/launcher"
 	"caravan/internal/clock"
-	"caravan/internal/launcher"
 	"caravan/services/users/adapters/keyring"
 )
 

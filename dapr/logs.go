@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 // logsOptions are the flags of logs.

@@ -21,8 +21,8 @@ import (
 	"strings"
 	"syscall"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/manifest"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/manifest"
 )
 
 // command is one verb of the command line.

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"testing"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 func invoke(t *testing.T, args ...string) (status int, out, err string) {

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 // pairing is a broker and a store that the suite is run on.

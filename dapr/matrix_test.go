@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 func TestMatrixHasEverySet(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/launcher"
-	"caravan/internal/shopclient"
+	"caravan/dapr/launcher"
+	"caravan/dapr/shopclient"
 )
 
 // migrateOptions are the flags of migrate.

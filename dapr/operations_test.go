@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/shopclient"
+	"caravan/dapr/shopclient"
 )
 
 const (

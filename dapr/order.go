@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"caravan/internal/shopclient"
+	"caravan/dapr/shopclient"
 )
 
 func orderCommand() command {

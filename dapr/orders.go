@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"caravan/dapr/shopclient"
 	"caravan/internal/id"
-	"caravan/internal/shopclient"
 )
 
 // waitingOptions are the flags of orders.

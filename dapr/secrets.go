@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"caravan/internal/launcher/compose"
+	"caravan/dapr/launcher/compose"
 )
 
 // secretsOptions are the flags of secrets.

@@ -14,9 +14,9 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
+	"caravan/dapr/shopclient"
 	"caravan/internal/money"
-	"caravan/internal/shopclient"
 
 	"golang.org/x/sync/errgroup"
 )

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"time"
 
-	"caravan/internal/shopclient"
+	"caravan/dapr/shopclient"
 )
 
 // gatewayReport is what a gateway knows of its services.

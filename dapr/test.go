@@ -18,8 +18,8 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/infra"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/infra"
 )
 
 func testCommand() command {

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 // upOptions are the flags that say what stack to start.

@@ -70,25 +70,26 @@ var planted = []struct {
 	{"somebody else's Now", source("services/orders/app", "type clock interface{ Now() int }\nfunc f(time clock) int { return time.Now() }"), "", ""},
 	{"an adapter that looks at the clock", source("services/orders/adapters/bank", "import \"time\"\nvar at = time.Now()"), "", ""},
 
-	{"a road that leads to a service", Package{Path: "internal/feed", Imports: []string{"services/orders/contract"}}, "internal imports no service", "services/orders/contract"},
-	{"a road whose test leads to a service", Package{Path: "internal/feed", TestImports: []string{"services/orders/domain"}}, "internal imports no service", "services/orders/domain"},
-	{"a road that leads to the gateway", Package{Path: "internal/launcher", Imports: []string{"gateway/route"}}, "internal imports no service", "gateway/route"},
+	{"internal on a contract", Package{Path: "internal/feed", Imports: []string{"services/orders/contract"}}, "internal imports nothing", "services/orders/contract"},
+	{"a test of internal on a service", Package{Path: "internal/feed", TestImports: []string{"services/orders/domain"}}, "internal imports nothing", "services/orders/domain"},
+	{"internal on the launcher", Package{Path: "internal/service", Imports: []string{"dapr/launcher"}}, "internal imports nothing", "dapr/launcher"},
+	{"internal on the gateway", Package{Path: "internal/feed", Imports: []string{"gateway/route"}}, "internal imports nothing", "gateway/route"},
 
 	{"a gateway that knows orders", Package{Path: "gateway/proxy", Imports: []string{"services/orders/contract"}}, "the gateway imports no service", "services/orders/contract"},
 	{"a gateway that knows the inside of users", Package{Path: "gateway", Imports: []string{"services/users/domain"}}, "the gateway imports no service", "services/users/domain"},
 	{"a gateway that knows permissions", Package{Path: "gateway/auth", Imports: []string{"services/users/contract"}}, "", ""},
 
-	{"a service that starts stacks", Package{Path: "services/orders/adapters/rest", TestImports: []string{"internal/launcher"}}, "neither the gateway nor the launcher", "internal/launcher"},
-	{"a service behind the gateway", Package{Path: "services/orders", Imports: []string{"gateway/route"}}, "neither the gateway nor the launcher", "gateway/route"},
+	{"a service that starts stacks", Package{Path: "services/orders/adapters/rest", TestImports: []string{"dapr/launcher"}}, "imports nothing of the gateway", "dapr/launcher"},
+	{"a service behind the gateway", Package{Path: "services/orders", Imports: []string{"gateway/route"}}, "imports nothing of the gateway", "gateway/route"},
 
-	{"a broker in a string", source("services/orders/adapters/rest", "var u = \"amqp://127.0.0.1\""), "no product", "amqp"},
-	{"a store in a name", source("internal/service", "func openSQLite() {}"), "no product", "SQLite"},
-	{"a store in a raw string", source("gateway", "var s = `PostgreSQL`"), "no product", "Postgre"},
-	{"a broker in a comment", source("services/orders/app", "// Kafka keeps the order.\nvar x = 1"), "no product", "Kafka"},
-	{"a store in a test", test("internal/service", "var s = \"redis\""), "no product", "redis"},
+	{"a broker in a string", source("services/orders/adapters/rest", "var u = \"amqp://127.0.0.1\""), "broker or store product", "amqp"},
+	{"a store in a name", source("internal/service", "func openSQLite() {}"), "broker or store product", "SQLite"},
+	{"a store in a raw string", source("gateway", "var s = `PostgreSQL`"), "broker or store product", "Postgre"},
+	{"a broker in a comment", source("services/orders/app", "// Kafka keeps the order.\nvar x = 1"), "broker or store product", "Kafka"},
+	{"a store in a test", test("internal/service", "var s = \"redis\""), "broker or store product", "redis"},
 	{"a comment that explains", source("internal/document", "// Redis restarts its ETags.\nvar x = 1"), "", ""},
-	{"code beside the explanation", source("internal/document", "var x = \"redis\""), "no product", "redis"},
-	{"the launcher", source("internal/launcher/broker", "var x = \"rabbitmq\""), "", ""},
+	{"code beside the explanation", source("internal/document", "var x = \"redis\""), "broker or store product", "redis"},
+	{"the launcher", source("dapr/launcher/broker", "var x = \"rabbitmq\""), "", ""},
 	{"the command line", source("dapr", "var x = \"kafka\""), "", ""},
 }
 

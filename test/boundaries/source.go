@@ -87,7 +87,7 @@ var explains = []string{"internal/document", "internal/feed", "internal/sidecar"
 // noProduct finds broker and store products named in code: a program that knows
 // its broker cannot have it swapped by a component file.
 func noProduct(p Package) []string {
-	if withinAny(p.Path, "internal/launcher", "dapr", "test") {
+	if withinAny(p.Path, "dapr", "test") {
 		return nil
 	}
 	var details []string

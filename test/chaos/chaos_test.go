@@ -1,5 +1,5 @@
 // Package chaos runs a small size of every chaos campaign on real stacks: the
-// engine is internal/launcher/chaos, and "go run ./dapr chaos" runs the same
+// engine is test/chaos/harness, and "go run ./dapr chaos" runs the same
 // campaigns at any size.
 //
 // CARAVAN_CHAOS_BROKER and CARAVAN_CHAOS_STORE choose what they run on,
@@ -20,9 +20,9 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/chaos"
-	"caravan/internal/launcher/infra"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/infra"
+	"caravan/test/chaos/harness"
 )
 
 // settings are what the environment says about the run. They are taken out of
@@ -45,7 +45,7 @@ func take(variable string) string {
 // common is the stack that the campaigns share which need no replicas.
 var common struct {
 	once   sync.Once
-	system *chaos.System
+	system *harness.System
 	stop   func()
 	err    error
 }
@@ -59,12 +59,12 @@ func TestMain(m *testing.M) {
 }
 
 // start starts a stack in a folder of its own.
-func start(replicas int) (system *chaos.System, stop func(), err error) {
+func start(replicas int) (system *harness.System, stop func(), err error) {
 	return startOn(settings.store, replicas)
 }
 
 // startOn is start on a store.
-func startOn(store string, replicas int) (system *chaos.System, stop func(), err error) {
+func startOn(store string, replicas int) (system *harness.System, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "caravan-chaos-*")
 	if err != nil {
 		return nil, nil, fmt.Errorf("making the stack's folder: %w", err)
@@ -86,7 +86,7 @@ func startOn(store string, replicas int) (system *chaos.System, stop func(), err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time, daprd is built
 	defer cancel()
-	system, err = chaos.Start(ctx, chaos.StackOptions{
+	system, err = harness.Start(ctx, harness.StackOptions{
 		Root: root, Dir: dir, Broker: settings.broker, Store: store, Daprd: settings.daprd, Replicas: replicas, Quick: true, EagerPublishers: true,
 	})
 	if err != nil {
@@ -96,7 +96,7 @@ func startOn(store string, replicas int) (system *chaos.System, stop func(), err
 	return system, func() { system.Close(); discard() }, nil
 }
 
-func shared(t *testing.T) *chaos.System {
+func shared(t *testing.T) *harness.System {
 	t.Helper()
 	common.once.Do(func() { common.system, common.stop, common.err = start(1) })
 	usable(t, common.err)
@@ -153,7 +153,7 @@ func (l testLog) Write(raw []byte) (int, error) {
 }
 
 // run runs a campaign and fails on every violation.
-func run(t *testing.T, system *chaos.System, o chaos.Options) *chaos.Report {
+func run(t *testing.T, system *harness.System, o harness.Options) *harness.Report {
 	t.Helper()
 	o.Seed, o.Out, o.Progress = seed(t), testLog{t}, 10*time.Second
 	o.Patience = cmp.Or(o.Patience, 3*time.Minute)
@@ -182,7 +182,7 @@ func run(t *testing.T, system *chaos.System, o chaos.Options) *chaos.Report {
 // TestStorm: orders while everything breaks.
 func TestStorm(t *testing.T) {
 	skipShort(t)
-	report := run(t, shared(t), chaos.Options{Campaign: "storm", Minutes: 0.5 * float64(size(t)), Rate: 5})
+	report := run(t, shared(t), harness.Options{Campaign: "storm", Minutes: 0.5 * float64(size(t)), Rate: 5})
 	if len(report.Kills) == 0 {
 		t.Error("nothing was killed: the run proves nothing")
 	}
@@ -191,14 +191,14 @@ func TestStorm(t *testing.T) {
 // TestConfirms: confirmations of the broker are cut, and events with them.
 func TestConfirms(t *testing.T) {
 	skipShort(t)
-	run(t, shared(t), chaos.Options{Campaign: "confirms", Orders: 100 * size(t), Rate: 6})
+	run(t, shared(t), harness.Options{Campaign: "confirms", Orders: 100 * size(t), Rate: 6})
 }
 
 // TestBroker: the broker is killed again and again.
 func TestBroker(t *testing.T) {
 	skipShort(t)
 	kills := 2 * size(t)
-	report := run(t, shared(t), chaos.Options{Campaign: "broker", Kills: kills, Gap: 6 * time.Second, Rate: 5})
+	report := run(t, shared(t), harness.Options{Campaign: "broker", Kills: kills, Gap: 6 * time.Second, Rate: 5})
 	if report.Kills["broker"] != kills {
 		t.Errorf("the broker was killed %d times, want %d", report.Kills["broker"], kills)
 	}
@@ -208,7 +208,7 @@ func TestBroker(t *testing.T) {
 func TestFlash(t *testing.T) {
 	skipShort(t)
 	rounds := 2 * size(t)
-	report := run(t, shared(t), chaos.Options{Campaign: "flash", Rounds: rounds, Buyers: 60, Units: 20})
+	report := run(t, shared(t), harness.Options{Campaign: "flash", Rounds: rounds, Buyers: 60, Units: 20})
 	if report.Numbers["units sold"] != float64(20*rounds) {
 		t.Errorf("%v units sold, want %d", report.Numbers["units sold"], 20*rounds)
 	}
@@ -218,7 +218,7 @@ func TestFlash(t *testing.T) {
 func TestKeys(t *testing.T) {
 	skipShort(t)
 	keys := 15 * size(t)
-	report := run(t, shared(t), chaos.Options{Campaign: "keys", Keys: keys, Posts: 20})
+	report := run(t, shared(t), harness.Options{Campaign: "keys", Keys: keys, Posts: 20})
 	if report.Numbers["effects"] != float64(keys) {
 		t.Errorf("%v effects of %d keys", report.Numbers["effects"], keys)
 	}
@@ -228,7 +228,7 @@ func TestKeys(t *testing.T) {
 // longer with CARAVAN_CHAOS_SIZE=20.
 func TestSoak(t *testing.T) {
 	skipShort(t)
-	report := run(t, shared(t), chaos.Options{Campaign: "soak", Minutes: 0.4 * float64(size(t)), Gap: 8 * time.Second, Rate: 4})
+	report := run(t, shared(t), harness.Options{Campaign: "soak", Minutes: 0.4 * float64(size(t)), Gap: 8 * time.Second, Rate: 4})
 	if report.Numbers["samples"] == 0 {
 		t.Error("no samples were taken")
 	}
@@ -242,8 +242,8 @@ func TestOutages(t *testing.T) {
 	usable(t, err)
 	t.Cleanup(stop)
 	const soon = 90 * time.Second // after the last outage; a step waits for 10 s at most
-	run(t, system, chaos.Options{Campaign: "outages", Hold: 5 * time.Second, Rate: 4, Patience: soon})
-	run(t, system, chaos.Options{Campaign: "outages", Hold: 20 * time.Second, Rate: 4, Patience: soon,
+	run(t, system, harness.Options{Campaign: "outages", Hold: 5 * time.Second, Rate: 4, Patience: soon})
+	run(t, system, harness.Options{Campaign: "outages", Hold: 20 * time.Second, Rate: 4, Patience: soon,
 		Processes: []string{"broker", "store", "payments"}})
 }
 
@@ -253,5 +253,5 @@ func TestRolling(t *testing.T) {
 	system, stop, err := start(2)
 	usable(t, err)
 	t.Cleanup(stop)
-	run(t, system, chaos.Options{Campaign: "rolling", Rounds: size(t), Rate: 5})
+	run(t, system, harness.Options{Campaign: "rolling", Rounds: size(t), Rate: 5})
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/launcher/manifest"
+	"caravan/dapr/launcher/manifest"
 	"caravan/test/repository"
 
 	"github.com/compose-spec/compose-go/v2/types"

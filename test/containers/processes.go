@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/launcher/compose"
-	"caravan/internal/launcher/process"
+	"caravan/dapr/launcher/compose"
+	"caravan/dapr/launcher/process"
 )
 
 // Processes are the project's containers, each with the URL at which this machine reaches its HTTP API.

@@ -18,9 +18,9 @@ import (
 	"syscall"
 	"time"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/compose"
-	"caravan/internal/launcher/process"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/compose"
+	"caravan/dapr/launcher/process"
 )
 
 // Options say which project to make.

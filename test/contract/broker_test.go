@@ -23,9 +23,9 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/launcher/infra"
-	"caravan/internal/launcher/manifest"
-	"caravan/internal/launcher/process"
+	"caravan/dapr/launcher/infra"
+	"caravan/dapr/launcher/manifest"
+	"caravan/dapr/launcher/process"
 )
 
 // TestBrokers shows what the services rely on over every broker: with the
@@ -85,7 +85,7 @@ func connect(t *testing.T, kind string) *broker {
 	t.Cleanup(ports.Release)
 	server, err := infra.Broker(kind, infra.Place{
 		Dir: dir, Port: ports.Take, Getenv: os.Getenv, Topics: []string{"users", "orders", "payments", "notifications.dead"},
-		Program: func(name string) string { return build(t, dir, "./internal/launcher/"+name) },
+		Program: func(name string) string { return build(t, dir, "./dapr/launcher/"+name) },
 	})
 	if errors.Is(err, infra.ErrNotInstalled) && os.Getenv("CI") == "" {
 		t.Skip(err)

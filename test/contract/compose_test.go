@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/launcher/infra"
+	"caravan/dapr/launcher/process"
 	"caravan/internal/clock"
-	"caravan/internal/launcher/infra"
-	"caravan/internal/launcher/process"
 	"caravan/internal/sidecar"
 	"caravan/test/containers"
 )

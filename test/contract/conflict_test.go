@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"caravan/internal/launcher/infra"
+	"caravan/dapr/launcher/infra"
 )
 
 // conflicts are the statuses that a sidecar answers to writes which must not be

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/launcher/infra"
+	"caravan/dapr/launcher/infra"
 )
 
 // TestCutReads takes the store away again and again while many read from it. A read may fail; it may never say that a

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 // sidecarProgram is where daprd is: CARAVAN_DAPRD, or the one that the launcher

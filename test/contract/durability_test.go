@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/launcher/infra"
-	"caravan/internal/launcher/process"
+	"caravan/dapr/launcher/infra"
+	"caravan/dapr/launcher/process"
 )
 
 // durable are the settings without which a server answers before what it has taken is on the disk.

@@ -20,9 +20,9 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/launcher/process"
 	"caravan/gateway/proxy"
 	"caravan/gateway/route"
-	"caravan/internal/launcher/process"
 	"caravan/internal/problem"
 )
 

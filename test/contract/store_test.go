@@ -15,11 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/launcher/infra"
+	"caravan/dapr/launcher/manifest"
+	"caravan/dapr/launcher/process"
 	"caravan/internal/clock"
 	"caravan/internal/document/documenttest"
-	"caravan/internal/launcher/infra"
-	"caravan/internal/launcher/manifest"
-	"caravan/internal/launcher/process"
 	"caravan/internal/sidecar"
 )
 

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/launcher"
 	"caravan/internal/id"
-	"caravan/internal/launcher"
 )
 
 // violation is one thing done to the documents behind the services' backs, and

@@ -17,8 +17,8 @@ import (
 	"syscall"
 	"time"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/process"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/process"
 	"caravan/test/cluster/pods"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 	"caravan/test/containers"
 )
 

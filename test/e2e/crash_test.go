@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/launcher/process"
 	"caravan/internal/id"
-	"caravan/internal/launcher/process"
 )
 
 // TestEachProcessCrashes ends every process in turn by SIGKILL while orders come in, and leaves it to the target to start

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/launcher"
 	"caravan/internal/id"
-	"caravan/internal/launcher"
 )
 
 // TestKilledAtEachStep stops an order at each step of the saga, kills the

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"time"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/process"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/process"
 )
 
 // launched is a stack of the launcher, on free ports and in a folder of its own.

@@ -26,8 +26,8 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/infra"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/infra"
 )
 
 // settings are what the environment says about the run. They are taken out of

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 // TestMigration takes a shop with orders, one of them under way, through every

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/launcher"
 	"caravan/internal/event"
 	"caravan/internal/id"
-	"caravan/internal/launcher"
 )
 
 // The answers of operations, as far as tests look at them.

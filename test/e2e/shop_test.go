@@ -10,8 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"caravan/dapr/launcher"
 	"caravan/internal/id"
-	"caravan/internal/launcher"
 	"caravan/internal/money"
 )
 

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/process"
 	"caravan/internal/event"
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/process"
 	"caravan/test/apicheck"
 	"caravan/test/tracesink"
 )

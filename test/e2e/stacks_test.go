@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 )

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/process"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/process"
 )
 
 // target is what runs a stack: the launcher, docker compose, or a Kubernetes cluster. It is what tests need of a stack beside its gateway.

@@ -58,7 +58,7 @@ func TestServersAreSetUpAsElsewhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, folder := range []string{"compose", "internal/launcher/infra"} {
+		for _, folder := range []string{"compose", "dapr/launcher/infra"} {
 			got, err := os.ReadFile(filepath.Join(root, folder, name))
 			if err == nil && string(got) != string(want) {
 				t.Errorf("%s/%s is not as %s/%s", here, name, folder, name)

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
-	"caravan/internal/launcher/manifest"
+	"caravan/dapr/launcher/manifest"
 	"caravan/test/repository"
 )
 

@@ -15,7 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"caravan/internal/launcher/manifest"
+	"caravan/dapr/launcher/manifest"
 	"caravan/test/repository"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 // TestBrokerKilledAgainAndAgain kills the broker under load. The first time it has just declared its queues, and

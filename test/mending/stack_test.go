@@ -18,10 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/infra"
+	"caravan/dapr/launcher/process"
 	"caravan/internal/event"
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/infra"
-	"caravan/internal/launcher/process"
 )
 
 // settings are what the environment says about the run; they are taken out of it, because the programs refuse

@@ -13,7 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"caravan/internal/launcher/manifest"
+	"caravan/dapr/launcher/manifest"
 )
 
 // Root is the folder of the repository, or of a copy of what is needed of it.

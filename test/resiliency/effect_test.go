@@ -10,9 +10,9 @@ import (
 	"sync"
 	"testing"
 
+	"caravan/dapr/shopclient"
 	"caravan/internal/id"
 	"caravan/internal/money"
-	"caravan/internal/shopclient"
 )
 
 // TestARepeatedStepHasOneEffect carries every step of the saga out and loses its answer, the first time that very

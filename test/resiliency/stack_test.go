@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/infra"
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/infra"
 )
 
 // sidecarProgram is what CARAVAN_DAPRD says; it is taken out of the environment, because the programs refuse

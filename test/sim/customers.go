@@ -10,9 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"caravan/dapr/shopclient"
 	"caravan/internal/correlation"
 	"caravan/internal/money"
-	"caravan/internal/shopclient"
 )
 
 const (

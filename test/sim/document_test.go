@@ -18,11 +18,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"caravan/dapr/shopclient"
 	"caravan/internal/correlation"
 	"caravan/internal/money"
 	"caravan/internal/page"
 	"caravan/internal/problem"
-	"caravan/internal/shopclient"
 	"caravan/test/apicheck"
 )
 

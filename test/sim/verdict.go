@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"caravan/dapr/shopclient"
 	"caravan/internal/feed"
-	"caravan/internal/shopclient"
 	notifications "caravan/services/notifications/contract"
 	orders "caravan/services/orders/contract"
 )

@@ -14,7 +14,7 @@ import (
 )
 
 // TestTable registers two sidecars as the launcher's do, and calls them from a third; then the launcher drains one of them as
-// internal/launcher/drain.go does.
+// dapr/launcher/drain.go does.
 func TestTable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "names.db")
 	log := logger.NewLogger("test")

@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"caravan/dapr/shopclient"
 	"caravan/internal/event"
 	"caravan/internal/id"
-	"caravan/internal/shopclient"
 	"caravan/test/chaos/intercept"
 )
 

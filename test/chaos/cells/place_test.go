@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"caravan/internal/shopclient"
+	"caravan/dapr/shopclient"
 	"caravan/test/chaos/intercept"
 )
 

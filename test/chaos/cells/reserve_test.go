@@ -3,7 +3,7 @@ package cells
 import (
 	"google.golang.org/grpc/codes"
 
-	"caravan/internal/shopclient"
+	"caravan/dapr/shopclient"
 	"caravan/test/chaos/intercept"
 )
 

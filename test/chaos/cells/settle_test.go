@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/shopclient"
 	"caravan/internal/money"
-	"caravan/internal/shopclient"
 )
 
 // settle ends a trial: its faults have struck and are gone, its orders have come

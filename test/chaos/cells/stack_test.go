@@ -18,11 +18,11 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/infra"
+	"caravan/dapr/launcher/process"
+	"caravan/dapr/shopclient"
 	"caravan/internal/event"
-	"caravan/internal/launcher"
-	"caravan/internal/launcher/infra"
-	"caravan/internal/launcher/process"
-	"caravan/internal/shopclient"
 	"caravan/test/chaos/intercept"
 )
 

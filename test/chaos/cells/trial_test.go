@@ -15,9 +15,9 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"caravan/dapr/shopclient"
 	"caravan/internal/id"
 	"caravan/internal/money"
-	"caravan/internal/shopclient"
 	"caravan/test/chaos/intercept"
 )
 

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 // reconnect makes a proxy as quick to find a sidecar that came back as the

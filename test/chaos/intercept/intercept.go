@@ -21,7 +21,7 @@ import (
 	"sync"
 	"time"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 
 	"google.golang.org/grpc"
 )

@@ -23,7 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 	"caravan/test/chaos/intercept"
 )
 

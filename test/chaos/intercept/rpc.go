@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"caravan/internal/launcher"
+	"caravan/dapr/launcher"
 )
 
 // maxMessage is the largest message in bytes that passes; it is more than the

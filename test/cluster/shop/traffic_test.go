@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/shopclient"
 	"caravan/internal/money"
-	"caravan/internal/shopclient"
 )
 
 // buyers is how many customers of the traffic check out at the same time.

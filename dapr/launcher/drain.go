@@ -1,0 +1,157 @@
+package launcher
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"caravan/dapr/launcher/infra"
+
+	_ "modernc.org/sqlite" // the driver of the name resolution's database
+)
+
+// drainTime is how long a replica goes on serving after it was taken out of the
+// name resolution: calls that had found it by then are over, except those that a
+// client has asked to be held back.
+const drainTime = 1500 * time.Millisecond
+
+// forgetTime is how long a replica that serves again is not called yet: other
+// sidecars remember for about a second that its address took no connection, and
+// fail calls to it without trying (gRPC's first connection back-off).
+const forgetTime = 2 * time.Second
+
+// Roll restarts one replica of an app, program and sidecar, without a call
+// failing for it as long as there is another replica: it is taken out of the
+// name resolution, ends what it has begun, stops, starts again and is put back.
+// It returns once the replica serves.
+//
+// A sidecar does neither by itself: it is found from its start on, before its
+// program serves, and for seconds after its end (Dapr 1.18 does not close the
+// component).
+func (s *Stack) Roll(ctx context.Context, replica string) (err error) {
+	sidecar := replica + "-daprd"
+	if !strings.HasPrefix(replica, "gateway") { // which is called from outside only
+		list, draining := s.unlist(ctx, sidecar)
+		if draining != nil {
+			return draining
+		}
+		defer func() { err = errors.Join(err, list(context.WithoutCancel(ctx))) }()
+		if !rest(ctx, drainTime) {
+			return fmt.Errorf("draining %s: %w", replica, ctx.Err())
+		}
+	}
+	// The program needs its sidecar to end what it has begun.
+	for _, name := range []string{replica, sidecar} {
+		if err := s.StopProcess(ctx, name); err != nil {
+			return err
+		}
+	}
+	if err := s.raiseInOrder(ctx, sidecar, replica); err != nil {
+		return err
+	}
+	if !rest(ctx, forgetTime) {
+		return fmt.Errorf("listing %s again: %w", replica, ctx.Err())
+	}
+	return nil
+}
+
+// raiseInOrder starts a sidecar, and its program once the sidecar takes calls,
+// so that what the program serves from its first moment on can be passed on.
+func (s *Stack) raiseInOrder(ctx context.Context, sidecar, program string) error {
+	if err := s.Raise(sidecar); err != nil {
+		return err
+	}
+	status, err := s.Process(sidecar)
+	if err != nil {
+		return err
+	}
+	outbound := probe(status.URL+"/v1.0/healthz/outbound", http.StatusNoContent)
+	for outbound(ctx) != nil {
+		if !rest(ctx, 20*time.Millisecond) {
+			return fmt.Errorf("waiting for %s: %w", sidecar, ctx.Err())
+		}
+	}
+	if err := s.Raise(program); err != nil {
+		return err
+	}
+	for _, name := range []string{sidecar, program} {
+		if err := s.AwaitProcess(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rest waits and reports whether the context is still alive.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// unlist takes a sidecar out of the name resolution, also if it starts anew,
+// until list puts it back. Its entry gets another name rather than being
+// deleted: a sidecar that finds its entry gone ends at once (components-contrib,
+// nameresolution/sqlite).
+func (s *Stack) unlist(ctx context.Context, sidecar string) (list func(context.Context) error, err error) {
+	s.mu.Lock()
+	address, ok := s.internal[sidecar]
+	s.mu.Unlock()
+	if !ok {
+		return nil, fmt.Errorf("draining %s: its address is not known", sidecar)
+	}
+	// The address is the launcher's own, host and port: a trigger takes no
+	// parameters.
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("draining %s: %w", sidecar, err)
+	}
+	name := "unlisted_" + port
+	trigger := fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON hosts WHEN NEW.address = '%s' "+
+		"BEGIN UPDATE hosts SET app_id = '%s' || app_id WHERE address = NEW.address; END", name, address, unlisted)
+	if err := s.changeHosts(ctx, "DROP TRIGGER IF EXISTS "+name, trigger,
+		fmt.Sprintf("UPDATE hosts SET app_id = '%s' || app_id WHERE address = '%s'", unlisted, address)); err != nil {
+		return nil, fmt.Errorf("draining %s: %w", sidecar, err)
+	}
+	return func(ctx context.Context) error {
+		if err := s.changeHosts(ctx, "DROP TRIGGER "+name,
+			fmt.Sprintf("UPDATE hosts SET app_id = replace(app_id, '%s', '') WHERE address = '%s'", unlisted, address)); err != nil {
+			return fmt.Errorf("listing %s again: %w", sidecar, err)
+		}
+		return nil
+	}, nil
+}
+
+// unlisted begins the name of an app that is not to be found.
+const unlisted = "unlisted "
+
+// changeHosts changes the name resolution's database at one stroke.
+func (s *Stack) changeHosts(ctx context.Context, statements ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	db, err := sql.Open("sqlite", infra.SQLiteURI(s.nameResolutionFile())+"?_pragma=busy_timeout(5000)&_txlock=immediate")
+	if err != nil {
+		return fmt.Errorf("opening the name resolution: %w", err)
+	}
+	defer db.Close()
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("changing the name resolution: %w", err)
+	}
+	for _, statement := range statements {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return errors.Join(fmt.Errorf("changing the name resolution: %w", err), tx.Rollback())
+		}
+	}
+	return tx.Commit()
+}

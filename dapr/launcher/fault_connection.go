@@ -1,0 +1,194 @@
+package launcher
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/Shopify/toxiproxy/v2/toxics"
+	"github.com/rs/zerolog"
+
+	"caravan/dapr/launcher/infra"
+)
+
+// proxies are the proxies between sidecars and their servers, one for each
+// sidecar and server, so that one may be cut off while the others go on.
+type proxies struct {
+	server *toxiproxy.ApiServer
+	mu     sync.Mutex
+	byName map[string]*toxiproxy.Proxy // "orders:broker"
+}
+
+func newProxies() *proxies {
+	toxics.Register(frameCut, new(frameCutToxic))
+	return &proxies{
+		server: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()),
+		byName: make(map[string]*toxiproxy.Proxy),
+	}
+}
+
+// reroute puts a proxy between an app's sidecar and a server, and returns the
+// settings that lead to it. Files, and brokers that tell their clients where to
+// go, are left as they are.
+func (s *Stack) reroute(app, what string, server infra.Server) (map[string]string, error) {
+	settings := map[string]string{}
+	maps.Copy(settings, server.Settings(app))
+	maps.Copy(settings, s.options.Settings[app+":"+what])
+	if s.disk != nil && s.disk.reason == nil && server.URL == "" {
+		s.disk.relocate(settings, filepath.Join(s.dir, "data"))
+	}
+	if s.proxies == nil || !CanProxy(server.Kind) {
+		return settings, nil
+	}
+	address, err := url.Parse(server.URL)
+	if err != nil || address.Port() == "" {
+		return nil, fmt.Errorf("putting a proxy before the %s: its address is unclear", what)
+	}
+	port, err := s.ports.Take()
+	if err != nil {
+		return nil, err
+	}
+	proxy := toxiproxy.NewProxy(s.proxies.server, app+":"+what, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), address.Host)
+	if err := proxy.Start(); err != nil {
+		return nil, fmt.Errorf("putting a proxy before the %s: %w", what, err)
+	}
+	s.proxies.mu.Lock()
+	s.proxies.byName[proxy.Name] = proxy
+	s.proxies.mu.Unlock()
+	rewriter := strings.NewReplacer(
+		address.Host, proxy.Listen,
+		"host="+address.Hostname()+" port="+address.Port(), "host=127.0.0.1 port="+strconv.Itoa(port),
+	)
+	changed := false
+	for name, value := range settings {
+		settings[name] = rewriter.Replace(value)
+		changed = changed || settings[name] != value
+	}
+	if !changed {
+		return nil, fmt.Errorf("putting a proxy before the %s: no setting holds its address", what)
+	}
+	return settings, nil
+}
+
+func (p *proxies) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, proxy := range p.byName {
+		proxy.Stop()
+	}
+}
+
+// Connections are the connections that BreakConnection can break: a sidecar's app and
+// "broker" or "store", as "orders:broker". None unless Options.Proxies is set.
+func (s *Stack) Connections() []string {
+	if s.proxies == nil {
+		return nil
+	}
+	s.proxies.mu.Lock()
+	defer s.proxies.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.proxies.byName))
+}
+
+// ConnectionFault is a fault of a connection between a sidecar and its server. The
+// zero value cuts it: connections are closed and none is made until it heals.
+type ConnectionFault struct {
+	// Toxic is a kind of toxiproxy's, or FrameCut; "" cuts the connection.
+	Toxic string
+	// Upstream is the direction towards the server; otherwise what the server
+	// sends is affected.
+	Upstream   bool
+	Attributes map[string]any
+	// Anew closes the connections there are, so that all have the fault from
+	// their first byte.
+	Anew bool
+}
+
+// BreakConnection brings a fault of a connection about, and returns what heals it.
+func (s *Stack) BreakConnection(name string, fault ConnectionFault) (heal func() error, err error) {
+	proxy, err := s.connection(name)
+	if err != nil {
+		return nil, err
+	}
+	if fault.Toxic == "" {
+		proxy.Stop()
+		return func() error { return startProxy(proxy) }, nil
+	}
+	direction := "downstream"
+	if fault.Upstream {
+		direction = "upstream"
+	}
+	toxic := fault.Toxic + "_" + direction
+	raw, err := json.Marshal(map[string]any{"name": toxic, "type": fault.Toxic, "stream": direction, "attributes": fault.Attributes})
+	if err != nil {
+		return nil, fmt.Errorf("breaking %s: %w", name, err)
+	}
+	if err := changeProxy(proxy, func() error {
+		_, err := proxy.Toxics.AddToxicJson(bytes.NewReader(raw))
+		return err
+	}); err != nil {
+		return nil, fmt.Errorf("breaking %s: %w", name, err)
+	}
+	if fault.Anew {
+		proxy.Stop()
+		if err := startProxy(proxy); err != nil {
+			return nil, err
+		}
+	}
+	return func() error {
+		err := changeProxy(proxy, func() error { return proxy.Toxics.RemoveToxic(context.Background(), toxic) })
+		if err != nil {
+			return fmt.Errorf("healing %s: %w", name, err)
+		}
+		return nil
+	}, nil
+}
+
+// changeProxy changes the toxics of a proxy. Toxiproxy changes connections one
+// by one once each stands still, which one whose end has stopped reading never
+// does: then they are all closed, which lets it go on.
+func changeProxy(proxy *toxiproxy.Proxy, change func() error) error {
+	const patience = 2 * time.Second
+	changed := make(chan error, 1)
+	go func() { changed <- change() }()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case err := <-changed:
+		return err
+	case <-timer.C:
+	}
+	proxy.Stop()
+	return errors.Join(<-changed, startProxy(proxy))
+}
+
+func (s *Stack) connection(name string) (*toxiproxy.Proxy, error) {
+	if s.proxies == nil {
+		return nil, fmt.Errorf("%w: the stack has no proxies", ErrNoFault)
+	}
+	s.proxies.mu.Lock()
+	defer s.proxies.mu.Unlock()
+	proxy, ok := s.proxies.byName[name]
+	if !ok {
+		return nil, fmt.Errorf("%w: no connection is called %q", ErrNoFault, name)
+	}
+	return proxy, nil
+}
+
+func startProxy(proxy *toxiproxy.Proxy) error {
+	if err := proxy.Start(); err != nil && !errors.Is(err, toxiproxy.ErrProxyAlreadyStarted) {
+		return fmt.Errorf("healing %s: %w", proxy.Name, err)
+	}
+	return nil
+}

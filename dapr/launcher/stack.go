@@ -1,0 +1,480 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"caravan/dapr/launcher/infra"
+	"caravan/dapr/launcher/process"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Options say what stack to start. The zero value is the whole stack of the
+// repository the current directory is in, with the broker and store at hand.
+type Options struct {
+	Root   string // the repository; found from the current directory when ""
+	Dir    string // the stack's state; <Root>/.dapr when ""
+	Bin    string // where programs are built; <Root>/.dapr/bin when ""
+	Broker string // one of Brokers(); the preferred one at hand when ""
+	Store  string // one of Stores(); the first when ""
+	Daprd  string // path of the sidecar; found or built when ""
+
+	FreePorts bool           // take free ports instead of the run file's
+	Port      int            // the gateway's port, over the run file's; 0: as there
+	Only      []string       // start these apps only; all when empty
+	Replicas  map[string]int // how many of an app; the second is called "<app>-2"
+	Fresh     bool           // forget data and secrets of earlier runs first
+	// Timeout is how long a server may take to become ready, and then all
+	// programs and sidecars; DefaultTimeout when 0.
+	Timeout time.Duration
+
+	// Env adds environment variables to an app's program, by app id.
+	Env map[string]map[string]string
+	// Program replaces an app's program by another binary; "" keeps it.
+	Program func(name string) string
+	// Between lets a test stand between each program and its sidecar: it gets where
+	// the two listen and returns what they are told of each other instead.
+	Between func(Link) (Link, error)
+	// Settings adds settings to the component that leads an app to a server, as
+	// "orders:broker" or "users:store", by name.
+	Settings map[string]map[string]string
+	// Proxies puts a proxy between each sidecar and each server, for BreakConnection.
+	Proxies bool
+	// SmallDisk puts the database files of a store that has no server on a disk
+	// of that many bytes, for FillDisk; 0 leaves them in the folder.
+	SmallDisk int64
+	// OTLPEndpoint is where programs and sidecars send spans, as
+	// http://127.0.0.1:4318; nowhere when "".
+	OTLPEndpoint string
+
+	Log     io.Writer // what happens, and every program's log lines; nil: nowhere
+	Colour  bool      // colour the names before log lines
+	Verbose bool      // also show what sidecars and servers say below warnings
+	Quiet   bool      // hold log lines back until ShowLogs
+}
+
+// DefaultTimeout is for machines that are busy with many other things: a process
+// that fails ends long before, and is not waited for.
+const DefaultTimeout = 5 * time.Minute
+
+// Brokers are the choices of Options.Broker.
+func Brokers() []string { return infra.Brokers() }
+
+// Stores are the choices of Options.Store.
+func Stores() []string { return infra.Stores() }
+
+// ServerVariables are the environment variables that name brokers and stores
+// which already run, to be used instead of private ones.
+func ServerVariables() []string { return infra.Variables() }
+
+// ErrRunning says that a stack already runs in the folder.
+var ErrRunning = errors.New("a stack is already running here")
+
+// Stack is a running stack.
+type Stack struct {
+	root, dir  string
+	options    Options
+	plan       *plan
+	console    *console
+	ports      *process.Ports
+	supervisor *process.Supervisor
+	broker     infra.Server
+	store      infra.Server
+	proxies    *proxies // nil without Options.Proxies
+	disk       *smallDisk
+	sidecar    Sidecar
+	tokens     tokens
+	admin      User
+	unlock     func() // nil until the folder is claimed
+	stopped    sync.Once
+
+	mu        sync.Mutex
+	processes []*process.Process // in start order
+	internal  map[string]string  // where sidecars find each other, by process
+	users     []User
+	published bool
+}
+
+// tokens guard the calls between a program and its sidecar.
+type tokens struct{ api, app string }
+
+// Start starts a stack and returns once every process has been started; the
+// broker and the store are ready by then, the programs when WaitReady says so.
+// When it fails, nothing is left running.
+func Start(ctx context.Context, options Options) (*Stack, error) {
+	s, err := newStack(options)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(ctx); err != nil {
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		s.Stop(stopping)
+		return nil, err
+	}
+	return s, nil
+}
+
+func newStack(options Options) (*Stack, error) {
+	root := options.Root
+	if root == "" {
+		here, err := os.Getwd()
+		if err != nil {
+			return nil, fmt.Errorf("finding the repository: %w", err)
+		}
+		if root, err = findRoot(here); err != nil {
+			return nil, err
+		}
+	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, fmt.Errorf("finding the repository: %w", err)
+	}
+	if options.Dir == "" {
+		options.Dir = filepath.Join(root, ".dapr")
+	}
+	dir, err := filepath.Abs(options.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("finding the stack's folder: %w", err)
+	}
+	if options.Bin == "" {
+		options.Bin = BinFolder(filepath.Join(root, ".dapr"))
+	}
+	if options.Bin, err = filepath.Abs(options.Bin); err != nil {
+		return nil, fmt.Errorf("finding the folder of programs: %w", err)
+	}
+	if options.Timeout <= 0 {
+		options.Timeout = DefaultTimeout
+	}
+	if options.Log == nil {
+		options.Log = io.Discard
+	}
+	if err := errors.Join(checkFolders(root, dir), checkPort(options.Port)); err != nil {
+		return nil, err
+	}
+	plan, err := readPlan(filepath.Join(root, "dapr", "dapr.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	if err := plan.only(options.Only); err != nil {
+		return nil, err
+	}
+	for name := range options.Env {
+		if !slices.Contains(plan.ids(), name) {
+			return nil, fmt.Errorf("environment for %q, which is no app of the stack", name)
+		}
+	}
+	s := &Stack{
+		root: root, dir: dir, options: options, plan: plan, ports: process.NewPorts(), internal: map[string]string{},
+		console: newConsole(options.Log, options.Colour, options.Verbose, plan.ids()),
+	}
+	s.ShowLogs(!options.Quiet)
+	return s, nil
+}
+
+func (s *Stack) start(ctx context.Context) error {
+	if err := s.prepareFolder(); err != nil {
+		return err
+	}
+	s.supervisor = process.NewSupervisor(filepath.Join(s.dir, "logs"), s.console.line, s.processChanged)
+	if err := s.choosePorts(); err != nil {
+		return err
+	}
+	if err := s.makeSecrets(); err != nil {
+		return err
+	}
+	if err := s.chooseServers(); err != nil {
+		return err
+	}
+	if err := s.prepareFaults(); err != nil {
+		return err
+	}
+	group, building := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.startServers(building) })
+	group.Go(func() (err error) {
+		if s.sidecar, err = EnsureSidecar(building, s.root, s.options.Bin, s.options.Daprd, s.options.Log); err != nil {
+			return err
+		}
+		return s.buildPrograms(building)
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := s.render(); err != nil {
+		return err
+	}
+	return s.startApps()
+}
+
+// prepareFolder claims the stack's folder and clears what the last run left.
+func (s *Stack) prepareFolder() error {
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return fmt.Errorf("preparing the stack's folder: %w", err)
+	}
+	unlock, err := claim(filepath.Join(s.dir, "lock"))
+	if err != nil {
+		return err
+	}
+	s.unlock = unlock
+	in := func(name string) string { return filepath.Join(s.dir, name) }
+	doomed := []string{in("run"), in("logs.previous")}
+	if s.options.Fresh {
+		doomed = append(doomed, in("data"), in("secrets"))
+	}
+	for _, folder := range doomed {
+		if err := os.RemoveAll(folder); err != nil {
+			return fmt.Errorf("clearing what the last run left: %w", err)
+		}
+	}
+	if err := os.Rename(in("logs"), in("logs.previous")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("setting the last run's logs aside: %w", err)
+	}
+	for _, folder := range []string{in("run"), in("logs"), in("data")} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return fmt.Errorf("preparing the stack's folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// claim locks the folder against a second stack; ErrRunning when one has it.
+func claim(path string) (release func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("claiming the stack's folder: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("%s: %w", filepath.Dir(path), ErrRunning)
+	}
+	return func() { _ = file.Close() }, nil
+}
+
+func (s *Stack) makeSecrets() (err error) {
+	if s.tokens.api, err = infra.Secret(s.dir, "dapr-api-token"); err != nil {
+		return err
+	}
+	if s.tokens.app, err = infra.Secret(s.dir, "app-api-token"); err != nil {
+		return err
+	}
+	password, err := infra.Secret(s.dir, "admin")
+	if err != nil {
+		return err
+	}
+	s.admin = User{Email: "admin@caravan.example", Password: password, Role: "admin"}
+	return nil
+}
+
+func (s *Stack) chooseServers() (err error) {
+	topics, err := s.plan.topics()
+	if err != nil {
+		return err
+	}
+	place := infra.Place{
+		Dir: s.dir, Topics: topics, Port: s.ports.Take, Getenv: os.Getenv,
+		Program: func(name string) string { return filepath.Join(s.options.Bin, name) },
+	}
+	if s.broker, err = infra.Broker(s.options.Broker, place); err != nil {
+		return err
+	}
+	if s.store, err = infra.Store(s.options.Store, place); err != nil {
+		return err
+	}
+	for _, notice := range []string{s.broker.Notice, s.store.Notice} {
+		if notice != "" {
+			s.console.say("%s.", notice)
+		}
+	}
+	return nil
+}
+
+// startServers starts broker and store at the same time and waits for both.
+func (s *Stack) startServers(ctx context.Context) error {
+	for _, program := range append(s.broker.Programs, s.store.Programs...) {
+		if err := buildPrograms(ctx, s.root, s.options.Bin, []string{"./dapr/launcher/" + program}); err != nil {
+			return err
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for what, server := range map[string]infra.Server{"broker": s.broker, "store": s.store} {
+		group.Go(func() error {
+			began := time.Now()
+			if err := s.startServer(ctx, server); err != nil {
+				return err
+			}
+			if len(server.Processes) > 0 {
+				s.console.say("%s (%s) ready in %s.", what, server.Kind, time.Since(began).Round(100*time.Millisecond))
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func (s *Stack) startServer(ctx context.Context, server infra.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
+	if server.Prepare != nil {
+		if err := server.Prepare(ctx); err != nil {
+			return err
+		}
+	}
+	for _, spec := range server.Processes {
+		p, err := s.add(spec)
+		if err != nil {
+			return err
+		}
+		p.Start()
+		if err := p.WaitReady(ctx, 3); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Stack) buildPrograms(ctx context.Context) error {
+	began := time.Now()
+	var packages []string
+	for _, a := range s.plan.Apps {
+		if s.options.Program == nil || s.options.Program(a.ID) == "" {
+			packages = append(packages, a.Command[2])
+		}
+	}
+	if err := buildPrograms(ctx, s.root, s.options.Bin, packages); err != nil {
+		return err
+	}
+	s.console.say("Programs built in %s; sidecar is daprd %s (%s).", time.Since(began).Round(100*time.Millisecond), s.sidecar.Version, s.sidecar.Source)
+	return nil
+}
+
+func (s *Stack) add(spec process.Spec) (*process.Process, error) {
+	p, err := s.supervisor.Add(spec)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.processes = append(s.processes, p)
+	s.mu.Unlock()
+	return p, nil
+}
+
+// WaitReady waits until every process that is wanted is ready; the error names
+// the first that is not, with the end of its log. It waits no longer than
+// Options.Timeout.
+func (s *Stack) WaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range s.all() {
+		if p.Status().State == process.Stopped {
+			continue
+		}
+		group.Go(func() error { return p.WaitReady(ctx, 5) })
+	}
+	return group.Wait()
+}
+
+// Stop stops every process, programs first, then sidecars, then broker and
+// store, and returns once none is left. When the context ends, what is left is
+// killed.
+func (s *Stack) Stop(ctx context.Context) { s.stopped.Do(func() { s.stop(ctx) }) }
+
+func (s *Stack) stop(ctx context.Context) {
+	s.ports.Release()
+	if s.unlock == nil {
+		return // another stack has the folder
+	}
+	defer s.unlock()
+	s.mu.Lock()
+	s.published = false
+	s.mu.Unlock()
+	apps, sidecars, servers := s.byKind()
+	// Broker before its port mapper.
+	slices.Reverse(servers)
+	for _, group := range [][]*process.Process{apps, sidecars} {
+		closeAll(ctx, group)
+	}
+	for _, server := range servers {
+		server.Close(ctx)
+	}
+	if s.supervisor != nil {
+		s.supervisor.Close()
+	}
+	s.endFaults()
+	_ = os.Remove(s.metadataFile())
+}
+
+func closeAll(ctx context.Context, processes []*process.Process) {
+	var wait sync.WaitGroup
+	for _, p := range processes {
+		wait.Go(func() { p.Close(ctx) })
+	}
+	wait.Wait()
+}
+
+func (s *Stack) byKind() (apps, sidecars, servers []*process.Process) {
+	for _, p := range s.all() {
+		switch {
+		case strings.HasPrefix(p.Name(), "broker") || p.Name() == "store":
+			servers = append(servers, p)
+		case strings.HasSuffix(p.Name(), "-daprd"):
+			sidecars = append(sidecars, p)
+		default:
+			apps = append(apps, p)
+		}
+	}
+	return apps, sidecars, servers
+}
+
+func (s *Stack) all() []*process.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.processes)
+}
+
+// ShowLogs shows log lines on Options.Log from now on, or holds them back.
+func (s *Stack) ShowLogs(show bool) { s.console.mute(!show) }
+
+// Dir is the stack's folder.
+func (s *Stack) Dir() string { return s.dir }
+
+// GatewayURL is the base URL of the public API, "" without a gateway.
+func (s *Stack) GatewayURL() string {
+	for _, a := range s.plan.Apps {
+		if a.ID == "gateway" {
+			return fmt.Sprintf("http://127.0.0.1:%d", a.Port)
+		}
+	}
+	return ""
+}
+
+// BrokerKind is the broker as Options.Broker names it, never "auto".
+func (s *Stack) BrokerKind() string { return s.broker.Kind }
+
+// BrokerURL is where the broker is, with credentials.
+func (s *Stack) BrokerURL() string { return s.broker.URL }
+
+// StoreKind is the store as Options.Store names it.
+func (s *Stack) StoreKind() string { return s.store.Kind }
+
+// StoreURL is where the store is, with credentials; "" for files.
+func (s *Stack) StoreURL() string { return s.store.URL }
+
+// APIToken is what a caller of a sidecar sends as dapr-api-token.
+func (s *Stack) APIToken() string { return s.tokens.api }
+
+// AppToken is what a sidecar sends to its program as dapr-api-token.
+func (s *Stack) AppToken() string { return s.tokens.app }
+
+// Admin is the first administrator, which the users service creates at start.
+func (s *Stack) Admin() User { return s.admin }

@@ -1,0 +1,172 @@
+package shopclient_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"caravan/dapr/shopclient"
+	"caravan/internal/correlation"
+	"caravan/internal/money"
+	"caravan/internal/problem"
+)
+
+// fakeGateway answers calls with what the test prepared, and remembers them.
+type fakeGateway struct {
+	mu        sync.Mutex
+	calls     []*http.Request
+	expiresIn int64
+	refresh   int // status of a refresh
+	handle    http.HandlerFunc
+}
+
+func (g *fakeGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	g.calls = append(g.calls, r)
+	g.mu.Unlock()
+	switch r.URL.Path {
+	case "/v1/sessions":
+		g.session(w, "opened", http.StatusCreated)
+	case "/v1/sessions/refresh":
+		g.session(w, "refreshed", g.refresh)
+	default:
+		g.handle(w, r)
+	}
+}
+
+func (g *fakeGateway) session(w http.ResponseWriter, token string, status int) {
+	if status != http.StatusCreated {
+		w.WriteHeader(status)
+		return
+	}
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(shopclient.Session{AccessToken: token, RefreshToken: "r", ExpiresIn: g.expiresIn, TokenType: "Bearer"})
+}
+
+func serve(t *testing.T, g *fakeGateway) *shopclient.Client {
+	t.Helper()
+	server := httptest.NewServer(g)
+	t.Cleanup(server.Close)
+	return shopclient.New(server.URL+"/", nil)
+}
+
+func TestProblemsAreErrors(t *testing.T) {
+	client := serve(t, &fakeGateway{handle: func(w http.ResponseWriter, r *http.Request) {
+		problem.Write(w, r, problem.TooMany(7*time.Second))
+	}})
+	_, err := client.Product(t.Context(), "MUG")
+	var p *problem.Problem
+	if !errors.As(err, &p) || p.RetryAfter != 7*time.Second {
+		t.Fatalf("got %v, want a problem with its Retry-After", err)
+	}
+	if shopclient.Status(err) != http.StatusTooManyRequests || shopclient.Slug(err) != p.Slug() || p.Slug() == "" {
+		t.Errorf("status %d, slug %q", shopclient.Status(err), shopclient.Slug(err))
+	}
+}
+
+func TestOtherAnswersAreErrorsToo(t *testing.T) {
+	client := serve(t, &fakeGateway{handle: func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadGateway)
+		_, _ = w.Write([]byte(strings.Repeat("x", 10_000)))
+	}})
+	_, err := client.Product(t.Context(), "MUG")
+	var unexpected *shopclient.UnexpectedError
+	if !errors.As(err, &unexpected) || shopclient.Status(err) != http.StatusBadGateway || len(err.Error()) > 500 {
+		t.Errorf("got %.600v", err)
+	}
+	if shopclient.Status(errors.New("no answer")) != 0 || shopclient.Slug(nil) != "" {
+		t.Error("an error without an answer has a status")
+	}
+}
+
+func TestOrderCarriesKeyCorrelationAndToken(t *testing.T) {
+	g := &fakeGateway{expiresIn: 300, handle: func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "/v1/orders/1")
+		w.Header().Set(correlation.Header, "cause")
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = w.Write([]byte(`{"id":"1","status":"placed"}`))
+	}}
+	client, err := serve(t, g).Login(t.Context(), "a@b.example", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := money.New(100, "EUR")
+	accepted, err := client.PlaceOrder(correlation.With(t.Context(), "mine"), "key-1", shopclient.Placement{
+		Items: []shopclient.Item{{SKU: "MUG", Quantity: 1}}, ExpectedTotal: &total,
+	})
+	if err != nil || accepted.ID != "1" || accepted.Location != "/v1/orders/1" || accepted.CorrelationID != "cause" {
+		t.Errorf("got %+v, %v", accepted, err)
+	}
+	sent := g.calls[len(g.calls)-1].Header
+	for name, want := range map[string]string{
+		"Idempotency-Key": `"key-1"`, "Authorization": "Bearer opened", correlation.Header: "mine", "Content-Type": "application/json",
+	} {
+		if got := sent.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestSessionsAreRenewed(t *testing.T) {
+	for name, test := range map[string]struct {
+		expiresIn int64
+		refresh   int
+		want      string
+	}{
+		"still good":        {300, http.StatusCreated, "Bearer opened"},
+		"about to expire":   {0, http.StatusCreated, "Bearer refreshed"},
+		"session has ended": {0, http.StatusUnauthorized, "Bearer opened"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := &fakeGateway{expiresIn: test.expiresIn, refresh: test.refresh, handle: func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write([]byte(`{"id":"1"}`))
+			}}
+			client, err := serve(t, g).Login(t.Context(), "a@b.example", "secret")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Me(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := g.calls[len(g.calls)-1].Header.Get("Authorization"); got != test.want {
+				t.Errorf("sent %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestAwaitOrderAsksUntilItsEnd(t *testing.T) {
+	answers := []string{"placed", "reserved", "confirmed"}
+	g := &fakeGateway{}
+	g.handle = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("wait") == "" {
+			t.Error("asked without waiting")
+		}
+		status := answers[0]
+		answers = answers[1:]
+		_ = json.NewEncoder(w).Encode(shopclient.Order{ID: "1", Status: status})
+	}
+	order, err := serve(t, g).AwaitOrder(t.Context(), "1")
+	if err != nil || order.Status != "confirmed" || len(g.calls) != 3 {
+		t.Errorf("got %+v, %v after %d calls", order, err, len(g.calls))
+	}
+}
+
+func TestAllProductsFollowsTheCursor(t *testing.T) {
+	client := serve(t, &fakeGateway{handle: func(w http.ResponseWriter, r *http.Request) {
+		list := shopclient.ProductList{List: shopclient.List[shopclient.Product]{Items: []shopclient.Product{{SKU: "A"}}, Next: "second"}, Currency: "EUR"}
+		if r.URL.Query().Get("cursor") == "second" {
+			list.List = shopclient.List[shopclient.Product]{Items: []shopclient.Product{{SKU: "B"}}}
+		}
+		_ = json.NewEncoder(w).Encode(list)
+	}})
+	products, err := client.AllProducts(t.Context())
+	if err != nil || len(products.Items) != 2 || products.Items[1].SKU != "B" || products.Currency != "EUR" {
+		t.Errorf("got %+v, %v", products, err)
+	}
+}

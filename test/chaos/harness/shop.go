@@ -1,0 +1,305 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"caravan/dapr/shopclient"
+	"caravan/internal/id"
+	"caravan/internal/money"
+)
+
+// currency is the one the shop sells in.
+const currency = "EUR"
+
+// shop is what one run uses of a stack: products, customers and staff of its
+// own, and the log of all that was done with them.
+type shop struct {
+	staff     *shopclient.Client
+	customers []*customer
+	products  []*product
+	log       opLog
+	name      string // a part of every SKU and address, so that runs do not meet
+	balancer  *balancer
+}
+
+// customer is a person with a wallet.
+type customer struct {
+	*shopclient.Client
+	number int
+	id     string
+}
+
+// product is one that the run made.
+type product struct {
+	sku   string
+	price int64
+	stock int64 // to begin with
+}
+
+// balancer sends requests to the gateways in turn, as a load balancer does, and
+// to another one when a gateway cannot be connected to.
+type balancer struct {
+	transport *http.Transport
+	gateways  []*url.URL
+	next      atomic.Uint64
+	passed    atomic.Int64 // requests that went to another gateway
+}
+
+// maxClients bounds the connections of a load.
+const maxClients = 1024
+
+func newBalancer(gateways []*url.URL) *balancer {
+	b := &balancer{transport: http.DefaultTransport.(*http.Transport).Clone(), gateways: gateways}
+	b.transport.MaxIdleConns, b.transport.MaxIdleConnsPerHost = maxClients, maxClients
+	return b
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
+	first := b.next.Add(1)
+	for i := range b.gateways {
+		out := r.Clone(r.Context())
+		gateway := b.gateways[(first+uint64(i))%uint64(len(b.gateways))]
+		out.URL.Scheme, out.URL.Host = gateway.Scheme, gateway.Host
+		out.Host = out.URL.Host
+		if i > 0 && r.Body != nil && r.Body != http.NoBody {
+			body, err := r.GetBody()
+			if err != nil {
+				return nil, fmt.Errorf("sending the request again: %w", err)
+			}
+			out.Body = body
+		}
+		response, err := b.transport.RoundTrip(out)
+		var dial *net.OpError
+		if err != nil && errors.As(err, &dial) && dial.Op == "dial" && i+1 < len(b.gateways) {
+			b.passed.Add(1)
+			continue // nothing was sent
+		}
+		return response, err
+	}
+	return nil, errors.New("there is no gateway")
+}
+
+// shopSize says how large a shop to open.
+type shopSize struct {
+	customers, products int
+	scarce              int // of the products, how many have little stock; some customers have little money then
+	cents               int64
+}
+
+// The stock of products that must not run out, and of those that shall.
+const (
+	plenty = 1_000_000
+	few    = 30
+)
+
+// One customer of so many has little money, so that payments are refused.
+const (
+	poorEvery = 8
+	poor      = 50_00
+)
+
+// openShop makes a run's products and customers. It waits for services that are
+// not there yet.
+func openShop(ctx context.Context, site Site, size shopSize) (*shop, error) {
+	s := &shop{name: strings.ToUpper(strings.ReplaceAll(id.Random{}.New(), "-", "")[20:]), balancer: newBalancer(site.Gateways)}
+	anonymous := shopclient.New("http://caravan"+site.Gateways[0].Path, &http.Client{Transport: s.balancer, Timeout: attemptTimeout + time.Second})
+	err := patiently(ctx, func(ctx context.Context) (err error) {
+		s.staff, err = anonymous.Login(ctx, site.Staff.Email, site.Staff.Password)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("logging in as staff: %w", err)
+	}
+	if err := s.stockUp(ctx, size); err != nil {
+		return nil, err
+	}
+	return s, s.enrol(ctx, anonymous, size)
+}
+
+// patiently repeats what is safe to repeat until it succeeds, for a minute.
+func patiently(ctx context.Context, do func(ctx context.Context) error) error {
+	return (&Op{}).persist(ctx, time.Minute, do)
+}
+
+func (s *shop) stockUp(ctx context.Context, size shopSize) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for n := range size.products {
+		p := &product{sku: fmt.Sprintf("C-%s-%03d", s.name, n), price: int64(100 + 37*n), stock: plenty}
+		if n > 0 && n <= size.scarce {
+			p.stock = few // wanted by many, as the first products are
+		}
+		s.products = append(s.products, p)
+		group.Go(func() error { return s.create(ctx, p) })
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("making the products: %w", err)
+	}
+	return nil
+}
+
+func (s *shop) create(ctx context.Context, p *product) error {
+	return patiently(ctx, func(ctx context.Context) error {
+		_, err := s.staff.CreateProduct(ctx, shopclient.Draft{
+			SKU: p.sku, Name: "Chaos " + p.sku, Description: "Ordered while things break.", Category: "chaos",
+			Price: money.New(p.price, currency), Stock: p.stock,
+		})
+		if shopclient.Status(err) == http.StatusConflict {
+			return nil // made by an attempt whose answer was lost
+		}
+		return err
+	})
+}
+
+func (s *shop) enrol(ctx context.Context, anonymous *shopclient.Client, size shopSize) error {
+	s.customers = make([]*customer, size.customers)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(4) // a password hash is slow on purpose
+	for n := range s.customers {
+		s.customers[n] = &customer{number: n}
+		cents := size.cents
+		if size.scarce > 0 && n%poorEvery == poorEvery-1 {
+			cents = min(cents, poor)
+		}
+		group.Go(func() error { return s.enrolOne(ctx, anonymous, s.customers[n], cents) })
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("enrolling customers: %w", err)
+	}
+	return nil
+}
+
+func (s *shop) enrolOne(ctx context.Context, anonymous *shopclient.Client, c *customer, cents int64) error {
+	email := fmt.Sprintf("chaos-%d-%s@shop.example", c.number, strings.ToLower(s.name))
+	password := "correct horse " + id.Random{}.New()
+	err := patiently(ctx, func(ctx context.Context) error {
+		_, err := anonymous.Register(ctx, email, password, "Chaos Customer")
+		if shopclient.Status(err) == http.StatusConflict {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = patiently(ctx, func(ctx context.Context) (err error) {
+		if c.Client, err = anonymous.Login(ctx, email, password); err != nil {
+			return err
+		}
+		me, err := c.Me(ctx)
+		c.id = me.ID
+		return err
+	})
+	if err != nil || cents == 0 {
+		return err
+	}
+	if err := s.deposit(ctx, c, cents, time.Minute); err != nil {
+		return err
+	}
+	return patiently(ctx, func(ctx context.Context) error { // with a bank that is slow for a moment it is pending first
+		wallet, err := c.Wallet(ctx)
+		if err == nil && wallet.Balance.Amount < cents {
+			err = fmt.Errorf("the first deposit of customer %d is not booked yet", c.number)
+		}
+		return err
+	})
+}
+
+// depositRequest is what a deposit asks for.
+type depositRequest struct {
+	Cents int64 `json:"cents"`
+}
+
+func (s *shop) deposit(ctx context.Context, c *customer, cents int64, limit time.Duration) error {
+	op := s.log.begin("deposit", c.number, id.Random{}.New(), depositRequest{cents})
+	return op.persist(ctx, limit, s.requestOf(op))
+}
+
+// orderRequest is what an order asks for, by SKU.
+type orderRequest map[string]int64
+
+func (r orderRequest) items() []shopclient.Item {
+	var items []shopclient.Item
+	for sku, quantity := range r {
+		items = append(items, shopclient.Item{SKU: sku, Quantity: quantity})
+	}
+	slices.SortFunc(items, func(a, b shopclient.Item) int { return strings.Compare(a.SKU, b.SKU) })
+	return items
+}
+
+// refundRequest is what a refund asks for.
+type refundRequest struct {
+	Order string `json:"order"`
+	Cents int64  `json:"cents"`
+}
+
+// restockRequest is what a restock asks for.
+type restockRequest struct {
+	SKU   string `json:"sku"`
+	Units int64  `json:"units"`
+}
+
+// requestOf is the request of an operation that may be repeated under its key.
+func (s *shop) requestOf(op *Op) func(ctx context.Context) error {
+	switch in := op.Request.(type) {
+	case depositRequest:
+		return func(ctx context.Context) error {
+			_, err := s.customers[op.User].Deposit(ctx, op.Key, money.New(in.Cents, currency), shopclient.SourceOK)
+			return err
+		}
+	case orderRequest:
+		return func(ctx context.Context) error {
+			accepted, err := s.customers[op.User].PlaceOrder(ctx, op.Key, shopclient.Placement{Items: in.items()})
+			if err == nil {
+				op.answered(accepted.ID)
+			}
+			return err
+		}
+	case refundRequest:
+		return func(ctx context.Context) error {
+			amount := money.New(in.Cents, currency)
+			_, err := s.staff.Refund(ctx, op.Key, in.Order, &amount, "chaos")
+			return err
+		}
+	case restockRequest:
+		return func(ctx context.Context) error {
+			_, err := s.staff.CorrectStock(ctx, op.Key, in.SKU, in.Units, "chaos")
+			return err
+		}
+	}
+	return nil
+}
+
+// tastes are the cumulative shares of products, which fall with their rank.
+func tastes(n int) []float64 {
+	const exponent = 1.1
+	shares := make([]float64, n)
+	sum := 0.0
+	for i := range shares {
+		sum += 1 / math.Pow(float64(i+1), exponent)
+		shares[i] = sum
+	}
+	for i := range shares {
+		shares[i] /= sum
+	}
+	return shares
+}
+
+func choose(random *rand.Rand, shares []float64) int {
+	at, _ := slices.BinarySearch(shares, random.Float64())
+	return min(at, len(shares)-1)
+}
