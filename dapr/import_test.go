@@ -67,7 +67,7 @@ type noOrders struct{}
 func (noOrders) Statuses(context.Context, []string) (map[string]string, error) { return nil, nil }
 
 // Public makes staff of whoever calls.
-func (s *testShop) Public(pattern string, h adapters.Handler) {
+func (s *testShop) Public(pattern string, h request.Handler) {
 	path, _ := request.SplitPattern(pattern)
 	s.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 		var p *problem.Problem
@@ -93,7 +93,7 @@ func (s *testShop) Public(pattern string, h adapters.Handler) {
 	})
 }
 
-func (s *testShop) handle(h adapters.Handler, w http.ResponseWriter, r *http.Request) error {
+func (s *testShop) handle(h request.Handler, w http.ResponseWriter, r *http.Request) error {
 	if s.refuse != "" && r.Method == http.MethodPost && r.URL.Path == "/v1/products" {
 		var body bytes.Buffer
 		_, _ = body.ReadFrom(r.Body)
@@ -104,7 +104,8 @@ func (s *testShop) handle(h adapters.Handler, w http.ResponseWriter, r *http.Req
 		r = r.Clone(r.Context())
 		r.Body = readCloser{&body}
 	}
-	return h(w, r)
+	request.HTTP(h)(w, r)
+	return nil
 }
 
 type readCloser struct{ *bytes.Buffer }
@@ -112,7 +113,7 @@ type readCloser struct{ *bytes.Buffer }
 func (readCloser) Close() error { return nil }
 
 // Internal routes are not reached through the gateway.
-func (s *testShop) Internal(string, adapters.Handler) {}
+func (s *testShop) Internal(string, request.Handler) {}
 
 // run is "import" with a file of that content.
 func (s *testShop) run(t *testing.T, content string, skipBad bool) (out, stderr string, err error) {

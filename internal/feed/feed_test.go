@@ -76,9 +76,11 @@ func (f fakeInvoker) Invoke(ctx context.Context, _, path string, in, out any) er
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(ctx, "POST", path, strings.NewReader(string(body)))
 	r.Header.Set("Content-Type", "application/json")
-	if err := Serve(f.reader)(w, r); err != nil {
+	answer, err := Serve(f.reader)(r)
+	if err != nil {
 		return err
 	}
+	answer.Write(w)
 	return json.Unmarshal(w.Body.Bytes(), out)
 }
 

@@ -41,25 +41,25 @@ const (
 
 // Serve answers Path from a Reader. It gives only buckets that have settled:
 // younger events are on their way through the broker.
-func Serve(r *Reader) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, req *http.Request) error {
+func Serve(r *Reader) request.Handler {
+	return func(req *http.Request) (request.Answer, error) {
 		var in Request
-		if err := request.Decode(w, req, &in, request.WithLimit(4096)); err != nil {
-			return err
+		if err := request.Decode(req, &in, request.WithLimit(4096)); err != nil {
+			return request.Answer{}, err
 		}
 		from, err := ParseCursor(in.Cursor)
 		if err != nil {
-			return err
+			return request.Answer{}, err
 		}
 		out, err := r.page(req.Context(), from)
 		if err != nil {
-			return err
+			return request.Answer{}, err
 		}
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(out); err != nil {
-			return fmt.Errorf("writing the feed: %w", err)
+		body, err := json.Marshal(out)
+		if err != nil {
+			return request.Answer{}, fmt.Errorf("writing the feed: %w", err)
 		}
-		return nil
+		return request.OK(json.RawMessage(body)), nil
 	}
 }
 

@@ -38,9 +38,11 @@ func (f *fakeRoad) Invoke(ctx context.Context, app, path string, in, out any) er
 	}
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(context.WithoutCancel(ctx), "POST", path, strings.NewReader(string(body)))
-	if err := invoke.Serve(slog.New(slog.DiscardHandler), f.serve)(w, r); err != nil {
+	answer, err := invoke.Serve(slog.New(slog.DiscardHandler), f.serve)(r)
+	if err != nil {
 		return &invoke.Error{App: app, Path: path, Status: problem.From(err).Status, Detail: problem.From(err)}
 	}
+	answer.Write(w)
 	return json.Unmarshal(w.Body.Bytes(), out)
 }
 
@@ -85,9 +87,8 @@ func eachCommandGetsItsOwnAnswer(t *testing.T) {
 }
 
 func TestACallInWhichNothingSucceedsFailsAsAWhole(t *testing.T) {
-	w := httptest.NewRecorder()
 	r := httptest.NewRequest("POST", "/internal/double", strings.NewReader(`{"commands":[{"command":{"N":1}},{"command":{"N":2}}]}`))
-	err := invoke.Serve(slog.New(slog.DiscardHandler), func(context.Context, double) (double, error) { return double{}, errBusy })(w, r)
+	_, err := invoke.Serve(slog.New(slog.DiscardHandler), func(context.Context, double) (double, error) { return double{}, errBusy })(r)
 	if p := problem.From(err); p == nil || p.Status != 503 {
 		t.Errorf("err = %v: the caller's circuit breaker would not see it", err)
 	}
@@ -97,9 +98,10 @@ func TestACallInWhichNothingSucceedsFailsAsAWhole(t *testing.T) {
 func TestACallWithAShedCommandIsAnAnswer(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("POST", "/internal/double", strings.NewReader(`{"commands":[{"command":{"N":1}}]}`))
-	err := invoke.Serve(slog.New(slog.DiscardHandler), func(context.Context, double) (double, error) {
+	reply, err := invoke.Serve(slog.New(slog.DiscardHandler), func(context.Context, double) (double, error) {
 		return double{}, problem.Busy("too-many-holds", "too many", time.Second)
-	})(w, r)
+	})(r)
+	reply.Write(w)
 	var answer invoke.Response[double]
 	if decodeErr := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || decodeErr != nil || w.Code != 200 || len(answer.Results) != 1 ||
 		answer.Results[0].Error == nil || answer.Results[0].Error.Status != 503 || !answer.Results[0].Error.Shed {
@@ -109,9 +111,8 @@ func TestACallWithAShedCommandIsAnAnswer(t *testing.T) {
 
 func TestServeBoundsACall(t *testing.T) {
 	for _, body := range []string{``, `{}`, `{"commands":[]}`, `{"commands":[` + strings.Repeat(`{},`, 300) + `{}]}`} {
-		w := httptest.NewRecorder()
 		r := httptest.NewRequest("POST", "/x", strings.NewReader(body))
-		err := invoke.Serve(slog.New(slog.DiscardHandler), func(_ context.Context, c double) (double, error) { return c, nil })(w, r)
+		_, err := invoke.Serve(slog.New(slog.DiscardHandler), func(_ context.Context, c double) (double, error) { return c, nil })(r)
 		if p := problem.From(err); p == nil || p.Status != 400 {
 			t.Errorf("%.40s: %v", body, err)
 		}

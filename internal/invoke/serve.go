@@ -14,6 +14,7 @@ import (
 
 	"caravan/internal/correlation"
 	"caravan/internal/problem"
+	"caravan/internal/request"
 )
 
 // Limits of one batched call, in bytes, commands, and commands at once.
@@ -30,25 +31,25 @@ const (
 // whole call is a 503, so that the caller's circuit breaker sees it; not so when
 // one was only shed, at a limit of its own such as the holds of one SKU: that
 // must not close the path to all others.
-func Serve[C, R any](log *slog.Logger, handle func(ctx context.Context, command C) (R, error)) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		var request Request[C]
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&request); err != nil {
-			return problem.Malformed(err.Error())
+func Serve[C, R any](log *slog.Logger, handle func(ctx context.Context, command C) (R, error)) request.Handler {
+	return func(r *http.Request) (request.Answer, error) {
+		var batch Request[C]
+		if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody)).Decode(&batch); err != nil {
+			return request.Answer{}, problem.Malformed(err.Error())
 		}
-		if n := len(request.Commands); n < 1 || n > maxCommands {
-			return problem.Invalid(problem.FieldError{Field: "commands", Code: "size", Message: fmt.Sprintf("must hold 1 to %d commands", maxCommands)})
+		if n := len(batch.Commands); n < 1 || n > maxCommands {
+			return request.Answer{}, problem.Invalid(problem.FieldError{Field: "commands", Code: "size", Message: fmt.Sprintf("must hold 1 to %d commands", maxCommands)})
 		}
-		response := Response[R]{Results: make([]Outcome[R], len(request.Commands))}
-		runAll(r.Context(), log, r.URL.Path, request.Commands, response.Results, handle)
+		response := Response[R]{Results: make([]Outcome[R], len(batch.Commands))}
+		runAll(r.Context(), log, r.URL.Path, batch.Commands, response.Results, handle)
 		if failure := commonFailure(response.Results); failure != nil {
-			return failure
+			return request.Answer{}, failure
 		}
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(response); err != nil {
-			return fmt.Errorf("writing results: %w", err)
+		body, err := json.Marshal(response)
+		if err != nil {
+			return request.Answer{}, fmt.Errorf("writing results: %w", err)
 		}
-		return nil
+		return request.OK(json.RawMessage(body)), nil
 	}
 }
 

@@ -16,14 +16,14 @@ import (
 func TestBodiesThatCanNotBeRead(t *testing.T) {
 	const header = "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 	const chunked = header + "Transfer-Encoding: chunked\r\n\r\n"
-	decoders := map[string]func(http.ResponseWriter, *http.Request, any, ...Option) error{"required": Decode, "optional": DecodeOptional}
+	decoders := map[string]func(*http.Request, any, ...Option) error{"required": Decode, "optional": DecodeOptional}
 	for kind, decode := range decoders {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 			var body struct {
 				A int `json:"a"`
 			}
-			problem.Write(w, r, decode(w, r, &body))
+			problem.Write(w, r, decode(r, &body))
 		}))
 		defer server.Close()
 		for name, tc := range map[string]struct {

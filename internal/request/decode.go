@@ -54,7 +54,7 @@ func SomeMember() Option {
 // omitempty or omitzero is required, and one with omitempty must not be sent empty. Times are read
 // by clock.Parse. Errors are problems: 415 for another media type, 413 for a
 // body over the limit, 400 for the rest, naming the fields by their JSON path.
-func Decode(w http.ResponseWriter, r *http.Request, dst any, options ...Option) error {
+func Decode(r *http.Request, dst any, options ...Option) error {
 	set := settings{limit: DefaultLimit}
 	for _, option := range options {
 		option(&set)
@@ -73,7 +73,7 @@ func Decode(w http.ResponseWriter, r *http.Request, dst any, options ...Option) 
 	if r.ContentLength > 0 {
 		body.Grow(int(r.ContentLength) + bytes.MinRead) // bounded by the limit above
 	}
-	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, set.limit)); err != nil {
+	if _, err := body.ReadFrom(http.MaxBytesReader(nil, r.Body, set.limit)); err != nil {
 		return unreadable(err)
 	}
 	return parse(body.Bytes(), dst, set)
@@ -82,7 +82,7 @@ func Decode(w http.ResponseWriter, r *http.Request, dst any, options ...Option) 
 // DecodeOptional is Decode for a body that may be left out, whatever its media type is then said to
 // be; dst stays as it is. The length alone does not tell: behind a sidecar every body comes in chunks,
 // also one of no bytes.
-func DecodeOptional(w http.ResponseWriter, r *http.Request, dst any, options ...Option) error {
+func DecodeOptional(r *http.Request, dst any, options ...Option) error {
 	body := bufio.NewReader(r.Body)
 	switch _, err := body.Peek(1); {
 	case errors.Is(err, io.EOF):
@@ -91,13 +91,13 @@ func DecodeOptional(w http.ResponseWriter, r *http.Request, dst any, options ...
 		return unreadable(err)
 	}
 	r.Body = io.NopCloser(body) // the server closes what it gave
-	return Decode(w, r, dst, options...)
+	return Decode(r, dst, options...)
 }
 
 // NoBody is for a request that needs no body: it may have none, or an empty object, as some clients
 // send with every POST. What else it says would be ignored, so it is refused.
-func NoBody(w http.ResponseWriter, r *http.Request) error {
-	return DecodeOptional(w, r, &struct{}{})
+func NoBody(r *http.Request) error {
+	return DecodeOptional(r, &struct{}{})
 }
 
 // Parse is Decode for a body that is already in memory.

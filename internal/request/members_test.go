@@ -36,7 +36,7 @@ func TestMembersThatAreOptional(t *testing.T) {
 		r := httptest.NewRequest("PATCH", "/", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
 		var c change
-		if got := said(Decode(httptest.NewRecorder(), r, &c, SomeMember())); got != want {
+		if got := said(Decode(r, &c, SomeMember())); got != want {
 			t.Errorf("%s: %q; want %q", body, got, want)
 		}
 	}
@@ -70,7 +70,7 @@ func TestNoBody(t *testing.T) {
 	for body, want := range map[string]string{"": "", "{}": "", `{"items":[]}`: "items:unknown", "null": ":null", `{"x":null}`: "x:unknown"} {
 		r := httptest.NewRequest("POST", "/", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
-		if got := said(NoBody(httptest.NewRecorder(), r)); got != want {
+		if got := said(NoBody(r)); got != want {
 			t.Errorf("%q: %q; want %q", body, got, want)
 		}
 	}

@@ -36,7 +36,7 @@ func TestDecodeOptional(t *testing.T) {
 			r.Header.Set("Content-Type", c.contentType)
 		}
 		var got body
-		err := DecodeOptional(httptest.NewRecorder(), r, &got)
+		err := DecodeOptional(r, &got)
 		if c.status == 0 && (err != nil || got.Reason != c.reason) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}

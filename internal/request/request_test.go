@@ -34,7 +34,7 @@ func decode(body, contentType string, options ...Option) (order, error) {
 		r.Header.Set("Content-Type", contentType)
 	}
 	var o order
-	err := Decode(httptest.NewRecorder(), r, &o, options...)
+	err := Decode(r, &o, options...)
 	return o, err
 }
 
@@ -138,7 +138,7 @@ func TestABodyWithoutALengthIsBoundedToo(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(strings.Repeat(" ", DefaultLimit+1)))
 	r.Header.Set("Content-Type", "application/json")
 	r.ContentLength = -1
-	if err := Decode(httptest.NewRecorder(), r, &order{}); problem.From(err).Status != 413 {
+	if err := Decode(r, &order{}); problem.From(err).Status != 413 {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package request
 
 import (
+	stdjson "encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -21,7 +22,11 @@ func Respond(w http.ResponseWriter, status int, v any) {
 		w.WriteHeader(status)
 		return
 	}
-	body, err := json.Marshal(v)
+	body, raw := v.(stdjson.RawMessage)
+	var err error
+	if !raw {
+		body, err = json.Marshal(v)
+	}
 	if err != nil {
 		// Only a mistake in the type of v comes here; the chassis turns it into a 500 problem.
 		panic(fmt.Sprintf("request: an answer of %T cannot be written as JSON: %v", v, err))

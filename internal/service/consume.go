@@ -12,6 +12,7 @@ import (
 	"caravan/internal/deadletter/api"
 	"caravan/internal/event"
 	"caravan/internal/feed"
+	"caravan/internal/request"
 	"caravan/internal/sidecar"
 )
 
@@ -90,12 +91,12 @@ func (s *Service) serveDeadLetters(letters *deadletter.Queue, c Consumer) {
 		if route.Write {
 			permission = c.WritePermission
 		}
-		s.Public(route.Pattern, func(w http.ResponseWriter, r *http.Request) error {
+		s.Public(route.Pattern, func(r *http.Request) (request.Answer, error) {
 			caller, err := Require(r, permission)
 			if err != nil {
-				return err
+				return request.Answer{}, err
 			}
-			return route.Handle(w, r, caller.Subject)
+			return route.Handle(r, caller.Subject)
 		})
 	}
 }

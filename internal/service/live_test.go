@@ -181,7 +181,7 @@ func TestReadinessIsNotALoadOnTheStore(t *testing.T) {
 	s, _ := newTestService(t)
 	sidecar := &fakeSidecar{}
 	started(t, s, func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/work", func(http.ResponseWriter, *http.Request) error { return nil })
+		s.route("POST /internal/work", kindInternal, func(http.ResponseWriter, *http.Request) error { return nil })
 		return nil
 	})
 	frozen := &frozenClock{at: time.Unix(1000, 0).UTC()}
@@ -215,14 +215,14 @@ func TestStoppingFinishesWhatWasBegun(t *testing.T) {
 	}
 	entered, release := make(chan struct{}), make(chan struct{})
 	if err := s.build(context.Background(), func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/slow", func(w http.ResponseWriter, r *http.Request) error {
+		s.route("POST /internal/slow", kindInternal, func(w http.ResponseWriter, r *http.Request) error {
 			close(entered)
 			<-release
 			note("request")
 			_, err := io.WriteString(w, "whole")
 			return errors.Join(err, r.Context().Err())
 		})
-		s.Stream("GET /v1/stream", func(w http.ResponseWriter, r *http.Request) error {
+		s.route("GET /v1/stream", kindLong, func(w http.ResponseWriter, r *http.Request) error {
 			_, _ = io.WriteString(w, "hello\n")
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
@@ -285,7 +285,7 @@ func TestStoppingFinishesWhatWasBegun(t *testing.T) {
 func TestADrainingProgramIsNotReadyWhileItStillAnswers(t *testing.T) {
 	s, _ := newTestService(t)
 	started(t, s, func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/work", func(http.ResponseWriter, *http.Request) error { return nil })
+		s.route("POST /internal/work", kindInternal, func(http.ResponseWriter, *http.Request) error { return nil })
 		return nil
 	})
 	s.standardProbes(&fakeSidecar{})
@@ -306,10 +306,10 @@ func TestADrainingProgramIsNotReadyWhileItStillAnswers(t *testing.T) {
 func TestAProgramThatStopsLeavesWhatItCannotAnswerToOthers(t *testing.T) {
 	s, out := newTestService(t)
 	started(t, s, func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/read", func(http.ResponseWriter, *http.Request) error {
+		s.route("POST /internal/read", kindInternal, func(http.ResponseWriter, *http.Request) error {
 			return document.Unavailable{Err: errors.New("the sidecar is gone")}
 		})
-		s.Internal("POST /internal/missing", func(http.ResponseWriter, *http.Request) error { return document.ErrNotFound })
+		s.route("POST /internal/missing", kindInternal, func(http.ResponseWriter, *http.Request) error { return document.ErrNotFound })
 		return nil
 	})
 	answered := func(path string) (code int, aborted bool) {
@@ -370,7 +370,7 @@ func TestARequestThatNeverEndsDoesNotHoldTheProgram(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
 	if err := s.build(context.Background(), func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/stuck", func(http.ResponseWriter, *http.Request) error {
+		s.route("POST /internal/stuck", kindInternal, func(http.ResponseWriter, *http.Request) error {
 			close(entered)
 			<-release
 			return nil

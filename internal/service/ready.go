@@ -147,7 +147,7 @@ func (s *Service) livez(w http.ResponseWriter, _ *http.Request) error {
 // the service has started, as the sidecar does not ask again
 // (https://docs.dapr.io/reference/api/pubsub_api/#provide-a-route-for-dapr-to-discover-topic-subscriptions).
 func (s *Service) answerSidecar() {
-	constant := func(v any) Handler {
+	constant := func(v any) writer {
 		return func(w http.ResponseWriter, _ *http.Request) error {
 			request.Respond(w, http.StatusOK, v)
 			return nil

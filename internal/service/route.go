@@ -17,7 +17,8 @@ type kind int
 
 const (
 	kindPublic kind = iota
-	kindStream
+	kindLong
+	kindAnonymous
 	kindInternal
 	kindEvent
 	kindProbe
@@ -28,26 +29,26 @@ const (
 type route struct {
 	pattern    string
 	kind       kind
-	handler    Handler
+	handler    writer
 	parameters request.Parameters
 	// metricOptions has the attributes of each status that has occurred, from status 100 on: making
 	// an attribute set costs more than recording a duration.
 	metricOptions [500]atomic.Pointer[metric.MeasurementOption]
 }
 
-func newRoute(pattern string, kind kind, h Handler) *route {
+func newRoute(pattern string, kind kind, h writer) *route {
 	return &route{pattern: pattern, kind: kind, handler: h}
 }
 
 // readsQuery reports whether the route has to be asked for exactly what it knows. Probes answer everyone the same,
 // whatever a monitor adds to their address; events come from the sidecar.
 func (rt *route) readsQuery() bool {
-	return rt.kind == kindPublic || rt.kind == kindStream || rt.kind == kindInternal
+	return rt.readsTokens() || rt.kind == kindAnonymous || rt.kind == kindInternal
 }
 
-func (rt *route) bounded() bool { return rt.kind != kindStream }
+func (rt *route) bounded() bool { return rt.kind != kindLong }
 
-func (rt *route) readsTokens() bool { return rt.kind == kindPublic || rt.kind == kindStream }
+func (rt *route) readsTokens() bool { return rt.kind == kindPublic || rt.kind == kindLong }
 
 // split returns the method and the path of the pattern.
 func (rt *route) split() (method, path string) {

@@ -57,7 +57,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // answer is everything around a handler: identity, trace, limits, guard, panic, problem, metric, log.
-func (s *Service) answer(x *exchange, r *http.Request, rt *route, h Handler) {
+func (s *Service) answer(x *exchange, r *http.Request, rt *route, h writer) {
 	x.matched = true
 	if s.draining.Load() {
 		x.Header().Set("Connection", "close") // one by one, as a call on a connection that is closed while idle would be lost
@@ -169,7 +169,7 @@ func (s *Service) startedSoon(ctx context.Context) bool {
 // store, while calls are in flight. Another replica can answer them: a connection that breaks off has the gateway send
 // a call again that may be sent again, and an answer with 503 would not.
 func (s *Service) leavesToOthers(x *exchange, rt *route, err error) bool {
-	if err == nil || x.status != 0 || !s.draining.Load() || (rt.kind != kindPublic && rt.kind != kindInternal) {
+	if err == nil || x.status != 0 || !s.draining.Load() || (rt.kind != kindPublic && rt.kind != kindAnonymous && rt.kind != kindInternal) {
 		return false
 	}
 	return problem.From(err).Status == http.StatusServiceUnavailable
@@ -183,7 +183,7 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-func (s *Service) call(h Handler, x *exchange, r *http.Request) (err error) {
+func (s *Service) call(h writer, x *exchange, r *http.Request) (err error) {
 	defer func() {
 		value := recover()
 		if value == nil {

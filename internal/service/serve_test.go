@@ -122,7 +122,7 @@ func problemOf(t *testing.T, w *httptest.ResponseRecorder) problem.Problem {
 func TestEveryRefusalIsAProblemWithTheCorrelationID(t *testing.T) {
 	s, _ := newTestService(t, "--http.max_body=1024", "--http.request_timeout=100ms")
 	started(t, s, func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/work", func(w http.ResponseWriter, r *http.Request) error {
+		s.route("POST /internal/work", kindInternal, func(w http.ResponseWriter, r *http.Request) error {
 			switch r.Header.Get("Do") {
 			case "panic":
 				panic("boom")
@@ -181,7 +181,7 @@ func TestEveryRefusalIsAProblemWithTheCorrelationID(t *testing.T) {
 func TestAServiceThatIsStartingSaysSo(t *testing.T) {
 	s, _ := newTestService(t)
 	if err := s.build(context.Background(), func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/work", func(http.ResponseWriter, *http.Request) error { return nil })
+		s.route("POST /internal/work", kindInternal, func(http.ResponseWriter, *http.Request) error { return nil })
 		return nil
 	}); err != nil {
 		t.Fatal(err)
@@ -209,7 +209,7 @@ func TestAServiceThatIsStartingSaysSo(t *testing.T) {
 func TestACallWaitsForAServiceThatIsAboutToStart(t *testing.T) {
 	s, _ := newTestService(t)
 	if err := s.build(context.Background(), func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/work", func(w http.ResponseWriter, _ *http.Request) error {
+		s.route("POST /internal/work", kindInternal, func(w http.ResponseWriter, _ *http.Request) error {
 			w.WriteHeader(http.StatusNoContent)
 			return nil
 		})
@@ -228,7 +228,7 @@ func TestARequestIsLoggedOnceWithWhatTiesItTogether(t *testing.T) {
 	s, out := newTestService(t)
 	var seen context.Context
 	started(t, s, func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/things/{id}", func(w http.ResponseWriter, r *http.Request) error {
+		s.route("POST /internal/things/{id}", kindInternal, func(w http.ResponseWriter, r *http.Request) error {
 			seen = r.Context()
 			s.Log.InfoContext(r.Context(), "inside")
 			w.WriteHeader(http.StatusAccepted)
@@ -263,7 +263,7 @@ func TestARequestIsLoggedOnceWithWhatTiesItTogether(t *testing.T) {
 func TestACorrelationIDThatCouldDoHarmIsReplaced(t *testing.T) {
 	s, _ := newTestService(t)
 	started(t, s, func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/work", func(http.ResponseWriter, *http.Request) error { return nil })
+		s.route("POST /internal/work", kindInternal, func(http.ResponseWriter, *http.Request) error { return nil })
 		return nil
 	})
 	for _, given := range []string{"", "a\nb", strings.Repeat("x", 65), `{"a":1}`} {
@@ -284,21 +284,16 @@ func TestAPublicRouteKnowsItsCaller(t *testing.T) {
 		s.Verifier = token.NewVerifier(func(context.Context) (token.KeySet, error) {
 			return token.KeySet{Keys: []token.Key{{ID: "k1", Public: public}}}, nil
 		}, "caravan", "caravan-api", s.Clock)
-		s.Public("GET /v1/mine", func(w http.ResponseWriter, r *http.Request) error {
+		s.Public("GET /v1/mine", func(r *http.Request) (request.Answer, error) {
 			c, err := Caller(r)
-			if err != nil {
-				return err
-			}
-			request.Respond(w, http.StatusOK, map[string]string{"subject": c.Subject})
-			return nil
+			return request.OK(map[string]string{"subject": c.Subject}), err
 		})
-		s.Public("GET /v1/open", func(w http.ResponseWriter, _ *http.Request) error {
-			request.Respond(w, http.StatusOK, struct{}{})
-			return nil
+		s.Public("GET /v1/open", func(*http.Request) (request.Answer, error) {
+			return request.OK(struct{}{}), nil
 		})
-		s.Public("GET /v1/staff", func(_ http.ResponseWriter, r *http.Request) error {
+		s.Public("GET /v1/staff", func(r *http.Request) (request.Answer, error) {
 			_, err := Require(r, "catalog:write")
-			return err
+			return request.NoContent(), err
 		})
 		return nil
 	})
@@ -406,7 +401,7 @@ func TestAFrontGetsEveryRequestAsItCame(t *testing.T) {
 func TestAServiceWithoutAnAppTokenDoesNotStart(t *testing.T) {
 	s, _ := newTestService(t, "--app.token=")
 	err := s.build(context.Background(), func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/work", func(http.ResponseWriter, *http.Request) error { return nil })
+		s.route("POST /internal/work", kindInternal, func(http.ResponseWriter, *http.Request) error { return nil })
 		return nil
 	})
 	if err == nil || !strings.Contains(err.Error(), "app.token (APP_API_TOKEN") {
@@ -417,7 +412,7 @@ func TestAServiceWithoutAnAppTokenDoesNotStart(t *testing.T) {
 func TestAnAnswerThatWasBegunIsNotReplaced(t *testing.T) {
 	s, out := newTestService(t)
 	started(t, s, func(_ context.Context, s *Service) error {
-		s.Internal("POST /internal/work", func(w http.ResponseWriter, _ *http.Request) error {
+		s.route("POST /internal/work", kindInternal, func(w http.ResponseWriter, _ *http.Request) error {
 			_, _ = io.WriteString(w, "half")
 			return errors.New("the rest is gone")
 		})
@@ -448,7 +443,7 @@ func BenchmarkRequest(b *testing.B) {
 		b.Fatal(err)
 	}
 	s.Clock = clock.System{}
-	s.Internal("POST /internal/work", func(http.ResponseWriter, *http.Request) error { return nil })
+	s.route("POST /internal/work", kindInternal, func(http.ResponseWriter, *http.Request) error { return nil })
 	s.started.Store(true)
 	r := httptest.NewRequest("POST", "/internal/work", nil)
 	r.Header.Set("dapr-api-token", appToken)

@@ -139,9 +139,21 @@ func (s *Service) Configure(cfg any) error {
 	return nil
 }
 
-// Handler answers a request. An error becomes a problem (see package problem); after the handler
-// began to write, an error is only logged.
-type Handler = func(w http.ResponseWriter, r *http.Request) error
+// writer answers a request by itself, as probes and deliveries of events do. An error becomes a problem; after it began
+// to write, an error is only logged.
+type writer = func(w http.ResponseWriter, r *http.Request) error
+
+// writes has the answers of a handler written.
+func writes(h request.Handler) writer {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		answer, err := h(r)
+		if err != nil {
+			return err
+		}
+		answer.Write(w)
+		return nil
+	}
+}
 
 // Public registers a route for the gateway to forward to, by a pattern of http.ServeMux with its
 // method and the query parameters that it knows: "POST /v1/orders", "GET /v1/orders?limit&cursor"
@@ -149,21 +161,29 @@ type Handler = func(w http.ResponseWriter, r *http.Request) error
 // rely on r.URL.Query(). Like every route it wants the app token, which only the
 // sidecar has. A bearer token is verified if there is one, and its claims are in the context: see
 // Caller. A token that is not valid is refused even if the handler would not ask for it.
-func (s *Service) Public(pattern string, h Handler) {
+func (s *Service) Public(pattern string, h request.Handler) {
 	s.public = true
-	s.route(pattern, kindPublic, h)
+	s.route(pattern, kindPublic, writes(h))
 }
 
-// Stream is Public without the time limit of a request, for server-sent events. Its context ends
-// when the client goes away or the program begins to stop.
-func (s *Service) Stream(pattern string, h Handler) {
+// Long is Public without the time limit of a request. Its context ends when the client goes away or the program begins to
+// stop.
+func (s *Service) Long(pattern string, h request.Handler) {
 	s.public = true
-	s.route(pattern, kindStream, h)
+	s.route(pattern, kindLong, writes(h))
+}
+
+// Anonymous is Public for calls that no access token is read for: an expired one that a client sends by habit must not
+// keep it from getting a new one.
+func (s *Service) Anonymous(pattern string, h request.Handler) {
+	s.route(pattern, kindAnonymous, writes(h))
 }
 
 // Internal registers a route for other services, which call it through the sidecars. Its pattern is
 // as that of Public.
-func (s *Service) Internal(pattern string, h Handler) { s.route(pattern, kindInternal, h) }
+func (s *Service) Internal(pattern string, h request.Handler) {
+	s.route(pattern, kindInternal, writes(h))
+}
 
 // Front puts a handler before everything else: it gets every request as it came, without the
 // path cleaning, guards, limits, tracing and logging of the chassis. It may pass requests on to the
@@ -188,7 +208,7 @@ func (s *Service) Ready(name string, check func(ctx context.Context) error) {
 	s.probes = append(s.probes, &probe{name: name, check: check, believed: probeBelieved, clock: s.Clock})
 }
 
-func (s *Service) route(pattern string, kind kind, h Handler) {
+func (s *Service) route(pattern string, kind kind, h writer) {
 	s.guarded = true
 	pattern, parameters := request.SplitPattern(pattern)
 	rt := newRoute(pattern, kind, h)

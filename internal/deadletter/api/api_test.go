@@ -51,13 +51,13 @@ func newServer() *server {
 		}
 		pattern, _ := request.SplitPattern(route.Pattern)
 		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			caller, err := service.Require(r, permission)
-			if err == nil {
-				err = route.Handle(w, r, caller.Subject)
-			}
-			if err != nil {
-				problem.Write(w, r, err)
-			}
+			request.HTTP(func(r *http.Request) (request.Answer, error) {
+				caller, err := service.Require(r, permission)
+				if err != nil {
+					return request.Answer{}, err
+				}
+				return route.Handle(r, caller.Subject)
+			})(w, r)
 		})
 	}
 	return s

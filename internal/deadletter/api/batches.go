@@ -72,35 +72,33 @@ type Failure struct {
 }
 
 // start answers POST /v1/ops/dead-letters/replay and /discard.
-func (b batches) start(w http.ResponseWriter, r *http.Request, by string) error {
+func (b batches) start(r *http.Request, by string) (request.Answer, error) {
 	key, err := request.IdempotencyKey(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	asked := deadletter.BatchRequest{Kind: b.kind, By: by, Key: key}
-	if err := b.read(w, r, &asked); err != nil {
-		return err
+	if err := b.read(r, &asked); err != nil {
+		return request.Answer{}, err
 	}
 	batch, err := b.queue.StartBatch(r.Context(), asked)
 	if err != nil {
-		return batchProblem(err)
+		return request.Answer{}, batchProblem(err)
 	}
-	w.Header().Set("Location", b.path+"/"+batch.ID)
-	request.Respond(w, http.StatusAccepted, showBatch(batch))
-	return nil
+	return request.Accepted(b.path+"/"+batch.ID, showBatch(batch)), nil
 }
 
 // read reads the body of a request for a batch of this kind.
-func (b batches) read(w http.ResponseWriter, r *http.Request, into *deadletter.BatchRequest) error {
+func (b batches) read(r *http.Request, into *deadletter.BatchRequest) error {
 	var body discardAll
 	perSecond := defaultDiscards
 	if b.kind == deadletter.BatchReplay {
 		var asked replayAll
-		if err := request.Decode(w, r, &asked); err != nil {
+		if err := request.Decode(r, &asked); err != nil {
 			return err
 		}
 		body, perSecond = discardAll(asked), defaultReplays
-	} else if err := request.Decode(w, r, &body); err != nil {
+	} else if err := request.Decode(r, &body); err != nil {
 		return err
 	}
 	if body.PerSecond != nil {
@@ -112,44 +110,41 @@ func (b batches) read(w http.ResponseWriter, r *http.Request, into *deadletter.B
 }
 
 // list answers GET /v1/ops/dead-letters/replays and /discards, newest first.
-func (b batches) list(w http.ResponseWriter, r *http.Request, _ string) error {
+func (b batches) list(r *http.Request, _ string) (request.Answer, error) {
 	limit, cursor, err := request.Page(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	list, next, err := b.queue.ListBatches(r.Context(), b.kind, cursor, limit)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	out := page.List[Batch]{Items: make([]Batch, len(list)), Next: next}
 	for i, batch := range list {
 		out.Items[i] = showBatch(batch)
 	}
-	request.Respond(w, http.StatusOK, out)
-	return nil
+	return request.OK(out), nil
 }
 
 // show answers GET /v1/ops/dead-letters/replays/{id} and /discards/{id}.
-func (b batches) show(w http.ResponseWriter, r *http.Request, _ string) error {
+func (b batches) show(r *http.Request, _ string) (request.Answer, error) {
 	batch, err := b.queue.ShowBatch(r.Context(), b.kind, r.PathValue("id"))
 	if err != nil {
-		return batchProblem(err)
+		return request.Answer{}, batchProblem(err)
 	}
-	request.Respond(w, http.StatusOK, showBatch(batch))
-	return nil
+	return request.OK(showBatch(batch)), nil
 }
 
 // cancel answers POST /v1/ops/dead-letters/replays/{id}/cancel and /discards/{id}/cancel.
-func (b batches) cancel(w http.ResponseWriter, r *http.Request, by string) error {
-	if err := request.NoBody(w, r); err != nil {
-		return err
+func (b batches) cancel(r *http.Request, by string) (request.Answer, error) {
+	if err := request.NoBody(r); err != nil {
+		return request.Answer{}, err
 	}
 	batch, err := b.queue.CancelBatch(r.Context(), b.kind, r.PathValue("id"), by)
 	if err != nil {
-		return batchProblem(err)
+		return request.Answer{}, batchProblem(err)
 	}
-	request.Respond(w, http.StatusOK, showBatch(batch))
-	return nil
+	return request.OK(showBatch(batch)), nil
 }
 
 func batchProblem(err error) error {

@@ -80,25 +80,24 @@ type (
 )
 
 // list answers GET /v1/ops/dead-letters, newest first.
-func (a api) list(w http.ResponseWriter, r *http.Request, _ string) error {
+func (a api) list(r *http.Request, _ string) (request.Answer, error) {
 	limit, cursor, err := request.Page(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	filter, err := letterFilter(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	list, next, err := a.queue.List(r.Context(), filter, cursor, limit)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	out := page.List[DeadLetter]{Items: make([]DeadLetter, len(list)), Next: next}
 	for i, d := range list {
 		out.Items[i] = showLetter(d)
 	}
-	request.Respond(w, http.StatusOK, out)
-	return nil
+	return request.OK(out), nil
 }
 
 // letterFilter reads the filter from the query.
@@ -135,51 +134,48 @@ func letterFilter(r *http.Request) (deadletter.Filter, error) {
 }
 
 // show answers GET /v1/ops/dead-letters/{id}.
-func (a api) show(w http.ResponseWriter, r *http.Request, _ string) error {
+func (a api) show(r *http.Request, _ string) (request.Answer, error) {
 	letter, err := a.queue.Show(r.Context(), r.PathValue("id"))
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, detail(letter))
-	return nil
+	return request.OK(detail(letter)), nil
 }
 
 // replay answers POST /v1/ops/dead-letters/{id}/replay {reason}; the body may be left out.
-func (a api) replay(w http.ResponseWriter, r *http.Request, by string) error {
+func (a api) replay(r *http.Request, by string) (request.Answer, error) {
 	in, err := instruction(r, by)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var body replayOne
-	if err := request.DecodeOptional(w, r, &body); err != nil {
-		return err
+	if err := request.DecodeOptional(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	in.Reason = body.Reason
 	letter, err := a.queue.Replay(r.Context(), r.PathValue("id"), in)
 	if err != nil {
-		return letterProblem(err)
+		return request.Answer{}, letterProblem(err)
 	}
-	request.Respond(w, http.StatusOK, showLetter(letter))
-	return nil
+	return request.OK(showLetter(letter)), nil
 }
 
 // discard answers POST /v1/ops/dead-letters/{id}/discard {reason}.
-func (a api) discard(w http.ResponseWriter, r *http.Request, by string) error {
+func (a api) discard(r *http.Request, by string) (request.Answer, error) {
 	in, err := instruction(r, by)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var body discardOne
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	in.Reason = body.Reason
 	letter, err := a.queue.Discard(r.Context(), r.PathValue("id"), in)
 	if err != nil {
-		return letterProblem(err)
+		return request.Answer{}, letterProblem(err)
 	}
-	request.Respond(w, http.StatusOK, showLetter(letter))
-	return nil
+	return request.OK(showLetter(letter)), nil
 }
 
 // instruction says who asks for an action, and with which Idempotency-Key, if any.

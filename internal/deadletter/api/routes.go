@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"caravan/internal/deadletter"
+	"caravan/internal/request"
 )
 
 // Path is where the routes of the first consumer are; another one needs a path of its own at the gateway.
@@ -17,7 +18,7 @@ type Route struct {
 	// Write says that the caller needs the permission to change dead letters, not only to read them.
 	Write bool
 	// Handle answers a request of the user with the id by.
-	Handle func(w http.ResponseWriter, r *http.Request, by string) error
+	Handle func(r *http.Request, by string) (request.Answer, error)
 }
 
 // api answers requests about the letters of a queue.

@@ -9,17 +9,16 @@ import (
 )
 
 // auditPage answers POST /internal/audit.
-func (a API) auditPage(w http.ResponseWriter, r *http.Request) error {
+func (a API) auditPage(r *http.Request) (request.Answer, error) {
 	var body audit.Request
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	page, err := a.Audit.Page(r.Context(), body.Cursor)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, page)
-	return nil
+	return request.OK(page), nil
 }
 
 // maxEntriesRequest has room for the largest request: contract.MaxEntries events
@@ -27,15 +26,14 @@ func (a API) auditPage(w http.ResponseWriter, r *http.Request) error {
 const maxEntriesRequest = 512 << 10
 
 // auditEntries answers POST /internal/audit-entries.
-func (a API) auditEntries(w http.ResponseWriter, r *http.Request) error {
+func (a API) auditEntries(r *http.Request) (request.Answer, error) {
 	var body contract.EntriesRequest
-	if err := request.Decode(w, r, &body, request.WithLimit(maxEntriesRequest)); err != nil {
-		return err
+	if err := request.Decode(r, &body, request.WithLimit(maxEntriesRequest)); err != nil {
+		return request.Answer{}, err
 	}
 	entries, err := a.Audit.Entries(r.Context(), body)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, entries)
-	return nil
+	return request.OK(entries), nil
 }

@@ -2,8 +2,7 @@
 package adapters
 
 import (
-	"net/http"
-
+	"caravan/internal/request"
 	"caravan/services/notifications/app"
 	"caravan/services/notifications/audit"
 	"caravan/services/notifications/contract"
@@ -18,8 +17,8 @@ type API struct {
 
 // Router registers routes; it is a *service.Service.
 type Router interface {
-	Public(pattern string, h func(w http.ResponseWriter, r *http.Request) error)
-	Internal(pattern string, h func(w http.ResponseWriter, r *http.Request) error)
+	Public(pattern string, h request.Handler)
+	Internal(pattern string, h request.Handler)
 }
 
 // Register adds the routes.

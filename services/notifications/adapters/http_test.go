@@ -64,30 +64,31 @@ func newServer() *server {
 		if route.Write {
 			permission = users.PermissionOpsWrite
 		}
-		s.Public(route.Pattern, func(w http.ResponseWriter, r *http.Request) error {
+		s.Public(route.Pattern, func(r *http.Request) (request.Answer, error) {
 			caller, err := service.Require(r, permission)
 			if err != nil {
-				return err
+				return request.Answer{}, err
 			}
-			return route.Handle(w, r, caller.Subject)
+			return route.Handle(r, caller.Subject)
 		})
 	}
 	subscriber := sidecar.NewSubscriber(sidecar.SubscriberOptions{Log: slog.New(slog.DiscardHandler), Now: time.Now})
-	s.Internal("POST /events/dead", subscriber.Raw("notifications.dead", letters.Receive))
+	deliveries := subscriber.Raw("notifications.dead", letters.Receive)
+	s.mux.HandleFunc("POST /events/dead", func(w http.ResponseWriter, r *http.Request) {
+		if err := deliveries(w, r); err != nil {
+			problem.Write(w, r, err)
+		}
+	})
 	return s
 }
 
 // Public and Internal serve a route without the guards of the chassis.
-func (s *server) Public(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+func (s *server) Public(pattern string, h request.Handler) {
 	pattern, _ = request.SplitPattern(pattern)
-	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if err := h(w, r); err != nil {
-			problem.Write(w, r, err)
-		}
-	})
+	s.mux.HandleFunc(pattern, request.HTTP(h))
 }
 
-func (s *server) Internal(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+func (s *server) Internal(pattern string, h request.Handler) {
 	s.Public(pattern, h)
 }
 

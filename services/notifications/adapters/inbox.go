@@ -36,22 +36,22 @@ type Data struct {
 }
 
 // list answers GET /v1/notifications with the caller's inbox, newest first.
-func (a API) list(w http.ResponseWriter, r *http.Request) error {
+func (a API) list(r *http.Request) (request.Answer, error) {
 	caller, err := service.Caller(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	limit, cursor, err := request.Page(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	unread, err := flag(r, "unread")
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	list, next, err := a.List.Do(r.Context(), app.Query{UserID: caller.Subject, Cursor: cursor, Limit: limit, Unread: unread})
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	out := page.List[Notification]{Items: make([]Notification, len(list)), Next: next}
 	for i, n := range list {
@@ -61,24 +61,22 @@ func (a API) list(w http.ResponseWriter, r *http.Request) error {
 			Data: Data{OrderID: n.Data.OrderID, Amount: n.Data.Amount, Reason: n.Data.Reason},
 		}
 	}
-	request.Respond(w, http.StatusOK, out)
-	return nil
+	return request.OK(out), nil
 }
 
 // markRead answers POST /v1/notifications/{id}/read.
-func (a API) markRead(w http.ResponseWriter, r *http.Request) error {
+func (a API) markRead(r *http.Request) (request.Answer, error) {
 	caller, err := service.Caller(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	if err := request.NoBody(w, r); err != nil {
-		return err
+	if err := request.NoBody(r); err != nil {
+		return request.Answer{}, err
 	}
 	if err := a.MarkRead.Do(r.Context(), caller.Subject, r.PathValue("id")); err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusNoContent, nil)
-	return nil
+	return request.NoContent(), nil
 }
 
 // flag reads a query parameter that is true or false, false if it is absent.

@@ -55,33 +55,31 @@ type accepted struct {
 	Status contract.Status `json:"status"`
 }
 
-func (a API) place(w http.ResponseWriter, r *http.Request) error {
+func (a API) place(r *http.Request) (request.Answer, error) {
 	caller, err := service.Caller(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	key, err := request.IdempotencyKey(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var body placement
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	lines, err := body.lines()
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	order, err := a.Place.Do(r.Context(), app.Placement{
 		UserID: caller.Subject, Key: key, Fingerprint: request.Fingerprint(body), Lines: lines, ExpectedTotal: body.ExpectedTotal,
 	})
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	// A repeat of the request gets the same answer, however far the order is.
-	w.Header().Set("Location", "/v1/orders/"+order.ID)
-	request.Respond(w, http.StatusAccepted, accepted{ID: order.ID, Status: contract.Placed})
-	return nil
+	return request.Accepted("/v1/orders/"+order.ID, accepted{ID: order.ID, Status: contract.Placed}), nil
 }
 
 // lines checks what tags cannot say.
@@ -123,67 +121,64 @@ func pathID(r *http.Request) (string, error) {
 // maxWait bounds how long one request may wait for an order to end.
 const maxWait = 10 * time.Second
 
-func (a API) show(w http.ResponseWriter, r *http.Request) error {
+func (a API) show(r *http.Request) (request.Answer, error) {
 	caller, err := service.Caller(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var wait time.Duration
 	if text := r.URL.Query().Get("wait"); text != "" {
 		var ok bool
 		if wait, ok = request.Duration(text); !ok || wait > maxWait {
-			return problem.Invalid(problem.FieldError{Field: "wait", Code: "duration", Message: "must be a duration from 0s to 10s"})
+			return request.Answer{}, problem.Invalid(problem.FieldError{Field: "wait", Code: "duration", Message: "must be a duration from 0s to 10s"})
 		}
 	}
 	orderID, err := pathID(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	who := viewer(caller)
 	order, err := a.Show.Do(r.Context(), who, orderID, wait)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, viewOf(order, who.Any))
-	return nil
+	return request.OK(viewOf(order, who.Any)), nil
 }
 
-func (a API) list(w http.ResponseWriter, r *http.Request) error {
+func (a API) list(r *http.Request) (request.Answer, error) {
 	caller, err := service.Caller(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	limit, cursor, err := request.Page(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	orders, next, err := a.List.Do(r.Context(), caller.Subject, cursor, limit)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, page.List[view]{Items: summaries(orders), Next: next})
-	return nil
+	return request.OK(page.List[view]{Items: summaries(orders), Next: next}), nil
 }
 
-func (a API) cancel(w http.ResponseWriter, r *http.Request) error {
+func (a API) cancel(r *http.Request) (request.Answer, error) {
 	caller, err := service.Caller(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	orderID, err := pathID(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	if err := request.NoBody(w, r); err != nil {
-		return err
+	if err := request.NoBody(r); err != nil {
+		return request.Answer{}, err
 	}
 	who := app.Viewer{UserID: caller.Subject, Any: caller.Can(users.PermissionOrdersCancelAny)}
 	order, err := a.Cancel.Do(r.Context(), who, orderID)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusAccepted, accepted{ID: order.ID, Status: order.Status})
-	return nil
+	return request.Accepted("", accepted{ID: order.ID, Status: order.Status}), nil
 }
 
 // refundBody is the body of POST /v1/orders/{id}/refund. Without an amount all
@@ -193,35 +188,34 @@ type refundBody struct {
 	Reason string       `json:"reason" validate:"required,line,max=200"`
 }
 
-func (a API) refund(w http.ResponseWriter, r *http.Request) error {
+func (a API) refund(r *http.Request) (request.Answer, error) {
 	caller, err := service.Require(r, users.PermissionOrdersRefund)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	orderID, err := pathID(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	key, err := request.OptionalIdempotencyKey(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var body refundBody
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	var amount money.Money
 	if body.Amount != nil {
 		if amount = *body.Amount; amount.Amount < 1 {
-			return problem.Invalid(problem.FieldError{Field: "amount.amount", Code: "min", Message: "must be at least 1 minor unit"})
+			return request.Answer{}, problem.Invalid(problem.FieldError{Field: "amount.amount", Code: "min", Message: "must be at least 1 minor unit"})
 		}
 	}
 	order, err := a.Refund.Do(r.Context(), app.RefundRequest{
 		OrderID: orderID, Amount: amount, Reason: body.Reason, By: caller.Subject, Key: key, Fingerprint: request.Fingerprint(body),
 	})
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusAccepted, accepted{ID: order.ID, Status: order.Status})
-	return nil
+	return request.Accepted("", accepted{ID: order.ID, Status: order.Status}), nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"caravan/internal/document"
 	"caravan/internal/problem"
+	"caravan/internal/request"
 	"caravan/internal/token"
 	"caravan/services/orders/app"
 	users "caravan/services/users/contract"
@@ -19,14 +20,15 @@ const anOrder = "0197a000-0000-7000-8000-00000000000a"
 
 // call is one request of a caller who may do everything, to a handler of an API that has nothing behind it: what gets
 // past the adapters panics.
-func call(t *testing.T, handle func(http.ResponseWriter, *http.Request) error, orderID, body string) error {
+func call(t *testing.T, handle request.Handler, orderID, body string) error {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Idempotency-Key", "key")
 	r.SetPathValue("id", orderID)
 	all := users.PermissionsOf(users.Roles())
-	return handle(httptest.NewRecorder(), r.WithContext(token.With(r.Context(), token.Claims{Subject: anOrder, Permissions: all})))
+	_, err := handle(r.WithContext(token.With(r.Context(), token.Claims{Subject: anOrder, Permissions: all})))
+	return err
 }
 
 // A SKU becomes a key of products and part of what the audit asks, so what cannot be one is refused at the door.
@@ -42,7 +44,7 @@ func TestASKUThatCannotBeOneIsNotOrdered(t *testing.T) {
 
 // What cannot be the id of an order is that of none.
 func TestAnIDThatCannotBeOneIsNotFound(t *testing.T) {
-	for name, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
+	for name, handle := range map[string]request.Handler{
 		"show": API{}.show, "cancel": API{}.cancel, "refund": API{}.refund, "retry": Operations{}.retry, "cancel by staff": Operations{}.cancel,
 	} {
 		for _, bad := range []string{"", "x", "a||b", "\x00", strings.ToUpper(anOrder), strings.Repeat("a", 5000)} {
@@ -55,7 +57,7 @@ func TestAnIDThatCannotBeOneIsNotFound(t *testing.T) {
 
 // Customers and staff see the reasons, so these are one line of text that can be seen.
 func TestReasonsAreText(t *testing.T) {
-	for name, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
+	for name, handle := range map[string]request.Handler{
 		"refund": API{}.refund, "retry": Operations{}.retry, "cancel": Operations{}.cancel,
 	} {
 		for _, reason := range []string{`a\u0000b`, `\u001b[31mred`, `a\nb`, `\u202egnp.exe`, `\u200b`, `   `} {

@@ -30,26 +30,26 @@ func (o Operations) Register(s *service.Service) {
 	s.Public("GET /v1/ops/orders?status&waiting=&step&limit&cursor", o.list)
 	s.Public("POST /v1/ops/orders/{id}/retry", o.retry)
 	s.Public("POST /v1/ops/orders/{id}/cancel", o.cancel)
-	s.Stream("GET /v1/ops/audit", o.audit)
+	s.Long("GET /v1/ops/audit", o.audit)
 	s.Internal("POST "+contract.PathStatus, o.statuses)
 	s.Internal("POST /internal/breakers", o.breakers)
 }
 
-func (o Operations) list(w http.ResponseWriter, r *http.Request) error {
+func (o Operations) list(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, users.PermissionOpsRead); err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	limit, cursor, err := request.Page(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	filter, err := orderFilter(r, o.Operate.Steps())
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	orders, next, err := o.Operate.List(r.Context(), filter, cursor, limit)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	views := make([]view, len(orders))
 	for i, l := range orders {
@@ -58,8 +58,7 @@ func (o Operations) list(w http.ResponseWriter, r *http.Request) error {
 			views[i] = stalled(l)
 		}
 	}
-	request.Respond(w, http.StatusOK, page.List[view]{Items: views, Next: next})
-	return nil
+	return request.OK(page.List[view]{Items: views, Next: next}), nil
 }
 
 // defaultWaiting is how long an order waits before staff should look at it, if they do not say. Most waits are over by
@@ -102,30 +101,30 @@ type retried struct {
 	Reason string `json:"reason,omitempty" validate:"line,max=200"`
 }
 
-func (o Operations) retry(w http.ResponseWriter, r *http.Request) error {
+func (o Operations) retry(r *http.Request) (request.Answer, error) {
 	in, err := intervene(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var body retried
-	if err := request.DecodeOptional(w, r, &body); err != nil {
-		return err
+	if err := request.DecodeOptional(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	in.Reason = body.Reason
-	return o.answer(w, r, in, o.Operate.Retry)
+	return o.answer(r, in, o.Operate.Retry)
 }
 
-func (o Operations) cancel(w http.ResponseWriter, r *http.Request) error {
+func (o Operations) cancel(r *http.Request) (request.Answer, error) {
 	in, err := intervene(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var body intervention
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	in.Reason = body.Reason
-	return o.answer(w, r, in, o.Operate.Cancel)
+	return o.answer(r, in, o.Operate.Cancel)
 }
 
 // intervene reads who intervenes in which order, and under which key, if any.
@@ -143,48 +142,44 @@ func intervene(r *http.Request) (app.Intervention, error) {
 	return in, err
 }
 
-func (o Operations) answer(w http.ResponseWriter, r *http.Request, in app.Intervention, act func(context.Context, app.Intervention) (*domain.Order, error)) error {
+func (o Operations) answer(r *http.Request, in app.Intervention, act func(context.Context, app.Intervention) (*domain.Order, error)) (request.Answer, error) {
 	order, err := act(r.Context(), in)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusAccepted, accepted{ID: order.ID, Status: order.Status})
-	return nil
+	return request.Accepted("", accepted{ID: order.ID, Status: order.Status}), nil
 }
 
 // auditPatience is how long one request waits for the audit's end; the caller
 // asks again for a report that is not complete.
 const auditPatience = 10 * time.Second
 
-func (o Operations) audit(w http.ResponseWriter, r *http.Request) error {
+func (o Operations) audit(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, users.PermissionOpsRead); err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	report, err := o.Audit.Run(r.Context(), auditPatience)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, report)
-	return nil
+	return request.OK(report), nil
 }
 
-func (o Operations) statuses(w http.ResponseWriter, r *http.Request) error {
+func (o Operations) statuses(r *http.Request) (request.Answer, error) {
 	var body contract.StatusRequest
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	if len(body.OrderIDs) > contract.MaxStatusIDs {
-		return problem.Invalid(problem.FieldError{Field: "orderIds", Code: "max", Message: "holds too many ids"})
+		return request.Answer{}, problem.Invalid(problem.FieldError{Field: "orderIds", Code: "max", Message: "holds too many ids"})
 	}
 	states, err := o.Operate.Statuses(r.Context(), body.OrderIDs)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, contract.Statuses{Statuses: states})
-	return nil
+	return request.OK(contract.Statuses{Statuses: states}), nil
 }
 
-func (o Operations) breakers(w http.ResponseWriter, _ *http.Request) error {
-	request.Respond(w, http.StatusOK, map[string]any{"breakers": o.Breakers()})
-	return nil
+func (o Operations) breakers(_ *http.Request) (request.Answer, error) {
+	return request.OK(map[string]any{"breakers": o.Breakers()}), nil
 }

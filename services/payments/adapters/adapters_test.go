@@ -19,7 +19,7 @@ import (
 	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/internal/problem"
-	"caravan/internal/service"
+	"caravan/internal/request"
 	"caravan/internal/token"
 	"caravan/services/payments/adapters"
 	"caravan/services/payments/adapters/testbank"
@@ -55,12 +55,8 @@ func newServer() *fakeServer {
 	return s
 }
 
-func (s *fakeServer) handle(pattern string, h service.Handler) {
-	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if err := h(w, r); err != nil {
-			problem.Write(w, r, err)
-		}
-	})
+func (s *fakeServer) handle(pattern string, h request.Handler) {
+	s.mux.HandleFunc(pattern, request.HTTP(h))
 }
 
 // call is one request; its zero value asks for Alice's wallet.

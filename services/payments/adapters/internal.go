@@ -23,33 +23,31 @@ func Validated[C, R any](handle func(context.Context, C) (R, error)) func(contex
 }
 
 // Audit answers POST /internal/audit with one page of findings.
-func Audit(ledger *app.Audit) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
+func Audit(ledger *app.Audit) request.Handler {
+	return func(r *http.Request) (request.Answer, error) {
 		var body audit.Request
-		if err := request.Decode(w, r, &body); err != nil {
-			return err
+		if err := request.Decode(r, &body); err != nil {
+			return request.Answer{}, err
 		}
 		page, err := ledger.Page(r.Context(), body.Cursor)
 		if err != nil {
-			return err
+			return request.Answer{}, err
 		}
-		request.Respond(w, http.StatusOK, page)
-		return nil
+		return request.OK(page), nil
 	}
 }
 
 // AuditOrders answers POST /internal/audit-orders with what orders did to wallets.
-func AuditOrders(ledger *app.Audit) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
+func AuditOrders(ledger *app.Audit) request.Handler {
+	return func(r *http.Request) (request.Answer, error) {
 		var body contract.OrdersRequest
-		if err := request.Decode(w, r, &body); err != nil {
-			return err
+		if err := request.Decode(r, &body); err != nil {
+			return request.Answer{}, err
 		}
 		found, err := ledger.Orders(r.Context(), body)
 		if err != nil {
-			return err
+			return request.Answer{}, err
 		}
-		request.Respond(w, http.StatusOK, found)
-		return nil
+		return request.OK(found), nil
 	}
 }

@@ -25,17 +25,16 @@ type Wallet struct {
 }
 
 // Show answers GET /v1/wallet.
-func (h Wallet) Show(w http.ResponseWriter, r *http.Request) error {
+func (h Wallet) Show(r *http.Request) (request.Answer, error) {
 	caller, err := service.Require(r, users.PermissionWalletUse)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	wallet, err := h.Ledger.Wallet(r.Context(), caller.Subject)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, wallet)
-	return nil
+	return request.OK(wallet), nil
 }
 
 // posting is one line of the history as users see it.
@@ -53,25 +52,24 @@ type posting struct {
 }
 
 // History answers GET /v1/wallet/postings, the newest first.
-func (h Wallet) History(w http.ResponseWriter, r *http.Request) error {
+func (h Wallet) History(r *http.Request) (request.Answer, error) {
 	caller, err := service.Require(r, users.PermissionWalletUse)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	limit, cursor, err := request.Page(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	entries, next, err := h.Ledger.History(r.Context(), caller.Subject, cursor, limit)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	list := page.List[posting]{Items: make([]posting, len(entries)), Next: next}
 	for i, e := range entries {
 		list.Items[i] = view(e)
 	}
-	request.Respond(w, http.StatusOK, list)
-	return nil
+	return request.OK(list), nil
 }
 
 func view(e app.Entry) posting {
@@ -107,65 +105,59 @@ type deposit struct {
 // Deposit answers POST /v1/wallet/deposits: 201 when the money is in the wallet, 202 when the bank has not answered yet
 // (it will be settled; ask Location, or send the same request again), 422 when the bank declined. The same
 // Idempotency-Key gives the same deposit as it stands.
-func (h Wallet) Deposit(w http.ResponseWriter, r *http.Request) error {
+func (h Wallet) Deposit(r *http.Request) (request.Answer, error) {
 	caller, err := service.Require(r, users.PermissionWalletUse)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	key, err := request.IdempotencyKey(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var body depositBody
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	d, err := h.Deposits.Deposit(r.Context(), app.DepositRequest{
 		UserID: caller.Subject, Key: key, Fingerprint: request.Fingerprint(body),
 		Amount: money.New(body.Amount, body.Currency), Source: body.Source,
 	})
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	return answer(w, d)
+	return answer(d)
 }
 
 // answer tells how a deposit stands after a request for it.
-func answer(w http.ResponseWriter, d *domain.Deposit) error {
+func answer(d *domain.Deposit) (request.Answer, error) {
 	location := "/v1/wallet/deposits/" + d.ID
 	switch d.Status {
-	case domain.DepositDeclined:
-		p := problem.Unprocessable("payment-declined", "the bank declined: "+d.Reason)
-		p.Instance = location
-		p.Extra = map[string]any{"depositId": d.ID, "reason": d.Reason}
-		return p
 	case domain.DepositPending:
-		w.Header().Set("Location", location)
-		w.Header().Set("Retry-After", "1")
-		request.Respond(w, http.StatusAccepted, viewDeposit(d))
+		return request.Accepted(location, viewDeposit(d)).With("Retry-After", "1"), nil
 	case domain.DepositSucceeded:
-		w.Header().Set("Location", location)
-		request.Respond(w, http.StatusCreated, viewDeposit(d))
+		return request.Created(location, viewDeposit(d)), nil
 	}
-	return nil
+	p := problem.Unprocessable("payment-declined", "the bank declined: "+d.Reason)
+	p.Instance = location
+	p.Extra = map[string]any{"depositId": d.ID, "reason": d.Reason}
+	return request.Answer{}, p
 }
 
 // ShowDeposit answers GET /v1/wallet/deposits/{id}.
-func (h Wallet) ShowDeposit(w http.ResponseWriter, r *http.Request) error {
+func (h Wallet) ShowDeposit(r *http.Request) (request.Answer, error) {
 	caller, err := service.Require(r, users.PermissionWalletUse)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	depositID := r.PathValue("id")
 	if !id.Valid(depositID) {
-		return problem.NotFound("deposit")
+		return request.Answer{}, problem.NotFound("deposit")
 	}
 	d, err := h.Deposits.ReadDeposit(r.Context(), caller.Subject, depositID)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, viewDeposit(d))
-	return nil
+	return request.OK(viewDeposit(d)), nil
 }
 
 func viewDeposit(d *domain.Deposit) deposit {

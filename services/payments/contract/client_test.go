@@ -16,6 +16,7 @@ import (
 
 	"caravan/internal/invoke"
 	"caravan/internal/money"
+	"caravan/internal/request"
 	"caravan/services/payments/contract"
 )
 
@@ -44,11 +45,7 @@ func (f fakeInvoker) Invoke(ctx context.Context, app, path string, in, out any) 
 
 func serve[C, R any](mux *http.ServeMux, path string, handle func(context.Context, C) (R, error)) {
 	h := invoke.Serve(slog.New(slog.DiscardHandler), handle)
-	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
-		if h(w, r) != nil {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	})
+	mux.HandleFunc("POST "+path, request.HTTP(h))
 }
 
 // Commands and outcomes reach the other side whole, each caller getting the answer to its own command.

@@ -12,32 +12,30 @@ import (
 // auditAPI checks the invariants of products for others.
 type auditAPI struct{ audit *app.Audit }
 
-func (a auditAPI) page(w http.ResponseWriter, r *http.Request) error {
+func (a auditAPI) page(r *http.Request) (request.Answer, error) {
 	var in audit.Request
-	if err := request.Decode(w, r, &in); err != nil {
-		return err
+	if err := request.Decode(r, &in); err != nil {
+		return request.Answer{}, err
 	}
 	found, err := a.audit.Page(r.Context(), in.Cursor)
 	if err != nil {
-		return describe(err)
+		return request.Answer{}, describe(err)
 	}
-	request.Respond(w, http.StatusOK, found)
-	return nil
+	return request.OK(found), nil
 }
 
 // maxHoldsRequest has room for the largest request: contract.MaxHoldsOrders
 // orders of as many lines as an order may have, well above a public body's limit.
 const maxHoldsRequest = 512 << 10
 
-func (a auditAPI) holds(w http.ResponseWriter, r *http.Request) error {
+func (a auditAPI) holds(r *http.Request) (request.Answer, error) {
 	var in contract.HoldsRequest
-	if err := request.Decode(w, r, &in, request.WithLimit(maxHoldsRequest)); err != nil {
-		return err
+	if err := request.Decode(r, &in, request.WithLimit(maxHoldsRequest)); err != nil {
+		return request.Answer{}, err
 	}
 	found, err := a.audit.Holds(r.Context(), in)
 	if err != nil {
-		return describe(err)
+		return request.Answer{}, describe(err)
 	}
-	request.Respond(w, http.StatusOK, found)
-	return nil
+	return request.OK(found), nil
 }

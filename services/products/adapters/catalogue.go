@@ -57,10 +57,10 @@ type stockView struct {
 	Available int64 `json:"available"`
 }
 
-func (a catalogueAPI) list(w http.ResponseWriter, r *http.Request) error {
+func (a catalogueAPI) list(r *http.Request) (request.Answer, error) {
 	limit, cursor, err := request.Page(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var query domain.Query
 	if r.URL.RawQuery != "" {
@@ -69,7 +69,7 @@ func (a catalogueAPI) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	items, next, err := a.shop.Products(r.Context(), query, limit, cursor)
 	if err != nil {
-		return describe(err)
+		return request.Answer{}, describe(err)
 	}
 	list := productList{
 		List: page.List[productView]{Items: make([]productView, len(items)), Next: next}, Currency: a.shop.Currency(),
@@ -78,94 +78,84 @@ func (a catalogueAPI) list(w http.ResponseWriter, r *http.Request) error {
 	for i, item := range items {
 		list.Items[i] = viewOf(item, now)
 	}
-	w.Header().Set("Cache-Control", catalogueCache)
-	request.Respond(w, http.StatusOK, list)
-	return nil
+	return request.OK(list).With("Cache-Control", catalogueCache), nil
 }
 
-func (a catalogueAPI) get(w http.ResponseWriter, r *http.Request) error {
+func (a catalogueAPI) get(r *http.Request) (request.Answer, error) {
 	item, err := a.shop.Product(r.Context(), r.PathValue("sku"))
 	if err != nil {
-		return describe(err)
+		return request.Answer{}, describe(err)
 	}
 	// Staff see what is planned too. A shared cache must not take that for the public answer.
 	if claims, known := token.From(r.Context()); known && claims.Can(users.PermissionCatalogWrite) {
-		w.Header().Set("Cache-Control", "private, no-store")
-		request.Respond(w, http.StatusOK, staffViewOf(item, a.shop.Now()))
-		return nil
+		return request.OK(staffViewOf(item, a.shop.Now())).With("Cache-Control", "private, no-store"), nil
 	}
-	w.Header().Set("Cache-Control", catalogueCache)
-	request.Respond(w, http.StatusOK, viewOf(item, a.shop.Now()))
-	return nil
+	return request.OK(viewOf(item, a.shop.Now())).With("Cache-Control", catalogueCache), nil
 }
 
-func (a catalogueAPI) create(w http.ResponseWriter, r *http.Request) error {
+func (a catalogueAPI) create(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, users.PermissionCatalogWrite); err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var in draft
-	if err := request.Decode(w, r, &in); err != nil {
-		return err
+	if err := request.Decode(r, &in); err != nil {
+		return request.Answer{}, err
 	}
 	item, err := a.shop.CreateProduct(r.Context(), domain.Draft{
 		SKU: in.SKU, Name: in.Name, Description: in.Description, Category: in.Category,
 		Price: in.Price, Schedule: in.Schedule, Tiers: in.Tiers, InitialStock: in.Stock,
 	})
 	if err != nil {
-		return describe(err)
+		return request.Answer{}, describe(err)
 	}
-	w.Header().Set("Location", "/v1/products/"+item.Product.SKU)
-	request.Respond(w, http.StatusCreated, staffViewOf(item, a.shop.Now()))
-	return nil
+	return request.Created("/v1/products/"+item.Product.SKU, staffViewOf(item, a.shop.Now())), nil
 }
 
-func (a catalogueAPI) change(w http.ResponseWriter, r *http.Request) error {
+func (a catalogueAPI) change(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, users.PermissionCatalogWrite); err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	sku, err := pathSKU(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var in change
-	if err := request.Decode(w, r, &in, request.SomeMember()); err != nil {
-		return err
+	if err := request.Decode(r, &in, request.SomeMember()); err != nil {
+		return request.Answer{}, err
 	}
 	item, err := a.shop.ChangeProduct(r.Context(), sku, domain.Change(in))
 	if err != nil {
-		return describe(err)
+		return request.Answer{}, describe(err)
 	}
-	request.Respond(w, http.StatusOK, staffViewOf(item, a.shop.Now()))
-	return nil
+	return request.OK(staffViewOf(item, a.shop.Now())), nil
 }
 
-func (a catalogueAPI) correctStock(w http.ResponseWriter, r *http.Request) error {
+func (a catalogueAPI) correctStock(r *http.Request) (request.Answer, error) {
 	claims, err := service.Require(r, users.PermissionInventoryAdjust)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	sku, err := pathSKU(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	key, err := request.OptionalIdempotencyKey(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	if key != "" {
 		// Keys are chosen by clients: one of another person is another key.
 		key = id.Derive(claims.Subject, key)
 	}
 	var in correction
-	if err := request.Decode(w, r, &in); err != nil {
-		return err
+	if err := request.Decode(r, &in); err != nil {
+		return request.Answer{}, err
 	}
 	level, err := a.shop.CorrectStock(r.Context(), sku, domain.Correction{Key: key, Change: in.Change, Reason: in.Reason})
 	if err != nil {
-		return describe(err)
+		return request.Answer{}, describe(err)
 	}
-	request.Respond(w, http.StatusOK, stockView{OnHand: level.OnHand, Reserved: level.Reserved, Available: level.Available()})
-	return nil
+	return request.OK(stockView{OnHand: level.OnHand, Reserved: level.Reserved, Available: level.Available()}), nil
 }
 
 // pathSKU is the SKU of the path. What cannot be one is a product that does not exist.

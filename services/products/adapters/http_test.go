@@ -30,7 +30,7 @@ import (
 // fakeRouter serves the routes without the chassis around them. Who calls is told by a header.
 type fakeRouter struct{ *http.ServeMux }
 
-func (f fakeRouter) Public(pattern string, h Handler) {
+func (f fakeRouter) Public(pattern string, h request.Handler) {
 	pattern, parameters := request.SplitPattern(pattern)
 	f.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		if who := r.Header.Get("Test-Subject"); who != "" {
@@ -40,17 +40,15 @@ func (f fakeRouter) Public(pattern string, h Handler) {
 			}
 			r = r.WithContext(token.With(r.Context(), claims))
 		}
-		err := parameters.Check(r.URL.RawQuery)
-		if err == nil {
-			err = h(w, r)
-		}
-		if err != nil {
+		if err := parameters.Check(r.URL.RawQuery); err != nil {
 			problem.Write(w, r, err)
+			return
 		}
+		request.HTTP(h)(w, r)
 	})
 }
 
-func (f fakeRouter) Internal(pattern string, h Handler) { f.Public(pattern, h) }
+func (f fakeRouter) Internal(pattern string, h request.Handler) { f.Public(pattern, h) }
 
 type fakeOrders struct{}
 

@@ -3,23 +3,20 @@ package adapters
 
 import (
 	"log/slog"
-	"net/http"
 
 	"caravan/internal/feed"
 	"caravan/internal/invoke"
+	"caravan/internal/request"
 	"caravan/services/products/app"
 	"caravan/services/products/contract"
 )
 
-// Handler answers a request; an error becomes a problem.
-type Handler = func(w http.ResponseWriter, r *http.Request) error
-
 // Router is where routes are registered.
 type Router interface {
 	// Public routes are reached through the gateway.
-	Public(pattern string, h Handler)
+	Public(pattern string, h request.Handler)
 	// Internal routes are reached by other services only.
-	Internal(pattern string, h Handler)
+	Internal(pattern string, h request.Handler)
 }
 
 // Register serves the use cases of a shop. The audit checks its events against coverage.

@@ -10,36 +10,32 @@ import (
 
 // keySet answers GET /.well-known/jwks.json, and POST /internal/keys for those who can only post. Verifiers may keep it
 // for five minutes: a new key is published well before it signs.
-func (h *handlers) keySet(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Cache-Control", "public, max-age=300")
-	request.Respond(w, http.StatusOK, h.keys.KeySet())
-	return nil
+func (h *handlers) keySet(_ *http.Request) (request.Answer, error) {
+	return request.OK(h.keys.KeySet()).With("Cache-Control", "public, max-age=300"), nil
 }
 
 // contacts answers POST /internal/contacts.
-func (h *handlers) contacts(w http.ResponseWriter, r *http.Request) error {
+func (h *handlers) contacts(r *http.Request) (request.Answer, error) {
 	var body contract.ContactsRequest
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	found, err := h.accounts.Contacts(r.Context(), body.UserIDs)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, contract.Contacts{Contacts: found})
-	return nil
+	return request.OK(contract.Contacts{Contacts: found}), nil
 }
 
 // audit answers POST /internal/audit.
-func (h *handlers) audit(w http.ResponseWriter, r *http.Request) error {
+func (h *handlers) audit(r *http.Request) (request.Answer, error) {
 	var body audit.Request
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	outcome, err := h.accounts.Audit(r.Context(), body.Cursor)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, outcome)
-	return nil
+	return request.OK(outcome), nil
 }

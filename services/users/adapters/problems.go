@@ -5,13 +5,17 @@ import (
 	"net/http"
 
 	"caravan/internal/problem"
+	"caravan/internal/request"
 	"caravan/services/users/app"
 	"caravan/services/users/domain"
 )
 
 // described wraps a handler so that its errors say to the client what they mean for accounts.
-func described(handler func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error { return describe(handler(w, r)) }
+func described(handler request.Handler) request.Handler {
+	return func(r *http.Request) (request.Answer, error) {
+		answer, err := handler(r)
+		return answer, describe(err)
+	}
 }
 
 // describe turns an error of a use case into a problem; errors that are none of ours stay as they are.

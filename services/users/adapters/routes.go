@@ -5,8 +5,8 @@ package adapters
 import (
 	"context"
 	"log/slog"
-	"net/http"
 
+	"caravan/internal/request"
 	"caravan/internal/token"
 	"caravan/services/users/app"
 	"caravan/services/users/contract"
@@ -35,8 +35,9 @@ type Keys interface {
 
 // Router registers routes; *service.Service is one.
 type Router interface {
-	Public(pattern string, handler func(http.ResponseWriter, *http.Request) error)
-	Internal(pattern string, handler func(http.ResponseWriter, *http.Request) error)
+	Public(pattern string, handler request.Handler)
+	Anonymous(pattern string, handler request.Handler)
+	Internal(pattern string, handler request.Handler)
 }
 
 // handlers answers HTTP requests.
@@ -47,15 +48,12 @@ type handlers struct {
 }
 
 // Routes registers every route of the users service but the feed.
-//
-// What takes no access token is registered so that none is read: an expired one that a client sends along by habit must
-// not keep it from getting a new one.
 func Routes(router Router, accounts Accounts, keys Keys, log *slog.Logger) {
 	h := &handlers{accounts: accounts, keys: keys, log: log}
-	router.Internal("POST /v1/users", described(h.register))
-	router.Internal("POST /v1/sessions", described(h.logIn))
-	router.Internal("POST /v1/sessions/refresh", described(h.refresh))
-	router.Internal("GET "+contract.PathJWKS, h.keySet)
+	router.Anonymous("POST /v1/users", described(h.register))
+	router.Anonymous("POST /v1/sessions", described(h.logIn))
+	router.Anonymous("POST /v1/sessions/refresh", described(h.refresh))
+	router.Anonymous("GET "+contract.PathJWKS, h.keySet)
 
 	router.Public("DELETE /v1/sessions/current", described(h.logOut))
 	router.Public("GET /v1/users/me", described(h.profile))

@@ -35,29 +35,30 @@ type fakeRouter struct {
 	verifier *token.Verifier
 }
 
-func (f *fakeRouter) Internal(pattern string, handler func(http.ResponseWriter, *http.Request) error) {
+func (f *fakeRouter) Internal(pattern string, handler request.Handler) {
 	pattern, parameters := request.SplitPattern(pattern)
 	f.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		err := parameters.Check(r.URL.RawQuery)
-		if err == nil {
-			err = handler(w, r)
-		}
-		if err != nil {
+		if err := parameters.Check(r.URL.RawQuery); err != nil {
 			problem.Write(w, r, err)
+			return
 		}
+		request.HTTP(handler)(w, r)
 	})
 }
 
-func (f *fakeRouter) Public(pattern string, handler func(http.ResponseWriter, *http.Request) error) {
-	f.Internal(pattern, func(w http.ResponseWriter, r *http.Request) error {
+// Anonymous does what Internal does here.
+func (f *fakeRouter) Anonymous(pattern string, handler request.Handler) { f.Internal(pattern, handler) }
+
+func (f *fakeRouter) Public(pattern string, handler request.Handler) {
+	f.Internal(pattern, func(r *http.Request) (request.Answer, error) {
 		if raw, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 			claims, err := f.verifier.Verify(r.Context(), raw)
 			if err != nil {
-				return err
+				return request.Answer{}, err
 			}
 			r = r.WithContext(token.With(r.Context(), claims))
 		}
-		return handler(w, r)
+		return handler(r)
 	})
 }
 

@@ -18,63 +18,60 @@ type grant struct {
 	TokenType    string `json:"tokenType"`
 }
 
-func respondGrant(w http.ResponseWriter, given app.Grant) {
-	request.Respond(w, http.StatusCreated, grant{
+func grantOf(given app.Grant) request.Answer {
+	return request.Reply(http.StatusCreated, grant{
 		AccessToken: given.AccessToken, RefreshToken: given.RefreshToken,
 		ExpiresIn: int64(given.ExpiresIn.Seconds()), TokenType: "Bearer",
 	})
 }
 
 // logIn answers POST /v1/sessions.
-func (h *handlers) logIn(w http.ResponseWriter, r *http.Request) error {
+func (h *handlers) logIn(r *http.Request) (request.Answer, error) {
 	var body struct {
 		Email    string `json:"email" validate:"required,max=254"`
 		Password string `json:"password" validate:"required,max=1000"`
 	}
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	given, err := h.accounts.LogIn(r.Context(), app.Credentials{Email: body.Email, Password: body.Password})
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	respondGrant(w, given)
-	return nil
+	return grantOf(given), nil
 }
 
 // refresh answers POST /v1/sessions/refresh.
-func (h *handlers) refresh(w http.ResponseWriter, r *http.Request) error {
+func (h *handlers) refresh(r *http.Request) (request.Answer, error) {
 	var body struct {
 		RefreshToken string `json:"refreshToken" validate:"required,max=4096"`
 	}
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	given, err := h.accounts.Refresh(r.Context(), body.RefreshToken)
 	if errors.Is(err, app.ErrTokenReused) {
 		h.log.WarnContext(r.Context(), "a used refresh token came back; its session was ended", "error", err)
 	}
 	if errors.Is(err, domain.ErrRefreshToken) || errors.Is(err, domain.ErrSessionEnded) {
-		return refreshRefused()
+		return request.Answer{}, refreshRefused()
 	}
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	respondGrant(w, given)
-	return nil
+	return grantOf(given), nil
 }
 
 // logOut answers DELETE /v1/sessions/current.
-func (h *handlers) logOut(w http.ResponseWriter, r *http.Request) error {
+func (h *handlers) logOut(r *http.Request) (request.Answer, error) {
 	caller, err := callerOf(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	if err := h.accounts.LogOut(r.Context(), caller); err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusNoContent, nil)
-	return nil
+	return request.NoContent(), nil
 }
 
 // callerOf is who sent the request; the error is a 401 problem if nobody did.

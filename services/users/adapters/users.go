@@ -28,123 +28,117 @@ func present(u *domain.User) user {
 }
 
 // register answers POST /v1/users.
-func (h *handlers) register(w http.ResponseWriter, r *http.Request) error {
+func (h *handlers) register(r *http.Request) (request.Answer, error) {
 	var body struct {
 		Email    string `json:"email" validate:"required"`
 		Password string `json:"password" validate:"required"`
 		Name     string `json:"name" validate:"required"`
 	}
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	created, err := h.accounts.Register(r.Context(), app.Registration{Email: body.Email, Password: body.Password, Name: body.Name})
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusCreated, present(created))
-	return nil
+	return request.Reply(http.StatusCreated, present(created)), nil
 }
 
 // profile answers GET /v1/users/me.
-func (h *handlers) profile(w http.ResponseWriter, r *http.Request) error {
+func (h *handlers) profile(r *http.Request) (request.Answer, error) {
 	caller, err := callerOf(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	found, err := h.accounts.Profile(r.Context(), caller)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, present(found))
-	return nil
+	return request.OK(present(found)), nil
 }
 
 // updateProfile answers PATCH /v1/users/me.
-func (h *handlers) updateProfile(w http.ResponseWriter, r *http.Request) error {
+func (h *handlers) updateProfile(r *http.Request) (request.Answer, error) {
 	caller, err := callerOf(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var body struct {
 		Name string `json:"name" validate:"required"`
 	}
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	changed, err := h.accounts.UpdateProfile(r.Context(), app.ProfileChange{Caller: caller, Name: body.Name})
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, present(changed))
-	return nil
+	return request.OK(present(changed)), nil
 }
 
 // changePassword answers PUT /v1/users/me/password.
-func (h *handlers) changePassword(w http.ResponseWriter, r *http.Request) error {
+func (h *handlers) changePassword(r *http.Request) (request.Answer, error) {
 	caller, err := callerOf(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	var body struct {
 		CurrentPassword string `json:"currentPassword" validate:"required,max=1000"`
 		NewPassword     string `json:"newPassword" validate:"required"`
 	}
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	ask := app.PasswordChange{Caller: caller, Current: body.CurrentPassword, New: body.NewPassword}
 	if err := h.accounts.ChangePassword(r.Context(), ask); err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusNoContent, nil)
-	return nil
+	return request.NoContent(), nil
 }
 
 // listUsers answers GET /v1/users?email=&limit=&cursor=.
-func (h *handlers) listUsers(w http.ResponseWriter, r *http.Request) error {
+func (h *handlers) listUsers(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, contract.PermissionUsersAdmin); err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	limit, cursor, err := request.Page(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	query := app.UserQuery{Email: r.URL.Query().Get("email"), Cursor: cursor, Limit: limit}
 	found, next, err := h.accounts.ListUsers(r.Context(), query)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	list := page.List[user]{Items: make([]user, len(found)), Next: next}
 	for i, u := range found {
 		list.Items[i] = present(u)
 	}
-	request.Respond(w, http.StatusOK, list)
-	return nil
+	return request.OK(list), nil
 }
 
 // changeRoles answers PUT /v1/users/{id}/roles.
-func (h *handlers) changeRoles(w http.ResponseWriter, r *http.Request) error {
+func (h *handlers) changeRoles(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, contract.PermissionUsersAdmin); err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	caller, err := callerOf(r)
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
 	userID := r.PathValue("id")
 	if !id.Valid(userID) {
-		return problem.NotFound("user")
+		return request.Answer{}, problem.NotFound("user")
 	}
 	var body struct {
 		Roles []string `json:"roles" validate:"required"`
 	}
-	if err := request.Decode(w, r, &body); err != nil {
-		return err
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
 	}
 	changed, err := h.accounts.ChangeRoles(r.Context(), app.RolesChange{Caller: caller, UserID: userID, Roles: body.Roles})
 	if err != nil {
-		return err
+		return request.Answer{}, err
 	}
-	request.Respond(w, http.StatusOK, present(changed))
-	return nil
+	return request.OK(present(changed)), nil
 }

@@ -1,0 +1,67 @@
+package request
+
+import (
+	"net/http"
+
+	"caravan/internal/problem"
+)
+
+// Handler answers one request with a value or an error, and writes nothing itself: the chassis writes the answer, or the
+// problem that the error becomes (see package problem), and its one line in the log.
+type Handler = func(r *http.Request) (Answer, error)
+
+// Answer is what a request is answered with. The zero Answer is for errors only.
+type Answer struct {
+	status  int
+	body    any
+	headers [][2]string
+}
+
+// Reply answers with a status and a value, which is written as JSON; see Respond. A json.RawMessage is written as it is.
+func Reply(status int, body any) Answer { return Answer{status: status, body: body} }
+
+// OK answers 200.
+func OK(body any) Answer { return Reply(http.StatusOK, body) }
+
+// NoContent answers 204.
+func NoContent() Answer { return Reply(http.StatusNoContent, nil) }
+
+// Created answers 201, with the path of what was made as its Location.
+func Created(location string, body any) Answer {
+	return Reply(http.StatusCreated, body).With("Location", location)
+}
+
+// Accepted answers 202, with the path at which the outcome will be found as its Location, unless that is "".
+func Accepted(location string, body any) Answer {
+	answer := Reply(http.StatusAccepted, body)
+	if location == "" {
+		return answer
+	}
+	return answer.With("Location", location)
+}
+
+// With adds a header to an answer.
+func (a Answer) With(name, value string) Answer {
+	a.headers = append(a.headers[:len(a.headers):len(a.headers)], [2]string{name, value})
+	return a
+}
+
+// Write sends the answer.
+func (a Answer) Write(w http.ResponseWriter) {
+	for _, header := range a.headers {
+		w.Header().Set(header[0], header[1])
+	}
+	Respond(w, a.status, a.body)
+}
+
+// HTTP serves a handler outside of the chassis, as tests do.
+func HTTP(h Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		answer, err := h(r)
+		if err != nil {
+			problem.Write(w, r, err)
+			return
+		}
+		answer.Write(w)
+	}
+}
