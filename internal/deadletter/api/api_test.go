@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -18,9 +17,9 @@ import (
 	"caravan/internal/event"
 	"caravan/internal/id"
 	"caravan/internal/page"
-	"caravan/internal/problem"
 	"caravan/internal/request"
 	"caravan/internal/service"
+	"caravan/internal/service/servicetest"
 	"caravan/internal/token"
 )
 
@@ -34,13 +33,15 @@ func (stopped) Sleep(context.Context, time.Duration) error { return context.Dead
 
 // server is the routes of a queue over a fake store, behind the permissions as service.Consume puts them.
 type server struct {
+	servicetest.Server
 	store *documenttest.FakeStore
 	queue *deadletter.Queue
-	mux   *http.ServeMux
+
+	handled int // events
 }
 
 func newServer() *server {
-	s := &server{store: documenttest.NewStore(), mux: http.NewServeMux()}
+	s := &server{store: documenttest.NewStore()}
 	s.queue = deadletter.New(deadletter.Options{
 		Consumer: "notifications", Handle: s.handle, Store: s.store, Clock: stopped{}, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
 	})
@@ -49,15 +50,12 @@ func newServer() *server {
 		if route.Write {
 			permission = "ops:write"
 		}
-		pattern, _ := request.SplitPattern(route.Pattern)
-		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			request.HTTP(func(r *http.Request) (request.Answer, error) {
-				caller, err := service.Require(r, permission)
-				if err != nil {
-					return request.Answer{}, err
-				}
-				return route.Handle(r, caller.Subject)
-			})(w, r)
+		s.Public(route.Pattern, func(r *http.Request) (request.Answer, error) {
+			caller, err := service.Require(r, permission)
+			if err != nil {
+				return request.Answer{}, err
+			}
+			return route.Handle(r, caller.Subject)
 		})
 	}
 	return s
@@ -66,6 +64,9 @@ func newServer() *server {
 // handle is a consumer that has to read the inbox of a user.
 func (s *server) handle(ctx context.Context, _ event.Event) error {
 	_, err := s.store.Get(ctx, "inbox/u1")
+	if err == nil {
+		s.handled++
+	}
 	return err
 }
 
@@ -78,26 +79,10 @@ var (
 
 func (s *server) call(t *testing.T, caller token.Claims, method, target, body string, out any) int {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
-	r.ContentLength = -1 // a sidecar sends every body in chunks
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if caller.Subject != "" {
-		r = r.WithContext(token.With(r.Context(), caller))
-	}
-	w := httptest.NewRecorder()
-	s.mux.ServeHTTP(w, r)
-	answer, err := io.ReadAll(w.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.Code >= 400 && w.Header().Get("Content-Type") != problem.ContentType {
-		t.Errorf("%s %s answers %d as %s", method, target, w.Code, w.Header().Get("Content-Type"))
-	}
+	w := s.Do(t, servicetest.Request{Method: method, Target: target, Body: body, Caller: caller})
 	if out != nil {
-		if err := json.Unmarshal(answer, out); err != nil {
-			t.Fatalf("%s %s answers %s: %v", method, target, answer, err)
+		if err := json.Unmarshal(w.Body.Bytes(), out); err != nil {
+			t.Fatalf("%s %s answers %s: %v", method, target, w.Body, err)
 		}
 	}
 	return w.Code
@@ -116,23 +101,14 @@ const replays = "/v1/ops/dead-letters/replays"
 // keyed calls as staff with an Idempotency-Key.
 func (s *server) keyed(t *testing.T, key, target, body string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequestWithContext(token.With(t.Context(), staff), "POST", target, strings.NewReader(body))
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	r.Header.Set("Idempotency-Key", key)
-	w := httptest.NewRecorder()
-	s.mux.ServeHTTP(w, r)
-	return w
+	return s.Do(t, servicetest.Request{
+		Method: "POST", Target: target, Body: body, Caller: staff, Header: map[string]string{"Idempotency-Key": key},
+	})
 }
 
 func slug(t *testing.T, w *httptest.ResponseRecorder) string {
 	t.Helper()
-	var p problem.Problem
-	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
-		t.Fatalf("%d %s: %v", w.Code, w.Body, err)
-	}
-	return p.Slug()
+	return servicetest.Problem(t, w).Slug()
 }
 
 func TestABatchOverHTTP(t *testing.T) {
@@ -211,7 +187,12 @@ func TestRefusedBatches(t *testing.T) {
 		{customer, "GET", replays, 403},
 		{customer, "GET", replays + "/x", 403},
 		{customer, "POST", replays + "/x/cancel", 403},
+		{nobody, "GET", "/v1/ops/dead-letters", 401},
+		{customer, "GET", "/v1/ops/dead-letters", 403},
 		{customer, "GET", "/v1/ops/dead-letters/x", 403},
+		{customer, "POST", "/v1/ops/dead-letters/x/replay", 403},
+		{customer, "POST", "/v1/ops/dead-letters/x/discard", 403},
+		{staff, "GET", "/v1/ops/dead-letters?limit=x", 400},
 		{staff, "GET", replays + "/x", 404},
 		{staff, "POST", replays + "/x/cancel", 404},
 		{staff, "GET", "/v1/ops/dead-letters/x", 404},
@@ -227,6 +208,20 @@ func TestRefusedBatches(t *testing.T) {
 		}
 		if status := s.call(t, c.caller, c.method, c.target, body, nil); status != c.status {
 			t.Errorf("%s %s by %q is %d; want %d", c.method, c.target, c.caller.Subject, status, c.status)
+		}
+	}
+	for _, c := range []struct {
+		target, body string
+		status       int
+	}{
+		{"x/replay", "", 404},
+		{"x/discard", `{"reason":"x"}`, 404},
+		{"x/discard", `{}`, 400},
+		{"x/discard", `{"reason":"x","why":"y"}`, 400},
+		{"x/discard", "", 400},
+	} {
+		if status := s.call(t, staff, "POST", "/v1/ops/dead-letters/"+c.target, c.body, nil); status != c.status {
+			t.Errorf("%s %s: %d; want %d", c.target, c.body, status, c.status)
 		}
 	}
 	full := 0
@@ -293,5 +288,54 @@ func TestADeadLetterInDetail(t *testing.T) {
 	s.call(t, staff, "GET", "/v1/ops/dead-letters?status=open", "", &list)
 	if status := s.call(t, staff, "GET", "/v1/ops/dead-letters/"+list.Items[0].ID, "", &d); status != 200 || d.PayloadEncoding != "base64" || d.Payload != "/yBub3QgdGV4dA==" {
 		t.Errorf("%d %+v", status, d)
+	}
+}
+
+func TestLettersOverHTTP(t *testing.T) {
+	s := newServer()
+	good, err := confirmed("u1", 1).CloudEvent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{string(good), "\xff not even text", strings.Repeat("x", 100<<10), string(good)} {
+		if err := s.queue.Receive(t.Context(), []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var list page.List[api.DeadLetter]
+	if status := s.call(t, staff, "GET", "/v1/ops/dead-letters", "", &list); status != 200 || len(list.Items) != 3 {
+		t.Fatalf("%d %+v", status, list)
+	}
+	large, garbage, event := list.Items[0], list.Items[1], list.Items[2]
+	if !large.PayloadTruncated || len(large.Payload) > 2048 || large.Size != 100<<10 {
+		t.Errorf("large is %d of %d bytes", len(large.Payload), large.Size)
+	}
+	if garbage.Payload != "\ufffd not even text" || garbage.Reason == "" || !garbage.FirstSeen.Equal(noon) || garbage.Status != "open" {
+		t.Errorf("garbage is %+v", garbage)
+	}
+	if event.Topic != "orders" || event.EventID != "orders/order-u1-1/5" || event.Type != "orders.confirmed.v1" {
+		t.Errorf("event is %+v", event)
+	}
+	for range 2 {
+		var replayed api.DeadLetter
+		if status := s.call(t, staff, "POST", "/v1/ops/dead-letters/"+event.ID+"/replay", "", &replayed); status != 200 || replayed.Status != "replayed" || replayed.DecidedBy != "notifications" {
+			t.Errorf("replay is %d %+v", status, replayed)
+		}
+	}
+	if s.handled != 1 {
+		t.Errorf("the event was handled %d times", s.handled)
+	}
+	for _, decision := range []struct {
+		target string
+		want   int
+	}{
+		{event.ID + "/discard", 409}, {garbage.ID + "/replay", 422}, {large.ID + "/replay", 422}, {large.ID + "/discard", 200},
+	} {
+		if status := s.call(t, staff, "POST", "/v1/ops/dead-letters/"+decision.target, `{"reason":"of no use"}`, nil); status != decision.want {
+			t.Errorf("%s is %d; want %d", decision.target, status, decision.want)
+		}
+	}
+	if status := s.call(t, staff, "POST", "/v1/ops/dead-letters/"+large.ID+"/replay", "", nil); status != 409 {
+		t.Errorf("replay of what was discarded is %d", status)
 	}
 }

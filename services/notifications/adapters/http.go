@@ -2,7 +2,7 @@
 package adapters
 
 import (
-	"caravan/internal/request"
+	"caravan/internal/service"
 	"caravan/services/notifications/app"
 	"caravan/services/notifications/audit"
 	"caravan/services/notifications/contract"
@@ -15,14 +15,8 @@ type API struct {
 	Audit    *audit.Audit
 }
 
-// Router registers routes; it is a *service.Service.
-type Router interface {
-	Public(pattern string, h request.Handler)
-	Internal(pattern string, h request.Handler)
-}
-
 // Register adds the routes.
-func (a API) Register(r Router) {
+func (a API) Register(r service.Routes) {
 	r.Public("GET /v1/notifications?unread&limit&cursor", a.list)
 	r.Public("POST /v1/notifications/{id}/read", a.markRead)
 	r.Internal("POST "+contract.PathAudit, a.auditPage)

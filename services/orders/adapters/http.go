@@ -30,7 +30,7 @@ type API struct {
 }
 
 // Register adds the routes.
-func (a API) Register(s *service.Service) {
+func (a API) Register(s service.Routes) {
 	s.Public("POST /v1/orders", a.place)
 	s.Public("GET /v1/orders?limit&cursor", a.list)
 	s.Public("GET /v1/orders/{id}?wait", a.show)

@@ -1,16 +1,15 @@
 package adapters
 
 import (
-	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 
-	"caravan/internal/document"
 	"caravan/internal/problem"
-	"caravan/internal/request"
+	"caravan/internal/service/servicetest"
 	"caravan/internal/token"
 	"caravan/services/orders/app"
 	users "caravan/services/users/contract"
@@ -18,38 +17,39 @@ import (
 
 const anOrder = "0197a000-0000-7000-8000-00000000000a"
 
-// call is one request of a caller who may do everything, to a handler of an API that has nothing behind it: what gets
-// past the adapters panics.
-func call(t *testing.T, handle request.Handler, orderID, body string) error {
+// send sends one request of a caller who may do everything to routes that have nothing behind them: what gets past the
+// adapters panics.
+func send(t *testing.T, method, path, body string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Idempotency-Key", "key")
-	r.SetPathValue("id", orderID)
-	all := users.PermissionsOf(users.Roles())
-	_, err := handle(r.WithContext(token.With(r.Context(), token.Claims{Subject: anOrder, Permissions: all})))
-	return err
+	var server servicetest.Server
+	API{}.Register(&server)
+	Operations{}.Register(&server)
+	return server.Do(t, servicetest.Request{
+		Method: method, Target: path, Body: body, Header: map[string]string{"Idempotency-Key": "key"},
+		Caller: token.Claims{Subject: anOrder, Permissions: users.PermissionsOf(users.Roles())},
+	})
 }
 
 // A SKU becomes a key of products and part of what the audit asks, so what cannot be one is refused at the door.
 func TestASKUThatCannotBeOneIsNotOrdered(t *testing.T) {
 	for _, sku := range []string{`a||b`, `A||B`, `TEA\u0000`, `tea`, `-TEA`, `T`, `TEA/1`, `TEA 1`, ` TEA-1`, `TÉA`, strings.Repeat("A", 33)} {
-		err := call(t, API{}.place, "", `{"items":[{"sku":"OK-1","quantity":1},{"sku":"`+sku+`","quantity":1}]}`)
-		var p *problem.Problem
-		if !errors.As(err, &p) || p.Status != 400 || len(p.Errors) != 1 || p.Errors[0].Field != "items[1].sku" || p.Errors[0].Code != "sku" {
-			t.Errorf("%s: %v", sku, err)
+		p := servicetest.Problem(t, send(t, "POST", "/v1/orders", `{"items":[{"sku":"OK-1","quantity":1},{"sku":"`+sku+`","quantity":1}]}`))
+		if p.Status != 400 || len(p.Errors) != 1 || p.Errors[0].Field != "items[1].sku" || p.Errors[0].Code != "sku" {
+			t.Errorf("%s: %v", sku, p)
 		}
 	}
 }
 
-// What cannot be the id of an order is that of none.
+// TestAnIDThatCannotBeOneIsNotFound: what cannot be the id of an order is that of none.
 func TestAnIDThatCannotBeOneIsNotFound(t *testing.T) {
-	for name, handle := range map[string]request.Handler{
-		"show": API{}.show, "cancel": API{}.cancel, "refund": API{}.refund, "retry": Operations{}.retry, "cancel by staff": Operations{}.cancel,
-	} {
-		for _, bad := range []string{"", "x", "a||b", "\x00", strings.ToUpper(anOrder), strings.Repeat("a", 5000)} {
-			if err := call(t, handle, bad, `{"reason":"x"}`); !errors.Is(err, document.ErrNotFound) {
-				t.Errorf("%s of %.20q: %v", name, bad, err)
+	for _, path := range []string{"/v1/orders/%s", "/v1/orders/%s/cancel", "/v1/orders/%s/refund", "/v1/ops/orders/%s/retry", "/v1/ops/orders/%s/cancel"} {
+		for _, bad := range []string{"x", "a||b", "\x00", strings.ToUpper(anOrder), strings.Repeat("a", 5000)} {
+			method := "POST"
+			if strings.HasSuffix(path, "%s") {
+				method = "GET"
+			}
+			if w := send(t, method, fmt.Sprintf(path, url.PathEscape(bad)), `{"reason":"x"}`); servicetest.Problem(t, w).Slug() != "not-found" {
+				t.Errorf("%s of %.20q: %d %s", path, bad, w.Code, w.Body)
 			}
 		}
 	}
@@ -57,14 +57,11 @@ func TestAnIDThatCannotBeOneIsNotFound(t *testing.T) {
 
 // Customers and staff see the reasons, so these are one line of text that can be seen.
 func TestReasonsAreText(t *testing.T) {
-	for name, handle := range map[string]request.Handler{
-		"refund": API{}.refund, "retry": Operations{}.retry, "cancel": Operations{}.cancel,
-	} {
+	for _, path := range []string{"/v1/orders/" + anOrder + "/refund", "/v1/ops/orders/" + anOrder + "/retry", "/v1/ops/orders/" + anOrder + "/cancel"} {
 		for _, reason := range []string{`a\u0000b`, `\u001b[31mred`, `a\nb`, `\u202egnp.exe`, `\u200b`, `   `} {
-			err := call(t, handle, anOrder, `{"reason":"`+reason+`"}`)
-			var p *problem.Problem
-			if !errors.As(err, &p) || p.Status != 400 || p.Errors[0].Field != "reason" {
-				t.Errorf("%s because of %s: %v", name, reason, err)
+			p := servicetest.Problem(t, send(t, "POST", path, `{"reason":"`+reason+`"}`))
+			if p.Status != 400 || p.Errors[0].Field != "reason" {
+				t.Errorf("%s because of %s: %v", path, reason, p)
 			}
 		}
 	}

@@ -26,7 +26,7 @@ type Operations struct {
 }
 
 // Register adds the routes.
-func (o Operations) Register(s *service.Service) {
+func (o Operations) Register(s service.Routes) {
 	s.Public("GET /v1/ops/orders?status&waiting=&step&limit&cursor", o.list)
 	s.Public("POST /v1/ops/orders/{id}/retry", o.retry)
 	s.Public("POST /v1/ops/orders/{id}/cancel", o.cancel)
