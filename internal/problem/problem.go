@@ -186,6 +186,11 @@ func Unprocessable(slug, detail string) *Problem {
 	return New(http.StatusUnprocessableEntity, slug, "The request cannot be carried out", detail)
 }
 
+// ReusedKey is a 422: the Idempotency-Key of the request belongs to an earlier request with other content.
+func ReusedKey() *Problem {
+	return Unprocessable("idempotency-key-reused", "This Idempotency-Key was used with another request.")
+}
+
 // TooLarge is a 413: the body is larger than limit bytes.
 func TooLarge(limit int64) *Problem {
 	return New(http.StatusRequestEntityTooLarge, "too-large", "The request body is too large",

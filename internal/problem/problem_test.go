@@ -33,6 +33,7 @@ func TestFromDecidesTheStatus(t *testing.T) {
 		slug   string
 	}{
 		"a problem":           {Conflict("key-reused", "x"), 409, "key-reused"},
+		"a reused key":        {fmt.Errorf("storing: %w", ReusedKey()), 422, "idempotency-key-reused"},
 		"a wrapped problem":   {fmt.Errorf("placing: %w", Forbidden("x")), 403, "forbidden"},
 		"nothing there":       {fmt.Errorf("reading: %w", missing{}), 404, "not-found"},
 		"busy":                {fmt.Errorf("writing: %w", busy(true)), 503, "try-again"},

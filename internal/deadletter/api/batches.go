@@ -150,7 +150,7 @@ func (b batches) cancel(r *http.Request, by string) (request.Answer, error) {
 func batchProblem(err error) error {
 	switch {
 	case errors.Is(err, deadletter.ErrOperation):
-		return problem.Unprocessable("idempotency-key-reused", "This Idempotency-Key was used with another request.")
+		return problem.ReusedKey()
 	case errors.Is(err, deadletter.ErrTooManyBatches):
 		return problem.Conflict("too-many-batches", "So many batches are running that one of them has to end first.")
 	case errors.Is(err, deadletter.ErrBatchEnded):

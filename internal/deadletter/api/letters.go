@@ -192,7 +192,7 @@ func letterProblem(err error) error {
 	case errors.Is(err, deadletter.ErrReplayed):
 		return problem.Conflict("dead-letter-replayed", "The dead letter was replayed and cannot be discarded.")
 	case errors.Is(err, deadletter.ErrOperation):
-		return problem.Unprocessable("idempotency-key-reused", "This Idempotency-Key was used with another request.")
+		return problem.ReusedKey()
 	case errors.As(err, &unreplayable):
 		return problem.Unprocessable("dead-letter-unreplayable", unreplayable.Error())
 	}
