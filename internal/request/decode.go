@@ -46,7 +46,7 @@ func SomeMember() Option {
 }
 
 // Decode reads the request's JSON body into dst, a pointer, and checks the validator tags of the
-// struct it points to (https://pkg.go.dev/github.com/go-playground/validator/v10).
+// struct it points to (https://pkg.go.dev/github.com/go-playground/validator/v10) and its Check, if it is a Checker.
 //
 // The body must be one JSON value in UTF-8 whose member names match exactly: unknown and repeated
 // members and anything after the value are refused (RFC 8259 leaves their meaning open, and two
@@ -107,28 +107,30 @@ func parse(body []byte, dst any, set settings) error {
 	if err := json.Unmarshal(body, dst, json.RejectUnknownMembers(true), json.WithUnmarshalers(times)); err != nil {
 		return describe(body, err)
 	}
-	wrong := checkMembers(body, reflect.TypeOf(dst), set.nonEmpty)
-	broken := Validate(dst)
-	if len(wrong) == 0 {
-		return broken
+	broken, err := faults(dst)
+	if err != nil {
+		return err
 	}
-	return merge(wrong, broken)
+	return invalid(merge(checkMembers(body, reflect.TypeOf(dst), set.nonEmpty), broken))
 }
 
-// merge adds to errors those of Validate that are about other fields: to a rule a member that is absent looks like one
-// that is zero.
-func merge(wrong []problem.FieldError, broken error) error {
-	var rules *problem.Problem
-	if broken != nil && !errors.As(broken, &rules) {
-		return broken
-	}
-	if rules != nil {
-		for _, e := range rules.Errors {
-			about := func(known problem.FieldError) bool { return known.Field == "" || within(e.Field, known.Field) }
-			if !slices.ContainsFunc(wrong, about) {
-				wrong = append(wrong, e)
-			}
+// merge adds to faults those of a later check that are about other fields: to a rule an absent member looks like one that
+// is zero.
+func merge(wrong, later []problem.FieldError) []problem.FieldError {
+	first := wrong
+	for _, e := range later {
+		about := func(known problem.FieldError) bool { return known.Field == "" || within(e.Field, known.Field) }
+		if !slices.ContainsFunc(first, about) {
+			wrong = append(wrong, e)
 		}
+	}
+	return wrong
+}
+
+// invalid is the error of all faults, nil if there is none.
+func invalid(wrong []problem.FieldError) error {
+	if len(wrong) == 0 {
+		return nil
 	}
 	return problem.Invalid(wrong...)
 }

@@ -97,22 +97,49 @@ func register(v *validator.Validate, tag string, valid func(reflect.Value) bool)
 // rules are ours: "currency" (a known ISO 4217 code, applied to each money.Money by itself), "id" (a
 // UUID in canonical form), "plainid" (see id.Plain), "sku" (see id.ValidSKU), "time" (see
 // clock.Acceptable), and for text that people write "line", "multiline" and "name" (see package text):
-// behind a pointer they also clean the field. The error is a problem.Invalid with every broken rule.
+// behind a pointer they also clean the field. Rules that tags cannot express are those of a Checker. The error is a
+// problem.Invalid with every broken rule.
 func Validate(v any) error {
+	wrong, err := faults(v)
+	if err != nil {
+		return err
+	}
+	return invalid(wrong)
+}
+
+// Checker is a value with rules that tags cannot express. Check returns every broken one. It is called although a tag may
+// be broken: what it reports about a field with a broken tag is left out.
+type Checker interface {
+	Check() []problem.FieldError
+}
+
+// faults lists every broken rule of tags and of Check.
+func faults(v any) ([]problem.FieldError, error) {
+	wrong, err := brokenTags(v)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := v.(Checker); ok {
+		wrong = merge(wrong, c.Check())
+	}
+	return wrong, nil
+}
+
+func brokenTags(v any) ([]problem.FieldError, error) {
 	t := reflect.TypeOf(v)
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if t == nil || t.Kind() != reflect.Struct {
-		return nil
+		return nil, nil
 	}
 	err := rules().Struct(v)
 	if err == nil {
-		return nil
+		return nil, nil
 	}
 	var broken validator.ValidationErrors
 	if !errors.As(err, &broken) {
-		return fmt.Errorf("validating the request: %w", err)
+		return nil, fmt.Errorf("validating the request: %w", err)
 	}
 	fields := make([]problem.FieldError, 0, len(broken))
 	for _, rule := range broken {
@@ -127,7 +154,7 @@ func Validate(v any) error {
 		}
 		fields = append(fields, field)
 	}
-	return problem.Invalid(fields...)
+	return fields, nil
 }
 
 func explain(rule validator.FieldError) string {
