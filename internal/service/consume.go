@@ -14,6 +14,7 @@ import (
 	"caravan/internal/feed"
 	"caravan/internal/request"
 	"caravan/internal/sidecar"
+	"caravan/internal/subscription"
 )
 
 // deadTopic names the topic of a program's dead letters, behind the program's name and a dot, and its route.
@@ -118,4 +119,23 @@ func (s *Service) subscribe(topic string, h event.Handler) {
 		})
 	}
 	s.topics = append(s.topics, topic)
+}
+
+// monitorSubscriptions sets up the monitor of a program that has subscriptions.
+func (s *Service) monitorSubscriptions(c subscription.Sidecar) (err error) {
+	if len(s.topics) == 0 {
+		return nil
+	}
+	if s.Settings.Heartbeat.Every <= 0 {
+		s.Log.Warn("dead subscriptions are not repaired: heartbeat.every is 0")
+		return nil
+	}
+	if s.monitor, err = subscription.New(subscription.Options{
+		Topics: s.topics, App: s.Settings.App.ID, Replica: s.IDs.New(), Settings: s.Settings.Heartbeat, Sidecar: c, Subscriber: s.subscriber,
+		Clock: s.Clock, Jitter: s.Jitter, Log: s.Log, Meter: s.Telemetry.Meter,
+	}); err != nil {
+		return err
+	}
+	s.Background("subscriptions", s.monitor.Run)
+	return nil
 }

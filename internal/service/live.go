@@ -30,8 +30,8 @@ const (
 // live serves until ctx ends and then stops in order: unready first, so that nothing new is sent
 // here; then background work, streams and requests; then what they all lean on.
 func (s *Service) live(ctx context.Context) int {
-	if err := s.watchSubscriptions(s.Sidecar); err != nil {
-		s.Log.ErrorContext(ctx, "the subscriptions cannot be watched", "error", err)
+	if err := s.monitorSubscriptions(s.Sidecar); err != nil {
+		s.Log.ErrorContext(ctx, "the subscriptions cannot be monitored", "error", err)
 		return exitFailure
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(s.Settings.App.Host, strconv.Itoa(s.Settings.App.Port)))
@@ -90,8 +90,8 @@ func (s *Service) serve(ctx context.Context, listener net.Listener, c connection
 	case <-ctx.Done():
 		s.Log.InfoContext(ctx, "stopping")
 	case err = <-failed:
-	case err = <-s.watch.broken():
-		s.Log.ErrorContext(ctx, "stopping, to be started anew", "error", err)
+	case err = <-s.monitor.Broken():
+		s.Log.ErrorContext(ctx, "stopping, to be restarted", "error", err)
 	}
 	s.draining.Store(true)
 	_ = s.Clock.Sleep(base, s.Settings.Drain.Delay) // base never ends

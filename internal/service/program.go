@@ -61,7 +61,7 @@ func New(ctx context.Context, name string, around Surroundings, build Build) (*S
 // in order, as a process does on SIGTERM. Requests come by ServeHTTP.
 // The error is why it ended by itself.
 func (s *Service) Run(ctx context.Context) error {
-	if err := s.watchSubscriptions(s.Sidecar); err != nil {
+	if err := s.monitorSubscriptions(s.Sidecar); err != nil {
 		return err
 	}
 	return s.serve(ctx, &deafListener{closed: make(chan struct{})}, s.Sidecar)

@@ -11,6 +11,7 @@ import (
 
 	"caravan/internal/clock"
 	"caravan/internal/request"
+	"caravan/internal/subscription"
 )
 
 const (
@@ -65,10 +66,10 @@ func (s *Service) standardProbes(c connection) {
 	}
 	if len(s.topics) > 0 {
 		probes = append(probes, &probe{name: "subscriptions", believed: probeBelieved, clock: s.Clock, check: func(ctx context.Context) error {
-			if err := s.subscribed(ctx, c); err != nil || s.watch == nil {
+			if err := s.subscribed(ctx, c); err != nil || s.monitor == nil {
 				return err
 			}
-			return s.watch.failing()
+			return s.monitor.Check()
 		}})
 	}
 	s.probes = append(probes, s.probes...)
@@ -94,8 +95,8 @@ func (s *Service) subscribed(ctx context.Context, c connection) error {
 type readiness struct {
 	Status string            `json:"status"`
 	Checks map[string]string `json:"checks"`
-	// Subscriptions says how each topic fares, by its name.
-	Subscriptions map[string]pulse `json:"subscriptions,omitempty"`
+	// Subscriptions describes the health of each subscription, by its topic.
+	Subscriptions map[string]subscription.Health `json:"subscriptions,omitempty"`
 }
 
 // readyz answers 200 when every probe passes, and 503 otherwise and while the program starts or
@@ -119,8 +120,8 @@ func (s *Service) readyz(w http.ResponseWriter, r *http.Request) error {
 			s.Log.DebugContext(r.Context(), "not ready", "check", p.name, "error", err)
 		}
 	}
-	if s.watch != nil {
-		answer.Subscriptions = s.watch.pulses()
+	if s.monitor != nil {
+		answer.Subscriptions = s.monitor.Health()
 	}
 	switch {
 	case s.draining.Load():

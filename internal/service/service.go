@@ -35,6 +35,7 @@ import (
 	"caravan/internal/id"
 	"caravan/internal/request"
 	"caravan/internal/sidecar"
+	"caravan/internal/subscription"
 	"caravan/internal/telemetry"
 	"caravan/internal/token"
 )
@@ -73,7 +74,7 @@ type Service struct {
 	unmatched  *route
 	subscriber *sidecar.Subscriber
 	topics     []string
-	watch      *watch // over the subscriptions; nil where nothing supervises the sidecar
+	monitor    *subscription.Monitor // of the subscriptions; nil if there are none
 	documents  *Documents
 	consumes   bool // Consume was called
 	durations  metric.Float64Histogram

@@ -1,6 +1,10 @@
 package service
 
-import "time"
+import (
+	"time"
+
+	"caravan/internal/subscription"
+)
 
 // Settings is the configuration that every program has. The keys are the tags joined by dots:
 // feed.pull_interval is the environment variable CARAVAN_FEED_PULL_INTERVAL and the flag
@@ -15,7 +19,7 @@ type Settings struct {
 	Feed  FeedSettings  `mapstructure:"feed"`
 	Auth  AuthSettings  `mapstructure:"auth"`
 
-	Heartbeat HeartbeatSettings `mapstructure:"heartbeat"`
+	Heartbeat subscription.Settings `mapstructure:"heartbeat"`
 }
 
 // AppSettings says where the program listens, and as whom.
@@ -72,13 +76,4 @@ type AuthSettings struct {
 	Audience string `mapstructure:"audience" default:"caravan-api" help:"audience of access tokens" validate:"required"`
 	KeysApp  string `mapstructure:"keys_app" default:"users" help:"app that serves the verification keys" validate:"required"`
 	KeysPath string `mapstructure:"keys_path" default:"/internal/keys" help:"path at which it serves them" validate:"required,startswith=/"`
-}
-
-// HeartbeatSettings are about the program's own subscriptions: how it sees that they live, and when it mends them.
-type HeartbeatSettings struct {
-	Every     time.Duration `mapstructure:"every" default:"10s" help:"between two heartbeats through each subscribed topic; 0 sends none and mends nothing" validate:"min=0"`
-	Bound     time.Duration `mapstructure:"bound" default:"30s" help:"a subscription through which none came for so long, though they were taken, is dead" validate:"gtefield=Every"`
-	FirstRest time.Duration `mapstructure:"first_rest" default:"1m" help:"between the first two restarts of the sidecar; it doubles" validate:"min=1s"`
-	MostRest  time.Duration `mapstructure:"most_rest" default:"5m" help:"at most between two restarts of the sidecar" validate:"gtefield=FirstRest"`
-	Stuck     time.Duration `mapstructure:"stuck" default:"2m" help:"a program whose handler keeps an event for so long ends, to be started anew" validate:"min=1s"`
 }

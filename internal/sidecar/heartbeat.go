@@ -23,8 +23,8 @@ const HeartbeatType = "caravan.heartbeat.v1"
 // nobody has taken, so that they do not pile up before a dead subscription.
 const heartbeatLife = time.Minute
 
-// Heartbeat is one sign of life on its way from a replica through the broker
-// back to its consumers.
+// Heartbeat is a message that a replica sends through the broker to the
+// consumers of a topic, itself among them.
 type Heartbeat struct {
 	// App is the consumer's app id.
 	App string
@@ -36,9 +36,9 @@ type Heartbeat struct {
 	Time time.Time
 }
 
-// Beat publishes a heartbeat to a topic. As with every publish, success says
+// SendHeartbeat publishes a heartbeat to a topic. As with every publish, success says
 // that the sidecar took it, not that the broker has it.
-func (c *Client) Beat(ctx context.Context, topic string, h Heartbeat) error {
+func (c *Client) SendHeartbeat(ctx context.Context, topic string, h Heartbeat) error {
 	e := event.Event{
 		ID: event.ID(h.App, h.Replica, h.Number), Type: HeartbeatType, Source: h.App, Subject: h.Replica, Sequence: h.Number, Time: h.Time,
 	}
@@ -82,7 +82,7 @@ func IsHeartbeat(delivery []byte) bool {
 }
 
 // Shutdown asks the sidecar to end (https://docs.dapr.io/reference/api/health_api/),
-// at once if force is set. Whatever supervises it starts it anew.
+// at once if force is set. Its supervisor starts it again.
 func (c *Client) Shutdown(ctx context.Context, force bool) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1.0/shutdown", nil)
 	if err != nil {

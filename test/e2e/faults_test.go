@@ -330,7 +330,7 @@ func TestBrokerKilled(t *testing.T) {
 	late.expect(t, "confirmed", "")
 	// The books, closed after every test, wait for each single notice, which the
 	// feed brings in any case. The broker has to become the fast road again too,
-	// and without a person (test/mending; docs/adr/0008-mending.md).
+	// and without a person (test/repair; docs/adr/0008-subscription-repair.md).
 	if err := within(2*patience, func() error {
 		next := c.buys(p, 1)
 		return within(2*time.Second, func() error { return s.pushed(t, next.ID) })

@@ -1,5 +1,5 @@
 %% A RabbitMQ node evaluates this when it starts, and from then on has its quorum queues elect the leaders that they
-%% lack (docs/adr/0008-mending.md):
+%% lack (docs/adr/0008-subscription-repair.md):
 %%
 %%   RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-eval ok=file:eval("/etc/rabbitmq/elect.erl")'
 %%

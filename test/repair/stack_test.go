@@ -1,4 +1,4 @@
-package mending
+package repair
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ import (
 
 // settings are what the environment says about the run; they are taken out of it, because the programs refuse
 // CARAVAN_ variables that they do not know.
-var settings = struct{ daprd, rounds, long string }{take("CARAVAN_DAPRD"), take("CARAVAN_MENDING_ROUNDS"), take("CARAVAN_MENDING_LONG")}
+var settings = struct{ daprd, rounds, long string }{take("CARAVAN_DAPRD"), take("CARAVAN_REPAIR_ROUNDS"), take("CARAVAN_REPAIR_LONG")}
 
 func take(variable string) string {
 	value := os.Getenv(variable)

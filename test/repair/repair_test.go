@@ -1,4 +1,4 @@
-package mending
+package repair
 
 import (
 	"context"
@@ -34,8 +34,8 @@ func TestBrokerKilledAgainAndAgain(t *testing.T) {
 		t.Logf("round %d: events of all topics are pushed again after %s", round+1, took.Round(10*time.Millisecond))
 	}
 	stop()
-	t.Logf("%d kills; the slowest return took %s; %d queues without a leader were mended; %d sidecars were started anew",
-		rounds, slowest.Round(10*time.Millisecond), s.elections(), s.mends())
+	t.Logf("%d kills; the slowest return took %s; %d queues without a leader were repaired; %d sidecars were restarted",
+		rounds, slowest.Round(10*time.Millisecond), s.elections(), s.restarts())
 }
 
 // TestQueueWithoutALeader has the broker forget its queues' members, as it does of itself when it is killed just
@@ -60,12 +60,12 @@ func TestQueueWithoutALeader(t *testing.T) {
 	}
 }
 
-// TestSubscriptionThatHearsNothing unbinds a queue from its topic. Connection, consumer and sidecar are healthy, and
+// TestSubscriptionWithoutDeliveries unbinds a queue from its topic. Connection, consumer and sidecar are healthy, and
 // no event will ever come: nothing but a heartbeat notices.
-func TestSubscriptionThatHearsNothing(t *testing.T) {
+func TestSubscriptionWithoutDeliveries(t *testing.T) {
 	s := start(t, launcher.Options{})
 	s.pushed()
-	mended := s.mends()
+	before := s.restarts()
 	sidecar := s.status(consumer + "-daprd").PID
 	if got := s.evaluate(`[rabbit_binding:remove(B, <<"test">>) || B <- rabbit_binding:list(<<"/">>), element(4, element(2, B)) =:= <<"orders">>].`); !strings.Contains(got, "ok") {
 		t.Fatalf("unbinding answers %s", got)
@@ -77,10 +77,10 @@ func TestSubscriptionThatHearsNothing(t *testing.T) {
 	s.await("another sidecar", func() bool { pid := s.status(consumer + "-daprd").PID; return pid != sidecar && pid != 0 })
 	t.Logf("events of all topics are pushed again after %s", s.pushed().Round(10*time.Millisecond))
 	if strings.Contains(s.log(consumer), `"event":"`+id+`"`) {
-		t.Error("the event was pushed before anything was mended: the test did not break what it says")
+		t.Error("the event was pushed before anything was repaired: the test did not break what it says")
 	}
-	if n := s.mends() - mended; n != 1 {
-		t.Errorf("the consumer says that it has mended %d times", n)
+	if n := s.restarts() - before; n != 1 {
+		t.Errorf("the consumer says that it restarted its sidecar %d times", n)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestBrokerFrozen(t *testing.T) {
 	}
 	time.Sleep(25 * time.Second) // the connection ends after twice the 10 s of components/rabbitmq/pubsub.yaml
 	if got := s.status(consumer + "-daprd"); got.PID != sidecar {
-		t.Errorf("the sidecar was ended while the broker was away: %+v", got)
+		t.Errorf("the sidecar was ended while the broker was unavailable: %+v", got)
 	}
 	if err := s.Kill("broker", syscall.SIGCONT); err != nil {
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func TestBrokerFrozen(t *testing.T) {
 }
 
 // TestHeartbeatsOnEveryBroker shows that they come back through each, dead letters' topic included, reach no
-// handler, and give no reason to mend.
+// handler, and give no reason for a repair.
 func TestHeartbeatsOnEveryBroker(t *testing.T) {
 	for _, broker := range launcher.Brokers() {
 		if broker == "auto" || broker == "rabbitmq" && settings.long == "" {
@@ -126,21 +126,21 @@ func TestHeartbeatsOnEveryBroker(t *testing.T) {
 				})
 			}
 			time.Sleep(25 * time.Second) // longer than the bound
-			if n := s.mends(); n != 0 {
+			if n := s.restarts(); n != 0 {
 				t.Errorf("the sidecar was ended %d times", n)
 			}
 			if log := s.log(consumer); strings.Contains(log, "caravan.heartbeat") {
-				t.Error("a heartbeat has come to a handler")
+				t.Error("a heartbeat reached a handler")
 			}
 		})
 	}
 }
 
-// TestSubscribedWhileTheBrokerWasDown has the sidecar subscribe to a broker that is away for longer than the minute
+// TestSubscribedWhileTheBrokerWasDown has the sidecar subscribe to a broker that is unavailable for longer than the minute
 // that its component waits.
 func TestSubscribedWhileTheBrokerWasDown(t *testing.T) {
 	if settings.long == "" {
-		t.Skip("takes two minutes: set CARAVAN_MENDING_LONG")
+		t.Skip("takes two minutes: set CARAVAN_REPAIR_LONG")
 	}
 	s := start(t, launcher.Options{})
 	s.pushed()
@@ -174,7 +174,7 @@ func TestSubscribedWhileTheBrokerWasDown(t *testing.T) {
 	if err := s.AwaitProcess(ctx, "broker"); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("events of all topics are pushed after %s; the sidecar was started anew %d times", s.pushed().Round(10*time.Millisecond), s.mends())
+	t.Logf("events of all topics are pushed after %s; the sidecar was restarted %d times", s.pushed().Round(10*time.Millisecond), s.restarts())
 }
 
 // heard is how long ago something came from each topic, as the consumer's readiness says.
@@ -194,16 +194,16 @@ func (s *stack) heard() map[string]time.Duration {
 		s.t.Fatal(err)
 	}
 	heard := make(map[string]time.Duration)
-	for topic, pulse := range answer.Subscriptions {
-		if pulse.LastDelivery != nil {
-			heard[topic] = time.Duration(*pulse.LastDelivery * float64(time.Second))
+	for topic, health := range answer.Subscriptions {
+		if health.LastDelivery != nil {
+			heard[topic] = time.Duration(*health.LastDelivery * float64(time.Second))
 		}
 	}
 	return heard
 }
 
-// mends is how often the consumer has ended its sidecar.
-func (s *stack) mends() int { return strings.Count(s.log(consumer), "the sidecar is asked to end") }
+// restarts is how often the consumer has ended its sidecar.
+func (s *stack) restarts() int { return strings.Count(s.log(consumer), "the sidecar is asked to end") }
 
 // elections is how often the broker had a queue elect a leader.
 func (s *stack) elections() int { return strings.Count(s.log("broker"), "told to elect") }

@@ -1,4 +1,4 @@
-package service
+package subscription
 
 import (
 	"context"
@@ -14,10 +14,17 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/metric/noop"
+
 	"caravan/internal/clock"
 	"caravan/internal/event"
 	"caravan/internal/sidecar"
 )
+
+const appToken = "the-app-token"
+
+// settings are the defaults of the tags.
+var settings = Settings{Every: 10 * time.Second, Bound: 30 * time.Second, FirstRest: time.Minute, MostRest: 5 * time.Minute, Stuck: 2 * time.Minute}
 
 // fakeBroker hands each message to one of the replicas whose subscription lives, and knows nothing of one
 // that is published while it is down.
@@ -31,21 +38,19 @@ type fakeBroker struct {
 
 // fakeReplica is a consumer's replica with its sidecar.
 type fakeReplica struct {
-	broker *fakeBroker
-	watch  *watch
-	name   string
+	broker  *fakeBroker
+	monitor *Monitor
+	name    string
 
-	deaf    bool // its subscription is dead until its sidecar is started anew
+	deaf    bool // its subscription is dead until its sidecar restarts
 	hidden  bool // the sidecar lists no subscription
 	jammed  bool // the sidecar does not end in order
 	away    bool // the sidecar is down
 	hung    bool // the sidecar neither takes nor refuses what is published
-	mends   []time.Time
+	repairs []time.Time
 	forced  int
 	useless bool // a new sidecar is no better
 }
-
-func (f *fakeReplica) Outbound(context.Context) error { return nil }
 
 func (f *fakeReplica) Subscriptions(context.Context) ([]string, error) {
 	f.broker.mu.Lock()
@@ -67,7 +72,7 @@ func (f *fakeReplica) Shutdown(_ context.Context, force bool) error {
 	} else if f.jammed {
 		return nil // it says that it will, and does not
 	}
-	f.mends = append(f.mends, time.Now())
+	f.repairs = append(f.repairs, time.Now())
 	f.away = true
 	time.AfterFunc(2*time.Second, func() {
 		f.broker.mu.Lock()
@@ -77,7 +82,7 @@ func (f *fakeReplica) Shutdown(_ context.Context, force bool) error {
 	return nil
 }
 
-func (f *fakeReplica) Beat(ctx context.Context, topic string, h sidecar.Heartbeat) error {
+func (f *fakeReplica) SendHeartbeat(ctx context.Context, topic string, h sidecar.Heartbeat) error {
 	f.broker.mu.Lock()
 	hung := f.hung
 	f.broker.mu.Unlock()
@@ -112,12 +117,34 @@ func (b *fakeBroker) publish(from *fakeReplica, topic, message string) error {
 	time.AfterFunc(10*time.Millisecond, func() {
 		r := httptest.NewRequest(http.MethodPost, sidecar.EventPath+topic, strings.NewReader(message))
 		r.Header.Set("dapr-api-token", appToken)
-		to.watch.subscriber.Handler().ServeHTTP(httptest.NewRecorder(), r)
+		to.monitor.Subscriber.Handler().ServeHTTP(httptest.NewRecorder(), r)
 	})
 	return nil
 }
 
-// watching runs the watches of some replicas for a while of virtual time; between lets the test interfere.
+// newReplica makes a replica of the consumer "listener" with the default settings.
+func newReplica(t *testing.T, b *fakeBroker, name string) *fakeReplica {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	subscriber := sidecar.NewSubscriber(sidecar.SubscriberOptions{Token: appToken, Log: log, Now: time.Now})
+	if err := subscriber.Handle("orders", func(context.Context, event.Event) error {
+		t.Error("a heartbeat reached a handler")
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	r := &fakeReplica{broker: b, name: name}
+	var err error
+	if r.monitor, err = New(Options{
+		Topics: []string{"orders"}, App: "listener", Replica: name, Settings: settings, Sidecar: r, Subscriber: subscriber,
+		Clock: clock.System{}, Jitter: b.jitter, Log: log, Meter: noop.Meter{},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// watching runs the monitors of some replicas for a while of virtual time; between lets the test interfere.
 func watching(t *testing.T, replicas int, life time.Duration, between func(b *fakeBroker)) *fakeBroker {
 	t.Helper()
 	b := &fakeBroker{chance: rand.New(rand.NewPCG(rand.Uint64(), uint64(replicas)))}
@@ -125,22 +152,10 @@ func watching(t *testing.T, replicas int, life time.Duration, between func(b *fa
 		ctx, stop := context.WithCancel(context.Background())
 		var running sync.WaitGroup
 		for n := range replicas {
-			s, _ := newTestService(t)
-			s.Clock, s.Jitter, s.Settings.App.ID = clock.System{}, b.jitter, "listener"
-			s.Log = slog.New(slog.DiscardHandler)
-			s.subscribe("orders", func(context.Context, event.Event) error {
-				t.Error("a heartbeat has come to a handler")
-				return nil
-			})
-			r := &fakeReplica{broker: b, name: strconv.Itoa(n)}
-			if err := s.watchSubscriptions(r); err != nil {
-				t.Fatal(err)
-			}
-			r.watch = s.watch
-			b.replicas = append(b.replicas, r)
+			b.replicas = append(b.replicas, newReplica(t, b, strconv.Itoa(n)))
 		}
 		for _, r := range b.replicas {
-			running.Go(func() { _ = r.watch.run(ctx) })
+			running.Go(func() { _ = r.monitor.Run(ctx) })
 		}
 		time.Sleep(5 * time.Minute)
 		between(b)
@@ -172,8 +187,8 @@ func TestLivingSubscriptionsAreLeftAlone(t *testing.T) {
 			t.Errorf("only %d heartbeats went round among %d replicas", b.handed, replicas)
 		}
 		for _, r := range b.replicas {
-			if len(r.mends) > 0 {
-				t.Errorf("%d replicas: number %s had its sidecar restarted %d times for nothing", replicas, r.name, len(r.mends))
+			if len(r.repairs) > 0 {
+				t.Errorf("%d replicas: number %s had its sidecar restarted %d times for nothing", replicas, r.name, len(r.repairs))
 			}
 		}
 	}
@@ -184,73 +199,73 @@ func TestReplicasThatJustStartedAreLeftAlone(t *testing.T) {
 	for n := range 40 {
 		b := watching(t, 12, 0, func(*fakeBroker) {})
 		for _, r := range b.replicas {
-			if len(r.mends) > 0 {
-				t.Fatalf("start %d: replica %s had its sidecar restarted %d times for nothing", n+1, r.name, len(r.mends))
+			if len(r.repairs) > 0 {
+				t.Fatalf("start %d: replica %s had its sidecar restarted %d times for nothing", n+1, r.name, len(r.repairs))
 			}
 		}
 	}
 }
 
-func TestADeadSubscriptionIsMended(t *testing.T) {
+func TestADeadSubscriptionIsRepaired(t *testing.T) {
 	var began time.Time
 	b := watching(t, 1, 20*time.Minute, func(b *fakeBroker) {
 		b.change(func() { b.replicas[0].deaf, began = true, time.Now() })
 	})
 	r := b.replicas[0]
-	if len(r.mends) != 1 {
-		t.Fatalf("its sidecar was restarted %d times", len(r.mends))
+	if len(r.repairs) != 1 {
+		t.Fatalf("its sidecar was restarted %d times", len(r.repairs))
 	}
-	if took := r.mends[0].Sub(began); took > time.Minute {
+	if took := r.repairs[0].Sub(began); took > time.Minute {
 		t.Errorf("it took %s to see it", took)
 	}
-	if p := r.watch.pulses()["orders"]; p.Dead || p.Mends != 1 || p.LastDelivery == nil {
+	if p := r.monitor.Health()["orders"]; p.Dead || p.Repairs != 1 || p.LastDelivery == nil {
 		t.Errorf("it fares %+v afterwards", p)
 	}
 }
 
-func TestASubscriptionThatTheSidecarDoesNotListIsMended(t *testing.T) {
+func TestAnUnlistedSubscriptionIsRepaired(t *testing.T) {
 	b := watching(t, 1, 20*time.Minute, func(b *fakeBroker) { b.change(func() { b.replicas[0].hidden = true }) })
-	if n := len(b.replicas[0].mends); n != 1 {
+	if n := len(b.replicas[0].repairs); n != 1 {
 		t.Errorf("its sidecar was restarted %d times", n)
 	}
 }
 
-func TestOnlyTheReplicaThatHearsNothingIsMended(t *testing.T) {
+func TestOnlyTheReplicaWithoutDeliveriesIsRepaired(t *testing.T) {
 	b := watching(t, 4, time.Hour, func(b *fakeBroker) { b.change(func() { b.replicas[2].deaf = true }) })
 	for i, r := range b.replicas {
-		if want := map[bool]int{true: 1}[i == 2]; len(r.mends) != want {
-			t.Errorf("the sidecar of replica %d was restarted %d times", i, len(r.mends))
+		if want := map[bool]int{true: 1}[i == 2]; len(r.repairs) != want {
+			t.Errorf("the sidecar of replica %d was restarted %d times", i, len(r.repairs))
 		}
 	}
 }
 
-// While the broker is away nothing can be told of a subscription, and a sidecar that was ended could not
+// While the broker is unavailable nothing is known of a subscription, and a sidecar that was ended could not
 // come back: everything else that the program does through it would end too.
-func TestABrokerThatIsAwayIsNoReasonToMend(t *testing.T) {
+func TestAnUnavailableBrokerIsNoReasonForARepair(t *testing.T) {
 	b := watching(t, 2, 2*time.Hour, func(b *fakeBroker) { b.change(func() { b.down = true }) })
 	for _, r := range b.replicas {
-		if len(r.mends) > 0 {
-			t.Errorf("the sidecar of replica %s was restarted %d times", r.name, len(r.mends))
+		if len(r.repairs) > 0 {
+			t.Errorf("the sidecar of replica %s was restarted %d times", r.name, len(r.repairs))
 		}
-		if err := r.watch.failing(); err != nil {
+		if err := r.monitor.Check(); err != nil {
 			t.Errorf("replica %s is not ready: %v", r.name, err)
 		}
 	}
 }
 
 // A component whose calls never return hangs its subscriptions and its publishing at once.
-func TestASidecarThatHangsIsMendedInTheEnd(t *testing.T) {
+func TestAHangingSidecarIsRepaired(t *testing.T) {
 	var began time.Time
 	b := watching(t, 1, time.Hour, func(b *fakeBroker) {
 		b.change(func() { b.replicas[0].deaf, b.replicas[0].hung, began = true, true, time.Now() })
 	})
 	r := b.replicas[0]
-	if len(r.mends) != 1 || r.mends[0].Sub(began) < 5*time.Minute || r.mends[0].Sub(began) > 7*time.Minute {
-		t.Errorf("its sidecar was restarted at %v; it hung from %v", r.mends, began)
+	if len(r.repairs) != 1 || r.repairs[0].Sub(began) < 5*time.Minute || r.repairs[0].Sub(began) > 7*time.Minute {
+		t.Errorf("its sidecar was restarted at %v; it hung from %v", r.repairs, began)
 	}
 }
 
-func TestASubscriptionThatDidNotOutliveAnOutageIsMendedAfterIt(t *testing.T) {
+func TestASubscriptionLostInAnOutageIsRepairedAfterIt(t *testing.T) {
 	var back time.Time
 	b := watching(t, 1, time.Hour, func(b *fakeBroker) {
 		b.change(func() { b.down, b.replicas[0].deaf = true, true })
@@ -258,92 +273,31 @@ func TestASubscriptionThatDidNotOutliveAnOutageIsMendedAfterIt(t *testing.T) {
 		b.change(func() { b.down, back = false, time.Now() })
 	})
 	r := b.replicas[0]
-	if len(r.mends) != 1 || r.mends[0].Before(back) || r.mends[0].Sub(back) > 3*time.Minute {
-		t.Errorf("its sidecar was restarted at %v; the broker was back at %v", r.mends, back)
+	if len(r.repairs) != 1 || r.repairs[0].Before(back) || r.repairs[0].Sub(back) > 3*time.Minute {
+		t.Errorf("its sidecar was restarted at %v; the broker was back at %v", r.repairs, back)
 	}
 }
 
-func TestMendsThatDoNotHelpGrowRarer(t *testing.T) {
+func TestTheIntervalBetweenFutileRepairsGrows(t *testing.T) {
 	b := watching(t, 1, time.Hour, func(b *fakeBroker) { b.change(func() { b.replicas[0].deaf, b.replicas[0].useless = true, true }) })
 	r := b.replicas[0]
-	if n := len(r.mends); n < 10 || n > 16 {
+	if n := len(r.repairs); n < 10 || n > 16 {
 		t.Fatalf("%d restarts within an hour", n)
 	}
-	for i, at := range r.mends[1:] {
+	for i, at := range r.repairs[1:] {
 		least := min(time.Minute<<i, 5*time.Minute)
-		if gap := at.Sub(r.mends[i]); gap < least {
+		if gap := at.Sub(r.repairs[i]); gap < least {
 			t.Errorf("restart %d came %s after the one before; want %s at least", i+2, gap, least)
 		}
 	}
-	if r.watch.failing() == nil {
+	if r.monitor.Check() == nil {
 		t.Error("the program says that it is ready")
 	}
 }
 
 func TestASidecarThatDoesNotEndInOrderIsForcedTo(t *testing.T) {
 	b := watching(t, 1, 10*time.Minute, func(b *fakeBroker) { b.change(func() { b.replicas[0].deaf, b.replicas[0].jammed = true, true }) })
-	if r := b.replicas[0]; r.forced != 1 || len(r.mends) != 1 {
-		t.Errorf("it was forced %d times and ended %d times", r.forced, len(r.mends))
+	if r := b.replicas[0]; r.forced != 1 || len(r.repairs) != 1 {
+		t.Errorf("it was forced %d times and ended %d times", r.forced, len(r.repairs))
 	}
-}
-
-// A handler that never returns: its delivery is given back after the limit, others go on, and the program
-// ends to be started anew.
-func TestAStuckHandlerDoesNotHoldTheConsumerForEver(t *testing.T) {
-	b := &fakeBroker{chance: rand.New(rand.NewPCG(1, 1))}
-	synctest.Test(t, func(t *testing.T) {
-		s, _ := newTestService(t)
-		s.Clock, s.Jitter, s.Log = clock.System{}, b.jitter, slog.New(slog.DiscardHandler)
-		release := make(chan struct{})
-		s.subscribe("orders", func(_ context.Context, e event.Event) error {
-			if e.Subject == "stuck" {
-				<-release
-			}
-			return nil
-		})
-		r := &fakeReplica{broker: b}
-		if err := s.watchSubscriptions(r); err != nil {
-			t.Fatal(err)
-		}
-		r.watch = s.watch
-		b.replicas = append(b.replicas, r)
-		ctx, stop := context.WithCancel(context.Background())
-		var running sync.WaitGroup
-		running.Go(func() { _ = r.watch.run(ctx) })
-
-		began := time.Now()
-		if got := deliverTo(t, s, "stuck"); !strings.Contains(got, "RETRY") {
-			t.Errorf("the sidecar was told %s", got)
-		}
-		if took, limit := time.Since(began), s.Settings.HTTP.RequestTimeout+handlerGrace; took != limit {
-			t.Errorf("the delivery was given back after %s; want %s", took, limit)
-		}
-		if got := deliverTo(t, s, "fine"); !strings.Contains(got, "SUCCESS") {
-			t.Errorf("another event was answered %s", got)
-		}
-		if p := s.watch.pulses()["orders"]; p.InFlight != 1 || p.Oldest < 15 {
-			t.Errorf("readiness shows %+v", p)
-		}
-		err := <-s.watch.broken()
-		if took := time.Since(began); !errors.Is(err, errStuck) || took < s.Settings.Heartbeat.Stuck || took > s.Settings.Heartbeat.Stuck+time.Minute {
-			t.Errorf("after %s the program is to end for %v", took, err)
-		}
-		close(release)
-		stop()
-		running.Wait()
-		time.Sleep(time.Minute)
-	})
-}
-
-func deliverTo(t *testing.T, s *Service, subject string) string {
-	t.Helper()
-	raw, err := event.Event{ID: event.ID("orders", subject, 1), Type: "orders.placed.v1", Source: "orders", Subject: subject, Sequence: 1, Time: time.Now()}.CloudEvent()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := httptest.NewRequest(http.MethodPost, sidecar.EventPath+"orders", strings.NewReader(string(raw)))
-	r.Header.Set("dapr-api-token", appToken)
-	w := httptest.NewRecorder()
-	s.subscriber.Handler().ServeHTTP(w, r)
-	return w.Body.String()
 }
