@@ -5,26 +5,12 @@ import (
 
 	"caravan/internal/audit"
 	"caravan/internal/request"
-	"caravan/services/users/contract"
 )
 
 // keySet answers GET /.well-known/jwks.json, and POST /internal/keys for those who can only post. Verifiers may keep it
 // for five minutes: a new key is published well before it signs.
 func (h *handlers) keySet(_ *http.Request) (request.Answer, error) {
 	return request.OK(h.keys.KeySet()).With("Cache-Control", "public, max-age=300"), nil
-}
-
-// contacts answers POST /internal/contacts.
-func (h *handlers) contacts(r *http.Request) (request.Answer, error) {
-	var body contract.ContactsRequest
-	if err := request.Decode(r, &body); err != nil {
-		return request.Answer{}, err
-	}
-	found, err := h.accounts.Contacts(r.Context(), body.UserIDs)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	return request.OK(contract.Contacts{Contacts: found}), nil
 }
 
 // audit answers POST /internal/audit.

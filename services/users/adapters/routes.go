@@ -24,7 +24,6 @@ type Accounts interface {
 	ChangePassword(ctx context.Context, ask app.PasswordChange) error
 	ChangeRoles(ctx context.Context, ask app.RolesChange) (*domain.User, error)
 	ListUsers(ctx context.Context, query app.UserQuery) ([]*domain.User, string, error)
-	Contacts(ctx context.Context, userIDs []string) ([]contract.Contact, error)
 	Audit(ctx context.Context, cursor string) (contract.AuditPage, error)
 }
 
@@ -63,6 +62,5 @@ func Routes(router Router, accounts Accounts, keys Keys, log *slog.Logger) {
 	router.Public("PUT /v1/users/{id}/roles", described(h.changeRoles))
 
 	router.Internal("POST "+contract.PathKeys, h.keySet)
-	router.Internal("POST "+contract.PathContacts, described(h.contacts))
 	router.Internal("POST "+contract.PathAudit, described(h.audit))
 }

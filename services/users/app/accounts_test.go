@@ -109,16 +109,6 @@ func TestListUsers(t *testing.T) {
 	w.mustBeSound(t)
 }
 
-func TestContacts(t *testing.T) {
-	w := newWorld()
-	ada, eve := w.register(t, "ada@example.com"), w.register(t, "eve@example.com")
-	got, err := w.Contacts(t.Context(), []string{eve.ID, "nobody", ada.ID})
-	want := []contract.Contact{{UserID: eve.ID, Email: eve.Email, Name: eve.Name}, {UserID: ada.ID, Email: ada.Email, Name: ada.Name}}
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("Contacts = %v, %v", got, err)
-	}
-}
-
 // The audit goes through timelines of any length, page by page.
 func TestAuditOfLongTimelines(t *testing.T) {
 	w := newWorld()

@@ -1,5 +1,5 @@
-// Package contract is what other programs may know of the users service: where it answers, which roles and permissions
-// there are, which facts it publishes, and how its verification keys and the addresses of its users are fetched.
+// Package contract is what other programs may know of the users service: its paths, its roles and permissions, its events
+// and the form of its audit.
 package contract
 
 // App is the Dapr app id of the users service, and the name of its topic.
@@ -16,8 +16,7 @@ const (
 // Paths of the users service that other programs call through their sidecar. They are fixed, with no ids inside,
 // because Dapr keys its circuit breakers by app and path.
 const (
-	PathKeys     = "/internal/keys"     // POST {} answers the JSON Web Key Set
-	PathContacts = "/internal/contacts" // POST ContactsRequest answers Contacts
-	PathAudit    = "/internal/audit"    // the service's own invariants
-	PathJWKS     = "/.well-known/jwks.json"
+	PathKeys  = "/internal/keys"  // POST {} answers the JSON Web Key Set
+	PathAudit = "/internal/audit" // the service's own invariants
+	PathJWKS  = "/.well-known/jwks.json"
 )

@@ -13,9 +13,6 @@ import (
 	"caravan/services/users/app"
 )
 
-// Default are OWASP's parameters of least memory: 19 MiB and 2 passes, about 31 ms on one core.
-func Default() Parameters { return Parameters{Memory: 19456, Iterations: 2, Parallelism: 1} }
-
 // busyError says that too many passwords are being hashed.
 type busyError struct{}
 
