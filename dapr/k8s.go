@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"caravan/dapr/launcher"
 )
 
 // k8sOptions are the flags of the commands for a cluster.
@@ -17,9 +19,6 @@ type k8sOptions struct {
 	kind, k3d, registry string
 	force               bool
 }
-
-// clusterImages are the images that the files in k8s/ use.
-var clusterImages = []string{"users", "products", "orders", "payments", "notifications", "gateway", "daprd", "embeddedbroker"}
 
 func k8sImagesCommand() command {
 	return command{
@@ -61,7 +60,11 @@ func (c *cli) k8sImages(ctx context.Context) error {
 		}
 	}
 	if o.only == "" {
-		o.only = strings.Join(clusterImages, ",")
+		names, err := launcher.ClusterImages(c.root)
+		if err != nil {
+			return err
+		}
+		o.only = strings.Join(names, ",")
 	}
 	switch {
 	case k.registry != "":

@@ -34,15 +34,25 @@ type programImage struct {
 
 const sidecarSource = "dapr/daprd"
 
-// programImages are all images of the project.
-func programImages() []programImage {
+// appFolders are the folders for volumes in the images of apps that need any.
+var appFolders = map[string][]string{"users": {"/keys"}}
+
+// programImages are all images of the project: those of the apps in dapr/dapr.yaml, in its order, and those of its tools.
+func programImages(root string) ([]programImage, error) {
+	plan, err := readPlan(filepath.Join(root, "dapr", "dapr.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	var images []programImage
+	for _, a := range plan.Apps {
+		images = append(images, programImage{name: a.ID, source: a.Command[2], folders: appFolders[a.ID]})
+	}
+	return append(images, toolImages()...), nil
+}
+
+// toolImages are the images that are not of an app.
+func toolImages() []programImage {
 	return []programImage{
-		{name: "users", source: "./services/users", folders: []string{"/keys"}},
-		{name: "products", source: "./services/products"},
-		{name: "orders", source: "./services/orders"},
-		{name: "payments", source: "./services/payments"},
-		{name: "notifications", source: "./services/notifications"},
-		{name: "gateway", source: "./gateway"},
 		{name: "embeddedbroker", source: "./dapr/launcher/embeddedbroker", folders: []string{"/data"}},
 		// The command line: it fills the shop. It expects the repository around it.
 		{name: "dapr", source: "./dapr", workDir: "/caravan", files: map[string]string{
@@ -63,10 +73,16 @@ type ImageOptions struct {
 	Log     io.Writer // progress
 }
 
+// ClusterImages are the names of the images that the files in k8s/ use: the apps, their sidecar and the broker for development.
+func ClusterImages(root string) ([]string, error) {
+	apps, err := Apps(root)
+	return append(apps, "daprd", "embeddedbroker"), err
+}
+
 // MakeImages builds the programs on this machine and writes their images, as "docker load" reads them. Nothing is
 // downloaded but Go modules.
 func MakeImages(ctx context.Context, options ImageOptions, out io.Writer) error {
-	chosen, err := chooseImages(options.Only)
+	chosen, err := chooseImages(options.Root, options.Only)
 	if err != nil {
 		return err
 	}
@@ -101,10 +117,10 @@ func MakeImages(ctx context.Context, options ImageOptions, out io.Writer) error 
 	return archive.Close()
 }
 
-func chooseImages(only []string) ([]programImage, error) {
-	all := programImages()
-	if len(only) == 0 {
-		return all, nil
+func chooseImages(root string, only []string) ([]programImage, error) {
+	all, err := programImages(root)
+	if err != nil || len(only) == 0 {
+		return all, err
 	}
 	var chosen []programImage
 	for _, name := range only {

@@ -26,7 +26,11 @@ type target struct {
 func TestTheDockerfileMakesTheSameImages(t *testing.T) {
 	root := filepath.Join("..", "..")
 	targets := readTargets(t, filepath.Join(root, "Dockerfile"))
-	for _, program := range programImages() {
+	programs, err := programImages(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range programs {
 		want := target{
 			folders: program.folders, files: append(slices.Sorted(maps.Keys(program.files)), "/"+program.name),
 			workDir: program.workDir, title: "caravan/" + program.name,
@@ -118,7 +122,7 @@ func goVersion(t *testing.T, root string) string {
 }
 
 func TestAnUnknownImageIsNamed(t *testing.T) {
-	err := MakeImages(context.Background(), ImageOptions{Only: []string{"user"}}, nil)
+	err := MakeImages(context.Background(), ImageOptions{Root: filepath.Join("..", ".."), Only: []string{"user"}}, nil)
 	if err == nil || !strings.Contains(err.Error(), `no image "user"; there are users, products`) {
 		t.Errorf("the error is %v", err)
 	}

@@ -62,7 +62,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		"a wrong port of a program":      {file, `APP_PORT: "7003"`, `APP_PORT: "7004"`, nil, "orders: APP_PORT"},
 		"a wrong port of a sidecar":      {file, "--dapr-http-port=3503\n", "--dapr-http-port=3504\n", nil, "orders: --dapr-http-port"},
 		"a changed port of dapr.yaml":    {"dapr/dapr.yaml", "appPort: 7003", "appPort: 7103", nil, "orders: APP_PORT"},
-		"a new app of dapr.yaml":         {"dapr/dapr.yaml", "  - appID: users", "  - appID: reviews\n    appPort: 7009\n  - appID: users", nil, "app reviews of dapr.yaml has no pair"},
+		"a new app of dapr.yaml":         {"dapr/dapr.yaml", "  - appID: users", "  - appID: a-new-app\n    appPort: 7009\n  - appID: users", nil, "app a-new-app of dapr.yaml has no pair"},
 		"a wrong app id":                 {file, "--app-id=orders", "--app-id=order", nil, `no app "order"`},
 		"another's sidecar":              {file, "CARAVAN_DAPR_HOST: orders-daprd", "CARAVAN_DAPR_HOST: users-daprd", nil, "orders: CARAVAN_DAPR_HOST"},
 		"a changed component":            {"components/rabbitmq/pubsub.yaml", "10s", "20s", nil, "not as in components/"},

@@ -149,7 +149,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		"a wrong port of a sidecar":   {plain, "overlays/plain/pairs.yaml", `"7003"`, `"7004"`, "orders: --app-port"},
 		"a wrong injected port":       {dapr, "overlays/dapr/pairs.yaml", `"7003"`, `"7004"`, "orders: dapr.io/app-port"},
 		"a changed port of dapr.yaml": {plain, "../dapr/dapr.yaml", "appPort: 7003", "appPort: 7103", "orders: APP_PORT"},
-		"a new app of dapr.yaml":      {plain, "../dapr/dapr.yaml", "  - appID: users", "  - appID: reviews\n    appPort: 7009\n  - appID: users", "app reviews of dapr.yaml has no Deployment"},
+		"a new app of dapr.yaml":      {plain, "../dapr/dapr.yaml", "  - appID: users", "  - appID: a-new-app\n    appPort: 7009\n  - appID: users", "app a-new-app of dapr.yaml has no Deployment"},
 		"a wrong app id":              {plain, "overlays/plain/pairs.yaml", "APP_ID, value: orders", "APP_ID, value: order", `orders: --app-id is "order"`},
 		"a wrong injected app id":     {dapr, "overlays/dapr/pairs.yaml", "app-id: orders", "app-id: order", `orders: dapr.io/app-id is "order"`},
 		"a changed protocol":          {dapr, "../dapr/dapr.yaml", "appProtocol: http", "appProtocol: h2c", "dapr.io/app-protocol"},

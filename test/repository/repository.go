@@ -4,6 +4,7 @@ package repository
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -53,6 +54,16 @@ func (r Root) RunFile() (map[string]App, Common, error) {
 		apps[a.ID] = a
 	}
 	return apps, file.Common, nil
+}
+
+// AppIDs are the apps of dapr/dapr.yaml, sorted, the gateway among them. It panics when there is no such file: no test
+// of the repository can do without it.
+func (r Root) AppIDs() []string {
+	apps, _, err := r.RunFile()
+	if err != nil {
+		panic(err)
+	}
+	return slices.Sorted(maps.Keys(apps))
 }
 
 // Resources are the Dapr resources that an app has in dapr/resources and, of every kind of broker and store, in

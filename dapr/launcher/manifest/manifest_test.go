@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,7 +13,23 @@ import (
 
 const root = "../../.."
 
-var apps = []string{"users", "products", "orders", "payments", "notifications", "gateway"}
+// apps are those of dapr/dapr.yaml.
+var apps = func() []string {
+	raw, err := os.ReadFile(filepath.Join(root, "dapr", "dapr.yaml"))
+	var file struct {
+		Apps []struct {
+			ID string `yaml:"appID"`
+		}
+	}
+	if err := errors.Join(err, yaml.Unmarshal(raw, &file)); err != nil {
+		panic(err)
+	}
+	var ids []string
+	for _, a := range file.Apps {
+		ids = append(ids, a.ID)
+	}
+	return ids
+}()
 
 // repositoryFiles are every Dapr resource file of the repository that runs on
 // one machine, which the launcher renders or the stock CLI reads.

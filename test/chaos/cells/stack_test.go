@@ -24,6 +24,7 @@ import (
 	"caravan/dapr/shopclient"
 	"caravan/internal/event"
 	"caravan/test/chaos/intercept"
+	"caravan/test/repository"
 )
 
 // settings are what the environment says about the run. They are taken out of
@@ -86,7 +87,7 @@ func start(t *testing.T) *world {
 	w.Stack, err = launcher.Start(ctx, launcher.Options{
 		Root: "../../..", Dir: dir, Broker: settings.broker, Store: settings.store, Daprd: settings.daprd,
 		FreePorts: true, Env: environment(), Between: w.faults.Between,
-		Replicas: map[string]int{"users": w.replicas, "products": w.replicas, "orders": w.replicas, "payments": w.replicas, "notifications": w.replicas},
+		Replicas: replicas(w.replicas),
 	})
 	t.Cleanup(func() { w.discard(dir) })
 	if errors.Is(err, infra.ErrNotInstalled) && os.Getenv("CI") == "" {
@@ -103,6 +104,16 @@ func start(t *testing.T) *world {
 	eventually(t, "the stack to serve the admin", func(ctx context.Context) error { return w.open(ctx) })
 	t.Logf("the stack was ready after %s", time.Since(began).Round(time.Millisecond))
 	return w
+}
+
+// replicas starts so many of each service, and one gateway.
+func replicas(n int) map[string]int {
+	all := make(map[string]int)
+	for _, name := range repository.Root("../../..").AppIDs() {
+		all[name] = n
+	}
+	delete(all, "gateway")
+	return all
 }
 
 func (w *world) discard(dir string) {
@@ -123,7 +134,7 @@ func (w *world) discard(dir string) {
 // drives comes every second or two, and no caller is limited.
 func environment() map[string]map[string]string {
 	env := make(map[string]map[string]string)
-	for _, name := range []string{"users", "products", "orders", "payments", "notifications", "gateway"} {
+	for _, name := range repository.Root("../../..").AppIDs() {
 		env[name] = map[string]string{
 			"CARAVAN_FEED_BUCKET": "1s", "CARAVAN_FEED_SETTLE": "6s", "CARAVAN_FEED_PULL_INTERVAL": "1s",
 		}
