@@ -335,6 +335,9 @@ func DecodeStrict(node *yaml.Node, target any) error {
 	return nil
 }
 
+// kustomization is a file for Kubernetes, which daprd skips by its kind.
+const kustomization = "kustomization.yaml"
+
 // ReadFolder reads the resources of a folder as daprd would: its YAML files in
 // order, no sub-folders.
 func ReadFolder(folder string) ([]Document, error) {
@@ -345,7 +348,7 @@ func ReadFolder(folder string) ([]Document, error) {
 	var documents []Document
 	for _, entry := range entries {
 		extension := filepath.Ext(entry.Name())
-		if entry.IsDir() || (extension != ".yaml" && extension != ".yml") {
+		if entry.IsDir() || (extension != ".yaml" && extension != ".yml") || entry.Name() == kustomization {
 			continue
 		}
 		read, err := Read(filepath.Join(folder, entry.Name()))

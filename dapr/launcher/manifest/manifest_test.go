@@ -38,7 +38,7 @@ func repositoryFiles(t *testing.T) []string {
 	files := []string{filepath.Join(root, "dapr", "config.yaml")}
 	for _, folder := range []string{"components", "dapr/resources"} {
 		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && !entry.IsDir() && strings.HasSuffix(path, ".yaml") {
+			if err == nil && !entry.IsDir() && strings.HasSuffix(path, ".yaml") && entry.Name() != kustomization {
 				files = append(files, path)
 			}
 			return err
