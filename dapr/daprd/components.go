@@ -5,8 +5,6 @@ import (
 	"github.com/dapr/components-contrib/nameresolution/hashicorp/consul"
 	"github.com/dapr/components-contrib/nameresolution/kubernetes"
 	"github.com/dapr/components-contrib/nameresolution/mdns"
-	"github.com/dapr/components-contrib/pubsub/kafka"
-	redisstreams "github.com/dapr/components-contrib/pubsub/redis"
 	"github.com/dapr/components-contrib/secretstores/local/env"
 	"github.com/dapr/components-contrib/secretstores/local/file"
 	"github.com/dapr/dapr/pkg/components/bindings"
@@ -34,8 +32,8 @@ func components(contrib, log logger.Logger, directory *resolve.Directory) *regis
 	brokers, stores := pubsub.NewRegistry(), state.NewRegistry()
 	brokers.Logger, stores.Logger = contrib, contrib
 	brokers.RegisterComponent(newRabbitMQ, "rabbitmq")
-	brokers.RegisterComponent(kafka.NewKafka, "kafka")
-	brokers.RegisterComponent(redisstreams.NewRedisStreams, "redis")
+	brokers.RegisterComponent(newKafka, "kafka")
+	brokers.RegisterComponent(newRedisStreams, "redis")
 	stores.RegisterComponent(store.NewSQLite, "sqlite")
 	stores.RegisterComponent(store.NewRedis, "redis")
 	stores.RegisterComponentWithVersions("postgresql", versions.Versioning{

@@ -11,6 +11,8 @@ import (
 	"github.com/dapr/components-contrib/pubsub"
 	"github.com/dapr/components-contrib/pubsub/rabbitmq"
 	"github.com/dapr/kit/logger"
+
+	"caravan/dapr/daprd/await"
 )
 
 // apart is the RabbitMQ component with a connection for each subscription and
@@ -36,12 +38,17 @@ func newRabbitMQ(log logger.Logger) pubsub.PubSub {
 	return &apart{PubSub: rabbitmq.NewRabbitMQ(log), log: log, subscribers: map[string]pubsub.PubSub{}}
 }
 
-// Init implements pubsub.PubSub.
+// Init implements pubsub.PubSub. It waits for the broker.
 func (a *apart) Init(ctx context.Context, metadata pubsub.Metadata) error {
 	a.mu.Lock()
 	a.metadata = metadata
 	a.mu.Unlock()
-	return a.PubSub.Init(ctx, copyOf(metadata))
+	connected, err := a.connect(ctx, metadata)
+	if err != nil {
+		return err
+	}
+	a.PubSub = connected
+	return nil
 }
 
 // copyOf is a copy whose settings a component may change.
@@ -71,6 +78,8 @@ func (a *apart) subscriber(ctx context.Context, topic string) (pubsub.PubSub, er
 	case known != nil:
 		return known, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	connected, err := a.connect(ctx, metadata)
 	if err != nil {
 		return nil, err
@@ -91,26 +100,16 @@ func closedIf(closed bool) error {
 	return nil
 }
 
-// connect makes a component with a connection. It tries for as long as the
-// component waits for a subscription.
+// connect makes a component with a connection.
 func (a *apart) connect(ctx context.Context, metadata pubsub.Metadata) (pubsub.PubSub, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		subscriber := rabbitmq.NewRabbitMQ(a.log)
-		err := subscriber.Init(ctx, copyOf(metadata))
-		if err == nil {
-			return subscriber, nil
-		}
-		_ = subscriber.Close() // it has no connection
-		pause := time.NewTimer(2 * time.Second)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+	return await.Connected(ctx, a.log, func(ctx context.Context) (pubsub.PubSub, error) {
+		connected := rabbitmq.NewRabbitMQ(a.log)
+		if err := connected.Init(ctx, copyOf(metadata)); err != nil {
+			_ = connected.Close() // it has no connection
 			return nil, err
 		}
-	}
+		return connected, nil
+	})
 }
 
 // Close implements pubsub.PubSub: subscriptions first, then publishing, which

@@ -16,6 +16,8 @@ import (
 	"github.com/dapr/components-contrib/state/redis"
 	"github.com/dapr/components-contrib/state/sqlite"
 	"github.com/dapr/kit/logger"
+
+	"caravan/dapr/daprd/await"
 )
 
 // Absent is the metadata of an item of a bulk read that says, with the value "true", that the store was asked and has
@@ -26,9 +28,19 @@ const Absent = "absent"
 // proofs is how many keys of one bulk read are asked for again at once.
 const proofs = 8
 
-// NewPostgreSQL makes the PostgreSQL component (state.postgresql, v2).
+// NewPostgreSQL makes the PostgreSQL component (state.postgresql, v2), which waits for its server.
 func NewPostgreSQL(log logger.Logger) state.Store {
-	return &proven{component: postgresql.NewPostgreSQLStateStore(log).(component)}
+	fresh := func() component { return postgresql.NewPostgreSQLStateStore(log).(component) }
+	return &proven{component: fresh(), connect: func(ctx context.Context, metadata state.Metadata) (component, error) {
+		return await.Connected(ctx, log, func(ctx context.Context) (component, error) {
+			connected := fresh()
+			if err := connected.Init(ctx, copyOf(metadata)); err != nil {
+				_ = connected.Close() // it has no connection
+				return nil, err
+			}
+			return connected, nil
+		})
+	}}
 }
 
 // NewSQLite makes the SQLite component (state.sqlite, v1).
@@ -36,11 +48,22 @@ func NewSQLite(log logger.Logger) state.Store {
 	return &proven{component: sqlite.NewSQLiteStateStore(log).(component)}
 }
 
-// NewRedis makes the Redis component (state.redis, v1). Its bulk read is one read for each key and reports the error of
-// each, so that what comes back empty is absent.
+// NewRedis makes the Redis component (state.redis, v1), which waits for its server. Its bulk read is one read for each key
+// and reports the error of each, so that what comes back empty is absent.
 func NewRedis(log logger.Logger) state.Store {
-	inner := redis.NewRedisStateStore(log).(component)
-	return &queryable{proven: proven{component: inner, reports: true}, Querier: inner.(state.Querier)}
+	fresh := func() component { return redis.NewRedisStateStore(log).(component) }
+	return &queryable{proven: proven{component: fresh(), reports: true, connect: func(ctx context.Context, metadata state.Metadata) (component, error) {
+		return await.Connected(ctx, log, func(ctx context.Context) (component, error) {
+			connected := fresh()
+			return connected, connected.Init(ctx, copyOf(metadata)) // without a connection there is nothing to close
+		})
+	}}}
+}
+
+// copyOf is a copy whose settings a component may change.
+func copyOf(metadata state.Metadata) state.Metadata {
+	metadata.Properties = maps.Clone(metadata.Properties)
+	return metadata
 }
 
 // component is what all three components can do.
@@ -54,12 +77,28 @@ type component interface {
 type proven struct {
 	component
 	reports bool // the component's own bulk read reports every error
+	// connect makes another component, with a connection. Without it the component is initialized as it is.
+	connect func(context.Context, state.Metadata) (component, error)
 }
 
 // queryable is a proven component that also has Dapr's query API.
-type queryable struct {
-	proven
-	state.Querier
+type queryable struct{ proven }
+
+// Query implements state.Querier.
+func (q *queryable) Query(ctx context.Context, request *state.QueryRequest) (*state.QueryResponse, error) {
+	return q.component.(state.Querier).Query(ctx, request)
+}
+
+// Init implements state.Store.
+func (p *proven) Init(ctx context.Context, metadata state.Metadata) error {
+	if p.connect == nil {
+		return p.component.Init(ctx, metadata)
+	}
+	connected, err := p.connect(ctx, metadata)
+	if err == nil {
+		p.component = connected
+	}
+	return err
 }
 
 // Ping implements health.Pinger as far as the component does.
