@@ -242,14 +242,31 @@ func (c *clustered) Kill(ctx context.Context, name string) error {
 	return pod.Container(container).Kill()
 }
 
-// Crash takes the whole pod away, as nothing keeps one container of it down.
+// Crash takes the whole pod away, as nothing keeps one container of it down. Its processes are frozen before: to delete a
+// pod, also by force, is to tell them to stop, and they would go on answering until they have drained.
 func (c *clustered) Crash(ctx context.Context, name string) error {
 	service, _ := where(name)
+	pod, err := podOf(ctx, service)
+	if err != nil {
+		return err
+	}
+	for _, container := range pod.Status.ContainerStatuses {
+		if err := container.Freeze(); err != nil && !errors.Is(err, pods.ErrNoProcess) {
+			return err
+		}
+	}
 	if _, err := pods.Kubectl(ctx, "", "scale", "--replicas=0", workload(service)); err != nil {
 		return err
 	}
-	_, err := pods.Kubectl(ctx, "", "delete", "pods", "-l", "app.kubernetes.io/name="+service, "--force", "--grace-period=0")
-	return err
+	if _, err := pods.Kubectl(ctx, "", "delete", "pods", "-l", "app.kubernetes.io/name="+service, "--force", "--grace-period=0"); err != nil {
+		return err
+	}
+	for _, container := range pod.Status.ContainerStatuses {
+		if err := container.Kill(); err != nil && !errors.Is(err, pods.ErrNoProcess) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *clustered) Start(ctx context.Context, name string) error {

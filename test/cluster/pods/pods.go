@@ -95,11 +95,14 @@ func List(ctx context.Context, selector string) ([]Pod, error) {
 	return slices.DeleteFunc(list.Items, func(p Pod) bool { return p.Metadata.DeletionTimestamp != "" }), nil
 }
 
+// ErrNoProcess says that a container does not run.
+var ErrNoProcess = errors.New("it has no process")
+
 // Processes are those of the container, as this node numbers them.
 func (c Container) Processes() ([]int, error) {
 	_, id, _ := strings.Cut(c.ContainerID, "://")
 	if id == "" {
-		return nil, fmt.Errorf("container %s does not run", c.Name)
+		return nil, fmt.Errorf("container %s: %w", c.Name, ErrNoProcess)
 	}
 	files, err := filepath.Glob("/proc/[0-9]*/cgroup")
 	if err != nil {
@@ -118,20 +121,26 @@ func (c Container) Processes() ([]int, error) {
 		found = append(found, pid)
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("container %s has no process", c.Name)
+		return nil, fmt.Errorf("container %s: %w", c.Name, ErrNoProcess)
 	}
 	return found, nil
 }
 
 // Kill ends the container's processes by SIGKILL, as a crash would.
-func (c Container) Kill() error {
+func (c Container) Kill() error { return c.signal(syscall.SIGKILL) }
+
+// Freeze stops the container's processes by SIGSTOP: they do nothing until they are killed, not even what a SIGTERM asks of
+// them.
+func (c Container) Freeze() error { return c.signal(syscall.SIGSTOP) }
+
+func (c Container) signal(signal syscall.Signal) error {
 	all, err := c.Processes()
 	if err != nil {
 		return err
 	}
 	for _, pid := range all {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("killing process %d of %s: %w", pid, c.Name, err)
+		if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("sending %s to process %d of %s: %w", signal, pid, c.Name, err)
 		}
 	}
 	return nil
