@@ -2,6 +2,7 @@ package service
 
 import (
 	"errors"
+	"time"
 
 	"caravan/internal/document"
 	"caravan/internal/feed"
@@ -59,6 +60,15 @@ func (d *Documents) Unpublished(prefix string) document.Options {
 	o := d.options
 	o.Prefix = prefix
 	return o
+}
+
+// Waiting are the same documents for work that would have to begin again if a read failed: each read waits for up to limit
+// while the store is unavailable.
+func (d *Documents) Waiting(limit time.Duration) *Documents {
+	w := *d
+	w.Store = document.Waiting(d.Store, d.options.Clock, limit)
+	w.Reader = feed.NewReader(w.Store, d.options.Clock, d.Timing)
+	return &w
 }
 
 // Trail audits the events. Each call reads the feed for itself and takes 4 MiB of memory.

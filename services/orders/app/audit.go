@@ -241,15 +241,16 @@ func (w *auditWalk) report() Report {
 }
 
 const (
-	// askPatience is how long a service may be away before what it was to be asked counts as not checked.
-	askPatience = time.Minute
+	// AuditWait is how long a service, or the store of orders itself, may be away before what it was to be asked counts as
+	// not checked.
+	AuditWait = time.Minute
 	// askPause is the longest pause between two attempts.
 	askPause = 5 * time.Second
 )
 
 // ask asks a service, again and again while it is away.
 func (w *auditWalk) ask(ctx context.Context, app, path string, in, out any) error {
-	until := w.Clock.Now().Add(askPatience)
+	until := w.Clock.Now().Add(AuditWait)
 	for pause := 250 * time.Millisecond; ; pause = min(2*pause, askPause) {
 		err := w.Invoker.Invoke(ctx, app, path, in, out)
 		if err == nil {

@@ -34,9 +34,7 @@ func Build(_ context.Context, s *service.Service) error {
 		return err
 	}
 	documents := s.Documents(contract.Published)
-	orders := document.NewRepository[domain.Order](documents.Store, documents.Options(app.Prefix)).
-		Warm(func(o *domain.Order) bool { return !o.Status.Terminal() })
-	lists := document.NewChain[app.Entry](documents.Store, "orders-of/", 50, documents.Options(app.Prefix))
+	orders, lists := repositories(documents)
 
 	saga := app.Participants{
 		Products: products.NewClient(s.Sidecar.Invoker()),
@@ -61,6 +59,9 @@ func Build(_ context.Context, s *service.Service) error {
 	}
 	operate := app.Operate{Orders: orders, Reader: documents.Reader, Driver: driver, Sweep: sweep, Clock: s.Clock, IDs: s.IDs, Log: s.Log}
 
+	audited := documents.Waiting(app.AuditWait)
+	auditedOrders, auditedLists := repositories(audited)
+
 	adapters.API{
 		Place:  app.PlaceOrder{Orders: orders, Lists: lists, Driver: driver, Clock: s.Clock, Patience: cfg.Saga.Patience},
 		Show:   app.ShowOrder{Orders: orders, Watch: watch, Driver: driver, Clock: s.Clock},
@@ -71,7 +72,8 @@ func Build(_ context.Context, s *service.Service) error {
 	adapters.Operations{
 		Operate: operate,
 		Audit: &app.Audit{
-			Orders: orders, Lists: lists, Reader: documents.Reader, Invoker: s.Sidecar.Invoker(), Clock: s.Clock, Trail: documents.Trail(),
+			Orders: auditedOrders, Lists: auditedLists, Reader: audited.Reader, Trail: audited.Trail(),
+			Invoker: s.Sidecar.Invoker(), Clock: s.Clock,
 		},
 		Breakers: s.Sidecar.Breakers,
 	}.Register(s)
@@ -79,4 +81,11 @@ func Build(_ context.Context, s *service.Service) error {
 	s.Background("driver", driver.Run)
 	s.Background("sweep", sweep.Run)
 	return nil
+}
+
+// repositories are the orders, and the lists of users' orders, in some documents.
+func repositories(in *service.Documents) (*app.Orders, *document.Chain[app.Entry]) {
+	orders := document.NewRepository[domain.Order](in.Store, in.Options(app.Prefix)).
+		Warm(func(o *domain.Order) bool { return !o.Status.Terminal() })
+	return orders, document.NewChain[app.Entry](in.Store, "orders-of/", 50, in.Options(app.Prefix))
 }
