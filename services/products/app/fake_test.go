@@ -21,10 +21,13 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func eur(cents int64) money.Money { return money.New(cents, "EUR") }
 
-// fakeClock stands still until it is told to go on; whoever sleeps does not wait.
+// fakeClock stands still until a test advances it. A sleep advances it and does not wait.
 type fakeClock struct {
 	mu  sync.Mutex
 	now time.Time
+	// dead, if not nil, is closed when the process of this clock dies. No sleep succeeds from then on: the loops of the
+	// dead process that try again would otherwise spin until the timeouts of their contexts.
+	dead <-chan struct{}
 }
 
 func (c *fakeClock) Now() time.Time {
@@ -35,7 +38,12 @@ func (c *fakeClock) Now() time.Time {
 
 func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
 	c.advance(d)
-	return ctx.Err()
+	select {
+	case <-c.dead:
+		return context.Canceled
+	default:
+		return ctx.Err()
+	}
 }
 
 func (c *fakeClock) advance(d time.Duration) {
@@ -87,7 +95,8 @@ func (s *stand) over(store document.Store, clk *fakeClock) *Shop {
 func (s *stand) mortal(ctx context.Context, n int, doomed func(key string) bool) (*Shop, context.Context) {
 	ctx, die := context.WithCancel(ctx)
 	store := &mortalStore{Store: s.store, left: n, doomed: doomed, die: die}
-	return s.over(store, &fakeClock{now: s.clock.Now()}), ctx // what goes on in it after its death moves no other clock
+	// It has a clock of its own, so that what it still does after its death advances no other clock.
+	return s.over(store, &fakeClock{now: s.clock.Now(), dead: ctx.Done()}), ctx
 }
 
 // mortalStore is how a process that will die sees the store.
