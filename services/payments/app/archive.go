@@ -2,16 +2,13 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"caravan/internal/document"
 	"caravan/services/payments/domain"
 )
-
-// errSegmentMissing means that a document which the head points to is not there: money records were lost.
-var errSegmentMissing = errors.New("archive segment is missing")
 
 // wanted names what an archive search looks for: an order's hold or a deposit's posting, by its own instant.
 type wanted struct {
@@ -28,8 +25,8 @@ func (l *Ledger) search(ctx context.Context, userID string, of wanted) (domain.P
 		return domain.Past{}, fmt.Errorf("reading account: %w", err)
 	}
 	past := domain.Past{Count: account.Archived.Count}
-	within := func(r domain.Ref) bool { return r.Covers(of.instant) }
-	err = l.walk(ctx, account, within, func(_ string, s domain.Segment) bool {
+	within := func(p domain.Part) bool { return p.Covers(of.instant) }
+	err = l.walk(ctx, account, within, func(_ domain.Place, s domain.Segment) bool {
 		if h, ok := s.Holds[of.order]; ok {
 			past.Hold = &h
 			return false
@@ -45,17 +42,33 @@ func (l *Ledger) search(ctx context.Context, userID string, of wanted) (domain.P
 	return past, err
 }
 
-// walk visits the archive segments of an account from the youngest to the oldest, leaving out the subtrees that within
-// excludes, until visit returns false.
-func (l *Ledger) walk(ctx context.Context, account *domain.Account, within func(domain.Ref) bool, visit func(key string, s domain.Segment) bool) error {
-	var open []domain.Ref // the next to visit is the last
-	for i := len(account.Archived.Trees) - 1; i >= 0; i-- {
-		open = append(open, account.Archived.Trees[i])
+// walk visits the archive segments of an account from the youngest to the oldest, leaving out the parts that within
+// excludes, until visit returns false. Its error is document.ErrArchive when one is missing or cannot be read.
+func (l *Ledger) walk(ctx context.Context, account *domain.Account, within func(domain.Part) bool, visit func(at domain.Place, s domain.Segment) bool) error {
+	more := true
+	prefix := domain.ArchivePrefix(account.UserID)
+	tree := document.Walk[domain.Span]{
+		Store: l.store, Prefix: prefix, Root: &account.Root, NewestFirst: true,
+		Within: func(r document.Ref[domain.Span], _ int) bool { return within(account.Archived.Part(r)) },
 	}
+	err := document.Leaves(ctx, &account.Archived.Tree, tree, func(r document.Ref[domain.Span], s domain.Segment) bool {
+		more = visit(domain.Place{Key: document.TreeKey(prefix, 0, r.First), Sum: r.Summary.Sum}, s)
+		return more
+	})
+	if err != nil || !more {
+		return err
+	}
+	return l.walkList(ctx, account, within, visit)
+}
+
+// walkList is walk for the segments of accounts that are older than the tree.
+func (l *Ledger) walkList(ctx context.Context, account *domain.Account, within func(domain.Part) bool, visit func(at domain.Place, s domain.Segment) bool) error {
+	open := slices.Clone(account.Archived.Trees)
+	slices.Reverse(open) // the next to visit is the last
 	for len(open) > 0 {
 		ref := open[len(open)-1]
 		open = open[:len(open)-1]
-		if !within(ref) {
+		if !within(ref.Part()) {
 			continue
 		}
 		var segment domain.Segment
@@ -64,9 +77,9 @@ func (l *Ledger) walk(ctx context.Context, account *domain.Account, within func(
 			return err
 		}
 		if !found {
-			return fmt.Errorf("%w: %s", errSegmentMissing, ref.Key)
+			return fmt.Errorf("%w: %s is missing", document.ErrArchive, ref.Key)
 		}
-		if !visit(ref.Key, segment) {
+		if !visit(domain.Place{Key: ref.Key}, segment) {
 			return nil
 		}
 		if segment.Older != nil {

@@ -263,10 +263,10 @@ func (a *Audit) archive(ctx context.Context, p *auditPage, account *domain.Accou
 	for _, id := range seen {
 		walk.seen[id] = true
 	}
-	within := func(r domain.Ref) bool { return from == 0 || r.Oldest() <= from }
-	err := a.ledger.walk(ctx, account, within, func(key string, s domain.Segment) bool { return walk.visit(ctx, key, s) })
+	within := func(p domain.Part) bool { return from == 0 || p.Oldest <= from }
+	err := a.ledger.walk(ctx, account, within, func(at domain.Place, s domain.Segment) bool { return walk.visit(ctx, at, s) })
 	switch {
-	case errors.Is(err, errSegmentMissing):
+	case errors.Is(err, document.ErrArchive):
 		p.Check(false, contract.InvariantArchive, domain.AccountPrefix+account.UserID, "%v", err)
 		return 0, nil
 	case err != nil:
@@ -289,17 +289,17 @@ type archiveWalk struct {
 }
 
 // visit checks one segment; false ends the walk.
-func (w *archiveWalk) visit(ctx context.Context, key string, s domain.Segment) bool {
+func (w *archiveWalk) visit(ctx context.Context, at domain.Place, s domain.Segment) bool {
 	if w.from > 0 && s.Number > w.from {
 		return true // only on the way to the place
 	}
-	w.page.Check(s.Number == w.expected, contract.InvariantArchive, key, "segment %d is at the place of %d", s.Number, w.expected)
+	w.page.Check(s.Number == w.expected, contract.InvariantArchive, at.Key, "segment %d is at the place of %d", s.Number, w.expected)
 	w.expected = s.Number - 1
 	if s.Number == w.from {
 		w.following = s.Opening // checked on the page before
 		return true
 	}
-	domain.AuditSegment(&w.page.Results, w.account.UserID, key, s, w.following)
+	domain.AuditSegment(&w.page.Results, w.account.UserID, at, s, w.following)
 	w.following = s.Opening
 	w.page.orders(w.account, s.Holds, w.seen)
 	for id := range s.Holds {

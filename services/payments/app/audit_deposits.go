@@ -127,9 +127,9 @@ func (a *Audit) once(ctx context.Context, p *auditPage, c Charged, deposit *doma
 		}
 	}
 	count(account.Postings)
-	within := func(r domain.Ref) bool { return r.Covers(deposit.CreatedAt) }
-	err = a.ledger.walk(ctx, account, within, func(_ string, s domain.Segment) bool { count(s.Postings); return true })
-	if err != nil && !errors.Is(err, errSegmentMissing) { // which the account's own check reports
+	within := func(p domain.Part) bool { return p.Covers(deposit.CreatedAt) }
+	err = a.ledger.walk(ctx, account, within, func(_ domain.Place, s domain.Segment) bool { count(s.Postings); return true })
+	if err != nil && !errors.Is(err, document.ErrArchive) { // which the account's own check reports
 		return fmt.Errorf("searching for deposit %s: %w", deposit.ID, err)
 	}
 	want := map[bool]int{true: 1, false: 0}[c.Paid]

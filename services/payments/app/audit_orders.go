@@ -51,14 +51,14 @@ func (l *Ledger) holdOf(ctx context.Context, account *domain.Account, o contract
 		return &h, nil
 	}
 	var found *domain.Hold
-	within := func(r domain.Ref) bool { return r.Covers(o.PlacedAt) }
-	err := l.walk(ctx, account, within, func(_ string, s domain.Segment) bool {
+	within := func(p domain.Part) bool { return p.Covers(o.PlacedAt) }
+	err := l.walk(ctx, account, within, func(_ domain.Place, s domain.Segment) bool {
 		if h, ok := s.Holds[o.OrderID]; ok {
 			found = &h
 		}
 		return found == nil
 	})
-	if errors.Is(err, errSegmentMissing) {
+	if errors.Is(err, document.ErrArchive) {
 		return nil, nil
 	}
 	return found, err

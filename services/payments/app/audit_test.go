@@ -69,22 +69,19 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			p.edit(t, account, func(doc map[string]any) { delete(doc["holds"].(map[string]any), orderID(99)) })
 		}, contract.InvariantHeld},
 		{"an archived posting was changed", func(t *testing.T, p *fakeProcess) {
-			p.edit(t, p.key(t, account+"/segment/1-"), func(doc map[string]any) {
+			p.edit(t, p.key(t, account+"/archive/0-0"), func(doc map[string]any) {
 				doc["postings"].([]any)[0].(map[string]any)["amount"] = 1
 			})
 		}, contract.InvariantBalance},
 		{"an archived order was changed", func(t *testing.T, p *fakeProcess) {
-			p.edit(t, p.key(t, account+"/segment/2-"), func(doc map[string]any) {
+			p.edit(t, p.key(t, account+"/archive/0-1"), func(doc map[string]any) {
 				for _, h := range doc["holds"].(map[string]any) {
 					h.(map[string]any)["amount"] = 777
 				}
 			})
 		}, contract.InvariantArchive},
 		{"an archive segment is lost", func(t *testing.T, p *fakeProcess) {
-			p.edit(t, account, func(doc map[string]any) {
-				trees := doc["archived"].(map[string]any)["trees"].([]any)
-				trees[0].(map[string]any)["key"] = account + "/segment/nowhere"
-			})
+			p.store.Remove(p.key(t, account+"/archive/0-1"))
 		}, contract.InvariantArchive},
 		{"a deposit that nobody asked for", func(t *testing.T, p *fakeProcess) {
 			_, err := p.ledger.Accounts().Update(t.Context(), alice, func(a *domain.Account) error {

@@ -44,8 +44,8 @@ func (l *Ledger) History(ctx context.Context, userID, cursor string, limit int) 
 	h := history{before: at.Before, limit: limit, currency: account.Currency}
 	h.take(account.Postings)
 	if !h.full() {
-		below := func(r domain.Ref) bool { return r.First < h.before }
-		err = l.walk(ctx, account, below, func(_ string, s domain.Segment) bool {
+		below := func(p domain.Part) bool { return p.First < h.before }
+		err = l.walk(ctx, account, below, func(_ domain.Place, s domain.Segment) bool {
 			h.take(s.Postings)
 			return !h.full()
 		})

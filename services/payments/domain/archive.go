@@ -2,12 +2,14 @@ package domain
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
+
+	"caravan/internal/document"
 )
 
 // Limits bound the head of an account: when it has more than Max finished holds or postings, all but the youngest Keep
@@ -30,10 +32,7 @@ type Past struct {
 	Posting *Posting
 }
 
-// Archive is the head's end of the archive: immutable segment documents that form a skew-binary random-access list
-// (Okasaki, Purely Functional Data Structures, 9.3.1), youngest first. The head keeps one reference for each tree, about
-// log2 of the number of segments; adding a segment touches no other, and any segment is found with about twice that
-// many reads, whether by number, by posting or by time.
+// Archive is the head's end of the archive: immutable segment documents, numbered from 1.
 type Archive struct {
 	// Count is the number of segments.
 	Count int64 `json:"count"`
@@ -42,7 +41,9 @@ type Archive struct {
 	Through time.Time `json:"through,omitzero"`
 	// Books are the totals up to the last archived posting.
 	Books Books `json:"books,omitzero"`
-	// Trees are the roots, youngest first.
+	// Tree finds the segments.
+	Tree document.Tree[Span] `json:"tree,omitzero"`
+	// Trees are the roots of a list, youngest first, that had the segments before there was Tree. It only gets read.
 	Trees []Ref `json:"trees,omitempty"`
 }
 
@@ -51,27 +52,82 @@ func (a Archive) covers(instant time.Time) bool {
 	return a.Count > 0 && !instant.After(a.Through)
 }
 
-// Ref points to a segment and describes all that can be reached through it.
-type Ref struct {
-	// Key of the segment document.
-	Key string `json:"key"`
-	// Number of the segment, from 1; with Size it covers the numbers Number-Size+1 to Number.
-	Number int64 `json:"number"`
-	Size   int64 `json:"size"`
-	// First is the sequence of the oldest posting that it covers.
-	First int64 `json:"first"`
-	// From and Through enclose the instants of the holds and deposits that it covers; zero if there are none.
-	From    time.Time `json:"from,omitzero"`
-	Through time.Time `json:"through,omitzero"`
+// ArchivePrefix is where the segments of an account are.
+func ArchivePrefix(userID string) string { return AccountPrefix + userID + "/archive" }
+
+// Span describes what is in some segments.
+type Span struct {
+	// First is the sequence of the oldest posting.
+	First int64
+	// From and Through enclose the instants of the holds and deposits; zero if there are none.
+	From, Through time.Time
+	// Sum is a checksum of the content of a segment, and 0 for several.
+	Sum uint64
 }
 
-// Covers tells whether something of that instant may be below r.
-func (r Ref) Covers(instant time.Time) bool {
-	return !instant.Before(r.From) && !instant.After(r.Through)
+// Covers tells whether something of that instant may be within.
+func (s Span) Covers(instant time.Time) bool {
+	return !instant.Before(s.From) && !instant.After(s.Through)
 }
 
-// Oldest is the lowest segment number below r.
-func (r Ref) Oldest() int64 { return r.Number - r.Size + 1 }
+// Merge describes what both describe.
+func (s Span) Merge(o Span) Span {
+	s.First, s.Sum = min(s.First, o.First), 0
+	switch {
+	case o.Through.IsZero():
+	case s.Through.IsZero():
+		s.From, s.Through = o.From, o.Through
+	default:
+		if o.From.Before(s.From) {
+			s.From = o.From
+		}
+		if o.Through.After(s.Through) {
+			s.Through = o.Through
+		}
+	}
+	return s
+}
+
+// MarshalText writes the numbers in the order of the fields, times in nanoseconds.
+func (s Span) MarshalText() ([]byte, error) {
+	return fmt.Appendf(nil, "%d %d %d %x", s.First, nanoseconds(s.From), nanoseconds(s.Through), s.Sum), nil
+}
+
+// UnmarshalText reads what MarshalText wrote.
+func (s *Span) UnmarshalText(data []byte) error {
+	var from, through int64
+	if _, err := fmt.Sscanf(string(data), "%d %d %d %x", &s.First, &from, &through, &s.Sum); err != nil {
+		return fmt.Errorf("reading %q: %w", data, err)
+	}
+	s.From, s.Through = instant(from), instant(through)
+	return nil
+}
+
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func instant(nanoseconds int64) time.Time {
+	if nanoseconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanoseconds).UTC()
+}
+
+// Part is one segment, or several in a row.
+type Part struct {
+	Span
+	// Oldest is the lowest number of a segment.
+	Oldest int64
+}
+
+// Part says what a reference of the tree leads to.
+func (a Archive) Part(r document.Ref[Span]) Part {
+	return Part{Span: r.Summary, Oldest: a.Count - a.Tree.Leaves + r.First + 1}
+}
 
 // Segment is one immutable document of the archive.
 type Segment struct {
@@ -85,7 +141,7 @@ type Segment struct {
 	// Holds that had finished when the segment was written. An order that was refunded later is found again, in a newer
 	// version, in a younger segment or in the head.
 	Holds map[string]Hold `json:"holds,omitempty"`
-	// Younger and Older are the subtrees of segments with lower numbers.
+	// Younger and Older are the subtrees of segments with lower numbers, in segments that are in no Tree.
 	Younger *Ref `json:"younger,omitempty"`
 	Older   *Ref `json:"older,omitempty"`
 }
@@ -117,40 +173,16 @@ func (a *Account) Trim(l Limits) {
 	a.push(segment)
 }
 
-// push adds a segment in front of the list.
+// push adds a segment.
 func (a *Account) push(s Segment) {
-	trees := a.Archived.Trees
-	ref := Ref{Number: s.Number, Size: 1, First: s.First}
-	ref.From, ref.Through = s.span()
-	if len(trees) > 1 && trees[0].Size == trees[1].Size {
-		younger, older := trees[0], trees[1]
-		s.Younger, s.Older = &younger, &older
-		ref = ref.over(younger).over(older)
-		trees = trees[2:]
-	}
-	ref.Key = segmentKey(a.UserID, s)
-	a.Root.Archive(ref.Key, s)
+	span := Span{First: s.First, Sum: max(s.checksum(), 1)}
+	span.From, span.Through = s.span()
+	a.Archived.Tree.Add(&a.Root, ArchivePrefix(a.UserID), s, span)
 	a.Archived.Count = s.Number
 	a.Archived.Books = Books{Balance: s.Closing.Balance, Counters: maps.Clone(s.Closing.Counters)}
-	a.Archived.Trees = append([]Ref{ref}, trees...)
-	if ref.Through.After(a.Archived.Through) {
-		a.Archived.Through = ref.Through
+	if span.Through.After(a.Archived.Through) {
+		a.Archived.Through = span.Through
 	}
-}
-
-// over extends r by a subtree.
-func (r Ref) over(sub Ref) Ref {
-	r.Size += sub.Size
-	r.First = min(r.First, sub.First)
-	if !sub.Through.IsZero() {
-		if r.Through.IsZero() || sub.From.Before(r.From) {
-			r.From = sub.From
-		}
-		if sub.Through.After(r.Through) {
-			r.Through = sub.Through
-		}
-	}
-	return r
 }
 
 // span encloses the instants by which the segment's holds and deposits are searched.
@@ -174,13 +206,12 @@ func (s Segment) span() (from, through time.Time) {
 	return from, through
 }
 
-// segmentKey names a segment by its content. Two writers that race for the same number must not share a key: the one
-// that loses the compare-and-swap of the head would have replaced what the winner's head points to.
-func segmentKey(userID string, s Segment) string {
+// checksum is one of the content as it is stored.
+func (s Segment) checksum() uint64 {
 	content, err := json.Marshal(s)
 	if err != nil {
 		panic(fmt.Sprintf("encoding archive segment %d: %v", s.Number, err))
 	}
 	sum := sha256.Sum256(content)
-	return fmt.Sprintf("%s%s/segment/%d-%s", AccountPrefix, userID, s.Number, hex.EncodeToString(sum[:8]))
+	return binary.BigEndian.Uint64(sum[:])
 }

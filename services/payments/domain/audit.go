@@ -34,23 +34,25 @@ func AuditAccount(into *audit.Results, a *Account) {
 	}
 	c.check(held == a.Held, contract.InvariantHeld, "held is %d, the active holds add up to %d", a.Held, held)
 	c.check(a.Available().Amount >= 0, contract.InvariantAvailable, "balance %d less held %d is negative", a.Books.Balance, a.Held)
-	var segments int64
-	for _, tree := range a.Archived.Trees {
-		segments += tree.Size
+	segments := a.Archived.Tree.Leaves
+	for _, root := range a.Archived.Trees {
+		segments += root.Size
 	}
+	wrong := a.Archived.Tree.Check()
+	c.check(wrong == "", contract.InvariantArchive, "%s", wrong)
 	c.check(segments == a.Archived.Count, contract.InvariantArchive, "the head counts %d segments and points to %d", a.Archived.Count, segments)
 }
 
-// AuditSegment checks one segment of the archive of userID, which lies under key. following are the totals from which
+// AuditSegment checks one segment of the archive of userID, which was found at that place. following are the totals from which
 // the next younger segment, or the head, goes on.
-func AuditSegment(into *audit.Results, userID, key string, s Segment, following Books) {
-	c := checks{into, key}
+func AuditSegment(into *audit.Results, userID string, at Place, s Segment, following Books) {
+	c := checks{into, at.Key}
 	c.zeroSum(s.Closing)
 	c.postings(s.Opening, s.Closing, s.First, s.Postings)
 	c.holds(s.Holds, s.Postings)
 	c.check(s.Closing.Equal(following), contract.InvariantArchive, "closes with %v, what follows opens with %v", s.Closing, following)
 	c.check(s.Number != 1 || s.Opening.Equal(Books{}), contract.InvariantArchive, "the first segment opens with %v", s.Opening)
-	c.check(key == segmentKey(userID, s), contract.InvariantArchive, "its content is not what was archived")
+	c.check(at.intact(userID, s), contract.InvariantArchive, "its content is not what was archived")
 	for _, id := range slices.Sorted(maps.Keys(s.Holds)) {
 		c.check(s.Holds[id].finished(), contract.InvariantArchive, "order %s was archived while its hold was active", id)
 	}

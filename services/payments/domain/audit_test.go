@@ -11,7 +11,7 @@ import (
 )
 
 // audited is an account with every kind of content and the one segment of its archive.
-func audited(t *testing.T) (*Account, string, Segment) {
+func audited(t *testing.T) (*Account, Place, Segment) {
 	t.Helper()
 	a := wallet(t, 1000)
 	for i, id := range []string{"a", "b", "c", "d"} {
@@ -37,14 +37,14 @@ func audited(t *testing.T) (*Account, string, Segment) {
 	if err := json.Unmarshal(a.Sealed[0].Value, &s); err != nil {
 		t.Fatal(err)
 	}
-	return a, a.Sealed[0].Key, s
+	return a, Place{Key: a.Sealed[0].Key, Sum: a.Archived.Tree.Levels[0][0].Summary.Sum}, s
 }
 
 func TestAuditFindsNothingInASoundAccount(t *testing.T) {
-	a, key, s := audited(t)
+	a, at, s := audited(t)
 	var r audit.Results
 	AuditAccount(&r, a)
-	AuditSegment(&r, a.UserID, key, s, a.Archived.Books)
+	AuditSegment(&r, a.UserID, at, s, a.Archived.Books)
 	if len(r.Findings) > 0 {
 		t.Errorf("found %v", r.Findings)
 	}
@@ -75,7 +75,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 		{"a forgotten refund", func(a *Account) { change(a, "d", func(h *Hold) { h.Refunds = nil; h.Refunded = 0 }) }, contract.InvariantOrderPosting},
 		{"a capture booked for a voided order", func(a *Account) { change(a, "d", func(h *Hold) { *h = Hold{State: Voided, PlacedAt: placed} }) }, contract.InvariantOrderPosting},
 		{"a capture by another posting", func(a *Account) { change(a, "c", func(h *Hold) { h.Posting = a.Posted }) }, contract.InvariantOrderPosting},
-		{"a lost segment", func(a *Account) { a.Archived.Trees = nil }, contract.InvariantArchive},
+		{"a lost segment", func(a *Account) { a.Archived.Tree.Levels = nil }, contract.InvariantArchive},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, _, _ := audited(t)
@@ -109,10 +109,10 @@ func TestAuditFindsViolationsInTheArchive(t *testing.T) {
 		}, contract.InvariantRefunds},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a, key, s := audited(t)
+			a, at, s := audited(t)
 			c.plant(&s)
 			var r audit.Results
-			if AuditSegment(&r, a.UserID, key, s, a.Archived.Books); !blames(r.Findings, c.want) {
+			if AuditSegment(&r, a.UserID, at, s, a.Archived.Books); !blames(r.Findings, c.want) {
 				t.Errorf("found %v; want %s", r.Findings, c.want)
 			}
 		})

@@ -1,36 +1,39 @@
 package domain
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"caravan/internal/audit"
+	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
 )
 
-// fakeShelf keeps what an account archives, as the repository does, and finds it again.
-type fakeShelf struct {
-	segments map[string]Segment
-	reads    int
+// archived keeps what an account archives, as the repository does, and finds it again.
+type archived struct {
+	store *documenttest.FakeStore
+	reads int
 }
 
-// take moves the sealed segments of an account, through their stored form, to the shelf.
-func (s *fakeShelf) take(t fatal, a *Account) {
+func newArchived() *archived {
+	s := &archived{store: documenttest.NewStore()}
+	s.store.BeforeGet = func(keys []string) error { s.reads++; return nil }
+	return s
+}
+
+// take moves the sealed documents of an account to the store.
+func (s *archived) take(t fatal, a *Account) {
 	for _, sealed := range a.Sealed {
-		var segment Segment
-		if err := json.Unmarshal(sealed.Value, &segment); err != nil {
-			t.Fatalf("decoding %s: %v", sealed.Key, err)
+		if err := s.store.Put(context.Background(), sealed.Key, sealed.Value, ""); err != nil {
+			t.Fatalf("archiving %s: %v", sealed.Key, err)
 		}
-		if _, taken := s.segments[sealed.Key]; taken {
-			t.Fatalf("segment %s was archived twice", sealed.Key)
-		}
-		s.segments[sealed.Key] = segment
 	}
 	a.Sealed = nil
 }
@@ -38,29 +41,21 @@ func (s *fakeShelf) take(t fatal, a *Account) {
 type fatal interface{ Fatalf(string, ...any) }
 
 // walk visits segments from the youngest to the oldest.
-func (s *fakeShelf) walk(a *Account, within func(Ref) bool, visit func(key string, s Segment) bool) {
-	open := slices.Clone(a.Archived.Trees)
-	slices.Reverse(open)
-	for len(open) > 0 {
-		ref := open[len(open)-1]
-		open = open[:len(open)-1]
-		if !within(ref) {
-			continue
-		}
-		s.reads++
-		segment := s.segments[ref.Key]
-		if !visit(ref.Key, segment) {
-			return
-		}
-		if segment.Older != nil {
-			open = append(open, *segment.Older, *segment.Younger)
-		}
+func (s *archived) walk(t fatal, a *Account, within func(Part) bool, visit func(at Place, s Segment) bool) {
+	walk := document.Walk[Span]{
+		Store: s.store, Prefix: ArchivePrefix(a.UserID), Root: &a.Root, NewestFirst: true,
+		Within: func(r document.Ref[Span], _ int) bool { return within(a.Archived.Part(r)) },
+	}
+	if err := document.Leaves(context.Background(), &a.Archived.Tree, walk, func(r document.Ref[Span], segment Segment) bool {
+		return visit(Place{Key: document.TreeKey(walk.Prefix, 0, r.First), Sum: r.Summary.Sum}, segment)
+	}); err != nil {
+		t.Fatalf("reading the archive: %v", err)
 	}
 }
 
-func (s *fakeShelf) past(a *Account, order, deposit string, instant time.Time) Past {
+func (s *archived) past(t fatal, a *Account, order, deposit string, instant time.Time) Past {
 	past := Past{Count: a.Archived.Count}
-	s.walk(a, func(r Ref) bool { return r.Covers(instant) }, func(_ string, seg Segment) bool {
+	s.walk(t, a, func(p Part) bool { return p.Covers(instant) }, func(_ Place, seg Segment) bool {
 		if h, ok := seg.Holds[order]; ok {
 			past.Hold = &h
 		}
@@ -93,7 +88,7 @@ func (o *modelOrder) refunded() int64 {
 // machine runs an account beside its model.
 type machine struct {
 	account  *Account
-	shelf    *fakeShelf
+	archive  *archived
 	limits   Limits
 	orders   map[string]*modelOrder
 	deposits map[string]int64
@@ -105,14 +100,14 @@ type machine struct {
 func (m *machine) operate(t *rapid.T, order, deposit string, instant time.Time, run func(past Past) (Result, error), want Outcome, wantErr error) {
 	result, err := run(Past{})
 	if errors.Is(err, ErrArchive) {
-		result, err = run(m.shelf.past(m.account, order, deposit, instant))
+		result, err = run(m.archive.past(t, m.account, order, deposit, instant))
 	}
 	if !errors.Is(err, wantErr) || result.Outcome != want {
 		t.Fatalf("got %+v, %v; want %q, %v", result, err, want, wantErr)
 	}
 	if result.Changed {
 		m.account.Trim(m.limits)
-		m.shelf.take(t, m.account)
+		m.archive.take(t, m.account)
 	}
 	m.restore(t)
 }
@@ -278,11 +273,11 @@ func (m *machine) check(t *rapid.T) {
 	if versions == nil {
 		versions = make(map[string]Hold)
 	}
-	m.shelf.walk(a, func(Ref) bool { return true }, func(key string, s Segment) bool {
+	m.archive.walk(t, a, func(Part) bool { return true }, func(at Place, s Segment) bool {
 		if s.Number != expected {
 			t.Fatalf("segment %d at the place of %d", s.Number, expected)
 		}
-		AuditSegment(&found, a.UserID, key, s, following)
+		AuditSegment(&found, a.UserID, at, s, following)
 		booked.Audit(&found, a.UserID, s.Postings)
 		following, expected = s.Opening, expected-1
 		for id, h := range s.Holds {
@@ -314,7 +309,7 @@ func (m *machine) compareOrders(t *rapid.T, versions map[string]Hold) {
 func TestAccountFollowsItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &machine{
-			account: new(Account), shelf: &fakeShelf{segments: map[string]Segment{}}, limits: Limits{Keep: 1, Max: 3},
+			account: new(Account), archive: newArchived(), limits: Limits{Keep: 1, Max: 3},
 			orders: map[string]*modelOrder{}, deposits: map[string]int64{}, now: placed,
 		}
 		m.account.Open("user-1", "EUR", "entry-1")
@@ -355,7 +350,7 @@ func TestVoidCommutesWithAuthorize(t *testing.T) {
 
 func TestFindingInALongArchiveIsCheap(t *testing.T) {
 	a := wallet(t, 1_000_000)
-	shelf := &fakeShelf{segments: map[string]Segment{}}
+	archive := newArchived()
 	const orders = 4000
 	at := func(i int) Order {
 		return Order{ID: fmt.Sprint(i), PlacedAt: placed.Add(time.Duration(i) * time.Second)}
@@ -368,19 +363,19 @@ func TestFindingInALongArchiveIsCheap(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.Trim(Limits{Keep: 4, Max: 8})
-		shelf.take(t, a)
+		archive.take(t, a)
 	}
-	if a.Archived.Count < 700 || len(a.Archived.Trees) > 11 {
-		t.Fatalf("%d segments in %d trees", a.Archived.Count, len(a.Archived.Trees))
+	if a.Archived.Count < 700 || len(a.Archived.Tree.Levels) > 4 {
+		t.Fatalf("%d segments in %d levels", a.Archived.Count, len(a.Archived.Tree.Levels))
 	}
 	for i := 0; i < orders-8; i += 97 {
-		shelf.reads = 0
-		past := shelf.past(a, at(i).ID, "", at(i).PlacedAt)
+		archive.reads = 0
+		past := archive.past(t, a, at(i).ID, "", at(i).PlacedAt)
 		if past.Hold == nil {
 			t.Fatalf("order %d is lost", i)
 		}
-		if shelf.reads > 20 {
-			t.Errorf("finding order %d took %d reads of %d segments", i, shelf.reads, a.Archived.Count)
+		if archive.reads > 8 {
+			t.Errorf("finding order %d took %d reads of %d segments", i, archive.reads, a.Archived.Count)
 		}
 	}
 	if head := len(encode(t, a)); head > 16<<10 {
