@@ -210,104 +210,51 @@ func holdOf(stock *domain.Stock, h domain.Hold) contract.OrderHold {
 	}
 }
 
-// leavesFrom checks leaves of the archive.
+// leavesFrom checks leaves of the archive, and the nodes on the way.
 func (p *auditPage) leavesFrom(ctx context.Context, at *auditPlace, stock *domain.Stock) error {
-	refs, err := p.leafRefs(ctx, stock, at.Number)
-	var leaves []domain.Leaf
-	if err == nil {
-		leaves, err = load[domain.Leaf](ctx, p.archive, stock, refs, 0)
+	from, read := at.Number, 0
+	walk := archiveOf(p.archive, stock)
+	walk.Within = func(r domain.ArchiveRef, level int) bool { return r.First+document.LeavesBelow(level) > from }
+	walk.Node = func(r domain.ArchiveRef, level int, node document.TreeNode[domain.Span]) {
+		domain.AuditNode(&p.Results, stock.SKU, node, r, level)
 	}
-	if errors.Is(err, errArchive) {
+	var failed error
+	err := document.Leaves(ctx, &stock.Archived.Tree, walk, func(r domain.ArchiveRef, leaf domain.Leaf) bool {
+		domain.AuditLeaf(&p.Results, at.SKU, leaf, r)
+		p.report(stock, leaf.Holds)
+		failed = p.doubles(ctx, stock, leaf.Holds, r.First)
+		read++
+		return failed == nil && read < auditLeaves
+	})
+	if errors.Is(err, document.ErrArchive) {
 		p.Check(false, contract.InvariantArchive, "stock/"+at.SKU, "%v", err)
 		at.next(atHistory)
 		return nil
 	}
-	if err != nil {
+	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
-	for i, leaf := range leaves {
-		domain.AuditLeaf(&p.Results, at.SKU, leaf, refs[i])
-		p.report(stock, leaf.Holds)
-		if err := p.doubles(ctx, stock, leaf.Holds, refs[i].First); err != nil {
-			return err
-		}
-	}
-	p.leaves -= len(leaves)
-	if at.Number += int64(len(refs)); len(refs) == 0 || at.Number >= stock.Archived.Leaves {
+	p.leaves -= read
+	if at.Number += int64(read); read == 0 || at.Number >= stock.Archived.Leaves {
 		at.next(atHistory)
 	}
 	return nil
 }
 
-// leafRefs gives the references of up to auditLeaves leaves from a number on, checking the nodes on the way.
-func (p *auditPage) leafRefs(ctx context.Context, stock *domain.Stock, from int64) ([]domain.Ref, error) {
-	var found []domain.Ref
-	err := p.descend(ctx, stock, func(ref domain.Ref, level int) bool {
-		if len(found) >= auditLeaves || ref.First+domain.LeavesOf(level) <= from {
-			return false
-		}
-		if level == 0 {
-			found = append(found, ref)
-		}
-		return true
-	}, func(node domain.Node, ref domain.Ref, level int) {
-		domain.AuditNode(&p.Results, stock.SKU, node, ref, level)
-	})
-	return found, err
-}
-
 // doubles checks that no order of some holds is in a leaf before the given one too.
 func (p *auditPage) doubles(ctx context.Context, stock *domain.Stock, holds []domain.Hold, before int64) error {
-	var refs []domain.Ref
-	err := p.descend(ctx, stock, func(ref domain.Ref, level int) bool {
-		spans := slices.ContainsFunc(holds, func(h domain.Hold) bool { return ref.Spans(h.PlacedAt) })
-		if ref.First >= before || !spans {
-			return false
-		}
-		if level == 0 {
-			refs = append(refs, ref)
-		}
-		return true
-	}, func(domain.Node, domain.Ref, int) {})
-	var leaves []domain.Leaf
-	if err == nil {
-		leaves, err = load[domain.Leaf](ctx, p.archive, stock, refs, 0)
+	walk := archiveOf(p.archive, stock)
+	walk.Within = func(r domain.ArchiveRef, _ int) bool {
+		return r.First < before && slices.ContainsFunc(holds, func(h domain.Hold) bool { return r.Summary.Covers(h.PlacedAt) })
 	}
-	if errors.Is(err, errArchive) {
+	err := document.Leaves(ctx, &stock.Archived.Tree, walk, func(r domain.ArchiveRef, leaf domain.Leaf) bool {
+		domain.AuditDoubles(&p.Results, stock.SKU, holds, leaf, r)
+		return true
+	})
+	if errors.Is(err, document.ErrArchive) {
 		return nil // which the audit of the archive reports
 	}
-	for i, leaf := range leaves {
-		domain.AuditDoubles(&p.Results, stock.SKU, holds, leaf, refs[i])
-	}
 	return err
-}
-
-// descend visits the references of the archive, from the first leaf to the last, below those that into accepts.
-func (p *auditPage) descend(ctx context.Context, stock *domain.Stock, into func(domain.Ref, int) bool, visit func(domain.Node, domain.Ref, int)) error {
-	var below func(ref domain.Ref, level int) error
-	below = func(ref domain.Ref, level int) error {
-		if !into(ref, level) || level == 0 {
-			return nil
-		}
-		nodes, err := load[domain.Node](ctx, p.archive, stock, []domain.Ref{ref}, level)
-		if err != nil {
-			return err
-		}
-		visit(nodes[0], ref, level)
-		for _, child := range nodes[0].Refs {
-			if err := below(child, level-1); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	refs, levels := stock.Archived.Top()
-	for i, ref := range refs {
-		if err := below(ref, levels[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // history follows the corrections of a stock, as its events tell of them, from its initial to its present level.
@@ -396,7 +343,7 @@ func (d *Documents) hold(ctx context.Context, stock *domain.Stock, o domain.Orde
 		return &stock.Holds[i], nil
 	}
 	h, err := d.archived(ctx, stock, o)
-	if errors.Is(err, errArchive) {
+	if errors.Is(err, document.ErrArchive) {
 		return nil, nil
 	}
 	return h, err

@@ -9,7 +9,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -123,81 +122,22 @@ func (d *Documents) past(ctx context.Context, sku string, o domain.Order) (*doma
 }
 
 // archived finds the hold of an order in the archive of a stock; it is nil if there is none.
-func (d *Documents) archived(ctx context.Context, stock *domain.Stock, o domain.Order) (*domain.Hold, error) {
-	for level, refs := range stock.Archived.Levels {
-		hold, err := d.search(ctx, stock, domain.Candidates(refs, o), level, o)
-		if hold != nil || err != nil {
-			return hold, err
+func (d *Documents) archived(ctx context.Context, stock *domain.Stock, o domain.Order) (found *domain.Hold, err error) {
+	walk := archiveOf(d.store, stock)
+	walk.Within = func(r domain.ArchiveRef, _ int) bool { return r.Summary.MayHave(o) }
+	err = document.Leaves(ctx, &stock.Archived.Tree, walk, func(_ domain.ArchiveRef, leaf domain.Leaf) bool {
+		if hold, there := leaf.Find(o); there {
+			found = &hold
 		}
-	}
-	return nil, nil
+		return found == nil
+	})
+	return found, err
 }
 
-// search looks for the hold of an order below some references of one level.
-func (d *Documents) search(ctx context.Context, stock *domain.Stock, refs []domain.Ref, level int, o domain.Order) (*domain.Hold, error) {
-	if len(refs) == 0 {
-		return nil, nil
-	}
-	if level == 0 {
-		leaves, err := load[domain.Leaf](ctx, d.store, stock, refs, 0)
-		if err != nil {
-			return nil, err
-		}
-		for _, leaf := range leaves {
-			if hold, found := leaf.Find(o); found {
-				return &hold, nil
-			}
-		}
-		return nil, nil
-	}
-	nodes, err := load[domain.Node](ctx, d.store, stock, refs, level)
-	if err != nil {
-		return nil, err
-	}
-	var below []domain.Ref
-	for _, node := range nodes {
-		below = append(below, domain.Candidates(node.Refs, o)...)
-	}
-	return d.search(ctx, stock, below, level-1, o)
+// archiveOf walks the archive of a stock.
+func archiveOf(store document.Store, stock *domain.Stock) document.Walk[domain.Span] {
+	return document.Walk[domain.Span]{Store: store, Prefix: domain.ArchivePrefix(stock.SKU), Root: &stock.Root}
 }
-
-// load reads archive documents in the order of their references. Until the write after the one that archived it, a
-// document is still in the stock itself; after that, one that is missing is damage.
-func load[T any](ctx context.Context, store document.Store, stock *domain.Stock, refs []domain.Ref, level int) ([]T, error) {
-	values := make(map[string][]byte, len(refs))
-	for _, s := range stock.Sealed {
-		values[s.Key] = s.Value
-	}
-	var keys []string
-	for _, r := range refs {
-		if key := r.Key(stock.SKU, level); values[key] == nil {
-			keys = append(keys, key)
-		}
-	}
-	if len(keys) > 0 {
-		records, err := store.Get(ctx, keys...)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", keys[0], err)
-		}
-		for key, record := range records {
-			values[key] = record.Value
-		}
-	}
-	documents := make([]T, len(refs))
-	for i, r := range refs {
-		key := r.Key(stock.SKU, level)
-		if values[key] == nil {
-			return nil, fmt.Errorf("%w: %s", errArchive, key)
-		}
-		if err := json.Unmarshal(values[key], &documents[i]); err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", errArchive, key, err)
-		}
-	}
-	return documents, nil
-}
-
-// errArchive says that an archive document is missing or cannot be read.
-var errArchive = errors.New("an archive document is damaged")
 
 // pastCorrection looks for a correction that has left the stock document.
 func (d *Documents) pastCorrection(ctx context.Context, sku, key string) (*domain.PastCorrection, error) {

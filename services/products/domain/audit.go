@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"caravan/internal/audit"
+	"caravan/internal/document"
 	"caravan/services/products/contract"
 )
 
@@ -63,26 +64,31 @@ func (h Hold) audit(into *audit.Results, key string) {
 
 // audit checks that the references of the head cover all leaves once.
 func (a *Archive) audit(into *audit.Results, key string) {
-	refs, levels := a.Top()
-	var leaves, holds, units int64
-	for i, r := range refs {
-		into.Check(r.First == leaves, contract.InvariantArchive, key, "the archive lacks the leaves %d to %d", leaves, r.First-1)
-		leaves += LeavesOf(levels[i])
-		holds, units = holds+r.Holds, units+r.Units
+	wrong := a.Check()
+	into.Check(wrong == "", contract.InvariantArchive, key, "%s", wrong)
+	var sum Span
+	for _, refs := range a.Tree.Levels {
+		for _, r := range refs {
+			sum = sum.Merge(r.Summary)
+		}
 	}
-	into.Check(leaves == a.Leaves && holds == a.Holds && units == a.Units, contract.InvariantArchive, key,
-		"the archive refers to %d leaves, %d holds and %d units, not %d, %d and %d", leaves, holds, units, a.Leaves, a.Holds, a.Units)
+	into.Check(sum.Holds == a.Holds && sum.Units == a.Units, contract.InvariantArchive, key,
+		"the archive refers to %d holds and %d units, not %d and %d", sum.Holds, sum.Units, a.Holds, a.Units)
 }
 
+// ArchiveRef is a reference of the archive.
+type ArchiveRef = document.Ref[Span]
+
 // AuditLeaf checks a leaf of the archive of a SKU against the reference that led to it.
-func AuditLeaf(into *audit.Results, sku string, leaf Leaf, r Ref) {
-	key := r.Key(sku, 0)
-	auditRef(into, key, r, leaf)
+func AuditLeaf(into *audit.Results, sku string, leaf Leaf, r ArchiveRef) {
+	key := document.TreeKey(ArchivePrefix(sku), 0, r.First)
+	holds, units := leaf.sums()
+	auditSums(into, key, r.Summary, holds, units)
 	orders := make(map[string]bool, len(leaf.Holds))
 	for i, h := range leaf.Holds {
 		h.audit(into, key)
 		into.Check(h.State != Reserved, contract.InvariantArchive, key, "order %s was archived while it was reserved", h.OrderID)
-		into.Check(r.Spans(h.PlacedAt), contract.InvariantArchive, key, "order %s is outside of the range of its leaf", h.OrderID)
+		into.Check(r.Summary.Covers(h.PlacedAt), contract.InvariantArchive, key, "order %s is outside of the range of its leaf", h.OrderID)
 		into.Check(i == 0 || byAge(leaf.Holds[i-1], h) < 0, contract.InvariantArchive, key, "order %s is not in its place", h.OrderID)
 		into.Check(!orders[h.OrderID], contract.InvariantHold, key, "order %s has two holds", h.OrderID)
 		orders[h.OrderID] = true
@@ -90,30 +96,31 @@ func AuditLeaf(into *audit.Results, sku string, leaf Leaf, r Ref) {
 }
 
 // AuditNode checks a node of the archive of a SKU against the reference that led to it.
-func AuditNode(into *audit.Results, sku string, node Node, r Ref, level int) {
-	key := r.Key(sku, level)
-	auditRef(into, key, r, node)
+func AuditNode(into *audit.Results, sku string, node document.TreeNode[Span], r ArchiveRef, level int) {
+	key := document.TreeKey(ArchivePrefix(sku), level, r.First)
+	into.Check(len(node.Refs) == document.Fanout, contract.InvariantArchive, key, "the node has %d references", len(node.Refs))
+	var sum Span
 	for i, child := range node.Refs {
-		want := r.First + int64(i)*LeavesOf(level-1)
+		sum = sum.Merge(child.Summary)
+		want := r.First + int64(i)*document.LeavesBelow(level-1)
 		into.Check(child.First == want, contract.InvariantArchive, key, "leaf %d is at the place of %d", child.First, want)
 	}
-	into.Check(len(node.Refs) == Fanout, contract.InvariantArchive, key, "the node has %d references", len(node.Refs))
+	auditSums(into, key, r.Summary, sum.Holds, sum.Units)
 }
 
-func auditRef(into *audit.Results, key string, r Ref, of interface{ Sums() (holds, units int64) }) {
-	holds, units := of.Sums()
-	into.Check(holds == r.Holds && units == r.Units, contract.InvariantArchive, key,
-		"holds %d of %d units, its reference says %d of %d", holds, units, r.Holds, r.Units)
+func auditSums(into *audit.Results, key string, of Span, holds, units int64) {
+	into.Check(holds == of.Holds && units == of.Units, contract.InvariantArchive, key,
+		"holds %d of %d units, its reference says %d of %d", holds, units, of.Holds, of.Units)
 }
 
 // AuditDoubles checks that none of the orders of some holds has a hold in a leaf of the archive as well.
-func AuditDoubles(into *audit.Results, sku string, holds []Hold, leaf Leaf, r Ref) {
+func AuditDoubles(into *audit.Results, sku string, holds []Hold, leaf Leaf, r ArchiveRef) {
 	for _, h := range holds {
-		if !r.Spans(h.PlacedAt) {
+		if !r.Summary.Covers(h.PlacedAt) {
 			continue
 		}
 		_, twice := leaf.find(h)
-		into.Check(!twice, contract.InvariantHold, r.Key(sku, 0), "order %s has another hold", h.OrderID)
+		into.Check(!twice, contract.InvariantHold, document.TreeKey(ArchivePrefix(sku), 0, r.First), "order %s has another hold", h.OrderID)
 	}
 }
 

@@ -78,7 +78,7 @@ func (s *Stock) find(o Order, past *Past) (*Hold, error) {
 	if s.Archived.Leaves == 0 || micros(o.PlacedAt) > s.Archived.Through {
 		return nil, nil
 	}
-	if past == nil || past.Hold == nil && s.Archived.grown(past.Leaves, micros(o.PlacedAt)) {
+	if past == nil || past.Hold == nil && s.Archived.Grown(past.Leaves, func(span Span) bool { return span.MayHave(o) }) {
 		return nil, ErrPast
 	}
 	return past.Hold, nil // a finished hold never changes
@@ -152,7 +152,7 @@ func (s *Stock) archiveOldest() {
 		gone[h.OrderID] = true
 	}
 	s.Holds = slices.DeleteFunc(s.Holds, func(h Hold) bool { return gone[h.OrderID] })
-	s.Archived.add(s.SKU, oldest, s.Archive)
+	s.archive(oldest)
 }
 
 // active counts the reserved holds.
