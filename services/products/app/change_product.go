@@ -22,6 +22,6 @@ func (s *Shop) ChangeProduct(ctx context.Context, sku string, change domain.Chan
 	if err != nil {
 		return Item{}, fmt.Errorf("changing product %s: %w", sku, err)
 	}
-	s.shelf.stored(product)
+	s.cache.putProduct(product)
 	return s.complete(ctx, product)
 }

@@ -37,7 +37,7 @@ func (s *Shop) CorrectStock(ctx context.Context, sku string, correction domain.C
 		case errors.Is(err, domain.ErrPast):
 			past, err = s.documents.pastCorrection(ctx, sku, correction.Key)
 		case err == nil:
-			s.shelf.counted(stock)
+			s.cache.putLevel(stock)
 			return after, nil
 		}
 		if err != nil {

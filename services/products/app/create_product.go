@@ -43,7 +43,7 @@ func (s *Shop) CreateProduct(ctx context.Context, draft domain.Draft) (Item, err
 	if err != nil {
 		return Item{}, fmt.Errorf("creating product %s: %w", draft.SKU, err)
 	}
-	s.shelf.stored(product)
+	s.cache.putProduct(product)
 	return s.complete(ctx, product)
 }
 
@@ -55,7 +55,7 @@ func (s *Shop) complete(ctx context.Context, product *domain.Product) (Item, err
 	if err := s.directory.show(ctx, product); err != nil {
 		return Item{}, err
 	}
-	items, err := s.shelf.items(ctx, product.SKU)
+	items, err := s.cache.items(ctx, product.SKU)
 	if err != nil {
 		return Item{}, err
 	}

@@ -21,7 +21,7 @@ func (s *Shop) Product(ctx context.Context, sku string) (Item, error) {
 	if _, listed := seen.catalogue.Entry(sku); !listed {
 		return Item{}, fmt.Errorf("product %s: %w", sku, domain.ErrNoProduct)
 	}
-	items, err := s.shelf.items(ctx, sku)
+	items, err := s.cache.items(ctx, sku)
 	if err != nil {
 		return Item{}, err
 	}

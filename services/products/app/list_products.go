@@ -40,7 +40,7 @@ func (s *Shop) Products(ctx context.Context, query domain.Query, limit int, from
 	for i, f := range found {
 		skus[i] = f.SKU
 	}
-	shown, err := s.shelf.items(ctx, skus...)
+	shown, err := s.cache.items(ctx, skus...)
 	if err != nil {
 		return nil, "", err
 	}

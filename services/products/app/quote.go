@@ -28,7 +28,7 @@ func (q quote) differs(expected *money.Money) bool {
 
 // quoteFromMemory prices lines with products that are at most ReadAge old.
 func (s *Shop) quoteFromMemory(ctx context.Context, lines []contract.Line) (quote, error) {
-	items, err := s.shelf.items(ctx, skusOf(lines)...)
+	items, err := s.cache.items(ctx, skusOf(lines)...)
 	if err != nil {
 		return quote{}, fmt.Errorf("pricing the order: %w", err)
 	}
@@ -42,7 +42,7 @@ func (s *Shop) quoteFromStore(ctx context.Context, lines []contract.Line) (quote
 		return quote{}, fmt.Errorf("pricing the order: %w", err)
 	}
 	for _, p := range products {
-		s.shelf.stored(p)
+		s.cache.putProduct(p)
 	}
 	return quoteOf(lines, s.settings.Currency, s.clock.Now(), func(sku string) *domain.Product { return products[sku] })
 }

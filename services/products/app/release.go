@@ -56,7 +56,7 @@ func (s *Shop) endAll(ctx context.Context, order domain.Order, skus []string, en
 			if err != nil {
 				return fmt.Errorf("ending the hold on %s: %w", sku, err)
 			}
-			s.shelf.counted(stock)
+			s.cache.putLevel(stock)
 			return nil
 		})
 	}

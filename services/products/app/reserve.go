@@ -141,7 +141,7 @@ func (s *Shop) hold(ctx context.Context, r *reservation, line contract.Line) (do
 	if err != nil {
 		return domain.Hold{}, fmt.Errorf("reserving %s: %w", line.SKU, err)
 	}
-	s.shelf.counted(stock)
+	s.cache.putLevel(stock)
 	return hold, nil
 }
 

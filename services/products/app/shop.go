@@ -29,7 +29,7 @@ type Settings struct {
 type Shop struct {
 	documents *Documents
 	directory *directory
-	shelf     *shelf
+	cache     *productCache
 	orders    Orders
 	clock     clock.Clock
 	settings  Settings
@@ -41,7 +41,7 @@ func NewShop(documents *Documents, orders Orders, clk clock.Clock, settings Sett
 	return &Shop{
 		documents: documents, orders: orders, clock: clk, settings: settings, log: log,
 		directory: newDirectory(documents, clk, settings.ReadAge),
-		shelf:     newShelf(documents, clk, settings.ReadAge),
+		cache:     newProductCache(documents, clk, settings.ReadAge),
 	}
 }
 

@@ -104,7 +104,7 @@ func (s *Shop) sweepStock(ctx context.Context, sku string) error {
 	if err != nil {
 		return fmt.Errorf("settling the overdue reservations of %s: %w", sku, err)
 	}
-	s.shelf.counted(stock)
+	s.cache.putLevel(stock)
 	for _, hold := range released {
 		s.log.InfoContext(ctx, "reservation expired", "sku", sku, "order_id", hold.OrderID, "quantity", hold.Quantity)
 	}
