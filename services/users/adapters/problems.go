@@ -5,26 +5,13 @@ import (
 	"net/http"
 
 	"caravan/internal/problem"
-	"caravan/internal/request"
 	"caravan/services/users/app"
 	"caravan/services/users/domain"
 )
 
-// described wraps a handler so that its errors say to the client what they mean for accounts.
-func described(handler request.Handler) request.Handler {
-	return func(r *http.Request) (request.Answer, error) {
-		answer, err := handler(r)
-		return answer, describe(err)
-	}
-}
-
-// describe turns an error of a use case into a problem; errors that are none of ours stay as they are.
-func describe(err error) error {
-	if violations := domain.Violations(err); len(violations) > 0 {
-		fields := make([]problem.FieldError, len(violations))
-		for i, v := range violations {
-			fields[i] = problem.FieldError{Field: v.Field, Code: v.Code, Message: v.Message}
-		}
+// problemOf returns the problem of an error of the domain and the use cases, and other errors as they are.
+func problemOf(err error) error {
+	if fields := faultsOf(err); len(fields) > 0 {
 		return problem.Invalid(fields...)
 	}
 	switch {
@@ -33,20 +20,27 @@ func describe(err error) error {
 	case errors.Is(err, domain.ErrCredentials):
 		return problem.New(http.StatusUnauthorized, "invalid-credentials", "The credentials are not valid",
 			"The e-mail address or the password is wrong.")
+	case errors.Is(err, app.ErrRefresh):
+		return problem.New(http.StatusUnauthorized, "invalid-refresh-token", "The refresh token is not valid",
+			"Log in again to get a new one.")
 	case errors.Is(err, domain.ErrSessionEnded):
-		return problem.Unauthorized("The session has ended.")
+		return problem.Unauthorized("The session has ended. Log in again.")
 	case errors.Is(err, domain.ErrNoUser):
 		return problem.NotFound("user")
 	case errors.Is(err, domain.ErrOwnAdminRole):
-		return problem.Conflict("own-admin-role", "An admin cannot give up their own admin role; another admin has to take it.")
+		return problem.Conflict("own-admin-role", "You cannot remove your own admin role. Another admin must do it.")
 	case errors.Is(err, app.ErrNotAllowed):
-		return problem.Forbidden("The account may not do this any more.")
+		return problem.Forbidden("The account does not have the permission any more.")
 	}
 	return err
 }
 
-// refreshRefused is the one answer to every refresh token that is not good, whatever is wrong with it.
-func refreshRefused() error {
-	return problem.New(http.StatusUnauthorized, "invalid-refresh-token", "The refresh token is not valid",
-		"Log in again to get a new one.")
+// faultsOf returns the fields that break rules of the domain.
+func faultsOf(err error) []problem.FieldError {
+	violations := domain.Violations(err)
+	fields := make([]problem.FieldError, len(violations))
+	for i, v := range violations {
+		fields[i] = problem.FieldError{Field: v.Field, Code: v.Code, Message: v.Message}
+	}
+	return fields
 }

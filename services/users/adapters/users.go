@@ -16,49 +16,63 @@ import (
 
 // user is an account as its owner and admins see it.
 type user struct {
-	ID        string    `json:"id"`
-	Email     string    `json:"email"`
-	Name      string    `json:"name"`
-	Roles     []string  `json:"roles"`
-	CreatedAt time.Time `json:"createdAt"`
+	ID        string       `json:"id"`
+	Email     domain.Email `json:"email"`
+	Name      domain.Name  `json:"name"`
+	Roles     []string     `json:"roles"`
+	CreatedAt time.Time    `json:"createdAt"`
 }
 
-func present(u *domain.User) user {
+func viewOf(u *domain.User) user {
 	return user{ID: u.ID, Email: u.Email, Name: u.Name, Roles: u.Roles, CreatedAt: u.CreatedAt}
 }
 
-// register answers POST /v1/users.
-func (h *handlers) register(r *http.Request) (request.Answer, error) {
-	var body struct {
-		Email    string `json:"email" validate:"required"`
-		Password string `json:"password" validate:"required"`
-		Name     string `json:"name" validate:"required"`
-	}
-	if err := request.Decode(r, &body); err != nil {
-		return request.Answer{}, err
-	}
-	created, err := h.accounts.Register(r.Context(), app.Registration{Email: body.Email, Password: body.Password, Name: body.Name})
+// answer is the view of an account.
+func answer(status int, u *domain.User, err error) (request.Answer, error) {
 	if err != nil {
 		return request.Answer{}, err
 	}
-	return request.Reply(http.StatusCreated, present(created)), nil
+	return request.Reply(status, viewOf(u)), nil
 }
 
-// profile answers GET /v1/users/me.
-func (h *handlers) profile(r *http.Request) (request.Answer, error) {
+// registration is the body of POST /v1/users.
+type registration struct {
+	Email    string `json:"email" validate:"required"`
+	Password string `json:"password" validate:"required"`
+	Name     string `json:"name" validate:"required"`
+
+	applicant domain.Applicant // set by Check
+}
+
+// Check implements request.Checker.
+func (b *registration) Check() []problem.FieldError {
+	var err error
+	b.applicant, err = domain.ParseApplicant(b.Email, b.Password, b.Name)
+	return faultsOf(err)
+}
+
+// register answers POST /v1/users.
+func (a API) register(r *http.Request) (request.Answer, error) {
+	var body registration
+	if err := request.Decode(r, &body); err != nil {
+		return request.Answer{}, err
+	}
+	created, err := a.RegisterUser.Do(r.Context(), body.applicant)
+	return answer(http.StatusCreated, created, err)
+}
+
+// showProfile answers GET /v1/users/me.
+func (a API) showProfile(r *http.Request) (request.Answer, error) {
 	caller, err := callerOf(r)
 	if err != nil {
 		return request.Answer{}, err
 	}
-	found, err := h.accounts.Profile(r.Context(), caller)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	return request.OK(present(found)), nil
+	found, err := a.ShowProfile.Do(r.Context(), caller)
+	return answer(http.StatusOK, found, err)
 }
 
 // updateProfile answers PATCH /v1/users/me.
-func (h *handlers) updateProfile(r *http.Request) (request.Answer, error) {
+func (a API) updateProfile(r *http.Request) (request.Answer, error) {
 	caller, err := callerOf(r)
 	if err != nil {
 		return request.Answer{}, err
@@ -69,35 +83,42 @@ func (h *handlers) updateProfile(r *http.Request) (request.Answer, error) {
 	if err := request.Decode(r, &body); err != nil {
 		return request.Answer{}, err
 	}
-	changed, err := h.accounts.UpdateProfile(r.Context(), app.ProfileChange{Caller: caller, Name: body.Name})
+	name, err := domain.ParseName(body.Name)
 	if err != nil {
 		return request.Answer{}, err
 	}
-	return request.OK(present(changed)), nil
+	changed, err := a.UpdateProfile.Do(r.Context(), caller, name)
+	return answer(http.StatusOK, changed, err)
+}
+
+// passwordChange is the body of PUT /v1/users/me/password.
+type passwordChange struct {
+	CurrentPassword string `json:"currentPassword" validate:"required,max=1000"`
+	NewPassword     string `json:"newPassword" validate:"required"`
+}
+
+// Check implements request.Checker. The use case also compares the new password with the address and name of the account.
+func (b *passwordChange) Check() []problem.FieldError {
+	_, err := domain.ParsePassword("newPassword", b.NewPassword, "", "")
+	return faultsOf(err)
 }
 
 // changePassword answers PUT /v1/users/me/password.
-func (h *handlers) changePassword(r *http.Request) (request.Answer, error) {
+func (a API) changePassword(r *http.Request) (request.Answer, error) {
 	caller, err := callerOf(r)
 	if err != nil {
 		return request.Answer{}, err
 	}
-	var body struct {
-		CurrentPassword string `json:"currentPassword" validate:"required,max=1000"`
-		NewPassword     string `json:"newPassword" validate:"required"`
-	}
+	var body passwordChange
 	if err := request.Decode(r, &body); err != nil {
 		return request.Answer{}, err
 	}
 	ask := app.PasswordChange{Caller: caller, Current: body.CurrentPassword, New: body.NewPassword}
-	if err := h.accounts.ChangePassword(r.Context(), ask); err != nil {
-		return request.Answer{}, err
-	}
-	return request.NoContent(), nil
+	return request.NoContent(), a.ChangePassword.Do(r.Context(), ask)
 }
 
 // listUsers answers GET /v1/users?email=&limit=&cursor=.
-func (h *handlers) listUsers(r *http.Request) (request.Answer, error) {
+func (a API) listUsers(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, contract.PermissionUsersAdmin); err != nil {
 		return request.Answer{}, err
 	}
@@ -106,19 +127,19 @@ func (h *handlers) listUsers(r *http.Request) (request.Answer, error) {
 		return request.Answer{}, err
 	}
 	query := app.UserQuery{Email: r.URL.Query().Get("email"), Cursor: cursor, Limit: limit}
-	found, next, err := h.accounts.ListUsers(r.Context(), query)
+	found, next, err := a.ListUsers.Do(r.Context(), query)
 	if err != nil {
 		return request.Answer{}, err
 	}
 	list := page.List[user]{Items: make([]user, len(found)), Next: next}
 	for i, u := range found {
-		list.Items[i] = present(u)
+		list.Items[i] = viewOf(u)
 	}
 	return request.OK(list), nil
 }
 
 // changeRoles answers PUT /v1/users/{id}/roles.
-func (h *handlers) changeRoles(r *http.Request) (request.Answer, error) {
+func (a API) changeRoles(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, contract.PermissionUsersAdmin); err != nil {
 		return request.Answer{}, err
 	}
@@ -128,7 +149,7 @@ func (h *handlers) changeRoles(r *http.Request) (request.Answer, error) {
 	}
 	userID := r.PathValue("id")
 	if !id.Valid(userID) {
-		return request.Answer{}, problem.NotFound("user")
+		return request.Answer{}, domain.ErrNoUser
 	}
 	var body struct {
 		Roles []string `json:"roles" validate:"required"`
@@ -136,9 +157,6 @@ func (h *handlers) changeRoles(r *http.Request) (request.Answer, error) {
 	if err := request.Decode(r, &body); err != nil {
 		return request.Answer{}, err
 	}
-	changed, err := h.accounts.ChangeRoles(r.Context(), app.RolesChange{Caller: caller, UserID: userID, Roles: body.Roles})
-	if err != nil {
-		return request.Answer{}, err
-	}
-	return request.OK(present(changed)), nil
+	changed, err := a.ChangeRoles.Do(r.Context(), app.RolesChange{Caller: caller, UserID: userID, Roles: body.Roles})
+	return answer(http.StatusOK, changed, err)
 }

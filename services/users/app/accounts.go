@@ -1,126 +1,78 @@
-// Package app holds the use cases of accounts, one file each, over the ports below. It touches the outside only through
-// them, so that tests and the simulation run it as it is.
+// Package app holds the use cases of accounts, one file each, and the worker that creates the first admin.
 package app
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"time"
 
 	"caravan/internal/clock"
 	"caravan/internal/document"
-	"caravan/internal/feed"
 	"caravan/internal/id"
-	"caravan/internal/token"
-	"caravan/services/users/contract"
 	"caravan/services/users/domain"
 )
 
-// UserStore keeps accounts by id; *document.Repository[domain.User] is one.
-type UserStore interface {
-	Get(ctx context.Context, id string) (*domain.User, error)
-	GetMany(ctx context.Context, ids ...string) (map[string]*domain.User, error)
-	Update(ctx context.Context, id string, decide func(*domain.User) error) (*domain.User, error)
+// Accounts are the documents that the use cases share, with the time and the ids for changing them.
+type Accounts struct {
+	Users    *document.Repository[domain.User, *domain.User]
+	Admins   *document.Repository[domain.Admins, *domain.Admins] // has one document, everyone
+	Claims   *document.Repository[domain.Claim, *domain.Claim]   // by domain.ClaimID
+	Sessions *document.Repository[domain.Session, *domain.Session]
+	Clock    clock.Clock
+	IDs      id.Source
+
+	registry *document.Chain[listed] // of all accounts, newest first
 }
 
-// AdminStore keeps the one domain.Admins.
-type AdminStore interface {
-	Get(ctx context.Context, id string) (*domain.Admins, error)
-	Update(ctx context.Context, id string, decide func(*domain.Admins) error) (*domain.Admins, error)
-}
-
-// ClaimStore keeps the claims of addresses by domain.ClaimID.
-type ClaimStore interface {
-	Get(ctx context.Context, id string) (*domain.Claim, error)
-	GetMany(ctx context.Context, ids ...string) (map[string]*domain.Claim, error)
-	Update(ctx context.Context, id string, decide func(*domain.Claim) error) (*domain.Claim, error)
-}
-
-// SessionStore keeps session families by id.
-type SessionStore interface {
-	Get(ctx context.Context, id string) (*domain.Session, error)
-	GetMany(ctx context.Context, ids ...string) (map[string]*domain.Session, error)
-	Update(ctx context.Context, id string, decide func(*domain.Session) error) (*domain.Session, error)
-}
-
-// Registry is the list of all accounts, newest first; *document.Chain[Listed] is one.
-type Registry interface {
-	Prepend(ctx context.Context, owner, entryID string, entry Listed) error
-	Page(ctx context.Context, owner, cursor string, limit int) ([]Listed, string, error)
+// NewAccounts makes Accounts over a store. options configures a repository by the prefix of its keys.
+func NewAccounts(store document.Store, options func(prefix string) document.Options) *Accounts {
+	common := options("")
+	return &Accounts{
+		Users:    document.NewRepository[domain.User](store, options("user/")),
+		Admins:   document.NewRepository[domain.Admins](store, options("admins/")),
+		Claims:   document.NewRepository[domain.Claim](store, options("claim/")),
+		Sessions: document.NewRepository[domain.Session](store, options("session/")),
+		registry: document.NewChain[listed](store, "user-list/", 50, common),
+		Clock:    common.Clock, IDs: common.IDs,
+	}
 }
 
 // everyone owns the one list of all accounts, and is the id of the one domain.Admins.
 const everyone = "all"
 
-// Listed is one entry of the list. It is written before its account, by each attempt to register, so it stands for the
-// account only if the account exists and names it.
-type Listed struct {
+// listed is an entry of the list of accounts. Each attempt to register writes one before the account, so an entry is only
+// valid if the account exists and refers to it.
+type listed struct {
 	UserID string `json:"userId"`
 	Entry  string `json:"entry"`
 }
 
-// Passwords hashes passwords slowly. Both methods may answer that too many are being hashed already, with an error
-// that asks to try later.
-type Passwords interface {
-	Hash(ctx context.Context, password string) (encoded string, err error)
-	// Verify compares in the same time whatever the outcome; an empty encoded is the hash of a password nobody has.
-	Verify(ctx context.Context, encoded, password string) (Verdict, error)
+// Page reads a page of the list of all accounts, newest first, and the cursor of the next page, which is empty at the end. It
+// has one element for each entry, which is nil if the entry is not valid.
+func (a *Accounts) Page(ctx context.Context, cursor string, limit int) ([]*domain.User, string, error) {
+	entries, next, err := a.registry.Page(ctx, everyone, cursor, limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading the list of accounts: %w", err)
+	}
+	ids := make([]string, len(entries))
+	for i, entry := range entries {
+		ids[i] = entry.UserID
+	}
+	found, err := a.Users.GetMany(ctx, ids...)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading accounts: %w", err)
+	}
+	users := make([]*domain.User, len(entries))
+	for i, entry := range entries {
+		if user, ok := found[entry.UserID]; ok && user.ListedAs == entry.Entry {
+			users[i] = user
+		}
+	}
+	return users, next, nil
 }
 
-// Verdict is the outcome of comparing a password.
-type Verdict struct {
-	Match    bool
-	Outdated bool // the hash should be made again with today's parameters
-}
-
-// TokenSigner signs access tokens with the key that is current.
-type TokenSigner interface {
-	Sign(claims token.Claims) (string, error)
-}
-
-// Policy bounds what is given out.
-type Policy struct {
-	Issuer    string               // who the access tokens are from
-	Audience  string               // which API they are for
-	AccessTTL time.Duration        // life of an access token
-	Customers domain.SessionPolicy // of accounts with no role but customer
-	Staff     domain.SessionPolicy // of all others
-}
-
-// Accounts has every use case of the users service as a method.
-type Accounts struct {
-	Users      UserStore
-	Admins     AdminStore
-	Claims     ClaimStore
-	Sessions   SessionStore
-	Registry   Registry
-	Passwords  Passwords
-	Tokens     TokenSigner
-	RefreshKey domain.RefreshKey
-	Policy     Policy
-	Clock      clock.Clock
-	IDs        id.Source
-	Random     io.Reader  // cryptographically secure
-	Trail      feed.Trail // of the events of accounts and sessions
-}
-
-// Caller is who asks, as a verified access token says.
-type Caller struct {
-	UserID    string
-	SessionID string
-}
-
-// Grant is what logging in and refreshing give.
-type Grant struct {
-	AccessToken  string
-	RefreshToken string
-	ExpiresIn    time.Duration // life left of the access token
-}
-
-// userByEmail finds the account of a normalized address; its error is domain.ErrNoUser when there is none.
-func (a *Accounts) userByEmail(ctx context.Context, email string) (*domain.User, error) {
+// byEmail finds the account of an address; its error is domain.ErrNoUser when there is none.
+func (a *Accounts) byEmail(ctx context.Context, email domain.Email) (*domain.User, error) {
 	claim, err := a.Claims.Get(ctx, domain.ClaimID(email))
 	if errors.Is(err, document.ErrNotFound) {
 		return nil, domain.ErrNoUser
@@ -128,11 +80,11 @@ func (a *Accounts) userByEmail(ctx context.Context, email string) (*domain.User,
 	if err != nil {
 		return nil, fmt.Errorf("reading the claim of an address: %w", err)
 	}
-	return a.userByID(ctx, claim.UserID)
+	return a.byID(ctx, claim.UserID)
 }
 
-// userByID finds an account; its error is domain.ErrNoUser when there is none.
-func (a *Accounts) userByID(ctx context.Context, userID string) (*domain.User, error) {
+// byID finds an account; its error is domain.ErrNoUser when there is none.
+func (a *Accounts) byID(ctx context.Context, userID string) (*domain.User, error) {
 	user, err := a.Users.Get(ctx, userID)
 	if errors.Is(err, document.ErrNotFound) {
 		return nil, domain.ErrNoUser
@@ -143,23 +95,27 @@ func (a *Accounts) userByID(ctx context.Context, userID string) (*domain.User, e
 	return user, nil
 }
 
-func (a *Accounts) sessionPolicy(user *domain.User) domain.SessionPolicy {
-	if len(user.Roles) == 1 && user.HasRole(contract.RoleCustomer) {
-		return a.Policy.Customers
+// ofSession returns the account of a caller if it lists the caller's session, whose access token may be older; its error is
+// domain.ErrSessionEnded otherwise.
+func (a *Accounts) ofSession(ctx context.Context, caller Caller) (*domain.User, error) {
+	user, err := a.byID(ctx, caller.UserID)
+	if errors.Is(err, domain.ErrNoUser) || err == nil && !user.HasSession(caller.SessionID, a.Clock.Now()) {
+		return nil, domain.ErrSessionEnded
 	}
-	return a.Policy.Staff
+	return user, err
 }
 
-// grant signs an access token of the session that says what the account may do now.
-func (a *Accounts) grant(user *domain.User, session *domain.Session, refresh domain.RefreshToken, now time.Time) (Grant, error) {
-	access, err := a.Tokens.Sign(token.Claims{
-		Issuer: a.Policy.Issuer, Subject: user.ID, Audience: a.Policy.Audience, ClientID: contract.ClientID,
-		SessionID: session.ID, ID: a.IDs.New(),
-		IssuedAt: now, Expiry: now.Add(a.Policy.AccessTTL), AuthTime: session.AuthTime,
-		Version: user.Version, Roles: user.Roles, Permissions: contract.PermissionsOf(user.Roles),
-	})
+// forgetSession removes an ended session from the list of its account.
+func (a *Accounts) forgetSession(ctx context.Context, userID, sessionID string) error {
+	_, err := a.Users.Update(ctx, userID, func(u *domain.User) error { return u.CloseSession(sessionID) })
 	if err != nil {
-		return Grant{}, fmt.Errorf("signing an access token: %w", err)
+		return fmt.Errorf("removing a session from its account: %w", err)
 	}
-	return Grant{AccessToken: access, RefreshToken: refresh.String(), ExpiresIn: a.Policy.AccessTTL}, nil
+	return nil
+}
+
+// Caller is the user who sends a request, by a verified access token.
+type Caller struct {
+	UserID    string
+	SessionID string
 }

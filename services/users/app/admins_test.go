@@ -145,7 +145,7 @@ func adminsAtOnce(t *testing.T, seed uint64) {
 		all.Go(func() {
 			for _, ask := range asks {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-				_, err := accounts.ChangeRoles(ctx, ask)
+				_, err := accounts.ChangeRoles.Do(ctx, ask)
 				cancel()
 				var passing interface{ Temporary() bool } // too many conflicts, in an order as bad as this one
 				if err != nil && !errors.As(err, &passing) && !errors.Is(err, app.ErrNotAllowed) && !errors.Is(err, domain.ErrOwnAdminRole) && !errors.Is(err, errCrashed) {
@@ -184,7 +184,7 @@ func (w *world) mustHaveAnAdminWhoDecides(t *testing.T, callers []app.Caller) {
 		change := func(roles ...string) (err error) {
 			for _, other := range callers {
 				if other != caller {
-					_, failed := after.ChangeRoles(t.Context(), app.RolesChange{Caller: caller, UserID: other.UserID, Roles: roles})
+					_, failed := after.ChangeRoles.Do(t.Context(), app.RolesChange{Caller: caller, UserID: other.UserID, Roles: roles})
 					err = errors.Join(err, failed)
 				}
 			}
@@ -209,10 +209,10 @@ func (w *world) mustHaveAnAdminWhoDecides(t *testing.T, callers []app.Caller) {
 func TestADismissalThatCrashedIsRepeated(t *testing.T) {
 	w := newWorld()
 	w.timeout = 50 * time.Millisecond
-	w.Accounts = w.replica()
+	w.process = w.replica()
 	root := w.admin(t)
 	other := w.register(t, "other@example.com")
-	if _, err := w.ChangeRoles(t.Context(), app.RolesChange{Caller: root, UserID: other.ID, Roles: []string{contract.RoleAdmin}}); err != nil {
+	if _, err := w.ChangeRoles.Do(t.Context(), app.RolesChange{Caller: root, UserID: other.ID, Roles: []string{contract.RoleAdmin}}); err != nil {
 		t.Fatal(err)
 	}
 	_, caller := w.logIn(t, "other@example.com")
@@ -223,15 +223,15 @@ func TestADismissalThatCrashedIsRepeated(t *testing.T) {
 		return nil
 	}
 	dismiss := app.RolesChange{Caller: root, UserID: other.ID, Roles: []string{contract.RoleCustomer}}
-	if _, err := w.ChangeRoles(t.Context(), dismiss); err == nil {
+	if _, err := w.ChangeRoles.Do(t.Context(), dismiss); err == nil {
 		t.Fatal("it did not crash")
 	}
 	w.store.BeforePut = nil
-	w.Accounts = w.replica()
-	if _, err := w.ChangeRoles(t.Context(), app.RolesChange{Caller: caller, UserID: root.UserID, Roles: []string{contract.RoleCustomer}}); !errors.Is(err, app.ErrNotAllowed) {
+	w.process = w.replica()
+	if _, err := w.ChangeRoles.Do(t.Context(), app.RolesChange{Caller: caller, UserID: root.UserID, Roles: []string{contract.RoleCustomer}}); !errors.Is(err, app.ErrNotAllowed) {
 		t.Errorf("who is dismissed dismisses the last admin: %v", err)
 	}
-	if user, err := w.ChangeRoles(t.Context(), dismiss); err != nil || user.HasRole(contract.RoleAdmin) {
+	if user, err := w.ChangeRoles.Do(t.Context(), dismiss); err != nil || user.HasRole(contract.RoleAdmin) {
 		t.Errorf("the next try: %+v, %v", user, err)
 	}
 }
@@ -243,14 +243,14 @@ func TestAnOlderReplicaForgetsTheTerm(t *testing.T) {
 	for i := range 3 {
 		other := w.register(t, fmt.Sprintf("other%d@example.com", i))
 		for _, role := range []string{contract.RoleAdmin, contract.RoleCustomer} {
-			if _, err := w.ChangeRoles(t.Context(), app.RolesChange{Caller: root, UserID: other.ID, Roles: []string{role}}); err != nil {
+			if _, err := w.ChangeRoles.Do(t.Context(), app.RolesChange{Caller: root, UserID: other.ID, Roles: []string{role}}); err != nil {
 				t.Fatalf("%s: %v", role, err)
 			}
-			if _, err := w.ChangeRoles(t.Context(), app.RolesChange{Caller: root, UserID: root.UserID, Roles: []string{contract.RoleAdmin}}); err != nil {
+			if _, err := w.ChangeRoles.Do(t.Context(), app.RolesChange{Caller: root, UserID: root.UserID, Roles: []string{contract.RoleAdmin}}); err != nil {
 				t.Fatal(err)
 			}
 			plant(t, w, "user/"+root.UserID, func(u *map[string]json.RawMessage) { delete(*u, "adminTerm") })
-			w.Accounts = w.replica()
+			w.process = w.replica()
 		}
 	}
 }

@@ -8,53 +8,53 @@ import (
 	"caravan/services/users/domain"
 )
 
+// ChangePassword replaces the caller's password and ends the caller's other sessions in one write: a session is only valid
+// while its account lists it.
+type ChangePassword struct {
+	*Accounts
+	Passwords Passwords
+}
+
 // PasswordChange replaces the caller's password.
 type PasswordChange struct {
 	Caller       Caller
 	Current, New string
 }
 
-// ChangePassword replaces the password and ends the caller's other sessions, in one write: a session lives only while
-// its account lists it. Its errors are *domain.Violation of currentPassword or newPassword, and domain.ErrSessionEnded
-// when the access token outlived its session.
-func (a *Accounts) ChangePassword(ctx context.Context, ask PasswordChange) error {
+// Do replaces the password. Its errors are *domain.Violation of currentPassword or newPassword, and domain.ErrSessionEnded
+// when the session of the access token has ended.
+func (u ChangePassword) Do(ctx context.Context, ask PasswordChange) error {
 	for range passwordAttempts {
-		if err := a.changePassword(ctx, ask); !errors.Is(err, domain.ErrPasswordMoved) {
+		if err := u.attempt(ctx, ask); !errors.Is(err, domain.ErrPasswordMoved) {
 			return err
 		}
 	}
 	return wrongPassword()
 }
 
-func (a *Accounts) changePassword(ctx context.Context, ask PasswordChange) error {
-	user, err := a.userByID(ctx, ask.Caller.UserID)
-	if errors.Is(err, domain.ErrNoUser) {
-		return domain.ErrSessionEnded
-	}
+func (u ChangePassword) attempt(ctx context.Context, ask PasswordChange) error {
+	user, err := u.ofSession(ctx, ask.Caller)
 	if err != nil {
 		return err
 	}
-	if !user.HasSession(ask.Caller.SessionID, a.Clock.Now()) {
-		return domain.ErrSessionEnded
-	}
-	password := domain.NormalizePassword(ask.New)
-	if err := domain.CheckPassword("newPassword", password, user.Email, user.Name); err != nil {
+	password, err := domain.ParsePassword("newPassword", ask.New, user.Email, user.Name)
+	if err != nil {
 		return err
 	}
-	verdict, err := a.verifyPassword(ctx, user.PasswordHash, ask.Current)
+	verdict, err := verify(ctx, u.Passwords, user.PasswordHash, ask.Current)
 	if err != nil {
 		return fmt.Errorf("verifying a password: %w", err)
 	}
 	if !verdict.Match {
 		return wrongPassword()
 	}
-	hash, err := a.Passwords.Hash(ctx, password)
+	hash, err := u.Passwords.Hash(ctx, string(password))
 	if err != nil {
 		return fmt.Errorf("hashing a password: %w", err)
 	}
-	now := a.Clock.Now()
-	_, err = a.Users.Update(ctx, user.ID, func(u *domain.User) error {
-		return u.ChangePassword(user.PasswordHash, hash, ask.Caller.SessionID, now)
+	verified, now := user.PasswordHash, u.Clock.Now()
+	_, err = u.Users.Update(ctx, user.ID, func(user *domain.User) error {
+		return user.ChangePassword(verified, hash, ask.Caller.SessionID, now)
 	})
 	if err != nil {
 		return fmt.Errorf("changing a password: %w", err)

@@ -11,38 +11,44 @@ import (
 	"caravan/services/users/domain"
 )
 
-// ErrNotAllowed says that the caller may not do this, or no longer: the account decides, not what its token still says.
+// ErrNotAllowed is returned when the caller does not have the permission now. The account decides, and not the token, which
+// may be older.
 var ErrNotAllowed = errors.New("not allowed")
 
-// RolesChange gives an account exactly these roles.
+// ChangeRoles gives an account exactly the given roles. The tokens of the account contain them from the next refresh on.
+type ChangeRoles struct{ *Accounts }
+
+// RolesChange gives the account of UserID exactly these Roles.
 type RolesChange struct {
 	Caller Caller
 	UserID string
 	Roles  []string
 }
 
-// ChangeRoles changes an account's roles and returns it. Tokens say the new roles from the next refresh on. Its errors
-// are *domain.Violation of the entries of roles, domain.ErrNoUser, domain.ErrOwnAdminRole, domain.ErrSessionEnded when
-// the caller's session is over, and ErrNotAllowed.
-func (a *Accounts) ChangeRoles(ctx context.Context, ask RolesChange) (*domain.User, error) {
+// Do changes the roles and returns the account. Its errors are *domain.Violation of the entries of roles, domain.ErrNoUser,
+// domain.ErrOwnAdminRole, domain.ErrSessionEnded when the caller's session has ended, and ErrNotAllowed.
+func (u ChangeRoles) Do(ctx context.Context, ask RolesChange) (*domain.User, error) {
 	for {
-		caller, err := a.requireLive(ctx, ask.Caller, contract.PermissionUsersAdmin)
+		caller, err := u.ofSession(ctx, ask.Caller)
 		if err != nil {
 			return nil, err
+		}
+		if !caller.Can(contract.PermissionUsersAdmin) {
+			return nil, ErrNotAllowed
 		}
 		if err := domain.CheckRoles(ask.Roles); err != nil {
 			return nil, err
 		}
-		user, err := a.userByID(ctx, ask.UserID)
+		user, err := u.byID(ctx, ask.UserID)
 		if err != nil {
 			return nil, err
 		}
-		changed, err := a.setRoles(ctx, user, ask.Roles, caller.ID, func(admins *domain.Admins) (int64, error) {
+		changed, err := u.set(ctx, user, ask.Roles, caller.ID, func(admins *domain.Admins) (int64, error) {
 			return admins.Dismiss(user, caller)
 		})
 		switch {
-		case errors.Is(err, domain.ErrAdminUndecided): // something changed meanwhile
-			err = a.confirm(ctx, caller)
+		case errors.Is(err, domain.ErrAdminUndecided): // something has changed in the meantime
+			err = u.confirm(ctx, caller)
 		case err == nil:
 			return changed, nil
 		}
@@ -55,9 +61,9 @@ func (a *Accounts) ChangeRoles(ctx context.Context, ask RolesChange) (*domain.Us
 	}
 }
 
-// setRoles decides whether an account is an admin, if it is or becomes one, and then writes its roles. A crash in between
-// leaves an account that does not follow the decision yet; the next change of its roles makes it do so.
-func (a *Accounts) setRoles(ctx context.Context, user *domain.User, roles []string, by string, dismiss func(*domain.Admins) (int64, error)) (*domain.User, error) {
+// set decides whether an account is an admin, if it is one or becomes one, and then writes its roles. A crash in between
+// leaves an account that does not follow the decision yet. The next change of its roles corrects it.
+func (u ChangeRoles) set(ctx context.Context, user *domain.User, roles []string, by string, dismiss func(*domain.Admins) (int64, error)) (*domain.User, error) {
 	decide := func(*domain.Admins) (int64, error) { return 0, document.ErrUnchanged }
 	is, becomes := user.HasRole(contract.RoleAdmin), slices.Contains(roles, contract.RoleAdmin)
 	switch {
@@ -70,7 +76,7 @@ func (a *Accounts) setRoles(ctx context.Context, user *domain.User, roles []stri
 	}
 	var term int64
 	if is || becomes {
-		_, err := a.Admins.Update(ctx, everyone, func(admins *domain.Admins) (err error) {
+		_, err := u.Admins.Update(ctx, everyone, func(admins *domain.Admins) (err error) {
 			term, err = decide(admins)
 			return err
 		})
@@ -78,13 +84,13 @@ func (a *Accounts) setRoles(ctx context.Context, user *domain.User, roles []stri
 			return nil, err
 		}
 	}
-	now := a.Clock.Now()
-	return a.Users.Update(ctx, user.ID, func(u *domain.User) error { return u.ChangeRoles(roles, by, term, now) })
+	now := u.Clock.Now()
+	return u.Users.Update(ctx, user.ID, func(u *domain.User) error { return u.ChangeRoles(roles, by, term, now) })
 }
 
-// confirm brings the account of an admin up to the latest decision about it.
-func (a *Accounts) confirm(ctx context.Context, user *domain.User) error {
-	admins, err := a.Admins.Get(ctx, everyone)
+// confirm updates the account of an admin to the latest decision about it.
+func (u ChangeRoles) confirm(ctx context.Context, user *domain.User) error {
+	admins, err := u.Admins.Get(ctx, everyone)
 	if errors.Is(err, document.ErrNotFound) {
 		return nil
 	}
@@ -95,23 +101,6 @@ func (a *Accounts) confirm(ctx context.Context, user *domain.User) error {
 	if term <= user.AdminTerm {
 		return nil
 	}
-	_, err = a.Users.Update(ctx, user.ID, func(u *domain.User) error { return u.ConfirmAdmin(term) })
+	_, err = u.Users.Update(ctx, user.ID, func(u *domain.User) error { return u.ConfirmAdmin(term) })
 	return err
-}
-
-// requireLive checks the caller's account and session as they are now, where five minutes of an outdated token would
-// be too long, and returns the account.
-func (a *Accounts) requireLive(ctx context.Context, caller Caller, permission string) (*domain.User, error) {
-	user, err := a.userByID(ctx, caller.UserID)
-	switch {
-	case errors.Is(err, domain.ErrNoUser):
-		return nil, domain.ErrSessionEnded
-	case err != nil:
-		return nil, err
-	case !user.HasSession(caller.SessionID, a.Clock.Now()):
-		return nil, domain.ErrSessionEnded
-	case !user.Can(permission):
-		return nil, ErrNotAllowed
-	}
-	return user, nil
 }

@@ -1,21 +1,26 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	shape "caravan/internal/audit"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/feed"
 	"caravan/internal/token"
 	"caravan/services/users/app"
+	"caravan/services/users/audit"
 	"caravan/services/users/domain"
 )
 
@@ -90,15 +95,48 @@ func (s *fakeSigner) Sign(claims token.Claims) (string, error) {
 	return "access-" + claims.ID, nil
 }
 
-var policy = app.Policy{
-	Issuer: "caravan", Audience: "caravan-api", AccessTTL: 5 * time.Minute,
-	Customers: domain.SessionPolicy{Idle: 7 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Grace: 20 * time.Second},
-	Staff:     domain.SessionPolicy{Idle: 30 * time.Minute, Absolute: 12 * time.Hour, Grace: 20 * time.Second},
+var staff = domain.SessionPolicy{Idle: 30 * time.Minute, Absolute: 12 * time.Hour, Grace: 20 * time.Second}
+
+// process is one process of the users service: all its use cases.
+type process struct {
+	Register       app.RegisterUser
+	LogIn          app.LogIn
+	Refresh        app.Refresh
+	LogOut         app.LogOut
+	ShowProfile    app.ShowProfile
+	UpdateProfile  app.UpdateProfile
+	ChangePassword app.ChangePassword
+	ChangeRoles    app.ChangeRoles
+	ListUsers      app.ListUsers
+	accounts       *app.Accounts
+	log            *bytes.Buffer
+}
+
+// bootstrap creates the first admin and returns the error that Run reports or logs.
+func (p *process) bootstrap(ctx context.Context, email, password, name string) error {
+	var log bytes.Buffer
+	b := &app.Bootstrap{
+		RegisterUser: p.Register, ChangeRoles: p.ChangeRoles, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Email: email, Password: password, Name: name,
+	}
+	if b.Ready(ctx) == nil {
+		return errors.New("it is ready before the first admin exists")
+	}
+	if err := b.Run(ctx); err != nil {
+		return err
+	}
+	if err := b.Ready(ctx); err != nil {
+		return err
+	}
+	if strings.Contains(log.String(), app.ErrBootstrap.Error()) {
+		return app.ErrBootstrap
+	}
+	return nil
 }
 
 // world is a users service over a store in memory.
 type world struct {
-	*app.Accounts
+	*process
 	store     *documenttest.FakeStore
 	clock     *fakeClock
 	ids       *fakeIDs
@@ -113,36 +151,53 @@ func newWorld() *world {
 		passwords: &fakePasswords{scheme: "new"}, signer: &fakeSigner{issued: map[string]token.Claims{}},
 		timeout: 5 * time.Second,
 	}
-	w.Accounts = w.replica()
+	w.process = w.replica()
 	return w
 }
 
 // replica is another process of the same service: it shares the store and nothing that the process remembers.
-func (w *world) replica() *app.Accounts { return w.replicaOver(w.store) }
+func (w *world) replica() *process { return w.replicaOver(w.store) }
 
 // replicaOver is a replica that reaches the store in a way of its own.
-func (w *world) replicaOver(store document.Store) *app.Accounts {
+func (w *world) replicaOver(store document.Store) *process {
 	index := feed.NewIndex(store, w.clock, feed.DefaultTiming(), "replica")
-	options := func(prefix string) document.Options {
+	accounts := app.NewAccounts(store, func(prefix string) document.Options {
 		return document.Options{Prefix: prefix, Source: "users", Index: index, Clock: w.clock, IDs: w.ids, Timeout: w.timeout}
+	})
+	tokens := &app.Tokens{
+		Signer: w.signer, RefreshKey: domain.RefreshKey(strings.Repeat("k", 32)),
+		Issuer: "caravan", Audience: "caravan-api", AccessTTL: 5 * time.Minute, Staff: staff,
+		Customers: domain.SessionPolicy{Idle: 7 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Grace: 20 * time.Second},
 	}
-	return &app.Accounts{
-		Users:     document.NewRepository[domain.User](store, options("user/")),
-		Admins:    document.NewRepository[domain.Admins](store, options("admins/")),
-		Claims:    document.NewRepository[domain.Claim](store, options("claim/")),
-		Sessions:  document.NewRepository[domain.Session](store, options("session/")),
-		Registry:  document.NewChain[app.Listed](store, "user-list/", 50, options("")),
-		Passwords: w.passwords, Tokens: w.signer, RefreshKey: domain.RefreshKey(strings.Repeat("k", 32)),
-		Policy: policy, Clock: w.clock, IDs: w.ids, Random: rand.Reader,
-		Trail: feed.Trail{Store: w.store, Source: "users", Coverage: feed.NewCoverage(feed.NewReader(w.store, w.clock, feed.DefaultTiming()))},
+	p := &process{
+		Register:       app.RegisterUser{Accounts: accounts, Passwords: w.passwords},
+		LogIn:          app.LogIn{Accounts: accounts, Passwords: w.passwords, Tokens: tokens, Random: rand.Reader},
+		LogOut:         app.LogOut{Accounts: accounts},
+		ShowProfile:    app.ShowProfile{Accounts: accounts},
+		UpdateProfile:  app.UpdateProfile{Accounts: accounts},
+		ChangePassword: app.ChangePassword{Accounts: accounts, Passwords: w.passwords},
+		ChangeRoles:    app.ChangeRoles{Accounts: accounts},
+		ListUsers:      app.ListUsers{Accounts: accounts},
+		accounts:       accounts, log: new(bytes.Buffer),
 	}
+	p.Refresh = app.Refresh{Accounts: accounts, Tokens: tokens, Log: slog.New(slog.NewTextHandler(p.log, nil))}
+	return p
 }
 
 const secret = "correct horse battery"
 
+func applicant(t *testing.T, email, password, name string) domain.Applicant {
+	t.Helper()
+	a, err := domain.ParseApplicant(email, password, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 func (w *world) register(t *testing.T, email string) *domain.User {
 	t.Helper()
-	user, err := w.Register(t.Context(), app.Registration{Email: email, Password: secret, Name: "Somebody"})
+	user, err := w.Register.Do(t.Context(), applicant(t, email, secret, "Somebody"))
 	if err != nil {
 		t.Fatalf("registering %s: %v", email, err)
 	}
@@ -151,7 +206,7 @@ func (w *world) register(t *testing.T, email string) *domain.User {
 
 func (w *world) logIn(t *testing.T, email string) (app.Grant, app.Caller) {
 	t.Helper()
-	grant, err := w.LogIn(t.Context(), app.Credentials{Email: email, Password: secret})
+	grant, err := w.LogIn.Do(t.Context(), app.Credentials{Email: email, Password: secret})
 	if err != nil {
 		t.Fatalf("logging in %s: %v", email, err)
 	}
@@ -165,7 +220,7 @@ func (w *world) caller(grant app.Grant) app.Caller {
 
 func (w *world) admin(t *testing.T) app.Caller {
 	t.Helper()
-	if err := w.Bootstrap(t.Context(), app.Registration{Email: "root@example.com", Password: secret, Name: "Root"}); err != nil {
+	if err := w.bootstrap(t.Context(), "root@example.com", secret, "Root"); err != nil {
 		t.Fatal(err)
 	}
 	_, caller := w.logIn(t, "root@example.com")
@@ -216,7 +271,7 @@ func (w *world) everybody(t *testing.T, limit int) []*domain.User {
 	t.Helper()
 	var all []*domain.User
 	for cursor := ""; ; {
-		users, next, err := w.ListUsers(t.Context(), app.UserQuery{Cursor: cursor, Limit: limit})
+		users, next, err := w.ListUsers.Do(t.Context(), app.UserQuery{Cursor: cursor, Limit: limit})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -230,15 +285,17 @@ func (w *world) everybody(t *testing.T, limit int) []*domain.User {
 // mustBeSound audits all accounts.
 func (w *world) mustBeSound(t *testing.T) {
 	t.Helper()
+	trail := feed.Trail{Store: w.store, Source: "users", Coverage: feed.NewCoverage(feed.NewReader(w.store, w.clock, feed.DefaultTiming()))}
+	all := audit.Audit{Accounts: w.accounts, Trail: trail}
 	for cursor := ""; ; {
-		audit, err := w.Audit(t.Context(), cursor)
+		page, err := all.Page(t.Context(), shape.Request{Cursor: cursor})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(audit.Findings) > 0 {
-			t.Errorf("audit finds %+v", audit.Findings)
+		if len(page.Findings) > 0 {
+			t.Errorf("audit finds %+v", page.Findings)
 		}
-		if cursor = audit.Next; cursor == "" {
+		if cursor = page.Next; cursor == "" {
 			return
 		}
 	}

@@ -9,10 +9,13 @@ import (
 	"caravan/services/users/domain"
 )
 
-// LogOut ends the session that asks. Ending it again changes nothing.
-func (a *Accounts) LogOut(ctx context.Context, caller Caller) error {
-	now := a.Clock.Now()
-	_, err := a.Sessions.Update(ctx, caller.SessionID, func(s *domain.Session) error {
+// LogOut ends the caller's session.
+type LogOut struct{ *Accounts }
+
+// Do ends the session. Ending it again changes nothing.
+func (u LogOut) Do(ctx context.Context, caller Caller) error {
+	now := u.Clock.Now()
+	_, err := u.Sessions.Update(ctx, caller.SessionID, func(s *domain.Session) error {
 		if s.UserID != caller.UserID {
 			return document.ErrUnchanged
 		}
@@ -21,5 +24,5 @@ func (a *Accounts) LogOut(ctx context.Context, caller Caller) error {
 	if err != nil {
 		return fmt.Errorf("ending a session: %w", err)
 	}
-	return a.strikeOff(ctx, &domain.Session{ID: caller.SessionID, UserID: caller.UserID})
+	return u.forgetSession(ctx, caller.UserID, caller.SessionID)
 }

@@ -4,87 +4,88 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"caravan/internal/document"
 	"caravan/services/users/domain"
 )
 
-// ErrTokenReused says that a used refresh token came back and its session was ended for it. Clients are told no more
-// than that the session has ended; it wraps domain.ErrSessionEnded.
+// ErrRefresh is returned for every refresh token that is not valid, so that clients learn nothing of the reason. It comes
+// with domain.ErrRefreshToken or domain.ErrSessionEnded, and with ErrTokenReused.
+var ErrRefresh = errors.New("the refresh token is not valid")
+
+// ErrTokenReused is returned when a used refresh token was presented again and its session was ended because of it.
 var ErrTokenReused = fmt.Errorf("refresh token was used before: %w", domain.ErrSessionEnded)
 
-// Refresh continues a session: it takes its newest refresh token and gives the next one with an access token that says
-// what the account may do now. Its error is domain.ErrRefreshToken or domain.ErrSessionEnded.
-func (a *Accounts) Refresh(ctx context.Context, raw string) (Grant, error) {
+// Refresh continues a session: its newest refresh token is replaced by the next one, and an access token is issued with the
+// permissions that the account has now.
+type Refresh struct {
+	*Accounts
+	Tokens *Tokens
+	Log    *slog.Logger
+}
+
+// Do takes a refresh token. Its error is ErrRefresh if the token is not valid.
+func (u Refresh) Do(ctx context.Context, raw string) (Grant, error) {
+	grant, err := u.renew(ctx, raw)
+	if errors.Is(err, ErrTokenReused) {
+		u.Log.WarnContext(ctx, "A used refresh token was presented again. Its session was ended.", "error", err)
+	}
+	if errors.Is(err, domain.ErrRefreshToken) || errors.Is(err, domain.ErrSessionEnded) {
+		return Grant{}, fmt.Errorf("%w: %w", ErrRefresh, err)
+	}
+	return grant, err
+}
+
+func (u Refresh) renew(ctx context.Context, raw string) (Grant, error) {
 	presented, err := domain.ParseRefreshToken(raw)
 	if err != nil {
 		return Grant{}, err
 	}
-	user, err := a.ownerOf(ctx, presented.SessionID)
+	session, err := u.Sessions.Get(ctx, presented.SessionID)
+	if errors.Is(err, document.ErrNotFound) {
+		return Grant{}, domain.ErrSessionEnded
+	}
+	if err != nil {
+		return Grant{}, fmt.Errorf("reading a session: %w", err)
+	}
+	user, err := u.ofSession(ctx, Caller{UserID: session.UserID, SessionID: presented.SessionID})
 	if err != nil {
 		return Grant{}, err
 	}
-	now := a.Clock.Now()
-	if !user.HasSession(presented.SessionID, now) {
-		return Grant{}, domain.ErrSessionEnded
-	}
-	session, successor, rotation, err := a.rotate(ctx, presented, user)
+	session, successor, rotation, err := u.rotate(ctx, presented, user)
 	switch {
 	case err != nil:
 		return Grant{}, fmt.Errorf("rotating a session: %w", err)
 	case rotation == domain.Refused:
 		return Grant{}, domain.ErrSessionEnded
 	case rotation == domain.Reused:
-		return Grant{}, errors.Join(ErrTokenReused, a.strikeOff(ctx, session))
+		return Grant{}, errors.Join(ErrTokenReused, u.forgetSession(ctx, session.UserID, session.ID))
 	}
-	return a.grant(user, session, successor, now)
+	return u.Tokens.grant(u.IDs.New(), user, session, successor, u.Clock.Now())
 }
 
-func (a *Accounts) ownerOf(ctx context.Context, sessionID string) (*domain.User, error) {
-	session, err := a.Sessions.Get(ctx, sessionID)
-	if errors.Is(err, document.ErrNotFound) {
-		return nil, domain.ErrSessionEnded
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading a session: %w", err)
-	}
-	user, err := a.userByID(ctx, session.UserID)
-	if errors.Is(err, domain.ErrNoUser) {
-		return nil, domain.ErrSessionEnded
-	}
-	return user, err
-}
-
-// rotate applies the presented token. The decision may run again when its write raced with another's: if the token was
-// the newest at first and two successors exist by then, the same token was presented twice at once, which the grace
-// period is for, so it is refused but does not count as reuse.
-func (a *Accounts) rotate(ctx context.Context, presented domain.RefreshToken, user *domain.User) (
+// rotate applies the presented token. The decision may run again when another write came first. If the token was the newest
+// at first and two successors exist by then, the same token was presented twice at the same time. The grace period is for
+// that, so the token is refused but does not count as reused.
+func (u Refresh) rotate(ctx context.Context, presented domain.RefreshToken, user *domain.User) (
 	session *domain.Session, successor domain.RefreshToken, rotation domain.Rotation, err error,
 ) {
-	policy, now, wasNewest := a.sessionPolicy(user), a.Clock.Now(), false
-	session, err = a.Sessions.Update(ctx, presented.SessionID, func(s *domain.Session) error {
+	policy, now, wasNewest := u.Tokens.policyOf(user), u.Clock.Now(), false
+	session, err = u.Sessions.Update(ctx, presented.SessionID, func(s *domain.Session) error {
 		if wasNewest && s.Sequence > presented.Sequence+1 {
 			successor, rotation = domain.RefreshToken{}, domain.Refused
 			return document.ErrUnchanged
 		}
-		successor, rotation = s.Rotate(presented, a.RefreshKey, policy, now)
+		successor, rotation = s.Rotate(presented, u.Tokens.RefreshKey, policy, now)
 		wasNewest = wasNewest || rotation == domain.Rotated
 		if rotation == domain.Refused || rotation == domain.Repeated {
 			return document.ErrUnchanged
 		}
 		return nil
 	})
-	if err != nil { // the decision may still be running: leave what it sets alone
+	if err != nil { // the decision may still run, so what it sets must not be read
 		return nil, domain.RefreshToken{}, domain.Refused, err
 	}
 	return session, successor, rotation, nil
-}
-
-// strikeOff removes an ended session from its account's list.
-func (a *Accounts) strikeOff(ctx context.Context, session *domain.Session) error {
-	_, err := a.Users.Update(ctx, session.UserID, func(u *domain.User) error { return u.CloseSession(session.ID) })
-	if err != nil {
-		return fmt.Errorf("striking off a session: %w", err)
-	}
-	return nil
 }

@@ -17,14 +17,14 @@ import (
 
 func TestRegister(t *testing.T) {
 	w := newWorld()
-	user, err := w.Register(t.Context(), app.Registration{Email: " Ada@Example.com ", Password: secret, Name: " Ada "})
+	user, err := w.Register.Do(t.Context(), applicant(t, " Ada@Example.com ", secret, " Ada "))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if user.Email != "ada@example.com" || user.Name != "Ada" || !slices.Equal(user.Roles, []string{contract.RoleCustomer}) {
 		t.Errorf("account %+v", user)
 	}
-	_, err = w.Register(t.Context(), app.Registration{Email: "ADA@example.com", Password: secret, Name: "Eve"})
+	_, err = w.Register.Do(t.Context(), applicant(t, "ADA@example.com", secret, "Eve"))
 	if !errors.Is(err, domain.ErrEmailTaken) {
 		t.Errorf("another spelling of the address = %v", err)
 	}
@@ -38,33 +38,18 @@ func TestRegister(t *testing.T) {
 	w.mustBeSound(t)
 }
 
-func TestRegisterNamesEveryViolation(t *testing.T) {
-	w := newWorld()
-	_, err := w.Register(t.Context(), app.Registration{Email: "nonsense", Password: "short", Name: " "})
-	var fields []string
-	for _, violation := range domain.Violations(err) {
-		fields = append(fields, violation.Field)
-	}
-	if !slices.Equal(fields, []string{"email", "password", "name"}) {
-		t.Errorf("violations of %v", fields)
-	}
-	if keys := w.store.Keys(); len(keys) != 0 {
-		t.Errorf("wrote %v", keys)
-	}
-}
-
 // Of many who register one address at once, in one process and in several, one gets it.
 func TestRegisterRace(t *testing.T) {
 	w := newWorld()
-	replicas := []*app.Accounts{w.Accounts, w.replica(), w.replica()}
+	replicas := []*process{w.process, w.replica(), w.replica()}
 	var (
 		group sync.WaitGroup
 		won   atomic.Int32
 	)
 	for i := range 24 {
 		group.Go(func() {
-			_, err := replicas[i%len(replicas)].Register(t.Context(),
-				app.Registration{Email: "ada@example.com", Password: fmt.Sprint(secret, i), Name: "Ada"})
+			_, err := replicas[i%len(replicas)].Register.Do(t.Context(),
+				applicant(t, "ada@example.com", fmt.Sprint(secret, i), "Ada"))
 			if err == nil {
 				won.Add(1)
 			} else if !errors.Is(err, domain.ErrEmailTaken) {
@@ -93,7 +78,7 @@ func testRegisterBrokenOff(t *testing.T, prefix string, landed bool) {
 	w := newWorld()
 	w.register(t, "earlier@example.com")
 	w.timeout = 500 * time.Millisecond // it is waited for
-	w.Accounts = w.replica()
+	w.process = w.replica()
 	dead := errors.New("the store is away")
 	away := false
 	failing := func(key string, _ []byte) error {
@@ -113,14 +98,14 @@ func testRegisterBrokenOff(t *testing.T, prefix string, landed bool) {
 		}
 		return nil
 	}
-	ask := app.Registration{Email: "ada@example.com", Password: secret, Name: "Ada"}
-	if user, err := w.Register(t.Context(), ask); err == nil {
+	ask := applicant(t, "ada@example.com", secret, "Ada")
+	if user, err := w.Register.Do(t.Context(), ask); err == nil {
 		t.Fatalf("registered %v while the store was away", user)
 	}
 	w.store.BeforePut, w.store.AfterPut, w.store.BeforeGet = nil, nil, nil
 	w.timeout = 5 * time.Second
-	w.Accounts = w.replica()
-	_, err := w.Register(t.Context(), ask)
+	w.process = w.replica()
+	_, err := w.Register.Do(t.Context(), ask)
 	if taken := prefix == "user/" && landed; taken != errors.Is(err, domain.ErrEmailTaken) || !taken && err != nil {
 		t.Fatalf("registering again = %v", err)
 	}
@@ -143,7 +128,7 @@ func TestRegisterSurvivesLostAnswers(t *testing.T) {
 func TestRegisterWhenBusy(t *testing.T) {
 	w := newWorld()
 	w.passwords.failure = errors.New("busy")
-	_, err := w.Register(t.Context(), app.Registration{Email: "ada@example.com", Password: secret, Name: "Ada"})
+	_, err := w.Register.Do(t.Context(), applicant(t, "ada@example.com", secret, "Ada"))
 	if !errors.Is(err, w.passwords.failure) {
 		t.Errorf("Register = %v", err)
 	}
@@ -153,13 +138,13 @@ func TestRegisterWhenBusy(t *testing.T) {
 }
 
 func TestBootstrap(t *testing.T) {
+	const root = "root@example.com"
 	w := newWorld()
-	admin := app.Registration{Email: "root@example.com", Password: secret, Name: "Administrator"}
 	var group sync.WaitGroup
-	for _, replica := range []*app.Accounts{w.replica(), w.replica(), w.replica()} {
+	for _, replica := range []*process{w.replica(), w.replica(), w.replica()} {
 		group.Go(func() {
-			if err := replica.Bootstrap(t.Context(), admin); err != nil {
-				t.Errorf("Bootstrap: %v", err)
+			if err := replica.bootstrap(t.Context(), root, secret, "Administrator"); err != nil {
+				t.Errorf("bootstrap: %v", err)
 			}
 		})
 	}
@@ -168,29 +153,41 @@ func TestBootstrap(t *testing.T) {
 	if len(all) != 1 || !all[0].Can(contract.PermissionUsersAdmin) {
 		t.Fatalf("accounts %+v", all)
 	}
-	other := admin
-	other.Password = "another good password"
-	other.Name = "\u200b" // no new account could have it
-	if err := w.Bootstrap(t.Context(), other); err != nil {
+	const invisible = "\u200b" // no new account could have this name
+	if err := w.bootstrap(t.Context(), root, "another good password", invisible); err != nil {
 		t.Errorf("with a password that was changed and a name that was accepted before = %v", err)
 	}
-	if _, err := w.LogIn(t.Context(), app.Credentials{Email: admin.Email, Password: secret}); err != nil {
+	if _, err := w.LogIn.Do(t.Context(), app.Credentials{Email: root, Password: secret}); err != nil {
 		t.Errorf("bootstrapping again changed the password: %v", err)
 	}
 }
 
-func TestBootstrapPromotesOnlyTheOwner(t *testing.T) {
+func TestBootstrapRefusesWhatIsNotValid(t *testing.T) {
 	w := newWorld()
-	user := w.register(t, "root@example.com")
-	wrong := app.Registration{Email: "root@example.com", Password: "another good password", Name: "Administrator"}
-	if err := w.Bootstrap(t.Context(), wrong); !errors.Is(err, app.ErrBootstrap) {
+	for _, given := range [][3]string{{"nonsense", secret, "Root"}, {"root@example.com", "12345678", "Root"}, {"root@example.com", secret, " "}} {
+		if err := w.bootstrap(t.Context(), given[0], given[1], given[2]); len(domain.Violations(err)) != 1 {
+			t.Errorf("%q: %v", given, err)
+		}
+	}
+	if err := w.bootstrap(t.Context(), "", "", ""); err != nil || len(w.store.Keys()) != 0 {
+		t.Errorf("without an admin: %v, documents %v", err, w.store.Keys())
+	}
+}
+
+func TestBootstrapPromotesOnlyTheOwner(t *testing.T) {
+	const root = "root@example.com"
+	w := newWorld()
+	user := w.register(t, root)
+	if err := w.bootstrap(t.Context(), root, "another good password", "Administrator"); !errors.Is(err, app.ErrBootstrap) {
 		t.Errorf("over somebody's account = %v", err)
 	}
-	wrong.Password = secret
-	if err := w.Bootstrap(t.Context(), wrong); err != nil {
+	if kept, err := w.ShowProfile.Do(t.Context(), app.Caller{UserID: user.ID}); err != nil || kept.HasRole(contract.RoleAdmin) {
+		t.Errorf("roles %v, %v", kept.Roles, err)
+	}
+	if err := w.bootstrap(t.Context(), root, secret, "Administrator"); err != nil {
 		t.Fatal(err)
 	}
-	promoted, err := w.Profile(t.Context(), app.Caller{UserID: user.ID})
+	promoted, err := w.ShowProfile.Do(t.Context(), app.Caller{UserID: user.ID})
 	if err != nil || !slices.Equal(promoted.Roles, []string{"admin", "customer"}) {
 		t.Errorf("roles %v, %v", promoted.Roles, err)
 	}

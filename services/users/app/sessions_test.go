@@ -51,7 +51,7 @@ func TestLogInRefusesAlike(t *testing.T) {
 		"no password":       {Email: "ada@example.com"},
 	} {
 		before := w.passwords.verified
-		_, err := w.LogIn(t.Context(), given)
+		_, err := w.LogIn.Do(t.Context(), given)
 		if err == nil || err.Error() != domain.ErrCredentials.Error() || w.passwords.verified != before+1 {
 			t.Errorf("%s: %v after %d comparisons", name, err, w.passwords.verified-before)
 		}
@@ -64,7 +64,7 @@ func TestLogInRenewsOutdatedHashes(t *testing.T) {
 	old := user.PasswordHash
 	w.passwords.scheme = "newer"
 	w.logIn(t, "ada@example.com")
-	user, err := w.Profile(t.Context(), app.Caller{UserID: user.ID})
+	user, err := w.ShowProfile.Do(t.Context(), app.Caller{UserID: user.ID})
 	if err != nil || user.PasswordHash == old || !strings.HasPrefix(user.PasswordHash, "newer:") {
 		t.Errorf("hash %s, %v", user.PasswordHash, err)
 	}
@@ -76,16 +76,16 @@ func TestPasswordsAreComparedNormalized(t *testing.T) {
 	const composed, decomposed = "p\u00e4sswo\u0301rt 9", "pa\u0308ssw\u00f3rt\u00a09"
 	for _, forms := range [][2]string{{composed, decomposed}, {decomposed, composed}} {
 		w := newWorld()
-		if _, err := w.Register(t.Context(), app.Registration{Email: "ada@example.com", Password: forms[0], Name: "Ada"}); err != nil {
+		if _, err := w.Register.Do(t.Context(), applicant(t, "ada@example.com", forms[0], "Ada")); err != nil {
 			t.Fatal(err)
 		}
 		for _, typed := range forms {
-			grant, err := w.LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: typed})
+			grant, err := w.LogIn.Do(t.Context(), app.Credentials{Email: "ada@example.com", Password: typed})
 			if err != nil {
 				t.Fatalf("logging in with %+q: %v", typed, err)
 			}
 			change := app.PasswordChange{Caller: w.caller(grant), Current: forms[1], New: forms[0]}
-			if err := w.ChangePassword(t.Context(), change); err != nil {
+			if err := w.ChangePassword.Do(t.Context(), change); err != nil {
 				t.Fatalf("changing the password: %v", err)
 			}
 		}
@@ -109,7 +109,7 @@ func TestHashesOfPasswordsThatWereNotNormalizedGoOnWorking(t *testing.T) {
 	user := w.register(t, "ada@example.com")
 	plantHash(t, w, user.ID, decomposed)
 	logIn := func(password string) error {
-		_, err := w.LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: password})
+		_, err := w.LogIn.Do(t.Context(), app.Credentials{Email: "ada@example.com", Password: password})
 		return err
 	}
 	if err := logIn(composed); !errors.Is(err, domain.ErrCredentials) {
@@ -120,17 +120,17 @@ func TestHashesOfPasswordsThatWereNotNormalizedGoOnWorking(t *testing.T) {
 			t.Fatalf("with %+q: %v", typed, err)
 		}
 	}
-	user, err := w.Profile(t.Context(), app.Caller{UserID: user.ID})
+	user, err := w.ShowProfile.Do(t.Context(), app.Caller{UserID: user.ID})
 	if err != nil || !strings.HasSuffix(user.PasswordHash, composed) {
 		t.Errorf("the hash is now %+q, %v", user.PasswordHash, err)
 	}
 	plantHash(t, w, user.ID, decomposed)
-	grant, err := w.LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: decomposed})
+	grant, err := w.LogIn.Do(t.Context(), app.Credentials{Email: "ada@example.com", Password: decomposed})
 	if err != nil {
 		t.Fatal(err)
 	}
 	plantHash(t, w, user.ID, decomposed)
-	if err := w.ChangePassword(t.Context(), app.PasswordChange{Caller: w.caller(grant), Current: decomposed, New: composed}); err != nil {
+	if err := w.ChangePassword.Do(t.Context(), app.PasswordChange{Caller: w.caller(grant), Current: decomposed, New: composed}); err != nil {
 		t.Errorf("changing it: %v", err)
 	}
 	w.mustBeSound(t)
@@ -143,7 +143,7 @@ func TestTheWorkOfAWrongPasswordTellsNothing(t *testing.T) {
 	for password, want := range map[string]int{"wrong password": 1, "wrong p\u00e4ssword": 1, "wrong pa\u0308ssword": 2} {
 		for _, email := range []string{"ada@example.com", "eve@example.com", "nonsense"} {
 			before := w.passwords.verified
-			_, err := w.LogIn(t.Context(), app.Credentials{Email: email, Password: password})
+			_, err := w.LogIn.Do(t.Context(), app.Credentials{Email: email, Password: password})
 			if got := w.passwords.verified - before; !errors.Is(err, domain.ErrCredentials) || got != want {
 				t.Errorf("%s with %+q: %v after %d comparisons; want %d", email, password, err, got, want)
 			}
@@ -156,16 +156,16 @@ func TestLogInRace(t *testing.T) {
 	w := newWorld()
 	w.register(t, "ada@example.com")
 	w.passwords.scheme = "newer"
-	replicas := []*app.Accounts{w.Accounts, w.replica()}
+	replicas := []*process{w.process, w.replica()}
 	var group sync.WaitGroup
 	for i := range 8 {
 		group.Go(func() {
-			grant, err := replicas[i%2].LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: secret})
+			grant, err := replicas[i%2].LogIn.Do(t.Context(), app.Credentials{Email: "ada@example.com", Password: secret})
 			if err != nil {
 				t.Errorf("logging in: %v", err)
 				return
 			}
-			if _, err := replicas[(i+1)%2].Refresh(t.Context(), grant.RefreshToken); err != nil {
+			if _, err := replicas[(i+1)%2].Refresh.Do(t.Context(), grant.RefreshToken); err != nil {
 				t.Errorf("refreshing elsewhere: %v", err)
 			}
 		})
@@ -182,10 +182,10 @@ func TestTheEleventhSessionEndsTheFirst(t *testing.T) {
 	for range domain.MaxSessions - 1 {
 		w.logIn(t, "ada@example.com")
 	}
-	if _, err := w.Refresh(t.Context(), first.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
+	if _, err := w.Refresh.Do(t.Context(), first.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
 		t.Errorf("the first = %v", err)
 	}
-	if _, err := w.Refresh(t.Context(), second.RefreshToken); err != nil {
+	if _, err := w.Refresh.Do(t.Context(), second.RefreshToken); err != nil {
 		t.Errorf("the second = %v", err)
 	}
 	w.mustBeSound(t)
@@ -196,25 +196,28 @@ func TestRefresh(t *testing.T) {
 	w.register(t, "ada@example.com")
 	first, caller := w.logIn(t, "ada@example.com")
 	w.clock.advance(time.Hour)
-	second, err := w.Refresh(t.Context(), first.RefreshToken)
+	second, err := w.Refresh.Do(t.Context(), first.RefreshToken)
 	if err != nil || w.caller(second) != caller || second.RefreshToken == first.RefreshToken {
 		t.Fatalf("Refresh = %+v, %v", second, err)
 	}
 	if claims := w.signer.issued[second.AccessToken]; !claims.AuthTime.Equal(w.clock.Now().Add(-time.Hour)) {
 		t.Errorf("auth_time %s", claims.AuthTime)
 	}
-	again, err := w.replica().Refresh(t.Context(), first.RefreshToken)
+	again, err := w.replica().Refresh.Do(t.Context(), first.RefreshToken)
 	if err != nil || again.RefreshToken != second.RefreshToken {
 		t.Errorf("a lost answer is not given again: %v", err)
 	}
 	w.clock.advance(21 * time.Second)
-	if _, err := w.Refresh(t.Context(), first.RefreshToken); !errors.Is(err, app.ErrTokenReused) || !errors.Is(err, domain.ErrSessionEnded) {
+	if _, err := w.Refresh.Do(t.Context(), first.RefreshToken); !errors.Is(err, app.ErrTokenReused) || !errors.Is(err, domain.ErrSessionEnded) {
 		t.Errorf("reuse = %v", err)
 	}
-	if _, err := w.Refresh(t.Context(), second.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
+	if log := w.log.String(); !strings.Contains(log, "presented again") || strings.Contains(log, first.RefreshToken) {
+		t.Errorf("the log of the reuse is %q", log)
+	}
+	if _, err := w.Refresh.Do(t.Context(), second.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
 		t.Errorf("the family after reuse = %v", err)
 	}
-	user, err := w.Profile(t.Context(), caller)
+	user, err := w.ShowProfile.Do(t.Context(), caller)
 	if err != nil || len(user.Sessions) != 0 {
 		t.Errorf("sessions %v, %v", user.Sessions, err)
 	}
@@ -231,11 +234,11 @@ func TestRefreshRefuses(t *testing.T) {
 	forged := domain.RefreshToken{SessionID: caller.SessionID, Sequence: 1, Secret: strings.Repeat("A", 43)}
 	unknown := domain.RefreshToken{SessionID: "01890000-0000-7000-8000-999999999999", Sequence: 1, Secret: strings.Repeat("A", 43)}
 	for name, raw := range map[string]string{"empty": "", "nonsense": "x", "access token": grant.AccessToken, "forged": forged.String(), "unknown": unknown.String()} {
-		if _, err := w.Refresh(t.Context(), raw); !errors.Is(err, domain.ErrRefreshToken) && !errors.Is(err, domain.ErrSessionEnded) {
+		if _, err := w.Refresh.Do(t.Context(), raw); !errors.Is(err, domain.ErrRefreshToken) && !errors.Is(err, domain.ErrSessionEnded) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := w.Refresh(t.Context(), grant.RefreshToken); err != nil {
+	if _, err := w.Refresh.Do(t.Context(), grant.RefreshToken); err != nil {
 		t.Errorf("guesses ended the session: %v", err)
 	}
 }
@@ -256,12 +259,12 @@ func TestRefreshRace(t *testing.T) {
 		}
 		return nil
 	}
-	replicas := []*app.Accounts{w.replica(), w.replica(), w.replica()}
+	replicas := []*process{w.replica(), w.replica(), w.replica()}
 	var group sync.WaitGroup
 	successors := make([]string, 50)
 	for i := range successors {
 		group.Go(func() {
-			next, err := replicas[i%len(replicas)].Refresh(t.Context(), grant.RefreshToken)
+			next, err := replicas[i%len(replicas)].Refresh.Do(t.Context(), grant.RefreshToken)
 			if err != nil {
 				t.Errorf("refreshing: %v", err)
 			}
@@ -273,7 +276,7 @@ func TestRefreshRace(t *testing.T) {
 		t.Errorf("%d different successors", len(distinct))
 	}
 	w.store.AfterPut = nil
-	if _, err := w.Refresh(t.Context(), successors[0]); err != nil {
+	if _, err := w.Refresh.Do(t.Context(), successors[0]); err != nil {
 		t.Errorf("the successor = %v", err)
 	}
 }
@@ -283,10 +286,10 @@ func TestRefreshFollowsTheRoles(t *testing.T) {
 	admin := w.admin(t)
 	user := w.register(t, "sam@example.com")
 	grant, _ := w.logIn(t, "sam@example.com")
-	if _, err := w.ChangeRoles(t.Context(), app.RolesChange{Caller: admin, UserID: user.ID, Roles: []string{"staff"}}); err != nil {
+	if _, err := w.ChangeRoles.Do(t.Context(), app.RolesChange{Caller: admin, UserID: user.ID, Roles: []string{"staff"}}); err != nil {
 		t.Fatal(err)
 	}
-	grant, err := w.Refresh(t.Context(), grant.RefreshToken)
+	grant, err := w.Refresh.Do(t.Context(), grant.RefreshToken)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,8 +297,8 @@ func TestRefreshFollowsTheRoles(t *testing.T) {
 	if claims.Version != 2 || !claims.Can(contract.PermissionOrdersRefund) {
 		t.Errorf("claims %+v", claims)
 	}
-	w.clock.advance(policy.Staff.Idle)
-	if _, err := w.Refresh(t.Context(), grant.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
+	w.clock.advance(staff.Idle)
+	if _, err := w.Refresh.Do(t.Context(), grant.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
 		t.Errorf("staff's session after half an hour of rest = %v", err)
 	}
 }
@@ -307,22 +310,22 @@ func TestLogOut(t *testing.T) {
 	grant, caller := w.logIn(t, "ada@example.com")
 	other, _ := w.logIn(t, "ada@example.com")
 	_, eve := w.logIn(t, "eve@example.com")
-	if err := w.LogOut(t.Context(), app.Caller{UserID: eve.UserID, SessionID: caller.SessionID}); err != nil {
+	if err := w.LogOut.Do(t.Context(), app.Caller{UserID: eve.UserID, SessionID: caller.SessionID}); err != nil {
 		t.Fatal(err)
 	}
-	grant, err := w.Refresh(t.Context(), grant.RefreshToken)
+	grant, err := w.Refresh.Do(t.Context(), grant.RefreshToken)
 	if err != nil {
 		t.Fatalf("somebody else ended the session: %v", err)
 	}
 	for range 2 {
-		if err := w.LogOut(t.Context(), caller); err != nil {
+		if err := w.LogOut.Do(t.Context(), caller); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := w.Refresh(t.Context(), grant.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
+	if _, err := w.Refresh.Do(t.Context(), grant.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
 		t.Errorf("after logging out = %v", err)
 	}
-	if _, err := w.Refresh(t.Context(), other.RefreshToken); err != nil {
+	if _, err := w.Refresh.Do(t.Context(), other.RefreshToken); err != nil {
 		t.Errorf("the other session = %v", err)
 	}
 	if events := w.events(t, "session/"); len(events) != 1 {
@@ -345,27 +348,27 @@ func TestChangePassword(t *testing.T) {
 		"weak new":      {app.PasswordChange{Caller: caller, Current: secret, New: "12345678"}, "newPassword"},
 	}
 	for name, test := range tests {
-		violations := domain.Violations(w.ChangePassword(t.Context(), test.ask))
+		violations := domain.Violations(w.ChangePassword.Do(t.Context(), test.ask))
 		if len(violations) != 1 || violations[0].Field != test.field {
 			t.Errorf("%s: %v", name, violations)
 		}
 	}
-	if err := w.ChangePassword(t.Context(), app.PasswordChange{Caller: caller, Current: secret, New: changed}); err != nil {
+	if err := w.ChangePassword.Do(t.Context(), app.PasswordChange{Caller: caller, Current: secret, New: changed}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Refresh(t.Context(), mine.RefreshToken); err != nil {
+	if _, err := w.Refresh.Do(t.Context(), mine.RefreshToken); err != nil {
 		t.Errorf("the session that changed it = %v", err)
 	}
-	if _, err := w.Refresh(t.Context(), other.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
+	if _, err := w.Refresh.Do(t.Context(), other.RefreshToken); !errors.Is(err, domain.ErrSessionEnded) {
 		t.Errorf("another session = %v", err)
 	}
-	if err := w.ChangePassword(t.Context(), app.PasswordChange{Caller: ended, Current: changed, New: secret}); !errors.Is(err, domain.ErrSessionEnded) {
+	if err := w.ChangePassword.Do(t.Context(), app.PasswordChange{Caller: ended, Current: changed, New: secret}); !errors.Is(err, domain.ErrSessionEnded) {
 		t.Errorf("an access token of an ended session changes the password: %v", err)
 	}
-	if _, err := w.LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: secret}); !errors.Is(err, domain.ErrCredentials) {
+	if _, err := w.LogIn.Do(t.Context(), app.Credentials{Email: "ada@example.com", Password: secret}); !errors.Is(err, domain.ErrCredentials) {
 		t.Errorf("the old password = %v", err)
 	}
-	if _, err := w.LogIn(t.Context(), app.Credentials{Email: "ada@example.com", Password: changed}); err != nil {
+	if _, err := w.LogIn.Do(t.Context(), app.Credentials{Email: "ada@example.com", Password: changed}); err != nil {
 		t.Errorf("the new password = %v", err)
 	}
 	w.mustBeSound(t)

@@ -1,5 +1,4 @@
-// Package assembly is the composition root of users: it connects the use cases with their adapters and registers
-// routes, subscriptions and background work on the chassis.
+// Package assembly connects the use cases of users with their adapters, and registers routes and workers.
 package assembly
 
 import (
@@ -9,13 +8,13 @@ import (
 	"runtime"
 	"time"
 
-	"caravan/internal/document"
 	"caravan/internal/service"
 	"caravan/internal/token"
 	"caravan/services/users/adapters"
 	"caravan/services/users/adapters/keyring"
 	"caravan/services/users/adapters/password"
 	"caravan/services/users/app"
+	"caravan/services/users/audit"
 	"caravan/services/users/domain"
 )
 
@@ -48,7 +47,7 @@ type settings struct {
 	} `mapstructure:"sessions"`
 }
 
-// Build assembles the program on the chassis; it is what main and the simulation run.
+// Build assembles the program. main and the simulation run it.
 func Build(_ context.Context, s *service.Service) error {
 	var cfg settings
 	if err := s.Configure(&cfg); err != nil {
@@ -65,35 +64,42 @@ func Build(_ context.Context, s *service.Service) error {
 	}
 
 	documents := s.Documents(nil)
-	store := documents.Store
-	accounts := &app.Accounts{
-		Users:     document.NewRepository[domain.User](store, documents.Options("user/")),
-		Admins:    document.NewRepository[domain.Admins](store, documents.Options("admins/")),
-		Claims:    document.NewRepository[domain.Claim](store, documents.Options("claim/")),
-		Sessions:  document.NewRepository[domain.Session](store, documents.Options("session/")),
-		Registry:  document.NewChain[app.Listed](store, "user-list/", 50, documents.Options("")),
-		Passwords: hasher, Tokens: ring, RefreshKey: ring.RefreshKey(), Policy: cfg.policy(s.Settings.Auth),
-		Clock: s.Clock, IDs: s.IDs, Random: rand.Reader,
-		Trail: documents.Trail(),
-	}
+	accounts := app.NewAccounts(documents.Store, documents.Options)
+	tokens := cfg.tokens(s.Settings.Auth, ring)
+	register := app.RegisterUser{Accounts: accounts, Passwords: hasher}
+	changeRoles := app.ChangeRoles{Accounts: accounts}
+	adapters.API{
+		RegisterUser:   register,
+		LogIn:          app.LogIn{Accounts: accounts, Passwords: hasher, Tokens: tokens, Random: rand.Reader},
+		Refresh:        app.Refresh{Accounts: accounts, Tokens: tokens, Log: s.Log},
+		LogOut:         app.LogOut{Accounts: accounts},
+		ShowProfile:    app.ShowProfile{Accounts: accounts},
+		UpdateProfile:  app.UpdateProfile{Accounts: accounts},
+		ChangePassword: app.ChangePassword{Accounts: accounts, Passwords: hasher},
+		ChangeRoles:    changeRoles,
+		ListUsers:      app.ListUsers{Accounts: accounts},
+		Audit:          audit.Audit{Accounts: accounts, Trail: documents.Trail()},
+		KeySet:         ring.KeySet,
+	}.Register(s)
 
-	// The issuer verifies with its own keys rather than ask itself through the sidecar.
+	// Users verifies with its own keys and does not fetch them from itself through the sidecar.
 	keys := func(context.Context) (token.KeySet, error) { return ring.KeySet(), nil }
 	s.Verifier = token.NewVerifier(keys, s.Settings.Auth.Issuer, s.Settings.Auth.Audience, s.Clock)
-	adapters.Routes(s, accounts, ring, s.Log)
 
-	admin := app.Registration{Email: cfg.Bootstrap.Email, Password: cfg.Bootstrap.Password, Name: cfg.Bootstrap.Name}
-	bootstrap := &adapters.Bootstrap{Accounts: accounts, Admin: admin, Log: s.Log}
+	bootstrap := &app.Bootstrap{
+		RegisterUser: register, ChangeRoles: changeRoles, Log: s.Log,
+		Email: cfg.Bootstrap.Email, Password: cfg.Bootstrap.Password, Name: cfg.Bootstrap.Name,
+	}
 	s.Background("bootstrap", bootstrap.Run)
 	s.Ready("bootstrap", bootstrap.Ready)
 	s.Background("keys", ring.Watch)
 	return nil
 }
 
-func (cfg *settings) policy(auth service.AuthSettings) app.Policy {
+func (cfg *settings) tokens(auth service.AuthSettings, ring *keyring.Ring) *app.Tokens {
 	sessions := cfg.Sessions
-	return app.Policy{
-		Issuer: auth.Issuer, Audience: auth.Audience, AccessTTL: cfg.Access.TTL,
+	return &app.Tokens{
+		Signer: ring, RefreshKey: ring.RefreshKey(), Issuer: auth.Issuer, Audience: auth.Audience, AccessTTL: cfg.Access.TTL,
 		Customers: domain.SessionPolicy{Idle: sessions.Idle, Absolute: sessions.Absolute, Grace: sessions.Grace},
 		Staff:     domain.SessionPolicy{Idle: sessions.StaffIdle, Absolute: sessions.StaffAbsolute, Grace: sessions.Grace},
 	}

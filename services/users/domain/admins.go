@@ -8,25 +8,25 @@ import (
 	"caravan/services/users/contract"
 )
 
-// dismissalsKept is how many dismissed admins are remembered: only dismissals whose accounts are not written yet matter.
+// dismissalsKept is how many dismissed admins are remembered: a dismissal only matters until its account is written.
 const dismissalsKept = 100
 
 var (
-	// ErrDismissed says that an account is no admin, or will not be one in a moment.
+	// ErrDismissed is returned when an account is not an admin, or its dismissal is decided already.
 	ErrDismissed = errors.New("the account is no admin any more")
-	// ErrAdminUndecided refuses a change of an account's admin role without a decision in Admins, and one by an account
-	// that does not know the latest decision about itself.
+	// ErrAdminUndecided is returned when an account's admin role would change without a decision in Admins, or when the
+	// account of the deciding admin does not have the latest decision about itself.
 	ErrAdminUndecided = errors.New("whether the account is an admin has to be decided first")
 )
 
-// Admins is the one document in which it is decided who is an admin, so that two admins who dismiss each other can not
-// both succeed. A decision is written here first and to its account afterwards. The account notes the decision's term,
-// so that an earlier decision that arrives late changes nothing.
+// Admins is the one document that decides who is an admin, so that two admins who dismiss each other cannot both succeed. A
+// decision is written here first and to its account afterwards. The account records the term of the decision, so that an
+// earlier decision that arrives late changes nothing.
 //
-// It need not name all admins: an account that it does not name is what its own document says.
+// It need not contain all admins: for an account that it does not contain, the account's own document decides.
 //
-// There always is an admin: who dismisses another account is an admin by the latest decision here and by their account,
-// at the moment in which the dismissal is written.
+// There is always an admin: whoever dismisses another account is an admin by the latest decision here and by their own
+// account at the moment when the dismissal is written.
 type Admins struct {
 	document.Root
 	Term    int64           `json:"term"` // of the latest decision
@@ -48,8 +48,8 @@ func (a *Admins) Appoint(user *User) (term int64, err error) {
 	return a.decide(user, true), nil
 }
 
-// Dismiss decides that an account is no admin any more, and returns the term of that decision. Errors: ErrDismissed if
-// who asks for it is none either; ErrAdminUndecided if their account has to be confirmed first.
+// Dismiss decides that an account is no longer an admin, and returns the term of that decision. Errors: ErrDismissed if by
+// is not an admin; ErrAdminUndecided if the account of by has to be confirmed first.
 func (a *Admins) Dismiss(user, by *User) (term int64, err error) {
 	switch d := a.decision(by.ID); {
 	case !by.HasRole(contract.RoleAdmin), d != nil && d.Term > by.AdminTerm && !d.Admin:
@@ -84,7 +84,7 @@ func (a *Admins) decide(user *User, admin bool) (term int64) {
 	return a.Term
 }
 
-// record puts a decision in place of the one before. The oldest dismissals are forgotten.
+// record replaces the decision about an account. The oldest dismissals are removed.
 func (a *Admins) record(d AdminDecision) {
 	a.Term = max(a.Term, d.Term)
 	a.Decided = slices.DeleteFunc(slices.Clone(a.Decided), func(old AdminDecision) bool { return old.UserID == d.UserID })

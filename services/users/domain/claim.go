@@ -7,14 +7,14 @@ import (
 	"caravan/internal/document"
 )
 
-// ErrEmailTaken says that an account with this address exists.
+// ErrEmailTaken is returned when an account with this address exists.
 var ErrEmailTaken = errors.New("e-mail address is taken")
 
-// Claim binds one normalized address to the id of the one account that may have it, for ever. It is written before
-// that account. If its account never appears, because the process died in between, the next registration with this
-// address takes the claim over: it creates the account under the claimed id, and the compare-and-swap on that one key
-// decides between two that try at once. So a broken registration blocks nobody, and no two accounts share an address,
-// however late a write lands.
+// Claim binds one address to the id of the one account that may have it, permanently. It is written before that account.
+// If the process crashes in between, the account does not exist, and the next registration with this address uses the
+// claim: it creates the account under the claimed id. The compare-and-swap on that one key decides between two
+// registrations at the same time. So an interrupted registration blocks nobody, and no two accounts have the same address,
+// however late a write arrives.
 type Claim struct {
 	document.Root
 	UserID    string    `json:"userId"`

@@ -20,11 +20,14 @@ const (
 	maxLabelLength = 63 // RFC 1035, section 2.3.4
 )
 
-// NormalizeEmail returns the one form under which an address is compared and stored: trimmed, Unicode normal form C,
-// lower case, its domain in ASCII (RFC 5891), so that no two spellings of one mailbox make two accounts. The local
-// part is a dot-atom (RFC 5322, section 3.2.3; RFC 6531 for letters beyond ASCII); quoted local parts and address
-// literals are refused. Normalizing twice changes nothing. Its error is a *Violation of the field email.
-func NormalizeEmail(raw string) (string, error) {
+// Email is the address of an account in the one form in which addresses are compared and stored: trimmed, Unicode normal
+// form C, lower case, its domain in ASCII (RFC 5891). So two spellings of one mailbox cannot have two accounts.
+type Email string
+
+// ParseEmail reads the address of an account. The local part is a dot-atom (RFC 5322, section 3.2.3; RFC 6531 for letters
+// beyond ASCII); quoted local parts and address literals are refused. Parsing the result again changes nothing. Its error
+// is a *Violation of the field email.
+func ParseEmail(raw string) (Email, error) {
 	if !utf8.ValidString(raw) {
 		return "", invalidEmail("invalid", "is not valid UTF-8")
 	}
@@ -48,14 +51,14 @@ func NormalizeEmail(raw string) (string, error) {
 	if len(normalized) > maxEmailLength {
 		return "", invalidEmail("too_long", "must be at most 254 bytes long")
 	}
-	return normalized, nil
+	return Email(normalized), nil
 }
 
-// NewEmail is NormalizeEmail for the address of a new account: it must also follow text.Line, so that no invisible
-// character makes one address look like another (those in a domain name are left out by its mapping, UTS 46), and have no
-// İ, whose lower case is the i of another mailbox. Accounts from before that was so keep theirs.
-func NewEmail(raw string) (string, error) {
-	address, err := NormalizeEmail(raw)
+// ParseNewEmail is ParseEmail for the address of a new account. Such an address must also follow text.Line: with an
+// invisible character it would look like another address, and the mapping of domain names removes such characters (UTS 46).
+// It must not contain İ, whose lower case is the i of another mailbox. Older accounts keep such addresses.
+func ParseNewEmail(raw string) (Email, error) {
+	address, err := ParseEmail(raw)
 	if err != nil {
 		return "", err
 	}
@@ -113,9 +116,9 @@ func validHost(host string) bool {
 	return len(labels) >= 2 && strings.Trim(last, "0123456789") != ""
 }
 
-// ClaimID is the id of the claim document of a normalized address. It is a digest so that keys, which appear in
-// traces and in the store's own logs, do not spell out personal data.
-func ClaimID(email string) string {
+// ClaimID is the id of the claim document of an address. It is a digest, because keys appear in traces and in the logs of
+// the store, which must not contain personal data.
+func ClaimID(email Email) string {
 	sum := sha256.Sum256([]byte(email))
 	return hex.EncodeToString(sum[:])
 }

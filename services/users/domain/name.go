@@ -9,9 +9,11 @@ import (
 // MaxNameLength is the longest display name, in characters.
 const MaxNameLength = 100
 
-// NormalizeName returns a display name as text.Name cleans it, of 1 to MaxNameLength characters: it is printed in
-// messages. Its error is a *Violation of the field name.
-func NormalizeName(raw string) (string, error) {
+// Name is the display name of an account, as text.Name cleans it, of 1 to MaxNameLength characters.
+type Name string
+
+// ParseName reads a display name. Its error is a *Violation of the field name.
+func ParseName(raw string) (Name, error) {
 	name, err := text.Name.Clean(raw, MaxNameLength)
 	var broken *text.Error
 	switch {
@@ -22,5 +24,5 @@ func NormalizeName(raw string) (string, error) {
 	case name == "":
 		return "", &Violation{"name", "required", "is required"}
 	}
-	return name, nil
+	return Name(name), nil
 }

@@ -8,53 +8,56 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// The length of a password in characters (NIST SP 800-63B, section 5.1.1; OWASP ASVS 5.0, 6.2). The upper bound keeps
-// hashing affordable.
+// The length of a password in characters (NIST SP 800-63B, section 5.1.1; OWASP ASVS 5.0, 6.2). The upper bound limits the
+// cost of a hash.
 const (
 	MinPasswordLength = 8
 	MaxPasswordLength = 128
 )
 
-// NormalizePassword returns the one form in which a password is hashed and compared, so that the keyboards of two
-// systems type the same one: every space is U+0020, and the whole is in Unicode normal form C. These are the mappings
-// of the OpaqueString profile (RFC 8265, section 4.2). Its refusals are left out, as any character is welcome.
-// Normalizing twice changes nothing.
-func NormalizePassword(raw string) string {
+// Password is a password in the one form in which passwords are hashed and compared, so that the keyboards of two systems
+// type the same one: every space is U+0020, and the whole is in Unicode normal form C. These are the mappings of the
+// OpaqueString profile (RFC 8265, section 4.2). What that profile refuses is accepted here: any character is allowed.
+type Password string
+
+// NormalizePassword gives a password that is only compared its form. Normalizing again changes nothing.
+func NormalizePassword(raw string) Password {
 	if !utf8.ValidString(raw) {
-		return raw // which CheckPassword refuses
+		return Password(raw) // ParsePassword refuses it
 	}
-	return norm.NFC.String(strings.Map(func(r rune) rune {
+	return Password(norm.NFC.String(strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Zs, r) {
 			return ' '
 		}
 		return r
-	}, raw))
+	}, raw)))
 }
 
-// CheckPassword says whether a normalized password may protect the account of email and name. Any character is welcome
-// and none is required; what is refused is what an attacker tries first: the commonest passwords, the account's own
-// address or name, a single repeated character. The error is a *Violation of field.
-func CheckPassword(field, password, email, name string) error {
-	length := utf8.RuneCountInString(password)
+// ParsePassword reads a new password for the account with this address and name. Any character is allowed and none is
+// required. It refuses what an attacker tries first: the most common passwords, the address or name of the account, and one
+// repeated character. Its error is a *Violation of field.
+func ParsePassword(field, raw string, email Email, name Name) (Password, error) {
+	password := NormalizePassword(raw)
+	length := utf8.RuneCountInString(string(password))
 	switch {
-	case !utf8.ValidString(password):
-		return &Violation{field, "invalid", "is not valid UTF-8"}
+	case !utf8.ValidString(raw):
+		return "", &Violation{field, "invalid", "is not valid UTF-8"}
 	case length < MinPasswordLength:
-		return &Violation{field, "too_short", "must be at least 8 characters long"}
+		return "", &Violation{field, "too_short", "must be at least 8 characters long"}
 	case length > MaxPasswordLength:
-		return &Violation{field, "too_long", "must be at most 128 characters long"}
+		return "", &Violation{field, "too_long", "must be at most 128 characters long"}
 	}
-	lowered := strings.ToLower(password)
+	lowered := strings.ToLower(string(password))
 	first, _ := utf8.DecodeRuneInString(lowered)
-	local, _, _ := strings.Cut(email, "@")
+	local, _, _ := strings.Cut(string(email), "@")
 	if strings.Trim(lowered, string(first)) == "" || common(lowered) ||
-		lowered == email || lowered == local || lowered == strings.ToLower(name) {
-		return &Violation{field, "too_common", "is too easy to guess"}
+		lowered == string(email) || lowered == local || lowered == strings.ToLower(string(name)) {
+		return "", &Violation{field, "too_common", "is too easy to guess"}
 	}
-	return nil
+	return password, nil
 }
 
-// common reports whether a lower-case password of at least MinPasswordLength characters is among those tried first.
+// common reports whether a lower-case password of at least MinPasswordLength characters is among those that attackers try first.
 func common(password string) bool {
 	switch password {
 	case "password", "password1", "password12", "password123", "password1234", "passw0rd", "p@ssw0rd", "p@ssword",

@@ -9,12 +9,14 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+
+	"caravan/internal/id"
 )
 
 // MaxRefreshTokenLength is the longest text that can be a refresh token, in bytes.
 const MaxRefreshTokenLength = 128
 
-// ErrRefreshToken says that a text is not a refresh token that was ever given out.
+// ErrRefreshToken is returned for a text that does not have the form of a refresh token.
 var ErrRefreshToken = errors.New("not a refresh token")
 
 // RefreshToken is the credential that continues a session: "r1.<session id>.<sequence>.<secret>". The secret is a
@@ -25,12 +27,12 @@ type RefreshToken struct {
 	Secret    string // 43 characters of base64url
 }
 
-// String is the form given to the client.
+// String is the form that the client gets.
 func (t RefreshToken) String() string {
 	return "r1." + t.SessionID + "." + strconv.FormatInt(t.Sequence, 10) + "." + t.Secret
 }
 
-// Hash is what is stored in place of the token: its SHA-256 in hexadecimal.
+// Hash is stored instead of the token: its SHA-256 in hexadecimal.
 func (t RefreshToken) Hash() string {
 	sum := sha256.Sum256([]byte(t.String()))
 	return hex.EncodeToString(sum[:])
@@ -42,7 +44,7 @@ func ParseRefreshToken(raw string) (RefreshToken, error) {
 		return RefreshToken{}, ErrRefreshToken
 	}
 	parts := strings.Split(raw, ".")
-	if len(parts) != 4 || parts[0] != "r1" || !validSessionID(parts[1]) || len(parts[3]) != 43 {
+	if len(parts) != 4 || parts[0] != "r1" || !id.Valid(parts[1]) || len(parts[3]) != 43 {
 		return RefreshToken{}, ErrRefreshToken
 	}
 	sequence, err := strconv.ParseInt(parts[2], 10, 64)
@@ -60,28 +62,14 @@ func ParseRefreshToken(raw string) (RefreshToken, error) {
 	return token, nil
 }
 
-// validSessionID accepts the lower-case text form of a UUID (RFC 9562, section 4).
-func validSessionID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, c := range []byte(s) {
-		hyphen := i == 8 || i == 13 || i == 18 || i == 23
-		if hyphen != (c == '-') || !hyphen && !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
-			return false
-		}
-	}
-	return true
-}
-
-// RefreshKey is the secret, at least 32 bytes, from which refresh tokens are derived. Deriving them lets a token whose
-// answer was lost be given out again without ever storing it; forging one takes both this key and the store.
+// RefreshKey is the secret, at least 32 bytes, from which refresh tokens are derived. So a token whose answer was lost can be
+// sent again although it is not stored. To forge one, an attacker needs both this key and the store.
 type RefreshKey []byte
 
 // Token derives the token of one rotation of a session. nonce is the session's own random value.
 func (k RefreshKey) Token(sessionID string, sequence int64, nonce []byte) RefreshToken {
 	mac := hmac.New(sha256.New, k)
-	mac.Write([]byte(sessionID)) // of fixed length, so no two inputs run together
+	mac.Write([]byte(sessionID)) // has a fixed length, so two different inputs differ in their bytes
 	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(sequence)))
 	mac.Write(nonce)
 	secret := base64.RawURLEncoding.EncodeToString(mac.Sum(nil))

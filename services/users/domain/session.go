@@ -9,7 +9,7 @@ import (
 	"caravan/services/users/contract"
 )
 
-// ErrSessionEnded says that a session was revoked, ran out or never was.
+// ErrSessionEnded is returned when a session was revoked, has expired or never existed.
 var ErrSessionEnded = errors.New("session has ended")
 
 // The states of a session.
@@ -20,17 +20,17 @@ const (
 
 // SessionPolicy bounds how long sessions live.
 type SessionPolicy struct {
-	Idle     time.Duration // unused for this long, it ends
-	Absolute time.Duration // this long after logging in, it ends (OWASP ASVS 5.0, 10.4.8)
-	Grace    time.Duration // within it a just used refresh token is answered with the same successor again
+	Idle     time.Duration // time without use after which it ends
+	Absolute time.Duration // time after the login at which it ends (OWASP ASVS 5.0, 10.4.8)
+	Grace    time.Duration // how long the last used refresh token is answered with the same successor again
 }
 
-// Session is one family of refresh tokens: what one logging in begot. Only the newest token is good; using it makes
-// its successor. The token before it is answered, for the grace period and while the successor is unused, with that
-// same successor, because an answer may be lost on the way and a browser may ask from two tabs. Any older use means
-// that two parties hold the family, and ends it (RFC 9700, section 4.14.2).
+// Session is one family of refresh tokens: all tokens that follow from one login. Only the newest token is valid; its use
+// creates its successor. The token before it is answered with the same successor during the grace period, while the
+// successor is unused: an answer may be lost, and a browser may send the token from two tabs. The use of an older token
+// means that two parties hold tokens of the family, and ends it (RFC 9700, section 4.14.2).
 //
-// A session lives while this document is active and the account lists it: either can end it.
+// A session is valid while this document is active and the account lists it.
 type Session struct {
 	document.Root
 	ID            string    `json:"id"`
@@ -48,13 +48,13 @@ type Session struct {
 	RevokedReason string    `json:"revokedReason,omitempty"`
 }
 
-// NewSession describes a session about to be opened.
+// NewSession is a session that is about to be opened.
 type NewSession struct {
 	ID, UserID string
 	Nonce      []byte // 16 random bytes
 }
 
-// Open starts the session and returns its first token. Opening again, as a repeated write does, returns it again.
+// Open starts the session and returns its first token. Opening it again, as a repeated write does, returns the same token.
 func (s *Session) Open(start NewSession, key RefreshKey, policy SessionPolicy, now time.Time) (RefreshToken, error) {
 	token := key.Token(start.ID, 1, start.Nonce)
 	if s.ID != "" {
@@ -68,18 +68,19 @@ func (s *Session) Open(start NewSession, key RefreshKey, policy SessionPolicy, n
 	return token, nil
 }
 
-// Rotation is what came of presenting a refresh token.
+// Rotation is the outcome of presenting a refresh token.
 type Rotation int
 
+// Outcomes of presenting a refresh token.
 const (
 	Refused  Rotation = iota // not a token of this session, or the session has ended; nothing changed
-	Rotated                  // the session moved to a new token
+	Rotated                  // the session has a new token
 	Repeated                 // the answer may have been lost: the same new token again; nothing changed
 	Reused                   // the token had been used before: the session is now revoked
 )
 
-// Rotate decides about a presented token. Refused and Repeated leave the session as it was; Rotated and Reused change
-// it and have to be written. The token returned is the zero value unless Rotated or Repeated.
+// Rotate decides about a presented token. Refused and Repeated do not change the session; Rotated and Reused change it and
+// have to be written. The returned token is the zero value unless the outcome is Rotated or Repeated.
 func (s *Session) Rotate(presented RefreshToken, key RefreshKey, policy SessionPolicy, now time.Time) (RefreshToken, Rotation) {
 	if s.ID == "" || s.Status != SessionActive || !now.Before(s.IdleUntil) || !now.Before(s.Until) {
 		return RefreshToken{}, Refused
@@ -101,8 +102,8 @@ func (s *Session) Rotate(presented RefreshToken, key RefreshKey, policy SessionP
 	}
 }
 
-// gaveOut reports whether this session once gave out the token. Somebody who only knows a session's id must not be
-// able to end it, so older tokens, whose hashes are gone, are derived again.
+// gaveOut reports whether this session issued the token. Somebody who only knows the id of a session must not be able to
+// end it. The hashes of older tokens are not stored, so these tokens are derived again.
 func (s *Session) gaveOut(token RefreshToken, key RefreshKey) bool {
 	if token.SessionID != s.ID || token.Sequence > s.Sequence {
 		return false
@@ -121,12 +122,12 @@ func (s *Session) advance(key RefreshKey, policy SessionPolicy, now time.Time) R
 	successor := key.Token(s.ID, s.Sequence+1, s.Nonce)
 	s.Sequence++
 	s.PreviousHash, s.CurrentHash, s.RotatedAt = s.CurrentHash, successor.Hash(), now
-	s.Until = earlier(s.Until, s.AuthTime.Add(policy.Absolute)) // a promoted account gets the shorter life
+	s.Until = earlier(s.Until, s.AuthTime.Add(policy.Absolute)) // a promoted account gets the shorter limit
 	s.IdleUntil = earlier(now.Add(policy.Idle), s.Until)
 	return successor
 }
 
-// Revoke ends the session for good and says so. Ending it twice changes nothing.
+// Revoke ends the session permanently and emits an event. Ending it twice changes nothing.
 func (s *Session) Revoke(reason string, now time.Time) error {
 	if s.ID == "" || s.Status == SessionRevoked {
 		return document.ErrUnchanged

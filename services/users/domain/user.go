@@ -13,15 +13,15 @@ import (
 // MaxSessions is how many sessions one account can have at a time; logging in once more ends the oldest.
 const MaxSessions = 10
 
-// Errors of an account's rules.
+// Errors of the rules of an account.
 var (
-	// ErrNoUser says that there is no such account.
+	// ErrNoUser is returned when there is no such account.
 	ErrNoUser = errors.New("no such user")
-	// ErrCredentials says that address and password do not belong together; it never says which one is wrong.
+	// ErrCredentials is returned when address and password do not match. It does not say which one is wrong.
 	ErrCredentials = errors.New("wrong e-mail address or password")
-	// ErrPasswordMoved says that the password hash changed since it was verified; verify again.
+	// ErrPasswordMoved is returned when the password hash was changed after it was verified; verify again.
 	ErrPasswordMoved = errors.New("password changed meanwhile")
-	// ErrOwnAdminRole says that an admin tried to stop being one; another admin has to do it, so one always remains.
+	// ErrOwnAdminRole is returned when admins remove their own admin role. Another admin has to do it, so one always remains.
 	ErrOwnAdminRole = errors.New("an admin cannot give up their own admin role")
 )
 
@@ -29,39 +29,42 @@ var (
 type User struct {
 	document.Root
 	ID                string        `json:"id"`
-	Email             string        `json:"email"` // normalized; its claim names this account
-	Name              string        `json:"name"`
+	Email             Email         `json:"email"` // its claim names this account
+	Name              Name          `json:"name"`
 	PasswordHash      string        `json:"passwordHash"` // PHC string
 	Roles             []string      `json:"roles"`
 	AdminTerm         int64         `json:"adminTerm,omitempty"` // of the decision in Admins that Roles follow
-	Version           int64         `json:"version"`             // grows when what tokens say of the account becomes outdated
+	Version           int64         `json:"version"`             // is increased when older tokens are outdated
 	Sessions          []OpenSession `json:"sessions,omitempty"`
-	ListedAs          string        `json:"listedAs"` // the one entry of the user list that stands for this account
+	ListedAs          string        `json:"listedAs"` // the id of the one entry of the user list that is valid for this account
 	CreatedAt         time.Time     `json:"createdAt"`
 	UpdatedAt         time.Time     `json:"updatedAt"`
 	PasswordChangedAt time.Time     `json:"passwordChangedAt"`
 }
 
-// OpenSession is an account's note of one of its sessions.
+// OpenSession is an account's record of one of its sessions.
 type OpenSession struct {
 	ID       string    `json:"id"`
 	OpenedAt time.Time `json:"openedAt"`
-	Until    time.Time `json:"until"` // after it the session has ended by itself
+	Until    time.Time `json:"until"` // when the session expires
 }
 
-// Registration is a new account. Email and Name are normalized, the password is hashed.
+// Registration is a new account.
 type Registration struct {
-	ID, Email, Name, PasswordHash string
-	Roles                         []string
-	ListedAs                      string // names this attempt and its entry in the user list
+	ID           string
+	Email        Email
+	Name         Name
+	PasswordHash string
+	Roles        []string
+	ListedAs     string // the id of this attempt and of its entry in the user list
 }
 
-// Register creates the account. Its error is ErrEmailTaken when another registration created it. The fields tell, not
-// the revision: two registrations may be folded into one write, in which the revision is still that of before.
+// Register creates the account. Its error is ErrEmailTaken when another registration created it. The fields decide, and
+// not the revision: one write may contain two registrations, and both see the revision before it.
 func (u *User) Register(r Registration, now time.Time) error {
 	switch u.ListedAs {
 	case "":
-	case r.ListedAs: // this very attempt
+	case r.ListedAs: // the same attempt
 		return document.ErrUnchanged
 	default:
 		return ErrEmailTaken
@@ -73,8 +76,8 @@ func (u *User) Register(r Registration, now time.Time) error {
 	return nil
 }
 
-// Rename changes the display name to a normalized one.
-func (u *User) Rename(name string, now time.Time) error {
+// Rename changes the display name.
+func (u *User) Rename(name Name, now time.Time) error {
 	if u.ID == "" {
 		return ErrNoUser
 	}
@@ -85,9 +88,9 @@ func (u *User) Rename(name string, now time.Time) error {
 	return nil
 }
 
-// OpenSession notes a session that is about to start, and puts rehashed, if not empty, in place of the hash the
-// password was verified against. The oldest sessions make room. Its error is ErrPasswordMoved when verified is no
-// longer the account's hash: then the password may be wrong by now.
+// OpenSession records a session that is about to start. If rehashed is not empty, it replaces the hash with which the
+// password was verified. The oldest sessions end if there are more than MaxSessions. Its error is ErrPasswordMoved when
+// verified is no longer the account's hash: then the password may be wrong.
 func (u *User) OpenSession(session OpenSession, verified, rehashed string, now time.Time) error {
 	if u.ID == "" {
 		return ErrNoUser
@@ -111,7 +114,7 @@ func (u *User) OpenSession(session OpenSession, verified, rehashed string, now t
 	return nil
 }
 
-// CloseSession strikes a session off the list; the session's own document says why.
+// CloseSession removes a session from the list. The document of the session contains the reason.
 func (u *User) CloseSession(id string) error {
 	if !u.lists(id) {
 		return document.ErrUnchanged
@@ -120,7 +123,7 @@ func (u *User) CloseSession(id string) error {
 	return nil
 }
 
-// HasSession reports whether the account lists the session and it has not run out.
+// HasSession reports whether the account lists the session and it has not expired.
 func (u *User) HasSession(id string, now time.Time) bool {
 	return slices.ContainsFunc(u.Sessions, func(s OpenSession) bool { return s.ID == id && now.Before(s.Until) })
 }
@@ -129,16 +132,15 @@ func (u *User) lists(id string) bool {
 	return slices.ContainsFunc(u.Sessions, func(s OpenSession) bool { return s.ID == id })
 }
 
-// ChangePassword puts a new hash in place of the verified one and ends every session but the one that asked. Its error
-// is ErrPasswordMoved when verified is no longer the account's hash, and ErrSessionEnded when keep is no session of
-// the account.
+// ChangePassword replaces the verified hash by a new one and ends every session except keep. Its error is ErrPasswordMoved
+// when verified is no longer the account's hash, and ErrSessionEnded when keep is not a session of the account.
 func (u *User) ChangePassword(verified, hash, keep string, now time.Time) error {
 	switch {
 	case u.ID == "":
 		return ErrNoUser
 	case !u.HasSession(keep, now):
 		return ErrSessionEnded
-	case u.PasswordHash == hash: // this very change; no other has the same salt
+	case u.PasswordHash == hash: // the same change; no other has the same salt
 		return document.ErrUnchanged
 	case u.PasswordHash != verified:
 		return ErrPasswordMoved
@@ -160,9 +162,9 @@ func (u *User) ChangePassword(verified, hash, keep string, now time.Time) error 
 	return nil
 }
 
-// ChangeRoles gives the account exactly these roles. by is the id of who decided it, and term that of the decision in
-// Admins, or 0 if the account neither is nor becomes an admin. A term older than the account's changes nothing. Errors:
-// ErrOwnAdminRole when an admin would stop being one by their own hand; ErrAdminUndecided when a term is missing.
+// ChangeRoles gives the account exactly these roles. by is the id of the user who decided it. term is that of the decision
+// in Admins, or 0 if the account is not an admin and does not become one. A term older than the account's changes nothing.
+// Errors: ErrOwnAdminRole when admins remove their own role; ErrAdminUndecided when a term is missing.
 func (u *User) ChangeRoles(roles []string, by string, term int64, now time.Time) error {
 	if u.ID == "" {
 		return ErrNoUser
@@ -175,7 +177,7 @@ func (u *User) ChangeRoles(roles []string, by string, term int64, now time.Time)
 		return ErrOwnAdminRole
 	case (is || becomes) && term == 0:
 		return ErrAdminUndecided
-	case term != 0 && term < u.AdminTerm: // somebody has decided otherwise since
+	case term != 0 && term < u.AdminTerm: // there is a later decision
 		return document.ErrUnchanged
 	}
 	same := slices.Equal(roles, u.Roles)
@@ -193,8 +195,8 @@ func (u *User) ChangeRoles(roles []string, by string, term int64, now time.Time)
 	return nil
 }
 
-// ConfirmAdmin notes the term of the latest decision that an admin is one. Its error is ErrDismissed if the account
-// never became one.
+// ConfirmAdmin records the term of the latest decision that the account is an admin. Its error is ErrDismissed if the
+// account did not become one.
 func (u *User) ConfirmAdmin(term int64) error {
 	switch {
 	case u.AdminTerm >= term:
@@ -209,7 +211,7 @@ func (u *User) ConfirmAdmin(term int64) error {
 // HasRole reports whether the account has the role itself.
 func (u *User) HasRole(role string) bool { return slices.Contains(u.Roles, role) }
 
-// Can reports whether the account's roles grant the permission now, whatever its tokens still say.
+// Can reports whether the account's roles grant the permission now. Its tokens may be older.
 func (u *User) Can(permission string) bool {
 	return slices.Contains(contract.PermissionsOf(u.Roles), permission)
 }
@@ -226,8 +228,8 @@ func sessionIDs(sessions []OpenSession) []string {
 	return ids
 }
 
-// CheckRoles says whether roles can be given to an account: at least one, each known, none twice. The error joins one
-// *Violation per entry.
+// CheckRoles checks the roles of an account: at least one, each known, none twice. The error joins one *Violation for each
+// wrong entry.
 func CheckRoles(roles []string) error {
 	if len(roles) == 0 {
 		return &Violation{"roles", "required", "must name at least one role"}

@@ -36,7 +36,7 @@ func TestRegister(t *testing.T) {
 	if len(user.Timeline) != 1 || user.Timeline[0].Type != contract.EventRegistered {
 		t.Fatalf("timeline %v", user.Timeline)
 	}
-	for _, personal := range []string{user.Email, user.Name, user.PasswordHash} {
+	for _, personal := range []string{string(user.Email), string(user.Name), user.PasswordHash} {
 		if strings.Contains(string(user.Timeline[0].Data), personal) {
 			t.Errorf("the event says %q", personal)
 		}

@@ -1,8 +1,8 @@
-// Package domain holds the rules of accounts: what a valid address, name and password is, how an account and its
-// sessions change, and which facts those changes are. It is pure: time, randomness and ids come in as values.
+// Package domain holds the rules of accounts: which addresses, names and passwords are valid, how an account and its
+// sessions change, and which events these changes cause. It is pure: time, randomness and ids are arguments.
 package domain
 
-// Violation says which input breaks which rule.
+// Violation is an input that breaks a rule.
 type Violation struct {
 	Field   string // JSON path of the input, such as "roles[0]"
 	Code    string // stable and short, such as "too_long"
@@ -12,7 +12,7 @@ type Violation struct {
 // Error implements error.
 func (v *Violation) Error() string { return v.Field + " " + v.Message }
 
-// Violations collects every *Violation inside err, also those joined by errors.Join or wrapped.
+// Violations returns every *Violation in the tree of err.
 func Violations(err error) []*Violation {
 	switch e := err.(type) {
 	case *Violation:

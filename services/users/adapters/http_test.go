@@ -19,48 +19,16 @@ import (
 	"caravan/internal/feed"
 	"caravan/internal/id"
 	"caravan/internal/problem"
-	"caravan/internal/request"
+	"caravan/internal/service/servicetest"
 	"caravan/internal/token"
 	"caravan/services/users/adapters"
 	"caravan/services/users/adapters/keyring"
 	"caravan/services/users/adapters/password"
 	"caravan/services/users/app"
+	"caravan/services/users/audit"
 	"caravan/services/users/contract"
 	"caravan/services/users/domain"
 )
-
-// fakeRouter stands for the chassis: it reads bearer tokens on public routes and writes errors as problems.
-type fakeRouter struct {
-	mux      *http.ServeMux
-	verifier *token.Verifier
-}
-
-func (f *fakeRouter) Internal(pattern string, handler request.Handler) {
-	pattern, parameters := request.SplitPattern(pattern)
-	f.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if err := parameters.Check(r.URL.RawQuery); err != nil {
-			problem.Write(w, r, err)
-			return
-		}
-		request.HTTP(handler)(w, r)
-	})
-}
-
-// Anonymous does what Internal does here.
-func (f *fakeRouter) Anonymous(pattern string, handler request.Handler) { f.Internal(pattern, handler) }
-
-func (f *fakeRouter) Public(pattern string, handler request.Handler) {
-	f.Internal(pattern, func(r *http.Request) (request.Answer, error) {
-		if raw, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-			claims, err := f.verifier.Verify(r.Context(), raw)
-			if err != nil {
-				return request.Answer{}, err
-			}
-			r = r.WithContext(token.With(r.Context(), claims))
-		}
-		return handler(r)
-	})
-}
 
 const (
 	secret     = "correct horse battery"
@@ -69,9 +37,9 @@ const (
 
 // client talks to a whole users service over a store in memory.
 type client struct {
-	t    *testing.T
-	mux  *http.ServeMux
-	keys *keyring.Ring
+	t      *testing.T
+	server *servicetest.Server
+	keys   *keyring.Ring
 }
 
 func newClient(t *testing.T) *client {
@@ -85,46 +53,54 @@ func newClient(t *testing.T) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	documents := func(prefix string) document.Options {
+	accounts := app.NewAccounts(store, func(prefix string) document.Options {
 		return document.Options{Prefix: prefix, Source: contract.App, Clock: clk, IDs: ids}
-	}
+	})
 	sessions := domain.SessionPolicy{Idle: time.Hour, Absolute: time.Hour, Grace: time.Minute}
-	accounts := &app.Accounts{
-		Users:     document.NewRepository[domain.User](store, documents("user/")),
-		Claims:    document.NewRepository[domain.Claim](store, documents("claim/")),
-		Sessions:  document.NewRepository[domain.Session](store, documents("session/")),
-		Registry:  document.NewChain[app.Listed](store, "user-list/", 50, documents("")),
-		Passwords: hasher, Tokens: ring, RefreshKey: ring.RefreshKey(),
-		Policy: app.Policy{
-			Issuer: contract.Issuer, Audience: contract.Audience, AccessTTL: 5 * time.Minute, Customers: sessions, Staff: sessions,
-		},
-		Clock: clk, IDs: ids, Random: rand.Reader,
-		Trail: feed.Trail{Store: store, Source: contract.App, Coverage: feed.NewCoverage(feed.NewReader(store, clk, feed.DefaultTiming()))},
+	tokens := &app.Tokens{
+		Signer: ring, RefreshKey: ring.RefreshKey(), Issuer: contract.Issuer, Audience: contract.Audience,
+		AccessTTL: 5 * time.Minute, Customers: sessions, Staff: sessions,
 	}
-	admin := app.Registration{Email: adminEmail, Password: secret, Name: "Administrator"}
-	bootstrap := &adapters.Bootstrap{Accounts: accounts, Admin: admin, Log: slog.New(slog.DiscardHandler)}
-	if bootstrap.Ready(t.Context()) == nil {
-		t.Error("ready before the admin exists")
-	}
-	if err := bootstrap.Run(t.Context()); err != nil || bootstrap.Ready(t.Context()) != nil {
-		t.Fatalf("bootstrap: %v, %v", err, bootstrap.Ready(t.Context()))
+	log := slog.New(slog.DiscardHandler)
+	register, changeRoles := app.RegisterUser{Accounts: accounts, Passwords: hasher}, app.ChangeRoles{Accounts: accounts}
+	coverage := feed.NewCoverage(feed.NewReader(store, clk, feed.DefaultTiming()))
+	bootstrap := &app.Bootstrap{RegisterUser: register, ChangeRoles: changeRoles, Log: log, Email: adminEmail, Password: secret, Name: "Administrator"}
+	if err := bootstrap.Run(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	fetch := func(context.Context) (token.KeySet, error) { return ring.KeySet(), nil }
-	router := &fakeRouter{http.NewServeMux(), token.NewVerifier(fetch, contract.Issuer, contract.Audience, clk)}
-	adapters.Routes(router, accounts, ring, slog.New(slog.DiscardHandler))
-	return &client{t, router.mux, ring}
+	verifier := token.NewVerifier(fetch, contract.Issuer, contract.Audience, clk)
+	server := &servicetest.Server{Authenticate: func(r *http.Request) (token.Claims, error) {
+		raw, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok {
+			return token.Claims{}, nil
+		}
+		return verifier.Verify(r.Context(), raw)
+	}}
+	adapters.API{
+		RegisterUser:   register,
+		LogIn:          app.LogIn{Accounts: accounts, Passwords: hasher, Tokens: tokens, Random: rand.Reader},
+		Refresh:        app.Refresh{Accounts: accounts, Tokens: tokens, Log: log},
+		LogOut:         app.LogOut{Accounts: accounts},
+		ShowProfile:    app.ShowProfile{Accounts: accounts},
+		UpdateProfile:  app.UpdateProfile{Accounts: accounts},
+		ChangePassword: app.ChangePassword{Accounts: accounts, Passwords: hasher},
+		ChangeRoles:    changeRoles,
+		ListUsers:      app.ListUsers{Accounts: accounts},
+		Audit:          audit.Audit{Accounts: accounts, Trail: feed.Trail{Store: store, Source: contract.App, Coverage: coverage}},
+		KeySet:         ring.KeySet,
+	}.Register(server)
+	return &client{t, server, ring}
 }
 
 // send makes a request and decodes the answer, of which it wants the status.
 func (c *client) send(status int, method, path, bearer, body string, answer any) *httptest.ResponseRecorder {
 	c.t.Helper()
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
+	q := servicetest.Request{Method: method, Target: path, Body: body}
 	if bearer != "" {
-		r.Header.Set("Authorization", "Bearer "+bearer)
+		q.Header = map[string]string{"Authorization": "Bearer " + bearer}
 	}
-	w := httptest.NewRecorder()
-	c.mux.ServeHTTP(w, r)
+	w := c.server.Do(c.t, q)
 	if w.Code != status {
 		c.t.Fatalf("%s %s = %d %s, want %d", method, path, w.Code, w.Body, status)
 	}
@@ -238,9 +214,9 @@ func TestAdminJourney(t *testing.T) {
 func TestInternalRoutes(t *testing.T) {
 	c := newClient(t)
 	c.register("ada@example.com")
-	var audit contract.AuditPage
-	w := c.send(200, "POST", contract.PathAudit, "", `{"cursor":""}`, &audit)
-	if audit.Counts["users"] != 2 || !strings.Contains(w.Body.String(), `"findings":[]`) {
+	var first contract.AuditPage
+	w := c.send(200, "POST", contract.PathAudit, "", `{"cursor":""}`, &first)
+	if first.Counts["users"] != 2 || !strings.Contains(w.Body.String(), `"findings":[]`) {
 		t.Errorf("audit %s", w.Body)
 	}
 	var public, internal token.KeySet
@@ -268,6 +244,7 @@ func TestBadInputNamesItsFields(t *testing.T) {
 	}{
 		"register nothing":       {"POST", "/v1/users", "", `{}`, 400, "invalid-request", []string{"email", "password", "name"}},
 		"register nonsense":      {"POST", "/v1/users", "", `{"email":"x","password":"y","name":"\t"}`, 400, "invalid-request", []string{"email", "password", "name"}},
+		"register half":          {"POST", "/v1/users", "", `{"email":"x","password":"Password123"}`, 400, "invalid-request", []string{"name", "email", "password"}},
 		"register a role":        {"POST", "/v1/users", "", `{"email":"e@example.com","password":"correct horse","name":"E","roles":["admin"]}`, 400, "invalid-request", []string{"roles"}},
 		"register a number":      {"POST", "/v1/users", "", `{"email":"e@example.com","password":12345678,"name":"E"}`, 400, "invalid-request", []string{"password"}},
 		"register twice in one":  {"POST", "/v1/users", "", `{"email":"e@example.com","email":"f@example.com","password":"correct horse","name":"E"}`, 400, "invalid-request", []string{"email"}},
@@ -292,6 +269,8 @@ func TestBadInputNamesItsFields(t *testing.T) {
 		"password nothing":       {"PUT", "/v1/users/me/password", ada, `{}`, 400, "invalid-request", []string{"currentPassword", "newPassword"}},
 		"password wrong current": {"PUT", "/v1/users/me/password", ada, `{"currentPassword":"wrong one","newPassword":"a good new one"}`, 400, "invalid-request", []string{"currentPassword"}},
 		"password weak":          {"PUT", "/v1/users/me/password", ada, `{"currentPassword":"` + secret + `","newPassword":"short"}`, 400, "invalid-request", []string{"newPassword"}},
+		"password half":          {"PUT", "/v1/users/me/password", ada, `{"newPassword":"short"}`, 400, "invalid-request", []string{"currentPassword", "newPassword"}},
+		"password own address":   {"PUT", "/v1/users/me/password", ada, `{"currentPassword":"` + secret + `","newPassword":"ada@example.com"}`, 400, "invalid-request", []string{"newPassword"}},
 		"list as nobody":         {"GET", "/v1/users", "", ``, 401, "unauthorized", nil},
 		"list as customer":       {"GET", "/v1/users", ada, ``, 403, "forbidden", nil},
 		"list too much":          {"GET", "/v1/users?limit=101", admin, ``, 400, "invalid-request", []string{"limit"}},
@@ -305,7 +284,7 @@ func TestBadInputNamesItsFields(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := &client{t, c.mux, c.keys}
+			c := &client{t, c.server, c.keys}
 			var p problem.Problem
 			c.send(test.status, test.method, test.path, test.bearer, test.body, &p)
 			var fields []string
