@@ -2,20 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
+	"caravan/dapr/bench"
 	"caravan/dapr/launcher"
-	"caravan/dapr/shopclient"
 )
 
 // benchOptions are the flags of bench.
@@ -62,116 +57,44 @@ users and products in the shop that it measures. Passwords are read as by "audit
 	}
 }
 
-// Result is what one run of the benchmark found.
-type Result struct {
-	Date    time.Time `json:"date"`
-	Machine Machine   `json:"machine"`
-	Broker  string    `json:"broker"`
-	Store   string    `json:"store"`
-
-	Orders   []Load   `json:"orders"`
-	Reads    []Load   `json:"reads"`
-	Unloaded Unloaded `json:"unloaded"`
-	// Processor is the processor time one order takes in every process, at the
-	// greatest number of clients: unlike rates, it hardly depends on what else
-	// the machine does.
-	Processor []ProcessTime `json:"processor"`
-	AtRest    []ProcessSize `json:"memoryAtRest"`
-	AfterUse  []ProcessSize `json:"memoryAfterLoad"`
-}
-
-// Machine is what it ran on.
-type Machine struct {
-	CPU        string `json:"cpu"`
-	Processors int    `json:"processors"`
-	MemoryMB   int64  `json:"memoryMB"`
-	Kernel     string `json:"kernel"`
-	Go         string `json:"go"`
-	Revision   string `json:"revision"`
-	Load       string `json:"loadBefore"` // the load averages before it began
-}
-
-// Load is one load: how much was done, and how long it took.
-type Load struct {
-	Name      string         `json:"name"`
-	Clients   int            `json:"clients"`
-	Seconds   float64        `json:"seconds"`
-	Done      int64          `json:"done"`
-	PerSecond float64        `json:"perSecond"`
-	P50       float64        `json:"p50ms"`
-	P99       float64        `json:"p99ms"`
-	Worst     float64        `json:"worstms"`
-	Outcomes  map[string]int `json:"outcomes"`
-}
-
-// Unloaded is one order at a time, and where its time goes.
-type Unloaded struct {
-	Orders   int     `json:"orders"`
-	P50      float64 `json:"p50ms"`
-	P99      float64 `json:"p99ms"`
-	Timeline []Span  `json:"timeline"` // since placement, by the order's own timeline
-	Hops     []Span  `json:"hops"`     // requests each order caused, by the services' logs
-}
-
-// Span is the median duration of a step.
-type Span struct {
-	Name   string  `json:"name"`
-	Median float64 `json:"medianms"`
-	Calls  float64 `json:"calls"` // per order
-}
-
-// ProcessTime is the processor time a process takes for one order.
-type ProcessTime struct {
-	Name     string  `json:"name"`
-	PerOrder float64 `json:"msPerOrder"`
-}
-
-// ProcessSize is the memory of a process with its descendants, in MB.
-type ProcessSize struct {
-	Name string  `json:"name"`
-	RSS  float64 `json:"rssMB"`
-	PSS  float64 `json:"pssMB"`
-}
-
-// target is the stack that is measured.
-type target struct {
-	shop
-	dir           string // keeps the benchmark's users
-	broker, store string
-	report        func(ctx context.Context) (launcher.Report, error)
-	logs          readLogs
-}
-
 func (c *cli) bench(ctx context.Context) error {
 	loads, err := parseClients(c.options.bench.clients)
 	if err != nil {
 		return err
 	}
-	before, err := readResult(c.options.bench.compare)
-	if err != nil {
-		return err
+	var before *bench.Result
+	if file := c.options.bench.compare; file != "" {
+		if before, err = bench.Read(file); err != nil {
+			return err
+		}
 	}
-	load := loadAverage()
 	stack, release, err := c.benchTarget(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	result := Result{Date: time.Now().UTC(), Machine: c.machine(ctx), Broker: stack.broker, Store: stack.store}
-	result.Machine.Load = load
-	if err := c.measure(ctx, stack, loads, &result); err != nil {
+	result, err := bench.Run(ctx, stack, bench.Options{Root: c.root, Clients: loads, Duration: c.options.bench.duration, Out: c.out})
+	if err != nil {
 		return err
 	}
-	c.showResult(result, before)
-	return c.keepResult(result)
+	result.Show(c.out, before)
+	files := []string{filepath.Join(c.dir, "bench", result.FileName())}
+	if c.options.bench.json != "" {
+		files = append(files, c.options.bench.json)
+	}
+	if err := result.Keep(files...); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "The result is in %s\n", strings.Join(files, " and "))
+	return nil
 }
 
 // benchTarget is the running stack, or one started for the benchmark.
-func (c *cli) benchTarget(ctx context.Context) (*target, func(), error) {
+func (c *cli) benchTarget(ctx context.Context) (bench.Target, func(), error) {
 	o := c.options.bench
 	if c.options.access.elsewhere() {
 		if o.explicitServer {
-			return nil, nil, &usageError{"bench: --broker and --store are for a stack of its own; do not give --target or --gateway with them."}
+			return bench.Target{}, nil, &usageError{"bench: --broker and --store are for a stack of its own; do not give --target or --gateway with them."}
 		}
 		stack, err := c.remoteTarget(ctx)
 		return stack, func() {}, err
@@ -191,45 +114,46 @@ func (c *cli) benchTarget(ctx context.Context) (*target, func(), error) {
 	}
 	stack, err := launcher.Start(ctx, options)
 	if err != nil {
-		return nil, nil, advise(err)
+		return bench.Target{}, nil, advise(err)
 	}
 	if err := stack.WaitReady(ctx); err != nil {
 		c.stop(stack)
-		return nil, nil, advise(err)
+		return bench.Target{}, nil, advise(err)
 	}
 	began := time.Now()
-	return &target{
-		shop: shop{gateway: stack.GatewayURL(), people: []launcher.User{stack.Admin()}, source: stack.Dir()},
-		dir:  stack.Dir(), broker: stack.BrokerKind(), store: stack.StoreKind(), logs: launcherLogs(stack.Dir()),
-		report: func(context.Context) (launcher.Report, error) { return stack.Report(began), nil },
+	people := shop{gateway: stack.GatewayURL(), people: []launcher.User{stack.Admin()}, source: stack.Dir()}
+	return bench.Target{
+		Gateway: people.gateway, SignIn: people.signIn, Dir: stack.Dir(), Broker: stack.BrokerKind(), Store: stack.StoreKind(), Logs: launcherLogs(stack.Dir()),
+		Report: func(context.Context) (launcher.Report, error) { return stack.Report(began), nil },
 	}, func() { c.stop(stack) }, nil
 }
 
-func (c *cli) runningTarget(ctx context.Context, control *launcher.Control) (*target, error) {
+func (c *cli) runningTarget(ctx context.Context, control *launcher.Control) (bench.Target, error) {
 	found, err := c.shop(ctx)
 	if err != nil {
-		return nil, err
+		return bench.Target{}, err
 	}
 	metadata, err := launcher.ReadMetadata(c.dir)
 	if err != nil {
-		return nil, err
+		return bench.Target{}, err
 	}
-	return &target{
-		shop: found, dir: c.dir, broker: metadata.Broker.Kind, store: metadata.Store.Kind, report: control.Report, logs: launcherLogs(c.dir),
+	return bench.Target{
+		Gateway: found.gateway, SignIn: found.signIn, Dir: c.dir, Broker: metadata.Broker.Kind, Store: metadata.Store.Kind,
+		Report: control.Report, Logs: launcherLogs(c.dir),
 	}, nil
 }
 
 // remoteTarget is a stack of docker compose, or one of which the gateway alone is known: then memory, processor time and
 // the requests that an order causes are not.
-func (c *cli) remoteTarget(ctx context.Context) (*target, error) {
+func (c *cli) remoteTarget(ctx context.Context) (bench.Target, error) {
 	found, err := c.shop(ctx)
 	if err != nil {
-		return nil, err
+		return bench.Target{}, err
 	}
-	stack := &target{
-		shop: found, dir: c.dir, broker: "unknown broker", store: "unknown store",
-		report: func(context.Context) (launcher.Report, error) { return launcher.Report{}, nil },
-		logs: func(context.Context, func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
+	stack := bench.Target{
+		Gateway: found.gateway, SignIn: found.signIn, Dir: c.dir, Broker: "unknown broker", Store: "unknown store",
+		Report: func(context.Context) (launcher.Report, error) { return launcher.Report{}, nil },
+		Logs: func(context.Context, func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
 			return nil, nil
 		},
 	}
@@ -238,14 +162,14 @@ func (c *cli) remoteTarget(ctx context.Context) (*target, error) {
 	}
 	project, err := c.composeProject()
 	if err != nil {
-		return nil, err
+		return bench.Target{}, err
 	}
 	report, err := project.Report(ctx)
 	if err != nil {
-		return nil, err
+		return bench.Target{}, err
 	}
-	stack.broker, stack.store, stack.report = imageName(report.Broker), imageName(report.Store), project.Report
-	stack.logs = func(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
+	stack.Broker, stack.Store, stack.Report = imageName(report.Broker), imageName(report.Store), project.Report
+	stack.Logs = func(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
 		return project.ReadLogs(ctx, "", accept)
 	}
 	return stack, nil
@@ -261,165 +185,10 @@ func parseClients(text string) ([]int, error) {
 	var all []int
 	for part := range strings.SplitSeq(text, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(part))
-		if err != nil || n < 1 || n > maxBenchUsers {
-			return nil, &usageError{fmt.Sprintf("--clients %q: want numbers from 1 to %d, as 1,16,64", text, maxBenchUsers)}
+		if err != nil || n < 1 || n > bench.MaxClients {
+			return nil, &usageError{fmt.Sprintf("--clients %q: want numbers from 1 to %d, as 1,16,64", text, bench.MaxClients)}
 		}
 		all = append(all, n)
 	}
 	return all, nil
-}
-
-// measure runs every measurement, in an order that lets the first begin at rest.
-func (c *cli) measure(ctx context.Context, stack *target, loads []int, result *Result) error {
-	shop, err := c.openBenchShop(ctx, stack)
-	if err != nil {
-		return fmt.Errorf("preparing the benchmark: %w", err)
-	}
-	if result.AtRest, err = sizes(ctx, stack); err != nil {
-		return err
-	}
-	fmt.Fprintln(c.out, "Placing one order at a time …")
-	if result.Unloaded, err = shop.oneByOne(ctx, stack); err != nil {
-		return err
-	}
-	for _, clients := range loads {
-		fmt.Fprintf(c.out, "Orders of %s for %s …\n", counted(clients, "client"), c.options.bench.duration)
-		before, err := stack.report(ctx)
-		if err != nil {
-			return err
-		}
-		load, err := shop.orders(ctx, clients, c.options.bench.duration)
-		if err != nil {
-			return err
-		}
-		after, err := stack.report(ctx)
-		if err != nil {
-			return err
-		}
-		result.Orders = append(result.Orders, load)
-		result.Processor = timePerOrder(before, after, load.Done)
-	}
-	if strings.HasPrefix(stack.gateway, "https:") {
-		fmt.Fprintln(c.out, "Catalogue reads are not measured: their client speaks no TLS.")
-	} else {
-		fmt.Fprintln(c.out, "Catalogue reads …")
-		if result.Reads, err = shop.reads(ctx, min(c.options.bench.duration, 10*time.Second)); err != nil {
-			return err
-		}
-	}
-	result.AfterUse, err = sizes(ctx, stack)
-	return err
-}
-
-func sizes(ctx context.Context, stack *target) ([]ProcessSize, error) {
-	report, err := stack.report(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all := ProcessSize{Name: "all"}
-	var sizes []ProcessSize
-	for _, p := range report.Processes {
-		size := ProcessSize{Name: p.Name, RSS: megabytes(p.RSS), PSS: megabytes(p.PSS)}
-		all.RSS, all.PSS = all.RSS+size.RSS, all.PSS+size.PSS
-		sizes = append(sizes, size)
-	}
-	return append(sizes, all), nil
-}
-
-func timePerOrder(before, after launcher.Report, orders int64) []ProcessTime {
-	used := map[string]time.Duration{}
-	for _, p := range before.Processes {
-		used[p.Name] = p.CPU
-	}
-	all := ProcessTime{Name: "all"}
-	var times []ProcessTime
-	for _, p := range after.Processes {
-		one := ProcessTime{Name: p.Name, PerOrder: inMilliseconds(p.CPU-used[p.Name]) / float64(max(orders, 1))}
-		all.PerOrder += one.PerOrder
-		times = append(times, one)
-	}
-	return append(times, all)
-}
-
-func megabytes(bytes int64) float64 { return float64(bytes*10>>20) / 10 }
-
-func (c *cli) machine(ctx context.Context) Machine {
-	m := Machine{Processors: runtime.NumCPU(), Go: runtime.Version()}
-	m.CPU = fieldOf("/proc/cpuinfo", "model name")
-	kb, _ := strconv.ParseInt(strings.TrimSuffix(fieldOf("/proc/meminfo", "MemTotal"), " kB"), 10, 64)
-	m.MemoryMB = kb >> 10
-	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel = strings.TrimSpace(string(release))
-	}
-	revision := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD")
-	revision.Dir = c.root
-	if output, err := revision.Output(); err == nil {
-		m.Revision = strings.TrimSpace(string(output))
-	}
-	return m
-}
-
-// fieldOf is the value behind "name:" in a file of /proc.
-func fieldOf(file, name string) string {
-	raw, _ := os.ReadFile(file)
-	for line := range strings.Lines(string(raw)) {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
-
-func loadAverage() string {
-	raw, _ := os.ReadFile("/proc/loadavg")
-	fields := strings.Fields(string(raw))
-	return strings.Join(fields[:min(3, len(fields))], " ")
-}
-
-// keepResult writes the result where later runs can be compared with it.
-func (c *cli) keepResult(result Result) error {
-	raw, err := json.MarshalIndent(result, "", "  ")
-	if err != nil {
-		return fmt.Errorf("keeping the result: %w", err)
-	}
-	file := filepath.Join(c.dir, "bench", strings.ReplaceAll(fmt.Sprintf("%s-%s-%s.json", result.Date.Format("20060102-150405"), result.Broker, result.Store), " ", "-"))
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return fmt.Errorf("keeping the result: %w", err)
-	}
-	for _, path := range []string{file, c.options.bench.json} {
-		if path == "" {
-			continue
-		}
-		if err := os.WriteFile(path, append(raw, '\n'), 0o644); err != nil {
-			return fmt.Errorf("keeping the result: %w", err)
-		}
-		fmt.Fprintf(c.out, "Kept as %s\n", path)
-	}
-	return nil
-}
-
-func readResult(file string) (*Result, error) {
-	if file == "" {
-		return nil, nil
-	}
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading the result to compare with: %w", err)
-	}
-	var result Result
-	if err := json.Unmarshal(raw, &result); err != nil {
-		return nil, fmt.Errorf("%s is no result of bench: %w", file, err)
-	}
-	return &result, nil
-}
-
-// errLimited says that the measured gateway limits its callers.
-var errLimited = errors.New("the gateway's rate limits are on; start the stack with: go run ./dapr up --no-limits" +
-	" (elsewhere, the gateway with CARAVAN_LIMIT_ENABLED=false)")
-
-func limited(err error) error {
-	if shopclient.Status(err) == 429 {
-		return errLimited
-	}
-	return err
 }

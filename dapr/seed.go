@@ -110,24 +110,10 @@ func (c *cli) people(dir string, admin launcher.User) ([]launcher.User, error) {
 		{Email: "staff@caravan.example", Password: strings.ToLower(rand.Text()), Role: "staff"},
 		admin,
 	}
-	return people, writeSecret(file, people)
+	return people, launcher.WriteSecret(file, people)
 }
 
 func usersFile(dir string) string { return filepath.Join(dir, "secrets", "users.json") }
-
-func writeSecret(file string, value any) error {
-	raw, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", file, err)
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("writing %s: %w", file, err)
-	}
-	if err := os.WriteFile(file, append(raw, '\n'), 0o600); err != nil {
-		return fmt.Errorf("writing %s: %w", file, err)
-	}
-	return nil
-}
 
 // enrol registers the people who are not yet, gives each the role, and returns
 // a client for each role. The admin exists from the users service's start.

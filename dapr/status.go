@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"caravan/dapr/shopclient"
@@ -102,7 +104,7 @@ func (r *gatewayReport) askAsNobody(ctx context.Context) error {
 	if err != nil || len(health.Services) == 0 {
 		return fmt.Errorf("%s/healthz answered %d, and not as a Caravan gateway does", r.Gateway, response.StatusCode)
 	}
-	for _, name := range sortedKeys(health.Services) {
+	for _, name := range slices.Sorted(maps.Keys(health.Services)) {
 		service := health.Services[name]
 		service.Name = name
 		r.Services = append(r.Services, service)

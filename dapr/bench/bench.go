@@ -1,0 +1,140 @@
+// Package bench measures a running stack: orders, reads, memory, and the processor time of an order.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"caravan/dapr/launcher"
+	"caravan/dapr/shopclient"
+)
+
+// Target is the stack that is measured.
+type Target struct {
+	// Gateway is the base URL of the gateway.
+	Gateway string
+	// Dir is the folder that keeps the benchmark's users.
+	Dir string
+	// Broker and Store name what the stack uses.
+	Broker, Store string
+	// SignIn logs in someone with a role.
+	SignIn func(ctx context.Context, role string) (*shopclient.Client, error)
+	// Report describes the processes of the stack; without any, memory and processor time are not measured.
+	Report func(ctx context.Context) (launcher.Report, error)
+	// Logs reads the log lines of the stack that accept wants.
+	Logs func(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error)
+}
+
+// Options say what is measured.
+type Options struct {
+	// Root is the folder of the repository; the result names its revision.
+	Root string
+	// Clients are the numbers of clients, each at most MaxClients; at least one number.
+	Clients []int
+	// Duration is how long each load lasts.
+	Duration time.Duration
+	// Out takes the progress.
+	Out io.Writer
+}
+
+// Run prepares users and products and measures the target. The order of the measurements lets the first begin at rest.
+func Run(ctx context.Context, stack Target, options Options) (Result, error) {
+	result := Result{Date: time.Now().UTC(), Machine: thisMachine(ctx, options.Root), Broker: stack.Broker, Store: stack.Store}
+	shop, err := openShop(ctx, stack, slices.Max(options.Clients))
+	if err != nil {
+		return Result{}, fmt.Errorf("preparing the benchmark: %w", err)
+	}
+	return result, shop.measure(ctx, stack, options, &result)
+}
+
+func (s *shop) measure(ctx context.Context, stack Target, options Options, result *Result) (err error) {
+	if result.AtRest, err = sizes(ctx, stack); err != nil {
+		return err
+	}
+	fmt.Fprintln(options.Out, "Placing one order at a time …")
+	if result.Unloaded, err = s.oneByOne(ctx, stack); err != nil {
+		return err
+	}
+	for _, clients := range options.Clients {
+		fmt.Fprintf(options.Out, "Orders of %s for %s …\n", clientCount(clients), options.Duration)
+		before, err := stack.Report(ctx)
+		if err != nil {
+			return err
+		}
+		load, err := s.orders(ctx, clients, options.Duration)
+		if err != nil {
+			return err
+		}
+		after, err := stack.Report(ctx)
+		if err != nil {
+			return err
+		}
+		result.Orders = append(result.Orders, load)
+		result.Processor = timePerOrder(before, after, load.Done)
+	}
+	if strings.HasPrefix(stack.Gateway, "https:") {
+		fmt.Fprintln(options.Out, "Catalogue reads are not measured: their client does not support TLS.")
+	} else {
+		fmt.Fprintln(options.Out, "Catalogue reads …")
+		if result.Reads, err = s.reads(ctx, min(options.Duration, 10*time.Second)); err != nil {
+			return err
+		}
+	}
+	result.AfterUse, err = sizes(ctx, stack)
+	return err
+}
+
+func sizes(ctx context.Context, stack Target) ([]ProcessSize, error) {
+	report, err := stack.Report(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := ProcessSize{Name: "all"}
+	var sizes []ProcessSize
+	for _, p := range report.Processes {
+		size := ProcessSize{Name: p.Name, RSS: megabytes(p.RSS), PSS: megabytes(p.PSS)}
+		all.RSS, all.PSS = all.RSS+size.RSS, all.PSS+size.PSS
+		sizes = append(sizes, size)
+	}
+	return append(sizes, all), nil
+}
+
+func timePerOrder(before, after launcher.Report, orders int64) []ProcessTime {
+	used := map[string]time.Duration{}
+	for _, p := range before.Processes {
+		used[p.Name] = p.CPU
+	}
+	all := ProcessTime{Name: "all"}
+	var times []ProcessTime
+	for _, p := range after.Processes {
+		one := ProcessTime{Name: p.Name, PerOrder: inMilliseconds(p.CPU-used[p.Name]) / float64(max(orders, 1))}
+		all.PerOrder += one.PerOrder
+		times = append(times, one)
+	}
+	return append(times, all)
+}
+
+func megabytes(bytes int64) float64 { return float64(bytes*10>>20) / 10 }
+
+func clientCount(n int) string {
+	if n == 1 {
+		return "1 client"
+	}
+	return fmt.Sprintf("%d clients", n)
+}
+
+// errLimited is returned when the measured gateway limits its callers.
+var errLimited = errors.New("the gateway's rate limits are on; start the stack with: go run ./dapr up --no-limits" +
+	" (elsewhere, the gateway with CARAVAN_LIMIT_ENABLED=false)")
+
+func limited(err error) error {
+	if shopclient.Status(err) == 429 {
+		return errLimited
+	}
+	return err
+}

@@ -1,0 +1,172 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	mathrand "math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"caravan/dapr/launcher"
+	"caravan/dapr/shopclient"
+	"caravan/internal/money"
+)
+
+// MaxClients is the greatest number of clients. Each is a user of its own.
+const MaxClients = 256
+
+// The products that are ordered: a few are wanted by most, as in a shop.
+const (
+	products     = 50
+	zipfExponent = 1.1
+)
+
+// shop is a shop prepared for load: products that do not run out, and
+// users whose wallets do not.
+type shop struct {
+	gateway string
+	staff   *shopclient.Client
+	users   []*shopclient.Client
+	weights []float64 // cumulative shares of the products
+}
+
+func sku(n int) string { return fmt.Sprintf("BENCH-%03d", n) }
+
+func openShop(ctx context.Context, stack Target, users int) (*shop, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = MaxClients
+	anonymous := shopclient.New(stack.Gateway, &http.Client{Transport: transport, Timeout: 30 * time.Second})
+	staff, err := stack.SignIn(ctx, "staff")
+	if err != nil {
+		return nil, limited(err)
+	}
+	s := &shop{gateway: stack.Gateway, staff: staff, weights: zipf(products)}
+	if err := s.stockUp(ctx); err != nil {
+		return nil, limited(err)
+	}
+	return s, s.enrol(ctx, anonymous, stack.Dir, users)
+}
+
+// zipf returns the cumulative shares of n products whose popularity falls with
+// their rank.
+func zipf(n int) []float64 {
+	weights := make([]float64, n)
+	sum := 0.0
+	for i := range weights {
+		sum += 1 / math.Pow(float64(i+1), zipfExponent)
+		weights[i] = sum
+	}
+	for i := range weights {
+		weights[i] /= sum
+	}
+	return weights
+}
+
+func (s *shop) pick() int {
+	at, _ := slices.BinarySearch(s.weights, mathrand.Float64())
+	return min(at, len(s.weights)-1)
+}
+
+// basket is one or two different products.
+func (s *shop) basket() []shopclient.Item {
+	first := s.pick()
+	items := []shopclient.Item{{SKU: sku(first), Quantity: 1}}
+	if mathrand.IntN(2) == 0 {
+		if second := s.pick(); second != first {
+			items = append(items, shopclient.Item{SKU: sku(second), Quantity: 1})
+		}
+	}
+	return items
+}
+
+// stockUp creates the products, each with more stock than can be ordered.
+func (s *shop) stockUp(ctx context.Context) error {
+	const plenty = 900_000_000
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for n := range products {
+		group.Go(func() error {
+			_, err := s.staff.CreateProduct(ctx, shopclient.Draft{
+				SKU: sku(n), Name: fmt.Sprintf("Benchmark product %d", n), Description: "Ordered by the benchmark.",
+				Category: "benchmark", Price: money.New(1_00, "EUR"), Stock: plenty,
+			})
+			if shopclient.Status(err) == http.StatusConflict {
+				return nil
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// enrol logs the users in, registering those that do not exist, and fills their
+// wallets. Their passwords are kept, as a password hash is slow on purpose.
+func (s *shop) enrol(ctx context.Context, anonymous *shopclient.Client, dir string, count int) error {
+	users, err := loadUsers(dir, count)
+	if err != nil {
+		return err
+	}
+	s.users = make([]*shopclient.Client, count)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i, user := range users[:count] {
+		group.Go(func() error {
+			client, err := anonymous.Login(ctx, user.Email, user.Password)
+			if shopclient.Status(err) == http.StatusUnauthorized {
+				if _, err := anonymous.Register(ctx, user.Email, user.Password, "Benchmark"); err != nil {
+					return limited(err)
+				}
+				client, err = anonymous.Login(ctx, user.Email, user.Password)
+			}
+			if err != nil {
+				return limited(err)
+			}
+			s.users[i] = client
+			return fillWallet(ctx, client)
+		})
+	}
+	return group.Wait()
+}
+
+func fillWallet(ctx context.Context, client *shopclient.Client) error {
+	wallet, err := client.Wallet(ctx)
+	if err != nil {
+		return limited(err)
+	}
+	if wallet.Available.Amount >= 500_000_00 {
+		return nil
+	}
+	_, err = client.Deposit(ctx, rand.Text(), money.New(1_000_000_00, "EUR"), shopclient.SourceOK)
+	return limited(err)
+}
+
+func loadUsers(dir string, count int) ([]launcher.User, error) {
+	file := filepath.Join(dir, "secrets", "bench-users.json")
+	var users []launcher.User
+	raw, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(raw, &users)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	if len(users) >= count {
+		return users, nil
+	}
+	for i := len(users); i < count; i++ {
+		users = append(users, launcher.User{
+			Email: fmt.Sprintf("bench-%d-%s@caravan.example", i, strings.ToLower(rand.Text()[:6])), Password: strings.ToLower(rand.Text()), Role: "customer",
+		})
+	}
+	return users, launcher.WriteSecret(file, users)
+}

@@ -1,0 +1,148 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"caravan/dapr/launcher"
+	"caravan/dapr/shopclient"
+	"caravan/internal/correlation"
+	"caravan/internal/id"
+)
+
+// orders keeps every client placing orders, one after another, each until its
+// end is seen; those begun in the time are all awaited.
+func (s *shop) orders(ctx context.Context, clients int, duration time.Duration) (Load, error) {
+	t := &tally{outcomes: map[string]int{}}
+	began := time.Now()
+	deadline := began.Add(duration)
+	group, ctx := errgroup.WithContext(ctx)
+	for _, user := range s.users[:clients] {
+		group.Go(func() error {
+			for time.Now().Before(deadline) && ctx.Err() == nil {
+				started := time.Now()
+				outcome, err := placeAndAwait(ctx, user, s.basket())
+				if err != nil {
+					return err
+				}
+				t.add(time.Since(started), outcome)
+			}
+			return ctx.Err()
+		})
+	}
+	err := group.Wait()
+	return t.load("orders to their end", clients, time.Since(began)), err
+}
+
+// placeAndAwait places an order and returns its end, or the kind of error that
+// kept the client from seeing one.
+func placeAndAwait(ctx context.Context, user *shopclient.Client, items []shopclient.Item) (string, error) {
+	accepted, err := user.PlaceOrder(ctx, rand.Text(), shopclient.Placement{Items: items})
+	if err != nil {
+		return failedOutcome(err)
+	}
+	order, err := user.AwaitOrder(ctx, accepted.ID)
+	if err != nil {
+		return failedOutcome(err)
+	}
+	if order.Reason != "" {
+		return order.Status + " (" + order.Reason + ")", nil
+	}
+	return order.Status, nil
+}
+
+func failedOutcome(err error) (string, error) {
+	switch status := shopclient.Status(err); {
+	case status == http.StatusTooManyRequests:
+		return "", errLimited
+	case errors.Is(err, context.Canceled):
+		return "", err
+	case status != 0:
+		return fmt.Sprintf("error %d %s", status, shopclient.Slug(err)), nil
+	}
+	return "no answer", nil
+}
+
+// unloadedOrders is how many orders are placed one at a time.
+const unloadedOrders = 200
+
+// oneByOne places orders one at a time and finds where their time goes, from
+// their timelines and from the log lines with their correlation ids.
+func (s *shop) oneByOne(ctx context.Context, stack Target) (Unloaded, error) {
+	user, ids := s.users[0], id.Random{}
+	var took []time.Duration
+	steps := map[string][]time.Duration{}
+	causes := map[string]bool{}
+	const warmUp = 20
+	for n := range warmUp + unloadedOrders {
+		cause := ids.New()
+		started := time.Now()
+		accepted, err := user.PlaceOrder(correlation.With(ctx, cause), rand.Text(), shopclient.Placement{Items: s.basket()})
+		if err != nil {
+			return Unloaded{}, limited(err)
+		}
+		order, err := user.AwaitOrder(ctx, accepted.ID)
+		if err != nil {
+			return Unloaded{}, limited(err)
+		}
+		if n < warmUp {
+			continue
+		}
+		took = append(took, time.Since(started))
+		// The edge makes a correlation id of its own.
+		causes[accepted.CorrelationID] = true
+		for _, moment := range order.Timeline {
+			name := strings.TrimSuffix(strings.TrimPrefix(moment.Type, "orders."), ".v1")
+			steps[name] = append(steps[name], moment.Time.Sub(order.PlacedAt))
+		}
+	}
+	slices.Sort(took)
+	unloaded := Unloaded{Orders: len(took), P50: quantile(took, 0.50), P99: quantile(took, 0.99), Timeline: spans(steps, len(took))}
+	hops, err := hopsOf(ctx, stack, causes)
+	unloaded.Hops = spans(hops, len(took))
+	return unloaded, err
+}
+
+func spans(durations map[string][]time.Duration, orders int) []Span {
+	var all []Span
+	for _, name := range sortedKeys(durations) {
+		slices.Sort(durations[name])
+		all = append(all, Span{Name: name, Median: quantile(durations[name], 0.50), Calls: float64(len(durations[name])) / float64(orders)})
+	}
+	slices.SortStableFunc(all, func(a, b Span) int { return int(math.Copysign(1, a.Median-b.Median)) })
+	return all
+}
+
+// hopsOf reads how long each request with one of the correlation ids took in
+// the program that served it.
+func hopsOf(ctx context.Context, stack Target, causes map[string]bool) (map[string][]time.Duration, error) {
+	lines, err := stack.Logs(ctx, func(line launcher.LogLine) bool {
+		return line.Fields["duration_ms"] != nil && causes[line.Field("correlation_id")]
+	})
+	if err != nil {
+		return nil, err
+	}
+	hops := map[string][]time.Duration{}
+	for _, line := range lines {
+		ms, ok := line.Fields["duration_ms"].(float64)
+		if !ok {
+			continue
+		}
+		what := line.Field("route")
+		if what == "" {
+			what = line.Message + " " + line.Field("path")
+		}
+		name := line.Process + ": " + strings.TrimSpace(what)
+		hops[name] = append(hops[name], time.Duration(ms*float64(time.Millisecond)))
+	}
+	return hops, nil
+}

@@ -1,0 +1,154 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Result is what one run of the benchmark found.
+type Result struct {
+	Date    time.Time `json:"date"`
+	Machine Machine   `json:"machine"`
+	Broker  string    `json:"broker"`
+	Store   string    `json:"store"`
+
+	Orders   []Load   `json:"orders"`
+	Reads    []Load   `json:"reads"`
+	Unloaded Unloaded `json:"unloaded"`
+	// Processor is the processor time one order takes in every process, at the
+	// greatest number of clients: unlike rates, it hardly depends on what else
+	// the machine does.
+	Processor []ProcessTime `json:"processor"`
+	AtRest    []ProcessSize `json:"memoryAtRest"`
+	AfterUse  []ProcessSize `json:"memoryAfterLoad"`
+}
+
+// Machine is what it ran on.
+type Machine struct {
+	CPU        string `json:"cpu"`
+	Processors int    `json:"processors"`
+	MemoryMB   int64  `json:"memoryMB"`
+	Kernel     string `json:"kernel"`
+	Go         string `json:"go"`
+	Revision   string `json:"revision"`
+	Load       string `json:"loadBefore"` // the load averages before it began
+}
+
+// Load is one load: how much was done, and how long it took.
+type Load struct {
+	Name      string         `json:"name"`
+	Clients   int            `json:"clients"`
+	Seconds   float64        `json:"seconds"`
+	Done      int64          `json:"done"`
+	PerSecond float64        `json:"perSecond"`
+	P50       float64        `json:"p50ms"`
+	P99       float64        `json:"p99ms"`
+	Worst     float64        `json:"worstms"`
+	Outcomes  map[string]int `json:"outcomes"`
+}
+
+// Unloaded is one order at a time, and where its time goes.
+type Unloaded struct {
+	Orders   int     `json:"orders"`
+	P50      float64 `json:"p50ms"`
+	P99      float64 `json:"p99ms"`
+	Timeline []Span  `json:"timeline"` // since placement, by the order's own timeline
+	Hops     []Span  `json:"hops"`     // requests each order caused, by the services' logs
+}
+
+// Span is the median duration of a step.
+type Span struct {
+	Name   string  `json:"name"`
+	Median float64 `json:"medianms"`
+	Calls  float64 `json:"calls"` // per order
+}
+
+// ProcessTime is the processor time a process takes for one order.
+type ProcessTime struct {
+	Name     string  `json:"name"`
+	PerOrder float64 `json:"msPerOrder"`
+}
+
+// ProcessSize is the memory of a process with its descendants, in MB.
+type ProcessSize struct {
+	Name string  `json:"name"`
+	RSS  float64 `json:"rssMB"`
+	PSS  float64 `json:"pssMB"`
+}
+
+// Keep writes the result to each of the files.
+func (r Result) Keep(files ...string) error {
+	raw, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("keeping the result: %w", err)
+	}
+	for _, file := range files {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return fmt.Errorf("keeping the result: %w", err)
+		}
+		if err := os.WriteFile(file, append(raw, '\n'), 0o644); err != nil {
+			return fmt.Errorf("keeping the result: %w", err)
+		}
+	}
+	return nil
+}
+
+// FileName is a file name for the result that tells its date, broker and store.
+func (r Result) FileName() string {
+	return strings.ReplaceAll(fmt.Sprintf("%s-%s-%s.json", r.Date.Format("20060102-150405"), r.Broker, r.Store), " ", "-")
+}
+
+// Read reads a result that Keep wrote.
+func Read(file string) (*Result, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the result to compare with: %w", err)
+	}
+	var result Result
+	if err := json.Unmarshal(raw, &result); err != nil {
+		return nil, fmt.Errorf("%s is not a result of bench: %w", file, err)
+	}
+	return &result, nil
+}
+
+// thisMachine describes the machine, and the revision of the repository at root.
+func thisMachine(ctx context.Context, root string) Machine {
+	m := Machine{Processors: runtime.NumCPU(), Go: runtime.Version(), Load: loadAverage()}
+	m.CPU = fieldOf("/proc/cpuinfo", "model name")
+	kb, _ := strconv.ParseInt(strings.TrimSuffix(fieldOf("/proc/meminfo", "MemTotal"), " kB"), 10, 64)
+	m.MemoryMB = kb >> 10
+	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		m.Kernel = strings.TrimSpace(string(release))
+	}
+	revision := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD")
+	revision.Dir = root
+	if output, err := revision.Output(); err == nil {
+		m.Revision = strings.TrimSpace(string(output))
+	}
+	return m
+}
+
+// fieldOf is the value behind "name:" in a file of /proc.
+func fieldOf(file, name string) string {
+	raw, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(raw)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+func loadAverage() string {
+	raw, _ := os.ReadFile("/proc/loadavg")
+	fields := strings.Fields(string(raw))
+	return strings.Join(fields[:min(3, len(fields))], " ")
+}
