@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"caravan/dapr/launcher"
+	"caravan/dapr/migrate"
 	"caravan/dapr/shopclient"
 )
 
@@ -53,7 +54,7 @@ func (c *cli) migrate(ctx context.Context) error {
 	began := time.Now()
 	fmt.Fprintf(c.out, "Copying the documents in %s from %s to %s.\n", c.dir, m.from, m.to)
 	progress := &migrateProgress{cli: c, live: isTerminal(c.out)}
-	done, err := launcher.Migrate(ctx, launcher.MigrateOptions{
+	done, err := migrate.Run(ctx, migrate.Options{
 		Root: c.root, Dir: c.dir, Bin: c.bin(), From: m.from, To: m.to, Replace: m.replace, Log: c.out, Progress: progress.tell,
 	})
 	if err != nil {
@@ -71,7 +72,7 @@ func (c *cli) migrate(ctx context.Context) error {
 
 // explainMigration adds what to do about it.
 func explainMigration(ctx context.Context, m migrateOptions, err error) error {
-	var occupied *launcher.OccupiedError
+	var occupied *migrate.OccupiedError
 	switch {
 	case errors.Is(err, launcher.ErrRunning):
 		return fmt.Errorf("%w; stop it first: go run ./dapr down", err)
@@ -83,7 +84,7 @@ func explainMigration(ctx context.Context, m migrateOptions, err error) error {
 	return err
 }
 
-func (c *cli) showMigration(done launcher.Migration, took time.Duration) {
+func (c *cli) showMigration(done migrate.Result, took time.Duration) {
 	m := c.options.migrate
 	fmt.Fprintf(c.out, "  %-14s %10s %10s  %s\n", "", "documents", "copied", "SHA-256 of all")
 	documents, copied := 0, 0
@@ -138,7 +139,7 @@ type migrateProgress struct {
 	said time.Time
 }
 
-func (p *migrateProgress) tell(at launcher.MigrateProgress) {
+func (p *migrateProgress) tell(at migrate.Progress) {
 	const pause = 5 * time.Second
 	finished := at.Done == at.Of
 	if !p.live && (finished || time.Since(p.said) < pause) || p.live && !finished && time.Since(p.said) < pause/50 {

@@ -63,7 +63,8 @@ func TestProgramsAreBuiltWhereGitDoesNotTrustTheFolder(t *testing.T) {
 	if err := buildSidecar(t.Context(), root, filepath.Join(bin, "daprd"), thisPlatform, io.Discard); err != nil {
 		t.Error(err)
 	}
-	if _, err := buildStoreCopy(t.Context(), root, bin, io.Discard); err != nil {
+	stores := &StoreServers{stack: &Stack{root: root, options: Options{Bin: bin, Log: io.Discard}}}
+	if _, err := stores.BuildSidecarProgram(t.Context(), "storecopy"); err != nil {
 		t.Error(err)
 	}
 	for _, name := range []string{"orders", "daprd", "storecopy"} {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"caravan/dapr/launcher"
+	"caravan/dapr/migrate"
 )
 
 // TestMigration takes a shop with orders, one of them under way, through every
@@ -59,7 +60,7 @@ func TestMigration(t *testing.T) {
 	orders = m.goOn(sh, c, p, orders)
 
 	current.halt()
-	var occupied *launcher.OccupiedError
+	var occupied *migrate.OccupiedError
 	if _, err := m.try(context.Background(), "sqlite", false, nil); !errors.As(err, &occupied) || occupied.Different == 0 {
 		t.Fatalf("the first store's old documents are overwritten: %v", err)
 	}
@@ -84,10 +85,10 @@ func (m *migrations) from(store string) *migrations {
 	return &other
 }
 
-func (m *migrations) try(ctx context.Context, to string, replace bool, progress func(launcher.MigrateProgress)) (launcher.Migration, error) {
+func (m *migrations) try(ctx context.Context, to string, replace bool, progress func(migrate.Progress)) (migrate.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // the first time, the copying program is built
 	defer cancel()
-	return launcher.Migrate(ctx, launcher.MigrateOptions{
+	return migrate.Run(ctx, migrate.Options{
 		Root: "../..", Dir: m.dir, From: m.options.Store, To: to, Replace: replace, Progress: progress,
 	})
 }
@@ -113,7 +114,7 @@ func (m *migrations) interrupted(to string) {
 	m.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	_, err := m.try(ctx, to, false, func(at launcher.MigrateProgress) {
+	_, err := m.try(ctx, to, false, func(at migrate.Progress) {
 		if at.Phase == "copy" && at.App == "orders" {
 			cancel()
 		}

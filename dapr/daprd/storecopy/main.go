@@ -1,7 +1,7 @@
 // Command storecopy compares the documents of one app in two stores, and copies
 // them from one to the other. It uses the sidecar's own store components, so that what
 // it reads and writes is what a sidecar would read and write, in any store that
-// can list its keys. The launcher runs it (dapr/launcher/migrate.go), while
+// can list its keys. dapr/migrate runs it while
 // nothing else uses either store.
 //
 // It reads one job from its standard input and writes its progress and result

@@ -1,4 +1,4 @@
-package launcher
+package migrate
 
 import (
 	"bufio"
@@ -8,52 +8,30 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"caravan/dapr/launcher"
 )
 
-// storeCopyJob is what dapr/daprd/storecopy reads.
-type storeCopyJob struct {
-	App     string             `json:"app"`
-	From    storeCopyComponent `json:"from"`
-	To      storeCopyComponent `json:"to"`
-	Copy    bool               `json:"copy"`
-	Replace bool               `json:"replace"`
-}
-
-// storeCopyComponent is a store as its component file describes it.
-type storeCopyComponent struct {
-	Type     string            `json:"type"`
-	Settings map[string]string `json:"settings"`
-}
-
-// buildStoreCopy builds the program that copies documents. It stands in the
-// module of the sidecar, whose store components it uses: this module has no
-// driver of any store.
-func buildStoreCopy(ctx context.Context, root, bin string, log io.Writer) (string, error) {
-	target := filepath.Join(bin, "storecopy")
-	unlock, err := lockFile(filepath.Join(bin, ".programs.lock"))
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	progress := &buildProgress{what: "storecopy", log: log, began: time.Now()}
-	defer progress.tell(ctx)()
-	// The same flags as for daprd, so that what was compiled for it is used again.
-	_, err = progress.run(ctx, filepath.Join(root, "dapr", "daprd"), "build", "-v", "-trimpath", "-ldflags", "-s -w", "-o", target, "./storecopy")
-	return target, err
+// job is what dapr/daprd/storecopy reads.
+type job struct {
+	App     string                  `json:"app"`
+	From    launcher.StoreComponent `json:"from"`
+	To      launcher.StoreComponent `json:"to"`
+	Copy    bool                    `json:"copy"`
+	Replace bool                    `json:"replace"`
 }
 
 // copy runs the program on one job.
-func (m *migration) copy(ctx context.Context, job storeCopyJob, progress func(done, of int)) (comparison, error) {
-	input, err := json.Marshal(job)
+func (m *migration) copy(ctx context.Context, j job, progress func(done, of int)) (comparison, error) {
+	input, err := json.Marshal(j)
 	if err != nil {
 		return comparison{}, fmt.Errorf("copying documents: %w", err)
 	}
 	command := exec.CommandContext(ctx, m.program)
-	command.Dir, command.Env = m.root, m.baseEnv()
+	command.Dir, command.Env = m.Root(), m.Env()
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 30 * time.Second
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is ours to pass on

@@ -1,0 +1,139 @@
+package launcher
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"caravan/dapr/launcher/infra"
+	"caravan/dapr/launcher/manifest"
+	"caravan/dapr/launcher/process"
+)
+
+// StoreServers are the servers of one or more kinds of store in the folder of a stopped stack. No stack can start in the folder
+// until they are closed.
+type StoreServers struct {
+	stack   *Stack // its folder, plan and servers; no programs
+	servers map[string]infra.Server
+	release func()
+}
+
+// StoreComponent is a store as its component file describes it to a sidecar.
+type StoreComponent struct {
+	Type     string            `json:"type"`
+	Settings map[string]string `json:"settings"`
+}
+
+// OpenStores takes the folder of a stopped stack, by the Root, Dir, Bin and Log of the options. While a stack runs in it, the
+// error is ErrRunning.
+func OpenStores(options Options) (*StoreServers, error) {
+	s, err := newStack(options)
+	if err != nil {
+		return nil, err
+	}
+	logs := filepath.Join(s.dir, "logs", "migrate")
+	// A database server that will not run as root has to get in.
+	for _, folder := range []string{filepath.Join(s.dir, "data"), logs} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return nil, fmt.Errorf("preparing the stack's folder: %w", err)
+		}
+	}
+	release, err := claim(filepath.Join(s.dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	s.supervisor = process.NewSupervisor(logs, nil, nil)
+	return &StoreServers{stack: s, servers: map[string]infra.Server{}, release: release}, nil
+}
+
+// Start starts the server of each kind of store, if it has one.
+func (s *StoreServers) Start(ctx context.Context, kinds ...string) error {
+	place := infra.Place{Dir: s.stack.dir, Port: s.stack.ports.Take, Getenv: os.Getenv}
+	for _, kind := range kinds {
+		server, err := infra.Store(kind, place)
+		if err != nil {
+			return err
+		}
+		s.servers[kind] = server
+	}
+	for _, kind := range kinds {
+		server := s.servers[kind]
+		for i := range server.Processes {
+			server.Processes[i].Name += "-" + server.Kind // there may be two
+		}
+		if err := s.stack.startServer(ctx, server); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close stops the servers and frees the folder.
+func (s *StoreServers) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	closeAll(ctx, s.stack.all())
+	s.stack.supervisor.Close()
+	s.stack.ports.Release()
+	s.release()
+}
+
+// Root is the folder of the repository.
+func (s *StoreServers) Root() string { return s.stack.root }
+
+// Dir is the stack's folder.
+func (s *StoreServers) Dir() string { return s.stack.dir }
+
+// Env is the environment of a program that works on the stores.
+func (s *StoreServers) Env() []string { return s.stack.baseEnv() }
+
+// Apps are the ids of the stack's apps.
+func (s *StoreServers) Apps() []string {
+	var ids []string
+	for _, a := range s.stack.plan.Apps {
+		ids = append(ids, a.ID)
+	}
+	return ids
+}
+
+// Component is the store component of an app with a kind that was started, nil if the app keeps no documents.
+func (s *StoreServers) Component(kind, app string) (*StoreComponent, error) {
+	server := s.servers[kind]
+	documents, err := manifest.ReadSet(filepath.Join(s.stack.plan.Components, server.Set), app)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(documents, func(d manifest.Document) bool { return d.Component != nil && d.For(app) })
+	if at < 0 {
+		return nil, nil
+	}
+	found := override(documents[at:at+1], server.Settings(app))[0].Component
+	settings := map[string]string{}
+	for _, item := range found.Spec.Metadata {
+		if item.EnvRef != "" || item.SecretKeyRef != nil {
+			return nil, fmt.Errorf("%s: %s is not given literally", documents[at].At(), item.Name)
+		}
+		settings[item.Name] = item.Value
+	}
+	return &StoreComponent{Type: found.Spec.Type, Settings: settings}, nil
+}
+
+// BuildSidecarProgram builds a program of the module of the sidecar, dapr/daprd/<name>, whose store components it uses: this
+// module has no driver of any store. It returns the program's path.
+func (s *StoreServers) BuildSidecarProgram(ctx context.Context, name string) (string, error) {
+	bin, log := s.stack.options.Bin, s.stack.options.Log
+	target := filepath.Join(bin, name)
+	unlock, err := lockFile(filepath.Join(bin, ".programs.lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	progress := &buildProgress{what: name, log: log, began: time.Now()}
+	defer progress.tell(ctx)()
+	// The same flags as for daprd, so that what was compiled for it is used again.
+	_, err = progress.run(ctx, filepath.Join(s.stack.root, "dapr", "daprd"), "build", "-v", "-trimpath", "-ldflags", "-s -w", "-o", target, "./"+name)
+	return target, err
+}
