@@ -461,14 +461,8 @@ func (s *Stack) GatewayURL() string {
 // BrokerKind is the broker as Options.Broker names it, never "auto".
 func (s *Stack) BrokerKind() string { return s.broker.Kind }
 
-// BrokerURL is where the broker is, with credentials.
-func (s *Stack) BrokerURL() string { return s.broker.URL }
-
 // StoreKind is the store as Options.Store names it.
 func (s *Stack) StoreKind() string { return s.store.Kind }
-
-// StoreURL is where the store is, with credentials; "" for files.
-func (s *Stack) StoreURL() string { return s.store.URL }
 
 // APIToken is what a caller of a sidecar sends as dapr-api-token.
 func (s *Stack) APIToken() string { return s.tokens.api }

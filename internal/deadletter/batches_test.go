@@ -18,13 +18,13 @@ import (
 
 // moving is a clock that moves only while somebody sleeps. Sleeping it notes how long.
 type moving struct {
-	*process
+	process
 	mu    *sync.Mutex
 	at    *time.Time
 	slept *[]time.Duration
 }
 
-func newMoving(p *process) moving {
+func newMoving(p process) moving {
 	at := noon
 	return moving{p, &sync.Mutex{}, &at, &[]time.Duration{}}
 }

@@ -131,7 +131,7 @@ func TestACrashKeepsADeadLetterOnce(t *testing.T) {
 	for _, lands := range []bool{false, true} {
 		for at := 1; ; at++ {
 			store := documenttest.NewStore()
-			p := &process{store: store, name: "a", now: func() time.Time { return noon }, left: at, lands: lands}
+			p := process{&documenttest.Replica{Store: store, Name: "a", Time: func() time.Time { return noon }, Left: at, Lands: lands}}
 			doomed := p.queue()
 			_ = doomed.Receive(t.Context(), cloudEvent(t, e)) // what the crash leaves behind is the point
 			heir := replica(store, "b").queue()
@@ -142,7 +142,7 @@ func TestACrashKeepsADeadLetterOnce(t *testing.T) {
 			if err := exactlyOnce(t.Context(), heir, map[string][]event.Event{"u1": {e}}); err != nil {
 				t.Fatalf("crash at %d: %v", at, err)
 			}
-			if !p.crashed() {
+			if !p.Crashed() {
 				break
 			}
 		}

@@ -35,7 +35,7 @@ func TestABatchSurvivesAnyCrash(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := &process{store: store, name: "doomed", now: healthy.Now, left: at, lands: lands}
+			p := process{&documenttest.Replica{Store: store, Name: "doomed", Time: healthy.Now, Left: at, Lands: lands}}
 			doomed := moving{p, healthy.mu, healthy.at, healthy.slept}
 			_ = deadletter.NewBatchWorker(doomed.queue()).Work(t.Context(), active(batch)) // what it leaves behind is the point
 			*healthy.at = healthy.at.Add(time.Minute)
@@ -54,7 +54,7 @@ func TestABatchSurvivesAnyCrash(t *testing.T) {
 			if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": events}); err != nil {
 				t.Fatalf("crash at %d: %v", at, err)
 			}
-			if !p.crashed() {
+			if !p.Crashed() {
 				break
 			}
 		}
@@ -79,16 +79,16 @@ func TestTwoWorkersOfOneBatch(t *testing.T) {
 		frozenAt := rapid.IntRange(1, 60).Draw(rt, "frozenAt")
 		// The other one has the batch meanwhile, perhaps only for a while.
 		other := replica(store, "other")
-		other.left = rapid.SampledFrom([]int{-1, -1, 5, 12, 20, 30, 40}).Draw(rt, "other lives for")
+		other.Left = rapid.SampledFrom([]int{-1, -1, 5, 12, 20, 30, 40}).Draw(rt, "other lives for")
 		slow := replica(store, "slow")
 		touched := 0
-		slow.meanwhile = func(string) {
+		slow.Meanwhile = func(string) {
 			if touched++; touched != frozenAt {
 				return
 			}
 			clock.advance(time.Minute)
 			err := deadletter.NewBatchWorker(moving{other, clock.mu, clock.at, clock.slept}.queue()).Work(rt.Context(), active(batch))
-			if err != nil && !other.crashed() {
+			if err != nil && !other.Crashed() {
 				rt.Error(err)
 			}
 		}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,12 +16,10 @@ import (
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
+	"caravan/internal/id"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-
-// errCrashed is what a crashed replica gets from everything outside.
-var errCrashed = errors.New("this replica has crashed")
 
 // temporary is the error of a store that is unavailable for now.
 type temporary struct{}
@@ -30,89 +27,18 @@ type temporary struct{}
 func (temporary) Error() string   { return "the store is unavailable" }
 func (temporary) Temporary() bool { return true }
 
-// process is one replica's outside: its store, its clock and its ids. After the given number of store operations it
-// crashes: nothing works any more. The last write may still land.
-type process struct {
-	store *documenttest.FakeStore
-	name  string
-	now   func() time.Time
-	// meanwhile, if set, runs before each read of a document with such a key: what others do just then.
-	meanwhile func(key string)
-
-	mu    sync.Mutex
-	left  int // operations until the crash; negative is never
-	lands bool
-	ids   int
-}
-
-// step counts one operation. It reports whether the operation happens and whether its caller gets an answer.
-func (p *process) step() (happens, answers bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.left < 0:
-		return true, true
-	case p.left == 0:
-		return false, false
-	}
-	p.left--
-	return p.left > 0 || p.lands, p.left > 0
-}
-
-func (p *process) crashed() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.left == 0
-}
-
-func (p *process) Get(ctx context.Context, keys ...string) (map[string]document.Record, error) {
-	if p.meanwhile != nil {
-		p.meanwhile(keys[0])
-	}
-	if _, answers := p.step(); !answers {
-		return nil, errCrashed
-	}
-	return p.store.Get(ctx, keys...)
-}
-
-func (p *process) Put(ctx context.Context, key string, value []byte, etag string) error {
-	happens, answers := p.step()
-	err := errCrashed
-	if happens {
-		err = p.store.Put(ctx, key, value, etag)
-	}
-	if !answers {
-		return errCrashed
-	}
-	return err
-}
-
-func (p *process) Now() time.Time { return p.now() }
-
-// Sleep does not wait; a crashed replica never wakes up.
-func (p *process) Sleep(ctx context.Context, _ time.Duration) error {
-	if p.crashed() {
-		return errCrashed
-	}
-	return ctx.Err()
-}
-
-func (p *process) New() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ids++
-	return fmt.Sprintf("%s-%d", p.name, p.ids)
-}
+// process is a replica of the consumer.
+type process struct{ *documenttest.Replica }
 
 // replica is a process over a store that does not crash.
-func replica(store *documenttest.FakeStore, name string) *process {
-	return &process{store: store, name: name, now: func() time.Time { return noon }, left: -1}
+func replica(store *documenttest.FakeStore, name string) process {
+	return process{&documenttest.Replica{Store: store, Name: name, Time: func() time.Time { return noon }, Left: -1}}
 }
 
 // queue is the dead-letter queue of the consumer of the process.
-func (p *process) queue() *deadletter.Queue { return queueOver(p, p) }
+func (p process) queue() *deadletter.Queue { return queueOver(p, p) }
 
-func queueOver(p *process, clk clock.Clock) *deadletter.Queue {
+func queueOver(p process, clk clock.Clock) *deadletter.Queue {
 	return deadletter.New(deadletter.Options{
 		Consumer: "notifications", Handle: handler(p, clk), Check: check, Store: p, Clock: clk, IDs: p, Log: slog.New(slog.DiscardHandler),
 	})
@@ -124,12 +50,12 @@ type inbox struct {
 	Events []string `json:"events"`
 }
 
-func inboxes(store document.Store, clk clock.Clock, ids *process) *document.Repository[inbox, *inbox] {
+func inboxes(store document.Store, clk clock.Clock, ids id.Source) *document.Repository[inbox, *inbox] {
 	return document.NewRepository[inbox](store, document.Options{Prefix: "inbox/", Clock: clk, IDs: ids})
 }
 
 // handler is a consumer that stores each event in the inbox of its user, once.
-func handler(p *process, clk clock.Clock) event.Handler {
+func handler(p process, clk clock.Clock) event.Handler {
 	stored := inboxes(p, clk, p)
 	return func(ctx context.Context, e event.Event) error {
 		if err := check(e); err != nil {

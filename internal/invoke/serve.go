@@ -3,7 +3,6 @@ package invoke
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -109,14 +108,4 @@ func commonFailure[R any](outcomes []Outcome[R]) error {
 		}
 	}
 	return problem.Unavailable("service-unavailable", outcomes[0].Error.Detail, time.Second)
-}
-
-// Refused reports whether err is the callee's final refusal of a command, with
-// the slug of its problem.
-func Refused(err error) (slug string, ok bool) {
-	var e *Error
-	if !errors.As(err, &e) || e.Temporary() || e.Detail == nil {
-		return "", false
-	}
-	return e.Detail.Slug(), true
 }
