@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds a Kubernetes and Caravan's images, and proves Caravan on a node of this machine:   test/cluster/prove.sh [TEST ...]
-# A TEST is one of test/cluster/shop: TestPlain, TestDapr, TestEndToEnd. Without any it runs the first, and test/cluster.
+# A TEST is one of test/cluster/shop: TestPlain, TestProduction, TestDapr, TestEndToEnd, TestBench. Without any it runs the first, and test/cluster.
 # It needs root; run.sh says what is missing. With CI set it breaks fewer things, to be done in five minutes once all is
 # built; installs Debian's packages that are missing; and says by name what was not run on a machine that cannot run a node.
 set -euo pipefail
@@ -49,6 +49,7 @@ step "tests"
 go test -c -o "$CLUSTER_IMAGES/shop.test" ./test/cluster/shop
 [ $# -gt 0 ] || go test -count=1 ./test/cluster
 case " ${tests[*]} " in *EndToEnd*) go test -c -o "$CLUSTER_IMAGES/e2e.test" ./test/e2e ;; esac
+case " ${tests[*]} " in *Bench*) go build -o "$CLUSTER_IMAGES/dapr" ./dapr ;; esac
 short=()
 [ -z "${CI:-}" ] || short=(-test.short)
 cd test/cluster/shop

@@ -164,6 +164,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		"calls to one replica":        {production, "components/production/kustomization.yaml", "value: None", "value: \"\"", "orders: DNS gives the addresses of all its replicas: false"},
 		"a pod nobody knows yet":      {plain, "base/program.yaml", "minReadySeconds: 10", "minReadySeconds: 3", "an old pod leaves before callers know"},
 		"another name resolution":     {plain, "overlays/plain/config.yaml", "-dapr:50002", "-daprd:50002", "its name resolution"},
+		"the same with Dapr":          {dapr, "overlays/dapr/config.yaml", "-dapr:50002", "-daprd:50002", "its name resolution"},
 		"a ConfigMap without a hash":  {plain, "overlays/plain/kustomization.yaml", "configMapGenerator:", "generatorOptions: {disableNameSuffixHash: true}\nconfigMapGenerator:", "not named by its hash"},
 
 		"a changed component":        {plain, "../components/rabbitmq/pubsub.yaml", "10s", "20s", "Component pubsub is not as in components/"},

@@ -19,7 +19,7 @@ import (
 	"caravan/test/repository"
 )
 
-// resolution is where a sidecar of the overlay "plain" finds that of another app.
+// resolution is where a sidecar finds that of another app.
 const resolution = "dns {{.ID}}-dapr:50002"
 
 // kinds are the components that a cluster's choice of broker and store leads to.
@@ -159,8 +159,8 @@ func (r *review) configuration(w workload, documents []manifest.Document) {
 	if got.Spec.NameResolution != nil {
 		found = got.Spec.NameResolution.Component + " " + got.Spec.NameResolution.Configuration["template"]
 	}
-	if wanted := map[string]string{"plain": resolution, "dapr": ""}[r.overlay]; found != wanted {
-		r.report("%s: its name resolution is %q, not %q", w.name, found, wanted)
+	if found != resolution {
+		r.report("%s: its name resolution is %q, not %q", w.name, found, resolution)
 	}
 	if r.overlay == "dapr" {
 		r.allowed(w, got)

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"caravan/test/cluster/pods"
 )
 
 // admin is who the manifests make the first administrator.
@@ -39,6 +41,33 @@ func ready(t *testing.T) {
 	t.Helper()
 	for _, program := range programs {
 		must(t, "rollout", "status", "deployment/"+program, "--timeout="+patience.String())
+	}
+}
+
+// replicas tells which program has not a number of replicas that are ready.
+func replicas(t *testing.T, wanted string) error {
+	t.Helper()
+	for _, program := range programs {
+		if n := must(t, "get", "deployment", program, "-o", "jsonpath={.status.readyReplicas}"); n != wanted {
+			return fmt.Errorf("%s has %q ready replicas", program, n)
+		}
+	}
+	return nil
+}
+
+// unbroken holds that no container has ended since its pod was made: the kubelet would make a pause before a later start.
+func unbroken(t *testing.T) {
+	t.Helper()
+	all, err := pods.List(t.Context(), "app.kubernetes.io/name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		for _, c := range p.Status.ContainerStatuses {
+			if c.RestartCount > 0 {
+				t.Errorf("%s of %s was started %d times more", c.Name, p.Metadata.Name, c.RestartCount)
+			}
+		}
 	}
 }
 

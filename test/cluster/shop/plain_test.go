@@ -23,6 +23,7 @@ func TestPlain(t *testing.T) {
 	t.Logf("the first order was confirmed %s after the manifests were applied", seconds(time.Since(applied)))
 	ready(t)
 	t.Logf("all programs are available %s after they were applied", seconds(time.Since(applied)))
+	unbroken(t)
 	for _, program := range append(slices.Clone(programs), "broker", "store") {
 		used, err := onePod(t, program).Memory()
 		if err != nil || len(used) == 0 {
@@ -168,10 +169,8 @@ func drain(t *testing.T, r *traffic) {
 		if err == nil || !strings.Contains(err.Error(), "would violate the pod's disruption budget") {
 			t.Errorf("drain: %v: %s", err, out)
 		}
-		for _, program := range programs {
-			if n := must(t, "get", "deployment", program, "-o", "jsonpath={.status.readyReplicas}"); n != "1" {
-				t.Errorf("%s has %s ready replicas, want 1", program, n)
-			}
+		if err := replicas(t, "1"); err != nil {
+			t.Errorf("of two replicas one is to remain: %v", err)
 		}
 	})
 	if failed := o.failures("checkout"); failed > 0 {
