@@ -5,12 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 	"time"
 
 	"caravan/dapr/launcher/compose"
 	"caravan/dapr/launcher/process"
+	"caravan/test/reach"
 )
 
 // Processes are the project's containers, each with the URL at which this machine reaches its HTTP API.
@@ -55,35 +54,10 @@ func address(k compose.Container) string {
 // Serves asks a process whether it is ready, without waiting for Docker to ask: its health check comes every 10 s.
 func (p *Project) Serves(ctx context.Context, name string) error {
 	status, err := p.Process(ctx, name)
-	switch {
-	case err != nil:
-		return err
-	case status.PID == 0:
-		return fmt.Errorf("%s is %s", name, status.State)
-	case status.URL == "" && status.State != process.Ready:
-		return fmt.Errorf("%s is %s", name, status.State)
-	case status.URL == "":
-		return nil
-	}
-	probe := "/readyz"
-	if strings.HasSuffix(name, "-daprd") {
-		probe = "/v1.0/healthz"
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, status.URL+probe, nil)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return fmt.Errorf("asking %s: %w", name, err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode >= http.StatusMultipleChoices {
-		return fmt.Errorf("%s answers %s", name, response.Status)
-	}
-	return nil
+	return reach.Serves(ctx, status)
 }
 
 // Start starts a process that is down, and waits until it serves.

@@ -6,20 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
 	"caravan/dapr/launcher"
 	"caravan/dapr/launcher/process"
 	"caravan/test/cluster/pods"
+	"caravan/test/reach"
 )
 
 // clustered is Caravan on the Kubernetes node on which the tests run (test/cluster/prove.sh TestEndToEnd brings both
@@ -29,7 +26,8 @@ type clustered struct {
 	secrets map[string]map[string]string
 	relays  map[string]string // by service: where this process reaches the HTTP API of the sidecar, which is on its pod's loopback
 	stop    context.CancelFunc
-	all     sync.WaitGroup
+	// relaying waits for the ends of the relays.
+	relaying []func()
 }
 
 // traces is where test/cluster/overlays/quick has traces sent: the node.
@@ -93,41 +91,18 @@ func (c *clustered) readSecrets(ctx context.Context) error {
 
 // relay passes connections on to a sidecar, whichever pod it is in.
 func (c *clustered) relay(ctx context.Context, service string) (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, wait, err := reach.Relay(ctx, func(ctx context.Context) (net.Conn, error) {
+		pod, err := podOf(ctx, service)
+		if err != nil {
+			return nil, err
+		}
+		return pod.Container("daprd").Dial(ctx, "tcp", "127.0.0.1:3500")
+	})
 	if err != nil {
 		return "", fmt.Errorf("relaying to the sidecar of %s: %w", service, err)
 	}
-	context.AfterFunc(ctx, func() { _ = listener.Close() })
-	c.all.Go(func() {
-		for {
-			from, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			c.all.Go(func() {
-				defer from.Close()
-				pod, err := podOf(ctx, service)
-				if err != nil {
-					return
-				}
-				to, err := pod.Container("daprd").Dial(ctx, "tcp", "127.0.0.1:3500")
-				if err != nil {
-					return
-				}
-				stop := context.AfterFunc(ctx, func() { _, _ = from.Close(), to.Close() })
-				defer stop()
-				var both sync.WaitGroup
-				for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
-					both.Go(func() {
-						_, _ = io.Copy(way[0], way[1])
-						_, _ = way[0].Close(), way[1].Close()
-					})
-				}
-				both.Wait()
-			})
-		}
-	})
-	return "http://" + listener.Addr().String(), nil
+	c.relaying = append(c.relaying, wait)
+	return "http://" + address.String(), nil
 }
 
 // podOf is the pod of a service, of the broker or the store.
@@ -205,32 +180,7 @@ func (c *clustered) Serves(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	status := all[slices.IndexFunc(all, func(s process.Status) bool { return s.Name == name })]
-	if status.PID == 0 || status.URL == "" && status.State != process.Ready {
-		return fmt.Errorf("%s is %s", name, status.State)
-	}
-	if status.URL == "" {
-		return nil
-	}
-	probe := "/readyz"
-	if strings.HasSuffix(name, "-daprd") {
-		probe = "/v1.0/healthz"
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, status.URL+probe, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return fmt.Errorf("asking %s: %w", name, err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode >= http.StatusMultipleChoices {
-		return fmt.Errorf("%s answers %s", name, response.Status)
-	}
-	return nil
+	return reach.Serves(ctx, all[slices.IndexFunc(all, func(s process.Status) bool { return s.Name == name })])
 }
 
 func (c *clustered) Kill(ctx context.Context, name string) error {
@@ -367,5 +317,7 @@ func (c *clustered) LogLines(_ context.Context, accept func(launcher.LogLine) bo
 // Remove leaves the shop to the node, which ends with the tests.
 func (c *clustered) Remove() {
 	c.stop()
-	c.all.Wait()
+	for _, wait := range c.relaying {
+		wait()
+	}
 }
