@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 
 	"caravan/dapr/launcher/process"
@@ -16,9 +17,9 @@ func TestRelay(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	away := true
+	var there atomic.Bool
 	address, wait, err := Relay(ctx, func(ctx context.Context) (net.Conn, error) {
-		if away {
+		if !there.Load() {
 			return nil, errors.New("between two lives")
 		}
 		return new(net.Dialer).DialContext(ctx, "tcp", server.Listener.Addr().String())
@@ -30,7 +31,7 @@ func TestRelay(t *testing.T) {
 	if err := Serves(ctx, status); err == nil {
 		t.Error("it serves although nothing is there")
 	}
-	away = false
+	there.Store(true)
 	if err := Serves(ctx, status); err != nil {
 		t.Error(err)
 	}
