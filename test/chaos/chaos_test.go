@@ -23,23 +23,17 @@ import (
 	"caravan/dapr/launcher"
 	"caravan/dapr/launcher/infra"
 	"caravan/test/chaos/harness"
+	"caravan/test/stacktest"
 )
 
-// settings are what the environment says about the run. They are taken out of
-// it, because the programs refuse CARAVAN_ variables that they do not know.
+// settings are what the environment says about the run.
 var settings = struct{ broker, store, daprd, seed, size, keep string }{
-	broker: cmp.Or(take("CARAVAN_CHAOS_BROKER"), "rabbitmq"),
-	store:  cmp.Or(take("CARAVAN_CHAOS_STORE"), "sqlite"),
-	daprd:  take("CARAVAN_DAPRD"),
-	seed:   take("CARAVAN_CHAOS_SEED"),
-	size:   cmp.Or(take("CARAVAN_CHAOS_SIZE"), "1"),
-	keep:   take("CARAVAN_CHAOS_KEEP"),
-}
-
-func take(variable string) string {
-	value := os.Getenv(variable)
-	_ = os.Unsetenv(variable)
-	return value
+	broker: cmp.Or(stacktest.Take("CARAVAN_CHAOS_BROKER"), "rabbitmq"),
+	store:  cmp.Or(stacktest.Take("CARAVAN_CHAOS_STORE"), "sqlite"),
+	daprd:  stacktest.Take("CARAVAN_DAPRD"),
+	seed:   stacktest.Take("CARAVAN_CHAOS_SEED"),
+	size:   cmp.Or(stacktest.Take("CARAVAN_CHAOS_SIZE"), "1"),
+	keep:   stacktest.Take("CARAVAN_CHAOS_KEEP"),
 }
 
 // common is the stack that the campaigns share which need no replicas.

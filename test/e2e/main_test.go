@@ -28,22 +28,16 @@ import (
 
 	"caravan/dapr/launcher"
 	"caravan/dapr/launcher/infra"
+	"caravan/test/stacktest"
 )
 
-// settings are what the environment says about the run. They are taken out of
-// it, because the programs refuse CARAVAN_ variables that they do not know.
+// settings are what the environment says about the run.
 var settings = struct{ target, broker, store, replicas, daprd string }{
-	target:   cmp.Or(take("CARAVAN_E2E_TARGET"), targetLauncher),
-	broker:   cmp.Or(take("CARAVAN_E2E_BROKER"), "rabbitmq"),
-	store:    take("CARAVAN_E2E_STORE"), // that of the target, if empty
-	replicas: take("CARAVAN_E2E_REPLICAS"),
-	daprd:    take("CARAVAN_DAPRD"),
-}
-
-func take(variable string) string {
-	value := os.Getenv(variable)
-	_ = os.Unsetenv(variable)
-	return value
+	target:   cmp.Or(stacktest.Take("CARAVAN_E2E_TARGET"), targetLauncher),
+	broker:   cmp.Or(stacktest.Take("CARAVAN_E2E_BROKER"), "rabbitmq"),
+	store:    stacktest.Take("CARAVAN_E2E_STORE"), // that of the target, if empty
+	replicas: stacktest.Take("CARAVAN_E2E_REPLICAS"),
+	daprd:    stacktest.Take("CARAVAN_DAPRD"),
 }
 
 // common is the stack that most tests share; the first that needs it starts it.

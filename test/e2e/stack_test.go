@@ -20,6 +20,7 @@ import (
 	"caravan/dapr/launcher/process"
 	"caravan/internal/event"
 	"caravan/test/apicheck"
+	"caravan/test/stacktest"
 	"caravan/test/tracesink"
 )
 
@@ -135,7 +136,7 @@ func (s *stack) stop() {
 	s.discard()
 }
 
-var keep = take("CARAVAN_E2E_KEEP") != ""
+var keep = stacktest.Take("CARAVAN_E2E_KEEP") != ""
 
 func (s *stack) discard() {
 	s.sink.Close()

@@ -14,6 +14,8 @@ import (
 
 	"caravan/dapr/launcher"
 	"caravan/dapr/launcher/process"
+	"caravan/test/repository"
+	"caravan/test/stacktest"
 )
 
 // target is what runs a stack: the launcher, docker compose, or a Kubernetes cluster. It is what tests need of a stack beside its gateway.
@@ -144,20 +146,9 @@ func replicas() (int, error) {
 	return n, nil
 }
 
-// environment makes the programs as quick as tests like them: what a clock
-// drives comes every second, and no caller is limited.
+// environment is that of stacktest, with an early alarm for waiting orders.
 func environment() map[string]map[string]string {
-	env := make(map[string]map[string]string)
-	for _, name := range services {
-		env[name] = map[string]string{
-			"CARAVAN_FEED_BUCKET": "1s", "CARAVAN_FEED_SETTLE": "6s", "CARAVAN_FEED_PULL_INTERVAL": "1s",
-		}
-	}
-	env["gateway"]["CARAVAN_LIMIT_SCALE"] = "1000"
-	env["gateway"]["CARAVAN_BREAKER_OPEN"] = "500ms"
-	env["orders"]["CARAVAN_SAGA_FIRST_BACKOFF"] = "200ms"
-	env["orders"]["CARAVAN_SAGA_MAX_BACKOFF"] = "2s"
-	env["orders"]["CARAVAN_SAGA_SWEEP_EVERY"] = "500ms"
+	env := stacktest.Environment(repository.Root("../..").AppIDs())
 	env["orders"]["CARAVAN_SAGA_ALARM_AFTER"] = "3s"
 	return env
 }

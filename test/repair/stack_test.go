@@ -22,17 +22,11 @@ import (
 	"caravan/dapr/launcher/infra"
 	"caravan/dapr/launcher/process"
 	"caravan/internal/event"
+	"caravan/test/stacktest"
 )
 
-// settings are what the environment says about the run; they are taken out of it, because the programs refuse
-// CARAVAN_ variables that they do not know.
-var settings = struct{ daprd, rounds, long string }{take("CARAVAN_DAPRD"), take("CARAVAN_REPAIR_ROUNDS"), take("CARAVAN_REPAIR_LONG")}
-
-func take(variable string) string {
-	value := os.Getenv(variable)
-	_ = os.Unsetenv(variable)
-	return value
-}
+// settings are what the environment says about the run.
+var settings = struct{ daprd, rounds, long string }{stacktest.Take("CARAVAN_DAPRD"), stacktest.Take("CARAVAN_REPAIR_ROUNDS"), stacktest.Take("CARAVAN_REPAIR_LONG")}
 
 const (
 	consumer = "notifications"

@@ -25,25 +25,19 @@ import (
 	"caravan/internal/event"
 	"caravan/test/chaos/intercept"
 	"caravan/test/repository"
+	"caravan/test/stacktest"
 )
 
-// settings are what the environment says about the run. They are taken out of
-// it, because the programs refuse CARAVAN_ variables that they do not know.
+// settings are what the environment says about the run.
 var settings = struct{ broker, store, daprd, cells, replicas, keep string }{
-	broker: cmp.Or(take("CARAVAN_E2E_BROKER"), "rabbitmq"),
-	store:  cmp.Or(take("CARAVAN_E2E_STORE"), "sqlite"),
-	daprd:  take("CARAVAN_DAPRD"),
+	broker: cmp.Or(stacktest.Take("CARAVAN_E2E_BROKER"), "rabbitmq"),
+	store:  cmp.Or(stacktest.Take("CARAVAN_E2E_STORE"), "sqlite"),
+	daprd:  stacktest.Take("CARAVAN_DAPRD"),
 	// cells is "all" for every cell, and replicas how many of each service there
 	// are; one when empty.
-	cells:    take("CARAVAN_CHAOS_CELLS"),
-	replicas: take("CARAVAN_CHAOS_REPLICAS"),
-	keep:     take("CARAVAN_E2E_KEEP"),
-}
-
-func take(variable string) string {
-	value := os.Getenv(variable)
-	_ = os.Unsetenv(variable)
-	return value
+	cells:    stacktest.Take("CARAVAN_CHAOS_CELLS"),
+	replicas: stacktest.Take("CARAVAN_CHAOS_REPLICAS"),
+	keep:     stacktest.Take("CARAVAN_E2E_KEEP"),
 }
 
 // world is a running stack whose every program talks to its sidecar through the
@@ -130,24 +124,12 @@ func (w *world) discard(dir string) {
 	_ = os.RemoveAll(dir)
 }
 
-// environment makes the programs as quick as tests like them: what a clock
-// drives comes every second or two, and no caller is limited.
+// environment is that of stacktest, in which products forgets sooner.
 func environment() map[string]map[string]string {
-	env := make(map[string]map[string]string)
-	for _, name := range repository.Root("../../..").AppIDs() {
-		env[name] = map[string]string{
-			"CARAVAN_FEED_BUCKET": "1s", "CARAVAN_FEED_SETTLE": "6s", "CARAVAN_FEED_PULL_INTERVAL": "1s",
-		}
-	}
-	env["gateway"]["CARAVAN_LIMIT_SCALE"] = "1000"
-	env["gateway"]["CARAVAN_BREAKER_OPEN"] = "500ms"
-	env["orders"]["CARAVAN_SAGA_FIRST_BACKOFF"] = "200ms"
-	env["orders"]["CARAVAN_SAGA_MAX_BACKOFF"] = "2s"
-	env["orders"]["CARAVAN_SAGA_SWEEP_EVERY"] = "500ms"
-	// Prices are read anew for each order, so that a fault can meet the reading.
+	env := stacktest.Environment(repository.Root("../../..").AppIDs())
+	// Prices are read again for each order, so that a fault can hit the read.
 	env["products"]["CARAVAN_CATALOGUE_READ_AGE"] = "10ms"
-	// Reservations become due while the cells run, so that orders is asked about
-	// each that lasts longer than a moment.
+	// Reservations become due while the cells run, so that products asks orders about each that lasts longer than a moment.
 	env["products"]["CARAVAN_RESERVATION_TTL"] = "2s"
 	env["products"]["CARAVAN_RESERVATION_SWEEP"] = "500ms"
 	return env
