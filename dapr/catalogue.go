@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"caravan/dapr/catalogue"
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/money"
 	"caravan/internal/text"
 	"caravan/services/products/domain"
@@ -51,8 +51,8 @@ func faultOf(violation domain.Violation, currency string) catalogue.Fault {
 }
 
 // draftOf is the request that creates the product of a row.
-func draftOf(row catalogue.Row) shopclient.Draft {
-	return shopclient.Draft{
+func draftOf(row catalogue.Row) client.NewProduct {
+	return client.NewProduct{
 		SKU: row.SKU, Name: row.Name, Description: row.Description, Category: row.Category, Price: row.Price, Stock: row.Stock,
 	}
 }

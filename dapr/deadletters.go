@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -13,14 +12,14 @@ import (
 	"time"
 	"unicode"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/clock"
 	"caravan/internal/id"
 )
 
 // lettersOptions are the flags of dead-letters.
 type lettersOptions struct {
-	filter            shopclient.DeadLetterFilter
+	filter            client.DeadLetterFilter
 	since, until      string
 	status            string
 	limit, perSecond  int
@@ -80,7 +79,7 @@ a duration back from now, as 30m. Done as the stack's member of staff.` + loginH
 }
 
 // lettersAction understands the arguments of dead-letters before anything is asked of the stack.
-func (c *cli) lettersAction(args []string) (func(context.Context, *shopclient.Client) error, error) {
+func (c *cli) lettersAction(args []string) (func(context.Context, *client.Client) error, error) {
 	l := &c.options.letters
 	verb, of := "list", ""
 	if len(args) > 0 {
@@ -97,7 +96,8 @@ func (c *cli) lettersAction(args []string) (func(context.Context, *shopclient.Cl
 	if l.filter.Until, err = moment("until", l.until, now); err != nil {
 		return nil, err
 	}
-	type action = func(context.Context, *shopclient.Client) error
+	type action = func(context.Context, *client.Client) error
+	does := client.DeadLetterBatchAction(verb)
 	one := (of != "") != l.all
 	switch {
 	case verb == "list" && of == "":
@@ -105,15 +105,15 @@ func (c *cli) lettersAction(args []string) (func(context.Context, *shopclient.Cl
 	case verb == "batches" && of == "":
 		return c.listBatches, nil
 	case verb == "show" && of != "":
-		return action(func(ctx context.Context, staff *shopclient.Client) error { return c.showLetter(ctx, staff, of) }), nil
+		return action(func(ctx context.Context, staff *client.Client) error { return c.showLetter(ctx, staff, of) }), nil
 	case verb == "cancel" && of != "":
-		return action(func(ctx context.Context, staff *shopclient.Client) error { return c.cancelBatch(ctx, staff, of) }), nil
-	case verb == shopclient.Discard && one && l.reason == "":
+		return action(func(ctx context.Context, staff *client.Client) error { return c.cancelBatch(ctx, staff, of) }), nil
+	case does == client.Discard && one && l.reason == "":
 		return nil, &usageError{"dead-letters discard needs --reason: why are they given up?\nSee help dead-letters."}
-	case (verb == shopclient.Replay || verb == shopclient.Discard) && one && l.all:
-		return action(func(ctx context.Context, staff *shopclient.Client) error { return c.actOnLetters(ctx, staff, verb) }), nil
-	case (verb == shopclient.Replay || verb == shopclient.Discard) && one:
-		return action(func(ctx context.Context, staff *shopclient.Client) error { return c.actOnLetter(ctx, staff, verb, of) }), nil
+	case (does == client.Replay || does == client.Discard) && one && l.all:
+		return action(func(ctx context.Context, staff *client.Client) error { return c.actOnLetters(ctx, staff, does) }), nil
+	case (does == client.Replay || does == client.Discard) && one:
+		return action(func(ctx context.Context, staff *client.Client) error { return c.actOnLetter(ctx, staff, does, of) }), nil
 	}
 	return nil, &usageError{"Usage: " + usage(deadLettersCommand()) + "\nSee help dead-letters."}
 }
@@ -166,28 +166,32 @@ func (c *cli) asJSON(v any) error {
 }
 
 // pages gathers up to limit items of a list, and reports whether there are more.
-func pages[T any](limit int, read func(limit int, cursor string) (shopclient.List[T], error)) (items []T, more bool, err error) {
+func pages[T any](limit int, read func(limit int, cursor string) (some []T, next string, err error)) (items []T, more bool, err error) {
 	items = []T{}
 	for cursor := ""; ; {
-		page, err := read(min(limit-len(items), 100), cursor)
+		some, next, err := read(min(limit-len(items), 100), cursor)
 		if err != nil {
 			return nil, false, err
 		}
-		items = append(items, page.Items...)
-		if cursor = page.Next; cursor == "" || len(items) >= limit {
+		items = append(items, some...)
+		if cursor = next; cursor == "" || len(items) >= limit {
 			return items, cursor != "", nil
 		}
 	}
 }
 
-func (c *cli) listLetters(ctx context.Context, staff *shopclient.Client) error {
+func (c *cli) listLetters(ctx context.Context, staff *client.Client) error {
 	l := c.options.letters
 	status := l.status
 	if status == "any" {
 		status = ""
 	}
-	letters, more, err := pages(l.limit, func(limit int, cursor string) (shopclient.List[shopclient.DeadLetter], error) {
-		return staff.DeadLetters(ctx, l.filter, status, limit, cursor)
+	letters, more, err := pages(l.limit, func(limit int, cursor string) ([]client.DeadLetter, string, error) {
+		list, err := staff.OpsListDeadLetters(ctx, client.OpsListDeadLettersParams{
+			Status: client.DeadLetterStatus(status), Consumer: l.filter.Consumer, Topic: l.filter.Topic, Type: l.filter.Type,
+			Reason: l.filter.Reason, Since: l.filter.Since, Until: l.filter.Until, Limit: limit, Cursor: cursor,
+		})
+		return list.Items, list.Next, err
 	})
 	if err != nil {
 		return fmt.Errorf("listing dead letters: %w", err)
@@ -211,9 +215,9 @@ func (c *cli) listLetters(ctx context.Context, staff *shopclient.Client) error {
 }
 
 // noLetters says that there are none of a status, where "" is any, that the filter chooses.
-func noLetters(status string, filter shopclient.DeadLetterFilter) string {
+func noLetters(status string, filter client.DeadLetterFilter) string {
 	text := "There are no " + status
-	if filter != (shopclient.DeadLetterFilter{}) {
+	if filter != (client.DeadLetterFilter{}) {
 		text = "There are no such " + status
 	}
 	return strings.TrimSpace(text) + " dead letters."
@@ -237,8 +241,8 @@ func shorten(text string, most int) string {
 	return string(runes[:most-1]) + "…"
 }
 
-func (c *cli) showLetter(ctx context.Context, staff *shopclient.Client, of string) error {
-	d, err := staff.DeadLetter(ctx, of)
+func (c *cli) showLetter(ctx context.Context, staff *client.Client, of string) error {
+	d, err := staff.OpsGetDeadLetter(ctx, of)
 	if err != nil {
 		return lettersError(of, err)
 	}
@@ -273,7 +277,7 @@ func quoted(before, text string) string {
 }
 
 // message makes a message fit to be read: JSON in lines, what is no text as quoted bytes, so that no terminal obeys it.
-func message(d shopclient.DeadLetter) string {
+func message(d client.DeadLetterDetail) string {
 	raw := []byte(d.Payload)
 	if d.PayloadEncoding == "base64" {
 		if decoded, err := base64.StdEncoding.DecodeString(d.Payload); err == nil {
@@ -289,8 +293,8 @@ func message(d shopclient.DeadLetter) string {
 	return fmt.Sprintf("%q", d.Payload)
 }
 
-func (c *cli) actOnLetter(ctx context.Context, staff *shopclient.Client, action, of string) error {
-	d, err := staff.ActOnDeadLetter(ctx, action, id.Random{}.New(), of, c.options.letters.reason)
+func (c *cli) actOnLetter(ctx context.Context, staff *client.Client, action client.DeadLetterBatchAction, of string) error {
+	d, err := operationsOf(staff, action).one(ctx, of, id.Random{}.New(), client.DeadLetterDiscard{Reason: c.options.letters.reason})
 	if err != nil {
 		return lettersError(of, err)
 	}
@@ -299,99 +303,8 @@ func (c *cli) actOnLetter(ctx context.Context, staff *shopclient.Client, action,
 }
 
 func lettersError(of string, err error) error {
-	if shopclient.Status(err) == http.StatusNotFound {
+	if client.Status(err) == http.StatusNotFound {
 		return fmt.Errorf("there is no dead letter %s; see go run ./dapr dead-letters list --status any", of)
 	}
 	return err
-}
-
-// actOnLetters starts a batch and follows it to its end.
-func (c *cli) actOnLetters(ctx context.Context, staff *shopclient.Client, action string) error {
-	l := c.options.letters
-	perSecond := l.perSecond
-	if action == shopclient.Discard {
-		perSecond = 0
-	}
-	batch, err := staff.ActOnDeadLetters(ctx, action, id.Random{}.New(), l.filter, perSecond, l.reason)
-	if err != nil {
-		return fmt.Errorf("starting the batch: %w", err)
-	}
-	fmt.Fprintf(c.out, "Batch %s runs at %d a second. Stop it with: go run ./dapr dead-letters cancel %s\n", batch.ID, batch.PerSecond, batch.ID)
-	if l.detach {
-		return nil
-	}
-	for shown := -1; batch.Status == "running"; {
-		select {
-		case <-ctx.Done():
-			fmt.Fprintln(c.out, "The batch goes on by itself; see: go run ./dapr dead-letters batches")
-			return nil
-		case <-time.After(500 * time.Millisecond):
-		}
-		if batch, err = staff.DeadLetterBatch(ctx, action, batch.ID); err != nil {
-			if ctx.Err() != nil {
-				continue
-			}
-			return fmt.Errorf("following the batch: %w", err)
-		}
-		if handled := batch.Done + batch.Failed; handled != shown && batch.Status == "running" {
-			shown = handled
-			fmt.Fprintf(c.out, "  %d done, %d failed\n", batch.Done, batch.Failed)
-		}
-	}
-	return c.showBatch(batch)
-}
-
-func (c *cli) showBatch(b shopclient.DeadLetterBatch) error {
-	if c.options.letters.json {
-		return c.asJSON(b)
-	}
-	fmt.Fprintf(c.out, "The %s is %s: %d looked at, %d done, %d failed.\n", b.Action, b.Status, b.Scanned, b.Done, b.Failed)
-	for _, f := range b.Failures {
-		fmt.Fprintf(c.out, "  %s  %s\n", f.ID, shorten(f.Reason, 120))
-	}
-	if b.Failed > 0 {
-		return errFailed
-	}
-	return nil
-}
-
-func (c *cli) listBatches(ctx context.Context, staff *shopclient.Client) error {
-	l := c.options.letters
-	batches := []shopclient.DeadLetterBatch{}
-	for _, action := range []string{shopclient.Replay, shopclient.Discard} {
-		some, _, err := pages(l.limit, func(limit int, cursor string) (shopclient.List[shopclient.DeadLetterBatch], error) {
-			return staff.DeadLetterBatches(ctx, action, limit, cursor)
-		})
-		if err != nil {
-			return fmt.Errorf("listing batches: %w", err)
-		}
-		batches = append(batches, some...)
-	}
-	if l.json {
-		return c.asJSON(batches)
-	}
-	if len(batches) == 0 {
-		fmt.Fprintln(c.out, "There was no batch yet.")
-		return nil
-	}
-	return c.table("ID ACTION STATUS AGE RATE DONE FAILED BY REASON", func(row func(...any)) {
-		for _, b := range batches {
-			row(b.ID, b.Action, b.Status, age(b.RequestedAt), fmt.Sprint(b.PerSecond, "/s"), b.Done, b.Failed, b.RequestedBy, shorten(b.Reason, 60))
-		}
-	})
-}
-
-// cancelBatch stops a batch of either action.
-func (c *cli) cancelBatch(ctx context.Context, staff *shopclient.Client, of string) error {
-	var err error
-	for _, action := range []string{shopclient.Replay, shopclient.Discard} {
-		var batch shopclient.DeadLetterBatch
-		if batch, err = staff.CancelDeadLetterBatch(ctx, action, of); err == nil {
-			return c.showBatch(batch)
-		}
-		if shopclient.Status(err) != http.StatusNotFound {
-			return fmt.Errorf("cancelling: %w", err)
-		}
-	}
-	return errors.New("there is no batch " + of + "; see go run ./dapr dead-letters batches")
 }

@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	"caravan/dapr/client"
 	"caravan/dapr/launcher"
 	"caravan/dapr/launcher/compose"
-	"caravan/dapr/shopclient"
 )
 
 // The stacks that commands know by name.
@@ -212,7 +212,7 @@ func userFor(users []launcher.User, role string) (launcher.User, bool) {
 
 // signedIn logs in as the first of the people with a role. Where there is no staff, as after "up --no-seed",
 // the admin acts, who may do all that staff may.
-func (c *cli) signedIn(ctx context.Context, role string) (*shopclient.Client, error) {
+func (c *cli) signedIn(ctx context.Context, role string) (*client.Client, error) {
 	found, err := c.shop(ctx)
 	if err != nil {
 		return nil, err
@@ -220,7 +220,7 @@ func (c *cli) signedIn(ctx context.Context, role string) (*shopclient.Client, er
 	return found.signIn(ctx, role)
 }
 
-func (s shop) signIn(ctx context.Context, role string) (*shopclient.Client, error) {
+func (s shop) signIn(ctx context.Context, role string) (*client.Client, error) {
 	user, ok := userFor(s.people, role)
 	if !ok {
 		var variables []string
@@ -229,10 +229,10 @@ func (s shop) signIn(ctx context.Context, role string) (*shopclient.Client, erro
 		}
 		return nil, fmt.Errorf("there is no %s to log in as at %s: %s", role, s.gateway, strings.ReplaceAll(s.hint, "%s", strings.Join(variables, " or ")))
 	}
-	client, err := shopclient.New(s.gateway, nil).Login(ctx, user.Email, user.Password)
-	switch status := shopclient.Status(err); {
+	in, err := client.New(s.gateway, nil).Login(ctx, user.Email, user.Password)
+	switch status := client.Status(err); {
 	case err == nil:
-		return client, nil
+		return in, nil
 	case ctx.Err() != nil:
 		return nil, err
 	case status == http.StatusUnauthorized:

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"caravan/dapr/catalogue"
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/problem"
 
 	"golang.org/x/sync/errgroup"
@@ -148,15 +148,15 @@ const (
 // step brings one product to what the file says.
 type step struct {
 	row      catalogue.Row
-	existing *shopclient.Product // as it was before; nil for a product to be created
-	found    *shopclient.Product // what was there when it was to be created
+	existing *client.StaffProduct // as it was before; nil for a product to be created
+	found    *client.StaffProduct // what was there when it was to be created
 	outcome  outcome
 	err      error
 }
 
 // importer brings products to what a file says.
 type importer struct {
-	staff   *shopclient.Client
+	staff   *client.Client
 	skipBad bool
 	run     string // distinguishes the stock corrections of this import from those of another
 	steps   []*step
@@ -166,12 +166,12 @@ type importer struct {
 // inParallel is how many requests an import has under way at a time.
 const inParallel = 8
 
-func newImporter(staff *shopclient.Client, skipBad bool) *importer {
+func newImporter(staff *client.Client, skipBad bool) *importer {
 	return &importer{staff: staff, skipBad: skipBad, run: rand.Text()}
 }
 
 // plan makes a step of each row, and a mistake of those that the shop could not follow as it is now.
-func (i *importer) plan(ctx context.Context, file *catalogue.File, existing []shopclient.Product) error {
+func (i *importer) plan(ctx context.Context, file *catalogue.File, existing []client.Product) error {
 	known := map[string]bool{}
 	for _, product := range existing {
 		known[product.SKU] = true
@@ -225,9 +225,9 @@ func (s *step) mistake() (catalogue.Mistake, bool) {
 }
 
 // product reads a product as staff see it: with its stock on hand, which the list does not show.
-func (i *importer) product(ctx context.Context, sku string) (product shopclient.Product, err error) {
+func (i *importer) product(ctx context.Context, sku string) (product client.StaffProduct, err error) {
 	err = patiently(ctx, func() error {
-		product, err = i.staff.Product(ctx, sku)
+		product, err = i.staff.GetProduct(ctx, sku)
 		return err
 	})
 	return product, err
@@ -267,7 +267,7 @@ func (i *importer) take(ctx context.Context, s *step) {
 	if s.err == nil {
 		return
 	}
-	switch status := shopclient.Status(s.err); {
+	switch status := client.Status(s.err); {
 	case slices.Contains([]int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, status):
 		s.outcome = refused
 	case status >= 400 && status < 500:
@@ -282,7 +282,7 @@ func (i *importer) one(ctx context.Context, s *step) (outcome, error) {
 	product := s.existing
 	if product == nil {
 		_, err := i.staff.CreateProduct(ctx, draftOf(s.row))
-		if shopclient.Status(err) != http.StatusConflict {
+		if client.Status(err) != http.StatusConflict {
 			return created, err
 		}
 		if err := i.find(ctx, s); err != nil {
@@ -298,8 +298,8 @@ func (i *importer) find(ctx context.Context, s *step) error {
 	if s.found != nil {
 		return nil
 	}
-	product, err := i.staff.Product(ctx, s.row.SKU)
-	if shopclient.Status(err) == http.StatusNotFound { // it takes a second to be shown everywhere
+	product, err := i.staff.GetProduct(ctx, s.row.SKU)
+	if client.Status(err) == http.StatusNotFound { // it takes a second to be shown everywhere
 		return problem.Unavailable("product-not-shown", "The product exists, but is not shown yet.", time.Second)
 	}
 	if err == nil {
@@ -309,17 +309,17 @@ func (i *importer) find(ctx context.Context, s *step) error {
 }
 
 // change brings a product to what a row says. Each call may be repeated.
-func (i *importer) change(ctx context.Context, row catalogue.Row, product *shopclient.Product) (outcome, error) {
+func (i *importer) change(ctx context.Context, row catalogue.Row, product *client.StaffProduct) (outcome, error) {
 	result := same
 	if product.Name != row.Name || product.Description != row.Description || product.Category != row.Category || product.Price != row.Price {
-		change := shopclient.Change{Name: &row.Name, Description: &row.Description, Category: &row.Category, Price: &row.Price}
-		if _, err := i.staff.ChangeProduct(ctx, row.SKU, change); err != nil {
+		change := client.ProductChange{Name: &row.Name, Description: &row.Description, Category: &row.Category, Price: &row.Price}
+		if _, err := i.staff.UpdateProduct(ctx, row.SKU, change); err != nil {
 			return untried, err
 		}
 		result = changed
 	}
 	if difference := row.Stock - product.OnHand; difference != 0 {
-		if _, err := i.staff.CorrectStock(ctx, i.run+"-"+row.SKU, row.SKU, difference, "catalogue import"); err != nil {
+		if _, err := i.staff.AdjustStock(ctx, row.SKU, i.run+"-"+row.SKU, client.StockChange{Change: difference, Reason: "catalogue import"}); err != nil {
 			if result == changed {
 				err = fmt.Errorf("its texts and price are imported, its stock is not: %w", err)
 			}
@@ -336,7 +336,7 @@ func patiently(ctx context.Context, do func() error) error {
 	const attempts = 20
 	for attempt := 1; ; attempt++ {
 		err := do()
-		status := shopclient.Status(err)
+		status := client.Status(err)
 		if attempt == attempts || (status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable) {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"caravan/dapr/catalogue"
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/clock"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
@@ -55,7 +55,7 @@ func newShop(t *testing.T, currency string) *testShop {
 	adapters.Register(s, shop, feed.NewCoverage(feed.NewReader(store, clock.System{}, feed.DefaultTiming())), log)
 	s.HandleFunc("POST /v1/sessions", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusCreated)
-		_ = json.NewEncoder(w).Encode(shopclient.Session{AccessToken: "t", ExpiresIn: 3600})
+		_ = json.NewEncoder(w).Encode(client.Session{AccessToken: "t", ExpiresIn: 3600})
 	})
 	s.server = httptest.NewServer(s)
 	t.Cleanup(s.server.Close)
@@ -132,16 +132,16 @@ func (s *testShop) run(t *testing.T, content string, skipBad bool) (out, stderr 
 }
 
 // products are the SKUs of the shop with their staff views.
-func (s *testShop) products(t *testing.T) map[string]shopclient.Product {
+func (s *testShop) products(t *testing.T) map[string]client.StaffProduct {
 	t.Helper()
-	client := shopclient.New(s.server.URL, nil)
-	list, err := client.AllProducts(t.Context())
+	shop := client.New(s.server.URL, nil)
+	list, err := shop.AllProducts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	products := map[string]shopclient.Product{}
+	products := map[string]client.StaffProduct{}
 	for _, product := range list.Items {
-		if products[product.SKU], err = client.Product(t.Context(), product.SKU); err != nil {
+		if products[product.SKU], err = shop.GetProduct(t.Context(), product.SKU); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -239,7 +239,7 @@ func TestImportCountsTheLinesOfProducts(t *testing.T) {
 }
 
 func TestImportKeepsWhatIsReserved(t *testing.T) {
-	reserved := shopclient.Product{SKU: "MUG", Price: money.New(100, "EUR"), OnHand: 9, Reserved: 6}
+	reserved := client.StaffProduct{SKU: "MUG", Price: money.New(100, "EUR"), OnHand: 9, Reserved: 6}
 	row := catalogue.Row{Lines: catalogue.Lines{First: 2, Last: 2}, SKU: "MUG", Price: money.New(100, "EUR"), Stock: 5}
 	if m, found := (&step{row: row, existing: &reserved}).mistake(); !found || m.String() != `line 2, stock: "5" must be at least 6, which are reserved for orders` {
 		t.Error(m)
@@ -304,7 +304,7 @@ func TestImportReportsWhatWasImportedWhenALineIsRefusedMidway(t *testing.T) {
 // TestTheImporterAcceptsWhatTheServiceAccepts gives both the same products.
 func TestTheImporterAcceptsWhatTheServiceAccepts(t *testing.T) {
 	shop := newShop(t, "EUR")
-	staff := shopclient.New(shop.server.URL, nil)
+	staff := client.New(shop.server.URL, nil)
 	text := func(samples ...string) *rapid.Generator[string] {
 		letter := rapid.OneOf(rapid.SampledFrom([]rune("ab \t\n\u00ad\u200b\u200c\u200d\u202e\u0301\u00a0\x00,;\"e語ب")), rapid.Rune())
 		return rapid.OneOf(rapid.SampledFrom(samples), rapid.Map(rapid.SliceOfN(letter, 0, 6), func(r []rune) string { return string(r) }))
@@ -329,7 +329,7 @@ func TestTheImporterAcceptsWhatTheServiceAccepts(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(file.Rows) == 1 {
-			if _, err := staff.CreateProduct(context.Background(), draftOf(file.Rows[0])); err != nil && shopclient.Status(err) != http.StatusConflict {
+			if _, err := staff.CreateProduct(context.Background(), draftOf(file.Rows[0])); err != nil && client.Status(err) != http.StatusConflict {
 				t.Fatalf("the importer accepts %q; the service: %v", row, err)
 			}
 			return
@@ -337,7 +337,7 @@ func TestTheImporterAcceptsWhatTheServiceAccepts(t *testing.T) {
 		unquote := func(i int) string {
 			return strings.TrimSpace(strings.ReplaceAll(row[i][1:len(row[i])-1], `""`, `"`))
 		}
-		draft := shopclient.Draft{
+		draft := client.NewProduct{
 			SKU: unquote(0), Name: unquote(1), Description: unquote(2), Category: unquote(3), Price: money.New(amount, unquote(5)), Stock: stock,
 		}
 		if _, err := staff.CreateProduct(context.Background(), draft); err == nil {

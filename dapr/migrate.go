@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"caravan/dapr/client"
 	"caravan/dapr/launcher"
 	"caravan/dapr/migrate"
-	"caravan/dapr/shopclient"
 )
 
 // migrateOptions are the flags of migrate.
@@ -117,9 +117,9 @@ func (c *cli) auditMigration(ctx context.Context) error {
 	if err := stack.WaitReady(ctx); err != nil {
 		return err
 	}
-	var report auditReport
+	var report client.Audit
 	if err := patiently(ctx, func() error {
-		admin, err := shopclient.New(stack.GatewayURL(), nil).Login(ctx, stack.Admin().Email, stack.Admin().Password)
+		admin, err := client.New(stack.GatewayURL(), nil).Login(ctx, stack.Admin().Email, stack.Admin().Password)
 		if err != nil {
 			return err
 		}

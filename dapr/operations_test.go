@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 )
 
 // office is an API that answers what a test says, and notes what it was asked.
-func office(t *testing.T, answers map[string]string) (staff *shopclient.Client, asked func() string) {
+func office(t *testing.T, answers map[string]string) (staff *client.Client, asked func() string) {
 	t.Helper()
 	var log strings.Builder
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,11 +49,11 @@ func office(t *testing.T, answers map[string]string) (staff *shopclient.Client, 
 		_, _ = w.Write([]byte(answer))
 	}))
 	t.Cleanup(server.Close)
-	return shopclient.New(server.URL, nil), log.String
+	return client.New(server.URL, nil), log.String
 }
 
 // operate runs a command with its flags against an API, past the point where it has signed in.
-func operate(t *testing.T, chosen command, staff *shopclient.Client, args ...string) (string, error) {
+func operate(t *testing.T, chosen command, staff *client.Client, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
 	c := &cli{out: &out, err: &out}
@@ -65,7 +65,7 @@ func operate(t *testing.T, chosen command, staff *shopclient.Client, args ...str
 	if chosen.name == "orders" {
 		understand = c.ordersAction
 	}
-	var act func(context.Context, *shopclient.Client) error
+	var act func(context.Context, *client.Client) error
 	if act, err = understand(flags.Args()); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestDeadLettersOnTheCommandLine(t *testing.T) {
 		}
 	}
 	out, err := operate(t, deadLettersCommand(), staff, "--json")
-	var letters []shopclient.DeadLetter
+	var letters []client.DeadLetter
 	if err != nil || json.Unmarshal([]byte(out), &letters) != nil || len(letters) != 1 {
 		t.Errorf("as JSON: %q, %v", out, err)
 	}
@@ -144,7 +144,7 @@ func TestOrdersOnTheCommandLine(t *testing.T) {
 }
 
 func TestMessagesCannotCommandTheTerminal(t *testing.T) {
-	for _, d := range []shopclient.DeadLetter{
+	for _, d := range []client.DeadLetterDetail{
 		{Payload: "\x1b[2J", PayloadEncoding: "text"}, {Payload: "G1syShj/", PayloadEncoding: "base64"}, {Payload: `"\u001b[2J"`, PayloadEncoding: "text"},
 	} {
 		if got := message(d) + plain(d.Payload); strings.ContainsRune(got, 0x1b) {
@@ -190,11 +190,8 @@ func TestWhatIsNotThereIsSaidInSentences(t *testing.T) {
 }
 
 func TestTheAuditIsShownInSentences(t *testing.T) {
-	report := auditReport{Counts: map[string]int64{"orders.confirmed": 1, "payments.accounts": 1, "products.products": 2, "notifications.letters.open": 1}}
-	report.Invariants = append(report.Invariants, struct {
-		Service, Invariant string
-		Checked, Violated  int64
-	}{Service: "payments", Invariant: "refunds"})
+	report := client.Audit{Counts: map[string]int64{"orders.confirmed": 1, "payments.accounts": 1, "products.products": 2, "notifications.letters.open": 1}}
+	report.Invariants = append(report.Invariants, client.AuditInvariant{Service: "payments", Invariant: "refunds"})
 	for verbose, want := range map[bool]string{
 		false: "1 more invariant found nothing there to check; --verbose names them.\n", true: "Nothing there to check: refunds (payments)\n",
 	} {

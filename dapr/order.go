@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 )
 
 func orderCommand() command {
@@ -41,11 +41,11 @@ func (c *cli) adviseStock(err error) error {
 }
 
 // followOrder waits for the end of an order and tells what it waits for.
-func (c *cli) followOrder(ctx context.Context, customer *shopclient.Client, id string) (shopclient.Order, error) {
+func (c *cli) followOrder(ctx context.Context, customer *client.Client, id string) (client.Order, error) {
 	said := ""
 	for {
-		order, err := customer.Order(ctx, id, time.Second)
-		if err != nil || order.Ended() {
+		order, err := customer.WaitForOrder(ctx, id, time.Second)
+		if err != nil || order.Status.Ended() {
 			return order, err
 		}
 		if w := order.Waiting; w != nil && said != w.Step+w.Reason {
@@ -56,17 +56,6 @@ func (c *cli) followOrder(ctx context.Context, customer *shopclient.Client, id s
 			return order, err
 		}
 	}
-}
-
-// auditReport is what GET /v1/ops/audit answers.
-type auditReport struct {
-	Findings   []struct{ Service, Invariant, Key, Detail string }
-	Invariants []struct {
-		Service, Invariant string
-		Checked, Violated  int64
-	}
-	Counts   map[string]int64
-	Complete bool
 }
 
 func auditCommand() command {
@@ -116,10 +105,10 @@ func (c *cli) sayAfter(wait time.Duration, text string) (quiet func()) {
 }
 
 // runAudit has the stack audit itself, to the end.
-func runAudit(ctx context.Context, staff *shopclient.Client) (auditReport, error) {
+func runAudit(ctx context.Context, staff *client.Client) (client.Audit, error) {
 	for {
-		var report auditReport
-		if err := staff.Get(ctx, "/v1/ops/audit", nil, &report); err != nil {
+		report, err := staff.OpsAudit(ctx)
+		if err != nil {
 			return report, fmt.Errorf("auditing: %w", err)
 		}
 		if report.Complete {
@@ -128,7 +117,7 @@ func runAudit(ctx context.Context, staff *shopclient.Client) (auditReport, error
 	}
 }
 
-func (c *cli) showAudit(report auditReport) error {
+func (c *cli) showAudit(report client.Audit) error {
 	orders := int64(0)
 	for _, end := range []string{"confirmed", "rejected", "cancelled", "refunded"} {
 		orders += report.Counts["orders."+end]

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/id"
 )
 
@@ -61,29 +61,37 @@ why is in the order's timeline. Done as the stack's member of staff.` + loginHel
 }
 
 // ordersAction understands the arguments of orders before anything is asked of the stack.
-func (c *cli) ordersAction(args []string) (func(context.Context, *shopclient.Client) error, error) {
+func (c *cli) ordersAction(args []string) (func(context.Context, *client.Client) error, error) {
 	w := c.options.waiting
 	switch {
 	case args[0] == "waiting" && len(args) == 1:
 		return c.listWaiting, nil
 	case args[0] == "retry" && len(args) == 2:
-		return c.intervene((*shopclient.Client).RetryOrder, args[1], "is tried again"), nil
+		return c.intervene(retry, args[1], "is tried again"), nil
 	case args[0] == "cancel" && len(args) == 2 && w.reason == "":
 		return nil, &usageError{"orders cancel needs --reason: why is it cancelled?\nSee help orders."}
 	case args[0] == "cancel" && len(args) == 2:
-		return c.intervene((*shopclient.Client).CancelOrder, args[1], "is being cancelled"), nil
+		return c.intervene(cancel, args[1], "is being cancelled"), nil
 	}
 	return nil, &usageError{"Usage: " + usage(ordersCommand()) + "\nSee help orders."}
 }
 
 // intervention is a call of the API about one order.
-type intervention = func(staff *shopclient.Client, ctx context.Context, key, id, reason string) (shopclient.Accepted, error)
+type intervention = func(ctx context.Context, staff *client.Client, key, id, reason string) (client.OrderAccepted, error)
+
+func retry(ctx context.Context, staff *client.Client, key, id, reason string) (client.OrderAccepted, error) {
+	return staff.OpsRetryOrder(ctx, id, key, client.OrderRetry{Reason: reason})
+}
+
+func cancel(ctx context.Context, staff *client.Client, key, id, reason string) (client.OrderAccepted, error) {
+	return staff.OpsCancelOrder(ctx, id, key, client.OrderCancellation{Reason: reason})
+}
 
 // intervene does something to an order and tells what.
-func (c *cli) intervene(act intervention, orderID, done string) func(context.Context, *shopclient.Client) error {
-	return func(ctx context.Context, staff *shopclient.Client) error {
-		accepted, err := act(staff, ctx, id.Random{}.New(), orderID, c.options.waiting.reason)
-		if shopclient.Status(err) == http.StatusNotFound {
+func (c *cli) intervene(act intervention, orderID, done string) func(context.Context, *client.Client) error {
+	return func(ctx context.Context, staff *client.Client) error {
+		accepted, err := act(ctx, staff, id.Random{}.New(), orderID, c.options.waiting.reason)
+		if client.Status(err) == http.StatusNotFound {
 			return fmt.Errorf("there is no order %s", orderID)
 		}
 		if err != nil {
@@ -94,10 +102,13 @@ func (c *cli) intervene(act intervention, orderID, done string) func(context.Con
 	}
 }
 
-func (c *cli) listWaiting(ctx context.Context, staff *shopclient.Client) error {
+func (c *cli) listWaiting(ctx context.Context, staff *client.Client) error {
 	w := c.options.waiting
-	found, more, err := pages(w.limit, func(limit int, cursor string) (shopclient.List[shopclient.Order], error) {
-		return staff.WaitingOrders(ctx, w.longer, w.step, w.status, limit, cursor)
+	found, more, err := pages(w.limit, func(limit int, cursor string) ([]client.OrderSummary, string, error) {
+		list, err := staff.OpsListOrders(ctx, client.OpsListOrdersParams{
+			Waiting: w.longer.String(), Step: client.OrderStep(w.step), Status: client.OrderStatus(w.status), Limit: limit, Cursor: cursor,
+		})
+		return list.Items, list.Next, err
 	})
 	if err != nil {
 		return fmt.Errorf("listing waiting orders: %w", err)
@@ -148,9 +159,9 @@ func short(d time.Duration) string {
 }
 
 // unique drops repeats: an order that waits may be on more than one page.
-func unique(orders []shopclient.Order) []shopclient.Order {
+func unique(orders []client.OrderSummary) []client.OrderSummary {
 	seen := make(map[string]bool, len(orders))
-	once := []shopclient.Order{}
+	once := []client.OrderSummary{}
 	for _, o := range orders {
 		if !seen[o.ID] {
 			seen[o.ID] = true

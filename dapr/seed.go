@@ -14,8 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"caravan/dapr/client"
 	"caravan/dapr/launcher"
-	"caravan/dapr/shopclient"
+	"caravan/internal/correlation"
 	"caravan/internal/money"
 
 	"golang.org/x/sync/errgroup"
@@ -68,7 +69,7 @@ func (c *cli) seed(ctx context.Context, stack *launcher.Stack) ([]launcher.User,
 }
 
 // fill makes the people and the catalogue, and returns a client of the customer.
-func (c *cli) fill(ctx context.Context, empty shop) (customer *shopclient.Client, err error) {
+func (c *cli) fill(ctx context.Context, empty shop) (customer *client.Client, err error) {
 	began := time.Now()
 	clients, err := enrol(ctx, empty)
 	if err != nil {
@@ -117,40 +118,40 @@ func usersFile(dir string) string { return filepath.Join(dir, "secrets", "users.
 
 // enrol registers the people who are not yet, gives each the role, and returns
 // a client for each role. The admin exists from the users service's start.
-func enrol(ctx context.Context, empty shop) (map[string]*shopclient.Client, error) {
+func enrol(ctx context.Context, empty shop) (map[string]*client.Client, error) {
 	admin, err := empty.signIn(ctx, "admin")
 	if err != nil {
 		return nil, err
 	}
-	clients := map[string]*shopclient.Client{"admin": admin}
+	clients := map[string]*client.Client{"admin": admin}
 	for _, person := range empty.people {
 		if person.Role == "admin" {
 			continue
 		}
-		client, err := enrolOne(ctx, shopclient.New(empty.gateway, nil), admin, person)
+		user, err := enrolOne(ctx, client.New(empty.gateway, nil), admin, person)
 		if err != nil {
 			return nil, err
 		}
-		clients[person.Role] = client
+		clients[person.Role] = user
 	}
 	return clients, nil
 }
 
-func enrolOne(ctx context.Context, gateway, admin *shopclient.Client, person launcher.User) (*shopclient.Client, error) {
-	client, err := gateway.Login(ctx, person.Email, person.Password)
+func enrolOne(ctx context.Context, gateway, admin *client.Client, person launcher.User) (*client.Client, error) {
+	known, err := gateway.Login(ctx, person.Email, person.Password)
 	if err == nil {
-		return client, nil
+		return known, nil
 	}
-	if shopclient.Status(err) != http.StatusUnauthorized {
+	if client.Status(err) != http.StatusUnauthorized {
 		return nil, fmt.Errorf("logging in as %s: %w", person.Role, err)
 	}
 	name := strings.ToUpper(person.Role[:1]) + person.Role[1:]
-	user, err := gateway.Register(ctx, person.Email, person.Password, name)
+	user, err := gateway.RegisterUser(ctx, client.Registration{Email: person.Email, Password: person.Password, Name: name})
 	if err != nil {
 		return nil, fmt.Errorf("registering the %s: %w", person.Role, err)
 	}
 	if person.Role != "customer" {
-		if _, err := admin.ChangeRoles(ctx, user.ID, "customer", person.Role); err != nil {
+		if _, err := admin.SetUserRoles(ctx, user.ID, client.RoleChange{Roles: client.Roles{client.Customer, client.Role(person.Role)}}); err != nil {
 			return nil, fmt.Errorf("making %s a %s: %w", person.Email, person.Role, err)
 		}
 	}
@@ -160,7 +161,7 @@ func enrolOne(ctx context.Context, gateway, admin *shopclient.Client, person lau
 
 // fillCatalogue creates the products of the shop's own catalogue that do not
 // exist yet, and leaves the others as they are.
-func (c *cli) fillCatalogue(ctx context.Context, staff *shopclient.Client) (added int, err error) {
+func (c *cli) fillCatalogue(ctx context.Context, staff *client.Client) (added int, err error) {
 	file, err := os.Open(filepath.Join(c.root, "services", "products", "catalogue.csv"))
 	if err != nil {
 		return 0, fmt.Errorf("reading the catalogue: %w", err)
@@ -190,7 +191,7 @@ func (c *cli) fillCatalogue(ctx context.Context, staff *shopclient.Client) (adde
 		added++
 		group.Go(func() error {
 			_, err := staff.CreateProduct(ctx, draftOf(row))
-			if shopclient.Status(err) == http.StatusConflict { // made by an earlier start that was cut short
+			if client.Status(err) == http.StatusConflict { // made by an earlier start that was cut short
 				err = nil
 			}
 			return err
@@ -203,15 +204,15 @@ func (c *cli) fillCatalogue(ctx context.Context, staff *shopclient.Client) (adde
 var lowWallet, topUp = money.New(500_00, "EUR"), money.New(2_500_00, "EUR")
 
 // fund deposits into a wallet that has run low, and reports whether it did.
-func fund(ctx context.Context, customer *shopclient.Client) (paid bool, err error) {
-	wallet, err := customer.Wallet(ctx)
+func fund(ctx context.Context, customer *client.Client) (paid bool, err error) {
+	wallet, err := customer.GetWallet(ctx)
 	if err != nil {
 		return false, fmt.Errorf("looking into the customer's wallet: %w", err)
 	}
 	if order, err := wallet.Available.Cmp(lowWallet); err == nil && order >= 0 {
 		return false, nil
 	}
-	if _, err := customer.Deposit(ctx, rand.Text(), topUp, shopclient.SourceOK); err != nil {
+	if _, err := customer.TopUp(ctx, rand.Text(), topUp); err != nil {
 		return false, fmt.Errorf("paying into the customer's wallet: %w", err)
 	}
 	return true, nil
@@ -221,22 +222,23 @@ func fund(ctx context.Context, customer *shopclient.Client) (paid bool, err erro
 var errNothingInStock = errors.New("nothing is in stock, so no order was placed")
 
 // firstOrder places an order for two products and shows its timeline.
-func (c *cli) firstOrder(ctx context.Context, customer *shopclient.Client) error {
-	list, err := customer.Products(ctx, shopclient.Query{Limit: 100})
+func (c *cli) firstOrder(ctx context.Context, customer *client.Client) error {
+	list, err := customer.ListProducts(ctx, client.ListProductsParams{Limit: 100})
 	if err != nil {
 		return fmt.Errorf("choosing products: %w", err)
 	}
-	var items []shopclient.Item
+	var items []client.NewOrderItem
 	for _, product := range list.Items {
 		if product.Available > 0 && product.Price.Amount < 100_00 && len(items) < 2 {
-			items = append(items, shopclient.Item{SKU: product.SKU, Quantity: int64(len(items) + 1)})
+			items = append(items, client.NewOrderItem{SKU: product.SKU, Quantity: int64(len(items) + 1)})
 		}
 	}
 	if len(items) == 0 {
 		return errNothingInStock
 	}
 	began := time.Now()
-	accepted, err := customer.PlaceOrder(ctx, rand.Text(), shopclient.Placement{Items: items})
+	var header http.Header
+	accepted, err := customer.PlaceOrder(client.WithHeader(ctx, &header), rand.Text(), client.NewOrder{Items: items})
 	if err != nil {
 		return fmt.Errorf("placing an order: %w", err)
 	}
@@ -245,16 +247,16 @@ func (c *cli) firstOrder(ctx context.Context, customer *shopclient.Client) error
 	if err != nil {
 		return fmt.Errorf("waiting for order %s: %w", accepted.ID, err)
 	}
-	c.showOrder(order, accepted.CorrelationID, answered, time.Since(began))
+	c.showOrder(order, header.Get(correlation.Header), answered, time.Since(began))
 	return nil
 }
 
-func (c *cli) showOrder(order shopclient.Order, correlation string, answered, ended time.Duration) {
+func (c *cli) showOrder(order client.Order, cause string, answered, ended time.Duration) {
 	fmt.Fprintf(c.out, "\nOrder %s: %s", order.ID, order.Status)
 	if order.Reason != "" {
 		fmt.Fprintf(c.out, " (%s)", order.Reason)
 	}
-	if order.Total != nil {
+	if order.Total.Amount > 0 {
 		fmt.Fprintf(c.out, ", %s", order.Total)
 	}
 	fmt.Fprintf(c.out, "\n  %10s  POST /v1/orders answered 202\n", milliseconds(answered))
@@ -269,11 +271,11 @@ func (c *cli) showOrder(order shopclient.Order, correlation string, answered, en
 	fmt.Fprintf(c.out, "  %10s  seen by the customer\n", milliseconds(ended))
 	switch a := c.options.access; {
 	case a.target == targetCompose:
-		fmt.Fprintf(c.out, "  All it caused: go run ./dapr logs --target compose --correlation %s\n", correlation)
+		fmt.Fprintf(c.out, "  All it caused: go run ./dapr logs --target compose --correlation %s\n", cause)
 	case a.gateway != "": // its logs are elsewhere
-		fmt.Fprintf(c.out, "  Correlation id: %s\n", correlation)
+		fmt.Fprintf(c.out, "  Correlation id: %s\n", cause)
 	default:
-		fmt.Fprintf(c.out, "  All it caused: go run ./dapr logs --correlation %s\n", correlation)
+		fmt.Fprintf(c.out, "  All it caused: go run ./dapr logs --correlation %s\n", cause)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 )
 
 // gatewayReport is what a gateway knows of its services.
@@ -23,22 +23,22 @@ type gatewayReport struct {
 
 // gatewayService is a service as the gateway sees it.
 type gatewayService struct {
-	Name       string  `json:"name"`
-	Status     string  `json:"status"`
-	DurationMS float64 `json:"durationMs"`
-	Detail     string  `json:"detail,omitempty"`
-	Breaker    string  `json:"breaker,omitempty"`
+	Name       string               `json:"name"`
+	Status     client.ServiceStatus `json:"status"`
+	DurationMS float64              `json:"durationMs"`
+	Detail     string               `json:"detail,omitempty"`
+	Breaker    client.BreakerState  `json:"breaker,omitempty"`
 }
 
 // gatewayBreaker is a circuit breaker of the gateway or of orders.
 type gatewayBreaker struct {
-	Caller  string    `json:"caller"`
-	App     string    `json:"app"`
-	Target  string    `json:"target,omitempty"`
-	State   string    `json:"state"`
-	Since   time.Time `json:"since"`
-	Refused int64     `json:"refused"`
-	Opened  int64     `json:"opened"`
+	Caller  string              `json:"caller"`
+	App     string              `json:"app"`
+	Target  string              `json:"target,omitempty"`
+	State   client.BreakerState `json:"state"`
+	Since   time.Time           `json:"since"`
+	Refused int                 `json:"refused"`
+	Opened  int                 `json:"opened"`
 }
 
 // gatewayStatus shows what a gateway knows: to staff everything, to others whether each service is ready.
@@ -67,19 +67,23 @@ func (r *gatewayReport) askAsStaff(ctx context.Context, s shop) (allowed bool, e
 	if err != nil {
 		return false, err
 	}
-	var services shopclient.List[gatewayService]
-	err = staff.Get(ctx, "/v1/ops/services", nil, &services)
-	if shopclient.Status(err) == http.StatusForbidden {
+	services, err := staff.OpsListServices(ctx)
+	if client.Status(err) == http.StatusForbidden {
 		return false, nil
 	}
-	var breakers shopclient.List[gatewayBreaker]
+	var breakers client.BreakerList
 	if err == nil {
-		err = staff.Get(ctx, "/v1/ops/breakers", nil, &breakers)
+		breakers, err = staff.OpsListBreakers(ctx)
 	}
 	if err != nil {
 		return false, fmt.Errorf("asking the gateway for its services: %w", err)
 	}
-	r.Services, r.Breakers = services.Items, breakers.Items
+	for _, s := range services.Items {
+		r.Services = append(r.Services, gatewayService{s.Name, s.Status, s.DurationMs, s.Detail, s.Breaker})
+	}
+	for _, b := range breakers.Items {
+		r.Breakers = append(r.Breakers, gatewayBreaker{b.Caller, b.App, b.Target, b.State, b.Since, b.Refused, b.Opened})
+	}
 	return true, nil
 }
 
@@ -125,7 +129,7 @@ func (c *cli) showGateway(r gatewayReport) error {
 	fmt.Fprintf(c.out, "Gateway %s\n\n", r.Gateway)
 	err := c.table("SERVICE STATE ANSWERED BREAKER DETAIL", func(row func(...any)) {
 		for _, s := range r.Services {
-			row(s.Name, s.Status, fmt.Sprintf("%.1f ms", s.DurationMS), or(s.Breaker, "-"), s.Detail)
+			row(s.Name, s.Status, fmt.Sprintf("%.1f ms", s.DurationMS), or(string(s.Breaker), "-"), s.Detail)
 		}
 	})
 	if err == nil && len(r.Breakers) > 0 {

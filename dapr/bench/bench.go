@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"caravan/dapr/client"
 	"caravan/dapr/launcher"
-	"caravan/dapr/shopclient"
 )
 
 // Target is the stack that is measured.
@@ -23,7 +23,7 @@ type Target struct {
 	// Broker and Store name what the stack uses.
 	Broker, Store string
 	// SignIn logs in someone with a role.
-	SignIn func(ctx context.Context, role string) (*shopclient.Client, error)
+	SignIn func(ctx context.Context, role string) (*client.Client, error)
 	// Report describes the processes of the stack; without any, memory and processor time are not measured.
 	Report func(ctx context.Context) (launcher.Report, error)
 	// Logs reads the log lines of the stack that accept wants.
@@ -133,7 +133,7 @@ var errLimited = errors.New("the gateway's rate limits are on; start the stack w
 	" (elsewhere, the gateway with CARAVAN_LIMIT_ENABLED=false)")
 
 func limited(err error) error {
-	if shopclient.Status(err) == 429 {
+	if client.Status(err) == 429 {
 		return errLimited
 	}
 	return err

@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"caravan/dapr/client"
 	"caravan/dapr/launcher"
-	"caravan/dapr/shopclient"
 	"caravan/internal/money"
 )
 
@@ -35,8 +35,8 @@ const (
 // users whose wallets do not.
 type shop struct {
 	gateway string
-	staff   *shopclient.Client
-	users   []*shopclient.Client
+	staff   *client.Client
+	users   []*client.Client
 	weights []float64 // cumulative shares of the products
 }
 
@@ -45,7 +45,7 @@ func sku(n int) string { return fmt.Sprintf("BENCH-%03d", n) }
 func openShop(ctx context.Context, stack Target, users int) (*shop, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = MaxClients
-	anonymous := shopclient.New(stack.Gateway, &http.Client{Transport: transport, Timeout: 30 * time.Second})
+	anonymous := client.New(stack.Gateway, &http.Client{Transport: transport, Timeout: 30 * time.Second})
 	staff, err := stack.SignIn(ctx, "staff")
 	if err != nil {
 		return nil, limited(err)
@@ -78,12 +78,12 @@ func (s *shop) pick() int {
 }
 
 // basket is one or two different products.
-func (s *shop) basket() []shopclient.Item {
+func (s *shop) basket() []client.NewOrderItem {
 	first := s.pick()
-	items := []shopclient.Item{{SKU: sku(first), Quantity: 1}}
+	items := []client.NewOrderItem{{SKU: sku(first), Quantity: 1}}
 	if mathrand.IntN(2) == 0 {
 		if second := s.pick(); second != first {
-			items = append(items, shopclient.Item{SKU: sku(second), Quantity: 1})
+			items = append(items, client.NewOrderItem{SKU: sku(second), Quantity: 1})
 		}
 	}
 	return items
@@ -96,11 +96,11 @@ func (s *shop) stockUp(ctx context.Context) error {
 	group.SetLimit(8)
 	for n := range products {
 		group.Go(func() error {
-			_, err := s.staff.CreateProduct(ctx, shopclient.Draft{
+			_, err := s.staff.CreateProduct(ctx, client.NewProduct{
 				SKU: sku(n), Name: fmt.Sprintf("Benchmark product %d", n), Description: "Ordered by the benchmark.",
 				Category: "benchmark", Price: money.New(1_00, "EUR"), Stock: plenty,
 			})
-			if shopclient.Status(err) == http.StatusConflict {
+			if client.Status(err) == http.StatusConflict {
 				return nil
 			}
 			return err
@@ -111,42 +111,42 @@ func (s *shop) stockUp(ctx context.Context) error {
 
 // enrol logs the users in, registering those that do not exist, and fills their
 // wallets. Their passwords are kept, as a password hash is slow on purpose.
-func (s *shop) enrol(ctx context.Context, anonymous *shopclient.Client, dir string, count int) error {
+func (s *shop) enrol(ctx context.Context, anonymous *client.Client, dir string, count int) error {
 	users, err := loadUsers(dir, count)
 	if err != nil {
 		return err
 	}
-	s.users = make([]*shopclient.Client, count)
+	s.users = make([]*client.Client, count)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for i, user := range users[:count] {
 		group.Go(func() error {
-			client, err := anonymous.Login(ctx, user.Email, user.Password)
-			if shopclient.Status(err) == http.StatusUnauthorized {
-				if _, err := anonymous.Register(ctx, user.Email, user.Password, "Benchmark"); err != nil {
+			customer, err := anonymous.Login(ctx, user.Email, user.Password)
+			if client.Status(err) == http.StatusUnauthorized {
+				if _, err := anonymous.RegisterUser(ctx, client.Registration{Email: user.Email, Password: user.Password, Name: "Benchmark"}); err != nil {
 					return limited(err)
 				}
-				client, err = anonymous.Login(ctx, user.Email, user.Password)
+				customer, err = anonymous.Login(ctx, user.Email, user.Password)
 			}
 			if err != nil {
 				return limited(err)
 			}
-			s.users[i] = client
-			return fillWallet(ctx, client)
+			s.users[i] = customer
+			return fillWallet(ctx, customer)
 		})
 	}
 	return group.Wait()
 }
 
-func fillWallet(ctx context.Context, client *shopclient.Client) error {
-	wallet, err := client.Wallet(ctx)
+func fillWallet(ctx context.Context, customer *client.Client) error {
+	wallet, err := customer.GetWallet(ctx)
 	if err != nil {
 		return limited(err)
 	}
 	if wallet.Available.Amount >= 500_000_00 {
 		return nil
 	}
-	_, err = client.Deposit(ctx, rand.Text(), money.New(1_000_000_00, "EUR"), shopclient.SourceOK)
+	_, err = customer.TopUp(ctx, rand.Text(), money.New(1_000_000_00, "EUR"))
 	return limited(err)
 }
 

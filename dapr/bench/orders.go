@@ -13,10 +13,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"caravan/dapr/client"
 	"caravan/dapr/launcher"
-	"caravan/dapr/shopclient"
 	"caravan/internal/correlation"
-	"caravan/internal/id"
 )
 
 // orders keeps every client placing orders, one after another, each until its
@@ -45,8 +44,8 @@ func (s *shop) orders(ctx context.Context, clients int, duration time.Duration) 
 
 // placeAndAwait places an order and returns its end, or the kind of error that
 // kept the client from seeing one.
-func placeAndAwait(ctx context.Context, user *shopclient.Client, items []shopclient.Item) (string, error) {
-	accepted, err := user.PlaceOrder(ctx, rand.Text(), shopclient.Placement{Items: items})
+func placeAndAwait(ctx context.Context, user *client.Client, items []client.NewOrderItem) (string, error) {
+	accepted, err := user.PlaceOrder(ctx, rand.Text(), client.NewOrder{Items: items})
 	if err != nil {
 		return failedOutcome(err)
 	}
@@ -55,19 +54,19 @@ func placeAndAwait(ctx context.Context, user *shopclient.Client, items []shopcli
 		return failedOutcome(err)
 	}
 	if order.Reason != "" {
-		return order.Status + " (" + order.Reason + ")", nil
+		return string(order.Status) + " (" + order.Reason + ")", nil
 	}
-	return order.Status, nil
+	return string(order.Status), nil
 }
 
 func failedOutcome(err error) (string, error) {
-	switch status := shopclient.Status(err); {
+	switch status := client.Status(err); {
 	case status == http.StatusTooManyRequests:
 		return "", errLimited
 	case errors.Is(err, context.Canceled):
 		return "", err
 	case status != 0:
-		return fmt.Sprintf("error %d %s", status, shopclient.Slug(err)), nil
+		return fmt.Sprintf("error %d %s", status, client.Slug(err)), nil
 	}
 	return "no answer", nil
 }
@@ -78,15 +77,15 @@ const unloadedOrders = 200
 // oneByOne places orders one at a time and finds where their time goes, from
 // their timelines and from the log lines with their correlation ids.
 func (s *shop) oneByOne(ctx context.Context, stack Target) (Unloaded, error) {
-	user, ids := s.users[0], id.Random{}
+	user := s.users[0]
 	var took []time.Duration
 	steps := map[string][]time.Duration{}
 	causes := map[string]bool{}
 	const warmUp = 20
 	for n := range warmUp + unloadedOrders {
-		cause := ids.New()
 		started := time.Now()
-		accepted, err := user.PlaceOrder(correlation.With(ctx, cause), rand.Text(), shopclient.Placement{Items: s.basket()})
+		var header http.Header
+		accepted, err := user.PlaceOrder(client.WithHeader(ctx, &header), rand.Text(), client.NewOrder{Items: s.basket()})
 		if err != nil {
 			return Unloaded{}, limited(err)
 		}
@@ -99,7 +98,7 @@ func (s *shop) oneByOne(ctx context.Context, stack Target) (Unloaded, error) {
 		}
 		took = append(took, time.Since(started))
 		// The edge makes a correlation id of its own.
-		causes[accepted.CorrelationID] = true
+		causes[header.Get(correlation.Header)] = true
 		for _, moment := range order.Timeline {
 			name := strings.TrimSuffix(strings.TrimPrefix(moment.Type, "orders."), ".v1")
 			steps[name] = append(steps[name], moment.Time.Sub(order.PlacedAt))

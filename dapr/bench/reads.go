@@ -18,7 +18,7 @@ import (
 // reads measures product pages: as nobody, which the edge may answer itself,
 // and as staff, whose answers no cache may keep.
 func (s *shop) reads(ctx context.Context, duration time.Duration) ([]Load, error) {
-	if _, err := s.staff.Me(ctx); err != nil { // renews the token
+	if _, err := s.staff.GetOwnUser(ctx); err != nil { // renews the token
 		return nil, limited(err)
 	}
 	var loads []Load

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/client"
 	"caravan/internal/document"
 	"caravan/internal/feed"
 	notifications "caravan/services/notifications/contract"
@@ -16,7 +17,6 @@ import (
 	payments "caravan/services/payments/contract"
 	products "caravan/services/products/contract"
 	users "caravan/services/users/contract"
-	"caravan/test/sim"
 )
 
 // TestASoundSystemHasNoFindings is the other half of the proof, and shows that every invariant was checked: one that is
@@ -50,8 +50,8 @@ func TestTheAuditSeesSpoiledDocuments(t *testing.T) {
 }
 
 // names reports whether an audit has a finding.
-func names(report sim.AuditReport, service, invariant string) bool {
-	return slices.ContainsFunc(report.Findings, func(f sim.AuditFinding) bool { return f.Service == service && f.Invariant == invariant })
+func names(report client.Audit, service, invariant string) bool {
+	return slices.ContainsFunc(report.Findings, func(f client.AuditFinding) bool { return f.Service == service && f.Invariant == invariant })
 }
 
 // spoiled is one fault in the documents, and what it breaks.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"caravan/dapr/client"
 	"caravan/test/sim"
 )
 
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 var size = sim.Size{Products: 2, Customers: 2, Orders: 70, Changes: 16, Stock: 1000}
 
 // run lets the shop live, spoils its documents, and returns what the audit says.
-func run(t *testing.T, keys string, spoil func(*scene)) sim.AuditReport {
+func run(t *testing.T, keys string, spoil func(*scene)) client.Audit {
 	t.Helper()
 	result := simulate(t, keys, spoil)
 	if !result.Audit.Complete {

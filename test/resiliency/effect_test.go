@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/id"
 	"caravan/internal/money"
 )
@@ -20,12 +20,12 @@ import (
 func TestARepeatedStepHasOneEffect(t *testing.T) {
 	s := shared(t)
 	ctx := t.Context()
-	admin, err := shopclient.New(s.GatewayURL(), nil).Login(ctx, s.Admin().Email, s.Admin().Password)
+	admin, err := client.New(s.GatewayURL(), nil).Login(ctx, s.Admin().Email, s.Admin().Password)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const stock, price, number = 50, 250, 12
-	product, err := admin.CreateProduct(ctx, shopclient.Draft{
+	product, err := admin.CreateProduct(ctx, client.NewProduct{
 		SKU: "LOST-" + strings.ToUpper(id.Random{}.New()[24:]), Name: "Lamp", Description: "A lamp.", Category: "lamps",
 		Price: money.Money{Amount: price, Currency: "EUR"}, Stock: stock,
 	})
@@ -33,15 +33,15 @@ func TestARepeatedStepHasOneEffect(t *testing.T) {
 		t.Fatal(err)
 	}
 	email, password := id.Random{}.New()+"@shop.example", "correct horse battery staple"
-	if _, err := shopclient.New(s.GatewayURL(), nil).Register(ctx, email, password, "Ann"); err != nil {
+	if _, err := client.New(s.GatewayURL(), nil).RegisterUser(ctx, client.Registration{Email: email, Password: password, Name: "Ann"}); err != nil {
 		t.Fatal(err)
 	}
-	customer, err := shopclient.New(s.GatewayURL(), nil).Login(ctx, email, password)
+	customer, err := client.New(s.GatewayURL(), nil).Login(ctx, email, password)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, status := (id.Random{}.New()), ""; status != "succeeded"; { // it is pending as long as the bank is slow
-		deposit, err := customer.Deposit(ctx, key, money.Money{Amount: number * price * 2, Currency: "EUR"}, shopclient.SourceOK)
+	for key, status := (id.Random{}.New()), client.Pending; status != client.Succeeded; { // it is pending as long as the bank is slow
+		deposit, err := customer.TopUp(ctx, key, money.Money{Amount: number * price * 2, Currency: "EUR"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestARepeatedStepHasOneEffect(t *testing.T) {
 		s.apps[app].answers(t, path, lost[path].answer)
 	}
 	for range number { // one after another: what travels together is another command
-		placed, err := customer.PlaceOrder(ctx, id.Random{}.New(), shopclient.Placement{Items: []shopclient.Item{{SKU: product.SKU, Quantity: 1}}})
+		placed, err := customer.PlaceOrder(ctx, id.Random{}.New(), client.NewOrder{Items: []client.NewOrderItem{{SKU: product.SKU, Quantity: 1}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,11 +72,11 @@ func TestARepeatedStepHasOneEffect(t *testing.T) {
 			t.Logf("%s: carried out %d times, answer lost %d times, for %d orders", path, carried, dropped, number)
 		}
 	}
-	wallet, err := customer.Wallet(ctx)
+	wallet, err := customer.GetWallet(ctx)
 	if err != nil || wallet.Balance.Amount != number*price || wallet.Held.Amount != 0 {
 		t.Errorf("the wallet holds %+v, %v; want %d and nothing on hold", wallet, err, number*price)
 	}
-	after, err := admin.Product(ctx, product.SKU)
+	after, err := admin.GetProduct(ctx, product.SKU)
 	if err != nil || after.Available != stock-number {
 		t.Errorf("%d units are left, %v; want %d", after.Available, err, stock-number)
 	}

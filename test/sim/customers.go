@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/correlation"
 	"caravan/internal/money"
 )
@@ -49,7 +49,7 @@ type shop struct {
 	customers []*customer
 	corrected map[string]int64 // by SKU: what staff added
 	failures  []string
-	report    AuditReport
+	report    client.Audit
 	audits    int // that were complete while customers were in the shop
 }
 
@@ -58,7 +58,7 @@ type customer struct {
 	name     string
 	shop     *shop
 	rng      *rand.Rand
-	client   *shopclient.Client
+	client   *client.Client
 	calls    int
 	deposits map[string]int64 // accepted, by key
 	orders   map[string]*promise
@@ -67,7 +67,7 @@ type customer struct {
 // promise is an order that was accepted.
 type promise struct {
 	key, id string
-	items   []shopclient.Item
+	items   []client.NewOrderItem
 }
 
 func newShop(w *World, size Size) *shop {
@@ -131,26 +131,26 @@ func (c *customer) insist(what string, attempt func(ctx context.Context) (final 
 
 // refused reports whether the answer is a decision and not a failure on the way.
 func refused(err error) bool {
-	status := shopclient.Status(err)
+	status := client.Status(err)
 	return status >= 400 && status < 500 && status != http.StatusUnauthorized && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout
 }
 
 // enter registers unless somebody did so before under this name, and logs in.
 func (c *customer) enter(email string, known bool) bool {
-	public := shopclient.New("http://shop", c.shop.http)
+	public := client.New("http://shop", c.shop.http)
 	if !known {
 		err := c.insist("registering", func(ctx context.Context) (bool, error) {
-			_, err := public.Register(ctx, email, password, "Customer "+c.name)
+			_, err := public.RegisterUser(ctx, client.Registration{Email: email, Password: password, Name: "Customer " + c.name})
 			return refused(err), err
 		})
-		if err != nil && shopclient.Status(err) != http.StatusConflict { // taken: by the attempt whose answer was lost
+		if err != nil && client.Status(err) != http.StatusConflict { // taken: by the attempt whose answer was lost
 			c.shop.fail("%s could not register: %v", c.name, err)
 			return false
 		}
 	}
 	err := c.insist("logging in", func(ctx context.Context) (bool, error) {
-		client, err := public.Login(ctx, email, password)
-		c.client = client
+		var err error
+		c.client, err = public.Login(ctx, email, password)
 		return false, err // the account may still be on its way
 	})
 	return err == nil
@@ -186,7 +186,7 @@ func (c *customer) pause(n int) {
 func (c *customer) deposit(key string, amount int64) {
 	source := [...]string{"tok_ok", "tok_ok", "tok_ok", "tok_timeout"}[c.rng.IntN(4)]
 	err := c.insist("depositing", func(ctx context.Context) (bool, error) {
-		_, err := c.client.Deposit(ctx, key, money.Money{Amount: amount, Currency: currency}, source)
+		_, err := c.client.Deposit(ctx, key, client.NewDeposit{Amount: amount, Currency: currency, Source: source})
 		return refused(err), err
 	})
 	if err != nil {
@@ -198,10 +198,10 @@ func (c *customer) deposit(key string, amount int64) {
 
 // order places an order, and sometimes cancels it at once or has it refunded.
 func (c *customer) order(key string) {
-	placement := shopclient.Placement{}
+	placement := client.NewOrder{}
 	for n := range c.shop.size.Products {
 		if n == 0 || c.rng.IntN(2) == 0 {
-			placement.Items = append(placement.Items, shopclient.Item{SKU: sku(n), Quantity: 1 + c.rng.Int64N(3)})
+			placement.Items = append(placement.Items, client.NewOrderItem{SKU: sku(n), Quantity: 1 + c.rng.Int64N(3)})
 		}
 	}
 	p := &promise{key: key, items: placement.Items}
@@ -217,7 +217,7 @@ func (c *customer) order(key string) {
 	c.orders[key] = p
 	if c.rng.IntN(5) == 0 {
 		_ = c.insist("cancelling", func(ctx context.Context) (bool, error) { // a conflict is an answer: it may be too late
-			_, err := c.client.Cancel(ctx, p.id)
+			_, err := c.client.CancelOrder(ctx, p.id)
 			return refused(err), err
 		})
 	}
@@ -229,8 +229,8 @@ func (c *customer) order(key string) {
 // await looks until the order has come to an end.
 func (c *customer) await(p *promise) {
 	_ = c.insist("waiting for order "+p.key, func(ctx context.Context) (bool, error) {
-		order, err := c.client.Order(ctx, p.id, 5*time.Second)
-		if err == nil && !order.Ended() {
+		order, err := c.client.WaitForOrder(ctx, p.id, 5*time.Second)
+		if err == nil && !order.Status.Ended() {
 			err = fmt.Errorf("order %s is %s", p.id, order.Status)
 		}
 		return refused(err), err
@@ -257,10 +257,10 @@ func (s *shop) staff() {
 	for n := range s.size.Products {
 		stock := s.size.initialStock(n)
 		err := c.insist("creating a product", func(ctx context.Context) (bool, error) {
-			_, err := c.client.CreateProduct(ctx, shopclient.Draft{SKU: sku(n), Name: "Product " + sku(n), Category: "sim", Price: money.Money{Amount: int64(100 * (n + 1)), Currency: currency}, Stock: stock})
+			_, err := c.client.CreateProduct(ctx, client.NewProduct{SKU: sku(n), Name: "Product " + sku(n), Category: "sim", Price: money.Money{Amount: int64(100 * (n + 1)), Currency: currency}, Stock: stock})
 			return refused(err), err
 		})
-		if err != nil && shopclient.Status(err) != http.StatusConflict { // it exists: made by the attempt whose answer was lost
+		if err != nil && client.Status(err) != http.StatusConflict { // it exists: made by the attempt whose answer was lost
 			s.fail("product %s was refused: %v", sku(n), err)
 		}
 	}
@@ -280,7 +280,7 @@ func (s *shop) staff() {
 func (c *customer) reprice(sku string) {
 	price := money.Money{Amount: 50 + c.rng.Int64N(400), Currency: currency}
 	_ = c.insist("changing a price", func(ctx context.Context) (bool, error) {
-		_, err := c.client.ChangeProduct(ctx, sku, shopclient.Change{Price: &price})
+		_, err := c.client.UpdateProduct(ctx, sku, client.ProductChange{Price: &price})
 		return refused(err), err
 	})
 }
@@ -289,7 +289,7 @@ func (c *customer) reprice(sku string) {
 func (c *customer) restock(sku string) {
 	change, key := 1+c.rng.Int64N(5), fmt.Sprintf("delivery-%d", c.calls)
 	err := c.insist("restocking", func(ctx context.Context) (bool, error) {
-		_, err := c.client.CorrectStock(ctx, key, sku, change, "delivery")
+		_, err := c.client.AdjustStock(ctx, sku, key, client.StockChange{Change: change, Reason: "delivery"})
 		return refused(err), err
 	})
 	if err != nil {
@@ -303,25 +303,24 @@ func (c *customer) restock(sku string) {
 
 // refundSomething gives a part or all of a confirmed order back.
 func (c *customer) refundSomething() {
-	var orders []shopclient.Order
+	var orders []client.OrderSummary
 	_ = c.insist("listing orders", func(ctx context.Context) (bool, error) {
-		var list shopclient.List[shopclient.Order]
-		err := c.client.Get(ctx, "/v1/ops/orders", map[string][]string{"status": {"confirmed"}}, &list)
+		list, err := c.client.OpsListOrders(ctx, client.OpsListOrdersParams{Status: client.OrderStatusConfirmed})
 		orders = list.Items
 		return refused(err), err
 	})
 	if len(orders) == 0 {
 		return
 	}
-	slices.SortFunc(orders, func(a, b shopclient.Order) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(orders, func(a, b client.OrderSummary) int { return strings.Compare(a.ID, b.ID) })
 	order := orders[c.rng.IntN(len(orders))]
-	var amount *money.Money
-	if order.Total != nil && c.rng.IntN(2) == 0 {
-		amount = &money.Money{Amount: 1 + order.Total.Amount/3, Currency: currency}
+	var amount money.Money // none is all that is left
+	if order.Total.Amount > 0 && c.rng.IntN(2) == 0 {
+		amount = money.Money{Amount: 1 + order.Total.Amount/3, Currency: currency}
 	}
 	key := strings.ReplaceAll(order.ID, "-", "")
 	_ = c.insist("refunding", func(ctx context.Context) (bool, error) { // refused: nothing is left to give back
-		_, err := c.client.Refund(ctx, key, order.ID, amount, "simulated complaint")
+		_, err := c.client.RefundOrder(ctx, order.ID, key, client.Refund{Amount: amount, Reason: "simulated complaint"})
 		return refused(err), err
 	})
 }

@@ -18,7 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/correlation"
 	"caravan/internal/money"
 	"caravan/internal/page"
@@ -101,7 +101,7 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 type clerk struct {
 	t      *testing.T
 	http   *http.Client
-	client *shopclient.Client
+	client *client.Client
 	ids    map[string]string // what stands for {id} and {sku}, by operation
 	values map[string]string // of members that only a running shop has, by operation and member
 	sent   int
@@ -157,34 +157,35 @@ func order(o apicheck.Operation) int {
 func (c *clerk) prepare() {
 	ctx := context.Background()
 	var err error
-	c.client, err = shopclient.New("http://shop", c.http).Login(ctx, adminEmail, password)
+	c.client, err = client.New("http://shop", c.http).Login(ctx, adminEmail, password)
 	for err != nil { // the first admin may still be on its way
 		time.Sleep(time.Second)
-		c.client, err = shopclient.New("http://shop", c.http).Login(ctx, adminEmail, password)
+		c.client, err = client.New("http://shop", c.http).Login(ctx, adminEmail, password)
 	}
 	must := func(err error) {
 		if err != nil {
 			c.t.Errorf("preparing: %v", err)
 		}
 	}
-	_, err = c.client.CreateProduct(ctx, shopclient.Draft{SKU: "SIM-1", Name: "Tin", Category: "sim", Price: money.New(1000, currency), Stock: 5})
+	_, err = c.client.CreateProduct(ctx, client.NewProduct{SKU: "SIM-1", Name: "Tin", Category: "sim", Price: money.New(1000, currency), Stock: 5})
 	must(err)
-	deposit, err := c.client.Deposit(ctx, "first", money.New(100_000, currency), "tok_ok")
+	deposit, err := c.client.TopUp(ctx, "first", money.New(100_000, currency))
 	must(err)
-	placed, err := c.client.PlaceOrder(ctx, "paid", shopclient.Placement{Items: []shopclient.Item{{SKU: "SIM-1", Quantity: 1}}})
+	placed, err := c.client.PlaceOrder(ctx, "paid", client.NewOrder{Items: []client.NewOrderItem{{SKU: "SIM-1", Quantity: 1}}})
 	must(err)
 	_, err = c.client.AwaitOrder(ctx, placed.ID)
 	must(err)
-	me, err := c.client.Me(ctx)
+	me, err := c.client.GetOwnUser(ctx)
 	must(err)
 	notices := c.notices(ctx)
 	letters := make([]string, 3)
 	for i := range letters {
 		letters[i] = c.letter(ctx, fmt.Sprintf(`{"no":"event %d"}`, i))
 	}
-	replay, err := c.client.ActOnDeadLetters(ctx, shopclient.Replay, "r", shopclient.DeadLetterFilter{Consumer: "nobody"}, 0, "")
+	nobody := client.DeadLetterFilter{Consumer: "nobody"}
+	replay, err := c.client.OpsReplayDeadLetters(ctx, "r", client.DeadLetterBatchReplay{Filter: nobody})
 	must(err)
-	discard, err := c.client.ActOnDeadLetters(ctx, shopclient.Discard, "d", shopclient.DeadLetterFilter{Consumer: "nobody"}, 0, "nothing")
+	discard, err := c.client.OpsDiscardDeadLetters(ctx, "d", client.DeadLetterBatchDiscard{Filter: nobody, Reason: "nothing"})
 	must(err)
 
 	for _, id := range []string{"getOrder", "cancelOrder", "refundOrder", "opsRetryOrder", "opsCancelOrder"} {
@@ -204,7 +205,7 @@ func (c *clerk) prepare() {
 // notices waits for the first notification.
 func (c *clerk) notices(ctx context.Context) string {
 	for {
-		list, err := c.client.Notifications(ctx, 1, "")
+		list, err := c.client.ListNotifications(ctx, client.ListNotificationsParams{Limit: 1})
 		if err != nil {
 			c.t.Error(err)
 			return ""
@@ -222,7 +223,7 @@ func (c *clerk) letter(ctx context.Context, message string) string {
 	if _, err := c.http.Do(r); err != nil {
 		c.t.Error(err)
 	}
-	list, err := c.client.DeadLetters(ctx, shopclient.DeadLetterFilter{}, "open", 1, "")
+	list, err := c.client.OpsListDeadLetters(ctx, client.OpsListDeadLettersParams{Status: client.DeadLetterStatusOpen, Limit: 1})
 	if err != nil || len(list.Items) == 0 {
 		c.t.Errorf("there is no dead letter: %v", err)
 		return ""

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"caravan/dapr/client"
 )
 
 // Plan is one run.
@@ -59,7 +61,7 @@ type Result struct {
 	Recovered  time.Duration // how long they took to end then
 	Fired      map[string]int
 	Trace      []Noted // the end of it, or all
-	Audit      AuditReport
+	Audit      client.Audit
 }
 
 // Limits of a run in virtual time.

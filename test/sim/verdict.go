@@ -10,35 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/feed"
 	notifications "caravan/services/notifications/contract"
 	orders "caravan/services/orders/contract"
 )
-
-// AuditReport is the answer of GET /v1/ops/audit.
-type AuditReport struct {
-	Findings   []AuditFinding   `json:"findings"`
-	Invariants []AuditTally     `json:"invariants"`
-	Counts     map[string]int64 `json:"counts"`
-	Complete   bool             `json:"complete"`
-}
-
-// AuditFinding is one violated invariant.
-type AuditFinding struct {
-	Service   string `json:"service"`
-	Invariant string `json:"invariant"`
-	Key       string `json:"key"`
-	Detail    string `json:"detail"`
-}
-
-// AuditTally says how often an invariant was checked, and how often in vain.
-type AuditTally struct {
-	Service   string `json:"service"`
-	Invariant string `json:"invariant"`
-	Checked   int64  `json:"checked"`
-	Violated  int64  `json:"violated"`
-}
 
 // inspect asks the system for its own audit and compares what customers were promised with what they
 // find. It runs in a calm world after everything came to rest, as one more person in the shop.
@@ -56,7 +32,7 @@ func (s *shop) inspect() (violations []string) {
 		}
 	}
 	for n := range s.size.Products {
-		product, err := read(c, "a product", func(ctx context.Context) (shopclient.Product, error) { return c.client.Product(ctx, sku(n)) })
+		product, err := read(c, "a product", func(ctx context.Context) (client.StaffProduct, error) { return c.client.GetProduct(ctx, sku(n)) })
 		if err != nil {
 			violations = append(violations, fmt.Sprintf("product %s can not be read: %v", sku(n), err))
 			continue
@@ -79,9 +55,9 @@ func read[T any](c *customer, what string, ask func(context.Context) (T, error))
 }
 
 func (c *customer) audit() (violations []string) {
-	var report AuditReport
-	err := c.insist("auditing", func(ctx context.Context) (bool, error) {
-		err := c.client.Get(ctx, "/v1/ops/audit", nil, &report)
+	var report client.Audit
+	err := c.insist("auditing", func(ctx context.Context) (final bool, err error) {
+		report, err = c.client.OpsAudit(ctx)
 		if err == nil && !report.Complete {
 			err = fmt.Errorf("the audit is under way")
 		}
@@ -108,9 +84,8 @@ func (s *shop) watch() {
 		return
 	}
 	for !s.empty() {
-		var report AuditReport
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		err := c.client.Get(ctx, "/v1/ops/audit", nil, &report)
+		report, err := c.client.OpsAudit(ctx)
 		cancel()
 		for _, f := range report.Findings {
 			if f.Invariant != orders.InvariantAnswers {
@@ -135,10 +110,11 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 	for _, amount := range c.deposits {
 		paid += amount
 	}
-	orders, err := all(func(cursor string) (shopclient.List[shopclient.Order], error) {
-		return read(c, "orders", func(ctx context.Context) (shopclient.List[shopclient.Order], error) {
-			return c.client.Orders(ctx, 100, cursor)
+	orders, err := all(func(cursor string) ([]client.OrderSummary, string, error) {
+		list, err := read(c, "orders", func(ctx context.Context) (client.OrderList, error) {
+			return c.client.ListOrders(ctx, client.ListOrdersParams{Limit: 100, Cursor: cursor})
 		})
+		return list.Items, list.Next, err
 	})
 	if err != nil {
 		found("orders can not be listed: %v", err)
@@ -151,12 +127,14 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 	wanted["payments.deposited.v1"] += len(c.deposits)
 	for _, key := range slices.Sorted(maps.Keys(c.orders)) {
 		p := c.orders[key]
-		order, err := read(c, "an order", func(ctx context.Context) (shopclient.Order, error) { return c.client.Order(ctx, p.id, 0) })
+		order, err := read(c, "an order", func(ctx context.Context) (client.Order, error) {
+			return c.client.GetOrder(ctx, p.id, client.GetOrderParams{})
+		})
 		switch {
 		case err != nil:
 			found("order %s (%s) was accepted and can not be read: %v", p.id, key, err)
 			continue
-		case !order.Ended():
+		case !order.Status.Ended():
 			found("order %s is still %s", p.id, order.Status)
 		case len(order.Lines) != len(p.items):
 			found("order %s has %d lines, %d were ordered", p.id, len(order.Lines), len(p.items))
@@ -165,11 +143,7 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 		}
 		switch order.Status {
 		case "confirmed", "refunded":
-			refunded := int64(0)
-			if order.Refunded != nil {
-				refunded = order.Refunded.Amount
-			}
-			spent += order.Total.Amount - refunded
+			spent += order.Total.Amount - order.Refunded.Amount
 			for _, item := range p.items {
 				sold[item.SKU] += item.Quantity
 			}
@@ -189,7 +163,7 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 }
 
 func (c *customer) money(want int64) []string {
-	wallet, err := read(c, "the wallet", c.client.Wallet)
+	wallet, err := read(c, "the wallet", c.client.GetWallet)
 	switch {
 	case err != nil:
 		return []string{fmt.Sprintf("%s: the wallet can not be read: %v", c.name, err)}
@@ -201,10 +175,11 @@ func (c *customer) money(want int64) []string {
 
 // inbox checks that each fact was told exactly once.
 func (c *customer) inbox(want map[string]int) (violations []string) {
-	notices, err := all(func(cursor string) (shopclient.List[shopclient.Notification], error) {
-		return read(c, "the inbox", func(ctx context.Context) (shopclient.List[shopclient.Notification], error) {
-			return c.client.Notifications(ctx, 100, cursor)
+	notices, err := all(func(cursor string) ([]client.Notification, string, error) {
+		list, err := read(c, "the inbox", func(ctx context.Context) (client.NotificationList, error) {
+			return c.client.ListNotifications(ctx, client.ListNotificationsParams{Limit: 100, Cursor: cursor})
 		})
+		return list.Items, list.Next, err
 	})
 	if err != nil {
 		return []string{fmt.Sprintf("%s: the inbox can not be read: %v", c.name, err)}
@@ -227,14 +202,14 @@ func (c *customer) inbox(want map[string]int) (violations []string) {
 }
 
 // all reads a list to its end.
-func all[T any](page func(cursor string) (shopclient.List[T], error)) (items []T, err error) {
+func all[T any](page func(cursor string) (some []T, next string, err error)) (items []T, err error) {
 	for cursor := ""; ; {
-		list, err := page(cursor)
+		some, next, err := page(cursor)
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, list.Items...)
-		if cursor = list.Next; cursor == "" {
+		items = append(items, some...)
+		if cursor = next; cursor == "" {
 			return items, nil
 		}
 	}

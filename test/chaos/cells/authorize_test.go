@@ -3,7 +3,7 @@ package cells
 import (
 	"google.golang.org/grpc/codes"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/test/chaos/intercept"
 )
 
@@ -127,7 +127,7 @@ func authorizeConflict(x *trial) {
 // was reserved is given back.
 func authorizeDeclined(x *trial) {
 	asked := x.inject(x.authorizing(), intercept.Pass(), intercept.Always())
-	dear := shopclient.Placement{Items: []shopclient.Item{{SKU: x.product(purse, 3).sku, Quantity: 2}, {SKU: x.sku(), Quantity: 1}}}
+	dear := client.NewOrder{Items: []client.NewOrderItem{{SKU: x.product(purse, 3).sku, Quantity: 2}, {SKU: x.sku(), Quantity: 1}}}
 	x.placeAs(dear)
 	x.ends("rejected", "insufficient_funds")
 	if n := len(asked.Struck()); n != 1 {

@@ -6,7 +6,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/test/chaos/intercept"
 )
 
@@ -40,7 +40,7 @@ func cancelCrashBefore(x *trial) {
 	f, restart := x.crashes("orders", x.writingOrder("orders.cancelling.v1"), intercept.CrashBefore)
 	x.runsInto(f, "cancelling", x.tryCancel)
 	restart()
-	x.until("be found as it was", func(o shopclient.Order) bool { return o.Status == "reserved" })
+	x.until("be found as it was", func(o client.Order) bool { return o.Status == "reserved" })
 	x.cancel()
 	x.cancelled()
 	x.lift(gate)
@@ -102,7 +102,7 @@ func cancelDelay(x *trial) {
 	late := x.inject(x.cancelling(), intercept.Hold())
 	var cancelling sync.WaitGroup
 	cancelling.Go(func() {
-		_, err := x.customer.Cancel(x.ctx(), x.order)
+		_, err := x.customer.CancelOrder(x.ctx(), x.order)
 		x.refusesLater("cancelling a paid order", err, http.StatusConflict, "order-past-cancelling")
 	})
 	x.struck(late)

@@ -69,7 +69,7 @@ func captureReorder(x *trial) {
 	granted := false
 	var racing sync.WaitGroup
 	racing.Go(func() {
-		_, err := x.customer.Cancel(x.ctx(), x.order)
+		_, err := x.customer.CancelOrder(x.ctx(), x.order)
 		// Another replica does not wait for this one's write: its own comes first then.
 		if granted = err == nil && x.w.replicas > 1; !granted {
 			x.refusesLater("cancelling beside the pivot", err, http.StatusConflict, "order-past-cancelling")
@@ -83,7 +83,7 @@ func captureReorder(x *trial) {
 		return
 	}
 	x.waits("capture")
-	_, err := x.customer.Cancel(x.ctx(), x.order)
+	_, err := x.customer.CancelOrder(x.ctx(), x.order)
 	x.refuses("cancelling behind the pivot", err, http.StatusConflict, "order-past-cancelling")
 	x.lift(gate)
 	x.ends("confirmed", "")
@@ -117,7 +117,7 @@ func captureParticipantDown(x *trial) {
 	if o := x.waitsAgain("capture"); o.Status != "capturing" {
 		x.Errorf("the order is %s", o.Status)
 	}
-	_, err := x.customer.Cancel(x.ctx(), x.order)
+	_, err := x.customer.CancelOrder(x.ctx(), x.order)
 	x.refuses("cancelling behind the pivot", err, http.StatusConflict, "order-past-cancelling")
 	x.up()
 	x.ends("confirmed", "")

@@ -4,12 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/event"
 	"caravan/internal/id"
 	"caravan/test/chaos/intercept"
@@ -23,7 +22,7 @@ func depositCrash(x *trial) {
 	deposit := id.Derive("deposit", x.user, key)
 	f, restart := x.crashes("payments", intercept.Writing("payments", "testbank/charge/"+deposit), intercept.CrashAfter)
 	x.runsInto(f, "depositing", func(ctx context.Context) error {
-		_, err := x.customer.Deposit(ctx, key, euros(700), shopclient.SourceOK)
+		_, err := x.customer.TopUp(ctx, key, euros(700))
 		return err
 	})
 	x.done(f)
@@ -114,12 +113,12 @@ func poisonEvent(x *trial) {
 	x.buy()
 	x.told("orders.confirmed.v1")
 	x.eventually("the poison to be among the dead letters", func(ctx context.Context) error {
-		var list shopclient.List[json.RawMessage]
-		if err := x.w.admin.Get(ctx, "/v1/ops/dead-letters", nil, &list); err != nil {
+		list, err := x.w.admin.OpsListDeadLetters(ctx, client.OpsListDeadLettersParams{})
+		if err != nil {
 			return err
 		}
 		for _, letter := range list.Items {
-			if strings.Contains(string(letter), poison.ID) {
+			if letter.EventID == poison.ID {
 				return nil
 			}
 		}

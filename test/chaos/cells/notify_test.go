@@ -71,7 +71,7 @@ func notifyReorder(x *trial) {
 	late := x.inject(x.publishing("orders.confirmed.v1"), intercept.Detain(), intercept.Times(3))
 	x.buy()
 	x.struck(late)
-	x.refund(id.Random{}.New(), nil)
+	x.refund(id.Random{}.New(), theRest)
 	x.ends("refunded", "")
 	x.told("orders.refunded.v1")
 	late.Release()
@@ -92,7 +92,7 @@ func notifyDelay(x *trial) {
 		}
 	}
 	// An event that follows shows that the broker has delivered the late ones.
-	x.refund(id.Random{}.New(), nil)
+	x.refund(id.Random{}.New(), theRest)
 	x.ends("refunded", "")
 	x.told("orders.refunded.v1")
 }

@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/test/chaos/intercept"
 )
 
@@ -25,8 +25,8 @@ func (x *trial) writingOrder(texts ...string) intercept.Match {
 func (x *trial) noOrder() {
 	x.Helper()
 	x.eventually("orders to say that there is no order", func(ctx context.Context) error {
-		_, err := x.customer.Order(ctx, x.order, 0)
-		if shopclient.Status(err) == http.StatusNotFound {
+		_, err := x.customer.GetOrder(ctx, x.order, client.GetOrderParams{})
+		if client.Status(err) == http.StatusNotFound {
 			return nil
 		}
 		if err == nil {
@@ -95,7 +95,7 @@ func placeReorder(x *trial) {
 		}
 	})
 	x.struck(late)
-	_, err := x.customer.Cancel(x.ctx(), x.order)
+	_, err := x.customer.CancelOrder(x.ctx(), x.order)
 	x.refuses("cancelling what is not placed yet", err, http.StatusNotFound, "")
 	late.Release()
 	placing.Wait()

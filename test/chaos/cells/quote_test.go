@@ -3,7 +3,7 @@ package cells
 import (
 	"google.golang.org/grpc/codes"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/test/chaos/intercept"
 )
 
@@ -15,9 +15,9 @@ import (
 const dearer = price + 100
 
 // quoted expects an order to cost what was quoted.
-func (x *trial) quoted(o shopclient.Order, unit int64) {
+func (x *trial) quoted(o client.Order, unit int64) {
 	x.Helper()
-	if o.Total == nil || o.Total.Amount != unit*quantity {
+	if o.Total.Amount != unit*quantity {
 		x.Errorf("the total is %+v; want %d", o.Total, unit*quantity)
 	}
 }
@@ -74,8 +74,7 @@ func quoteDelay(x *trial) {
 	late := x.inject(x.reserving(), intercept.Detain())
 	gate := x.bar(x.reserving())
 	agreed := x.placement()
-	total := euros(price * quantity)
-	agreed.ExpectedTotal = &total
+	agreed.ExpectedTotal = euros(price * quantity)
 	x.placeAs(agreed)
 	x.struck(late)
 	x.reprice(dearer)
@@ -91,7 +90,7 @@ func quoteDelay(x *trial) {
 func quoteParticipantDown(x *trial) {
 	x.down()
 	x.place()
-	if o := x.waitsAgain("reserve"); o.Status != "placed" || o.Total != nil && o.Total.Amount != 0 {
+	if o := x.waitsAgain("reserve"); o.Status != "placed" || o.Total.Amount != 0 {
 		x.Errorf("without a price the order is %s at %+v", o.Status, o.Total)
 	}
 	x.up()

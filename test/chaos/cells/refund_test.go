@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"caravan/dapr/client"
 	"caravan/internal/id"
 	"caravan/services/payments/contract"
 	"caravan/test/chaos/intercept"
@@ -24,7 +25,7 @@ func (x *trial) writingRefund() intercept.Match { return x.writingAccount(contra
 // whole refunds all that is left, under a key of its own.
 func (x *trial) whole() {
 	x.Helper()
-	x.refund(id.Random{}.New(), nil)
+	x.refund(id.Random{}.New(), theRest)
 }
 
 // refundCrashBefore: the refund is stored in the order before anybody is asked
@@ -63,7 +64,7 @@ func refundDuplicate(x *trial) {
 		storm.Go(func() {
 			key := id.Random{}.New()
 			for range 2 { // the same request twice is the same refund
-				_, err := x.w.admin.Refund(x.ctx(), key, x.order, &part, "broken")
+				_, err := x.w.admin.RefundOrder(x.ctx(), x.order, key, client.Refund{Amount: part, Reason: "broken"})
 				if err == nil {
 					accepted.Add(1)
 				}
@@ -73,7 +74,7 @@ func refundDuplicate(x *trial) {
 	storm.Wait()
 	x.done(many)
 	x.eventually("the refunds to come to an end", func(ctx context.Context) error {
-		o, err := x.customer.Order(ctx, x.order, 0)
+		o, err := x.customer.GetOrder(ctx, x.order, client.GetOrderParams{})
 		if err == nil && o.Status != "confirmed" {
 			return errorf("the order is %s", o.Status)
 		}
@@ -87,7 +88,7 @@ func refundDuplicate(x *trial) {
 	}
 	x.whole() // the rest
 	x.ends("refunded", "")
-	_, err := x.w.admin.Refund(x.ctx(), id.Random{}.New(), x.order, nil, "once more")
+	_, err := x.w.admin.RefundOrder(x.ctx(), x.order, id.Random{}.New(), client.Refund{Reason: "once more"})
 	x.refuses("refunding what is refunded", err, http.StatusUnprocessableEntity, "refund-amount")
 }
 
@@ -97,7 +98,7 @@ func refundReorder(x *trial) {
 	gate := x.bar(x.capturing())
 	x.place()
 	x.waits("capture")
-	_, err := x.w.admin.Refund(x.ctx(), id.Random{}.New(), x.order, nil, "broken")
+	_, err := x.w.admin.RefundOrder(x.ctx(), x.order, id.Random{}.New(), client.Refund{Reason: "broken"})
 	x.refuses("refunding what is not paid", err, http.StatusConflict, "order-not-confirmed")
 	x.lift(gate)
 	x.ends("confirmed", "")
@@ -165,7 +166,7 @@ func refundRestock(x *trial) {
 	x.whole()
 	x.ends("refunded", "")
 	x.level(stock-quantity, 0)
-	if _, err := x.w.admin.CorrectStock(x.ctx(), id.Random{}.New(), x.sku(), quantity, "came back"); err != nil {
+	if _, err := x.w.admin.AdjustStock(x.ctx(), x.sku(), id.Random{}.New(), client.StockChange{Change: quantity, Reason: "came back"}); err != nil {
 		x.Fatal(err)
 	}
 	x.products[0].received += quantity

@@ -3,7 +3,7 @@ package cells
 import (
 	"google.golang.org/grpc/codes"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/test/chaos/intercept"
 )
 
@@ -129,7 +129,7 @@ func reserveStoreDown(x *trial) {
 func reserveInPart(x *trial) {
 	scarce, plenty := x.products[0], x.product(price, stock)
 	f, restart := x.crashes("products", intercept.Writing("products", "stock/"+plenty.sku).Mentioning(x.order), intercept.CrashAfter)
-	x.placeAs(shopclient.Placement{Items: []shopclient.Item{{SKU: plenty.sku, Quantity: 1}, {SKU: scarce.sku, Quantity: stock + 1}}})
+	x.placeAs(client.NewOrder{Items: []client.NewOrderItem{{SKU: plenty.sku, Quantity: 1}, {SKU: scarce.sku, Quantity: stock + 1}}})
 	x.done(f)
 	restart()
 	x.ends("rejected", "out_of_stock")

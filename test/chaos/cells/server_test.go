@@ -73,7 +73,7 @@ func cancelServerDown(x *trial) {
 func refundServerDown(x *trial) {
 	x.buy()
 	call := x.inject(x.refunding(), intercept.Hold())
-	x.refund(id.Random{}.New(), nil)
+	x.refund(id.Random{}.New(), theRest)
 	x.struck(call)
 	x.down()
 	call.Release()

@@ -9,8 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"caravan/dapr/shopclient"
-	"caravan/internal/money"
+	"caravan/dapr/client"
 )
 
 // settle ends a trial: its faults have struck and are gone, its orders have come
@@ -22,7 +21,7 @@ func (x *trial) settle() {
 		f.Release()
 		x.done(f)
 	}
-	var ended []shopclient.Order
+	var ended []client.Order
 	for _, order := range x.orders {
 		ended = append(ended, x.settleOrder(order))
 	}
@@ -35,11 +34,11 @@ func (x *trial) settle() {
 }
 
 // settleOrder waits for the end of an order and checks its timeline.
-func (x *trial) settleOrder(id string) shopclient.Order {
+func (x *trial) settleOrder(id string) client.Order {
 	x.Helper()
-	var o shopclient.Order
+	var o client.Order
 	x.eventually("order "+id+" to come to an end", func(ctx context.Context) (err error) {
-		if o, err = x.customer.Order(ctx, id, 0); err == nil && !o.Ended() {
+		if o, err = x.customer.GetOrder(ctx, id, client.GetOrderParams{}); err == nil && !o.Status.Ended() {
 			err = fmt.Errorf("it is %s, waiting %+v", o.Status, o.Waiting)
 		}
 		return err
@@ -65,7 +64,7 @@ func (x *trial) settleOrder(id string) shopclient.Order {
 func (x *trial) settleHistory() {
 	x.Helper()
 	x.eventually("the history", func(ctx context.Context) error {
-		list, err := x.customer.Orders(ctx, 100, "")
+		list, err := x.customer.ListOrders(ctx, client.ListOrdersParams{Limit: 100})
 		if err != nil {
 			return err
 		}
@@ -82,10 +81,10 @@ func (x *trial) settleHistory() {
 }
 
 // fulfilled reports whether an order got what it asked for.
-func fulfilled(o shopclient.Order) bool { return o.Status == "confirmed" || o.Status == "refunded" }
+func fulfilled(o client.Order) bool { return o.Status == "confirmed" || o.Status == "refunded" }
 
 // settleWallet compares the wallet and its postings with the orders.
-func (x *trial) settleWallet(ended []shopclient.Order) {
+func (x *trial) settleWallet(ended []client.Order) {
 	x.Helper()
 	balance, postings := x.balance, x.deposits
 	for _, o := range ended {
@@ -93,9 +92,7 @@ func (x *trial) settleWallet(ended []shopclient.Order) {
 			balance -= o.Total.Amount
 			postings++
 		}
-		if o.Refunded != nil {
-			balance += o.Refunded.Amount
-		}
+		balance += o.Refunded.Amount
 		for _, step := range steps(o) {
 			if step == "refunded" {
 				postings++
@@ -103,15 +100,15 @@ func (x *trial) settleWallet(ended []shopclient.Order) {
 		}
 	}
 	x.eventually("the wallet to add up", func(ctx context.Context) error {
-		wallet, err := x.customer.Wallet(ctx)
+		wallet, err := x.customer.GetWallet(ctx)
 		if err != nil {
 			return err
 		}
 		if wallet.Balance.Amount != balance || wallet.Held.Amount != 0 || wallet.Available.Amount != balance {
 			return fmt.Errorf("it is %+v; deposits and orders make %d", wallet, balance)
 		}
-		var list shopclient.List[struct{ Amount money.Money }]
-		if err := x.customer.Get(ctx, "/v1/wallet/postings", nil, &list); err != nil {
+		list, err := x.customer.ListPostings(ctx, client.ListPostingsParams{})
+		if err != nil {
 			return err
 		}
 		if len(list.Items) != postings {
@@ -122,7 +119,7 @@ func (x *trial) settleWallet(ended []shopclient.Order) {
 }
 
 // settleStock compares what is on hand with what came in and what was sold.
-func (x *trial) settleStock(p *product, ended []shopclient.Order) {
+func (x *trial) settleStock(p *product, ended []client.Order) {
 	x.Helper()
 	left := p.received
 	for _, o := range ended {
@@ -133,7 +130,7 @@ func (x *trial) settleStock(p *product, ended []shopclient.Order) {
 		}
 	}
 	x.eventually("the stock of "+p.sku+" to add up", func(ctx context.Context) error {
-		now, err := x.w.admin.Product(ctx, p.sku)
+		now, err := x.w.admin.GetProduct(ctx, p.sku)
 		if err != nil {
 			return err
 		}
@@ -145,7 +142,7 @@ func (x *trial) settleStock(p *product, ended []shopclient.Order) {
 }
 
 // settleInbox checks that every fact has reached the inbox, once.
-func (x *trial) settleInbox(ended []shopclient.Order) {
+func (x *trial) settleInbox(ended []client.Order) {
 	x.Helper()
 	want := map[string]int{"users.registered.v1 " + x.user: 1, "payments.deposited.v1 " + x.user: x.deposits}
 	for _, o := range ended {
@@ -184,7 +181,7 @@ func (x *trial) settleInbox(ended []shopclient.Order) {
 
 // inbox counts the notices by what they tell of.
 func (x *trial) inbox(ctx context.Context) (map[string]int, error) {
-	list, err := x.customer.Notifications(ctx, 100, "")
+	list, err := x.customer.ListNotifications(ctx, client.ListNotificationsParams{Limit: 100})
 	if err != nil {
 		return nil, err
 	}
@@ -198,15 +195,10 @@ func (x *trial) inbox(ctx context.Context) (map[string]int, error) {
 // audit has the system audit itself when all orders of a phase have ended.
 func (w *world) audit(t *testing.T, after string) {
 	t.Helper()
-	var audit struct {
-		Findings []struct{ Service, Invariant, Key, Detail string }
-		Counts   map[string]int64
-		Complete bool
-	}
+	var audit client.Audit
 	began := time.Now()
-	err := within(func(ctx context.Context) error {
-		audit.Findings, audit.Complete = nil, false
-		if err := w.admin.Get(ctx, "/v1/ops/audit", nil, &audit); err != nil {
+	err := within(func(ctx context.Context) (err error) {
+		if audit, err = w.admin.OpsAudit(ctx); err != nil {
 			return err
 		}
 		if !audit.Complete {

@@ -18,10 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/client"
 	"caravan/dapr/launcher"
 	"caravan/dapr/launcher/infra"
 	"caravan/dapr/launcher/process"
-	"caravan/dapr/shopclient"
 	"caravan/internal/event"
 	"caravan/test/chaos/intercept"
 	"caravan/test/repository"
@@ -45,7 +45,7 @@ var settings = struct{ broker, store, daprd, cells, replicas, keep string }{
 type world struct {
 	*launcher.Stack
 	faults *intercept.Interceptor
-	admin  *shopclient.Client
+	admin  *client.Client
 	http   *http.Client
 
 	replicas int // of each service
@@ -137,13 +137,18 @@ func environment() map[string]map[string]string {
 
 // open logs the admin in and asks every service for something.
 func (w *world) open(ctx context.Context) error {
-	admin, err := shopclient.New(w.GatewayURL(), w.http).Login(ctx, w.Admin().Email, w.Admin().Password)
+	admin, err := client.New(w.GatewayURL(), w.http).Login(ctx, w.Admin().Email, w.Admin().Password)
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{"/v1/users/me", "/v1/orders", "/v1/wallet", "/v1/notifications", "/v1/ops/audit"} {
-		var answer json.RawMessage
-		if err := admin.Get(ctx, path, nil, &answer); err != nil {
+	for _, ask := range []func() error{
+		func() error { _, err := admin.GetOwnUser(ctx); return err },
+		func() error { _, err := admin.ListOrders(ctx, client.ListOrdersParams{}); return err },
+		func() error { _, err := admin.GetWallet(ctx); return err },
+		func() error { _, err := admin.ListNotifications(ctx, client.ListNotificationsParams{}); return err },
+		func() error { _, err := admin.OpsAudit(ctx); return err },
+	} {
+		if err := ask(); err != nil {
 			return err
 		}
 	}

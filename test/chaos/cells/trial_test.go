@@ -15,7 +15,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/test/chaos/intercept"
@@ -44,7 +44,7 @@ type trial struct {
 	down func() // waits for all cells of the phase, and then for its victim to be down
 	up   func() // the same for the victim's return
 
-	customer *shopclient.Client
+	customer *client.Client
 	user     string // the customer's id
 	products []*product
 	balance  int64 // what the wallet holds without any order
@@ -78,11 +78,11 @@ func arrange(t *testing.T, w *world, c cell) *trial {
 	})
 	x.product(price, stock)
 	email, password := "cell-"+id.Random{}.New()+"@shop.example", "correct horse "+id.Random{}.New()
-	user, err := shopclient.New(w.GatewayURL(), w.http).Register(x.ctx(), email, password, "Zoë Shopper")
+	user, err := client.New(w.GatewayURL(), w.http).RegisterUser(x.ctx(), client.Registration{Email: email, Password: password, Name: "Zoë Shopper"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x.customer, err = shopclient.New(w.GatewayURL(), w.http).Login(x.ctx(), email, password); err != nil {
+	if x.customer, err = client.New(w.GatewayURL(), w.http).Login(x.ctx(), email, password); err != nil {
 		t.Fatal(err)
 	}
 	x.user = user.ID
@@ -102,10 +102,10 @@ func (x *trial) product(cents, stock int64) *product {
 	x.Helper()
 	p := &product{sku: "CELL-" + strings.ToUpper(id.Random{}.New()[24:]) + fmt.Sprintf("-%d", len(x.products)), received: stock}
 	x.eventually("product "+p.sku+" to be there", func(ctx context.Context) error {
-		_, err := x.w.admin.CreateProduct(ctx, shopclient.Draft{
+		_, err := x.w.admin.CreateProduct(ctx, client.NewProduct{
 			SKU: p.sku, Name: "Lantern of " + x.name, Description: "Shines on faults.", Category: "cells", Price: euros(cents), Stock: stock,
 		})
-		if shopclient.Status(err) == http.StatusConflict { // made by an attempt that was not answered
+		if client.Status(err) == http.StatusConflict { // made by an attempt that was not answered
 			return nil
 		}
 		return err
@@ -125,7 +125,7 @@ func (x *trial) deposit(cents int64) {
 func (x *trial) booked(key string, cents int64) {
 	x.Helper()
 	x.eventually("the deposit to succeed", func(ctx context.Context) error {
-		got, err := x.customer.Deposit(ctx, key, euros(cents), shopclient.SourceOK)
+		got, err := x.customer.TopUp(ctx, key, euros(cents))
 		if err == nil && got.Status != "succeeded" {
 			err = errorf("it is %s", got.Status)
 		}
@@ -141,12 +141,12 @@ func (x *trial) accountKey() string { return "account/" + x.user }
 func (x *trial) inboxKey() string   { return "inbox/" + x.user }
 
 // placement is the order that the trial is about.
-func (x *trial) placement() shopclient.Placement {
-	return shopclient.Placement{Items: []shopclient.Item{{SKU: x.sku(), Quantity: quantity}}}
+func (x *trial) placement() client.NewOrder {
+	return client.NewOrder{Items: []client.NewOrderItem{{SKU: x.sku(), Quantity: quantity}}}
 }
 
 // tryPlace places the order once.
-func (x *trial) tryPlace(ctx context.Context, placement shopclient.Placement) error {
+func (x *trial) tryPlace(ctx context.Context, placement client.NewOrder) error {
 	accepted, err := x.customer.PlaceOrder(ctx, x.key, placement)
 	if err != nil {
 		return err
@@ -168,13 +168,13 @@ func (x *trial) remember(order string) {
 // it is accepted.
 func (x *trial) place() { x.placeAs(x.placement()) }
 
-func (x *trial) placeAs(placement shopclient.Placement) {
+func (x *trial) placeAs(placement client.NewOrder) {
 	x.Helper()
 	x.eventually("the order to be accepted", func(ctx context.Context) error { return x.tryPlace(ctx, placement) })
 }
 
 // buy brings an order to its confirmation.
-func (x *trial) buy() shopclient.Order {
+func (x *trial) buy() client.Order {
 	x.Helper()
 	x.place()
 	return x.ends("confirmed", "")
@@ -187,11 +187,11 @@ func (x *trial) eventually(what string, condition func(context.Context) error) {
 
 // until waits until the order is as wanted, however often nobody is there to be
 // asked.
-func (x *trial) until(what string, wanted func(shopclient.Order) bool) shopclient.Order {
+func (x *trial) until(what string, wanted func(client.Order) bool) client.Order {
 	x.Helper()
-	var got shopclient.Order
+	var got client.Order
 	x.eventually("order "+x.order+" to come to "+what, func(ctx context.Context) error {
-		o, err := x.customer.Order(ctx, x.order, 0)
+		o, err := x.customer.GetOrder(ctx, x.order, client.GetOrderParams{})
 		if err != nil {
 			return err
 		}
@@ -204,32 +204,32 @@ func (x *trial) until(what string, wanted func(shopclient.Order) bool) shopclien
 }
 
 // waits waits until the order waits at a step of the saga.
-func (x *trial) waits(step string) shopclient.Order {
+func (x *trial) waits(step string) client.Order {
 	x.Helper()
-	return x.until("a wait at "+step, func(o shopclient.Order) bool { return o.Waiting != nil && o.Waiting.Step == step })
+	return x.until("a wait at "+step, func(o client.Order) bool { return o.Waiting != nil && o.Waiting.Step == step })
 }
 
 // waitsAgain waits for one more attempt than the order has made so far.
-func (x *trial) waitsAgain(step string) shopclient.Order {
+func (x *trial) waitsAgain(step string) client.Order {
 	x.Helper()
 	first := x.waits(step)
-	return x.until("another attempt at "+step, func(o shopclient.Order) bool {
+	return x.until("another attempt at "+step, func(o client.Order) bool {
 		return o.Waiting != nil && o.Waiting.Step == step && o.Waiting.Attempts > first.Waiting.Attempts
 	})
 }
 
 // ends waits for the end of the order and expects it to be this one.
-func (x *trial) ends(status, reason string) shopclient.Order {
+func (x *trial) ends(status, reason string) client.Order {
 	x.Helper()
-	o := x.until("an end", shopclient.Order.Ended)
-	if o.Status != status || reason != "" && o.Reason != reason {
+	o := x.until("an end", func(o client.Order) bool { return o.Status.Ended() })
+	if string(o.Status) != status || reason != "" && o.Reason != reason {
 		x.Fatalf("the order is %s (%s) after %v; want %s (%s)", o.Status, o.Reason, steps(o), status, reason)
 	}
 	return o
 }
 
 // steps are the facts of an order's timeline, as "confirmed".
-func steps(o shopclient.Order) []string {
+func steps(o client.Order) []string {
 	var all []string
 	for _, moment := range o.Timeline {
 		all = append(all, moment.Type)
@@ -244,7 +244,7 @@ func (x *trial) cancel() {
 }
 
 func (x *trial) tryCancel(ctx context.Context) error {
-	_, err := x.customer.Cancel(ctx, x.order)
+	_, err := x.customer.CancelOrder(ctx, x.order)
 	return err
 }
 
@@ -260,11 +260,14 @@ func (x *trial) confirmedWhileDown(step string, calls intercept.Match) {
 	x.up()
 }
 
+// theRest is the amount of a refund that gives all back that is left.
+var theRest money.Money
+
 // refund asks for money back in the staff's name until somebody answers.
-func (x *trial) refund(key string, amount *money.Money) {
+func (x *trial) refund(key string, amount money.Money) {
 	x.Helper()
 	x.eventually("the refund to be accepted", func(ctx context.Context) error {
-		_, err := x.w.admin.Refund(ctx, key, x.order, amount, "broken")
+		_, err := x.w.admin.RefundOrder(ctx, x.order, key, client.Refund{Amount: amount, Reason: "broken"})
 		return err
 	})
 }
@@ -274,7 +277,7 @@ func (x *trial) reprice(cents int64) {
 	x.Helper()
 	to := euros(cents)
 	x.eventually("the price to change", func(ctx context.Context) error {
-		_, err := x.w.admin.ChangeProduct(ctx, x.sku(), shopclient.Change{Price: &to})
+		_, err := x.w.admin.UpdateProduct(ctx, x.sku(), client.ProductChange{Price: &to})
 		return err
 	})
 }
@@ -282,7 +285,7 @@ func (x *trial) reprice(cents int64) {
 // refuses expects a call to be refused with a status and a kind of problem.
 func (x *trial) refuses(what string, err error, status int, slug string) {
 	x.Helper()
-	if shopclient.Status(err) != status || slug != "" && shopclient.Slug(err) != slug {
+	if client.Status(err) != status || slug != "" && client.Slug(err) != slug {
 		x.Fatalf("%s: %v; want %d %s", what, err, status, slug)
 	}
 }
@@ -293,7 +296,7 @@ func (x *trial) unanswered(what string, err error) {
 	if err == nil {
 		x.Fatalf("%s succeeded although nobody could answer", what)
 	}
-	if status := shopclient.Status(err); status != 0 && status != http.StatusServiceUnavailable {
+	if status := client.Status(err); status != 0 && status != http.StatusServiceUnavailable {
 		x.Errorf("%s: %v; want 503 or no answer at all", what, err)
 	}
 }
@@ -487,7 +490,7 @@ func (x *trial) rival(app, key string) func(intercept.Call) {
 
 // refusesLater is refuses for a goroutine beside the trial's own.
 func (x *trial) refusesLater(what string, err error, status int, slug string) {
-	if shopclient.Status(err) != status || shopclient.Slug(err) != slug {
+	if client.Status(err) != status || client.Slug(err) != slug {
 		x.Errorf("%s: %v; want %d %s", what, err, status, slug)
 	}
 }

@@ -8,20 +8,15 @@ import (
 	"slices"
 	"strings"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 )
 
 // fulfilled reports whether an order was paid and its units were sold.
-func fulfilled(o shopclient.Order) bool {
+func fulfilled(o client.Order) bool {
 	return o.Status == "confirmed" || o.Status == "refunded" || o.Status == "refunding"
 }
 
-func refunded(o shopclient.Order) int64 {
-	if o.Refunded == nil {
-		return 0
-	}
-	return o.Refunded.Amount
-}
+func refunded(o client.Order) int64 { return o.Refunded.Amount }
 
 // checkOrders compares each order with the request that it was acknowledged to,
 // and each customer's list with what was acknowledged.
@@ -75,7 +70,7 @@ func (o *Op) lastError() string {
 }
 
 // compareOrder says what about an order is not what was asked for.
-func compareOrder(op *Op, order shopclient.Order, user string, prices map[string]int64) []string {
+func compareOrder(op *Op, order client.Order, user string, prices map[string]int64) []string {
 	var wrong []string
 	asked, ok := op.Request.(orderRequest)
 	if !ok {
@@ -93,7 +88,7 @@ func compareOrder(op *Op, order shopclient.Order, user string, prices map[string
 	if !maps.Equal(got, asked) {
 		wrong = append(wrong, fmt.Sprintf("it is of %v, asked for was %v", got, asked))
 	}
-	if fulfilled(order) && (order.Total == nil || order.Total.Amount != total) {
+	if fulfilled(order) && order.Total.Amount != total {
 		wrong = append(wrong, fmt.Sprintf("its total is %v, prices make %d", order.Total, total))
 	}
 	ends := 0
@@ -111,7 +106,7 @@ func compareOrder(op *Op, order shopclient.Order, user string, prices map[string
 func compareHistory(ctx context.Context, c *customer, owned map[string]bool) error {
 	listed := make(map[string]bool)
 	for cursor := ""; ; {
-		page, err := c.Orders(ctx, 100, cursor)
+		page, err := c.ListOrders(ctx, client.ListOrdersParams{Limit: 100, Cursor: cursor})
 		if err != nil {
 			return err
 		}
@@ -181,14 +176,14 @@ func (s *settler) checkMoney(ctx context.Context) {
 	}
 	for user, order := range s.ordersOfUsers() {
 		for _, o := range order {
-			if fulfilled(o) && o.Total != nil {
+			if fulfilled(o) {
 				balance[user] += refunded(o) - o.Total.Amount
 			}
 		}
 	}
 	s.everyCustomer(func(c *customer) {
 		s.eventually(ctx, "a wallet holds deposits less orders plus refunds", c.id, func(ctx context.Context) error {
-			wallet, err := c.Wallet(ctx)
+			wallet, err := c.GetWallet(ctx)
 			if err != nil {
 				return err
 			}
@@ -200,8 +195,8 @@ func (s *settler) checkMoney(ctx context.Context) {
 	})
 }
 
-func (s *settler) ordersOfUsers() map[int][]shopclient.Order {
-	orders := make(map[int][]shopclient.Order)
+func (s *settler) ordersOfUsers() map[int][]client.Order {
+	orders := make(map[int][]client.Order)
 	for _, op := range s.shop.log.of("order") {
 		for _, id := range op.answers() {
 			if order, ok := s.orders[id]; ok {
@@ -233,7 +228,7 @@ func (s *settler) checkStock(ctx context.Context) {
 			continue
 		}
 		s.eventually(ctx, "stock is what came in less what was sold", sku, func(ctx context.Context) error {
-			product, err := s.shop.staff.Product(ctx, sku)
+			product, err := s.shop.staff.GetProduct(ctx, sku)
 			if err != nil {
 				return err
 			}
@@ -281,7 +276,7 @@ func (s *settler) checkInboxes(ctx context.Context) {
 
 // expectedNotices counts the notices that a customer should have, by type and
 // subject.
-func expectedNotices(user string, deposits int, orders []shopclient.Order) map[string]int {
+func expectedNotices(user string, deposits int, orders []client.Order) map[string]int {
 	want := map[string]int{"users.registered.v1 " + user: 1}
 	if deposits > 0 {
 		want["payments.deposited.v1 "+user] = deposits
@@ -303,7 +298,7 @@ func expectedNotices(user string, deposits int, orders []shopclient.Order) map[s
 func inbox(ctx context.Context, c *customer) (map[string]int, error) {
 	got := make(map[string]int)
 	for cursor := ""; ; {
-		page, err := c.Notifications(ctx, 100, cursor)
+		page, err := c.ListNotifications(ctx, client.ListNotificationsParams{Limit: 100, Cursor: cursor})
 		if err != nil {
 			return nil, err
 		}

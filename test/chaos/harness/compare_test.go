@@ -8,17 +8,16 @@ import (
 	"testing"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/money"
 	"caravan/internal/problem"
 )
 
-func confirmed() shopclient.Order {
-	total := money.New(700, currency)
-	return shopclient.Order{
-		ID: "1", UserID: "u", Status: "confirmed", Total: &total,
-		Lines:    []shopclient.Line{{SKU: "A", Quantity: 2}, {SKU: "B", Quantity: 1}},
-		Timeline: []shopclient.Moment{{Type: "placed"}, {Type: "reserved"}, {Type: "confirmed"}},
+func confirmed() client.Order {
+	return client.Order{
+		ID: "1", UserID: "u", Status: "confirmed", Total: money.New(700, currency),
+		Lines:    []client.OrderLine{{SKU: "A", Quantity: 2}, {SKU: "B", Quantity: 1}},
+		Timeline: []client.TimelineEntry{{Type: "placed"}, {Type: "reserved"}, {Type: "confirmed"}},
 	}
 }
 
@@ -28,14 +27,14 @@ func TestOrdersAreComparedWithRequests(t *testing.T) {
 	if wrong := compareOrder(op, confirmed(), "u", prices); len(wrong) != 0 {
 		t.Errorf("a good order is %v", wrong)
 	}
-	for name, spoil := range map[string]func(*shopclient.Order){
-		"another user":     func(o *shopclient.Order) { o.UserID = "v" },
-		"another quantity": func(o *shopclient.Order) { o.Lines[0].Quantity = 3 },
-		"a line too few":   func(o *shopclient.Order) { o.Lines = o.Lines[:1] },
-		"another total":    func(o *shopclient.Order) { o.Total.Amount++ },
-		"no total":         func(o *shopclient.Order) { o.Total = nil },
-		"no end":           func(o *shopclient.Order) { o.Timeline = o.Timeline[:2] },
-		"two ends":         func(o *shopclient.Order) { o.Timeline = append(o.Timeline, shopclient.Moment{Type: "rejected"}) },
+	for name, spoil := range map[string]func(*client.Order){
+		"another user":     func(o *client.Order) { o.UserID = "v" },
+		"another quantity": func(o *client.Order) { o.Lines[0].Quantity = 3 },
+		"a line too few":   func(o *client.Order) { o.Lines = o.Lines[:1] },
+		"another total":    func(o *client.Order) { o.Total.Amount++ },
+		"no total":         func(o *client.Order) { o.Total = money.Money{} },
+		"no end":           func(o *client.Order) { o.Timeline = o.Timeline[:2] },
+		"two ends":         func(o *client.Order) { o.Timeline = append(o.Timeline, client.TimelineEntry{Type: "rejected"}) },
 	} {
 		order := confirmed()
 		spoil(&order)
@@ -47,8 +46,8 @@ func TestOrdersAreComparedWithRequests(t *testing.T) {
 
 func TestNoticesAreCompared(t *testing.T) {
 	order := confirmed()
-	order.Timeline = append(order.Timeline, shopclient.Moment{Type: "refunding"}, shopclient.Moment{Type: "refunded"})
-	want := expectedNotices("u", 2, []shopclient.Order{order})
+	order.Timeline = append(order.Timeline, client.TimelineEntry{Type: "refunding"}, client.TimelineEntry{Type: "refunded"})
+	want := expectedNotices("u", 2, []client.Order{order})
 	good := map[string]int{
 		"users.registered.v1 u": 1, "payments.deposited.v1 u": 2, "orders.confirmed.v1 1": 1, "orders.refunded.v1 1": 1, "payments.refunded.v1 u": 1,
 	}
@@ -80,9 +79,8 @@ func TestRefundsAreCompared(t *testing.T) {
 		{0, Unknown, true}, {100, Unknown, true}, {200, Unknown, false}, {100, Refused, false}, {0, Refused, true},
 	} {
 		order := confirmed()
-		amount := money.New(test.refunded, currency)
-		order.Refunded = &amount
-		s := &settler{shop: &shop{}, findings: &findings{}, orders: map[string]shopclient.Order{"1": order}}
+		order.Refunded = money.New(test.refunded, currency)
+		s := &settler{shop: &shop{}, findings: &findings{}, orders: map[string]client.Order{"1": order}}
 		op := s.shop.log.begin("refund", 0, "k", refundRequest{"1", 100})
 		op.finish(test.outcome)
 		s.checkRefunds()
@@ -99,8 +97,8 @@ func TestCancellationsAreCompared(t *testing.T) {
 		good    bool
 	}{{"cancelled", Acknowledged, true}, {"rejected", Acknowledged, true}, {"confirmed", Acknowledged, false}, {"confirmed", Refused, true}, {"confirmed", Unknown, true}} {
 		order := confirmed()
-		order.Status = test.status
-		s := &settler{shop: &shop{}, findings: &findings{}, orders: map[string]shopclient.Order{"1": order}}
+		order.Status = client.OrderStatus(test.status)
+		s := &settler{shop: &shop{}, findings: &findings{}, orders: map[string]client.Order{"1": order}}
 		s.shop.log.begin("cancel", 0, "", "1").finish(test.outcome)
 		s.checkCancels()
 		if got := len(s.findings.list()) == 0; got != test.good {
@@ -130,7 +128,7 @@ func TestPersistTellsRefusalsFromTheUnknown(t *testing.T) {
 	}
 	op := &Op{Outcome: Unknown}
 	_ = op.persist(t.Context(), time.Millisecond, func(context.Context) error { return outage })
-	if op.outcome() != Unknown || shopclient.Status(outage) != http.StatusServiceUnavailable {
+	if op.outcome() != Unknown || client.Status(outage) != http.StatusServiceUnavailable {
 		t.Errorf("left alone it is %s", op.outcome())
 	}
 	op.finish(Acknowledged)

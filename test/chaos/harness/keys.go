@@ -112,7 +112,7 @@ func (r *run) post(ctx context.Context, c *customer, op *Op, asked orderRequest)
 	if err != nil {
 		return answer{err: fmt.Errorf("writing the order: %w", err)}
 	}
-	out, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Base()+"/v1/orders", bytes.NewReader(body))
+	out, err := http.NewRequestWithContext(ctx, http.MethodPost, r.shop.base+"/v1/orders", bytes.NewReader(body))
 	if err != nil {
 		return answer{err: fmt.Errorf("writing the order: %w", err)}
 	}

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/id"
 )
 
@@ -164,7 +164,7 @@ func (l *load) order(ctx context.Context, c *customer, random *rand.Rand, cancel
 func (l *load) cancel(ctx context.Context, c *customer, order string) {
 	op := l.shop.log.begin("cancel", c.number, "", order)
 	_ = op.persist(ctx, l.giveUp, func(ctx context.Context) error {
-		_, err := c.Cancel(ctx, order)
+		_, err := c.CancelOrder(ctx, order)
 		return err
 	})
 }
@@ -213,17 +213,17 @@ func (l *load) look(ctx context.Context, c *customer, random *rand.Rand, kind st
 	_ = op.persist(ctx, patience, func(ctx context.Context) (err error) {
 		switch kind {
 		case "browse":
-			_, err = c.Products(ctx, shopclient.Query{Category: "chaos", Limit: 20})
+			_, err = c.ListProducts(ctx, client.ListProductsParams{Category: "chaos", Limit: 20})
 		case "product":
-			_, err = c.Product(ctx, product)
+			_, err = c.GetProduct(ctx, product)
 		case "status":
-			_, err = c.Order(ctx, order, 0)
+			_, err = c.GetOrder(ctx, order, client.GetOrderParams{})
 		case "history":
-			_, err = c.Orders(ctx, 20, "")
+			_, err = c.ListOrders(ctx, client.ListOrdersParams{Limit: 20})
 		case "wallet":
-			_, err = c.Wallet(ctx)
+			_, err = c.GetWallet(ctx)
 		case "inbox":
-			_, err = c.Notifications(ctx, 20, "")
+			_, err = c.ListNotifications(ctx, client.ListNotificationsParams{Limit: 20})
 		}
 		return err
 	})

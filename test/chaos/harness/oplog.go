@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/problem"
 )
 
@@ -69,7 +69,7 @@ func (o *Op) answers() []string {
 
 // note adds an attempt.
 func (o *Op) note(err error, took time.Duration) {
-	a := Attempt{Status: shopclient.Status(err), Slug: shopclient.Slug(err), Took: took}
+	a := Attempt{Status: client.Status(err), Slug: client.Slug(err), Took: took}
 	if err != nil {
 		a.Error = err.Error()
 		if len(a.Error) > 300 {
@@ -193,7 +193,7 @@ func (o *Op) outcome() Outcome {
 
 // definite reports whether an error is a refusal that a repeat would get again.
 func definite(err error) bool {
-	status := shopclient.Status(err)
+	status := client.Status(err)
 	return status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout
 }
 

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 )
 
 // Report is what a run did and found.
@@ -119,7 +119,7 @@ func failureName(a Attempt) string {
 }
 
 // endOf is when an order came to its end.
-func endOf(order shopclient.Order) time.Time {
+func endOf(order client.Order) time.Time {
 	for _, moment := range order.Timeline {
 		switch moment.Type {
 		case "confirmed", "rejected", "cancelled":
@@ -130,7 +130,7 @@ func endOf(order shopclient.Order) time.Time {
 }
 
 // countOrders fills in how orders ended and how long they took.
-func (r *Report) countOrders(ops []*Op, ended map[string]shopclient.Order, healed time.Time) {
+func (r *Report) countOrders(ops []*Op, ended map[string]client.Order, healed time.Time) {
 	r.Orders = map[string]int{"acknowledged": 0}
 	var whole, after []time.Duration
 	for _, op := range ops {
@@ -141,7 +141,7 @@ func (r *Report) countOrders(ops []*Op, ended map[string]shopclient.Order, heale
 				r.Orders["without end"]++
 				continue
 			}
-			r.Orders[order.Status]++
+			r.Orders[string(order.Status)]++
 			end := endOf(order)
 			whole = append(whole, max(0, end.Sub(op.Begun)))
 			if end.After(healed) {

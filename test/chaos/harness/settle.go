@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 )
 
 // Violation is something that must never be.
@@ -53,8 +52,8 @@ type settler struct {
 	say      func(format string, args ...any)
 
 	mu     sync.Mutex
-	orders map[string]shopclient.Order // by id, at the end
-	audit  auditReport
+	orders map[string]client.Order // by id, at the end
+	audit  client.Audit
 }
 
 // parallel is how many questions are asked at once.
@@ -62,7 +61,7 @@ const parallel = 32
 
 // settle waits for the end and checks everything.
 func (s *settler) settle(ctx context.Context) {
-	s.orders = make(map[string]shopclient.Order)
+	s.orders = make(map[string]client.Order)
 	s.resume(ctx)
 	s.await(ctx)
 	s.say("%d orders have ended; comparing the books …", len(s.orders))
@@ -112,12 +111,12 @@ func (s *settler) await(ctx context.Context) {
 func (s *settler) awaitOne(ctx context.Context, op *Op, order string, deadline time.Time) {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	client := s.shop.customers[op.User]
+	customer := s.shop.customers[op.User]
 	var last error
 	for {
-		got, err := client.Order(ctx, order, 5*time.Second)
+		got, err := customer.WaitForOrder(ctx, order, 5*time.Second)
 		switch {
-		case err == nil && got.Ended():
+		case err == nil && got.Status.Ended():
 			s.mu.Lock()
 			s.orders[order] = got
 			s.mu.Unlock()
@@ -175,18 +174,11 @@ func (s *settler) everyCustomer(check func(c *customer)) {
 	_ = group.Wait() // findings hold what failed
 }
 
-// auditReport is what GET /v1/ops/audit answers.
-type auditReport struct {
-	Findings []struct{ Service, Invariant, Key, Detail string }
-	Counts   map[string]int64
-	Complete bool
-}
-
 // checkAudit has the system audit itself.
 func (s *settler) checkAudit(ctx context.Context) {
 	s.eventually(ctx, "the audit comes to its end", "", func(ctx context.Context) error {
-		var report auditReport
-		if err := s.shop.staff.Get(ctx, "/v1/ops/audit", url.Values{}, &report); err != nil {
+		report, err := s.shop.staff.OpsAudit(ctx)
+		if err != nil {
 			return err
 		}
 		if !report.Complete {

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/id"
 	"caravan/internal/money"
 )
@@ -27,17 +27,18 @@ const currency = "EUR"
 // shop is what one run uses of a stack: products, customers and staff of its
 // own, and the log of all that was done with them.
 type shop struct {
-	staff     *shopclient.Client
+	staff     *client.Client
 	customers []*customer
 	products  []*product
 	log       opLog
 	name      string // a part of every SKU and address, so that runs do not meet
 	balancer  *balancer
+	base      string // of the API; the balancer puts a gateway in the place of its host
 }
 
 // customer is a person with a wallet.
 type customer struct {
-	*shopclient.Client
+	*client.Client
 	number int
 	id     string
 }
@@ -116,7 +117,8 @@ const (
 // not there yet.
 func openShop(ctx context.Context, site Site, size shopSize) (*shop, error) {
 	s := &shop{name: strings.ToUpper(strings.ReplaceAll(id.Random{}.New(), "-", "")[20:]), balancer: newBalancer(site.Gateways)}
-	anonymous := shopclient.New("http://caravan"+site.Gateways[0].Path, &http.Client{Transport: s.balancer, Timeout: attemptTimeout + time.Second})
+	s.base = "http://caravan" + site.Gateways[0].Path
+	anonymous := client.New(s.base, &http.Client{Transport: s.balancer, Timeout: attemptTimeout + time.Second})
 	err := patiently(ctx, func(ctx context.Context) (err error) {
 		s.staff, err = anonymous.Login(ctx, site.Staff.Email, site.Staff.Password)
 		return err
@@ -154,18 +156,18 @@ func (s *shop) stockUp(ctx context.Context, size shopSize) error {
 
 func (s *shop) create(ctx context.Context, p *product) error {
 	return patiently(ctx, func(ctx context.Context) error {
-		_, err := s.staff.CreateProduct(ctx, shopclient.Draft{
+		_, err := s.staff.CreateProduct(ctx, client.NewProduct{
 			SKU: p.sku, Name: "Chaos " + p.sku, Description: "Ordered while things break.", Category: "chaos",
 			Price: money.New(p.price, currency), Stock: p.stock,
 		})
-		if shopclient.Status(err) == http.StatusConflict {
+		if client.Status(err) == http.StatusConflict {
 			return nil // made by an attempt whose answer was lost
 		}
 		return err
 	})
 }
 
-func (s *shop) enrol(ctx context.Context, anonymous *shopclient.Client, size shopSize) error {
+func (s *shop) enrol(ctx context.Context, anonymous *client.Client, size shopSize) error {
 	s.customers = make([]*customer, size.customers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4) // a password hash is slow on purpose
@@ -183,12 +185,12 @@ func (s *shop) enrol(ctx context.Context, anonymous *shopclient.Client, size sho
 	return nil
 }
 
-func (s *shop) enrolOne(ctx context.Context, anonymous *shopclient.Client, c *customer, cents int64) error {
+func (s *shop) enrolOne(ctx context.Context, anonymous *client.Client, c *customer, cents int64) error {
 	email := fmt.Sprintf("chaos-%d-%s@shop.example", c.number, strings.ToLower(s.name))
 	password := "correct horse " + id.Random{}.New()
 	err := patiently(ctx, func(ctx context.Context) error {
-		_, err := anonymous.Register(ctx, email, password, "Chaos Customer")
-		if shopclient.Status(err) == http.StatusConflict {
+		_, err := anonymous.RegisterUser(ctx, client.Registration{Email: email, Password: password, Name: "Chaos Customer"})
+		if client.Status(err) == http.StatusConflict {
 			return nil
 		}
 		return err
@@ -200,7 +202,7 @@ func (s *shop) enrolOne(ctx context.Context, anonymous *shopclient.Client, c *cu
 		if c.Client, err = anonymous.Login(ctx, email, password); err != nil {
 			return err
 		}
-		me, err := c.Me(ctx)
+		me, err := c.GetOwnUser(ctx)
 		c.id = me.ID
 		return err
 	})
@@ -211,7 +213,7 @@ func (s *shop) enrolOne(ctx context.Context, anonymous *shopclient.Client, c *cu
 		return err
 	}
 	return patiently(ctx, func(ctx context.Context) error { // with a bank that is slow for a moment it is pending first
-		wallet, err := c.Wallet(ctx)
+		wallet, err := c.GetWallet(ctx)
 		if err == nil && wallet.Balance.Amount < cents {
 			err = fmt.Errorf("the first deposit of customer %d is not booked yet", c.number)
 		}
@@ -232,12 +234,12 @@ func (s *shop) deposit(ctx context.Context, c *customer, cents int64, limit time
 // orderRequest is what an order asks for, by SKU.
 type orderRequest map[string]int64
 
-func (r orderRequest) items() []shopclient.Item {
-	var items []shopclient.Item
+func (r orderRequest) items() []client.NewOrderItem {
+	var items []client.NewOrderItem
 	for sku, quantity := range r {
-		items = append(items, shopclient.Item{SKU: sku, Quantity: quantity})
+		items = append(items, client.NewOrderItem{SKU: sku, Quantity: quantity})
 	}
-	slices.SortFunc(items, func(a, b shopclient.Item) int { return strings.Compare(a.SKU, b.SKU) })
+	slices.SortFunc(items, func(a, b client.NewOrderItem) int { return strings.Compare(a.SKU, b.SKU) })
 	return items
 }
 
@@ -258,12 +260,12 @@ func (s *shop) requestOf(op *Op) func(ctx context.Context) error {
 	switch in := op.Request.(type) {
 	case depositRequest:
 		return func(ctx context.Context) error {
-			_, err := s.customers[op.User].Deposit(ctx, op.Key, money.New(in.Cents, currency), shopclient.SourceOK)
+			_, err := s.customers[op.User].TopUp(ctx, op.Key, money.New(in.Cents, currency))
 			return err
 		}
 	case orderRequest:
 		return func(ctx context.Context) error {
-			accepted, err := s.customers[op.User].PlaceOrder(ctx, op.Key, shopclient.Placement{Items: in.items()})
+			accepted, err := s.customers[op.User].PlaceOrder(ctx, op.Key, client.NewOrder{Items: in.items()})
 			if err == nil {
 				op.answered(accepted.ID)
 			}
@@ -271,13 +273,12 @@ func (s *shop) requestOf(op *Op) func(ctx context.Context) error {
 		}
 	case refundRequest:
 		return func(ctx context.Context) error {
-			amount := money.New(in.Cents, currency)
-			_, err := s.staff.Refund(ctx, op.Key, in.Order, &amount, "chaos")
+			_, err := s.staff.RefundOrder(ctx, in.Order, op.Key, client.Refund{Amount: money.New(in.Cents, currency), Reason: "chaos"})
 			return err
 		}
 	case restockRequest:
 		return func(ctx context.Context) error {
-			_, err := s.staff.CorrectStock(ctx, op.Key, in.SKU, in.Units, "chaos")
+			_, err := s.staff.AdjustStock(ctx, in.SKU, op.Key, client.StockChange{Change: in.Units, Reason: "chaos"})
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/dapr/client"
 	"caravan/test/cluster/pods"
 )
 
@@ -54,7 +55,7 @@ func journey(t *testing.T, r *traffic) {
 	eventually(t, "an order to be confirmed", func() error { return r.checkOut(t.Context(), r.customers[0]) })
 	confirmed := time.Now()
 	eventually(t, "the customer to be notified", func() error {
-		list, err := r.customers[0].Notifications(t.Context(), 100, "")
+		list, err := r.customers[0].ListNotifications(t.Context(), client.ListNotificationsParams{Limit: 100})
 		if err != nil {
 			return err
 		}

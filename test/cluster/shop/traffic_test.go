@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/money"
 )
 
@@ -24,15 +24,15 @@ const buyers = 4
 // traffic is what clients do while a test breaks something: customers place orders one after another and wait for
 // their end, and each service is read all the time. No call is repeated that would hide a failure.
 type traffic struct {
-	staff     *shopclient.Client
-	customers []*shopclient.Client
+	staff     *client.Client
+	customers []*client.Client
 	sku       string
 	stop      context.CancelFunc
 	clients   sync.WaitGroup
 
 	mu     sync.Mutex
 	calls  []call
-	orders map[string]*shopclient.Client // by id: whose
+	orders map[string]*client.Client // by id: whose
 }
 
 // call is one call of a client.
@@ -49,24 +49,24 @@ func open(t *testing.T, base, password string) *traffic {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	// One connection for each client, as theirs would be.
-	anonymous := shopclient.New(base, &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}})
-	r := &traffic{sku: "K8S-" + strings.ToUpper(rand.Text()[:8]), orders: map[string]*shopclient.Client{}}
+	anonymous := client.New(base, &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}})
+	r := &traffic{sku: "K8S-" + strings.ToUpper(rand.Text()[:8]), orders: map[string]*client.Client{}}
 	eventually(t, "the administrator to log in", func() (err error) {
 		r.staff, err = anonymous.Login(ctx, admin, password)
 		return err
 	})
 	eventually(t, "a product", func() error {
-		_, err := r.staff.CreateProduct(ctx, shopclient.Draft{SKU: r.sku, Name: "Sail", Category: "ships", Price: money.New(100, "EUR"), Stock: 1_000_000})
-		if shopclient.Status(err) == http.StatusConflict {
+		_, err := r.staff.CreateProduct(ctx, client.NewProduct{SKU: r.sku, Name: "Sail", Category: "ships", Price: money.New(100, "EUR"), Stock: 1_000_000})
+		if client.Status(err) == http.StatusConflict {
 			return nil // made by an attempt before
 		}
 		return err
 	})
 	for range buyers {
 		email, secret := strings.ToLower(rand.Text())+"@caravan.example", rand.Text()
-		var customer *shopclient.Client
+		var customer *client.Client
 		eventually(t, "a customer", func() (err error) {
-			if _, err = anonymous.Register(ctx, email, secret, "Buyer"); err != nil && shopclient.Status(err) != http.StatusConflict {
+			if _, err = anonymous.RegisterUser(ctx, client.Registration{Email: email, Password: secret, Name: "Buyer"}); err != nil && client.Status(err) != http.StatusConflict {
 				return err
 			}
 			customer, err = anonymous.Login(ctx, email, secret)
@@ -74,7 +74,7 @@ func open(t *testing.T, base, password string) *traffic {
 		})
 		key := rand.Text()
 		eventually(t, "a deposit", func() error {
-			_, err := customer.Deposit(ctx, key, money.New(1_000_000, "EUR"), shopclient.SourceOK)
+			_, err := customer.TopUp(ctx, key, money.New(1_000_000, "EUR"))
 			return err
 		})
 		r.customers = append(r.customers, customer)
@@ -98,11 +98,14 @@ func (r *traffic) start(t *testing.T) {
 	}
 	reader := r.customers[0]
 	for what, read := range map[string]func() error{
-		"users":         func() error { _, err := reader.Me(ctx); return err },
-		"products":      func() error { _, err := reader.Product(ctx, r.sku); return err },
-		"orders":        func() error { _, err := reader.Orders(ctx, 1, ""); return err },
-		"payments":      func() error { _, err := reader.Wallet(ctx); return err },
-		"notifications": func() error { _, err := reader.Notifications(ctx, 1, ""); return err },
+		"users":    func() error { _, err := reader.GetOwnUser(ctx); return err },
+		"products": func() error { _, err := reader.GetProduct(ctx, r.sku); return err },
+		"orders":   func() error { _, err := reader.ListOrders(ctx, client.ListOrdersParams{Limit: 1}); return err },
+		"payments": func() error { _, err := reader.GetWallet(ctx); return err },
+		"notifications": func() error {
+			_, err := reader.ListNotifications(ctx, client.ListNotificationsParams{Limit: 1})
+			return err
+		},
 	} {
 		r.clients.Go(func() {
 			ticker := time.NewTicker(100 * time.Millisecond)
@@ -120,8 +123,8 @@ func (r *traffic) start(t *testing.T) {
 }
 
 // checkOut places an order, once, and waits for its end. Reading it again is no failure of the checkout.
-func (r *traffic) checkOut(ctx context.Context, customer *shopclient.Client) error {
-	accepted, err := customer.PlaceOrder(ctx, rand.Text(), shopclient.Placement{Items: []shopclient.Item{{SKU: r.sku, Quantity: 1}}})
+func (r *traffic) checkOut(ctx context.Context, customer *client.Client) error {
+	accepted, err := customer.PlaceOrder(ctx, rand.Text(), client.NewOrder{Items: []client.NewOrderItem{{SKU: r.sku, Quantity: 1}}})
 	if err != nil {
 		return err
 	}
@@ -129,13 +132,13 @@ func (r *traffic) checkOut(ctx context.Context, customer *shopclient.Client) err
 	r.orders[accepted.ID] = customer
 	r.mu.Unlock()
 	for end := time.Now().Add(time.Minute); ; {
-		order, err := customer.Order(ctx, accepted.ID, 5*time.Second)
+		order, err := customer.WaitForOrder(ctx, accepted.ID, 5*time.Second)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil && order.Status == "confirmed":
 			return nil
-		case err == nil && order.Ended():
+		case err == nil && order.Status.Ended():
 			return fmt.Errorf("order %s is %s: %s", order.ID, order.Status, order.Reason)
 		case time.Now().After(end):
 			return errors.Join(fmt.Errorf("order %s has no end after a minute", accepted.ID), err)
@@ -159,7 +162,7 @@ func (r *traffic) note(ctx context.Context, what string, from time.Time, err err
 	}
 	c := call{what: what, from: from, took: time.Since(from)}
 	if err != nil {
-		c.failed = strings.TrimSpace(fmt.Sprintf("%d %s", shopclient.Status(err), cmp.Or(shopclient.Slug(err), err.Error())))
+		c.failed = strings.TrimSpace(fmt.Sprintf("%d %s", client.Status(err), cmp.Or(client.Slug(err), err.Error())))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -261,22 +264,19 @@ func (r *traffic) settle(t *testing.T) {
 	ends := map[string]int{}
 	for id, customer := range r.orders {
 		eventually(t, "the end of order "+id, func() error {
-			order, err := customer.Order(ctx, id, 5*time.Second)
-			if err == nil && !order.Ended() {
+			order, err := customer.WaitForOrder(ctx, id, 5*time.Second)
+			if err == nil && !order.Status.Ended() {
 				err = fmt.Errorf("it is %s", order.Status)
 			}
 			if err == nil {
-				ends[order.Status]++
+				ends[string(order.Status)]++
 			}
 			return err
 		})
 	}
 	eventually(t, "a clean audit", func() error {
-		var report struct {
-			Findings []any
-			Complete bool
-		}
-		if err := r.staff.Get(ctx, "/v1/ops/audit", nil, &report); err != nil {
+		report, err := r.staff.OpsAudit(ctx)
+		if err != nil {
 			return err
 		}
 		if !report.Complete || len(report.Findings) > 0 {

@@ -1,4 +1,4 @@
-package shopclient_test
+package client_test
 
 import (
 	"encoding/json"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"caravan/dapr/shopclient"
+	"caravan/dapr/client"
 	"caravan/internal/correlation"
 	"caravan/internal/money"
 	"caravan/internal/problem"
@@ -20,7 +20,7 @@ import (
 type fakeGateway struct {
 	mu        sync.Mutex
 	calls     []*http.Request
-	expiresIn int64
+	expiresIn int
 	refresh   int // status of a refresh
 	handle    http.HandlerFunc
 }
@@ -45,41 +45,41 @@ func (g *fakeGateway) session(w http.ResponseWriter, token string, status int) {
 		return
 	}
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(shopclient.Session{AccessToken: token, RefreshToken: "r", ExpiresIn: g.expiresIn, TokenType: "Bearer"})
+	_ = json.NewEncoder(w).Encode(client.Session{AccessToken: token, RefreshToken: "r", ExpiresIn: g.expiresIn, TokenType: "Bearer"})
 }
 
-func serve(t *testing.T, g *fakeGateway) *shopclient.Client {
+func serve(t *testing.T, g *fakeGateway) *client.Client {
 	t.Helper()
 	server := httptest.NewServer(g)
 	t.Cleanup(server.Close)
-	return shopclient.New(server.URL+"/", nil)
+	return client.New(server.URL+"/", nil)
 }
 
 func TestProblemsAreErrors(t *testing.T) {
-	client := serve(t, &fakeGateway{handle: func(w http.ResponseWriter, r *http.Request) {
+	shop := serve(t, &fakeGateway{handle: func(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, problem.TooMany(7*time.Second))
 	}})
-	_, err := client.Product(t.Context(), "MUG")
+	_, err := shop.GetProduct(t.Context(), "MUG")
 	var p *problem.Problem
 	if !errors.As(err, &p) || p.RetryAfter != 7*time.Second {
 		t.Fatalf("got %v, want a problem with its Retry-After", err)
 	}
-	if shopclient.Status(err) != http.StatusTooManyRequests || shopclient.Slug(err) != p.Slug() || p.Slug() == "" {
-		t.Errorf("status %d, slug %q", shopclient.Status(err), shopclient.Slug(err))
+	if client.Status(err) != http.StatusTooManyRequests || client.Slug(err) != p.Slug() || p.Slug() == "" {
+		t.Errorf("status %d, slug %q", client.Status(err), client.Slug(err))
 	}
 }
 
 func TestOtherAnswersAreErrorsToo(t *testing.T) {
-	client := serve(t, &fakeGateway{handle: func(w http.ResponseWriter, _ *http.Request) {
+	shop := serve(t, &fakeGateway{handle: func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadGateway)
 		_, _ = w.Write([]byte(strings.Repeat("x", 10_000)))
 	}})
-	_, err := client.Product(t.Context(), "MUG")
-	var unexpected *shopclient.UnexpectedError
-	if !errors.As(err, &unexpected) || shopclient.Status(err) != http.StatusBadGateway || len(err.Error()) > 500 {
+	_, err := shop.GetProduct(t.Context(), "MUG")
+	var unexpected *client.UnexpectedError
+	if !errors.As(err, &unexpected) || client.Status(err) != http.StatusBadGateway || len(err.Error()) > 500 {
 		t.Errorf("got %.600v", err)
 	}
-	if shopclient.Status(errors.New("no answer")) != 0 || shopclient.Slug(nil) != "" {
+	if client.Status(errors.New("no answer")) != 0 || client.Slug(nil) != "" {
 		t.Error("an error without an answer has a status")
 	}
 }
@@ -91,16 +91,17 @@ func TestOrderCarriesKeyCorrelationAndToken(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 		_, _ = w.Write([]byte(`{"id":"1","status":"placed"}`))
 	}}
-	client, err := serve(t, g).Login(t.Context(), "a@b.example", "secret")
+	user, err := serve(t, g).Login(t.Context(), "a@b.example", "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
-	total := money.New(100, "EUR")
-	accepted, err := client.PlaceOrder(correlation.With(t.Context(), "mine"), "key-1", shopclient.Placement{
-		Items: []shopclient.Item{{SKU: "MUG", Quantity: 1}}, ExpectedTotal: &total,
+	var header http.Header
+	ctx := client.WithHeader(correlation.With(t.Context(), "mine"), &header)
+	accepted, err := user.PlaceOrder(ctx, "key-1", client.NewOrder{
+		Items: []client.NewOrderItem{{SKU: "MUG", Quantity: 1}}, ExpectedTotal: money.New(100, "EUR"),
 	})
-	if err != nil || accepted.ID != "1" || accepted.Location != "/v1/orders/1" || accepted.CorrelationID != "cause" {
-		t.Errorf("got %+v, %v", accepted, err)
+	if err != nil || accepted.ID != "1" || header.Get("Location") != "/v1/orders/1" || header.Get(correlation.Header) != "cause" {
+		t.Errorf("got %+v, %v, %v", accepted, header, err)
 	}
 	sent := g.calls[len(g.calls)-1].Header
 	for name, want := range map[string]string{
@@ -114,7 +115,7 @@ func TestOrderCarriesKeyCorrelationAndToken(t *testing.T) {
 
 func TestSessionsAreRenewed(t *testing.T) {
 	for name, test := range map[string]struct {
-		expiresIn int64
+		expiresIn int
 		refresh   int
 		want      string
 	}{
@@ -126,11 +127,11 @@ func TestSessionsAreRenewed(t *testing.T) {
 			g := &fakeGateway{expiresIn: test.expiresIn, refresh: test.refresh, handle: func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = w.Write([]byte(`{"id":"1"}`))
 			}}
-			client, err := serve(t, g).Login(t.Context(), "a@b.example", "secret")
+			user, err := serve(t, g).Login(t.Context(), "a@b.example", "secret")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := client.Me(t.Context()); err != nil {
+			if _, err := user.GetOwnUser(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if got := g.calls[len(g.calls)-1].Header.Get("Authorization"); got != test.want {
@@ -149,7 +150,7 @@ func TestAwaitOrderAsksUntilItsEnd(t *testing.T) {
 		}
 		status := answers[0]
 		answers = answers[1:]
-		_ = json.NewEncoder(w).Encode(shopclient.Order{ID: "1", Status: status})
+		_ = json.NewEncoder(w).Encode(client.Order{ID: "1", Status: client.OrderStatus(status)})
 	}
 	order, err := serve(t, g).AwaitOrder(t.Context(), "1")
 	if err != nil || order.Status != "confirmed" || len(g.calls) != 3 {
@@ -158,14 +159,14 @@ func TestAwaitOrderAsksUntilItsEnd(t *testing.T) {
 }
 
 func TestAllProductsFollowsTheCursor(t *testing.T) {
-	client := serve(t, &fakeGateway{handle: func(w http.ResponseWriter, r *http.Request) {
-		list := shopclient.ProductList{List: shopclient.List[shopclient.Product]{Items: []shopclient.Product{{SKU: "A"}}, Next: "second"}, Currency: "EUR"}
+	shop := serve(t, &fakeGateway{handle: func(w http.ResponseWriter, r *http.Request) {
+		list := client.ProductList{Items: []client.Product{{SKU: "A"}}, Next: "second", Currency: "EUR"}
 		if r.URL.Query().Get("cursor") == "second" {
-			list.List = shopclient.List[shopclient.Product]{Items: []shopclient.Product{{SKU: "B"}}}
+			list.Items, list.Next = []client.Product{{SKU: "B"}}, ""
 		}
 		_ = json.NewEncoder(w).Encode(list)
 	}})
-	products, err := client.AllProducts(t.Context())
+	products, err := shop.AllProducts(t.Context())
 	if err != nil || len(products.Items) != 2 || products.Items[1].SKU != "B" || products.Currency != "EUR" {
 		t.Errorf("got %+v, %v", products, err)
 	}

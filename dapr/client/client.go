@@ -1,6 +1,7 @@
-// Package shopclient is a typed client of the public API, as the gateway serves
-// it under /v1. Seeding, imports, the benchmark and the end-to-end tests use it.
-package shopclient
+// Package client is a typed client of the public API, as the gateway serves it under /v1. The commands, the benchmark and
+// the tests use it. client.gen.go has the types and a method for each operation, made from gateway/openapi.yaml; by
+// hand are only the sending (client.go), the session of a user (session.go) and what takes several calls (shop.go).
+package client
 
 import (
 	"bytes"
@@ -11,6 +12,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,19 +24,18 @@ import (
 	"caravan/internal/request"
 )
 
-// Client calls the API as nobody, or as the user it has logged in as. It is
-// safe for concurrent use.
+//go:generate go tool -modfile=../../tools.mod oapi-codegen -config generate/config.yaml -o client.gen.go ../../gateway/openapi.yaml
+
+// Client calls the API without credentials, or as the user it has logged in as. It is safe for concurrent use.
 type Client struct {
 	base string
 	http *http.Client
 
-	mu      sync.Mutex
-	session Session
-	renewAt time.Time
-	credentials
+	mu          sync.Mutex
+	session     Session
+	renewAt     time.Time
+	credentials Credentials
 }
-
-type credentials struct{ email, password string }
 
 // New returns a client of the gateway at the base URL, as http://127.0.0.1:8080.
 // The HTTP client may be nil; its timeout should exceed the longest wait asked for.
@@ -43,9 +45,6 @@ func New(base string, client *http.Client) *Client {
 	}
 	return &Client{base: strings.TrimRight(base, "/"), http: client}
 }
-
-// Base is the URL the client calls.
-func (c *Client) Base() string { return c.base }
 
 // UnexpectedError is an answer that is neither the one promised nor a problem.
 type UnexpectedError struct {
@@ -82,49 +81,52 @@ func Slug(err error) string {
 	return ""
 }
 
+type headerKey struct{}
+
+// WithHeader has the headers of a call's answer written to a place, as for the correlation id that the gateway gave it.
+func WithHeader(ctx context.Context, header *http.Header) context.Context {
+	return context.WithValue(ctx, headerKey{}, header)
+}
+
 // call is one request of the API.
 type call struct {
 	method, path string
-	query        url.Values
+	query        query
 	body         any    // nil for none
 	key          string // Idempotency-Key, "" for none
 	want         []int  // accepted statuses
-	into         any    // what a success is decoded into; nil for nothing
 	anonymous    bool   // send no token
 }
 
-// do sends the call and returns the response's headers. An error answer is
-// returned as a *problem.Problem.
-func (c *Client) do(ctx context.Context, in call) (http.Header, error) {
+// do sends a call and returns its answer. A refusal is returned as a *problem.Problem.
+func do[T any](ctx context.Context, c *Client, in call) (answer T, err error) {
 	bearer := ""
 	if !in.anonymous {
-		var err error
 		if bearer, err = c.token(ctx); err != nil {
-			return nil, err
+			return answer, err
 		}
 	}
 	response, err := c.send(ctx, in, bearer)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", in.method, in.path, err)
+		return answer, fmt.Errorf("%s %s: %w", in.method, in.path, err)
 	}
 	defer response.Body.Close()
+	if header, ok := ctx.Value(headerKey{}).(*http.Header); ok {
+		*header = response.Header
+	}
 	raw, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: reading the answer: %w", in.method, in.path, err)
+		return answer, fmt.Errorf("%s %s: reading the answer: %w", in.method, in.path, err)
 	}
-	for _, want := range in.want {
-		if response.StatusCode != want {
-			continue
-		}
-		if in.into == nil {
-			return response.Header, nil
-		}
-		if err := json.Unmarshal(raw, in.into); err != nil {
-			return nil, fmt.Errorf("%s %s: reading the answer: %w", in.method, in.path, err)
-		}
-		return response.Header, nil
+	if !slices.Contains(in.want, response.StatusCode) {
+		return answer, failure(in, response, raw)
 	}
-	return response.Header, failure(in, response, raw)
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &answer); err != nil {
+			return answer, fmt.Errorf("%s %s: reading the answer: %w", in.method, in.path, err)
+		}
+	}
+	return answer, nil
 }
 
 func (c *Client) send(ctx context.Context, in call, bearer string) (*http.Response, error) {
@@ -136,31 +138,44 @@ func (c *Client) send(ctx context.Context, in call, bearer string) (*http.Respon
 		}
 		body = bytes.NewReader(raw)
 	}
-	address := c.base + in.path
-	if len(in.query) > 0 {
-		address += "?" + in.query.Encode()
-	}
-	request, err := http.NewRequestWithContext(ctx, in.method, address, body)
+	r, err := http.NewRequestWithContext(ctx, in.method, c.base+in.path+in.query.String(), body)
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
 	if in.body != nil {
-		request.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Content-Type", "application/json")
 	}
-	setIdempotencyKey(request.Header, in.key)
+	if in.key != "" {
+		r.Header.Set(request.IdempotencyHeader, strconv.Quote(in.key))
+	}
 	if bearer != "" {
-		request.Header.Set("Authorization", "Bearer "+bearer)
+		r.Header.Set("Authorization", "Bearer "+bearer)
 	}
 	if id := correlation.ID(ctx); id != "" {
-		request.Header.Set(correlation.Header, id)
+		r.Header.Set(correlation.Header, id)
 	}
-	return c.http.Do(request)
+	return c.http.Do(r)
 }
 
-func setIdempotencyKey(header http.Header, key string) {
-	if key != "" {
-		header.Set(request.IdempotencyHeader, strconv.Quote(key))
+// query are parameters by name. Those that are zero are not sent.
+type query map[string]any
+
+// String is the query with its question mark, "" if nothing is asked for.
+func (q query) String() string {
+	values := url.Values{}
+	for name, value := range q {
+		if reflect.ValueOf(value).IsZero() {
+			continue
+		}
+		if at, ok := value.(time.Time); ok {
+			value = at.UTC().Format(time.RFC3339Nano)
+		}
+		values.Set(name, fmt.Sprint(value))
 	}
+	if len(values) == 0 {
+		return ""
+	}
+	return "?" + values.Encode()
 }
 
 func failure(in call, response *http.Response, raw []byte) error {
@@ -179,6 +194,3 @@ func failure(in call, response *http.Response, raw []byte) error {
 	}
 	return &UnexpectedError{Method: in.method, Path: in.path, Status: response.StatusCode, Body: string(raw)}
 }
-
-// pathSegment escapes an id for a path.
-func pathSegment(id string) string { return url.PathEscape(id) }
