@@ -8,10 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"caravan/internal/document"
 	"caravan/internal/problem"
 	"caravan/internal/service/servicetest"
 	"caravan/internal/token"
 	"caravan/services/orders/app"
+	"caravan/services/orders/domain"
 	users "caravan/services/users/contract"
 )
 
@@ -23,7 +25,6 @@ func send(t *testing.T, method, path, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	var server servicetest.Server
 	API{}.Register(&server)
-	Operations{}.Register(&server)
 	return server.Do(t, servicetest.Request{
 		Method: method, Target: path, Body: body, Header: map[string]string{"Idempotency-Key": "key"},
 		Caller: token.Claims{Subject: anOrder, Permissions: users.PermissionsOf(users.Roles())},
@@ -69,7 +70,7 @@ func TestReasonsAreText(t *testing.T) {
 
 // A step that there is not would find nothing for ever, so it is refused, with the names of those that there are.
 func TestAStepThatThereIsNotIsRefused(t *testing.T) {
-	steps := app.Participants{}.Checkout().Waits()
+	steps := app.Participants{}.Checkout().Steps()
 	if got := strings.Join(steps, ", "); got != "authorize, capture, pivot, refund, reserve, undo, undo authorize, undo reserve" {
 		t.Errorf("orders can wait at %s; gateway/openapi.yaml names others", got)
 	}
@@ -87,6 +88,47 @@ func TestAStepThatThereIsNotIsRefused(t *testing.T) {
 		p := problem.From(ask(step))
 		if p.Status != http.StatusBadRequest || len(p.Errors) != 1 || p.Errors[0].Field != "step" || !strings.Contains(p.Errors[0].Message, "undo authorize") {
 			t.Errorf("%.20s: %+v", step, p)
+		}
+	}
+}
+
+// TestAllFaultsOfAnOrderAreReported: rules of tags and rules about several members together.
+func TestAllFaultsOfAnOrderAreReported(t *testing.T) {
+	p := servicetest.Problem(t, send(t, "POST", "/v1/orders", `{"items":[{"sku":"TEA","quantity":1},{"sku":"TEA","quantity":0},{"sku":"TEA","quantity":2}],`+
+		`"expectedTotal":{"amount":-1,"currency":"EUR"}}`))
+	var got []string
+	for _, e := range p.Errors {
+		got = append(got, e.Field+" "+e.Code)
+	}
+	if want := "items[1].quantity min, items[1].sku duplicate, items[2].sku duplicate, expectedTotal.amount min"; strings.Join(got, ", ") != want {
+		t.Errorf("found %q; want %s", got, want)
+	}
+	p = servicetest.Problem(t, send(t, "POST", "/v1/orders/"+anOrder+"/refund", `{"amount":{"amount":0,"currency":"EUR"},"reason":""}`))
+	if len(p.Errors) != 2 || p.Errors[0].Field != "reason" || p.Errors[1].Field != "amount.amount" {
+		t.Errorf("a refund has the faults %+v", p.Errors)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+		slug   string
+		detail string
+	}{
+		{domain.ErrFingerprint, 422, "idempotency-key-reused", "another request"},
+		{&domain.PastPivotError{OrderID: anOrder}, 409, "order-past-cancelling", "POST /v1/orders/" + anOrder + "/refund"},
+		{domain.ErrEnded, 409, "order-ended", "ended"},
+		{domain.ErrNotRefundable, 409, "order-not-confirmed", "confirmed"},
+		{domain.ErrRefundUnderWay, 409, "refund-under-way", "refund"},
+		{domain.ErrRefundAmount, 422, "refund-amount", "left to refund"},
+		{domain.ErrTooManyRefunds, 422, "too-many-refunds", "no more"},
+		{document.ErrNotFound, 404, "not-found", ""},
+		{domain.ErrTransition, 500, "internal", ""},
+	} {
+		p := problem.From(problemOf(fmt.Errorf("doing: %w", c.err)))
+		if p.Status != c.status || p.Slug() != c.slug || !strings.Contains(p.Detail, c.detail) {
+			t.Errorf("%v becomes %v", c.err, p)
 		}
 	}
 }

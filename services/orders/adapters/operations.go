@@ -1,7 +1,6 @@
 package adapters
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,31 +10,14 @@ import (
 	"caravan/internal/problem"
 	"caravan/internal/request"
 	"caravan/internal/service"
-	"caravan/internal/sidecar"
 	"caravan/services/orders/app"
 	"caravan/services/orders/contract"
 	"caravan/services/orders/domain"
 	users "caravan/services/users/contract"
 )
 
-// Operations serves staff, and the questions of other services.
-type Operations struct {
-	Operate  app.Operate
-	Audit    *app.Audit
-	Breakers func() []sidecar.Breaker
-}
-
-// Register adds the routes.
-func (o Operations) Register(s service.Routes) {
-	s.Public("GET /v1/ops/orders?status&waiting=&step&limit&cursor", o.list)
-	s.Public("POST /v1/ops/orders/{id}/retry", o.retry)
-	s.Public("POST /v1/ops/orders/{id}/cancel", o.cancel)
-	s.Long("GET /v1/ops/audit", o.audit)
-	s.Internal("POST "+contract.PathStatus, o.statuses)
-	s.Internal("POST /internal/breakers", o.breakers)
-}
-
-func (o Operations) list(r *http.Request) (request.Answer, error) {
+// listAll answers GET /v1/ops/orders.
+func (a API) listAll(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, users.PermissionOpsRead); err != nil {
 		return request.Answer{}, err
 	}
@@ -43,11 +25,11 @@ func (o Operations) list(r *http.Request) (request.Answer, error) {
 	if err != nil {
 		return request.Answer{}, err
 	}
-	filter, err := orderFilter(r, o.Operate.Steps())
+	filter, err := orderFilter(r, a.Steps)
 	if err != nil {
 		return request.Answer{}, err
 	}
-	orders, next, err := o.Operate.List(r.Context(), filter, cursor, limit)
+	orders, next, err := a.ListAll.Do(r.Context(), filter, cursor, limit)
 	if err != nil {
 		return request.Answer{}, err
 	}
@@ -61,11 +43,10 @@ func (o Operations) list(r *http.Request) (request.Answer, error) {
 	return request.OK(page.List[view]{Items: views, Next: next}), nil
 }
 
-// defaultWaiting is how long an order waits before staff should look at it, if they do not say. Most waits are over by
-// then.
+// defaultWaiting is the least wait of listed orders if the query has none. Most waits are shorter.
 const defaultWaiting = time.Minute
 
-// orderFilter reads the filter from the query; steps are those that an order can wait at.
+// orderFilter reads the filter from the query. steps are those at which an order can wait.
 func orderFilter(r *http.Request, steps []string) (app.OrderFilter, error) {
 	q := r.URL.Query()
 	f := app.OrderFilter{Status: contract.Status(q.Get("status")), Step: q.Get("step"), Stalled: q.Has("waiting"), Waiting: defaultWaiting}
@@ -91,17 +72,18 @@ func orderFilter(r *http.Request, steps []string) (app.OrderFilter, error) {
 	return f, nil
 }
 
-// intervention is the body of a retry or a cancellation by staff.
+// intervention is the body of a cancellation by staff.
 type intervention struct {
 	Reason string `json:"reason" validate:"required,line,max=200"`
 }
 
-// retried is the body of a retry; it may be left out.
+// retried is the body of a retry. It may be left out.
 type retried struct {
 	Reason string `json:"reason,omitempty" validate:"line,max=200"`
 }
 
-func (o Operations) retry(r *http.Request) (request.Answer, error) {
+// retry answers POST /v1/ops/orders/{id}/retry.
+func (a API) retry(r *http.Request) (request.Answer, error) {
 	in, err := intervene(r)
 	if err != nil {
 		return request.Answer{}, err
@@ -111,10 +93,11 @@ func (o Operations) retry(r *http.Request) (request.Answer, error) {
 		return request.Answer{}, err
 	}
 	in.Reason = body.Reason
-	return o.answer(r, in, o.Operate.Retry)
+	return intervened(a.Retry.Do(r.Context(), in))
 }
 
-func (o Operations) cancel(r *http.Request) (request.Answer, error) {
+// cancelByStaff answers POST /v1/ops/orders/{id}/cancel.
+func (a API) cancelByStaff(r *http.Request) (request.Answer, error) {
 	in, err := intervene(r)
 	if err != nil {
 		return request.Answer{}, err
@@ -124,10 +107,10 @@ func (o Operations) cancel(r *http.Request) (request.Answer, error) {
 		return request.Answer{}, err
 	}
 	in.Reason = body.Reason
-	return o.answer(r, in, o.Operate.Cancel)
+	return intervened(a.CancelByStaff.Do(r.Context(), in))
 }
 
-// intervene reads who intervenes in which order, and under which key, if any.
+// intervene reads who wants to change which order, and the key of the request, if any.
 func intervene(r *http.Request) (app.Intervention, error) {
 	caller, err := service.Require(r, users.PermissionOpsWrite)
 	if err != nil {
@@ -142,44 +125,27 @@ func intervene(r *http.Request) (app.Intervention, error) {
 	return in, err
 }
 
-func (o Operations) answer(r *http.Request, in app.Intervention, act func(context.Context, app.Intervention) (*domain.Order, error)) (request.Answer, error) {
-	order, err := act(r.Context(), in)
+// intervened answers an intervention with its result.
+func intervened(order *domain.Order, err error) (request.Answer, error) {
 	if err != nil {
 		return request.Answer{}, err
 	}
 	return request.Accepted("", accepted{ID: order.ID, Status: order.Status}), nil
 }
 
-// auditPatience is how long one request waits for the audit's end; the caller
-// asks again for a report that is not complete.
-const auditPatience = 10 * time.Second
+// auditWait is how long one request waits for the end of the audit. The caller repeats the request while the report is not
+// complete.
+const auditWait = 10 * time.Second
 
-func (o Operations) audit(r *http.Request) (request.Answer, error) {
+// audit answers GET /v1/ops/audit.
+func (a API) audit(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, users.PermissionOpsRead); err != nil {
 		return request.Answer{}, err
 	}
-	report, err := o.Audit.Run(r.Context(), auditPatience)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	return request.OK(report), nil
+	return request.OK(a.Audit.Run(r.Context(), auditWait)), nil
 }
 
-func (o Operations) statuses(r *http.Request) (request.Answer, error) {
-	var body contract.StatusRequest
-	if err := request.Decode(r, &body); err != nil {
-		return request.Answer{}, err
-	}
-	if len(body.OrderIDs) > contract.MaxStatusIDs {
-		return request.Answer{}, problem.Invalid(problem.FieldError{Field: "orderIds", Code: "max", Message: "holds too many ids"})
-	}
-	states, err := o.Operate.Statuses(r.Context(), body.OrderIDs)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	return request.OK(contract.Statuses{Statuses: states}), nil
-}
-
-func (o Operations) breakers(_ *http.Request) (request.Answer, error) {
-	return request.OK(map[string]any{"breakers": o.Breakers()}), nil
+// breakers answers POST /internal/breakers.
+func (a API) breakers(_ *http.Request) (request.Answer, error) {
+	return request.OK(map[string]any{"breakers": a.Breakers()}), nil
 }

@@ -39,30 +39,30 @@ type waitingView struct {
 	Reason        string    `json:"reason"`
 	Attempts      int       `json:"attempts"`
 	NextAttemptAt time.Time `json:"nextAttemptAt"`
-	// Since and AgeSeconds tell since when and for how long, to staff who look for orders that wait.
+	// Since and AgeSeconds say since when and for how long the order waits. They are for staff.
 	Since      time.Time `json:"since,omitzero"`
 	AgeSeconds *int64    `json:"ageSeconds,omitempty"`
 }
 
 // moment is one entry of the timeline.
 type moment struct {
-	// Type is the fact without service and version: "confirmed".
+	// Type is the event type without service and version, such as "confirmed".
 	Type     string    `json:"type"`
 	Time     time.Time `json:"time"`
 	Sequence int64     `json:"sequence"`
 	Detail   string    `json:"detail,omitempty"`
-	// By is the member of staff who intervened, Note why; both are for staff.
+	// By is the member of staff who intervened. Note is the reason they gave. Both are for staff.
 	By   string `json:"by,omitempty"`
 	Note string `json:"note,omitempty"`
 }
 
-// viewOf shows one order with its timeline, to staff with who of them did what.
+// viewOf shows one order with its timeline. Staff also see which of them did what.
 func viewOf(o *domain.Order, staff bool) view {
 	v := summary(o)
 	for _, e := range o.Timeline {
 		name := strings.TrimSuffix(strings.TrimPrefix(e.Type, contract.App+"."), ".v1")
 		var fact contract.Fact
-		_ = json.Unmarshal(e.Data, &fact) // our own event; without its detail the moment still counts
+		_ = json.Unmarshal(e.Data, &fact) // it is our own event; the timeline shows it even without its details
 		m := moment{Type: name, Time: e.Time, Sequence: e.Sequence, Detail: fact.Reason}
 		if staff {
 			m.By, m.Note = fact.By, fact.Note
@@ -90,7 +90,7 @@ func summary(o *domain.Order) view {
 	return v
 }
 
-// known is nil for money that no step has set yet.
+// known returns nil for money that no step has set yet.
 func known(m money.Money) *money.Money {
 	if m.Currency == "" {
 		return nil
@@ -98,7 +98,7 @@ func known(m money.Money) *money.Money {
 	return &m
 }
 
-// stalled shows an order with what holds it up, and for how long.
+// stalled shows an order with what it waits for, and for how long.
 func stalled(l app.Listed) view {
 	v := summary(l.Order)
 	if s := l.Stall; s != nil {

@@ -13,12 +13,12 @@ import (
 const (
 	// alarmEvery is the least time between two alarms in the log.
 	alarmEvery = time.Minute
-	// alarmMax bounds the overdue orders that are told apart.
+	// alarmMax bounds the overdue orders that are kept.
 	alarmMax = maxQueued
 )
 
-// Alarm tells of orders past the pivot that wait too long: they have a customer's money or owe it, and nobody can
-// cancel them. It learns of them from the attempts that this replica makes, so it needs no look at other orders.
+// Alarm reports orders past the pivot that wait too long: they hold or owe a customer's money, and nobody can cancel them. It
+// sees the attempts that this replica makes, so it does not have to read orders.
 type Alarm struct {
 	after time.Duration
 	clock clock.Clock
@@ -26,7 +26,7 @@ type Alarm struct {
 
 	mu      sync.Mutex
 	overdue map[string]domain.Waiting // by order
-	said    time.Time
+	logged  time.Time
 }
 
 // NewAlarm makes an Alarm for orders that wait longer than after.
@@ -34,7 +34,7 @@ func NewAlarm(after time.Duration, clk clock.Clock, log *slog.Logger) *Alarm {
 	return &Alarm{after: after, clock: clk, log: log, overdue: make(map[string]domain.Waiting)}
 }
 
-// Observe takes note of an order as it is stored after an attempt.
+// Observe takes an order as it is stored after an attempt.
 func (a *Alarm) Observe(ctx context.Context, o *domain.Order) {
 	now := a.clock.Now()
 	a.mu.Lock()
@@ -46,10 +46,10 @@ func (a *Alarm) Observe(ctx context.Context, o *domain.Order) {
 	if len(a.overdue) < alarmMax {
 		a.overdue[o.ID] = *o.Waiting
 	}
-	if now.Sub(a.said) < alarmEvery {
+	if now.Sub(a.logged) < alarmEvery {
 		return
 	}
-	a.said = now
+	a.logged = now
 	longest, w := a.longest()
 	a.log.WarnContext(ctx, "orders past the pivot wait too long", "orders", len(a.overdue), "aggregate", longest, "step", w.Step,
 		"reason", w.Reason, "attempts", w.Attempts, "since", w.Since, "age_s", int64(now.Sub(w.Since).Seconds()))
@@ -64,7 +64,7 @@ func (a *Alarm) longest() (orderID string, w domain.Waiting) {
 	return orderID, w
 }
 
-// Overdue is how many orders past the pivot wait too long, and for how long the one that waits longest does.
+// Overdue returns how many orders past the pivot wait too long, and the longest of these waits.
 func (a *Alarm) Overdue() (orders int, age time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

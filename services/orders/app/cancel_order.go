@@ -2,12 +2,10 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"caravan/internal/clock"
 	"caravan/internal/document"
-	"caravan/internal/problem"
 	"caravan/services/orders/domain"
 )
 
@@ -18,8 +16,8 @@ type CancelOrder struct {
 	Clock  clock.Clock
 }
 
-// Do asks for the order to be cancelled; the saga gives back what it holds. It
-// is idempotent.
+// Do cancels the order, and the saga gives back what it holds. It is idempotent. Errors: document.ErrNotFound,
+// domain.ErrEnded, *domain.PastPivotError.
 func (u CancelOrder) Do(ctx context.Context, v Viewer, id string) (*domain.Order, error) {
 	order, err := u.Orders.Update(ctx, id, func(o *domain.Order) error {
 		switch {
@@ -31,20 +29,8 @@ func (u CancelOrder) Do(ctx context.Context, v Viewer, id string) (*domain.Order
 		return o.Cancel(u.Clock.Now())
 	})
 	if err != nil {
-		return nil, cancelProblem(id, err)
+		return nil, fmt.Errorf("cancelling order %s: %w", id, err)
 	}
 	u.Driver.Start(ctx, id)
 	return order, nil
-}
-
-// cancelProblem says what can be done instead.
-func cancelProblem(id string, err error) error {
-	switch {
-	case errors.Is(err, domain.ErrPastPivot):
-		return problem.Conflict("order-past-cancelling",
-			"The order is paid or about to be. Ask for a refund instead, once it is confirmed: POST /v1/orders/"+id+"/refund.")
-	case errors.Is(err, domain.ErrEnded):
-		return problem.Conflict("order-ended", "The order has already ended.")
-	}
-	return fmt.Errorf("cancelling order %s: %w", id, err)
 }

@@ -1,6 +1,5 @@
-// Package app holds the use cases of orders: placing, showing, cancelling and
-// refunding them, the saga that drives each to an end, and the sweep that
-// drives those that something stopped.
+// Package app holds the use cases of orders, the saga that brings each order to its end, and the sweep that finds orders that
+// have stopped on their way.
 package app
 
 import (
@@ -23,17 +22,14 @@ import (
 	"caravan/services/orders/domain"
 )
 
-// Orders is the repository of orders.
-type Orders = document.Repository[domain.Order, *domain.Order]
-
-// Limits of the driver.
+// The limits of the driver.
 const (
 	maxDriving = 512   // orders driven at once
-	maxQueued  = 16384 // orders that wait to be driven; the sweep finds the rest
+	maxQueued  = 16384 // orders that wait to be driven; the sweep finds the others
 )
 
-// Driver takes orders through the saga. Any number of drivers in any number of
-// replicas may work on one order: its document decides by compare-and-swap.
+// Driver takes orders through the saga. Any number of drivers in any number of replicas may work on one order: its document
+// decides by compare-and-swap.
 type Driver struct {
 	orders *Orders
 	saga   Saga
@@ -45,9 +41,9 @@ type Driver struct {
 
 	starts chan start
 	mu     sync.Mutex
-	active map[string]*domain.Order // orders at work, as last stored here; nil before they are read
+	active map[string]*domain.Order // orders being driven, as last stored here; nil before they are read
 	again  map[string]bool
-	agenda agenda
+	queued schedule
 }
 
 // start asks for an order to be driven, in the context of what caused it.
@@ -58,7 +54,7 @@ type start struct {
 	traceParent   string
 }
 
-// NewDriver makes a Driver; Run must be running for it to work.
+// NewDriver makes a Driver. It works while Run runs.
 func NewDriver(orders *Orders, saga Saga, clk clock.Clock, log *slog.Logger, watch *Watch, pace Pace, alarm *Alarm) *Driver {
 	return &Driver{
 		orders: orders, saga: saga, clock: clk, log: log, watch: watch, pace: pace, alarm: alarm,
@@ -66,12 +62,10 @@ func NewDriver(orders *Orders, saga Saga, clk clock.Clock, log *slog.Logger, wat
 	}
 }
 
-// Start asks for an order to be driven soon. It never waits: an order that finds
-// no place is found by the sweep.
+// Start asks for an order to be driven soon. It never waits: the sweep finds an order for which there is no room.
 func (d *Driver) Start(ctx context.Context, id string) { d.queue(ctx, start{id: id}) }
 
-// StartStored is Start for an order that was written just now, which saves
-// reading it again.
+// StartStored is Start for an order that was just written. It saves a read.
 func (d *Driver) StartStored(ctx context.Context, order *domain.Order) {
 	d.queue(ctx, start{id: order.ID, order: order})
 }
@@ -84,11 +78,11 @@ func (d *Driver) queue(ctx context.Context, s start) {
 	}
 }
 
-// Run drives orders until ctx ends, and then finishes the steps under way.
+// Run drives orders until ctx ends. Then it finishes the steps under way.
 func (d *Driver) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
-	all.Go(func() { d.keepAgenda(ctx) })
+	all.Go(func() { d.startDue(ctx) })
 	slots := make(chan struct{}, maxDriving)
 	for {
 		select {
@@ -114,8 +108,8 @@ func (d *Driver) Run(ctx context.Context) error {
 	}
 }
 
-// begin makes sure that this process works on an order only once at a time; a
-// start that comes meanwhile makes it look again.
+// begin makes sure that this process drives an order only once at a time. A start that comes meanwhile makes it drive the
+// order again.
 func (d *Driver) begin(s start) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -127,7 +121,7 @@ func (d *Driver) begin(s start) bool {
 	return true
 }
 
-// AtWork returns an order that this driver is working on, as it last stored it.
+// AtWork returns an order that this driver is driving, as it last stored it.
 func (d *Driver) AtWork(id string) (*domain.Order, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -154,8 +148,7 @@ func (d *Driver) end(id string) (more bool) {
 	return false
 }
 
-// drive takes one order as far as it gets: to an end, to a wait, or to a store
-// that does not answer.
+// drive takes one order as far as possible: to its end, to a wait, or to a store that does not answer.
 func (d *Driver) drive(stop context.Context, s start) {
 	ctx := correlation.Remote(context.WithoutCancel(stop), s.correlationID, s.traceParent)
 	ctx, span := otel.Tracer("caravan/services/orders").Start(ctx, "drive order")
@@ -176,9 +169,9 @@ func (d *Driver) drive(stop context.Context, s start) {
 	}
 	switch {
 	case errors.Is(err, document.ErrNotFound):
-		return // entered in the feed, but never placed
+		return // it has an entry in the feed and was never placed
 	case err != nil:
-		d.log.WarnContext(ctx, "order could not be driven; it is tried again", "aggregate", s.id, "error", err)
+		d.log.WarnContext(ctx, "order could not be driven and is retried", "aggregate", s.id, "error", err)
 		d.later(s, d.clock.Now().Add(d.pace.Backoff.after(1)))
 	default:
 		d.alarm.Observe(ctx, order)
@@ -186,8 +179,8 @@ func (d *Driver) drive(stop context.Context, s start) {
 	}
 }
 
-// advance runs steps from the order's stored state up to the next durable one
-// and writes what they led to. It returns the order as it is stored then.
+// advance runs steps from the order's stored state up to the next durable one, and writes the result. It returns the order as
+// it is stored then.
 func (d *Driver) advance(ctx context.Context, order *domain.Order) (*domain.Order, error) {
 	work := *order
 	work.Timeline, work.Refunds = slices.Clip(order.Timeline), slices.Clone(order.Refunds)
@@ -204,7 +197,7 @@ func (d *Driver) advance(ctx context.Context, order *domain.Order) (*domain.Orde
 	}
 	stored, err := d.orders.Update(ctx, order.ID, func(o *domain.Order) error {
 		if o.Revision != order.Revision {
-			return document.ErrUnchanged // somebody else moved it: look again
+			return document.ErrUnchanged // another writer has changed it: look again
 		}
 		for _, change := range made {
 			if err := change(o); err != nil {
@@ -222,8 +215,7 @@ func (d *Driver) advance(ctx context.Context, order *domain.Order) (*domain.Orde
 	return stored, nil
 }
 
-// next runs the step that the order's state calls for and returns the
-// transition that follows from its answer, or from getting none.
+// next runs the step of the order's state and returns the transition that follows from the answer, or from no answer.
 func (d *Driver) next(ctx context.Context, o domain.Order) (t Transition, durable bool) {
 	ctx, cancel := context.WithTimeout(ctx, d.pace.Attempt)
 	defer cancel()
@@ -262,7 +254,7 @@ func (d *Driver) wait(ctx context.Context, o domain.Order, step string, cause er
 	}
 }
 
-// waitingReason says in staff's words why a step got no answer.
+// waitingReason says, for staff, why a step got no answer.
 func waitingReason(cause error) string {
 	var e *invoke.Error
 	switch {
@@ -276,22 +268,22 @@ func waitingReason(cause error) string {
 	return cause.Error()
 }
 
-// later puts an order on the agenda.
+// later has an order driven at a time.
 func (d *Driver) later(s start, at time.Time) {
 	s.order = nil
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.agenda) < maxQueued {
-		heap.Push(&d.agenda, appointment{at, s})
+	if len(d.queued) < maxQueued {
+		heap.Push(&d.queued, scheduled{at, s})
 	}
 }
 
-// agendaTick is how often the agenda is looked at.
-const agendaTick = 100 * time.Millisecond
+// dueTick is how often the driver looks for orders that are due.
+const dueTick = 100 * time.Millisecond
 
-// keepAgenda starts waiting orders when they are due.
-func (d *Driver) keepAgenda(ctx context.Context) {
-	for d.clock.Sleep(ctx, agendaTick) == nil {
+// startDue starts waiting orders when they are due.
+func (d *Driver) startDue(ctx context.Context) {
+	for d.clock.Sleep(ctx, dueTick) == nil {
 		now := d.clock.Now()
 		for {
 			s, ok := d.due(now)
@@ -309,27 +301,27 @@ func (d *Driver) keepAgenda(ctx context.Context) {
 func (d *Driver) due(now time.Time) (start, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.agenda) == 0 || d.agenda[0].at.After(now) {
+	if len(d.queued) == 0 || d.queued[0].at.After(now) {
 		return start{}, false
 	}
-	return heap.Pop(&d.agenda).(appointment).start, true
+	return heap.Pop(&d.queued).(scheduled).start, true
 }
 
-// agenda is a heap of orders by the time of their next attempt.
-type agenda []appointment
+// schedule is a heap of orders by the time of their next attempt.
+type schedule []scheduled
 
-type appointment struct {
+type scheduled struct {
 	at    time.Time
 	start start
 }
 
-func (a agenda) Len() int           { return len(a) }
-func (a agenda) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
-func (a agenda) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *agenda) Push(x any)        { *a = append(*a, x.(appointment)) }
-func (a *agenda) Pop() any {
-	old := *a
+func (s schedule) Len() int           { return len(s) }
+func (s schedule) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
+func (s schedule) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+func (s *schedule) Push(x any)        { *s = append(*s, x.(scheduled)) }
+func (s *schedule) Pop() any {
+	old := *s
 	last := old[len(old)-1]
-	*a = old[:len(old)-1]
+	*s = old[:len(old)-1]
 	return last
 }

@@ -7,56 +7,63 @@ import (
 	"slices"
 	"time"
 
+	"caravan/internal/clock"
 	"caravan/internal/feed"
 	"caravan/internal/page"
 	"caravan/services/orders/contract"
 	"caravan/services/orders/domain"
 )
 
-// OrderFilter chooses orders: those that fit all of its members.
+// ListAllOrders lists the orders of all users, for staff.
+type ListAllOrders struct {
+	Orders *Orders
+	Reader *feed.Reader
+	Saga   Saga
+	Sweep  *Sweep
+	Clock  clock.Clock
+}
+
+// OrderFilter selects the orders that match all of its members.
 type OrderFilter struct {
 	// Status is a state, or empty for any.
 	Status contract.Status
-	// Waiting chooses orders that wait, if Stalled is set: those that have done so for at least this long.
+	// Stalled selects orders that have waited for at least Waiting.
 	Stalled bool
 	Waiting time.Duration
-	// Step is the step they wait at, or empty for any.
+	// Step is the step at which they wait, or empty for any.
 	Step string
 }
 
-// Listed is an order, and what it waits for, if it does.
+// Listed is an order with what it waits for.
 type Listed struct {
 	*domain.Order
 	// Stall is nil for an order that does not wait.
 	Stall *Stall
 }
 
-// Stall is what holds an order up.
+// Stall is what an order waits for.
 type Stall struct {
 	domain.Waiting
-	// Age is how long it has done so.
+	// Age is for how long it has waited.
 	Age time.Duration
 }
 
-// unrecorded is the reason of an order that nobody has recorded an attempt of. The sweep finds such an order; where it
-// lasts, no replica comes to drive it.
+// unrecorded is the reason of an order without a recorded attempt. The sweep finds such an order. If the reason stays, no
+// replica drives the order.
 const unrecorded = "no attempt is recorded"
 
-// stall is what holds an order up. An order on its way without an attempt that failed is held up, too: it is to be
-// driven, and was not since it last changed.
-func (u Operate) stall(o *domain.Order, now time.Time) *Stall {
+// stall is what an order waits for. An order under way without a failed attempt waits, too: nothing has happened since it
+// changed last.
+func (u ListAllOrders) stall(o *domain.Order, now time.Time) *Stall {
 	switch {
 	case o.Status.Terminal():
 		return nil
 	case o.Waiting != nil:
 		return &Stall{*o.Waiting, now.Sub(o.Waiting.Since)}
 	}
-	w := domain.Waiting{Step: u.Driver.saga.next(o.Status), Reason: unrecorded, Since: o.UpdatedAt, NextAttemptAt: o.UpdatedAt}
+	w := domain.Waiting{Step: u.Saga.next(o.Status), Reason: unrecorded, Since: o.UpdatedAt, NextAttemptAt: o.UpdatedAt}
 	return &Stall{w, now.Sub(o.UpdatedAt)}
 }
-
-// Steps names all that an order can wait at.
-func (u Operate) Steps() []string { return u.Driver.saga.Waits() }
 
 func (f OrderFilter) matches(l Listed) bool {
 	if f.Status != "" && f.Status != l.Status {
@@ -65,53 +72,53 @@ func (f OrderFilter) matches(l Listed) bool {
 	return !f.Stalled || l.Stall != nil && l.Stall.Age >= f.Waiting && (f.Step == "" || f.Step == l.Stall.Step)
 }
 
-// walkAt is the content of a cursor: a place in the feed, and how many keys behind it are dealt with.
-type walkAt struct {
+// The limits of one request. A feed may have few orders for a long time.
+const (
+	// walkOrders bounds the keys that are looked at, and walkChunk is about how many are read at once.
+	walkOrders = 2000
+	walkChunk  = 100
+	// walkReads bounds the reads of the feed, and walkTime the time, well within the deadline of a request.
+	walkReads = 64
+	walkTime  = 5 * time.Second
+)
+
+// position is where a list goes on: behind so many keys from a place in the feed. It is the content of a cursor.
+type position struct {
 	Feed string `json:"f"`
 	Keys int    `json:"k,omitempty"`
 }
 
-// walkChunk is about how many keys one step of a walk reads, and walkSteps how many steps one request makes at most: a
-// feed may have been quiet for long.
-const (
-	walkChunk = 100
-	walkSteps = 64
-	// walkTime is how long it goes on, well within the deadline of a request.
-	walkTime = 5 * time.Second
-)
-
-// List returns orders that a filter chooses, oldest first, by walking the service's feed from a cursor, and the cursor
-// of the next page or "". A page has up to limit orders, and may have fewer although more follow: the walk of one
-// request is bounded. Of waiting orders the page is sorted, the one that waits longest first. An order that is
-// entered in the feed anew meanwhile, as the sweep does with those that have not ended, may be on a later page again.
-func (u Operate) List(ctx context.Context, f OrderFilter, cursor string, limit int) ([]Listed, string, error) {
-	at, err := u.start(ctx, f, cursor)
+// Do returns the orders that match a filter, oldest first, by reading the service's feed from a cursor, and the cursor of the
+// next page or "". A page has up to limit orders. It may have fewer although more follow, as one request reads a bounded
+// part of the feed. A page of stalled orders is sorted: the order that has waited longest comes first. The sweep enters
+// orders that have not ended in the feed again and again, so an order may be on a later page again.
+func (u ListAllOrders) Do(ctx context.Context, f OrderFilter, cursor string, limit int) ([]Listed, string, error) {
+	from, skip, err := u.start(ctx, f, cursor)
 	if err != nil {
 		return nil, "", err
 	}
-	w := walk{Operate: u, filter: f, limit: limit, seen: make(map[string]bool), now: u.Clock.Now()}
+	w := walk{ListAllOrders: u, filter: f, limit: limit, seen: make(map[string]bool), now: u.Clock.Now()}
 	next := ""
-	for scanned, step := 0, 0; scanned < scanLimit && step < walkSteps && len(w.found) < limit && u.Clock.Now().Sub(w.now) < walkTime; step++ {
-		keys, err := u.Reader.Keys(ctx, at.place, walkChunk, -u.Reader.Ahead())
+	for scanned, reads := 0, 0; scanned < walkOrders && reads < walkReads && len(w.found) < limit && u.Clock.Now().Sub(w.now) < walkTime; reads++ {
+		keys, err := u.Reader.Keys(ctx, from, walkChunk, -u.Reader.Ahead())
 		if err != nil {
-			return nil, "", fmt.Errorf("walking orders: %w", err)
+			return nil, "", fmt.Errorf("reading the feed of orders: %w", err)
 		}
-		dealt, all, err := w.take(ctx, keys, at.keys)
+		done, all, err := w.take(ctx, keys, skip)
 		if err != nil {
 			return nil, "", err
 		}
-		scanned += dealt - at.keys
-		switch {
-		case dealt < all:
-			next = page.Encode(walkAt{Feed: at.place.String(), Keys: dealt})
-		case keys.End:
-			next = ""
-		default:
-			at = place{place: keys.Next}
-			next = page.Encode(walkAt{Feed: at.place.String()})
-			continue
+		scanned += done - skip
+		if done < all { // the page is full
+			next = page.Encode(position{Feed: from.String(), Keys: done})
+			break
 		}
-		break
+		if keys.End {
+			next = ""
+			break
+		}
+		from, skip = keys.Next, 0
+		next = page.Encode(position{Feed: from.String()})
 	}
 	if f.Stalled {
 		slices.SortStableFunc(w.found, func(a, b Listed) int { return cmp.Compare(b.Stall.Age, a.Stall.Age) })
@@ -119,29 +126,24 @@ func (u Operate) List(ctx context.Context, f OrderFilter, cursor string, limit i
 	return w.found, next, nil
 }
 
-// place is where a walk stands: so many keys behind a place in the feed.
-type place struct {
-	place feed.Cursor
-	keys  int
-}
-
-// start is where a walk begins. Orders that have not ended are all behind the sweep's own cursor.
-func (u Operate) start(ctx context.Context, f OrderFilter, cursor string) (place, error) {
+// start returns where a list begins: a place in the feed and the number of keys to skip there. All orders that have not ended
+// are behind the cursor of the sweep.
+func (u ListAllOrders) start(ctx context.Context, f OrderFilter, cursor string) (from feed.Cursor, skip int, err error) {
 	if cursor == "" && f.Stalled {
-		from, err := u.Sweep.Behind(ctx)
-		return place{place: from}, err
+		from, err = u.Sweep.Behind(ctx)
+		return from, 0, err
 	}
-	var at walkAt
+	var at position
 	if err := page.Decode(cursor, &at); err != nil {
-		return place{}, err
+		return feed.Cursor{}, 0, err
 	}
-	from, err := feed.ParseCursor(at.Feed)
-	return place{place: from, keys: max(at.Keys, 0)}, err
+	from, err = feed.ParseCursor(at.Feed)
+	return from, max(at.Keys, 0), err
 }
 
-// walk gathers one page.
+// walk collects one page.
 type walk struct {
-	Operate
+	ListAllOrders
 	filter OrderFilter
 	limit  int
 	now    time.Time
@@ -149,23 +151,24 @@ type walk struct {
 	found  []Listed
 }
 
-// take looks at the orders under keys of the feed, of which the first are dealt with already, until the page is full.
-// It returns how many keys are dealt with now, of how many.
-func (w *walk) take(ctx context.Context, keys feed.Keys, skip int) (dealt, all int, err error) {
+// take looks at the orders under keys of the feed, except the first skip, until the page is full. It returns how many of all
+// keys are done.
+func (w *walk) take(ctx context.Context, keys feed.Keys, skip int) (done, all int, err error) {
 	var flat []string
 	for _, b := range keys.Buckets {
 		flat = append(flat, b.Keys...)
 	}
-	orders, err := w.read(ctx, flat[min(skip, len(flat)):])
+	skip = min(skip, len(flat))
+	orders, err := w.Orders.GetMany(ctx, OrderIDs(flat[skip:])...)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, fmt.Errorf("reading orders: %w", err)
 	}
-	byID := make(map[string]*domain.Order, len(orders))
-	for _, o := range orders {
-		byID[Prefix+o.ID] = o
+	byKey := make(map[string]*domain.Order, len(orders))
+	for id, o := range orders {
+		byKey[Prefix+id] = o
 	}
-	for dealt = min(skip, len(flat)); dealt < len(flat) && len(w.found) < w.limit; dealt++ {
-		o := byID[flat[dealt]]
+	for done = skip; done < len(flat) && len(w.found) < w.limit; done++ {
+		o := byKey[flat[done]]
 		if o == nil || w.seen[o.ID] {
 			continue
 		}
@@ -174,5 +177,5 @@ func (w *walk) take(ctx context.Context, keys feed.Keys, skip int) (dealt, all i
 			w.found = append(w.found, l)
 		}
 	}
-	return dealt, len(flat), nil
+	return done, len(flat), nil
 }

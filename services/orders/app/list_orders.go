@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 
-	"caravan/internal/document"
 	"caravan/services/orders/domain"
 )
 
-// ListOrders reads a user's orders.
+// ListOrders lists the orders of a user.
 type ListOrders struct {
 	Orders *Orders
-	Lists  *document.Chain[Entry]
+	Lists  UserOrders
 }
 
 // Do returns a page of the user's orders, newest first, and the next cursor.
@@ -30,7 +29,7 @@ func (u ListOrders) Do(ctx context.Context, userID, cursor string, limit int) ([
 	}
 	orders := make([]*domain.Order, 0, len(ids))
 	for _, e := range entries {
-		if o := found[e.OrderID]; e.of(o) { // an entry without an order was never accepted
+		if o := found[e.OrderID]; e.Of(o) { // an order that was never accepted has an entry only
 			orders = append(orders, o)
 		}
 	}

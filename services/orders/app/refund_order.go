@@ -9,7 +9,6 @@ import (
 	"caravan/internal/document"
 	"caravan/internal/id"
 	"caravan/internal/money"
-	"caravan/internal/problem"
 	"caravan/services/orders/domain"
 )
 
@@ -29,12 +28,12 @@ type RefundRequest struct {
 	Reason string
 	// By is the member of staff.
 	By string
-	// Key is the client's Idempotency-Key, which may be empty, and Fingerprint
-	// identifies its request.
+	// Key is the client's Idempotency-Key, which may be empty. Fingerprint identifies its request.
 	Key, Fingerprint string
 }
 
-// Do stores the refund in the order and hands it to the saga.
+// Do stores the refund in the order and hands it to the saga. Errors: document.ErrNotFound, those of
+// domain.Order.RequestRefund.
 func (u RefundOrder) Do(ctx context.Context, r RefundRequest) (*domain.Order, error) {
 	refund := domain.Refund{Amount: r.Amount, Reason: r.Reason, RequestedBy: r.By, Fingerprint: r.Fingerprint}
 	if refund.ID = u.IDs.New(); r.Key != "" {
@@ -46,28 +45,12 @@ func (u RefundOrder) Do(ctx context.Context, r RefundRequest) (*domain.Order, er
 		}
 		return o.RequestRefund(refund, u.Clock.Now())
 	})
-	if errors.Is(err, domain.ErrRefundUnderWay) { // it may be one that was written so late that nobody drives it
+	// The refund that is under way may have been written so late that nobody drives it.
+	if err == nil || errors.Is(err, domain.ErrRefundUnderWay) {
 		u.Driver.Start(ctx, r.OrderID)
 	}
 	if err != nil {
-		return nil, refundProblem(err)
+		return nil, fmt.Errorf("refunding order %s: %w", r.OrderID, err)
 	}
-	u.Driver.Start(ctx, r.OrderID)
 	return order, nil
-}
-
-func refundProblem(err error) error {
-	switch {
-	case errors.Is(err, domain.ErrFingerprint):
-		return reusedKey()
-	case errors.Is(err, domain.ErrNotRefundable):
-		return problem.Conflict("order-not-confirmed", "Only a confirmed order can be refunded.")
-	case errors.Is(err, domain.ErrRefundUnderWay):
-		return problem.Conflict("refund-under-way", "Another refund of this order has to end first.")
-	case errors.Is(err, domain.ErrRefundAmount):
-		return problem.Unprocessable("refund-amount", "The amount must be at least 1 and at most what is left to refund, in the order's currency.")
-	case errors.Is(err, domain.ErrTooManyRefunds):
-		return problem.Unprocessable("too-many-refunds", "This order takes no more refunds.")
-	}
-	return fmt.Errorf("refunding order: %w", err)
 }

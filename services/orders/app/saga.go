@@ -42,23 +42,21 @@ type Saga []Step
 type Step struct {
 	When contract.Status
 	Name string
-	// Do commands a participant and returns the transition that its answer calls
-	// for. An error means that there is no answer: the order waits and Do runs
-	// again. Do is safe to repeat and to run twice at once.
+	// Do sends a command to a participant and returns the transition that follows from its answer. An error means that there
+	// is no answer: the order waits, and Do runs again. Do is safe to repeat and to run twice at once.
 	Do func(context.Context, domain.Order) (Transition, error)
-	// Undo takes back what Do may have done. It commutes with Do: undoing what
-	// never happened forbids it for the future.
+	// Undo takes back what Do may have done. It commutes with Do: after an Undo, a Do that comes late has no effect.
 	Undo func(context.Context, domain.Order) error
-	// Durable steps are written at once. The others may travel with the next
-	// durable one: repeating them after a crash gives the stored answers.
+	// Durable steps are written at once. The others may be written with the next durable step: after a crash they are
+	// repeated and get the same answers.
 	Durable bool
 }
 
-// Transition changes the order as a step's answer demands.
+// Transition changes the order according to the answer to a step.
 type Transition func(o *domain.Order, now time.Time) error
 
-// Checkout declares the saga. Up to the pivot every failure is undone, in
-// reverse order; after it the order only goes forward.
+// Checkout declares the saga. Before the pivot, all steps are undone after a failure, in reverse order. After it, the order
+// only goes forward.
 func (p Participants) Checkout() Saga {
 	return Saga{
 		{When: contract.Placed, Name: "reserve", Do: p.reserve, Undo: p.release},
@@ -143,14 +141,14 @@ func (p Participants) void(ctx context.Context, o domain.Order) error {
 	return nil
 }
 
-// pivot commands nobody: the decision is the write of the order itself, which
-// competes with a cancellation for the same revision.
+// pivot sends no command. The decision is the write of the order itself, which competes with a cancellation for the same
+// revision.
 func pivot(context.Context, domain.Order) (Transition, error) {
 	return (*domain.Order).Pivot, nil
 }
 
-// captureAndCommit asks both services at once: past the pivot neither may
-// refuse, so neither has to wait for the other.
+// captureAndCommit sends both commands at once: past the pivot neither service may refuse, so neither has to wait for the
+// other.
 func (p Participants) captureAndCommit(ctx context.Context, o domain.Order) (Transition, error) {
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error {
@@ -185,7 +183,7 @@ func (p Participants) refund(ctx context.Context, o domain.Order) (Transition, e
 	return (*domain.Order).FinishRefund, nil
 }
 
-// abandon is the transition into compensation.
+// abandon is the transition to compensation.
 func abandon(end contract.Status, reason string) Transition {
 	return func(o *domain.Order, now time.Time) error { return o.Abandon(end, reason, now) }
 }
@@ -200,16 +198,16 @@ func (s Saga) step(when contract.Status) (Step, bool) {
 	return Step{}, false
 }
 
-// next names the step that a state calls for.
+// next names the step that comes in a state.
 func (s Saga) next(when contract.Status) string {
 	if step, ok := s.step(when); ok {
 		return step.Name
 	}
-	return "undo" // the only state without a step of its own is that of being undone
+	return "undo" // cancelling is the only state without a step of its own
 }
 
-// Waits names all that an order can wait at.
-func (s Saga) Waits() []string {
+// Steps names all steps at which an order can wait.
+func (s Saga) Steps() []string {
 	names := []string{s.next(contract.Cancelling)}
 	for _, step := range s {
 		names = append(names, step.Name)
@@ -221,11 +219,10 @@ func (s Saga) Waits() []string {
 	return names
 }
 
-// undo comes before the name of a step that is being undone.
+// undo is the prefix of the name of a step that is being undone.
 const undo = "undo "
 
-// compensate undoes all steps, the last first. It returns the step at which an
-// undo got no answer.
+// compensate undoes all steps, the last one first. With an error it returns the step that could not be undone.
 func (s Saga) compensate(ctx context.Context, o domain.Order) (string, error) {
 	for i := len(s) - 1; i >= 0; i-- {
 		if s[i].Undo == nil {

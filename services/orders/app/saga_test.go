@@ -163,8 +163,7 @@ func newShop() *shop {
 	saga := Participants{Products: s.services, Payments: s.services}.Checkout()
 	s.driver = NewDriver(s.orders, saga, s.clock, slog.New(slog.DiscardHandler), NewWatch(), Pace{Attempt: 12 * time.Second, Backoff: Backoff{First: time.Second, Max: 10 * time.Second, Jitter: func() float64 { return 0.5 }}}, NewAlarm(5*time.Minute, s.clock, slog.New(slog.DiscardHandler)))
 	s.place = PlaceOrder{
-		Orders: s.orders, Lists: document.NewChain[Entry](s.store, "orders-of/", 50, options),
-		Driver: s.driver, Clock: s.clock, Patience: 15 * time.Minute,
+		Orders: s.orders, Lists: NewUserOrders(s.store, options), Driver: s.driver, Clock: s.clock, Deadline: 15 * time.Minute,
 	}
 	return s
 }
@@ -405,8 +404,7 @@ func TestTwentyPlacementsUnderOneKeyAreOneOrder(t *testing.T) {
 		t.Fatalf("order %+v, %v", o, err)
 	}
 	_, err := s.place.Do(t.Context(), Placement{UserID: "u1", Key: "same", Fingerprint: "other", Lines: []domain.Line{{SKU: "CUP", Quantity: 1}}})
-	var p interface{ Slug() string }
-	if !errors.As(err, &p) || p.Slug() != "idempotency-key-reused" {
+	if !errors.Is(err, domain.ErrFingerprint) {
 		t.Fatalf("another request under the key: %v", err)
 	}
 	if other, err := s.place.Do(t.Context(), Placement{UserID: "u2", Key: "same", Fingerprint: "f"}); err != nil || other.ID == ids[0] {
@@ -524,7 +522,7 @@ func TestAFailedAttemptIsNotListed(t *testing.T) {
 			return s.place.Do(t.Context(), Placement{UserID: "u1", Key: key, Fingerprint: "f", Lines: []domain.Line{{SKU: "TEA", Quantity: 1}}})
 		}
 		attempt := Entry{OrderID: OrderID("u1", "k"), At: s.clock.Now()} // all that is left of one that failed
-		if err := attempt.put(t.Context(), s.place.Lists, "u1"); err != nil {
+		if err := s.place.Lists.Add(t.Context(), "u1", attempt); err != nil {
 			t.Fatal(err)
 		}
 		for n := range others {
@@ -563,7 +561,7 @@ func TestARepeatListsWhatWasNot(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	placed := make(chan struct{})
 	written := sync.OnceFunc(func() { close(placed) })
-	var mended atomic.Bool
+	var repaired atomic.Bool
 	s.store.AfterPut = func(key string, _ []byte) error {
 		if strings.HasPrefix(key, Prefix) {
 			written()
@@ -571,7 +569,7 @@ func TestARepeatListsWhatWasNot(t *testing.T) {
 		return nil
 	}
 	s.store.BeforePut = func(key string, _ []byte) error {
-		if strings.HasPrefix(key, "orders-of/") && !mended.Load() {
+		if strings.HasPrefix(key, "orders-of/") && !repaired.Load() {
 			<-placed
 			cancel()
 			return documenttest.ErrInjected
@@ -581,7 +579,7 @@ func TestARepeatListsWhatWasNot(t *testing.T) {
 	if _, err := s.place.Do(ctx, Placement{UserID: "u1", Key: "k1", Fingerprint: "f1", Lines: []domain.Line{{SKU: "TEA", Quantity: 2}, {SKU: "CUP", Quantity: 1}}}); err == nil {
 		t.Fatal("an order that is not listed was accepted")
 	}
-	mended.Store(true)
+	repaired.Store(true)
 	o := s.placeOne(t)
 	entries, _, err := s.place.Lists.Page(t.Context(), "u1", "", 10)
 	if err != nil || len(entries) != 1 || entries[0].OrderID != o.ID {

@@ -18,21 +18,11 @@ type ShowOrder struct {
 	Clock  clock.Clock
 }
 
-// Viewer is who asks for an order.
-type Viewer struct {
-	UserID string
-	// Any is set for staff who may see every order.
-	Any bool
-}
-
-func (v Viewer) may(o *domain.Order) bool { return v.Any || o.UserID == v.UserID }
-
-// pollEvery is how often a waiting reader looks for the work of another replica.
+// pollEvery is how often a waiting request reads an order that another replica may work on.
 const pollEvery = 250 * time.Millisecond
 
-// Do returns the order, or document.ErrNotFound for one that is not the
-// viewer's. With a wait it returns as soon as the order has come to an end, or
-// as it is when the wait is over.
+// Do returns the order. With a wait it returns when the order has ended, or the order as it is when the wait is over.
+// Errors: document.ErrNotFound, also for an order of another user.
 func (u ShowOrder) Do(ctx context.Context, v Viewer, id string, wait time.Duration) (*domain.Order, error) {
 	ended, forget := u.Watch.Ended(id)
 	defer forget()
@@ -56,8 +46,7 @@ func (u ShowOrder) Do(ctx context.Context, v Viewer, id string, wait time.Durati
 	return order, nil
 }
 
-// current is the order now. One that is going to be waited for needs no read
-// while this replica works on it.
+// current is the order now. A request that waits needs no read while this replica works on the order.
 func (u ShowOrder) current(ctx context.Context, v Viewer, id string, waiting bool) (*domain.Order, error) {
 	if order, ok := u.Driver.AtWork(id); ok && waiting && v.may(order) {
 		return order, nil

@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"caravan/internal/clock"
-	"caravan/internal/correlation"
 	"caravan/internal/document"
 	"caravan/internal/feed"
 	"caravan/internal/id"
@@ -20,22 +18,16 @@ import (
 	"caravan/services/orders/domain"
 )
 
-// Prefix starts the key of every order document.
-const Prefix = "order/"
-
-// Sweep finds orders that stopped on their way, by reading the service's own
-// feed: after a crash, a lost start or a full queue. Nothing else is needed to
-// bring every order to an end.
+// Sweep finds orders that have stopped on their way, after a crash, a lost start or with a full queue, by reading the
+// service's own feed. Nothing else is needed to bring every order to its end.
 //
-// It reads twice. Fast passes look at young buckets, in memory only. Slow ones
-// read each bucket once it has settled; they enter orders that still have not
-// ended in the present bucket anew, so that the stored cursor, which only they
-// move, never passes an unfinished order. The same is done for some minutes with
-// the entry of an order that was never written: a sidecar that stood still may
-// write it long after everybody has given it up.
+// It reads the feed in two kinds of passes. Fast passes read young buckets and keep their place in memory only. Slow passes
+// read each bucket when it has settled, and only they move the stored cursor. They enter orders that have not ended in the
+// present bucket, so that the stored cursor never passes an unfinished order. For some minutes they do the same with an entry
+// whose order does not exist: a sidecar that was frozen may write the order long after its client has given up.
 type Sweep struct {
 	Orders *Orders
-	Lists  *document.Chain[Entry]
+	Lists  UserOrders
 	Reader *feed.Reader
 	Index  document.Index
 	Driver *Driver
@@ -44,13 +36,13 @@ type Sweep struct {
 	IDs    id.Source
 	Log    *slog.Logger
 	Every  time.Duration
-	// Settle is the age at which a bucket is final, Young the least age that a
-	// fast pass looks at: most orders have ended by then.
+	// Settle is the age at which a bucket is final. Young is the least age of the buckets that a fast pass reads: most orders
+	// have ended by then.
 	Settle, Young time.Duration
 
 	once    sync.Once
 	cursors *document.Repository[sweepCursor, *sweepCursor]
-	// unwritten tells when slow passes first met an entry without an order.
+	// unwritten says when slow passes first found each entry without an order.
 	unwritten map[string]time.Time
 }
 
@@ -60,16 +52,16 @@ type sweepCursor struct {
 }
 
 const (
-	// sweepLimit is about how many orders one read covers.
+	// sweepLimit is about how many orders are read at once.
 	sweepLimit = 256
-	// unwrittenFor is how long an order that was entered and not written is expected.
+	// unwrittenFor is how long after its entry an order is expected.
 	unwrittenFor = 10 * time.Minute
 	// unwrittenMost bounds the entries without an order that are remembered.
 	unwrittenMost = 4096
 )
 
-// Run sweeps until ctx ends. The first pass looks at everything since the
-// stored cursor, the present included: after a restart nobody else does.
+// Run sweeps until ctx ends. The first pass reads everything since the stored cursor, including the present bucket: after a
+// restart nothing else does.
 func (s *Sweep) Run(ctx context.Context) error {
 	fast, err := s.Behind(ctx)
 	if err != nil {
@@ -86,7 +78,7 @@ func (s *Sweep) Run(ctx context.Context) error {
 			err = s.slow(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
-			s.Log.WarnContext(ctx, "sweeping orders failed; it goes on from the same place", "error", err)
+			s.Log.WarnContext(ctx, "sweeping orders failed and goes on from the same place", "error", err)
 		}
 		if s.Clock.Sleep(ctx, s.Every) != nil {
 			return nil
@@ -144,7 +136,7 @@ func (s *Sweep) slow(ctx context.Context) error {
 	}
 }
 
-// expected are those of the entries without an order whose order may still come.
+// expected returns those entries without an order whose order may still come.
 func (s *Sweep) expected(keys []string) (expected []string) {
 	if s.unwritten == nil {
 		s.unwritten = make(map[string]time.Time)
@@ -152,10 +144,10 @@ func (s *Sweep) expected(keys []string) (expected []string) {
 	now := s.Clock.Now()
 	for _, key := range keys {
 		if _, known := s.unwritten[key]; !known && len(s.unwritten) >= unwrittenMost {
-			// One that was given up stays known for as long again, as another replica may enter it once more.
+			// An entry that was given up is remembered for as long again, as another replica may enter it once more.
 			maps.DeleteFunc(s.unwritten, func(_ string, first time.Time) bool { return now.Sub(first) > 2*unwrittenFor })
 			if len(s.unwritten) >= unwrittenMost {
-				continue // an overloaded store: most of these never come, and entries cost what it has left
+				continue // the store is overloaded: most of these never come, and each entry is a write
 			}
 		}
 		first, known := s.unwritten[key]
@@ -169,26 +161,21 @@ func (s *Sweep) expected(keys []string) (expected []string) {
 	return expected
 }
 
-// enter enters orders in the present bucket, many of them by one entry.
+// enter enters orders in the present bucket.
 func (s *Sweep) enter(ctx context.Context, keys []string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, key := range keys { // at most about sweepLimit
 		group.Go(func() error { return s.Index.Append(ctx, key) })
 	}
 	if err := group.Wait(); err != nil {
-		return fmt.Errorf("entering unfinished orders anew: %w", err)
+		return fmt.Errorf("entering unfinished orders again: %w", err)
 	}
 	return nil
 }
 
-// start has the driver look at the unfinished orders among keys, and tells of which there is no order.
+// start hands the unfinished orders among keys to the driver. It returns their keys and those without an order.
 func (s *Sweep) start(ctx context.Context, keys []string) (unfinished, unwritten []string, err error) {
-	ids := make([]string, 0, len(keys))
-	for _, k := range keys {
-		if orderID, ok := strings.CutPrefix(k, Prefix); ok {
-			ids = append(ids, orderID)
-		}
-	}
+	ids := OrderIDs(keys)
 	orders, err := s.Orders.GetMany(ctx, ids...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading swept orders: %w", err)
@@ -211,26 +198,16 @@ func (s *Sweep) start(ctx context.Context, keys []string) (unfinished, unwritten
 	return unfinished, unwritten, nil
 }
 
-// enlist sees to it that an order that nobody has driven yet is in its user's
-// list: what placed it may have died before it wrote the entry, and its user may
-// never ask again.
+// enlist adds an order that was never driven to its user's list if it is missing: the program that placed it may have stopped
+// before it wrote the entry, and its user may never repeat the request.
 func (s *Sweep) enlist(ctx context.Context, o *domain.Order) error {
 	if o.Status != contract.Placed || o.Waiting != nil {
 		return nil
 	}
-	return enlist(ctx, s.Lists, o)
+	return s.Lists.ensure(ctx, o)
 }
 
-// cause is the context of the request that an order came from.
-func cause(ctx context.Context, o *domain.Order) context.Context {
-	if len(o.Timeline) == 0 {
-		return ctx
-	}
-	last := o.Timeline[len(o.Timeline)-1]
-	return correlation.Remote(ctx, last.CorrelationID, last.TraceParent)
-}
-
-// Behind is the stored cursor: every order that has not ended is entered in the feed behind it.
+// Behind returns the stored cursor. The feed has an entry behind it of every order that has not ended.
 func (s *Sweep) Behind(ctx context.Context) (feed.Cursor, error) {
 	docs, err := s.repository().GetMany(ctx, "orders")
 	if err != nil {

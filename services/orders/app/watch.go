@@ -6,7 +6,7 @@ import (
 	"caravan/services/orders/domain"
 )
 
-// Watch lets requests wait for the end of an order that this replica drives.
+// Watch lets requests wait until an order that this replica drives has ended.
 type Watch struct {
 	mu      sync.Mutex
 	waiting map[string][]chan *domain.Order
@@ -15,7 +15,7 @@ type Watch struct {
 // NewWatch makes a Watch.
 func NewWatch() *Watch { return &Watch{waiting: make(map[string][]chan *domain.Order)} }
 
-// Notify wakes those that wait for the order; they must only read it.
+// Notify gives the order to the requests that wait for it. They must not change it.
 func (w *Watch) Notify(o *domain.Order) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -25,8 +25,8 @@ func (w *Watch) Notify(o *domain.Order) {
 	delete(w.waiting, o.ID)
 }
 
-// Ended gives a channel that receives the order once, when it has come to an
-// end here, and a function that stops waiting.
+// Ended returns a channel that receives the order once, when this replica has brought it to its end, and a function that stops
+// the waiting.
 func (w *Watch) Ended(id string) (<-chan *domain.Order, func()) {
 	c := make(chan *domain.Order, 1)
 	w.mu.Lock()

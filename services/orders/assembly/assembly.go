@@ -1,5 +1,5 @@
-// Package assembly is the composition root of orders: it connects the use cases with their adapters and registers
-// routes, subscriptions and background work on the chassis.
+// Package assembly is the composition root of orders: it connects the use cases with their adapters, and registers routes and
+// workers.
 package assembly
 
 import (
@@ -10,19 +10,21 @@ import (
 	"caravan/internal/service"
 	"caravan/services/orders/adapters"
 	"caravan/services/orders/app"
+	"caravan/services/orders/audit"
 	"caravan/services/orders/contract"
 	"caravan/services/orders/domain"
 	payments "caravan/services/payments/contract"
 	products "caravan/services/products/contract"
 )
 
+// settings are the service's own configuration keys.
 type settings struct {
 	Saga struct {
-		Patience     time.Duration `mapstructure:"patience" default:"15m" help:"deadline of an order before the pivot; several attempts of each step and their pauses must fit" validate:"min=1s"`
-		StepTimeout  time.Duration `mapstructure:"step_timeout" default:"12s" help:"deadline of one attempt of a step" validate:"min=100ms"`
-		FirstBackoff time.Duration `mapstructure:"first_backoff" default:"500ms" help:"pause after the first attempt that got no answer" validate:"min=1ms"`
+		Deadline     time.Duration `mapstructure:"deadline" default:"15m" help:"how long an order may try before the pivot; several attempts of each step and their pauses must fit" validate:"min=1s"`
+		StepTimeout  time.Duration `mapstructure:"step_timeout" default:"12s" help:"time limit of one attempt of a step" validate:"min=100ms"`
+		FirstBackoff time.Duration `mapstructure:"first_backoff" default:"500ms" help:"pause after the first attempt that gets no answer" validate:"min=1ms"`
 		MaxBackoff   time.Duration `mapstructure:"max_backoff" default:"10s" help:"longest pause between attempts" validate:"min=1ms"`
-		SweepEvery   time.Duration `mapstructure:"sweep_every" default:"2s" help:"between two searches for orders that stopped" validate:"min=100ms"`
+		SweepEvery   time.Duration `mapstructure:"sweep_every" default:"2s" help:"interval of the search for orders that have stopped on their way" validate:"min=100ms"`
 		AlarmAfter   time.Duration `mapstructure:"alarm_after" default:"5m" help:"how long an order past the pivot may wait before an alarm" validate:"min=1s"`
 	} `mapstructure:"saga"`
 }
@@ -42,7 +44,7 @@ func Build(_ context.Context, s *service.Service) error {
 	}.Checkout()
 	watch := app.NewWatch()
 	pace := app.Pace{
-		Deadline: cfg.Saga.Patience, Attempt: cfg.Saga.StepTimeout,
+		Deadline: cfg.Saga.Deadline, Attempt: cfg.Saga.StepTimeout,
 		Backoff: app.Backoff{First: cfg.Saga.FirstBackoff, Max: cfg.Saga.MaxBackoff, Jitter: s.Jitter},
 	}
 	if err := saga.Check(pace); err != nil {
@@ -57,25 +59,26 @@ func Build(_ context.Context, s *service.Service) error {
 		Orders: orders, Lists: lists, Reader: documents.Reader, Index: documents.Index, Driver: driver, Store: documents.Store,
 		Clock: s.Clock, IDs: s.IDs, Log: s.Log, Every: cfg.Saga.SweepEvery, Settle: documents.Timing.Settle, Young: 3 * time.Second,
 	}
-	operate := app.Operate{Orders: orders, Reader: documents.Reader, Driver: driver, Sweep: sweep, Clock: s.Clock, IDs: s.IDs, Log: s.Log}
+	staff := app.Interventions{Orders: orders, Driver: driver, Clock: s.Clock, IDs: s.IDs, Log: s.Log}
 
-	audited := documents.Waiting(app.AuditWait)
+	audited := documents.Waiting(audit.Wait)
 	auditedOrders, auditedLists := repositories(audited)
 
 	adapters.API{
-		Place:  app.PlaceOrder{Orders: orders, Lists: lists, Driver: driver, Clock: s.Clock, Patience: cfg.Saga.Patience},
-		Show:   app.ShowOrder{Orders: orders, Watch: watch, Driver: driver, Clock: s.Clock},
-		List:   app.ListOrders{Orders: orders, Lists: lists},
-		Cancel: app.CancelOrder{Orders: orders, Driver: driver, Clock: s.Clock},
-		Refund: app.RefundOrder{Orders: orders, Driver: driver, Clock: s.Clock, IDs: s.IDs},
-	}.Register(s)
-	adapters.Operations{
-		Operate: operate,
-		Audit: &app.Audit{
+		Place:         app.PlaceOrder{Orders: orders, Lists: lists, Driver: driver, Clock: s.Clock, Deadline: cfg.Saga.Deadline},
+		Show:          app.ShowOrder{Orders: orders, Watch: watch, Driver: driver, Clock: s.Clock},
+		List:          app.ListOrders{Orders: orders, Lists: lists},
+		Cancel:        app.CancelOrder{Orders: orders, Driver: driver, Clock: s.Clock},
+		Refund:        app.RefundOrder{Orders: orders, Driver: driver, Clock: s.Clock, IDs: s.IDs},
+		ListAll:       app.ListAllOrders{Orders: orders, Reader: documents.Reader, Saga: saga, Sweep: sweep, Clock: s.Clock},
+		Retry:         app.RetryOrder{Interventions: staff},
+		CancelByStaff: app.CancelOrderByStaff{Interventions: staff},
+		Statuses:      app.OrderStatuses{Orders: orders},
+		Audit: &audit.Audit{
 			Orders: auditedOrders, Lists: auditedLists, Reader: audited.Reader, Trail: audited.Trail(),
 			Invoker: s.Sidecar.Invoker(), Clock: s.Clock,
 		},
-		Breakers: s.Sidecar.Breakers,
+		Steps: saga.Steps(), Breakers: s.Sidecar.Breakers,
 	}.Register(s)
 
 	s.Background("driver", driver.Run)
@@ -84,8 +87,8 @@ func Build(_ context.Context, s *service.Service) error {
 }
 
 // repositories are the orders, and the lists of users' orders, in some documents.
-func repositories(in *service.Documents) (*app.Orders, *document.Chain[app.Entry]) {
+func repositories(in *service.Documents) (*app.Orders, app.UserOrders) {
 	orders := document.NewRepository[domain.Order](in.Store, in.Options(app.Prefix)).
 		Warm(func(o *domain.Order) bool { return !o.Status.Terminal() })
-	return orders, document.NewChain[app.Entry](in.Store, "orders-of/", 50, in.Options(app.Prefix))
+	return orders, app.NewUserOrders(in.Store, in.Options(app.Prefix))
 }

@@ -21,8 +21,8 @@ func defaultOf(t *testing.T, name string) time.Duration {
 	return d
 }
 
-// TestTheSidecarGivesUpBeforeTheStep holds the settings to the sidecar's policies: an attempt makes two calls at most, one
-// after the other, and a breaker that has opened lets one through again long before the deadline.
+// TestTheSidecarGivesUpBeforeTheStep compares the settings with the sidecar's policies: an attempt makes at most two calls, one
+// after the other, and an open breaker lets a call through again long before the deadline.
 func TestTheSidecarGivesUpBeforeTheStep(t *testing.T) {
 	raw, err := os.ReadFile("../../../dapr/resources/resiliency-orders.yaml")
 	if err != nil {
@@ -42,7 +42,7 @@ func TestTheSidecarGivesUpBeforeTheStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	call, open := file.Spec.Policies.Timeouts.Step, file.Spec.Policies.CircuitBreakers.Step.Timeout
-	attempt, longest, deadline := defaultOf(t, "StepTimeout"), defaultOf(t, "MaxBackoff"), defaultOf(t, "Patience")
+	attempt, longest, deadline := defaultOf(t, "StepTimeout"), defaultOf(t, "MaxBackoff"), defaultOf(t, "Deadline")
 	if call <= 0 || 2*call > attempt {
 		t.Errorf("two calls of %s do not fit into an attempt of %s", call, attempt)
 	}

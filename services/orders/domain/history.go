@@ -1,34 +1,53 @@
 package domain
 
 import (
-	"encoding/json"
 	"slices"
 
 	"caravan/internal/event"
 	"caravan/services/orders/contract"
 )
 
-// paths says which events may follow in each state; "" is before the first.
-var paths = map[contract.Status][]string{
-	"":                  {contract.EventPlaced},
-	contract.Placed:     {contract.EventReserved, contract.EventCancelling, contract.EventRetried},
-	contract.Reserved:   {contract.EventAuthorized, contract.EventCancelling, contract.EventRetried},
-	contract.Authorized: {contract.EventCapturing, contract.EventCancelling, contract.EventRetried},
-	contract.Capturing:  {contract.EventConfirmed, contract.EventRetried},
-	contract.Cancelling: {contract.EventCancelled, contract.EventRejected, contract.EventRetried},
-	contract.Confirmed:  {contract.EventRefunding},
-	contract.Refunding:  {contract.EventRefunded, contract.EventRetried},
+// following says which events may follow in each state, and to which states each of them may lead. "" is the state before
+// the first event.
+var following = map[contract.Status]map[string][]contract.Status{
+	"": {contract.EventPlaced: {contract.Placed}},
+	contract.Placed: {
+		contract.EventReserved:   {contract.Reserved},
+		contract.EventCancelling: {contract.Cancelling},
+		contract.EventRetried:    {contract.Placed},
+	},
+	contract.Reserved: {
+		contract.EventAuthorized: {contract.Authorized},
+		contract.EventCancelling: {contract.Cancelling},
+		contract.EventRetried:    {contract.Reserved},
+	},
+	contract.Authorized: {
+		contract.EventCapturing:  {contract.Capturing},
+		contract.EventCancelling: {contract.Cancelling},
+		contract.EventRetried:    {contract.Authorized},
+	},
+	contract.Capturing: {
+		contract.EventConfirmed: {contract.Confirmed},
+		contract.EventRetried:   {contract.Capturing},
+	},
+	contract.Cancelling: {
+		contract.EventCancelled: {contract.Cancelled},
+		contract.EventRejected:  {contract.Rejected},
+		contract.EventRetried:   {contract.Cancelling},
+	},
+	contract.Confirmed: {contract.EventRefunding: {contract.Refunding}},
+	contract.Refunding: {
+		contract.EventRefunded: {contract.Refunded, contract.Confirmed},
+		contract.EventRetried:  {contract.Refunding},
+	},
 }
 
-// Following is the state that an event leads to from a state, or "" if the saga
-// has no such path. The audit replays timelines with it.
+// Following returns the state to which an event leads from a state, or "" if the saga does not allow it. The audit follows
+// timelines with it.
 func Following(at contract.Status, e event.Event) contract.Status {
 	var fact contract.Fact
-	if !slices.Contains(paths[at], e.Type) || json.Unmarshal(e.Data, &fact) != nil {
+	if e.Decode(&fact) != nil || !slices.Contains(following[at][e.Type], fact.Status) {
 		return ""
-	}
-	if e.Type == contract.EventRetried && fact.Status != at {
-		return "" // it moves nothing
 	}
 	return fact.Status
 }

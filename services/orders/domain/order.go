@@ -1,6 +1,5 @@
-// Package domain holds the rules of an order: which transitions its saga may
-// take, and what each of them leaves behind. It is pure: every transition is a
-// function of the order and its arguments.
+// Package domain holds the rules of an order: which transitions its saga may take, and what each of them changes. It is
+// pure: every transition is a function of the order and its arguments.
 package domain
 
 import (
@@ -22,10 +21,10 @@ type Order struct {
 	Status contract.Status `json:"status"`
 	// Reason says why the order was rejected, cancelled or refunded.
 	Reason string `json:"reason,omitempty"`
-	// Key is the Idempotency-Key it was placed under, from which and the user its id follows.
+	// Key is the Idempotency-Key it was placed under. The id of the order follows from it and the user.
 	Key string `json:"key"`
-	// Fingerprint identifies the request that placed the order, so that the same
-	// Idempotency-Key with another body is noticed.
+	// Fingerprint identifies the request that placed the order, so that another body with the same Idempotency-Key is
+	// noticed.
 	Fingerprint   string       `json:"fingerprint"`
 	Lines         []Line       `json:"lines"`
 	ExpectedTotal *money.Money `json:"expectedTotal,omitempty"`
@@ -33,19 +32,19 @@ type Order struct {
 	Refunded      money.Money  `json:"refunded"`
 	PlacedAt      time.Time    `json:"placedAt"`
 	UpdatedAt     time.Time    `json:"updatedAt"`
-	// Deadline ends the attempts before the pivot.
+	// Deadline is when an order before the pivot is cancelled.
 	Deadline time.Time `json:"deadline"`
 	// End is what a cancelling order becomes: cancelled or rejected.
 	End contract.Status `json:"end,omitempty"`
-	// Waiting is set while a step could not get an answer.
+	// Waiting is set while a step gets no answer.
 	Waiting *Waiting `json:"waiting,omitempty"`
-	// Refunds are all refunds asked for, in order; the last may be under way.
+	// Refunds are all requested refunds, in order. The last may be under way.
 	Refunds []Refund `json:"refunds,omitempty"`
-	// Retries are the operation ids of the newest retries that staff asked for.
+	// Retries are the operation ids of the newest retries by staff.
 	Retries []string `json:"retries,omitempty"`
 }
 
-// Line is one SKU of the order; name and prices are known once reserved.
+// Line is one SKU of the order. Name and prices are known once it is reserved.
 type Line struct {
 	SKU       string      `json:"sku"`
 	Name      string      `json:"name,omitempty"`
@@ -56,26 +55,26 @@ type Line struct {
 
 // Waiting says what an order waits for.
 type Waiting struct {
-	// Step is the step that could not get an answer.
+	// Step is the step that gets no answer.
 	Step string `json:"step"`
-	// Reason is why, in words for staff.
+	// Reason says why. It is written for staff.
 	Reason string `json:"reason"`
 	// Attempts counts the failed attempts of this step.
 	Attempts int `json:"attempts"`
-	// Since is when the first attempt failed; NextAttemptAt when the next is due.
+	// Since is when the first attempt failed. NextAttemptAt is when the next is due.
 	Since         time.Time `json:"since"`
 	NextAttemptAt time.Time `json:"nextAttemptAt"`
 }
 
-// Intervention is what a member of staff does to an order on its way.
+// Intervention is a request of a member of staff about an order.
 type Intervention struct {
 	// Operation identifies the request, so that its repeat is recognised.
 	Operation string
-	// By is the member of staff, Note why, in their words.
+	// By is the member of staff. Note is the reason they gave.
 	By, Note string
 }
 
-// retriesKept is how many retries an order recognises a repeat of.
+// retriesKept is how many retries an order remembers, to recognise their repeats.
 const retriesKept = 8
 
 // Refund is one refund of a confirmed order.
@@ -104,9 +103,7 @@ const (
 var (
 	// ErrFingerprint: the operation id was used with another request.
 	ErrFingerprint = errors.New("operation id was used with another request")
-	// ErrPastPivot: the order can no longer be cancelled, only refunded.
-	ErrPastPivot = errors.New("order is past the point of cancelling")
-	// ErrEnded: the order has come to an end that the request does not fit.
+	// ErrEnded: the order has ended in a way that does not fit the request.
 	ErrEnded = errors.New("order has already ended")
 	// ErrNotRefundable: only a confirmed order can be refunded.
 	ErrNotRefundable = errors.New("order is not confirmed")
@@ -116,16 +113,21 @@ var (
 	ErrRefundAmount = errors.New("amount is not between 1 and what is left to refund")
 	// ErrTooManyRefunds: an order takes at most MaxRefunds refunds.
 	ErrTooManyRefunds = errors.New("too many refunds")
-	// ErrTransition: the saga asked for a step that the state does not allow.
-	// It is a programming error.
+	// ErrTransition: the saga asked for a step that the state does not allow. It is a programming error.
 	ErrTransition = errors.New("illegal transition")
 )
+
+// PastPivotError says that an order can no longer be cancelled, only refunded.
+type PastPivotError struct{ OrderID string }
+
+// Error implements error.
+func (e *PastPivotError) Error() string { return "order " + e.OrderID + " can no longer be cancelled" }
 
 // MaxRefunds bounds the refunds of one order.
 const MaxRefunds = 50
 
-// Place makes a new order of an empty document, or recognises a repeat.
-func (o *Order) Place(id, userID, key, fingerprint string, lines []Line, expected *money.Money, now time.Time, patience time.Duration) error {
+// Place makes a new order in an empty document, or recognises a repeat. deadline is how long it may try before the pivot.
+func (o *Order) Place(id, userID, key, fingerprint string, lines []Line, expected *money.Money, now time.Time, deadline time.Duration) error {
 	if o.Exists() {
 		if o.Fingerprint != fingerprint {
 			return ErrFingerprint
@@ -134,7 +136,7 @@ func (o *Order) Place(id, userID, key, fingerprint string, lines []Line, expecte
 	}
 	o.ID, o.UserID, o.Key, o.Fingerprint = id, userID, key, fingerprint
 	o.Lines, o.ExpectedTotal = lines, expected
-	o.PlacedAt, o.Deadline = now, now.Add(patience)
+	o.PlacedAt, o.Deadline = now, now.Add(deadline)
 	o.enter(contract.Placed, contract.EventPlaced, now)
 	return nil
 }
@@ -177,8 +179,8 @@ func (o *Order) Confirm(now time.Time) error {
 	return nil
 }
 
-// Abandon starts the compensation of an order before the pivot; it will end as
-// cancelled or rejected with the given reason.
+// Abandon starts the compensation of an order before the pivot. The order will end as cancelled or rejected, with the given
+// reason.
 func (o *Order) Abandon(end contract.Status, reason string, now time.Time) error {
 	return o.abandon(end, reason, Intervention{}, now)
 }
@@ -196,7 +198,7 @@ func (o *Order) abandon(end contract.Status, reason string, i Intervention, now 
 	return nil
 }
 
-// Compensated ends an abandoned order once everything it held is given back.
+// Compensated ends an abandoned order after everything it held was given back.
 func (o *Order) Compensated(now time.Time) error {
 	if err := o.require(contract.Cancelling); err != nil {
 		return err
@@ -209,7 +211,7 @@ func (o *Order) Compensated(now time.Time) error {
 	return nil
 }
 
-// Cancel is a customer's wish to end the order; it is granted before the pivot.
+// Cancel ends the order for its customer. It is allowed before the pivot. Errors: ErrEnded, *PastPivotError.
 func (o *Order) Cancel(now time.Time) error {
 	return o.cancel(ReasonCustomer, Intervention{}, now)
 }
@@ -228,11 +230,10 @@ func (o *Order) cancel(reason string, i Intervention, now time.Time) error {
 	case contract.Rejected:
 		return ErrEnded
 	}
-	return ErrPastPivot
+	return &PastPivotError{o.ID}
 }
 
-// RequestRefund starts a refund. An amount of zero asks for all that is left.
-// The id makes a repeat recognisable.
+// RequestRefund starts a refund. An amount of zero means all that is left. A repeat is recognised by the id.
 func (o *Order) RequestRefund(r Refund, now time.Time) error {
 	for _, known := range o.Refunds {
 		if known.ID != r.ID {
@@ -272,8 +273,8 @@ func (o *Order) RequestRefund(r Refund, now time.Time) error {
 // PendingRefund is the refund that a refunding order carries out.
 func (o *Order) PendingRefund() Refund { return o.Refunds[len(o.Refunds)-1] }
 
-// FinishRefund records that the pending refund has reached the wallet. The
-// order is then refunded as a whole, or confirmed with a part refunded.
+// FinishRefund records that the pending refund has reached the wallet. The order is then refunded as a whole, or confirmed
+// with a part refunded.
 func (o *Order) FinishRefund(now time.Time) error {
 	if err := o.require(contract.Refunding); err != nil {
 		return err
@@ -293,7 +294,7 @@ func (o *Order) FinishRefund(now time.Time) error {
 	return nil
 }
 
-// Wait parks the order until next because a step got no answer.
+// Wait records that a step got no answer, and that its next attempt is due at next.
 func (o *Order) Wait(step, reason string, now, next time.Time) error {
 	if o.Status.Terminal() {
 		return document.ErrUnchanged
@@ -307,8 +308,8 @@ func (o *Order) Wait(step, reason string, now, next time.Time) error {
 	return nil
 }
 
-// Retry makes a waiting order due at once. One that does not wait, or is due already, is left alone: there is nothing to
-// bring forward. Errors: ErrEnded.
+// Retry makes the next attempt of a waiting order due now. An order that does not wait, or is due already, stays as it is.
+// Errors: ErrEnded.
 func (o *Order) Retry(i Intervention, now time.Time) error {
 	switch {
 	case slices.Contains(o.Retries, i.Operation):
@@ -328,13 +329,13 @@ func (o *Order) Retry(i Intervention, now time.Time) error {
 	return nil
 }
 
-// PastPivot reports whether an order can only go forward, and has not ended: a sale that has to be completed, or money
-// that has to be given back.
+// PastPivot reports whether an order has not ended and can only go forward: a sale that has to be completed, or money that
+// has to be given back.
 func (o *Order) PastPivot() bool {
 	return o.Status == contract.Capturing || o.Status == contract.Refunding
 }
 
-// Overdue reports whether an order before the pivot has run out of time.
+// Overdue reports whether an order before the pivot has passed its deadline.
 func (o *Order) Overdue(now time.Time) bool {
 	switch o.Status {
 	case contract.Placed, contract.Reserved, contract.Authorized:
@@ -364,7 +365,7 @@ func (o *Order) enter(s contract.Status, event string, now time.Time) {
 	o.move(s, event, Intervention{}, now)
 }
 
-// move is enter by somebody.
+// move is enter with the member of staff who caused it, if any.
 func (o *Order) move(s contract.Status, event string, i Intervention, now time.Time) {
 	o.Status, o.UpdatedAt, o.Waiting = s, now, nil
 	o.Emit(event, now, o.fact(i))

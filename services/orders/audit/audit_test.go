@@ -1,24 +1,24 @@
-package app
+package audit
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"caravan/internal/audit"
 	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/feed"
 	"caravan/internal/id"
 	"caravan/internal/invoke"
 	"caravan/internal/money"
 	notifications "caravan/services/notifications/contract"
+	"caravan/services/orders/app"
 	"caravan/services/orders/contract"
 	"caravan/services/orders/domain"
 	payments "caravan/services/payments/contract"
@@ -26,7 +26,7 @@ import (
 	users "caravan/services/users/contract"
 )
 
-// fakeSystem answers what an audit asks the other services, by app and path; what it has no answer for is away.
+// fakeSystem answers what an audit asks the other services, by app and path. Without an answer the service is unavailable.
 type fakeSystem map[string]func(in any) any
 
 func (f fakeSystem) Invoke(_ context.Context, app, path string, in, out any) error {
@@ -39,6 +39,110 @@ func (f fakeSystem) Invoke(_ context.Context, app, path string, in, out any) err
 		return err
 	}
 	return json.Unmarshal(raw, out)
+}
+
+// office is the documents of orders in a store, without a saga: tests bring orders to the state that they need.
+type office struct {
+	store  *documenttest.FakeStore
+	clock  *manualClock
+	orders *app.Orders
+	lists  app.UserOrders
+	reader *feed.Reader
+}
+
+// manualClock is a clock that the test moves.
+type manualClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *manualClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *manualClock) Sleep(ctx context.Context, d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	return ctx.Err()
+}
+
+func newOffice() *office {
+	o := &office{store: documenttest.NewStore(), clock: &manualClock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}}
+	timing := feed.Timing{Bucket: 10 * time.Second, Settle: 30 * time.Second}
+	o.reader = feed.NewReader(o.store, o.clock, timing)
+	options := document.Options{
+		Prefix: app.Prefix, Source: contract.App, Index: feed.NewIndex(o.store, o.clock, timing, "one"), Clock: o.clock, IDs: id.Random{},
+	}
+	o.orders = document.NewRepository[domain.Order](o.store, options)
+	o.lists = app.NewUserOrders(o.store, options)
+	return o
+}
+
+func (o *office) pass(d time.Duration) { _ = o.clock.Sleep(context.Background(), d) }
+
+// change applies transitions to an order.
+func (o *office) change(t *testing.T, orderID string, transitions ...app.Transition) *domain.Order {
+	t.Helper()
+	order, err := o.orders.Update(t.Context(), orderID, func(order *domain.Order) error {
+		for _, apply := range transitions {
+			if err := apply(order, o.clock.Now()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return order
+}
+
+// place places an order of two TEA for u1.
+func (o *office) place(t *testing.T, key string, expected *money.Money) *domain.Order {
+	t.Helper()
+	orderID, now := app.OrderID("u1", key), o.clock.Now()
+	if err := o.lists.Add(t.Context(), "u1", app.Entry{OrderID: orderID, At: now}); err != nil {
+		t.Fatal(err)
+	}
+	return o.change(t, orderID, func(order *domain.Order, now time.Time) error {
+		return order.Place(orderID, "u1", key, key, []domain.Line{{SKU: "TEA", Quantity: 2}}, expected, now, 15*time.Minute)
+	})
+}
+
+func reserve(order *domain.Order, now time.Time) error {
+	line := domain.Line{SKU: "TEA", Name: "TEA", Quantity: 2, UnitPrice: money.New(100, "EUR"), LineTotal: money.New(200, "EUR")}
+	return order.Reserve([]domain.Line{line}, money.New(200, "EUR"), now)
+}
+
+// order places an order and confirms it.
+func (o *office) order(t *testing.T, key string) *domain.Order {
+	t.Helper()
+	return o.change(t, o.place(t, key, nil).ID, reserve, (*domain.Order).Authorize, (*domain.Order).Pivot, (*domain.Order).Confirm)
+}
+
+// rejected places an order that is rejected at a step.
+func (o *office) rejected(t *testing.T, key, step, reason string) *domain.Order {
+	t.Helper()
+	expected := money.New(2000, "USD")
+	order := o.place(t, key, &expected)
+	if step == "authorize" {
+		o.change(t, order.ID, reserve)
+	}
+	return o.change(t, order.ID, func(order *domain.Order, now time.Time) error {
+		return order.Abandon(contract.Rejected, reason, now)
+	}, (*domain.Order).Compensated)
+}
+
+// refund gives a part of a confirmed order back.
+func (o *office) refund(t *testing.T, orderID, key string, amount int64) {
+	t.Helper()
+	o.change(t, orderID, func(order *domain.Order, now time.Time) error {
+		return order.RequestRefund(domain.Refund{ID: key, Amount: money.New(amount, "EUR"), Reason: "test", RequestedBy: "staff", Fingerprint: key}, now)
+	})
+	o.change(t, orderID, (*domain.Order).FinishRefund)
 }
 
 // system has an answer of every service that fits the orders of an office.
@@ -87,70 +191,17 @@ func (o *office) system(t *testing.T) fakeSystem {
 }
 
 // audit runs the audit over a system.
-func (o *office) audit(t *testing.T, system fakeSystem) Report {
+func (o *office) audit(t *testing.T, system fakeSystem) audit.Report {
 	t.Helper()
 	a := &Audit{
-		Orders: o.orders, Reader: o.operate.Reader, Invoker: system, Clock: o.clock,
-		Lists: o.lists(),
-		Trail: feed.Trail{Store: o.store, Source: contract.App, Coverage: feed.NewCoverage(o.operate.Reader)},
+		Orders: o.orders, Lists: o.lists, Reader: o.reader, Invoker: system, Clock: o.clock,
+		Trail: feed.Trail{Store: o.store, Source: contract.App, Coverage: feed.NewCoverage(o.reader)},
 	}
-	report, err := a.Run(t.Context(), time.Minute)
-	if err != nil || !report.Complete {
-		t.Fatalf("report %+v, %v", report, err)
+	report := a.Run(t.Context(), time.Minute)
+	if !report.Complete {
+		t.Fatalf("report %+v", report)
 	}
 	return report
-}
-
-func (o *office) lists() *document.Chain[Entry] {
-	return document.NewChain[Entry](o.store, "orders-of/", 50, document.Options{Clock: o.clock, IDs: id.Random{}})
-}
-
-func (r Report) tally(service, invariant string) Tally {
-	i := slices.IndexFunc(r.Invariants, func(t Tally) bool { return t.Service == service && t.Invariant == invariant })
-	if i < 0 {
-		return Tally{}
-	}
-	return r.Invariants[i]
-}
-
-// TestASweptOrderIsListed has what placed an order die before it wrote the entry, and a user who never asks again.
-func TestASweptOrderIsListed(t *testing.T) {
-	o := newOffice()
-	dying, cancel := context.WithCancel(t.Context())
-	var died atomic.Bool
-	stored := make(chan struct{})
-	o.store.AfterPut = func(key string, _ []byte) error {
-		if strings.HasPrefix(key, Prefix) && !died.Load() {
-			close(stored)
-		}
-		return nil
-	}
-	o.store.BeforePut = func(key string, _ []byte) error {
-		if strings.HasPrefix(key, "orders-of/") && !died.Load() {
-			<-stored
-			died.Store(true)
-			cancel()
-			<-t.Context().Done() // it never gets there
-			return t.Context().Err()
-		}
-		return nil
-	}
-	if _, err := o.place.Do(dying, Placement{UserID: "u1", Key: "one", Fingerprint: "one", Lines: []domain.Line{{SKU: "TEA", Quantity: 2}}}); err == nil {
-		t.Fatal("the order was accepted")
-	}
-	o.sweep.Lists = o.lists() // of another process
-	id := OrderID("u1", "one")
-	if _, _, err := o.sweep.start(t.Context(), []string{Prefix + id}); err != nil {
-		t.Fatal(err)
-	}
-	if order := o.driven(t, id); order.Status != contract.Confirmed {
-		t.Fatalf("the order is %s", order.Status)
-	}
-	o.pass(time.Hour)
-	report := o.audit(t, o.system(t))
-	if len(report.Findings) > 0 || report.tally(contract.App, contract.InvariantListed).Checked == 0 {
-		t.Errorf("found %+v", report.Findings)
-	}
 }
 
 func TestAuditOfASoundSystem(t *testing.T) {
@@ -162,11 +213,11 @@ func TestAuditOfASoundSystem(t *testing.T) {
 		t.Errorf("found %+v", report.Findings)
 	}
 	for _, invariant := range []string{contract.InvariantHistory, contract.InvariantPaid, contract.InvariantSold, contract.InvariantUnits, contract.InvariantRevenue, feed.InvariantIndexed} {
-		if report.tally(contract.App, invariant).Checked == 0 {
+		if report.Tally(contract.App, invariant).Checked == 0 {
 			t.Errorf("%s was not checked", invariant)
 		}
 	}
-	if never := report.tally(products.App, "of-products"); never.Service == "" || never.Checked != 0 {
+	if never := report.Tally(products.App, "of-products"); never.Service == "" || never.Checked != 0 {
 		t.Errorf("an invariant that products never checked is reported as %+v", never)
 	}
 }
@@ -185,17 +236,7 @@ func TestARefusedOrderIsNotAccused(t *testing.T) {
 	} {
 		t.Run(c.outcome, func(t *testing.T) {
 			o := newOffice()
-			o.services.answer[c.step] = c.outcome
-			expected := money.New(2000, "USD")
-			order, err := o.place.Do(t.Context(), Placement{
-				UserID: "u1", Key: "one", Fingerprint: "one", Lines: []domain.Line{{SKU: "TEA", Quantity: 2}}, ExpectedTotal: &expected,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if order = o.driven(t, order.ID); order.Status != contract.Rejected || order.Reason != c.outcome {
-				t.Fatalf("the order is %s: %s", order.Status, order.Reason)
-			}
+			order := o.rejected(t, "one", c.step, c.outcome)
 			o.pass(time.Hour)
 			system := o.system(t)
 			system[products.App+products.PathAudit] = func(any) any { return products.AuditPage{Page: audit.NewPage()} }
@@ -211,7 +252,7 @@ func TestARefusedOrderIsNotAccused(t *testing.T) {
 				return payments.Orders{Orders: []payments.OrderMoney{m}}
 			}
 			report := o.audit(t, system)
-			if len(report.Findings) > 0 || report.tally(contract.App, contract.InvariantReason).Checked != 2 {
+			if len(report.Findings) > 0 || report.Tally(contract.App, contract.InvariantReason).Checked != 2 {
 				t.Errorf("found %+v", report.Findings)
 			}
 		})
@@ -227,13 +268,13 @@ func TestAServiceThatCannotBeAskedIsAFinding(t *testing.T) {
 		system := o.system(t)
 		delete(system, path)
 		report := o.audit(t, system)
-		if report.tally(contract.App, contract.InvariantAnswers).Violated == 0 {
+		if report.Tally(contract.App, contract.InvariantAnswers).Violated == 0 {
 			t.Errorf("without %s the audit finds %+v", path, report.Findings)
 		}
-		if report.tally(contract.App, contract.InvariantHistory).Checked == 0 {
+		if report.Tally(contract.App, contract.InvariantHistory).Checked == 0 {
 			t.Errorf("without %s the orders themselves are not checked", path)
 		}
-		if n := report.tally(contract.App, contract.InvariantUnits).Checked; n != 0 {
+		if n := report.Tally(contract.App, contract.InvariantUnits).Checked; n != 0 {
 			t.Errorf("without %s the units of all services are compared", path)
 		}
 	}
@@ -259,7 +300,7 @@ func TestAnOrderThatMovesIsNotAccused(t *testing.T) {
 			t.Errorf("found %+v", f)
 		}
 	}
-	if report.tally(contract.App, contract.InvariantRefunded).Checked != 1 {
+	if report.Tally(contract.App, contract.InvariantRefunded).Checked != 1 {
 		t.Errorf("invariants %+v", report.Invariants)
 	}
 }
@@ -307,7 +348,7 @@ func TestSumsThatMoveByAClockThatIsBehindAreNotAccused(t *testing.T) {
 				return payments.AuditPage{Page: read(audit.NewPage(), "merchant:sales.EUR", 200)}
 			}
 			report := o.audit(t, system)
-			units, revenue := report.tally(contract.App, contract.InvariantUnits), report.tally(contract.App, contract.InvariantRevenue)
+			units, revenue := report.Tally(contract.App, contract.InvariantUnits), report.Tally(contract.App, contract.InvariantRevenue)
 			if units.Checked != c.checked || units.Violated != c.violated || revenue.Checked != c.checked || int64(len(report.Findings)) != c.violated {
 				t.Errorf("units %+v, revenue %+v, findings %+v", units, revenue, report.Findings)
 			}
@@ -339,13 +380,13 @@ func TestFindingsAreBounded(t *testing.T) {
 	system := o.system(t)
 	system[products.App+products.PathAudit] = func(any) any {
 		p := products.AuditPage{Page: audit.NewPage()}
-		for n := range 2 * maxFindings {
+		for n := range 2 * audit.MaxFindings {
 			p.Holds = append(p.Holds, products.OrderHold{SKU: "TEA", OrderID: fmt.Sprint("ghost-", n), State: products.HoldCommitted, Quantity: 1})
 		}
 		return p
 	}
 	report := o.audit(t, system)
-	if n := report.tally(contract.App, contract.InvariantHeldFor).Violated; len(report.Findings) != maxFindings || n != 2*maxFindings {
+	if n := report.Tally(contract.App, contract.InvariantHeldFor).Violated; len(report.Findings) != audit.MaxFindings || n != 2*audit.MaxFindings {
 		t.Errorf("%d findings of %d", len(report.Findings), n)
 	}
 }
@@ -401,19 +442,5 @@ func TestNoticesAreComparedWithTheFeeds(t *testing.T) {
 		if report.Counts[name] != n {
 			t.Errorf("%s is %d; want %d", name, report.Counts[name], n)
 		}
-	}
-}
-
-// refund gives a part of a confirmed order back.
-func (o *office) refund(t *testing.T, orderID, key string, amount int64) {
-	t.Helper()
-	_, err := RefundOrder{Orders: o.orders, Driver: o.driver, Clock: o.clock, IDs: id.Random{}}.Do(t.Context(), RefundRequest{
-		OrderID: orderID, Amount: money.New(amount, "EUR"), Reason: "test", By: "staff", Key: key, Fingerprint: key,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if order := o.driven(t, orderID); order.Status != contract.Confirmed && order.Status != contract.Refunded {
-		t.Fatalf("the order is %s", order.Status)
 	}
 }

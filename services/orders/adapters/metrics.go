@@ -9,9 +9,8 @@ import (
 	"caravan/services/orders/app"
 )
 
-// ExportAlarm shows an alarm as the gauges caravan.orders.overdue, the number of orders past the pivot that wait too
-// long, and caravan.orders.overdue.age, for how many seconds the one that waits longest does. Each replica shows the
-// orders that it drives.
+// ExportAlarm exports an alarm as two gauges: caravan.orders.overdue, the number of orders past the pivot that wait too long,
+// and caravan.orders.overdue.age, the longest of these waits in seconds. Each replica reports the orders that it drives.
 func ExportAlarm(m metric.Meter, a *app.Alarm) error {
 	orders, err := m.Int64ObservableGauge("caravan.orders.overdue",
 		metric.WithDescription("Orders past the pivot that wait too long."))
@@ -19,7 +18,7 @@ func ExportAlarm(m metric.Meter, a *app.Alarm) error {
 		return fmt.Errorf("making the gauge of overdue orders: %w", err)
 	}
 	age, err := m.Float64ObservableGauge("caravan.orders.overdue.age", metric.WithUnit("s"),
-		metric.WithDescription("How long the order past the pivot that waits longest does."))
+		metric.WithDescription("The longest wait of an order past the pivot."))
 	if err != nil {
 		return fmt.Errorf("making the gauge of the longest wait: %w", err)
 	}

@@ -1,4 +1,4 @@
-package app
+package audit
 
 import (
 	"context"
@@ -15,10 +15,10 @@ import (
 	users "caravan/services/users/contract"
 )
 
-// stock has products audit itself and checks every hold against its order.
-func (w *auditWalk) stock(ctx context.Context) error {
+// stock reads the audit of products and checks every hold against its order.
+func (w *walk) stock(ctx context.Context) error {
 	return pages(ctx, w, products.App, products.PathAudit, func(p *products.AuditPage) error {
-		for part := range slices.Chunk(p.Holds, auditOrders) {
+		for part := range slices.Chunk(p.Holds, ordersAtOnce) {
 			ids := make([]string, len(part))
 			for i, h := range part {
 				ids[i] = h.OrderID
@@ -29,16 +29,16 @@ func (w *auditWalk) stock(ctx context.Context) error {
 			}
 			var own audit.Results
 			for _, h := range part {
-				auditHold(&own, h, orders[h.OrderID])
+				checkHold(&own, h, orders[h.OrderID])
 			}
-			w.record(contract.App, own)
+			w.record(own)
 		}
 		return nil
 	})
 }
 
 // known reads orders by their ids, which may repeat. An order is written before anything is held for it.
-func (w *auditWalk) known(ctx context.Context, ids []string) (map[string]*domain.Order, error) {
+func (w *walk) known(ctx context.Context, ids []string) (map[string]*domain.Order, error) {
 	slices.Sort(ids)
 	orders, err := w.Orders.GetMany(ctx, slices.Compact(ids)...)
 	if err != nil {
@@ -47,8 +47,8 @@ func (w *auditWalk) known(ctx context.Context, ids []string) (map[string]*domain
 	return orders, nil
 }
 
-// auditHold checks a hold against its order, nil if there is none.
-func auditHold(into *audit.Results, h products.OrderHold, o *domain.Order) {
+// checkHold checks a hold against its order, nil if there is none.
+func checkHold(into *audit.Results, h products.OrderHold, o *domain.Order) {
 	if o == nil {
 		into.Check(h.State == products.HoldReleased, contract.InvariantHeldFor, h.OrderID, "%d of %s %s for an unknown order", h.Quantity, h.SKU, h.State)
 		return
@@ -65,10 +65,10 @@ func auditHold(into *audit.Results, h products.OrderHold, o *domain.Order) {
 	}
 }
 
-// money has payments audit itself and checks the money of every order against the order.
-func (w *auditWalk) money(ctx context.Context) error {
+// money reads the audit of payments and checks the money of every order against the order.
+func (w *walk) money(ctx context.Context) error {
 	return pages(ctx, w, payments.App, payments.PathAudit, func(p *payments.AuditPage) error {
-		for part := range slices.Chunk(p.Orders, auditOrders) {
+		for part := range slices.Chunk(p.Orders, ordersAtOnce) {
 			ids := make([]string, len(part))
 			for i, m := range part {
 				ids[i] = m.OrderID
@@ -83,14 +83,14 @@ func (w *auditWalk) money(ctx context.Context) error {
 				own.Check(ok && o.UserID == m.UserID || !ok && m.State == payments.OutcomeVoided, contract.InvariantPaidFor, m.OrderID,
 					"%d %s in the wallet of %s; the order exists: %t", m.Authorized, m.State, m.UserID, ok)
 			}
-			w.record(contract.App, own)
+			w.record(own)
 		}
 		return nil
 	})
 }
 
-// users has users audit itself and checks the list of orders of each.
-func (w *auditWalk) users(ctx context.Context) error {
+// users reads the audit of users and checks the list of orders of each user.
+func (w *walk) users(ctx context.Context) error {
 	listed := bloom.New(listedOrder)
 	err := pages(ctx, w, users.App, users.PathAudit, func(p *users.AuditPage) error {
 		for _, id := range p.Users {
@@ -107,18 +107,18 @@ func (w *auditWalk) users(ctx context.Context) error {
 	return nil
 }
 
-// listedOrder makes the memory for all entries of all lists 16 MiB: with ten million of them, one in a thousand orders that
-// is missing from its list is taken for listed.
+// listedOrder makes the memory for all entries of all lists 16 MiB. With ten million entries, one in a thousand orders that are
+// missing from their list is taken for listed.
 const listedOrder = 27
 
-// list checks the list of a user's orders. It names orders whether the feed leads to them or not, so their events are
-// checked against the feed here.
-func (w *auditWalk) list(ctx context.Context, userID string, listed *bloom.Filter) error {
+// list checks the list of a user's orders. The list has also orders that are missing in the feed, so their events are checked
+// against the feed here.
+func (w *walk) list(ctx context.Context, userID string, listed *bloom.Filter) error {
 	var own audit.Results
-	defer func() { w.record(contract.App, own) }()
-	once := feed.NewSeen(auditRecent)
+	defer func() { w.record(own) }()
+	once := feed.NewSeen(ordersRemembered)
 	for cursor := ""; ; {
-		entries, next, err := w.Lists.Page(ctx, userID, cursor, auditOrders)
+		entries, next, err := w.Lists.Page(ctx, userID, cursor, ordersAtOnce)
 		if err != nil {
 			return err
 		}
@@ -131,8 +131,8 @@ func (w *auditWalk) list(ctx context.Context, userID string, listed *bloom.Filte
 			return err
 		}
 		for _, e := range entries {
-			if !e.of(orders[e.OrderID]) {
-				continue // an entry without an order was never accepted
+			if !e.Of(orders[e.OrderID]) {
+				continue // an order that was never accepted has an entry only
 			}
 			own.Check(!once.Has(e.OrderID), contract.InvariantListed, e.OrderID, "is listed twice")
 			once.Add(e.OrderID)

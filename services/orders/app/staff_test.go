@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,15 +19,16 @@ import (
 	"caravan/internal/event"
 	"caravan/internal/feed"
 	"caravan/internal/id"
-	"caravan/internal/problem"
 	"caravan/services/orders/contract"
 	"caravan/services/orders/domain"
 )
 
-// office is a shop with a feed, and the staff that looks after it.
+// office is a shop with a feed, and what staff do there.
 type office struct {
 	*shop
-	operate Operate
+	listAll ListAllOrders
+	retry   RetryOrder
+	cancel  CancelOrderByStaff
 	sweep   *Sweep
 	log     *bytes.Buffer
 }
@@ -45,7 +47,9 @@ func newOffice() *office {
 		Orders: o.orders, Lists: o.place.Lists, Reader: reader, Index: index, Driver: o.driver, Store: o.store, Clock: o.clock, IDs: id.Random{},
 		Log: slog.New(slog.DiscardHandler), Settle: timing.Settle,
 	}
-	o.operate = Operate{Orders: o.orders, Reader: reader, Driver: o.driver, Sweep: o.sweep, Clock: o.clock, IDs: id.Random{}, Log: log}
+	o.listAll = ListAllOrders{Orders: o.orders, Reader: reader, Saga: o.driver.saga, Sweep: o.sweep, Clock: o.clock}
+	interventions := Interventions{Orders: o.orders, Driver: o.driver, Clock: o.clock, IDs: id.Random{}, Log: log}
+	o.retry, o.cancel = RetryOrder{interventions}, CancelOrderByStaff{interventions}
 	return o
 }
 
@@ -76,7 +80,7 @@ func (o *office) list(t testing.TB, f OrderFilter, limit int) []Listed {
 	t.Helper()
 	var all []Listed
 	for cursor := ""; ; {
-		page, next, err := o.operate.List(t.Context(), f, cursor, limit)
+		page, next, err := o.listAll.Do(t.Context(), f, cursor, limit)
 		if err != nil || len(page) > limit {
 			t.Fatalf("a page of %d, %v", len(page), err)
 		}
@@ -85,15 +89,6 @@ func (o *office) list(t testing.TB, f OrderFilter, limit int) []Listed {
 			return all
 		}
 	}
-}
-
-func problemOf(t testing.TB, err error) *problem.Problem {
-	t.Helper()
-	var p *problem.Problem
-	if !errors.As(err, &p) {
-		t.Fatalf("err = %v; want a problem", err)
-	}
-	return p
 }
 
 func TestWaitingOrdersAreListed(t *testing.T) {
@@ -231,7 +226,7 @@ func TestStaffRetryAWaitingOrder(t *testing.T) {
 	order := o.order(t, "k")
 	in := Intervention{OrderID: order.ID, By: "ada", Reason: "payments is back", Key: "r1"}
 	for range 2 { // a repeat changes nothing
-		retried, err := o.operate.Retry(t.Context(), in)
+		retried, err := o.retry.Do(t.Context(), in)
 		if err != nil || retried.Waiting.NextAttemptAt.After(o.clock.Now()) || retried.Waiting.Attempts != 1 {
 			t.Fatalf("retried %+v, %v", retried, err)
 		}
@@ -239,11 +234,11 @@ func TestStaffRetryAWaitingOrder(t *testing.T) {
 	if failed := o.driven(t, order.ID); failed.Waiting.Attempts != 2 {
 		t.Fatalf("it waits %+v", failed.Waiting)
 	}
-	if _, err := o.operate.Retry(t.Context(), in); err != nil { // of the same request, late
+	if _, err := o.retry.Do(t.Context(), in); err != nil { // of the same request, late
 		t.Fatal(err)
 	}
 	in.Key, in.By = "", "bob"
-	if _, err := o.operate.Retry(t.Context(), in); err != nil {
+	if _, err := o.retry.Do(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 	delete(o.services.answer, "capture")
@@ -266,10 +261,10 @@ func TestStaffRetryAWaitingOrder(t *testing.T) {
 		t.Errorf("%d lines in the audit: %s", n, o.log)
 	}
 	in.Key = "late"
-	if _, err := o.operate.Retry(t.Context(), in); problemOf(t, err).Slug() != "order-ended" {
+	if _, err := o.retry.Do(t.Context(), in); !errors.Is(err, domain.ErrEnded) {
 		t.Errorf("retrying what ended: %v", err)
 	}
-	if _, err := o.operate.Retry(t.Context(), Intervention{OrderID: "none"}); !errors.Is(err, document.ErrNotFound) {
+	if _, err := o.retry.Do(t.Context(), Intervention{OrderID: "none"}); !errors.Is(err, document.ErrNotFound) {
 		t.Errorf("retrying nothing: %v", err)
 	}
 }
@@ -280,7 +275,7 @@ func TestStaffCancelAnOrderBeforeThePivot(t *testing.T) {
 	order := o.order(t, "k")
 	in := Intervention{OrderID: order.ID, By: "ada", Reason: "the customer called"}
 	for range 2 {
-		if cancelled, err := o.operate.Cancel(t.Context(), in); err != nil || cancelled.Status != contract.Cancelling || cancelled.Reason != domain.ReasonStaff {
+		if cancelled, err := o.cancel.Do(t.Context(), in); err != nil || cancelled.Status != contract.Cancelling || cancelled.Reason != domain.ReasonStaff {
 			t.Fatalf("cancelled %+v, %v", cancelled, err)
 		}
 	}
@@ -295,19 +290,20 @@ func TestStaffCancelAnOrderBeforeThePivot(t *testing.T) {
 	if n := strings.Count(o.log.String(), `"action":"order.cancelled"`); n != 1 {
 		t.Errorf("%d lines in the audit: %s", n, o.log)
 	}
-	if _, err := o.operate.Cancel(t.Context(), in); err != nil {
+	if _, err := o.cancel.Do(t.Context(), in); err != nil {
 		t.Errorf("cancelling what is cancelled: %v", err)
 	}
 }
 
-func TestPastThePivotStaffAreToldOfTheRefund(t *testing.T) {
+func TestPastThePivotStaffCannotCancel(t *testing.T) {
 	o := newOffice()
 	o.services.answer["capture"] = errAway
 	order := o.order(t, "k")
 	for range 2 {
-		_, err := o.operate.Cancel(t.Context(), Intervention{OrderID: order.ID, By: "ada", Reason: "x"})
-		if p := problemOf(t, err); p.Status != 409 || p.Slug() != "order-past-cancelling" || !strings.Contains(p.Detail, "/v1/orders/"+order.ID+"/refund") {
-			t.Errorf("cancelling is %+v", p)
+		_, err := o.cancel.Do(t.Context(), Intervention{OrderID: order.ID, By: "ada", Reason: "x"})
+		var past *domain.PastPivotError
+		if !errors.As(err, &past) || past.OrderID != order.ID {
+			t.Errorf("cancelling: %v", err)
 		}
 		delete(o.services.answer, "capture")
 		o.pass(time.Minute)
@@ -330,13 +326,14 @@ func TestAnyInterventionsLeaveAnOrderSound(t *testing.T) {
 			switch rapid.SampledFrom([]string{"retry", "retry", "drive", "cancel", "pass"}).Draw(rt, "what") {
 			case "retry":
 				in.Reason = "retry " + in.Key
-				if _, err := o.operate.Retry(rt.Context(), in); err == nil {
+				if _, err := o.retry.Do(rt.Context(), in); err == nil {
 					asked[in.Reason] = true
-				} else if problemOf(t, err).Slug() != "order-ended" {
+				} else if !errors.Is(err, domain.ErrEnded) {
 					rt.Fatal(err)
 				}
 			case "cancel":
-				if _, err := o.operate.Cancel(rt.Context(), in); err != nil && problemOf(t, err).Status != 409 {
+				var past *domain.PastPivotError
+				if _, err := o.cancel.Do(rt.Context(), in); err != nil && !errors.Is(err, domain.ErrEnded) && !errors.As(err, &past) {
 					rt.Fatal(err)
 				}
 			case "drive":
@@ -423,5 +420,45 @@ func TestTheAlarm(t *testing.T) {
 	tick(5 * time.Minute)
 	if orders, age := o.driver.alarm.Overdue(); orders != 0 || age != 0 || alarms() != was {
 		t.Errorf("%d orders for %s after they have ended", orders, age)
+	}
+}
+
+// TestASweptOrderIsListed has the program that places an order stop before it writes the entry, and a user who never repeats
+// the request.
+func TestASweptOrderIsListed(t *testing.T) {
+	o := newOffice()
+	dying, cancel := context.WithCancel(t.Context())
+	var died atomic.Bool
+	stored := make(chan struct{})
+	o.store.AfterPut = func(key string, _ []byte) error {
+		if strings.HasPrefix(key, Prefix) && !died.Load() {
+			close(stored)
+		}
+		return nil
+	}
+	o.store.BeforePut = func(key string, _ []byte) error {
+		if strings.HasPrefix(key, "orders-of/") && !died.Load() {
+			<-stored
+			died.Store(true)
+			cancel()
+			<-t.Context().Done() // it never gets there
+			return t.Context().Err()
+		}
+		return nil
+	}
+	if _, err := o.place.Do(dying, Placement{UserID: "u1", Key: "one", Fingerprint: "one", Lines: []domain.Line{{SKU: "TEA", Quantity: 2}}}); err == nil {
+		t.Fatal("the order was accepted")
+	}
+	o.sweep.Lists = NewUserOrders(o.store, document.Options{Clock: o.clock, IDs: id.Random{}}) // of another process
+	placed := OrderID("u1", "one")
+	if _, _, err := o.sweep.start(t.Context(), []string{Prefix + placed}); err != nil {
+		t.Fatal(err)
+	}
+	if order := o.driven(t, placed); order.Status != contract.Confirmed {
+		t.Fatalf("the order is %s", order.Status)
+	}
+	orders, next, err := ListOrders{Orders: o.orders, Lists: o.sweep.Lists}.Do(t.Context(), "u1", "", 10)
+	if err != nil || next != "" || len(orders) != 1 || orders[0].ID != placed {
+		t.Errorf("the list is %v, %v", orders, err)
 	}
 }
