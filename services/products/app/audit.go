@@ -114,11 +114,11 @@ func (a *Audit) begin() *auditPage {
 
 // following is the SKU after another, if there is one.
 func (a *Audit) following(ctx context.Context, sku string) ([]string, error) {
-	seen, err := a.shop.directory.all(ctx)
+	seen, err := a.shop.documents.Catalogue(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return seen.catalogue.SKUs(sku, 1), nil
+	return seen.SKUs(sku, 1), nil
 }
 
 // auditPage is a page while it is filled.

@@ -201,9 +201,9 @@ func TestTheDirectoryGrowsOverSeveralSegments(t *testing.T) {
 	}
 	all.Wait()
 	for _, shop := range []*Shop{s.Shop, s.replica()} {
-		seen, err := shop.directory.current(context.Background())
-		if err != nil || seen.catalogue.Len() != domain.SegmentSize+50 || len(seen.entries) != 2 {
-			t.Errorf("%d products in %d segments, %v", seen.catalogue.Len(), len(seen.entries), err)
+		seen, err := shop.index.current(context.Background())
+		if err != nil || len(seen.SKUs("", 1000)) != domain.SegmentSize+50 || len(seen.segments) != 2 {
+			t.Errorf("%d products in %d segments, %v", len(seen.SKUs("", 1000)), len(seen.segments), err)
 		}
 	}
 }
@@ -254,7 +254,7 @@ func TestReconcileRepairsAndThenHasNothingToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A segment whose process died before it announced it.
-	_, err = s.documents.segments.Update(ctx, "1", func(d *domain.DirectorySegment) error {
+	_, err = s.documents.segments.Update(ctx, "1", func(d *domain.CatalogueSegment) error {
 		_, err := d.Add(domain.Entry{SKU: "GHOST", Name: "Ghost", Category: "things", Version: 1})
 		return err
 	})
@@ -268,9 +268,9 @@ func TestReconcileRepairsAndThenHasNothingToDo(t *testing.T) {
 	if got := list(t, shop, domain.Query{Text: "mug"}); !slices.Equal(got, []string{"CUP-1"}) {
 		t.Errorf("found %v", got)
 	}
-	seen, err := s.replica().directory.current(ctx)
-	if err != nil || seen.catalogue.Len() != 2 {
-		t.Errorf("the directory has %d entries, %v", seen.catalogue.Len(), err)
+	seen, err := s.replica().index.current(ctx)
+	if err != nil || len(seen.SKUs("", 1000)) != 2 {
+		t.Errorf("the directory has %d entries, %v", len(seen.SKUs("", 1000)), err)
 	}
 	if got := list(t, shop, domain.Query{}); !slices.Equal(got, []string{"CUP-1"}) {
 		t.Errorf("a product that never came is listed: %v", got)

@@ -30,7 +30,7 @@ func (s *Shop) CreateProduct(ctx context.Context, draft domain.Draft) (Item, err
 	if err := preview.Create(draft, now); err != nil {
 		return Item{}, err
 	}
-	if err := s.directory.add(ctx, domain.EntryOf(preview)); err != nil {
+	if err := s.index.add(ctx, domain.EntryOf(preview)); err != nil {
 		return Item{}, err
 	}
 	product, err := s.documents.products.Update(ctx, draft.SKU, func(p *domain.Product) error {
@@ -52,7 +52,7 @@ func (s *Shop) complete(ctx context.Context, product *domain.Product) (Item, err
 	if err := s.documents.open(ctx, product.SKU); err != nil {
 		return Item{}, err
 	}
-	if err := s.directory.show(ctx, product); err != nil {
+	if err := s.index.show(ctx, product); err != nil {
 		return Item{}, err
 	}
 	items, err := s.cache.items(ctx, product.SKU)

@@ -26,8 +26,8 @@ type Documents struct {
 	products *document.Repository[domain.Product, *domain.Product]
 	stocks   *document.Repository[domain.Stock, *domain.Stock]
 	levels   *document.Repository[level, *level]
-	heads    *document.Repository[domain.DirectoryHead, *domain.DirectoryHead]
-	segments *document.Repository[domain.DirectorySegment, *domain.DirectorySegment]
+	heads    *document.Repository[domain.CatalogueHead, *domain.CatalogueHead]
+	segments *document.Repository[domain.CatalogueSegment, *domain.CatalogueSegment]
 }
 
 // level reads the few numbers of a stock document that the catalogue shows, without decoding its holds.
@@ -55,8 +55,8 @@ func NewDocuments(store document.Store, options document.Options) *Documents {
 		// A reserved hold is committed or released within moments.
 		stocks:   document.NewRepository[domain.Stock](store, stock).Warm(func(s *domain.Stock) bool { return s.Reserved > 0 }),
 		levels:   document.NewRepository[level](store, with("stock/")),
-		heads:    document.NewRepository[domain.DirectoryHead](store, silent),
-		segments: document.NewRepository[domain.DirectorySegment](store, silent),
+		heads:    document.NewRepository[domain.CatalogueHead](store, silent),
+		segments: document.NewRepository[domain.CatalogueSegment](store, silent),
 	}
 }
 

@@ -14,11 +14,11 @@ func (s *Shop) Product(ctx context.Context, sku string) (Item, error) {
 		return Item{}, domain.ErrNoProduct
 	}
 	// A product that is on no list is not looked for in the store, so that made-up SKUs cost nothing.
-	seen, err := s.directory.current(ctx)
+	seen, err := s.index.current(ctx)
 	if err != nil {
 		return Item{}, err
 	}
-	if _, listed := seen.catalogue.Entry(sku); !listed {
+	if _, _, listed := seen.Entry(sku); !listed {
 		return Item{}, fmt.Errorf("product %s: %w", sku, domain.ErrNoProduct)
 	}
 	items, err := s.cache.items(ctx, sku)

@@ -28,11 +28,11 @@ func (s *Shop) Products(ctx context.Context, query domain.Query, limit int, from
 	if err != nil {
 		return nil, "", err
 	}
-	seen, err := s.directory.current(ctx)
+	seen, err := s.index.current(ctx)
 	if err != nil {
 		return nil, "", err
 	}
-	found, more := seen.catalogue.Find(query, at.After, limit)
+	found, more := seen.Find(query, at.After, limit)
 	if len(found) == 0 {
 		return nil, "", nil
 	}

@@ -13,12 +13,8 @@ import (
 	"caravan/services/products/domain"
 )
 
-const (
-	// cacheSize bounds the products that are kept in memory.
-	cacheSize = 20_000
-	// cacheLoad is the deadline of one read of the store for the cache.
-	cacheLoad = 3 * time.Second
-)
+// cacheSize bounds the products that are kept in memory.
+const cacheSize = 20_000
 
 // productCache keeps the products and stock levels that are read, each for at most maxAge. It contains what this process
 // writes at once. Readers of the same products share one read of the store. While the store fails, readers get what is in
@@ -41,10 +37,9 @@ type Item struct {
 
 // cached is one entry of the cache. The cache's mutex guards its fields; what they point to is immutable.
 type cached struct {
-	Item               // without a Product if there is none
-	stock    int64     // revision of the stock document that the level is from
-	readAt   time.Time // when the store was last read
-	failedAt time.Time // when the last read failed, if it did
+	Item        // without a Product if there is none
+	age         // zero while it was only written
+	stock int64 // revision of the stock document that the level is from
 }
 
 func newProductCache(documents *Documents, clk clock.Clock, maxAge time.Duration) *productCache {
@@ -57,7 +52,7 @@ func (c *productCache) items(ctx context.Context, skus ...string) (map[string]It
 	if stale := c.stale(skus); len(stale) > 0 {
 		read := c.reads.DoChan(strings.Join(stale, " "), func() (any, error) {
 			// Other readers wait for this too, so it does not end when the first one leaves.
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cacheLoad)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 			defer cancel()
 			return nil, c.load(ctx, c.stale(stale))
 		})
@@ -77,7 +72,7 @@ func (c *productCache) items(ctx context.Context, skus ...string) (map[string]It
 	items := make(map[string]Item, len(skus))
 	for _, sku := range skus {
 		entry, ok := c.entries[sku]
-		if failure != nil && (!ok || now.Sub(entry.readAt) >= staleIfError) {
+		if failure != nil && (!ok || !entry.usable(now)) {
 			return nil, fmt.Errorf("reading product %s: %w", sku, failure)
 		}
 		if ok && entry.Product != nil {
@@ -87,18 +82,15 @@ func (c *productCache) items(ctx context.Context, skus ...string) (map[string]It
 	return items, nil
 }
 
-// stale returns the SKUs that have to be read: those of no entry, and of an entry that is too old, unless the store has
-// just failed and the entry is still good enough.
+// stale returns the SKUs that have to be read.
 func (c *productCache) stale(skus []string) (stale []string) {
 	now := c.clock.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, sku := range skus {
-		entry, ok := c.entries[sku]
-		if ok && (now.Sub(entry.readAt) < c.maxAge || now.Sub(entry.failedAt) < c.maxAge && now.Sub(entry.readAt) < staleIfError) {
-			continue
+		if entry, ok := c.entries[sku]; !ok || !entry.fresh(now, c.maxAge) {
+			stale = append(stale, sku)
 		}
-		stale = append(stale, sku)
 	}
 	return stale
 }
@@ -121,7 +113,7 @@ func (c *productCache) load(ctx context.Context, skus []string) error {
 			continue
 		}
 		entry := c.entry(sku)
-		entry.readAt, entry.failedAt = readAt, time.Time{}
+		entry.age = age{readAt: readAt}
 		entry.product(products[sku])
 		if stock, ok := levels[sku]; ok {
 			entry.level(domain.Level{OnHand: stock.OnHand, Reserved: stock.Reserved}, stock.Revision)

@@ -8,7 +8,7 @@ import (
 // Reconcile repairs what a crash between two documents left behind: a segment that was not announced, an entry that
 // does not show its product, a product without stock. It changes nothing in a catalogue that is as it should be.
 func (s *Shop) Reconcile(ctx context.Context) error {
-	if _, err := s.directory.all(ctx); err != nil {
+	if err := s.index.announceMissed(ctx); err != nil {
 		return err
 	}
 	return s.visit(ctx, func(skus []string) error {
@@ -25,7 +25,7 @@ func (s *Shop) Reconcile(ctx context.Context) error {
 			if !ok {
 				continue
 			}
-			if err := s.directory.show(ctx, product); err != nil {
+			if err := s.index.show(ctx, product); err != nil {
 				return err
 			}
 			if _, open := levels[sku]; !open {

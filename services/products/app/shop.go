@@ -28,7 +28,7 @@ type Settings struct {
 // Shop runs the use cases of products. It is safe for concurrent use.
 type Shop struct {
 	documents *Documents
-	directory *directory
+	index     *catalogueIndex
 	cache     *productCache
 	orders    Orders
 	clock     clock.Clock
@@ -40,8 +40,8 @@ type Shop struct {
 func NewShop(documents *Documents, orders Orders, clk clock.Clock, settings Settings, log *slog.Logger) *Shop {
 	return &Shop{
 		documents: documents, orders: orders, clock: clk, settings: settings, log: log,
-		directory: newDirectory(documents, clk, settings.ReadAge),
-		cache:     newProductCache(documents, clk, settings.ReadAge),
+		index: newCatalogueIndex(documents, clk, settings.ReadAge),
+		cache: newProductCache(documents, clk, settings.ReadAge),
 	}
 }
 

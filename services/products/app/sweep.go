@@ -46,13 +46,13 @@ func (s *Shop) Sweep(ctx context.Context) error {
 
 // visit walks over all listed SKUs in pages. A SKU that fails does not keep it from the others.
 func (s *Shop) visit(ctx context.Context, page func(skus []string) error) error {
-	seen, err := s.directory.current(ctx)
+	seen, err := s.index.current(ctx)
 	if err != nil {
 		return err
 	}
 	var failures []error
 	for after := ""; ; {
-		skus := seen.catalogue.SKUs(after, sweepPage)
+		skus := seen.SKUs(after, sweepPage)
 		if len(skus) == 0 {
 			return errors.Join(failures...)
 		}

@@ -57,65 +57,88 @@ type Position struct {
 // Start is the position before the first result.
 func Start() Position { return Position{Score: math.MaxInt} }
 
-// Catalogue is an index of all listed products. It is immutable and safe for concurrent use.
+// Catalogue lists and searches all products. It is immutable and safe for concurrent use.
+//
+// A search looks at every product. That costs less than to rebuild an inverted index after each change of any product
+// (BenchmarkCatalogue).
 type Catalogue struct {
-	entries    []Entry          // by SKU
-	shown      []int            // those not hidden, by SKU
-	categories map[string][]int // shown, by SKU
-	postings   []posting        // by term
+	entries    []listed // by SKU
+	signatures []signature
 }
 
-type posting struct {
-	term   string
-	entry  int
-	weight int
+// listed is an entry with the id of its segment and its words: each one after a byte that is its weight, which is no
+// byte of a word.
+type listed struct {
+	*Entry
+	segment string
+	words   string
 }
 
-// NewCatalogue indexes the entries of all segments. Of several entries of one SKU the latest version counts.
-func NewCatalogue(segments ...[]Entry) *Catalogue {
-	all := slices.Concat(segments...)
-	slices.SortStableFunc(all, func(a, b Entry) int { return cmp.Or(bySKU(a, b), cmp.Compare(b.Version, a.Version)) })
-	c := &Catalogue{
-		entries:    slices.CompactFunc(all, func(a, b Entry) bool { return a.SKU == b.SKU }),
-		categories: make(map[string][]int),
-	}
-	for i, e := range c.entries {
-		if e.Hidden {
-			continue
-		}
-		c.shown = append(c.shown, i)
-		c.categories[e.Category] = append(c.categories[e.Category], i)
-		c.index(i, e.Name, inName)
-		c.index(i, e.SKU, inSKU)
-		c.index(i, e.Category, inCategory)
-		for _, term := range e.Terms {
-			c.postings = append(c.postings, posting{term, i, inDescription})
+// NewCatalogue makes a catalogue of the entries of all segments, by their ids. Of several entries of one SKU it takes the
+// latest version.
+func NewCatalogue(segments map[string]*CatalogueSegment) *Catalogue {
+	var all []listed
+	for id, segment := range segments {
+		for i := range segment.Entries {
+			all = append(all, listed{Entry: &segment.Entries[i], segment: id})
 		}
 	}
-	slices.SortFunc(c.postings, func(a, b posting) int {
-		return cmp.Or(strings.Compare(a.term, b.term), cmp.Compare(a.entry, b.entry), cmp.Compare(b.weight, a.weight))
+	slices.SortFunc(all, func(a, b listed) int {
+		return cmp.Or(strings.Compare(a.SKU, b.SKU), cmp.Compare(b.Version, a.Version), strings.Compare(a.segment, b.segment))
 	})
+	all = slices.CompactFunc(all, func(a, b listed) bool { return a.SKU == b.SKU })
+	c := &Catalogue{entries: all, signatures: make([]signature, len(all))}
+	for i := range all {
+		var words []byte
+		for _, part := range []struct {
+			weight byte
+			terms  []string
+		}{{inName, Terms(all[i].Name)}, {inSKU, Terms(all[i].SKU)}, {inCategory, Terms(all[i].Category)}, {inDescription, all[i].Terms}} {
+			for _, term := range part.terms {
+				words = append(append(words, part.weight), term...)
+				c.signatures[i].add(term)
+			}
+		}
+		all[i].words = string(words)
+	}
 	return c
 }
 
-func (c *Catalogue) index(entry int, text string, weight int) {
-	for _, term := range Terms(text) {
-		c.postings = append(c.postings, posting{term, entry, weight})
+// signature has bits for the beginnings of the words of a product or query. A search passes over the products that lack a
+// bit of the query, which are most.
+type signature [4]uint64
+
+// add adds the first two and the first three bytes of a word. A single byte has no bit, as many words begin with it.
+func (s *signature) add(word string) {
+	hash := 0
+	for i := range min(len(word), 3) {
+		if hash = hash*31 + int(word[i]); i > 0 {
+			s[hash/64%4] |= 1 << (hash % 64)
+		}
 	}
 }
 
-// Entry finds a product by SKU, hidden or not.
-func (c *Catalogue) Entry(sku string) (Entry, bool) {
-	i, found := slices.BinarySearchFunc(c.entries, Entry{SKU: sku}, bySKU)
+// has reports whether s has all bits of another signature.
+func (s *signature) has(o *signature) bool {
+	return o[0]&^s[0]|o[1]&^s[1]|o[2]&^s[2]|o[3]&^s[3] == 0
+}
+
+// Entry finds a product by SKU, hidden or not, and the id of the segment that lists it.
+func (c *Catalogue) Entry(sku string) (e Entry, segment string, found bool) {
+	i, found := c.search(sku)
 	if !found {
-		return Entry{}, false
+		return Entry{}, "", false
 	}
-	return c.entries[i], true
+	return *c.entries[i].Entry, c.entries[i].segment, true
+}
+
+func (c *Catalogue) search(sku string) (int, bool) {
+	return slices.BinarySearchFunc(c.entries, sku, func(e listed, sku string) int { return strings.Compare(e.SKU, sku) })
 }
 
 // SKUs lists up to limit products after the given SKU, hidden ones too, in order.
 func (c *Catalogue) SKUs(after string, limit int) []string {
-	i, found := slices.BinarySearchFunc(c.entries, Entry{SKU: after}, bySKU)
+	i, found := c.search(after)
 	if found {
 		i++
 	}
@@ -126,24 +149,34 @@ func (c *Catalogue) SKUs(after string, limit int) []string {
 	return skus
 }
 
-// Len is the number of products, hidden ones too.
-func (c *Catalogue) Len() int { return len(c.entries) }
-
 // Find lists up to limit products that answer a valid query, best first and by SKU among equals, after a position. more
-// tells whether others follow the last one.
+// reports whether others follow the last one.
 func (c *Catalogue) Find(q Query, after Position, limit int) (found []Position, more bool) {
-	if q.Text == "" {
-		return c.list(q.Category, after, limit)
+	terms, first := Terms(q.Text), 0
+	if q.Text == "" { // all have the score 0 and are in the order of the entries
+		first, _ = c.search(after.SKU)
+	} else if len(terms) == 0 {
+		return nil, false
 	}
-	var hits []Position
-	for entry, score := range c.match(Terms(q.Text)) {
-		p := Position{Score: score, SKU: c.entries[entry].SKU}
-		if (q.Category == "" || c.entries[entry].Category == q.Category) && byRank(p, after) > 0 {
-			hits = append(hits, p)
+	var wanted signature
+	for _, term := range append(Terms(q.Category), terms...) {
+		wanted.add(term)
+	}
+	for i := first; i < len(c.entries) && (q.Text != "" || len(found) <= limit); i++ {
+		if !c.signatures[i].has(&wanted) {
+			continue
+		}
+		e := &c.entries[i]
+		score, all := e.score(terms)
+		if !all || e.Hidden || q.Category != "" && e.Category != q.Category {
+			continue
+		}
+		if p := (Position{Score: score, SKU: e.SKU}); byRank(p, after) > 0 {
+			found = append(found, p)
 		}
 	}
-	slices.SortFunc(hits, byRank)
-	return hits[:min(len(hits), limit)], len(hits) > limit
+	slices.SortFunc(found, byRank)
+	return found[:min(len(found), limit)], len(found) > limit
 }
 
 // byRank orders results: higher scores first, then by SKU.
@@ -151,59 +184,29 @@ func byRank(a, b Position) int {
 	return cmp.Or(cmp.Compare(b.Score, a.Score), strings.Compare(a.SKU, b.SKU))
 }
 
-// list is Find without a text: all results have the score 0.
-func (c *Catalogue) list(category string, after Position, limit int) (found []Position, more bool) {
-	from := c.shown
-	if category != "" {
-		from = c.categories[category]
-	}
-	first, exact := slices.BinarySearchFunc(from, after.SKU, func(i int, sku string) int {
-		return strings.Compare(c.entries[i].SKU, sku)
-	})
-	if exact {
-		first++
-	}
-	last := min(first+limit, len(from))
-	for _, i := range from[first:last] {
-		found = append(found, Position{SKU: c.entries[i].SKU})
-	}
-	return found, last < len(from)
-}
-
-// match scores the entries that contain every term. A text without any term matches nothing.
-func (c *Catalogue) match(terms []string) map[int]int {
-	var scores map[int]int
-	for n, term := range terms {
-		best := c.prefixed(term)
-		if n > 0 {
-			for entry := range scores {
-				if _, both := best[entry]; !both {
-					delete(scores, entry)
-				}
+// score adds up the weights of the terms. all reports whether each is the beginning of a word.
+func (e *listed) score(terms []string) (score int, all bool) {
+	for _, term := range terms {
+		best := 0
+		for at := 0; at < len(e.words); at++ {
+			i := strings.Index(e.words[at:], term)
+			if i < 0 {
+				break
 			}
-			for entry := range scores {
-				scores[entry] += best[entry]
+			at += i
+			weight, end := int(e.words[at-1]), at+len(term)
+			if weight > inName {
+				continue // in the middle of a word
 			}
-			continue
+			if end == len(e.words) || e.words[end] <= inName {
+				weight += wholeWord
+			}
+			best = max(best, weight)
 		}
-		scores = best
+		if best == 0 {
+			return 0, false
+		}
+		score += best
 	}
-	return scores
-}
-
-// prefixed gives each entry with a word that begins with the term the weight of its best such word.
-func (c *Catalogue) prefixed(term string) map[int]int {
-	best := make(map[int]int)
-	first, _ := slices.BinarySearchFunc(c.postings, term, func(p posting, t string) int { return strings.Compare(p.term, t) })
-	for _, p := range c.postings[first:] {
-		if !strings.HasPrefix(p.term, term) {
-			break
-		}
-		weight := p.weight
-		if len(p.term) == len(term) {
-			weight += wholeWord
-		}
-		best[p.entry] = max(best[p.entry], weight)
-	}
-	return best
+	return score, true
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -16,7 +17,7 @@ func entry(sku, name, category, description string) Entry {
 	return EntryOf(&Product{SKU: sku, Name: name, Category: category, Description: description, Status: Active, Version: 1})
 }
 
-func shelves() []Entry {
+func products() []Entry {
 	return []Entry{
 		entry("COF-1", "Café Crème Beans", "coffee", "Dark roast for espresso."),
 		entry("COF-2", "Espresso Machine", "coffee", "Fifteen bar of pressure."),
@@ -24,6 +25,15 @@ func shelves() []Entry {
 		entry("KIT-2", "Straße Mug", "kitchen", "Holds 0.3 l of Espresso, Kaffee or tea."),
 		entry("BOK-1", "Espresso Explained", "books", "From bean to cup."),
 	}
+}
+
+// catalogueOf is the catalogue of some segments, the first of which has the id 0.
+func catalogueOf(segments ...[]Entry) *Catalogue {
+	all := make(map[string]*CatalogueSegment)
+	for n, entries := range segments {
+		all[strconv.Itoa(n)] = &CatalogueSegment{Entries: entries}
+	}
+	return NewCatalogue(all)
 }
 
 func skusOf(found []Position) []string {
@@ -36,7 +46,7 @@ func skusOf(found []Position) []string {
 
 func TestFind(t *testing.T) {
 	hidden := EntryOf(&Product{SKU: "COF-0", Name: "Espresso of Old", Category: "coffee", Status: Inactive, Version: 3})
-	catalogue := NewCatalogue(shelves()[:2], append(shelves()[2:], hidden))
+	catalogue := catalogueOf(products()[:2], append(products()[2:], hidden))
 	for _, c := range []struct {
 		name  string
 		query Query
@@ -69,8 +79,8 @@ func TestFind(t *testing.T) {
 			}
 		})
 	}
-	if e, ok := catalogue.Entry("COF-0"); !ok || !e.Hidden {
-		t.Errorf("the hidden product is known as %v, %v", e, ok)
+	if e, segment, ok := catalogue.Entry("COF-0"); !ok || !e.Hidden || segment != "1" {
+		t.Errorf("the hidden product is known as %v of segment %s, %v", e, segment, ok)
 	}
 	if got := catalogue.SKUs("COF-1", 2); !slices.Equal(got, []string{"COF-2", "KIT-1"}) {
 		t.Errorf("SKUs after COF-1 are %v", got)
@@ -81,9 +91,9 @@ func TestOfSeveralEntriesOfAProductTheLatestCounts(t *testing.T) {
 	old, now := entry("COF-1", "Old", "coffee", ""), entry("COF-1", "New", "tea", "")
 	now.Version = 2
 	for _, segments := range [][][]Entry{{{old}, {now}}, {{now}, {old}}, {{old, now}}} {
-		catalogue := NewCatalogue(segments...)
-		if e, _ := catalogue.Entry("COF-1"); e.Name != "New" || catalogue.Len() != 1 {
-			t.Errorf("entry is %v of %d", e, catalogue.Len())
+		catalogue := catalogueOf(segments...)
+		if e, _, _ := catalogue.Entry("COF-1"); e.Name != "New" || len(catalogue.SKUs("", 9)) != 1 {
+			t.Errorf("entry is %v of %v", e, catalogue.SKUs("", 9))
 		}
 	}
 }
@@ -107,13 +117,13 @@ func TestPagingIsStableUnderInserts(t *testing.T) {
 			Text:     rapid.SampledFrom([]string{"", "red", "cup blue", "re"}).Draw(t, "text"),
 			Category: rapid.SampledFrom([]string{"", "a"}).Draw(t, "category"),
 		}
-		wanted, _ := NewCatalogue(before).Find(query, Start(), 1000)
+		wanted, _ := catalogueOf(before).Find(query, Start(), 1000)
 		seen := map[string]int{}
 		limit := rapid.IntRange(1, 7).Draw(t, "limit")
 		var last Position
 		for at, more := Start(), true; more; {
 			var found []Position
-			found, more = NewCatalogue(present).Find(query, at, limit)
+			found, more = catalogueOf(present).Find(query, at, limit)
 			if len(found) > limit || more && len(found) == 0 {
 				t.Fatalf("a page of %d for a limit of %d, more %v", len(found), limit, more)
 			}
@@ -136,8 +146,8 @@ func TestPagingIsStableUnderInserts(t *testing.T) {
 	})
 }
 
-func TestDirectorySegments(t *testing.T) {
-	s := new(DirectorySegment)
+func TestCatalogueSegments(t *testing.T) {
+	s := new(CatalogueSegment)
 	for n := range SegmentSize {
 		if changed, err := s.Add(entry(fmt.Sprintf("SKU-%d", n), "x", "a", "")); !changed || err != nil {
 			t.Fatal(changed, err)
@@ -154,7 +164,7 @@ func TestDirectorySegments(t *testing.T) {
 	if !s.Show(newer) || s.Show(newer) || s.Show(older) || s.Show(entry("NEW", "x", "a", "")) {
 		t.Error("showing does not follow the versions")
 	}
-	h := new(DirectoryHead)
+	h := new(CatalogueHead)
 	if !h.Announce(2, 5) || h.Announce(2, 5) || h.Announce(2, 4) || !h.Announce(0, 1) || len(h.Revisions) != 3 {
 		t.Errorf("announced %v", h.Revisions)
 	}
@@ -178,7 +188,7 @@ func FuzzSearch(f *testing.F) {
 			}
 		}
 		query := Query{Text: text}
-		found, more := NewCatalogue([]Entry{entry("SKU-1", text, "a", text)}).Find(query, Start(), 1)
+		found, more := catalogueOf([]Entry{entry("SKU-1", text, "a", text)}).Find(query, Start(), 1)
 		if more || len(found) > 1 {
 			t.Fatalf("found %v, more %v", found, more)
 		}

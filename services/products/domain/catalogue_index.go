@@ -2,28 +2,27 @@ package domain
 
 import (
 	"slices"
-	"strings"
 
 	"caravan/internal/document"
 )
 
-// Bounds of the directory. It is small because every replica keeps all of it in memory.
+// Bounds of the catalogue index. Every replica keeps all of it in memory.
 const (
-	// SegmentSize is how many products one directory segment lists.
+	// SegmentSize is how many products one segment lists.
 	SegmentSize = 200
 	// MaxSegments bounds the catalogue to a hundred thousand products.
 	MaxSegments = 500
 )
 
-// DirectoryHead is the document directory/head. It tells which segments there are and at which revision each was when
-// last announced, so that a replica reads only the segments that changed.
-type DirectoryHead struct {
+// CatalogueHead is the document directory/head. It contains the last announced revision of each segment, so that a replica
+// reads only the segments that changed.
+type CatalogueHead struct {
 	document.Root
 	Revisions []int64 `json:"revisions"`
 }
 
 // Announce raises the announced revision of a segment and reports whether that changed anything.
-func (h *DirectoryHead) Announce(segment int, revision int64) bool {
+func (h *CatalogueHead) Announce(segment int, revision int64) bool {
 	for len(h.Revisions) <= segment {
 		h.Revisions = append(h.Revisions, 0)
 	}
@@ -34,9 +33,9 @@ func (h *DirectoryHead) Announce(segment int, revision int64) bool {
 	return true
 }
 
-// DirectorySegment is the document directory/<n>: up to [SegmentSize] products with what is needed to list and search
-// them. An entry is written before its product, so it may point to a product that never came.
-type DirectorySegment struct {
+// CatalogueSegment is the document directory/<n>: up to [SegmentSize] products with what is needed to list and search
+// them. An entry is written before its product, so its product may not exist.
+type CatalogueSegment struct {
 	document.Root
 	Entries []Entry `json:"entries"`
 }
@@ -63,7 +62,7 @@ func EntryOf(p *Product) Entry {
 }
 
 // Add lists a product that is about to be created and reports whether that changed anything. Error: [ErrFull].
-func (s *DirectorySegment) Add(e Entry) (bool, error) {
+func (s *CatalogueSegment) Add(e Entry) (bool, error) {
 	if s.index(e.SKU) >= 0 {
 		return false, nil
 	}
@@ -76,7 +75,7 @@ func (s *DirectorySegment) Add(e Entry) (bool, error) {
 
 // Show brings the entry of a product up to date and reports whether that changed anything. e must be made from the
 // stored product, never from one about to be stored.
-func (s *DirectorySegment) Show(e Entry) bool {
+func (s *CatalogueSegment) Show(e Entry) bool {
 	i := s.index(e.SKU)
 	if i < 0 || s.Entries[i].Version > e.Version || s.Entries[i].Equal(e) {
 		return false
@@ -85,7 +84,7 @@ func (s *DirectorySegment) Show(e Entry) bool {
 	return true
 }
 
-func (s *DirectorySegment) index(sku string) int {
+func (s *CatalogueSegment) index(sku string) int {
 	return slices.IndexFunc(s.Entries, func(e Entry) bool { return e.SKU == sku })
 }
 
@@ -94,6 +93,3 @@ func (e Entry) Equal(o Entry) bool {
 	return e.SKU == o.SKU && e.Name == o.Name && e.Category == o.Category && e.Hidden == o.Hidden &&
 		e.Version == o.Version && slices.Equal(e.Terms, o.Terms)
 }
-
-// bySKU orders entries.
-func bySKU(a, b Entry) int { return strings.Compare(a.SKU, b.SKU) }
