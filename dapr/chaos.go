@@ -78,7 +78,7 @@ Faults: ` + kindList() + ".",
 			flags.Var(period(&o.Hold, time.Second, longest), "hold", "how long each dependency is unavailable, as a `duration` (outages; default 20s)")
 			flags.Var(decimal(&o.Share, 0.001, 1), "share", "share of the confirmations that are cut, as a `number` up to 1 (confirms)")
 			flags.BoolVar(&o.NoFaults, "no-faults", false, "soak without faults")
-			flags.Var(period(&o.Patience, time.Second, longest), "patience", "how long everything may take to end after the last fault, as a `duration` (default 5m)")
+			flags.Var(period(&o.Deadline, time.Second, longest), "deadline", "how long everything may take to finish after the last fault, as a `duration` (default 5m)")
 			flags.BoolVar(&o.quick, "quick", false, "run what is due by the clock every second, as tests do")
 			flags.BoolVar(&o.keep, "keep", false, "keep the stack's folder with its data and logs")
 		},

@@ -226,7 +226,7 @@ func (s *step) mistake() (catalogue.Mistake, bool) {
 
 // product reads a product as staff see it: with its stock on hand, which the list does not show.
 func (i *importer) product(ctx context.Context, sku string) (product client.StaffProduct, err error) {
-	err = patiently(ctx, func() error {
+	err = withRetries(ctx, func() error {
 		product, err = i.staff.GetProduct(ctx, sku)
 		return err
 	})
@@ -256,7 +256,7 @@ func (i *importer) apply(ctx context.Context) {
 // take takes a step, again while the shop is busy.
 func (i *importer) take(ctx context.Context, s *step) {
 	attempts := 0
-	s.err = patiently(ctx, func() (err error) {
+	s.err = withRetries(ctx, func() (err error) {
 		attempts++
 		s.outcome, err = i.one(context.WithoutCancel(ctx), s)
 		return err
@@ -330,9 +330,8 @@ func (i *importer) change(ctx context.Context, row catalogue.Row, product *clien
 	return result, nil
 }
 
-// patiently repeats what the gateway's rate limit or a restarting service turned
-// away, for as long as it says.
-func patiently(ctx context.Context, do func() error) error {
+// withRetries repeats what the gateway's rate limit or a restarting service refused, after the time that it asks for.
+func withRetries(ctx context.Context, do func() error) error {
 	const attempts = 20
 	for attempt := 1; ; attempt++ {
 		err := do()

@@ -157,7 +157,7 @@ func (c *cli) try(command *exec.Cmd, log string, read func(io.Reader, *trial) er
 	return t
 }
 
-// countTests counts the tests that go test -json tells of, without those inside
+// countTests counts the tests in the output of go test -json, without those inside
 // of others, and shows each that fails at once.
 func (c *cli) countTests(output io.Reader, t *trial) error {
 	lines := bufio.NewScanner(output)

@@ -118,7 +118,7 @@ func (c *cli) auditMigration(ctx context.Context) error {
 		return err
 	}
 	var report client.Audit
-	if err := patiently(ctx, func() error {
+	if err := withRetries(ctx, func() error {
 		admin, err := client.New(stack.GatewayURL(), nil).Login(ctx, stack.Admin().Email, stack.Admin().Password)
 		if err != nil {
 			return err

@@ -71,7 +71,7 @@ func auditCommand() command {
 			if err != nil {
 				return err
 			}
-			quiet := c.sayAfter(patience, "Still auditing: right after a start it takes some ten seconds …")
+			quiet := c.sayAfter(quietLimit, "Still auditing: right after a start it takes some ten seconds …")
 			report, err := runAudit(ctx, staff)
 			quiet()
 			if err != nil {
@@ -82,8 +82,8 @@ func auditCommand() command {
 	}
 }
 
-// patience is how long a command may work without a word.
-const patience = 2 * time.Second
+// quietLimit is how long a command may work without output.
+const quietLimit = 2 * time.Second
 
 // sayAfter says something to a person who waits for longer than that, until it is quieted.
 func (c *cli) sayAfter(wait time.Duration, text string) (quiet func()) {

@@ -62,7 +62,7 @@ func main() {
 	serve(log, opts, resolve.Register(logger.NewLogger("dapr.contrib"), opts.Mode == string(modes.KubernetesMode)))
 }
 
-// serve runs the runtime until SIGTERM or SIGINT; SIGHUP starts it anew with
+// serve runs the runtime until SIGTERM or SIGINT; SIGHUP restarts it with
 // the configuration then on disk.
 func serve(log logger.Logger, opts *options.Options, directory *resolve.Directory) {
 	ctx := signals.Context()

@@ -11,8 +11,8 @@ type Link struct {
 	HTTPPort, GRPCPort, AppPort int
 }
 
-// between asks Options.Between what the program and its sidecar are told of each
-// other; without it that is where each of them is.
+// between asks Options.Between for the addresses that the program and its sidecar get of
+// each other. Without it these are their own addresses.
 func (s *Stack) between(a *app, name string) (Link, error) {
 	link := Link{App: a.ID, Process: name, HTTPPort: a.HTTPPort, GRPCPort: a.GRPCPort, AppPort: a.Port}
 	if s.options.Between == nil {

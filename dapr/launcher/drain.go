@@ -99,7 +99,7 @@ func rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// unlist takes a sidecar out of the name resolution, also if it starts anew,
+// unlist takes a sidecar out of the name resolution, also if it restarts,
 // until list puts it back. Its entry gets another name rather than being
 // deleted: a sidecar that finds its entry gone ends at once (components-contrib,
 // nameresolution/sqlite).

@@ -8,7 +8,7 @@ import (
 )
 
 // TestUnlistedReplicasAreNotFound: a replica that is drained is not found by
-// its app's name, also when its sidecar registers anew, and is found again when
+// its app's name, also when its sidecar registers again, and is found again when
 // it is put back; the other replica always is.
 func TestUnlistedReplicasAreNotFound(t *testing.T) {
 	s := &Stack{dir: t.TempDir(), internal: map[string]string{"orders-2-daprd": "127.0.0.1:2"}}

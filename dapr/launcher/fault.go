@@ -47,7 +47,7 @@ func (s *Stack) Raise(name string) error {
 	return nil
 }
 
-// AwaitProcess waits until a process is ready, however often it is started anew
+// AwaitProcess waits until a process is ready, however often it restarts
 // meanwhile.
 func (s *Stack) AwaitProcess(ctx context.Context, name string) error {
 	const anyNumber = 1 << 30

@@ -110,9 +110,9 @@ type ConnectionFault struct {
 	// sends is affected.
 	Upstream   bool
 	Attributes map[string]any
-	// Anew closes the connections there are, so that all have the fault from
+	// Reconnect closes the connections that exist, so that all have the fault from
 	// their first byte.
-	Anew bool
+	Reconnect bool
 }
 
 // BreakConnection brings a fault of a connection about, and returns what heals it.
@@ -140,7 +140,7 @@ func (s *Stack) BreakConnection(name string, fault ConnectionFault) (heal func()
 	}); err != nil {
 		return nil, fmt.Errorf("breaking %s: %w", name, err)
 	}
-	if fault.Anew {
+	if fault.Reconnect {
 		proxy.Stop()
 		if err := startProxy(proxy); err != nil {
 			return nil, err
@@ -159,10 +159,10 @@ func (s *Stack) BreakConnection(name string, fault ConnectionFault) (heal func()
 // by one once each stands still, which one whose end has stopped reading never
 // does: then they are all closed, which lets it go on.
 func changeProxy(proxy *toxiproxy.Proxy, change func() error) error {
-	const patience = 2 * time.Second
+	const timeout = 2 * time.Second
 	changed := make(chan error, 1)
 	go func() { changed <- change() }()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case err := <-changed:

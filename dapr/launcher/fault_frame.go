@@ -12,7 +12,7 @@ import (
 // that carry one method: attributes "class", "method" and "share" (0 to 1). In
 // front of basic.ack from the broker it loses a confirmation, in front of
 // basic.publish from a sidecar the message as well. The fault has to be there
-// from a connection's first byte (ConnectionFault.Anew).
+// from a connection's first byte (ConnectionFault.Reconnect).
 const FrameCut = "frame_cut"
 
 // frameCut is the name among toxiproxy's toxics.

@@ -127,7 +127,7 @@ func TestConnectionsBreakAndHeal(t *testing.T) {
 	for name, fault := range map[string]ConnectionFault{
 		"cut":       {},
 		"truncated": {Toxic: "limit_data", Attributes: map[string]any{"bytes": 3}},
-		"hanging":   {Toxic: "timeout", Attributes: map[string]any{"timeout": 200}, Anew: true},
+		"hanging":   {Toxic: "timeout", Attributes: map[string]any{"timeout": 200}, Reconnect: true},
 	} {
 		heal, err := s.BreakConnection("orders:broker", fault)
 		if err != nil {

@@ -42,8 +42,8 @@ type Options struct {
 	Env map[string]map[string]string
 	// Program replaces an app's program by another binary; "" keeps it.
 	Program func(name string) string
-	// Between lets a test stand between each program and its sidecar: it gets where
-	// the two listen and returns what they are told of each other instead.
+	// Between lets a test stand between each program and its sidecar: it gets their
+	// addresses and returns the addresses that each gets of the other.
 	Between func(Link) (Link, error)
 	// Settings adds settings to the component that leads an app to a server, as
 	// "orders:broker" or "users:store", by name.

@@ -20,7 +20,7 @@ const (
 	challengeInvalid = `Bearer realm="caravan", error="invalid_token"`
 )
 
-// Verifier judges access tokens; *token.Verifier is one.
+// Verifier verifies access tokens; *token.Verifier is one.
 type Verifier interface {
 	Verify(ctx context.Context, raw string) (token.Claims, error)
 }
@@ -43,7 +43,7 @@ func (r *Refusal) Unwrap() error { return r.cause }
 func (r *Refusal) Problem() *problem.Problem { return r.problem }
 
 // Identify returns the claims of the request's access token. It returns a *Refusal: 401 without acceptable credentials,
-// 503 when tokens can not be judged at the moment.
+// 503 when tokens cannot be verified at the moment.
 func Identify(r *http.Request, v Verifier) (token.Claims, error) {
 	raw, err := bearer(r.Header)
 	if err != nil {
@@ -56,7 +56,7 @@ func Identify(r *http.Request, v Verifier) (token.Claims, error) {
 	if errors.Is(err, token.ErrInvalid) || errors.Is(err, token.ErrExpired) {
 		return token.Claims{}, unauthorized(challengeInvalid, err)
 	}
-	return token.Claims{}, &Refusal{problem: problem.From(err), cause: fmt.Errorf("judging an access token: %w", err)}
+	return token.Claims{}, &Refusal{problem: problem.From(err), cause: fmt.Errorf("verifying an access token: %w", err)}
 }
 
 // Presented reports whether the request carries credentials, of whatever quality.

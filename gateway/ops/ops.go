@@ -19,8 +19,8 @@ const ordersApp = "orders"
 // breakersPath answers POST {} with what orders has seen of those breakers.
 const breakersPath = "/internal/breakers"
 
-// patience is how long orders has to answer about its breakers.
-const patience = 2 * time.Second
+// breakersTimeout is how long orders has to answer about its breakers.
+const breakersTimeout = 2 * time.Second
 
 // Invoker calls another program through the sidecar; invoke.Invoker is one.
 type Invoker interface {
@@ -110,7 +110,7 @@ func (o *Operations) ListBreakers(w http.ResponseWriter, r *http.Request) error 
 
 // observed asks orders, whose answer has the form of sidecar.Breaker.
 func (o *Operations) observed(ctx context.Context) ([]breaker, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, breakersTimeout)
 	defer cancel()
 	var answer struct {
 		Breakers []struct {

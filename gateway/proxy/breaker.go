@@ -55,7 +55,7 @@ type BreakerStatus struct {
 	ConsecutiveFailures uint32    `json:"consecutiveFailures"`
 }
 
-// NewBreakers returns a closed breaker for each app. changed is told of every change of state; it must not block.
+// NewBreakers returns a closed breaker for each app. changed is called at every change of state; it must not block.
 func NewBreakers(apps []string, settings BreakerSettings, changed func(app, from, to string)) *Breakers {
 	b := &Breakers{settings: settings, byApp: make(map[string]*breaker, len(apps))}
 	for _, app := range apps {

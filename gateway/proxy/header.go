@@ -34,7 +34,7 @@ type allowed struct {
 	body   bool // describes a body, and is dropped when there is none
 }
 
-// responseHeaders may travel from a service to the client. Content-Length is framed anew.
+// responseHeaders may travel from a service to the client. Content-Length is set again.
 func responseHeaders() []string {
 	return []string{
 		"Content-Type", "Content-Language", "Location", "Etag", "Last-Modified", "Cache-Control", "Expires", "Vary", "Retry-After",

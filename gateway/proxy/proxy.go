@@ -137,7 +137,7 @@ func (f *Forwarder) ask(r, out *http.Request, c *Call, body *limitedBody, later 
 	var outcome error
 	switch {
 	case a.err != nil:
-		outcome, err = judge(r, out.Context(), body, a.err)
+		outcome, err = classify(r, out.Context(), body, a.err)
 	case a.foreign:
 		outcome, err = a.translate()
 	default:
@@ -184,8 +184,8 @@ func (f *Forwarder) request(ctx context.Context, r *http.Request, c *Call, body 
 	return out.WithContext(ctx), nil
 }
 
-// judge tells what a failed exchange says about the service and what the client is told.
-func judge(r *http.Request, ctx context.Context, body *limitedBody, err error) (outcome, refusal error) {
+// classify decides what a failed exchange says about the service, and what the client gets as an answer.
+func classify(r *http.Request, ctx context.Context, body *limitedBody, err error) (outcome, refusal error) {
 	if refusal := body.refusal(); refusal != nil { // the client's own fault comes first
 		return errExcluded, refusal
 	}

@@ -155,5 +155,5 @@ func connectionFailed(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// Repeated is told of every repeat.
+// Repeated is called at every repeat.
 type Repeated func(ctx context.Context, r Repeat)

@@ -44,7 +44,7 @@ func reply(r *http.Request, status int, contentType, body string) *http.Response
 
 const invokeFailed = `rpc error: code = Internal desc = error invoking app channel: Post "http://orders:7003/v1/orders": `
 
-// How each failure is judged, and with that which calls are sent once more.
+// How each failure is classified, and so which calls are sent again.
 var plantedFailures = map[string]struct {
 	failure planted
 	loss    Loss

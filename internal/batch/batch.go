@@ -3,7 +3,7 @@
 // It batches naturally: nothing ever waits for company. While fewer than the
 // allowed number of runs are under way a call leaves at once, alone; the calls
 // that arrive meanwhile leave together when a run ends. An idle system keeps its
-// latency, a loaded one shares the cost of the road.
+// latency, a loaded one shares the cost of a call.
 package batch
 
 import (
@@ -99,8 +99,8 @@ func (b *Batcher[C, R]) drain() {
 }
 
 // take removes the next batch from the queue, or gives the lane back. Calls whose
-// callers have left are dropped: behind a road that stands still they would pile
-// up, and take effect long after anybody reckons with them.
+// callers have left are dropped: while calls hang they would pile
+// up, and take effect long after the last caller stopped waiting.
 func (b *Batcher[C, R]) take() []call[C, R] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -133,7 +133,7 @@ func (b *Batcher[C, R]) take() []call[C, R] {
 
 func (b *Batcher[C, R]) deliver(calls []call[C, R]) {
 	ctx := context.WithoutCancel(calls[0].ctx)
-	if last, ok := patience(calls); ok {
+	if last, ok := latestDeadline(calls); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, last)
 		defer cancel()
@@ -153,8 +153,8 @@ func (b *Batcher[C, R]) deliver(calls []call[C, R]) {
 	}
 }
 
-// patience is the last of the callers' deadlines; false if one of them waits for as long as it takes.
-func patience[C, R any](calls []call[C, R]) (last time.Time, ok bool) {
+// latestDeadline is the last of the callers' deadlines; false if one of them has none.
+func latestDeadline[C, R any](calls []call[C, R]) (last time.Time, ok bool) {
 	for _, c := range calls {
 		deadline, ok := c.ctx.Deadline()
 		if !ok {

@@ -100,14 +100,14 @@ func TestACallerThatLeavesDoesNotEndTheRunOfOthers(t *testing.T) {
 	})
 }
 
-// What its caller has given up while it waited must not take effect later: behind a road that is slower than its callers
-// are patient, all that is done would be what nobody waits for.
+// What its caller has given up while it waited must not take effect later: when calls take
+// longer than their callers wait, only commands that no caller is waiting for would be executed.
 func TestWhatNobodyWaitsForNeverLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var left []int
 		b := batch.New(batch.Options{Size: 1, Lanes: 1, Timeout: 5 * time.Second}, nil, func(ctx context.Context, in []int) []batch.Result[struct{}] {
 			left = append(left, in...)
-			<-ctx.Done() // the road stands still
+			<-ctx.Done() // the call hangs
 			return []batch.Result[struct{}]{{Err: ctx.Err()}}
 		})
 		var all sync.WaitGroup
@@ -129,7 +129,7 @@ func TestWhatNobodyWaitsForNeverLeaves(t *testing.T) {
 	})
 }
 
-// A run that nobody waits for any more ends, as a write that leaves later than its caller reckons with would land later.
+// A run that nobody waits for any more ends, because a write that leaves late also lands late.
 func TestARunEndsWithItsLastCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -140,9 +140,9 @@ func TestARunEndsWithItsLastCaller(t *testing.T) {
 			return make([]batch.Result[struct{}], len(in))
 		})
 		var all sync.WaitGroup
-		for _, patience := range []time.Duration{time.Minute, 6 * time.Second, 8 * time.Second, time.Minute} {
+		for _, timeout := range []time.Duration{time.Minute, 6 * time.Second, 8 * time.Second, time.Minute} {
 			all.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				defer cancel()
 				_, _ = b.Do(ctx, 1)
 			})

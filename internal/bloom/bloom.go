@@ -17,8 +17,8 @@ type Filter struct {
 	order int        // of a page
 }
 
-// New makes a Filter of 1<<order bits; order is 6 to 40. With 16 bits a key it takes one stranger in two thousand for a
-// key.
+// New makes a Filter of 1<<order bits; order is 6 to 40. With 16 bits a key one in two thousand
+// other keys is a false positive.
 func New(order int) *Filter {
 	page := min(order, pageOrder)
 	return &Filter{pages: make([][]uint64, 1<<(order-page)), order: page}

@@ -7,23 +7,23 @@ import (
 	"caravan/internal/bloom"
 )
 
-func TestNoKeyIsForgottenAndStrangersAreRare(t *testing.T) {
+func TestNoKeyIsForgottenAndFalsePositivesAreRare(t *testing.T) {
 	const keys = 1 << 14
 	f := bloom.New(18) // 16 bits a key
 	for i := range keys {
 		f.Add("key " + strconv.Itoa(i))
 	}
-	strangers := 0
+	positives := 0
 	for i := range keys {
 		if !f.Has("key "+strconv.Itoa(i)) || !f.Add("key "+strconv.Itoa(i)) {
 			t.Fatalf("key %d is forgotten", i)
 		}
-		if f.Has("stranger " + strconv.Itoa(i)) {
-			strangers++
+		if f.Has("other " + strconv.Itoa(i)) {
+			positives++
 		}
 	}
-	if strangers > keys/500 { // four times what theory says
-		t.Errorf("%d of %d strangers are taken for keys", strangers, keys)
+	if positives > keys/500 { // four times what theory says
+		t.Errorf("%d of %d other keys are false positives", positives, keys)
 	}
 	if bloom.New(6).Has("anything") {
 		t.Error("an empty filter has something")

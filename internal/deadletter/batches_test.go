@@ -249,7 +249,7 @@ func TestSoManyBatchesAtATime(t *testing.T) {
 }
 
 // A failure that may pass is waited for; one that does not is counted, once, and the batch goes on.
-func TestABatchIsPatientWithWhatMayPass(t *testing.T) {
+func TestABatchRepeatsWhatFailsForAMoment(t *testing.T) {
 	for _, c := range []struct {
 		fails        int
 		done, failed int

@@ -69,9 +69,8 @@ func (r *Repository[T, P]) work(id string, q *queue[P]) {
 	}
 }
 
-// attended drops the commands whose callers have left while they waited. Nobody
-// reckons with them any more: their callers were told that the outcome is unknown,
-// and may have repeated them.
+// attended drops the commands whose callers have left while they waited. Their
+// callers got the answer that the outcome is unknown, and may have repeated them.
 func attended[P any](commands []*command[P]) []*command[P] {
 	var left []*command[P]
 	for _, c := range commands {

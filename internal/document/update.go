@@ -161,7 +161,7 @@ func (u *update[T, P]) apply(doc P, c *command[P]) (err error) {
 }
 
 // write stores the decided document. It reports false when it has to be decided
-// anew: another writer was faster, whose document u.base then is, or its events
+// again: another writer was faster, whose document u.base then is, or its events
 // have become old.
 func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
 	root := doc.root()

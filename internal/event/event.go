@@ -244,7 +244,7 @@ func Retry(err error) error { return retryError{err} }
 func Drop(err error) error { return dropError{err} }
 
 // Retriable reports whether an error of a Handler asks for another delivery.
-// Errors of the road (an unknown write, an unreachable service) say so
+// Errors of a call (an unknown write, an unreachable service) say so
 // themselves by a method Temporary() bool; a cancelled or late context counts
 // as passing.
 func Retriable(err error) bool {

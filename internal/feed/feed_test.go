@@ -420,7 +420,7 @@ func TestAReaderWhoseClockIsAheadMissesNothing(t *testing.T) {
 	}
 }
 
-// A reader that looks ahead goes on from where the last call ended, be that by its limit or by its time, and stores only
+// A reader that looks ahead continues where its previous call ended, whether by its limit or by its time, and stores only
 // what is final: entries may still come before the others.
 func TestWhatIsNotFinalIsNeverSettled(t *testing.T) {
 	store, clk := documenttest.NewStore(), newClock()

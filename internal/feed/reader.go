@@ -107,7 +107,7 @@ func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Dura
 	out := Keys{Next: from, Settled: from}
 	newest := r.timing.bucket(now.Add(-age))
 	settled := r.timing.bucket(now.Add(-r.timing.Settle))
-	if from.Bucket >= settled { // a reader that goes on from where the last call ended
+	if from.Bucket >= settled { // a reader that continues where its previous call ended
 		out.Settled = Cursor{Bucket: settled}
 	}
 	count, quiet := 0, from.Slot == 0 && from.N == 0

@@ -20,15 +20,15 @@ import (
 
 type double struct{ N int }
 
-// fakeRoad calls the served handler in this process, as two sidecars would.
-type fakeRoad struct {
+// fakeInvoker calls the served handler in this process, as two sidecars would.
+type fakeInvoker struct {
 	serve func(ctx context.Context, c double) (double, error)
 	mu    sync.Mutex
 	calls int
 }
 
-func (f *fakeRoad) Invoke(ctx context.Context, app, path string, in, out any) error {
-	time.Sleep(time.Millisecond) // the road takes time: virtual, inside a synctest bubble
+func (f *fakeInvoker) Invoke(ctx context.Context, app, path string, in, out any) error {
+	time.Sleep(time.Millisecond) // a call takes time: virtual, inside a synctest bubble
 	f.mu.Lock()
 	f.calls++
 	f.mu.Unlock()
@@ -53,7 +53,7 @@ func TestEachCommandGetsItsOwnAnswerAndContext(t *testing.T) {
 }
 
 func eachCommandGetsItsOwnAnswer(t *testing.T) {
-	road := &fakeRoad{serve: func(ctx context.Context, c double) (double, error) {
+	invoker := &fakeInvoker{serve: func(ctx context.Context, c double) (double, error) {
 		if want := fmt.Sprint("c-", c.N); correlation.ID(ctx) != want {
 			return double{}, fmt.Errorf("correlation id %q; want %s", correlation.ID(ctx), want)
 		}
@@ -65,7 +65,7 @@ func eachCommandGetsItsOwnAnswer(t *testing.T) {
 		}
 		return double{c.N * 2}, nil
 	}}
-	b := invoke.NewBatch[double, double](road, "doubler", "/internal/double", 64)
+	b := invoke.NewBatch[double, double](invoker, "doubler", "/internal/double", 64)
 	var all sync.WaitGroup
 	for n := range 200 {
 		all.Go(func() {
@@ -81,8 +81,8 @@ func eachCommandGetsItsOwnAnswer(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if road.calls >= 200 {
-		t.Errorf("%d calls for 200 concurrent commands: nothing was batched", road.calls)
+	if invoker.calls >= 200 {
+		t.Errorf("%d calls for 200 concurrent commands: nothing was batched", invoker.calls)
 	}
 }
 

@@ -59,7 +59,7 @@ type Service struct {
 	Settings Settings
 	// Telemetry makes spans and instruments beyond those that each request gets.
 	Telemetry *telemetry.Telemetry
-	// Verifier judges the access tokens of Public routes. If build leaves it nil, it is one that
+	// Verifier verifies the access tokens of Public routes. If build leaves it nil, it is one that
 	// fetches the keys from the app auth.keys_app through the sidecar.
 	Verifier *token.Verifier
 

@@ -1,5 +1,5 @@
-// Package sidecar is the road to everything outside a service: documents,
-// events and other services, all through the Dapr sidecar beside it. It
+// Package sidecar is the client of the Dapr sidecar, through which a service
+// reaches everything outside: documents, events and other services. It
 // implements the ports of packages document, feed and invoke.
 package sidecar
 
@@ -78,7 +78,7 @@ func New(opts Options) (*Client, error) {
 		// The configuration would come from a TXT record of the sidecar's name. In a network without a way out,
 		// as containers have, nobody answers that question, and the connection would wait ten seconds for it.
 		grpc.WithDisableServiceConfig(),
-		grpc.WithChainUnaryInterceptor(withToken(opts.Token), impatient(opts.Stopping)),
+		grpc.WithChainUnaryInterceptor(withToken(opts.Token), failFast(opts.Stopping)),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
 	)
@@ -88,8 +88,8 @@ func New(opts Options) (*Client, error) {
 	return Over(opts, dapr.NewClientWithConnection(conn), &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, IdleConnTimeout: 90 * time.Second}), nil
 }
 
-// Over makes a Client over the two roads to a sidecar: its gRPC API as the SDK
-// gives it, and its HTTP API. A simulated sidecar comes in here.
+// Over makes a Client over the two APIs of a sidecar: gRPC as the SDK gives it,
+// and HTTP. The simulation passes a simulated sidecar.
 func Over(opts Options, sdk dapr.Client, transport http.RoundTripper) *Client {
 	return &Client{
 		opts: opts, base: "http://" + net.JoinHostPort(opts.Host, strconv.Itoa(opts.HTTPPort)),

@@ -28,8 +28,8 @@ func withToken(token string) grpc.UnaryClientInterceptor {
 	}
 }
 
-// impatient has a call fail at once instead of waiting for the sidecar, once the program is stopping.
-func impatient(stopping func() bool) grpc.UnaryClientInterceptor {
+// failFast makes a call fail at once instead of waiting for the sidecar, once the program is stopping.
+func failFast(stopping func() bool) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		if stopping != nil && stopping() {
 			opts = append(opts, grpc.WaitForReady(false))

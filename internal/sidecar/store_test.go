@@ -107,7 +107,7 @@ func TestProofIsAskedForOnlyWhereItIsMissing(t *testing.T) {
 	}
 }
 
-// Reads of strangers travel together: the error of one is not the error of another.
+// Reads of different callers travel together: the error of one is not the error of another.
 func TestAnErrorOfOneKeyIsItsOwn(t *testing.T) {
 	sdk := &lossySidecar{documents: map[string]string{"a": "{}"}, reads: 9, failed: map[string]string{"bad": "no such key"}}
 	results := newStore(sdk, 0, 0).getAll(t.Context(), []string{"a", "bad", "none"})

@@ -37,7 +37,7 @@ var (
 	ErrExpired = &Error{"token: expired access token", func() *problem.Problem {
 		return problem.Unauthorized("the access token has expired")
 	}}
-	// ErrKeysUnavailable means that the token cannot be judged, because the issuer's keys could
+	// ErrKeysUnavailable means that the token cannot be verified, because the issuer's keys could
 	// not be fetched: a 503, never a 401, or clients would log people out during an outage.
 	ErrKeysUnavailable = &Error{"token: the issuer's keys are unavailable", func() *problem.Problem {
 		return problem.Unavailable("keys-unavailable", "access tokens cannot be verified right now", 2*time.Second)

@@ -364,9 +364,9 @@ func TestManyCallersShareOneFetch(t *testing.T) {
 	go func() { _, err := v.Verify(first, raw); errs <- err }()
 	<-entered
 	cancel() // the one who fetches going away is nothing to the others
-	impatient, giveUp := context.WithCancel(context.Background())
+	waiting, giveUp := context.WithCancel(context.Background())
 	giveUp()
-	if _, err := v.Verify(impatient, raw); !errors.Is(err, context.Canceled) {
+	if _, err := v.Verify(waiting, raw); !errors.Is(err, context.Canceled) {
 		t.Errorf("who does not wait gets %v", err)
 	}
 	for range 19 {

@@ -22,7 +22,7 @@ const (
 	Leeway = 30 * time.Second
 )
 
-// Verifier judges access tokens. It is safe for use by many goroutines.
+// Verifier verifies access tokens. It is safe for use by many goroutines.
 type Verifier struct {
 	issuer, audience string
 	clock            clock.Clock
@@ -63,7 +63,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 	if err != nil {
 		return Claims{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	c, err := v.judge(body, now)
+	c, err := v.check(body, now)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -114,7 +114,7 @@ func open(raw string, public ed25519.PublicKey) ([]byte, error) {
 	return body, nil
 }
 
-func (v *Verifier) judge(body []byte, now time.Time) (Claims, error) {
+func (v *Verifier) check(body []byte, now time.Time) (Claims, error) {
 	var p payload
 	if err := json.Unmarshal(body, &p); err != nil {
 		return Claims{}, fmt.Errorf("%w: the claims cannot be read", ErrInvalid)

@@ -152,7 +152,7 @@ func refused(response *http.Response) bool {
 type Transport struct {
 	Next     http.RoundTripper
 	Document *Document
-	// Report is told of every exchange that breaks the document.
+	// Report is called for every exchange that breaks the document.
 	Report func(error)
 }
 

@@ -150,7 +150,7 @@ func (l testLog) Write(raw []byte) (int, error) {
 func run(t *testing.T, system *harness.System, o harness.Options) *harness.Report {
 	t.Helper()
 	o.Seed, o.Out, o.Progress = seed(t), testLog{t}, 10*time.Second
-	o.Patience = cmp.Or(o.Patience, 3*time.Minute)
+	o.Deadline = cmp.Or(o.Deadline, 3*time.Minute)
 	o.Command = fmt.Sprintf("CARAVAN_CHAOS_SEED=%d go test ./test/chaos -run %s", o.Seed, t.Name())
 	report, err := system.Run(t.Context(), o)
 	if errors.Is(err, launcher.ErrNoFault) {
@@ -236,8 +236,8 @@ func TestOutages(t *testing.T) {
 	usable(t, err)
 	t.Cleanup(stop)
 	const soon = 90 * time.Second // after the last outage; a step waits for 10 s at most
-	run(t, system, harness.Options{Campaign: "outages", Hold: 5 * time.Second, Rate: 4, Patience: soon})
-	run(t, system, harness.Options{Campaign: "outages", Hold: 20 * time.Second, Rate: 4, Patience: soon,
+	run(t, system, harness.Options{Campaign: "outages", Hold: 5 * time.Second, Rate: 4, Deadline: soon})
+	run(t, system, harness.Options{Campaign: "outages", Hold: 20 * time.Second, Rate: 4, Deadline: soon,
 		Processes: []string{"broker", "store", "payments"}})
 }
 

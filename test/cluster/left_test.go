@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// patience is how long a node may take to start or to go; a guard.
-const patience = 5 * time.Minute
+// waitLimit is how long a node may take to start or to go; a guard.
+const waitLimit = 5 * time.Minute
 
 // aPod runs a pod on the node and says so.
 const aPod = `kubectl run pod --image=localhost/pause:1 --image-pull-policy=Never >/dev/null
@@ -92,7 +92,7 @@ func TestNodeLeavesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run(t)
 			var more []string
-			for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+			for end := time.Now().Add(waitLimit); ; time.Sleep(100 * time.Millisecond) {
 				more = slices.DeleteFunc(machine(t), func(line string) bool { return slices.Contains(before, line) })
 				if len(more) == 0 || time.Now().After(end) {
 					break

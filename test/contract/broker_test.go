@@ -41,9 +41,9 @@ func TestBrokers(t *testing.T) {
 			t.Run("every event arrives", b.everyEventArrives)
 			t.Run("order", b.order)
 			t.Run("a failed delivery is tried again", b.retries)
-			t.Run("a refused event is put away", b.refused)
-			t.Run("an event that always fails is put away", b.exhausted)
-			t.Run("what is no event is put away", b.poison)
+			t.Run("a refused event is dead-lettered", b.refused)
+			t.Run("an event that always fails is dead-lettered", b.exhausted)
+			t.Run("what is no event is dead-lettered", b.poison)
 			t.Run("nothing to do is no work", b.rests)
 			t.Run("events wait for their consumer", b.consumerDown)
 			t.Run("events outlive the broker", b.brokerKilled)
@@ -60,9 +60,9 @@ const (
 	deadPath     = "/events/dead"
 )
 
-// impatient are settings changed for the tests, which would wait a minute for
+// quick are settings changed for the tests, which would wait a minute for
 // what the repository's own settings do.
-var impatient = map[string]map[string]string{
+var quick = map[string]map[string]string{
 	"redis-streams": {"processingTimeout": "20s", "redeliverInterval": "1000"},
 }
 
@@ -155,7 +155,7 @@ func brokerResources(t *testing.T, dir, app string, server infra.Server) string 
 		t.Fatal(err)
 	}
 	settings := maps.Clone(server.Settings(app))
-	maps.Copy(settings, impatient[server.Kind])
+	maps.Copy(settings, quick[server.Kind])
 	for _, d := range documents {
 		for name, value := range settings {
 			d.Component.Set(name, value)
@@ -396,7 +396,7 @@ func (b *broker) retries(t *testing.T) {
 	// What follows is delivered as well: nothing is stuck behind it.
 	b.heard(t, []string{b.publish(t, "behind", 1)})
 	if n := b.app.put(id); n > 0 {
-		t.Errorf("it was put away although its third attempt succeeded")
+		t.Errorf("it was dead-lettered although its third attempt succeeded")
 	}
 }
 
@@ -416,7 +416,7 @@ func (b *broker) exhausted(t *testing.T) {
 	id := b.publish(t, "hopeless", 1)
 	b.putAway(t, id)
 	if n := b.app.attempts(id); n < 7 {
-		t.Errorf("it was put away after %d attempts; resiliency.yaml says one and six more", n)
+		t.Errorf("it was dead-lettered after %d attempts; resiliency.yaml says one and six more", n)
 	}
 }
 

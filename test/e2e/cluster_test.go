@@ -230,7 +230,7 @@ func (c *clustered) Start(ctx context.Context, name string) error {
 // settled waits until workloads have their pods and these are ready.
 func (c *clustered) settled(ctx context.Context, all ...string) error {
 	for _, service := range all {
-		if _, err := pods.Kubectl(ctx, "", "rollout", "status", workload(service), "--timeout="+patience.String()); err != nil {
+		if _, err := pods.Kubectl(ctx, "", "rollout", "status", workload(service), "--timeout="+waitLimit.String()); err != nil {
 			return err
 		}
 	}
@@ -254,7 +254,7 @@ func (c *clustered) Restart(ctx context.Context) error {
 			}
 		}
 		if replicas == "0" {
-			if _, err := pods.Kubectl(ctx, "", "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name", "--timeout="+patience.String()); err != nil {
+			if _, err := pods.Kubectl(ctx, "", "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name", "--timeout="+waitLimit.String()); err != nil {
 				return err
 			}
 		}

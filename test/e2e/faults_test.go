@@ -329,9 +329,9 @@ func TestBrokerKilled(t *testing.T) {
 	late := c.buys(p, 1)
 	late.expect(t, "confirmed", "")
 	// The books, closed after every test, wait for each single notice, which the
-	// feed brings in any case. The broker has to become the fast road again too,
+	// feed brings in any case. The broker has to deliver fast again too,
 	// and without a person (test/repair; docs/adr/0008-subscription-repair.md).
-	if err := within(2*patience, func() error {
+	if err := within(2*waitLimit, func() error {
 		next := c.buys(p, 1)
 		return within(2*time.Second, func() error { return s.pushed(t, next.ID) })
 	}); err != nil {

@@ -112,14 +112,14 @@ func usable(t *testing.T, err error) {
 	}
 }
 
-// patience is how long a test waits for what has to happen.
-const patience = time.Minute
+// waitLimit is how long a test waits for what has to happen.
+const waitLimit = time.Minute
 
 // eventually waits until a condition holds. What it waits for reads "waiting
 // for " in front of it.
 func eventually(t *testing.T, what string, condition func() error) {
 	t.Helper()
-	if err := within(patience, condition); err != nil {
+	if err := within(waitLimit, condition); err != nil {
 		t.Fatalf("waiting for %s: %v", what, err)
 	}
 }

@@ -154,7 +154,7 @@ func ifMissing(err error) error {
 	return err
 }
 
-// moved starts the stack anew on another store, and the shop in it.
+// moved starts the stack again on another store, and the shop in it.
 func (m *migrations) moved(sh *shop, store string) *stack {
 	m.t.Helper()
 	m.options.Store = store

@@ -199,7 +199,7 @@ func TestPoisonOfEveryKindLands(t *testing.T) {
 						return nil
 					}
 				}
-				return errorf("no line of the audit tells of it")
+				return errorf("no line of the audit reports it")
 			})
 		})
 	}
@@ -483,7 +483,7 @@ func TestWaitingOrders(t *testing.T) {
 		if !slices.ContainsFunc(lines, func(l launcher.LogLine) bool {
 			return strings.Contains(l.Raw, `"audit"`) && strings.Contains(l.Raw, `"actor"`)
 		}) {
-			t.Errorf("no line of the audit tells of %s", o)
+			t.Errorf("no line of the audit reports %s", o)
 		}
 	}
 }
@@ -504,14 +504,14 @@ func TestTheAlarmOfAnOrderPastThePivot(t *testing.T) {
 		}
 		return nil
 	})
-	// The log tells at most once a minute, so it may just have told of another test's order.
-	if err := within(2*patience, func() error {
+	// The log tells at most once a minute, so it may just have reported another test's order.
+	if err := within(2*waitLimit, func() error {
 		for _, line := range s.mention(t, "orders past the pivot wait too long") {
 			if strings.Contains(line.Raw, order) && strings.Contains(line.Raw, `"step":"capture"`) {
 				return nil
 			}
 		}
-		return errorf("no line of the log tells of it")
+		return errorf("no line of the log reports it")
 	}); err != nil {
 		t.Error(err)
 	}

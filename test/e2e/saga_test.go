@@ -100,7 +100,7 @@ func TestPriceChanged(t *testing.T) {
 // order places an order from any goroutine and, as a client has to, repeats the
 // request with its key until it is answered.
 func order(c *customer, body map[string]any, key string) {
-	err := within(patience, func() error {
+	err := within(waitLimit, func() error {
 		got, err := c.call(http.MethodPost, "/v1/orders", body, idempotent(key))
 		if err != nil {
 			return err

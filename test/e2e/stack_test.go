@@ -83,7 +83,7 @@ func (s *stack) getReady() error {
 	if err := s.describe(ctx); err != nil {
 		return err
 	}
-	return within(patience, func() error {
+	return within(waitLimit, func() error {
 		for _, service := range services {
 			if err := s.reachable(ctx, service); service != "gateway" && err != nil {
 				return fmt.Errorf("reaching %s: %w", service, err)
@@ -160,7 +160,7 @@ func (s *stack) kill(t *testing.T, name string) {
 func (s *stack) crash(t *testing.T, name string) {
 	t.Helper()
 	t.Cleanup(func() { s.raise(t, name) })
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	for _, replica := range s.replicas(t, name) {
 		if err := s.Crash(ctx, replica); err != nil {
@@ -192,7 +192,7 @@ func (s *stack) raise(t *testing.T, name string) {
 	if s.status(t, name).State != process.Stopped {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	for _, replica := range s.replicas(t, name) {
 		if err := s.Start(ctx, replica); err != nil {
@@ -205,7 +205,7 @@ func (s *stack) raise(t *testing.T, name string) {
 }
 
 // reachable asks the gateway whether it reaches a service. Sidecars that have
-// lost each other pause before they connect anew.
+// lost each other pause before they reconnect.
 func (s *stack) reachable(ctx context.Context, service string) error {
 	raw, err := fetch(ctx, s.GatewayURL()+"/healthz")
 	if raw == nil {
@@ -226,7 +226,7 @@ func (s *stack) reachable(ctx context.Context, service string) error {
 // processes are all, by their names.
 func (s *stack) processes(t *testing.T) []process.Status {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	all, err := s.Processes(ctx)
 	if err != nil {
@@ -248,7 +248,7 @@ func (s *stack) status(t *testing.T, name string) process.Status {
 // mention lists the log lines that hold any of the texts, by time.
 func (s *stack) mention(t *testing.T, texts ...string) []launcher.LogLine {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	lines, err := s.LogLines(ctx, func(line launcher.LogLine) bool {
 		return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(line.Raw, text) })

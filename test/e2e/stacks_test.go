@@ -60,9 +60,9 @@ func TestTwoStacks(t *testing.T) {
 	p := here.product(100, 1)
 	there.admin.must(http.StatusNotFound, http.MethodGet, "/v1/products/"+p.SKU, nil, nil)
 	c := here.customer(100)
-	stranger := newClient(t, second, there.trail)
-	stranger.email, stranger.password = c.email, c.password
-	if _, err := stranger.token(); err == nil || !strings.Contains(err.Error(), "401") {
+	outsider := newClient(t, second, there.trail)
+	outsider.email, outsider.password = c.email, c.password
+	if _, err := outsider.token(); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("a customer of one stack logs in at the other: %v", err)
 	}
 	token, err := c.token()

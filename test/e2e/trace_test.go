@@ -28,7 +28,7 @@ func TestOneTrace(t *testing.T) {
 	c.await(accepted.ID).expect(t, "confirmed", "")
 	want := []string{"gateway", "orders", "products", "payments", "notifications", "gateway-daprd", "orders-daprd", "products-daprd", "payments-daprd", "notifications-daprd"}
 	var spans []tracesink.Span
-	err := within(patience/2, func() error {
+	err := within(waitLimit/2, func() error {
 		spans = s.sink.Trace(parts[1])
 		took := tracesink.Services(spans)
 		for i, service := range took { // any replica will do

@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	code    = flag.Bool("planted.code", false, "plant faults into the code too; each builds the programs anew")
+	code    = flag.Bool("planted.code", false, "plant faults into the code too; each builds the programs again")
 	mutated = flag.String("planted.mutated", "", "this process is a mutant: look for a finding, as service/invariant")
 	seeds   = flag.Uint64("planted.seeds", 60, "how many simulated shops a mutant has to show itself in")
 	first   = flag.Uint64("planted.first", 1, "the seed of the first of them")
@@ -95,7 +95,7 @@ var mutants = []mutant{
 	{name: "a refund is tried again under a new id", file: "services/orders/app/saga.go",
 		old: `payments.Refund{RefundID: r.ID,`, new: `payments.Refund{RefundID: r.ID + fmt.Sprint(o.Revision),`,
 		service: orders.App, invariant: orders.InvariantRefunded, seed: 22},
-	{name: "an order is placed anew each time", file: "services/orders/app/place_order.go",
+	{name: "an order is placed again each time", file: "services/orders/app/place_order.go",
 		old: `orderID := OrderID(p.UserID, p.Key)`, new: `orderID := OrderID(p.UserID, p.Key+u.Clock.Now().String())`,
 		service: orders.App, invariant: orders.InvariantKey, calm: true},
 	{name: "an order is rejected when nobody answers", file: "services/orders/app/driver.go",
@@ -112,7 +112,7 @@ var mutants = []mutant{
 	{name: "a deposit is declined when the bank does not answer", file: "services/payments/app/settle.go",
 		old: "\t\treturn deposit, nil\n\t}\n\tstatus", new: "\t}\n\tstatus",
 		service: payments.App, invariant: payments.InvariantDeposit},
-	{name: "a deposit is asked for anew each time", file: "services/payments/app/deposit.go",
+	{name: "a deposit is asked for again each time", file: "services/payments/app/deposit.go",
 		old: `depositID := DepositID(r.UserID, r.Key)`, new: `depositID := DepositID(r.UserID, r.Key+d.clock.Now().String())`,
 		service: payments.App, invariant: payments.InvariantDepositKey, calm: true},
 	{name: "the last write wins", file: "internal/document/update.go",
@@ -136,7 +136,7 @@ var mutants = []mutant{
 // the audit names what the mistake breaks.
 func TestTheAuditSeesMutants(t *testing.T) {
 	if !*code {
-		t.Skip("each mutant builds the programs anew: ask for it with -planted.code")
+		t.Skip("each mutant builds the programs again: ask for it with -planted.code")
 	}
 	if *mutated != "" {
 		t.Skip("this is one of them")

@@ -442,9 +442,9 @@ var spoiledUsers = []spoiled{
 	}},
 }
 
-// TestWhatIsMendedInTimeIsSeenToo breaks a stock and a wallet for a moment. The audit cannot see that any more; the
+// TestWhatIsRepairedInTimeIsSeenToo breaks a stock and a wallet for a moment. The audit cannot see that any more; the
 // simulation, which checks every revision, does.
-func TestWhatIsMendedInTimeIsSeenToo(t *testing.T) {
+func TestWhatIsRepairedInTimeIsSeenToo(t *testing.T) {
 	result := simulate(t, t.TempDir(), func(s *scene) {
 		o := s.sold()
 		for app, key := range map[string]string{products.App: "stock/" + o.sku, payments.App: "account/" + o.user} {

@@ -171,7 +171,7 @@ func (h *heldAnswer) answer(w http.ResponseWriter, r *http.Request) {
 func (s *stack) probe(t *testing.T, path string, held *heldAnswer) <-chan reply {
 	t.Helper()
 	answers := make(chan reply, 1)
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	for time.Now().Before(deadline) {
 		got := make(chan reply, 1)
 		go func() { got <- s.call(t, "orders", "payments", path) }()

@@ -30,8 +30,8 @@ var sidecarProgram = func() string {
 	return value
 }()
 
-// patience is how long a test waits for what has to happen, on a machine that may be busy.
-const patience = 90 * time.Second
+// waitLimit is how long a test waits for what has to happen, on a machine that may be busy.
+const waitLimit = 90 * time.Second
 
 // stack is a whole system in which the test stands before each program.
 type stack struct {
@@ -106,7 +106,7 @@ func start() (*stack, error) {
 		s.discard()
 		return nil, fmt.Errorf("starting the stack: %w", err)
 	}
-	waiting, stop := context.WithTimeout(ctx, 2*patience)
+	waiting, stop := context.WithTimeout(ctx, 2*waitLimit)
 	defer stop()
 	if err := s.WaitReady(waiting); err != nil {
 		s.stop()
@@ -129,7 +129,7 @@ func (s *stack) discard() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// stand puts an app before a program; the sidecar is told of the app.
+// stand puts an app before a program; the sidecar gets its address.
 func (s *stack) stand(link launcher.Link) (launcher.Link, error) {
 	if link.App == "gateway" {
 		return link, nil
@@ -245,7 +245,7 @@ func vanishing(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler)
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waiting for %s", what)

@@ -30,7 +30,7 @@ func TestTheAuditAccusesNobodyFalsely(t *testing.T) {
 	for n := range *seeds {
 		seed := *first + uint64(n)
 		result := Run(t, auditedPlan(seed, keys))
-		judge(t, fmt.Sprintf("-run TestTheAuditAccusesNobodyFalsely -sim.seed=%d", seed), result)
+		report(t, fmt.Sprintf("-run TestTheAuditAccusesNobodyFalsely -sim.seed=%d", seed), result)
 		audits += result.Audits
 	}
 	if audits == 0 {

@@ -36,7 +36,7 @@ func TestOutages(t *testing.T) {
 		plan := outagePlan(seed, keys)
 		o := plan.Faults.Outage
 		result := Run(t, plan)
-		judge(t, fmt.Sprintf("-run TestOutages -sim.seed=%d (%s)", seed, o), result)
+		report(t, fmt.Sprintf("-run TestOutages -sim.seed=%d (%s)", seed, o), result)
 		if result.Fired[o.String()] == 0 {
 			t.Errorf("%s never began", o)
 		}

@@ -122,7 +122,7 @@ func (w *World) settings(app string) map[string]string {
 		all["password.memory"], all["password.iterations"] = "8", "1"
 	}
 	if app == "products" {
-		all["catalogue.reconcile"] = "1m" // what a crash left half made is mended before the audit
+		all["catalogue.reconcile"] = "1m" // what a crash left half made is repaired before the audit
 	}
 	return all
 }
@@ -150,7 +150,7 @@ func (w *World) start(r *replica) {
 	r.program = l
 	go func() {
 		// A crashed program runs into the void until it notices; nobody hears its end. One that ends
-		// by itself is started anew by whatever supervises it.
+		// by itself is restarted by its supervisor.
 		err := l.service.Run(ctx)
 		w.arrive("end of "+l.String(), func() {
 			if !l.over() {

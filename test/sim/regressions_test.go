@@ -35,7 +35,7 @@ var regressions = []regression{
 		seeds: []uint64{652},
 	},
 	{
-		found: "A reader of the feed that went on from where its last call had ended, in a part that is not final, was told that " +
+		found: "A reader of the feed that continued where its previous call had ended, in a part that is not final, got the answer that " +
 			"this place was. A deposit entered there after it had passed was never settled (internal/feed/reader.go).",
 		faults: Faults{
 			Kind: Postgres, Slow: 0.04171973738076389, WriteFails: 0.023554537042637796, StoreDown: 7615075547, CallReplyLost: 0.0004163206619122395,
@@ -45,7 +45,7 @@ var regressions = []regression{
 		seeds: []uint64{540},
 	},
 	{
-		found: "The run was judged while the store of users still hung from the last fault, and before their feed had been pulled " +
+		found: "The run was evaluated while the store of users still hung from the last fault, and before their feed had been pulled " +
 			"for the first time. It now waits for the stores, and for each of the feeds.",
 		faults: Faults{
 			Kind: Postgres, Slow: 0.023920291424611297, ReadFails: 0.001697675663886017, WriteFails: 0.0032568065513766346,
@@ -56,7 +56,7 @@ var regressions = []regression{
 		seeds: []uint64{32790},
 	},
 	{
-		found: "A customer who looked into the inbox while notifications mended its sidecar got a 503, and took it for a loss. " +
+		found: "A customer who looked into the inbox while notifications restarted its sidecar got a 503, and took it for a loss. " +
 			"Whoever reads at the end now asks again, as they are told to.",
 		faults: Faults{
 			Slow: 0.02223631843312762, ReadFails: 0.023548319880029492, WriteLate: 0.004627979145908301, StoreDown: 6358745860,

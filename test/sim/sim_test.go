@@ -53,7 +53,7 @@ func TestSeeds(t *testing.T) {
 	for n := range *seeds {
 		seed := *first + uint64(n)
 		result := Run(t, Seeded(seed, keys, silent()))
-		judge(t, fmt.Sprintf("-run TestSeeds -sim.seed=%d", seed), result)
+		report(t, fmt.Sprintf("-run TestSeeds -sim.seed=%d", seed), result)
 		orders += result.Orders
 		for kind, n := range result.Fired {
 			fired[kind] += n
@@ -68,8 +68,8 @@ func TestSeeds(t *testing.T) {
 // progressEach is after how many seeds a long run says how far it is.
 const progressEach = 2000
 
-// judge fails the test for each violation and says how to see it again.
-func judge(t *testing.T, again string, result Result) {
+// report fails the test for each violation and says how to see it again.
+func report(t *testing.T, again string, result Result) {
 	t.Helper()
 	if len(result.Violations) == 0 {
 		return
@@ -118,7 +118,7 @@ func shareOut(t *testing.T, test string, n int, args ...string) {
 			var out, progress bytes.Buffer
 			command.Stdout, command.Stderr = &out, io.MultiWriter(&progress, os.Stderr)
 			failures[i] = command.Run()
-			output[i] = append(out.Bytes(), progress.Bytes()...) // a panic is told of there
+			output[i] = append(out.Bytes(), progress.Bytes()...) // a panic is reported there
 		})
 	}
 	all.Wait()
@@ -145,7 +145,7 @@ func TestCrashAtEachPoint(t *testing.T) {
 		return
 	}
 	undisturbed := Run(t, Checkout(keys, silent()))
-	judge(t, "-run TestCrashAtEachPoint", undisturbed)
+	report(t, "-run TestCrashAtEachPoint", undisturbed)
 	for n := 1; n <= undisturbed.Boundaries; n++ {
 		for _, phase := range []Phase{Before, After} {
 			tryPoints(t, keys, CrashPoint{n, phase})
@@ -154,7 +154,7 @@ func TestCrashAtEachPoint(t *testing.T) {
 	t.Logf("%d touches of the outside, with a crash before and after each", undisturbed.Boundaries)
 }
 
-// TestCrashAtTwoPoints crashes at pairs of points: a second crash while the first is being mended.
+// TestCrashAtTwoPoints crashes at pairs of points: a second crash while the first is being repaired.
 func TestCrashAtTwoPoints(t *testing.T) {
 	keys := t.TempDir()
 	n := Run(t, Checkout(keys, silent())).Boundaries
@@ -185,7 +185,7 @@ func tryPoints(t *testing.T, keys string, at ...CrashPoint) {
 	for i, p := range at {
 		names[i] = p.flag()
 	}
-	judge(t, "-run TestCrashAtEachPoint -sim.points="+strings.Join(names, ","), Run(t, Checkout(keys, silent(), at...)))
+	report(t, "-run TestCrashAtEachPoint -sim.points="+strings.Join(names, ","), Run(t, Checkout(keys, silent(), at...)))
 }
 
 func (p CrashPoint) flag() string { return fmt.Sprintf("%c%d", "ba"[p.Phase], p.Boundary) }
@@ -264,6 +264,6 @@ func TestForgottenReservationsExpire(t *testing.T) {
 	for seed := uint64(1); seed <= 10; seed++ {
 		plan := Seeded(seed, keys, silent())
 		plan.Faults.Sabotage = ReleaseForgotten
-		judge(t, "-run TestForgottenReservationsExpire", Run(t, plan))
+		report(t, "-run TestForgottenReservationsExpire", Run(t, plan))
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // steps are the checks of every single revision of stocks and wallets, as they are written: an invariant that is broken
-// for a moment and mended before the audit comes shows here only.
+// for a moment and repaired before the audit comes shows here only.
 type steps struct {
 	revisions int
 	results   audit.Results
@@ -36,11 +36,11 @@ func (s *steps) watch(app string) func(key string, value []byte) {
 	return func(string, []byte) {}
 }
 
-func check[T any](s *steps, key string, value []byte, judge func(*audit.Results, *T)) {
+func check[T any](s *steps, key string, value []byte, inspect func(*audit.Results, *T)) {
 	s.revisions++
 	doc := new(T)
 	if s.results.Check(json.Unmarshal(value, doc) == nil, "document-readable", key, "%.80s", value) {
-		judge(&s.results, doc)
+		inspect(&s.results, doc)
 	}
 }
 

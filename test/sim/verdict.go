@@ -45,7 +45,7 @@ func (s *shop) inspect() (violations []string) {
 	return violations
 }
 
-// read asks until there is an answer. After the last fault a program may still mend its sidecar, and say so with a 503.
+// read asks until there is an answer. After the last fault a program may still restart its sidecar, and say so with a 503.
 func read[T any](c *customer, what string, ask func(context.Context) (T, error)) (got T, err error) {
 	err = c.insist("reading "+what, func(ctx context.Context) (bool, error) {
 		got, err = ask(ctx)
@@ -265,7 +265,7 @@ const (
 	gathering  = 2 * time.Second
 )
 
-// digested reports when every event that happened until now has been told of: when the feeds have been pulled beyond it,
+// digested reports when every event that happened until now has been delivered: when the feeds have been pulled beyond it,
 // but at the latest after the time that this may take.
 func (w *World) digested() func() bool {
 	rested := w.now()

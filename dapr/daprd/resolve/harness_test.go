@@ -17,8 +17,8 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// patience is how long a test waits for what will come.
-const patience = 30 * time.Second
+// waitLimit is how long a test waits for a condition.
+const waitLimit = 30 * time.Second
 
 // directory is a DNS of one name.
 type directory struct {
@@ -112,7 +112,7 @@ func newStack(t *testing.T, addresses ...string) *stack {
 
 // call makes one call and returns who answered.
 func (s *stack) call(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
 	response, err := s.caller.CallLocal(ctx, &internals.InternalInvokeRequest{})
 	if err != nil {
@@ -126,12 +126,12 @@ func (s *stack) until(t *testing.T, what string, satisfied func(by string, err e
 	t.Helper()
 	var by string
 	var err error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if by, err = s.call(t.Context()); satisfied(by, err) {
 			return
 		}
 	}
-	t.Fatalf("no call within %s: %s; the last was answered by %q, %v", patience, what, by, err)
+	t.Fatalf("no call within %s: %s; the last was answered by %q, %v", waitLimit, what, by, err)
 }
 
 // both calls until each of the addresses has answered.

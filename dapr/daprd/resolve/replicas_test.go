@@ -128,7 +128,7 @@ func TestAnAnswerOfBeforeIsNoReasonToComeBack(t *testing.T) {
 			held <- err
 		}()
 	}
-	for deadline, before := time.Now().Add(patience), s.counts(); s.fakes[1].calls.Load() < before[1]+many/2; time.Sleep(time.Millisecond) {
+	for deadline, before := time.Now().Add(waitLimit), s.counts(); s.fakes[1].calls.Load() < before[1]+many/2; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the calls that are to be held did not come")
 		}
@@ -215,7 +215,7 @@ func TestNamesGiveAndTakeAddresses(t *testing.T) {
 		}()
 	}
 	before := s.counts()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); ; time.Sleep(time.Millisecond) {
 		if after := s.counts(); after[0] > before[0] && after[1] > before[1] {
 			break
 		}
@@ -270,7 +270,7 @@ func TestNobodyThereFailsAtOnce(t *testing.T) {
 			t.Fatalf("got %v, want Unavailable and why", err)
 		}
 	}
-	if took := time.Since(began); took > patience/2 {
+	if took := time.Since(began); took > waitLimit/2 {
 		t.Errorf("%d calls to nobody took %s", calls, took)
 	}
 	s.fakes[0].serve(t, s.port)

@@ -55,7 +55,7 @@ func (t *targets) of(request nameresolution.ResolveRequest, target func(app) (st
 	more := make(map[app]string, len(known)+1)
 	maps.Copy(more, known)
 	more[asked] = one
-	t.known.Store(&more) // what another call stored meanwhile is made anew
+	t.known.Store(&more) // what another call stored meanwhile is lost and made again
 	return one, nil
 }
 

@@ -116,8 +116,8 @@ func filled(t *testing.T, settings map[string]string) (path string, keys []strin
 	return path, keys
 }
 
-// judge reads all documents once and reports whether each was read; it fails if one is said to be absent.
-func judge(ctx context.Context, t *testing.T, from state.Store, keys []string) bool {
+// documentsRead reads all documents once and reports whether each was read; it fails if one is said to be absent.
+func documentsRead(ctx context.Context, t *testing.T, from state.Store, keys []string) bool {
 	t.Helper()
 	answers, err := from.BulkGet(ctx, requests(append(keys, "none")...), state.BulkGetOpts{})
 	if err != nil {
@@ -146,7 +146,7 @@ func TestSQLiteReadsThatTimeOut(t *testing.T) {
 			t.Fatalf("%d reads were whole and %d were not", whole, cut)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), timeout)
-		if judge(ctx, t, openSQLite(t, path, nil), keys) {
+		if documentsRead(ctx, t, openSQLite(t, path, nil), keys) {
 			whole++
 		} else {
 			cut++
@@ -166,7 +166,7 @@ func TestSQLiteQueriesThatTimeOut(t *testing.T) {
 		}
 		opened := openSQLite(t, path, map[string]string{"timeout": "1m"})
 		opened.(*proven).component = limited{opened.(*proven).component, timeout}
-		if judge(t.Context(), t, opened, keys) {
+		if documentsRead(t.Context(), t, opened, keys) {
 			whole++
 		} else {
 			cut++
@@ -206,7 +206,7 @@ func TestSQLiteFileThatCannotBeRead(t *testing.T) {
 		if err := os.Truncate(path, file.Size()*part/10); err != nil {
 			t.Fatal(err)
 		}
-		if !judge(t.Context(), t, opened, keys) {
+		if !documentsRead(t.Context(), t, opened, keys) {
 			cut++
 		}
 	}
@@ -222,7 +222,7 @@ func TestSQLiteFileThatIsLocked(t *testing.T) {
 	opened := openSQLite(t, path, settings)
 	other := openSQLite(t, path, settings)
 	lock(t, other.(*proven).component.(*sqlite.SQLiteStore).GetDBAccess().GetConnection())
-	if judge(t.Context(), t, opened, keys) {
+	if documentsRead(t.Context(), t, opened, keys) {
 		t.Error("the lock had no effect")
 	}
 }

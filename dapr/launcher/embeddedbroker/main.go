@@ -66,7 +66,7 @@ func run() error {
 		kfake.AllowAutoTopicCreation(),
 		kfake.DefaultNumPartitions(partitions),
 		// A topic that a client brings about is only written down when the broker
-		// ends in order; after a crash it would be there anew, and empty.
+		// ends in order; after a crash it would exist again, but empty.
 		kfake.SeedTopics(partitions, strings.FieldsFunc(*topics, func(r rune) bool { return r == ',' })...),
 		kfake.WithLogger(kfake.BasicLogger(os.Stdout, kfake.LogLevelWarn)),
 	)

@@ -429,11 +429,11 @@ func (p *Process) launch() (*exec.Cmd, *os.File, error) {
 
 // probe asks until the process is ready or this life of it has ended.
 func (p *Process) probe(ctx context.Context) {
-	const often, patience = 50 * time.Millisecond, 2 * time.Second
+	const often, timeout = 50 * time.Millisecond, 2 * time.Second
 	ticker := time.NewTicker(often)
 	defer ticker.Stop()
 	for {
-		if p.spec.Ready == nil || p.probeOnce(ctx, patience) == nil {
+		if p.spec.Ready == nil || p.probeOnce(ctx, timeout) == nil {
 			if ctx.Err() == nil {
 				p.change(func() { p.state = Ready })
 			}
@@ -447,8 +447,8 @@ func (p *Process) probe(ctx context.Context) {
 	}
 }
 
-func (p *Process) probeOnce(ctx context.Context, patience time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (p *Process) probeOnce(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return p.spec.Ready(ctx)
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-const patience = 10 * time.Second
+const waitLimit = 10 * time.Second
 
 func shell(name, script string) Spec {
 	return Spec{Name: name, Path: "/bin/sh", Args: []string{"-c", script}, Env: []string{"PATH=" + os.Getenv("PATH")}, StopTimeout: time.Second}
@@ -37,7 +37,7 @@ func supervise(t *testing.T, spec Spec) *Process {
 
 func await(t *testing.T, p *Process, what string, condition func(Status) bool) Status {
 	t.Helper()
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(waitLimit)
 	defer deadline.Stop()
 	for {
 		status, turn := p.observe()
@@ -112,7 +112,7 @@ func TestDescendantsEndWithTheProcess(t *testing.T) {
 	child, _ := strconv.Atoi(strings.TrimSpace(string(raw)))
 	p.Stop(context.Background())
 	// A killed orphan is reaped by init a moment later.
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	for f := statFields("/proc/" + strconv.Itoa(child) + "/stat"); len(f) > 0 && f[0] != "Z"; f = statFields("/proc/" + strconv.Itoa(child) + "/stat") {
 		if time.Now().After(deadline) {
 			t.Fatalf("child %d of a stopped process still runs", child)
@@ -123,7 +123,7 @@ func TestDescendantsEndWithTheProcess(t *testing.T) {
 func TestOutputIsLogged(t *testing.T) {
 	p := supervise(t, shell("talker", `echo '{"msg":"hello"}'; echo oops >&2; exec sleep 600`))
 	p.Start()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	for {
 		raw, err := os.ReadFile(p.LogPath())
 		if err == nil && string(raw) == "{\"msg\":\"hello\"}\noops\n" {
@@ -138,7 +138,7 @@ func TestOutputIsLogged(t *testing.T) {
 func TestWaitReadyExplainsWhatEnded(t *testing.T) {
 	p := supervise(t, shell("broken", "echo no such database; exit 3"))
 	p.Start()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	err := p.WaitReady(ctx, 0)
 	for ; err == nil || !strings.Contains(err.Error(), "exit status"); err = p.WaitReady(ctx, 0) {
@@ -166,7 +166,7 @@ func TestWaitReadyNamesTheCauseFirst(t *testing.T) {
 	p := supervise(t, spec)
 	p.Start()
 	await(t, p, "running", func(s Status) bool { return s.PID != 0 })
-	for deadline := time.Now().Add(patience); !strings.HasSuffix(p.log.lastLines(), noise[len(noise)-100:]); {
+	for deadline := time.Now().Add(waitLimit); !strings.HasSuffix(p.log.lastLines(), noise[len(noise)-100:]); {
 		if time.Now().After(deadline) {
 			t.Fatal("the log was not written")
 		}
@@ -220,7 +220,7 @@ func TestProcessWaitsForWhatItNeeds(t *testing.T) {
 func TestMissingProgramIsAFailureNotAPanic(t *testing.T) {
 	p := supervise(t, Spec{Name: "ghost", Path: "/nonexistent/program"})
 	p.Start()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	if err := p.WaitReady(ctx, 0); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("got %v", err)
@@ -283,7 +283,7 @@ func TestWhatAProcessUses(t *testing.T) {
 	p.Start()
 	await(t, p, "up", func(s Status) bool { return s.State == Ready })
 	root := p.Status().PID
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	var counted []int
 	written := func(child string) bool {
 		raw, _ := os.ReadFile(filepath.Join(dir, child))

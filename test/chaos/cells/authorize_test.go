@@ -116,7 +116,7 @@ func authorizeStoreDown(x *trial) {
 }
 
 // authorizeConflict: another write of the account comes first; the authorization
-// is decided anew.
+// is decided again.
 func authorizeConflict(x *trial) {
 	rivals := x.inject(x.writingAccount(), intercept.First(x.rival("payments", x.accountKey())), intercept.Times(2))
 	x.buy()

@@ -154,7 +154,7 @@ func cancelStoreDown(x *trial) {
 }
 
 // cancelConflict: another write of the order comes first; the wish is decided
-// anew.
+// again.
 func cancelConflict(x *trial) {
 	gate := x.reserved()
 	rivals := x.inject(x.writingOrder("orders.cancelling.v1"), intercept.First(x.rival("orders", x.orderKey())), intercept.Times(2))

@@ -11,7 +11,7 @@ import (
 	"caravan/test/chaos/intercept"
 )
 
-// writingNotice are the writes of the customer's inbox that tell of the order.
+// writingNotice are the writes of the customer's inbox that report the order.
 func (x *trial) writingNotice() intercept.Match {
 	return intercept.Writing("notifications", x.inboxKey()).Mentioning(x.order)
 }
@@ -21,7 +21,7 @@ func (x *trial) publishing(fact string) intercept.Match {
 	return intercept.Publishing("orders", "orders", fact, x.order)
 }
 
-// told waits until the inbox tells of a fact about the order.
+// told waits until the inbox reports a fact about the order.
 func (x *trial) told(fact string) {
 	x.Helper()
 	x.eventually("a notice of "+fact, func(ctx context.Context) error {
@@ -30,7 +30,7 @@ func (x *trial) told(fact string) {
 			return err
 		}
 		if got[fact+" "+x.order] == 0 {
-			return fmt.Errorf("the inbox tells of %v", got)
+			return fmt.Errorf("the inbox reports %v", got)
 		}
 		return nil
 	})
@@ -54,7 +54,7 @@ func notifyCrashAfter(x *trial) {
 	x.told("orders.confirmed.v1")
 }
 
-// notifyDuplicate: an event that is published three times is told of once.
+// notifyDuplicate: an event that is published three times makes one notice.
 func notifyDuplicate(x *trial) {
 	many := x.inject(x.publishing("orders.confirmed.v1"), intercept.Repeat(3))
 	x.buy()
@@ -65,8 +65,8 @@ func notifyDuplicate(x *trial) {
 	x.told("orders.confirmed.v1")
 }
 
-// notifyReorder: the refund is told of before the confirmation, and then that is
-// told of, too.
+// notifyReorder: the notice of the refund comes before that of the confirmation, and both
+// arrive.
 func notifyReorder(x *trial) {
 	late := x.inject(x.publishing("orders.confirmed.v1"), intercept.Detain(), intercept.Times(3))
 	x.buy()

@@ -46,7 +46,7 @@ func placeCrashBefore(x *trial) {
 }
 
 // placeCrashAfter: the order is there without an answer. The next life of the
-// service drives it, and the repeated request is told of the same order.
+// service drives it, and the repeated request gets the same order.
 func placeCrashAfter(x *trial) {
 	f, restart := x.crashes("orders", x.writingOrder(), intercept.CrashAfter)
 	x.runsInto(f, "placing", func(ctx context.Context) error { return x.tryPlace(ctx, x.placement()) })

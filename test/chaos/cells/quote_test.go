@@ -69,7 +69,7 @@ func quoteReorder(x *trial) {
 }
 
 // quoteDelay: the price changes while the call is late. The customer agreed to
-// another total and is asked anew; what arrives late changes nothing.
+// another total and is asked again; what arrives late changes nothing.
 func quoteDelay(x *trial) {
 	late := x.inject(x.reserving(), intercept.Detain())
 	gate := x.bar(x.reserving())

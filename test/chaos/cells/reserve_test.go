@@ -61,7 +61,7 @@ func reserveReorder(x *trial) {
 	x.level(stock, 0)
 }
 
-// reserveConflict: a writer that is overtaken again and again decides anew each
+// reserveConflict: a writer that is overtaken again and again decides again each
 // time.
 func reserveConflict(x *trial) {
 	rivals := x.inject(x.writingStock(), intercept.First(x.rival("products", x.stockKey())), intercept.Times(3))

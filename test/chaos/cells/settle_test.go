@@ -179,7 +179,7 @@ func (x *trial) settleInbox(ended []client.Order) {
 	})
 }
 
-// inbox counts the notices by what they tell of.
+// inbox counts the notices by the fact that they report.
 func (x *trial) inbox(ctx context.Context) (map[string]int, error) {
 	list, err := x.customer.ListNotifications(ctx, client.ListNotificationsParams{Limit: 100})
 	if err != nil {

@@ -90,7 +90,7 @@ func start(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ready, stop := context.WithTimeout(t.Context(), patience)
+	ready, stop := context.WithTimeout(t.Context(), waitLimit)
 	defer stop()
 	if err := w.WaitReady(ready); err != nil {
 		t.Fatal(err)
@@ -186,14 +186,14 @@ func (w *world) crash(name string) error {
 	if err := w.Kill(name, syscall.SIGKILL); err != nil && !errors.Is(err, process.ErrNotRunning) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	return w.StopProcess(ctx, name)
 }
 
 // raise starts what crash has stopped and waits until it is ready.
 func (w *world) raise(name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	return w.StartProcess(ctx, name)
 }
@@ -225,7 +225,7 @@ func (w *world) document(ctx context.Context, app, key string) (stored, error) {
 	return s, nil
 }
 
-// overtake writes a document anew as another replica would that changes nothing,
+// overtake writes a document again, unchanged, as another replica would,
 // or what edit changes: another write id, the next revision, and the store's next
 // ETag.
 func (w *world) overtake(ctx context.Context, app, key string, edit func(map[string]any)) error {
@@ -302,20 +302,20 @@ func (w *world) sidecar(ctx context.Context, app, method, path, contentType stri
 	return raw, response.Header, err
 }
 
-// patience is how long a cell waits for what has to happen.
-const patience = 2 * time.Minute
+// waitLimit is how long a cell waits for what has to happen.
+const waitLimit = 2 * time.Minute
 
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, condition func(context.Context) error) {
 	t.Helper()
 	if err := within(condition); err != nil {
-		t.Fatalf("waiting for %s, not after %s: %v", what, patience, err)
+		t.Fatalf("waiting for %s, not after %s: %v", what, waitLimit, err)
 	}
 }
 
 // within waits until a condition holds, or returns why it does not.
 func within(condition func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
@@ -325,7 +325,7 @@ func within(condition func(context.Context) error) error {
 		if err == nil {
 			return nil
 		}
-		if last == nil || ctx.Err() == nil { // the end of the patience is no reason
+		if last == nil || ctx.Err() == nil { // the end of the time is not the reason
 			last = err
 		}
 		select {

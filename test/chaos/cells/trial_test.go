@@ -93,7 +93,7 @@ func arrange(t *testing.T, w *world, c cell) *trial {
 
 // ctx is a context for one call.
 func (x *trial) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	x.Cleanup(cancel)
 	return ctx
 }

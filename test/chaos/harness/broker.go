@@ -44,6 +44,6 @@ func runBroker(ctx context.Context, r *run) error {
 			events += n
 		}
 	}
-	r.report.Numbers["events told of"] = float64(events)
+	r.report.Numbers["events delivered"] = float64(events)
 	return nil
 }

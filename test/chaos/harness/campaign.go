@@ -81,7 +81,7 @@ func or[T comparable](value, fallback T) T {
 // common fills in what every campaign has.
 func common(o Options) Options {
 	o.Customers = or(o.Customers, 16)
-	o.Patience = or(o.Patience, 5*time.Minute)
+	o.Deadline = or(o.Deadline, 5*time.Minute)
 	o.Minutes = or(o.Minutes, 2)
 	return o
 }

@@ -175,7 +175,7 @@ func TestTrendsSeeGrowth(t *testing.T) {
 			t.Errorf("%+v", trend)
 		}
 		if trend.process == "killed" {
-			t.Error("a life too short was judged")
+			t.Error("a life too short was evaluated")
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 func confirms() campaign {
 	return campaign{
 		name:    "confirms",
-		summary: "a share of the broker's confirmations is cut off, with or without the message: every event is told of all the same",
+		summary: "a share of the broker's confirmations is cut off, with or without the message: every event still reaches its customer",
 		complete: func(o Options) Options {
 			o = common(o)
 			o.Orders, o.Rate, o.Share = or(o.Orders, 300), or(o.Rate, 8), or(o.Share, 0.2)
@@ -25,7 +25,7 @@ func confirms() campaign {
 	}
 }
 
-// publishers are the sidecars that publish what customers are told of.
+// publishers are the sidecars that publish what customers are notified of.
 var publishers = []string{"orders:broker", "payments:broker"}
 
 func runConfirms(ctx context.Context, r *run) error {
@@ -84,7 +84,7 @@ func (r *run) cutConfirmations() (heal func() error, err error) {
 			share    float64
 		}{{true, launcher.AMQPPublish, r.Share / 2}, {false, launcher.AMQPAck, r.Share / 2}} {
 			one, err := r.stack.BreakConnection(connection, launcher.ConnectionFault{
-				Toxic: launcher.FrameCut, Upstream: cut.upstream, Anew: true,
+				Toxic: launcher.FrameCut, Upstream: cut.upstream, Reconnect: true,
 				Attributes: map[string]any{"class": launcher.AMQPBasic, "method": cut.method, "share": cut.share},
 			})
 			if err != nil {

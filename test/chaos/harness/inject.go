@@ -209,7 +209,7 @@ func (in *injector) freeze(target string) (func(context.Context) error, error) {
 	return func(context.Context) error {
 		err := in.stack.Kill(target, syscall.SIGCONT)
 		if errors.Is(err, process.ErrNotRunning) {
-			return nil // somebody has mended it
+			return nil // somebody has repaired it
 		}
 		return err
 	}, nil

@@ -209,8 +209,8 @@ func (l *load) look(ctx context.Context, c *customer, random *rand.Rand, kind st
 		}
 	}
 	product := l.shop.products[random.IntN(len(l.shop.products))].sku
-	const patience = 5 * time.Second
-	_ = op.persist(ctx, patience, func(ctx context.Context) (err error) {
+	const limit = 5 * time.Second
+	_ = op.persist(ctx, limit, func(ctx context.Context) (err error) {
 		switch kind {
 		case "browse":
 			_, err = c.ListProducts(ctx, client.ListProductsParams{Category: "chaos", Limit: 20})

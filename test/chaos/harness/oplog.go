@@ -24,7 +24,7 @@ type Outcome string
 const (
 	Acknowledged Outcome = "acknowledged" // answered with success
 	Refused      Outcome = "refused"      // answered with a refusal, and every attempt was answered
-	Unknown      Outcome = "unknown"      // some attempt may have had an effect that nobody told of
+	Unknown      Outcome = "unknown"      // some attempt may have had an effect that no answer reported
 )
 
 // Op is one operation of a client: a request, repeated until it was answered.

@@ -34,9 +34,8 @@ type Options struct {
 	Share         float64       // confirms: of the confirmations that are cut
 	NoFaults      bool          // soak
 
-	// Patience is how long everything may take to come to its end by itself after
-	// the last fault.
-	Patience time.Duration
+	// Deadline is how long everything may take to finish by itself after the last fault.
+	Deadline time.Duration
 	// Progress is the time between two lines of progress; 0 is 5 s.
 	Progress time.Duration
 	// Dir keeps the report and the log of operations; "" keeps nothing.
@@ -348,14 +347,14 @@ func (r *run) under(ctx context.Context, schedule []Event, work func(ctx context
 // settle lets everything come to its end and compares the books. It goes on
 // when the user has ended the run, which asks for a report.
 func (r *run) settle(ctx context.Context) *settler {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*r.Patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*r.Deadline)
 	defer cancel()
 	healed := r.report.countFaults(r.injector.history())
 	if r.stack != nil {
 		r.say("All faults are healed.")
 	}
 	r.say("Waiting until every order has ended …")
-	s := &settler{shop: r.shop, patience: r.Patience, findings: &r.findings, say: r.say}
+	s := &settler{shop: r.shop, deadline: r.Deadline, findings: &r.findings, say: r.say}
 	s.settle(ctx)
 	r.report.Audit = s.audit.Counts
 	r.report.countOrders(r.shop.log.of("order"), s.orders, healed)

@@ -47,7 +47,7 @@ func (f *findings) list() []Violation {
 // to its end, and then compares the system with what its clients know.
 type settler struct {
 	shop     *shop
-	patience time.Duration // for everything that has to come by itself
+	deadline time.Duration // for everything that has to come by itself
 	findings *findings
 	say      func(format string, args ...any)
 
@@ -82,7 +82,7 @@ func (s *settler) resume(ctx context.Context) {
 			continue
 		}
 		group.Go(func() error {
-			err := op.persist(ctx, s.patience, s.shop.requestOf(op))
+			err := op.persist(ctx, s.deadline, s.shop.requestOf(op))
 			if err != nil && !definite(err) {
 				s.findings.add("a request under a key can be brought to its end", op.Kind+" "+op.Key, "%v", err)
 			}
@@ -94,7 +94,7 @@ func (s *settler) resume(ctx context.Context) {
 
 // await reads every acknowledged order until it has come to its end.
 func (s *settler) await(ctx context.Context) {
-	deadline := time.Now().Add(s.patience)
+	deadline := time.Now().Add(s.deadline)
 	var group errgroup.Group
 	group.SetLimit(parallel)
 	for _, op := range s.shop.log.of("order") {
@@ -130,7 +130,7 @@ func (s *settler) awaitOne(ctx context.Context, op *Op, order string, deadline t
 			last = err
 		}
 		if !pause(ctx, 100*time.Millisecond) {
-			s.findings.add("every order comes to an end", order, "after %s: %v", s.patience, last)
+			s.findings.add("every order comes to an end", order, "after %s: %v", s.deadline, last)
 			return
 		}
 	}
@@ -139,7 +139,7 @@ func (s *settler) awaitOne(ctx context.Context, op *Op, order string, deadline t
 // eventually repeats a comparison until it holds; what it says last is the
 // violation. The pauses grow, as comparing is a load of its own.
 func (s *settler) eventually(ctx context.Context, invariant, key string, compare func(ctx context.Context) error) {
-	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	ctx, cancel := context.WithTimeout(ctx, s.deadline)
 	defer cancel()
 	for wait := 300 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		err := once(ctx, compare)
@@ -154,7 +154,7 @@ func (s *settler) eventually(ctx context.Context, invariant, key string, compare
 	}
 }
 
-// finalError is a violation that waiting does not mend.
+// finalError is a violation that waiting does not repair.
 type finalError struct{ text string }
 
 func (e *finalError) Error() string { return e.text }

@@ -119,7 +119,7 @@ func openShop(ctx context.Context, site Site, size shopSize) (*shop, error) {
 	s := &shop{name: strings.ToUpper(strings.ReplaceAll(id.Random{}.New(), "-", "")[20:]), balancer: newBalancer(site.Gateways)}
 	s.base = "http://caravan" + site.Gateways[0].Path
 	anonymous := client.New(s.base, &http.Client{Transport: s.balancer, Timeout: attemptTimeout + time.Second})
-	err := patiently(ctx, func(ctx context.Context) (err error) {
+	err := withRetries(ctx, func(ctx context.Context) (err error) {
 		s.staff, err = anonymous.Login(ctx, site.Staff.Email, site.Staff.Password)
 		return err
 	})
@@ -132,8 +132,8 @@ func openShop(ctx context.Context, site Site, size shopSize) (*shop, error) {
 	return s, s.enrol(ctx, anonymous, size)
 }
 
-// patiently repeats what is safe to repeat until it succeeds, for a minute.
-func patiently(ctx context.Context, do func(ctx context.Context) error) error {
+// withRetries repeats what is safe to repeat until it succeeds, for a minute.
+func withRetries(ctx context.Context, do func(ctx context.Context) error) error {
 	return (&Op{}).persist(ctx, time.Minute, do)
 }
 
@@ -155,7 +155,7 @@ func (s *shop) stockUp(ctx context.Context, size shopSize) error {
 }
 
 func (s *shop) create(ctx context.Context, p *product) error {
-	return patiently(ctx, func(ctx context.Context) error {
+	return withRetries(ctx, func(ctx context.Context) error {
 		_, err := s.staff.CreateProduct(ctx, client.NewProduct{
 			SKU: p.sku, Name: "Chaos " + p.sku, Description: "Ordered while things break.", Category: "chaos",
 			Price: money.New(p.price, currency), Stock: p.stock,
@@ -188,7 +188,7 @@ func (s *shop) enrol(ctx context.Context, anonymous *client.Client, size shopSiz
 func (s *shop) enrolOne(ctx context.Context, anonymous *client.Client, c *customer, cents int64) error {
 	email := fmt.Sprintf("chaos-%d-%s@shop.example", c.number, strings.ToLower(s.name))
 	password := "correct horse " + id.Random{}.New()
-	err := patiently(ctx, func(ctx context.Context) error {
+	err := withRetries(ctx, func(ctx context.Context) error {
 		_, err := anonymous.RegisterUser(ctx, client.Registration{Email: email, Password: password, Name: "Chaos Customer"})
 		if client.Status(err) == http.StatusConflict {
 			return nil
@@ -198,7 +198,7 @@ func (s *shop) enrolOne(ctx context.Context, anonymous *client.Client, c *custom
 	if err != nil {
 		return err
 	}
-	err = patiently(ctx, func(ctx context.Context) (err error) {
+	err = withRetries(ctx, func(ctx context.Context) (err error) {
 		if c.Client, err = anonymous.Login(ctx, email, password); err != nil {
 			return err
 		}
@@ -212,7 +212,7 @@ func (s *shop) enrolOne(ctx context.Context, anonymous *client.Client, c *custom
 	if err := s.deposit(ctx, c, cents, time.Minute); err != nil {
 		return err
 	}
-	return patiently(ctx, func(ctx context.Context) error { // with a bank that is slow for a moment it is pending first
+	return withRetries(ctx, func(ctx context.Context) error { // with a bank that is slow for a moment it is pending first
 		wallet, err := c.GetWallet(ctx)
 		if err == nil && wallet.Balance.Amount < cents {
 			err = fmt.Errorf("the first deposit of customer %d is not booked yet", c.number)

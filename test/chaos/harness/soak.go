@@ -62,7 +62,7 @@ func runSoak(ctx context.Context, r *run) error {
 	enough()
 	beside.Wait()
 	r.settle(ctx)
-	return r.judge(watch)
+	return r.evaluate(watch)
 }
 
 // sample is what one process held at one time.
@@ -206,8 +206,8 @@ func fit(life []sample, measure string, of func(sample) float64) (t trend, ok bo
 	return t, true
 }
 
-// judge writes the samples and holds every measure that grew against the run.
-func (r *run) judge(w *watch) error {
+// evaluate writes the samples and reports every measure that grew.
+func (r *run) evaluate(w *watch) error {
 	growing, all := 0, trends(w.samples)
 	for _, t := range all {
 		if t.flat {
@@ -217,7 +217,7 @@ func (r *run) judge(w *watch) error {
 		r.findings.add("nothing grows", t.process+" "+t.measure, "from %.0f to %.0f, %.1f %% an hour", t.first, t.last, 100*t.relative)
 	}
 	r.report.Numbers["samples"] = float64(len(w.samples))
-	r.report.Numbers["measures judged"] = float64(len(all))
+	r.report.Numbers["measures evaluated"] = float64(len(all))
 	r.report.Numbers["measures that grow"] = float64(growing)
 	if r.Dir == "" {
 		return nil

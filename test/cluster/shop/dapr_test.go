@@ -23,7 +23,7 @@ func TestDapr(t *testing.T) {
 	must(t, "apply", "--namespace=", "--server-side", "-f", folder+"/crds.yaml")
 	must(t, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
 	must(t, "apply", "--namespace=", "--server-side", "-f", folder+"/dapr.yaml")
-	must(t, "wait", "--namespace=dapr-system", "--for=condition=Available", "deployment", "--all", "--timeout="+patience.String())
+	must(t, "wait", "--namespace=dapr-system", "--for=condition=Available", "deployment", "--all", "--timeout="+waitLimit.String())
 	t.Logf("operator, sentry and injector are ready after %s", seconds(time.Since(began)))
 
 	password, applied := deploy(t, "../overlays/dapr")

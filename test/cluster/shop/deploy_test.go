@@ -40,7 +40,7 @@ func deploy(t *testing.T, overlay string) (password string, applied time.Time) {
 func ready(t *testing.T) {
 	t.Helper()
 	for _, program := range programs {
-		must(t, "rollout", "status", "deployment/"+program, "--timeout="+patience.String())
+		must(t, "rollout", "status", "deployment/"+program, "--timeout="+waitLimit.String())
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"caravan/test/cluster/pods"
 )
 
-// patience is how long a test waits for what has to happen; a guard, as machines differ.
-const patience = 3 * time.Minute
+// waitLimit is how long a test waits for what has to happen; a guard, as machines differ.
+const waitLimit = 3 * time.Minute
 
 // programs are those of Caravan; each has a Deployment of its name.
 var programs = []string{"users", "products", "orders", "payments", "notifications", "gateway"}
@@ -25,7 +25,7 @@ func onNode(t *testing.T) {
 
 // kubectl returns what a command of kubectl prints.
 func kubectl(input string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience+10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit+10*time.Second)
 	defer cancel()
 	return pods.Kubectl(ctx, input, args...)
 }
@@ -43,7 +43,7 @@ func must(t *testing.T, args ...string) string {
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, condition func() error) {
 	t.Helper()
-	if err := within(patience, condition); err != nil {
+	if err := within(waitLimit, condition); err != nil {
 		t.Fatalf("waiting for %s: %v", what, err)
 	}
 }

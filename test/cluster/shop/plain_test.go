@@ -36,7 +36,7 @@ func TestPlain(t *testing.T) {
 		name string
 		do   func(*testing.T, *traffic)
 	}{
-		{"Stranger", func(t *testing.T, _ *traffic) { stranger(t) }},
+		{"Outsider", func(t *testing.T, _ *traffic) { outsider(t) }},
 		{"Rollouts", rollouts},
 		{"Drain", drain},
 		{"Faults", faults},
@@ -69,17 +69,17 @@ func journey(t *testing.T, r *traffic) {
 	t.Logf("an order was confirmed after %s, and its customer notified %s later", seconds(confirmed.Sub(began)), seconds(time.Since(confirmed)))
 }
 
-// stranger proves that a pod of another namespace reaches the gateway and nothing else, whatever listens.
-func stranger(t *testing.T) {
+// outsider proves that a pod of another namespace reaches the gateway and nothing else, whatever listens.
+func outsider(t *testing.T) {
 	if _, err := kubectl(`
 {"apiVersion": "v1", "kind": "List", "items": [
   {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}},
-  {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stranger", "namespace": "elsewhere"}, "spec": {
+  {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "outsider", "namespace": "elsewhere"}, "spec": {
     "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 1,
     "containers": [{"name": "pause", "image": "localhost/pause:1", "imagePullPolicy": "Never"}]}}]}`, "apply", "--namespace=", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
-	must(t, "wait", "--namespace=elsewhere", "--for=condition=Ready", "pod/stranger", "--timeout=60s")
+	must(t, "wait", "--namespace=elsewhere", "--for=condition=Ready", "pod/outsider", "--timeout=60s")
 	listening := map[string]string{}
 	all, err := pods.List(t.Context(), "app.kubernetes.io/name")
 	if err != nil {
@@ -98,7 +98,7 @@ func stranger(t *testing.T) {
 		name, address, _ := strings.Cut(line, " ")
 		listening[address] = "service " + name
 	}
-	out := must(t, append([]string{"exec", "--namespace=elsewhere", "stranger", "--", "/pause"}, slices.Sorted(maps.Keys(listening))...)...)
+	out := must(t, append([]string{"exec", "--namespace=elsewhere", "outsider", "--", "/pause"}, slices.Sorted(maps.Keys(listening))...)...)
 	var reached []string
 	for _, line := range strings.Split(out, "\n") {
 		if address, ok := strings.CutSuffix(line, " open"); ok {
@@ -106,9 +106,9 @@ func stranger(t *testing.T) {
 		}
 	}
 	slices.Sort(reached)
-	t.Logf("of %d addresses where something listens a stranger reaches %v", len(listening), reached)
+	t.Logf("of %d addresses where something listens a outsider reaches %v", len(listening), reached)
 	if want := []string{"gateway:8080", "service gateway"}; !slices.Equal(reached, want) {
-		t.Errorf("a stranger reaches %v, want %v", reached, want)
+		t.Errorf("a outsider reaches %v, want %v", reached, want)
 	}
 	if len(listening) < 25 { // each program, its sidecar's three ports, broker, store, services
 		t.Errorf("only %v listen", listening)
@@ -135,7 +135,7 @@ func roll(t *testing.T, r *traffic, which ...string) {
 	o := r.during(t, "rollout of "+strings.Join(which, ", "), func() {
 		must(t, append([]string{"rollout", "restart"}, names...)...)
 		for _, name := range names {
-			must(t, "rollout", "status", name, "--timeout="+patience.String())
+			must(t, "rollout", "status", name, "--timeout="+waitLimit.String())
 		}
 		gone(t)
 	})
@@ -228,7 +228,7 @@ func faults(t *testing.T, r *traffic) {
 func back(t *testing.T) {
 	t.Helper()
 	for _, server := range []string{"broker", "store"} {
-		must(t, "rollout", "status", "statefulset/"+server, "--timeout="+patience.String())
+		must(t, "rollout", "status", "statefulset/"+server, "--timeout="+waitLimit.String())
 	}
 	ready(t)
 }

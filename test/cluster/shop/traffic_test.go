@@ -46,7 +46,7 @@ type call struct {
 // open makes a product, customers and staff of the traffic's own.
 func open(t *testing.T, base, password string) *traffic {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	// One connection for each client, as theirs would be.
 	anonymous := client.New(base, &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}})
@@ -259,7 +259,7 @@ func (o outcome) String() string {
 func (r *traffic) settle(t *testing.T) {
 	t.Helper()
 	r.stop()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	ends := map[string]int{}
 	for id, customer := range r.orders {
