@@ -2,6 +2,7 @@
 package adapters
 
 import (
+	"caravan/internal/request"
 	"caravan/internal/service"
 	"caravan/services/notifications/app"
 	"caravan/services/notifications/audit"
@@ -16,9 +17,14 @@ type API struct {
 }
 
 // Register adds the routes.
-func (a API) Register(r service.Routes) {
-	r.Public("GET /v1/notifications?unread&limit&cursor", a.list)
-	r.Public("POST /v1/notifications/{id}/read", a.markRead)
-	r.Internal("POST "+contract.PathAudit, a.auditPage)
-	r.Internal("POST "+contract.PathEntries, a.auditEntries)
+func (a API) Register(s service.Routes) {
+	s.Public("GET /v1/notifications?unread&limit&cursor", a.list)
+	s.Public("POST /v1/notifications/{id}/read", a.markRead)
+
+	s.Internal("POST "+contract.PathAudit, request.Function(a.Audit.Page))
+	s.Internal("POST "+contract.PathEntries, request.Function(a.Audit.Entries, request.WithLimit(maxEntriesRequest)))
 }
+
+// maxEntriesRequest has room for the largest request: contract.MaxEntries events with the longest ids. That is well above the
+// limit of a public body.
+const maxEntriesRequest = 512 << 10

@@ -72,14 +72,14 @@ func (c *Collector) enqueue(p pushed) error {
 	}
 	user := p.notice.UserID
 	if _, busy := c.waiting[user]; !busy {
-		c.active <- user // there is room: each user in it has at least one of the events that may wait
+		c.active <- user // there is room: each user in it has at least one waiting event, and so many may wait
 	}
 	c.waiting[user] = append(c.waiting[user], p)
 	c.count++
 	return nil
 }
 
-// Run stores events until ctx ends, and then those that wait already.
+// Run stores events until ctx ends. Then it stores those that wait.
 func (c *Collector) Run(ctx context.Context, settle func(ctx context.Context, e event.Event, err error) error) error {
 	c.open(true)
 	var workers sync.WaitGroup
@@ -137,7 +137,7 @@ func (c *Collector) next(user string) []pushed {
 	return all[:size:size]
 }
 
-// done frees the places of a settled batch, and puts another one back in front.
+// done makes room for a stored batch, and puts a batch that was not stored back in front.
 func (c *Collector) done(user string, batch []pushed, stored bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -163,7 +163,7 @@ func (c *Collector) store(ctx context.Context, batch []pushed, settle settle) bo
 		}
 	}
 	if err != nil {
-		c.deliverEvent.Log.WarnContext(ctx, "storing notifications failed; they are tried again", "events", len(batch), "first", batch[0].event.ID, "error", err)
+		c.deliverEvent.Log.WarnContext(ctx, "storing notifications failed and is retried", "events", len(batch), "first", batch[0].event.ID, "error", err)
 	}
 	return err == nil
 }

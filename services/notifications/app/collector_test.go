@@ -24,12 +24,12 @@ import (
 
 // gated is a clock whose sleepers wait until they are let go.
 type gated struct {
-	*process
+	process
 	sleeping chan struct{} // one for each that falls asleep
 	wake     chan struct{}
 }
 
-func newGated(p *process) gated {
+func newGated(p process) gated {
 	return gated{p, make(chan struct{}, 100), make(chan struct{})}
 }
 
@@ -331,7 +331,7 @@ func TestPushAndPullTogetherEndWithOneEntryEach(t *testing.T) {
 		}
 		dice.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		sound, doomed := replica(store, "sound"), replica(store, "doomed")
-		doomed.left, doomed.lands = dice.IntN(3*len(all)), dice.IntN(2) == 0
+		doomed.Left, doomed.Lands = dice.IntN(3*len(all)), dice.IntN(2) == 0
 		options := app.CollectorOptions{Interval: interval, Waiting: 1 + dice.IntN(100)}
 		first, seen, stopFirst := running(t, sound.ports(), options)
 		second, _, stopSecond := running(t, doomed.ports(), options)

@@ -63,9 +63,9 @@ func Check(e event.Event) error {
 	return err
 }
 
-// deliver stores notices of one user, at most deliverBatch, in the inbox, all of them or none. It costs one read and
-// one write of the inbox; for every domain.SegmentSize notices come one write to the archive, one more of the inbox and
-// one of each minute's guard.
+// deliver stores notices of one user, at most deliverBatch, in the inbox: all of them or none. It costs one read and one write
+// of the inbox. For every domain.SegmentSize notices it also costs one write to the archive, one more of the inbox and one of
+// each minute's guard.
 func (d DeliverEvent) deliver(ctx context.Context, notices []domain.Notice) error {
 	userID := notices[0].UserID
 	attempt := domain.Attempt{Now: d.Clock.Now()}
@@ -91,7 +91,7 @@ func (d DeliverEvent) deliver(ctx context.Context, notices []domain.Notice) erro
 			return nil
 		}
 	}
-	return event.Retry(fmt.Errorf("the inbox did not come to rest in %d steps", deliverSteps))
+	return event.Retry(fmt.Errorf("the inbox was not ready after %d steps", deliverSteps))
 }
 
 // withoutArchived removes the notices of doubt that are in the archive. Call it after the length of the archive was read with
@@ -111,8 +111,8 @@ func (d DeliverEvent) withoutArchived(ctx context.Context, notices, doubt []doma
 	}), nil
 }
 
-// tidy seals the head when it is long. The notices are stored already, so a failure is only logged: the next ones of the user
-// try again.
+// tidy seals the head when it is long. The notices are stored already, so an error is only logged: the next event of the user
+// tries again.
 func (d DeliverEvent) tidy(ctx context.Context, inbox *domain.Inbox) {
 	if inbox.Sealable() == nil {
 		return

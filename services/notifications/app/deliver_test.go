@@ -65,7 +65,8 @@ func TestWhatBecomesOfEachKindOfEvent(t *testing.T) {
 
 func TestAnUnavailableStoreAsksForAnotherDelivery(t *testing.T) {
 	store := documenttest.NewStore()
-	p := &process{store: store, name: "a", now: func() time.Time { return noon }, left: 1}
+	p := replica(store, "a")
+	p.Left = 1
 	if err := p.notifications().Deliver(t.Context(), orderEvent("u1", 1, noon)); err == nil {
 		t.Fatal("delivered over a store that is away")
 	}
@@ -135,12 +136,12 @@ func crashEverywhere(t *testing.T, events []event.Event, healthy int, doomed []e
 		store := documenttest.NewStore()
 		deliver(t, replica(store, "a").notifications(), events[:healthy]...)
 		p := replica(store, "b")
-		p.left, p.lands = crashes+1, lands
+		p.Left, p.Lands = crashes+1, lands
 		n := p.notifications()
 		for _, e := range doomed {
 			_ = n.Deliver(t.Context(), e) // what the crash leaves behind is the point
 		}
-		if !p.crashed() {
+		if !p.Crashed() {
 			return crashes
 		}
 		crashes++
@@ -161,10 +162,10 @@ func TestAnEventThatIsArchivedMeanwhileIsNotTakenAgain(t *testing.T) {
 	deliver(t, fast, events[1:2*domain.SegmentSize+1]...)
 	slow := replica(store, "slow")
 	var once sync.Once
-	slow.meanwhile = func(key string) {
+	slow.Meanwhile = func(key string) {
 		if strings.HasPrefix(key, "archived/") {
 			// After the read of the slow one, hence from within its next read of the inbox.
-			slow.meanwhile = func(string) {
+			slow.Meanwhile = func(string) {
 				once.Do(func() { deliver(t, fast, append(events[:1:1], events[2*domain.SegmentSize+1:]...)...) })
 			}
 		}
@@ -183,7 +184,7 @@ func TestAnInboxThatIsSealedMeanwhileIsNotSealedBlindly(t *testing.T) {
 	deliver(t, fast, events[:2*domain.SegmentSize-1]...)
 	slow := replica(store, "slow")
 	var once sync.Once
-	slow.meanwhile = func(key string) {
+	slow.Meanwhile = func(key string) {
 		if strings.HasPrefix(key, "archived/") {
 			once.Do(func() { deliver(t, fast, events[2*domain.SegmentSize:]...) })
 		}
@@ -226,8 +227,8 @@ func TestAnyScheduleEndsWithOneEntryEach(t *testing.T) {
 		for r := range 3 {
 			p := replica(store, fmt.Sprint("r", r))
 			if r > 0 {
-				p.left = dice.IntN(4 * len(all))
-				p.lands = dice.IntN(2) == 0
+				p.Left = dice.IntN(4 * len(all))
+				p.Lands = dice.IntN(2) == 0
 			}
 			n := p.notifications()
 			for lane := range 4 {
@@ -318,7 +319,7 @@ func TestEventsOfOneUserShareAWrite(t *testing.T) {
 	// The store answers the first of them when all are under way: each asks for the time on its way to the store.
 	var underWay, all sync.WaitGroup
 	underWay.Add(len(events))
-	p.now = func() time.Time { underWay.Done(); return noon }
+	p.Time = func() time.Time { underWay.Done(); return noon }
 	store.BeforeGet = func([]string) error { underWay.Wait(); return nil }
 	writes := 0
 	store.BeforePut = func(string, []byte) error { writes++; return nil }
@@ -369,6 +370,6 @@ func TestAHeadThatCannotBeSealedStopsGrowing(t *testing.T) {
 }
 
 // impatient is a clock on which no write is tried twice.
-type impatient struct{ *process }
+type impatient struct{ process }
 
 func (impatient) Sleep(context.Context, time.Duration) error { return context.DeadlineExceeded }

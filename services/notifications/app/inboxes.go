@@ -25,7 +25,7 @@ const (
 
 // Outcomes of events, for the Counter.
 const (
-	OutcomeNotified = "notified" // the event is in the inbox of its user, now or since before
+	OutcomeNotified = "notified" // the event is in the inbox of its user, now or already before
 	OutcomeSilent   = "silent"   // the event is of a known type without a notification
 	OutcomeUnknown  = "unknown"  // the event is of a type that this version does not know
 )
@@ -93,7 +93,7 @@ func (s *Inboxes) Archived(ctx context.Context, userID string, notificationIDs [
 	slices.Sort(guardIDs)
 	guards, err := s.guards.GetMany(ctx, slices.Compact(guardIDs)...)
 	if err != nil {
-		return nil, fmt.Errorf("looking into the archive: %w", err)
+		return nil, fmt.Errorf("reading the archive: %w", err)
 	}
 	found := make(map[string]domain.Archived)
 	for _, notification := range notificationIDs {
@@ -120,7 +120,8 @@ func (s *Inboxes) Segment(ctx context.Context, inbox *domain.Inbox, number int) 
 	return entries, nil
 }
 
-// SegmentError is returned for an archive segment that is not as it was sealed. It should not happen, and does not pass.
+// SegmentError is returned for an archive segment that is not as it was sealed. It is a fault of the program or of the store, and
+// does not go away by itself.
 type SegmentError struct{ Key string }
 
 // Error implements error.

@@ -40,8 +40,8 @@ type inboxPosition struct {
 	Before int `json:"b"`
 }
 
-// segmentsPerPage bounds how much of the archive one page reads. A page of unread notifications may therefore come out
-// short, even empty, and still have a next one.
+// segmentsPerPage bounds how much of the archive one page reads. So a page of unread notifications may be short or even empty
+// and still have a next one.
 const segmentsPerPage = 8
 
 // Do returns notifications of a user, newest first, and the cursor of the next page or "".

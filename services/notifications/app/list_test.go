@@ -174,11 +174,11 @@ func TestMarkRead(t *testing.T) {
 	for name, e := range map[string]event.Event{"archived": events[0], "in the head": events[len(events)-1]} {
 		t.Run(name, func(t *testing.T) {
 			notification := idOf("u1", e)
-			p.now = func() time.Time { return noon.Add(time.Hour) }
+			p.Time = func() time.Time { return noon.Add(time.Hour) }
 			if err := n.MarkRead(t.Context(), "u1", notification); err != nil {
 				t.Fatal(err)
 			}
-			p.now = func() time.Time { return noon.Add(2 * time.Hour) }
+			p.Time = func() time.Time { return noon.Add(2 * time.Hour) }
 			if err := n.MarkRead(t.Context(), "u1", notification); err != nil {
 				t.Fatalf("again: %v", err)
 			}

@@ -38,7 +38,7 @@ func (s *Inboxes) seal(ctx context.Context, userID string) error {
 	return nil
 }
 
-// record enters entries in the guards of their minutes, in all at once so that they travel together.
+// record adds entries to the guards of their minutes, in all concurrently, so that the writes share a round trip.
 func (s *Inboxes) record(ctx context.Context, userID string, entries []domain.Entry, segment int) error {
 	byGuard := make(map[string][]string)
 	for _, e := range entries {

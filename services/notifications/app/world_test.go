@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -12,7 +11,6 @@ import (
 
 	report "caravan/internal/audit"
 	"caravan/internal/deadletter"
-	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/money"
@@ -26,84 +24,10 @@ import (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// errCrashed is what a crashed replica gets from everything outside.
-var errCrashed = errors.New("this replica has crashed")
+// process is one replica of the service.
+type process struct{ *documenttest.Replica }
 
-// process is one replica's outside: its store, its clock and its ids. After the given number of store operations it
-// crashes, that is nothing works any more; the last write may still land.
-type process struct {
-	store *documenttest.FakeStore
-	name  string
-	now   func() time.Time
-	// meanwhile, if set, runs before each read of a document with such a key: what others do just then.
-	meanwhile func(key string)
-
-	mu    sync.Mutex
-	left  int // operations until the crash; negative is never
-	lands bool
-	ids   int
-}
-
-// step counts one operation. It reports whether the operation happens and whether its caller learns of it.
-func (p *process) step() (happens, answers bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.left < 0:
-		return true, true
-	case p.left == 0:
-		return false, false
-	}
-	p.left--
-	return p.left > 0 || p.lands, p.left > 0
-}
-
-func (p *process) crashed() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.left == 0
-}
-
-func (p *process) Get(ctx context.Context, keys ...string) (map[string]document.Record, error) {
-	if p.meanwhile != nil {
-		p.meanwhile(keys[0])
-	}
-	if _, answers := p.step(); !answers {
-		return nil, errCrashed
-	}
-	return p.store.Get(ctx, keys...)
-}
-
-func (p *process) Put(ctx context.Context, key string, value []byte, etag string) error {
-	happens, answers := p.step()
-	err := errCrashed
-	if happens {
-		err = p.store.Put(ctx, key, value, etag)
-	}
-	if !answers {
-		return errCrashed
-	}
-	return err
-}
-
-func (p *process) Now() time.Time { return p.now() }
-
-// Sleep does not wait; a crashed replica never wakes up.
-func (p *process) Sleep(ctx context.Context, _ time.Duration) error {
-	if p.crashed() {
-		return errCrashed
-	}
-	return ctx.Err()
-}
-
-func (p *process) New() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ids++
-	return fmt.Sprintf("%s-%d", p.name, p.ids)
-}
-
-// counts is an app.Counter that remembers.
+// counts is an app.Counter that keeps the numbers.
 type counts struct {
 	mu sync.Mutex
 	of map[string]int
@@ -144,22 +68,22 @@ func (n *notifications) deliverEvent() app.DeliverEvent {
 // over makes the use cases of a replica.
 func over(ports app.Ports) *notifications { return &notifications{app.NewInboxes(ports), &counts{}} }
 
-func (p *process) notifications() *notifications { return over(p.ports()) }
+func (p process) notifications() *notifications { return over(p.ports()) }
 
-func (p *process) counted(c *counts) *notifications {
+func (p process) counted(c *counts) *notifications {
 	return &notifications{app.NewInboxes(p.ports()), c}
 }
 
-func (p *process) ports() app.Ports {
+func (p process) ports() app.Ports {
 	return app.Ports{Store: p, Clock: p, IDs: p, Log: slog.New(slog.DiscardHandler)}
 }
 
 // replica is a process over a store that does not crash.
-func replica(store *documenttest.FakeStore, name string) *process {
-	return &process{store: store, name: name, now: func() time.Time { return noon }, left: -1}
+func replica(store *documenttest.FakeStore, name string) process {
+	return process{&documenttest.Replica{Store: store, Name: name, Time: func() time.Time { return noon }, Left: -1}}
 }
 
-// orderEvent is the n-th fact of a user, about an order of its own.
+// orderEvent is the n-th event of a user, about an order of its own.
 func orderEvent(userID string, n int, at time.Time) event.Event {
 	order := fmt.Sprintf("%s-order-%d", userID, n)
 	e := event.Event{
@@ -169,7 +93,7 @@ func orderEvent(userID string, n int, at time.Time) event.Event {
 	return e
 }
 
-// orderEvents are n facts of a user, a second apart.
+// orderEvents are n events of a user, a second apart.
 func orderEvents(userID string, n int) []event.Event {
 	events := make([]event.Event, n)
 	for i := range events {
@@ -218,7 +142,7 @@ func only(t *testing.T, q *deadletter.Queue, body []byte) *deadletter.Letter {
 func audited(ctx context.Context, n *notifications) (contract.AuditPage, error) {
 	all := contract.AuditPage{Page: report.NewPage()}
 	for cursor := ""; ; {
-		page, err := audit.New(n.Inboxes, lettersOf(n)).Page(ctx, cursor)
+		page, err := audit.New(n.Inboxes, lettersOf(n)).Page(ctx, report.Request{Cursor: cursor})
 		if err != nil {
 			return all, err
 		}
@@ -234,8 +158,8 @@ func audited(ctx context.Context, n *notifications) (contract.AuditPage, error) 
 	}
 }
 
-// exactlyOnce says what is wrong when the inboxes do not hold exactly the events of each user once, by the audit and
-// by walking the lists as the users would.
+// exactlyOnce returns an error if the inboxes do not contain exactly the events of each user once, by the audit and by the
+// lists as the users read them.
 func exactlyOnce(ctx context.Context, n *notifications, events map[string][]event.Event) error {
 	found, err := audited(ctx, n)
 	if err != nil {

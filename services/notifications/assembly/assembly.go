@@ -1,5 +1,5 @@
-// Package assembly is the composition root of notifications: it connects the use cases with their adapters and registers
-// routes, subscriptions and background work on the chassis.
+// Package assembly is the composition root of notifications: it connects the use cases with their adapters, and registers
+// routes and the consumer of events.
 package assembly
 
 import (
@@ -20,7 +20,7 @@ type settings struct {
 }
 
 type inboxSettings struct {
-	Interval time.Duration `mapstructure:"interval" default:"1s" help:"between two writes of one inbox; 0 stores each event before it is acknowledged" validate:"min=0,max=1m"`
+	Interval time.Duration `mapstructure:"interval" default:"1s" help:"shortest time between two writes of one inbox; 0 stores each event before it is acknowledged" validate:"min=0,max=1m"`
 	Waiting  int           `mapstructure:"waiting" default:"10000" help:"how many events may wait to be stored" validate:"min=1,max=1000000"`
 	Remember int           `mapstructure:"remember" default:"100000" help:"how many recent events are remembered, so that the pull of an event that was pushed costs nothing" validate:"min=1,max=10000000"`
 }

@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// auditDeliveries is about how many deliveries one page reports, some 100 bytes each.
-	auditDeliveries = 2000
-	// auditInboxes is how many inboxes one page visits.
-	auditInboxes = 200
+	// maxDeliveries is about how many deliveries one page reports, some 100 bytes each.
+	maxDeliveries = 2000
+	// maxInboxes is how many inboxes one page reads.
+	maxInboxes = 200
 )
 
 // invariants are all that a page checks.
@@ -27,17 +27,17 @@ var invariants = []string{
 	contract.InvariantOneEntry, contract.InvariantDelivery, contract.InvariantSegments, contract.InvariantEntry, contract.InvariantLetter,
 }
 
-// auditPosition is the content of a cursor: where the walk stands in the registry and within one inbox, or, after the
-// last inbox, among the dead letters.
-type auditPosition struct {
+// position is the content of a cursor: the place in the registry and within one inbox, or, after the last inbox, among the
+// dead letters.
+type position struct {
 	// Registry is where the registry goes on after User; Last says that nothing follows.
 	Registry string `json:"r,omitempty"`
 	Last     bool   `json:"l,omitempty"`
-	// User and Entry name the inbox that is under way, "" between two.
+	// User and Entry name the inbox that is being checked, "" between two.
 	User  string `json:"u,omitempty"`
 	Entry string `json:"e,omitempty"`
-	// Segment is the next archive segment of that inbox. The archive comes before the head: what is sealed meanwhile
-	// is then met as a segment and not missed.
+	// Segment is the next archive segment of that inbox. The archive is read before the head, so that entries which are
+	// archived meanwhile are not missed.
 	Segment int `json:"s,omitempty"`
 	// Inboxes says that all inboxes are done. Letters is then the cursor of the dead letters.
 	Inboxes bool   `json:"i,omitempty"`
@@ -55,13 +55,13 @@ func New(inboxes *app.Inboxes, letters *deadletter.Queue) *Audit { return &Audit
 
 // Page checks all inboxes and dead letters, a page at a time: each stored event has exactly one entry, and each archived entry
 // is in its guard. As the guard names the one segment of the entry, a second copy of the entry is found wherever it is.
-func (u *Audit) Page(ctx context.Context, cursor string) (contract.AuditPage, error) {
-	var at auditPosition
-	if err := page.Decode(cursor, &at); err != nil {
+func (u *Audit) Page(ctx context.Context, asked audit.Request) (contract.AuditPage, error) {
+	var at position
+	if err := page.Decode(asked.Cursor, &at); err != nil {
 		return contract.AuditPage{}, err
 	}
-	a := &auditPage{AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...), Deliveries: []contract.Delivery{}}, store: u.inboxes, letters: u.letters}
-	if cursor == "" {
+	a := &pageUnderWay{AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...), Deliveries: []contract.Delivery{}}, store: u.inboxes, letters: u.letters}
+	if asked.Cursor == "" {
 		if err := a.cursors(ctx); err != nil {
 			return contract.AuditPage{}, err
 		}
@@ -75,15 +75,15 @@ func (u *Audit) Page(ctx context.Context, cursor string) (contract.AuditPage, er
 	return a.AuditPage, err
 }
 
-// auditPage is a page while it is filled.
-type auditPage struct {
+// pageUnderWay is a page while it is filled.
+type pageUnderWay struct {
 	contract.AuditPage
 	store   *app.Inboxes
 	letters *deadletter.Queue
 }
 
 // cursors reads how far the feeds were pulled.
-func (a *auditPage) cursors(ctx context.Context) error {
+func (a *pageUnderWay) cursors(ctx context.Context) error {
 	a.Cursors = make(map[string]string)
 	for _, producer := range contract.Producers() {
 		settled, err := feed.StoredCursor(ctx, a.store.Store, producer)
@@ -98,15 +98,15 @@ func (a *auditPage) cursors(ctx context.Context) error {
 }
 
 // inboxes checks inboxes as far as a page goes.
-func (a *auditPage) inboxes(ctx context.Context, at *auditPosition) error {
-	for visited := 0; visited < auditInboxes && len(a.Deliveries) < auditDeliveries; visited++ {
+func (a *pageUnderWay) inboxes(ctx context.Context, at *position) error {
+	for visited := 0; visited < maxInboxes && len(a.Deliveries) < maxDeliveries; visited++ {
 		if at.User == "" {
 			more, err := a.next(ctx, at)
 			if err != nil {
 				return err
 			}
 			if !more {
-				*at = auditPosition{Inboxes: true}
+				*at = position{Inboxes: true}
 				break
 			}
 		}
@@ -119,7 +119,7 @@ func (a *auditPage) inboxes(ctx context.Context, at *auditPosition) error {
 }
 
 // deadLetters checks a page of the dead letters.
-func (a *auditPage) deadLetters(ctx context.Context, at *auditPosition) error {
+func (a *pageUnderWay) deadLetters(ctx context.Context, at *position) error {
 	var err error
 	if at.Letters, err = a.letters.Audit(ctx, at.Letters, &a.Page); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (a *auditPage) deadLetters(ctx context.Context, at *auditPosition) error {
 }
 
 // next moves on to the next entry of the registry.
-func (a *auditPage) next(ctx context.Context, at *auditPosition) (bool, error) {
+func (a *pageUnderWay) next(ctx context.Context, at *position) (bool, error) {
 	if at.Last {
 		return false, nil
 	}
@@ -142,23 +142,23 @@ func (a *auditPage) next(ctx context.Context, at *auditPosition) (bool, error) {
 	if len(entries) == 0 {
 		return false, nil
 	}
-	*at = auditPosition{Registry: next, Last: next == "", User: entries[0].UserID, Entry: entries[0].Entry}
+	*at = position{Registry: next, Last: next == "", User: entries[0].UserID, Entry: entries[0].Entry}
 	return true, nil
 }
 
 // inbox checks one inbox from a position on, as far as a page goes. At the end of the inbox it clears at.User.
-func (a *auditPage) inbox(ctx context.Context, at *auditPosition) error {
+func (a *pageUnderWay) inbox(ctx context.Context, at *position) error {
 	inboxes, err := a.store.GetMany(ctx, at.User)
 	if err != nil {
 		return err
 	}
 	inbox := inboxes[at.User]
 	if inbox == nil || inbox.Entry != at.Entry {
-		at.User = "" // an entry of the registry whose inbox never came, or has another one
+		at.User = "" // the inbox was never created, or by another attempt with an entry of its own
 		return nil
 	}
 	for ; at.Segment < inbox.Segments; at.Segment++ {
-		if len(a.Deliveries) >= auditDeliveries {
+		if len(a.Deliveries) >= maxDeliveries {
 			return nil
 		}
 		if err := a.segment(ctx, inbox, at.Segment); err != nil {
@@ -172,7 +172,7 @@ func (a *auditPage) inbox(ctx context.Context, at *auditPosition) error {
 	return nil
 }
 
-func (a *auditPage) segment(ctx context.Context, inbox *domain.Inbox, number int) error {
+func (a *pageUnderWay) segment(ctx context.Context, inbox *domain.Inbox, number int) error {
 	entries, err := a.store.Segment(ctx, inbox, number)
 	var broken *app.SegmentError
 	if errors.As(err, &broken) {
@@ -199,7 +199,7 @@ func (a *auditPage) segment(ctx context.Context, inbox *domain.Inbox, number int
 	return nil
 }
 
-func (a *auditPage) head(ctx context.Context, inbox *domain.Inbox) error {
+func (a *pageUnderWay) head(ctx context.Context, inbox *domain.Inbox) error {
 	a.Counts["users"]++
 	there := app.ArchivedEntries(inbox) + len(inbox.Entries)
 	a.Check(inbox.Total == there, contract.InvariantSegments, a.store.Key(inbox.UserID),
@@ -209,7 +209,7 @@ func (a *auditPage) head(ctx context.Context, inbox *domain.Inbox) error {
 		return err
 	}
 	for _, e := range inbox.Entries {
-		// A guard for an entry in the head is left by a sealing that has not ended.
+		// An entry in the head has a guard already while it is being archived.
 		id := e.NotificationID(inbox.UserID)
 		known, ok := guarded[id]
 		a.Check(!ok || known.Segment >= inbox.Segments, contract.InvariantOneEntry, id,
@@ -218,9 +218,8 @@ func (a *auditPage) head(ctx context.Context, inbox *domain.Inbox) error {
 	return nil
 }
 
-// entries reports entries of one stretch of an inbox, checks the entries themselves, and returns where the archive
-// has them.
-func (a *auditPage) entries(ctx context.Context, inbox *domain.Inbox, entries []domain.Entry) (map[string]domain.Archived, error) {
+// entries reports entries of one part of an inbox, checks them, and returns where the archive has them.
+func (a *pageUnderWay) entries(ctx context.Context, inbox *domain.Inbox, entries []domain.Entry) (map[string]domain.Archived, error) {
 	once := make(map[string]bool, len(entries))
 	var ids []string
 	for _, e := range entries {

@@ -1,5 +1,5 @@
-// Package contract is what other programs may know of the notifications service: its name and the audit by which
-// orders checks that each of its events reached its user once.
+// Package contract is what other programs may know of notifications: its name, the events of which users are notified, and the
+// audit by which orders checks that each of these events reached its user once.
 package contract
 
 import (
@@ -13,3 +13,13 @@ const App = "notifications"
 
 // Producers are the apps whose events notifications consumes: pushed on the topics of their names, and pulled from their feeds.
 func Producers() []string { return []string{users.App, orders.App, payments.App} }
+
+// Notifiable reports whether users are notified of events of a type.
+func Notifiable(typ string) bool {
+	switch typ {
+	case users.EventRegistered, orders.EventConfirmed, orders.EventRejected, orders.EventCancelled, orders.EventRefunded,
+		payments.EventDeposited, payments.EventRefunded:
+		return true
+	}
+	return false
+}

@@ -10,9 +10,9 @@ import (
 	"caravan/internal/document"
 )
 
-// NotificationID is the id of the notification that tells a user of an event in the app. It begins with the time of the
-// event, so that the guard of an archived one is found by it, and is otherwise a hash: a UUID of version 8 (RFC 9562,
-// 5.8). Other channels would derive other ids: there is one delivery per event, channel and person.
+// NotificationID is the id of the in-app notification of an event for a user. It is a UUID of version 8 (RFC 9562, 5.8): the
+// time of the event, by which the guard of an archived notification is found, and a hash. Other channels would derive other
+// ids: there is one delivery per event, channel and person.
 func NotificationID(userID, eventID string, occurredAt time.Time) string {
 	sum := sha256.Sum256([]byte("in-app\x00" + userID + "\x00" + eventID))
 	raw := sum[:16]
@@ -40,23 +40,23 @@ func GuardID(userID, notificationID string) string {
 	return userID + "/" + strconv.FormatUint(milliseconds/60_000, 10)
 }
 
-// Guard has the archived notifications of one user whose events are of one minute. It proves that these events were
-// taken, and holds what may still change about them. A minute bounds its size: by what one person can do in it.
+// Guard has the archived notifications of one user whose events happened in one minute. It proves that these events are stored,
+// and holds what may still change about them. Its size is bounded by what one person can do in a minute.
 type Guard struct {
 	document.Root
 	// Entries are the archived notifications by id.
 	Entries map[string]Archived `json:"entries"`
 }
 
-// Archived is what a guard knows of one notification.
+// Archived is what a guard has of one notification.
 type Archived struct {
 	// Segment is the archive segment that the entry is in.
 	Segment int `json:"segment"`
-	// ReadAt is when it was read, if that was after it was archived.
+	// ReadAt is when it was read, if it was read after it was archived.
 	ReadAt time.Time `json:"readAt,omitzero"`
 }
 
-// Record writes down that the entries of these notifications move to a segment.
+// Record records that the entries of these notifications move to a segment.
 func (g *Guard) Record(notificationIDs []string, segment int) error {
 	changed := false
 	for _, n := range notificationIDs {
@@ -75,7 +75,7 @@ func (g *Guard) Record(notificationIDs []string, segment int) error {
 	return nil
 }
 
-// MarkRead notes when an archived notification was read first. It returns document.ErrNotFound when there is none.
+// MarkRead records when an archived notification was first read. It returns document.ErrNotFound if there is none.
 func (g *Guard) MarkRead(notificationID string, now time.Time) error {
 	a, known := g.Entries[notificationID]
 	switch {

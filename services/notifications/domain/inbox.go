@@ -174,7 +174,7 @@ func (i *Inbox) Seal(key string, segment int) error {
 // SegmentSize entries, oldest first.
 func SegmentKey(key string, n int) string { return key + "/" + strconv.Itoa(n) }
 
-// MarkRead notes when a notification in the head was read first. It returns ErrNotInHead for one that is not there.
+// MarkRead records when a notification in the head was first read. It returns ErrNotInHead for one that is not there.
 func (i *Inbox) MarkRead(notificationID string, now time.Time) error {
 	for n := range i.Entries {
 		e := &i.Entries[n]

@@ -142,7 +142,7 @@ func (n *Notice) readOrder(e event.Event) error {
 		n.Data.Amount, n.Data.Total = fact.Refunded, fact.Total
 		return errors.Join(amount("refunded", fact.Refunded), amount("total", fact.Total))
 	default:
-		// A refund's reason is prose of the staff; these are codes of the saga.
+		// These reasons are codes of the saga. Only the reason of a refund is text that staff wrote.
 		if reasons.MatchString(fact.Reason) {
 			n.Data.Reason = fact.Reason
 		}
@@ -160,7 +160,7 @@ func (n *Notice) readPayment(e event.Event) error {
 	return amount("amount", fact.Amount)
 }
 
-// amount checks money that a notice cannot do without.
+// amount checks money that a notice must contain.
 func amount(name string, m money.Money) error {
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("%s: %w", name, err)

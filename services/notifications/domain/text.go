@@ -8,7 +8,7 @@ import (
 	users "caravan/services/users/contract"
 )
 
-// Text is a notice in words. It is made when an inbox is read, so a better wording reaches old entries too.
+// Text is the text of a notice. It is made when an inbox is read, so that old entries get a new wording, too.
 func Text(typ string, d Data) (title, body string) {
 	switch typ {
 	case users.EventRegistered:
@@ -41,7 +41,7 @@ func refunded(d Data) (title, body string) {
 		fmt.Sprintf("Of the %s that order %s cost, %s has been refunded so far.", d.Total, short(d.OrderID), d.Amount)
 }
 
-// whyRejected puts the reasons that orders gives into words. One that is not known yet stays general.
+// whyRejected is the text of a reason of orders. A reason that this version does not know gets a general text.
 func whyRejected(reason string) string {
 	switch reason {
 	case "out_of_stock":
@@ -77,7 +77,7 @@ func forOrder(orderID string) string {
 	return " for order " + short(orderID)
 }
 
-// shortID is how many characters of an order id people are shown; the data has all of it.
+// shortID is how many characters of an order id are shown to people. The data has all of them.
 const shortID = 8
 
 func short(orderID string) string {

@@ -1,23 +1,97 @@
-package app_test
+package audit_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
+	"time"
 
+	report "caravan/internal/audit"
 	"caravan/internal/deadletter"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/problem"
+	"caravan/services/notifications/app"
 	"caravan/services/notifications/audit"
 	"caravan/services/notifications/contract"
 	"caravan/services/notifications/domain"
+	orders "caravan/services/orders/contract"
 )
 
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+type uncounted struct{}
+
+func (uncounted) Count(context.Context, string, event.Event) {}
+
+// service is what the audit looks at: inboxes and dead letters over a store.
+type service struct {
+	deliverEvent app.DeliverEvent
+	letters      *deadletter.Queue
+	audit        *audit.Audit
+}
+
+func newService(store *documenttest.FakeStore) *service {
+	replica := &documenttest.Replica{Store: store, Name: "a", Time: func() time.Time { return noon }, Left: -1}
+	log := slog.New(slog.DiscardHandler)
+	inboxes := app.NewInboxes(app.Ports{Store: replica, Clock: replica, IDs: replica, Log: log})
+	s := &service{deliverEvent: app.DeliverEvent{Inboxes: inboxes, Counter: uncounted{}}}
+	s.letters = deadletter.New(deadletter.Options{
+		Consumer: contract.App, Handle: s.deliverEvent.Do, Check: app.Check, Store: replica, Clock: replica, IDs: replica, Log: log,
+	})
+	s.audit = audit.New(inboxes, s.letters)
+	return s
+}
+
+func (s *service) deliver(t *testing.T, events ...event.Event) {
+	t.Helper()
+	for _, e := range events {
+		if err := s.deliverEvent.Do(t.Context(), e); err != nil {
+			t.Fatalf("delivering %s: %v", e.ID, err)
+		}
+	}
+}
+
+// audited reads all pages of the audit and adds them up.
+func (s *service) audited(t *testing.T) contract.AuditPage {
+	t.Helper()
+	all := contract.AuditPage{Page: report.NewPage()}
+	for cursor := ""; ; {
+		page, err := s.audit.Page(t.Context(), report.Request{Cursor: cursor})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Add(page.Results)
+		all.Deliveries = append(all.Deliveries, page.Deliveries...)
+		for name, count := range page.Counts {
+			all.Counts[name] += count
+		}
+		if cursor = page.Next; cursor == "" {
+			return all
+		}
+	}
+}
+
+// orderEvents are n events of a user, each about an order of its own, a second apart.
+func orderEvents(userID string, n int) []event.Event {
+	events := make([]event.Event, n)
+	for i := range events {
+		order := fmt.Sprintf("%s-order-%d", userID, i)
+		events[i] = event.Event{
+			ID: event.ID("orders", order, 5), Type: orders.EventConfirmed, Source: "orders", Subject: order, Sequence: 5,
+			Time: noon.Add(time.Duration(i) * time.Second),
+			Data: fmt.Appendf(nil, `{"orderId":%q,"userId":%q,"status":"confirmed","total":{"amount":%d,"currency":"EUR"}}`, order, userID, 100+i),
+		}
+	}
+	return events
+}
+
 func TestAuditOfManyInboxes(t *testing.T) {
-	n := replica(documenttest.NewStore(), "a").notifications()
+	n := newService(documenttest.NewStore())
 	of := make(map[string][]event.Event)
 	for u := range 300 {
 		user := fmt.Sprint("u", u)
@@ -25,25 +99,36 @@ func TestAuditOfManyInboxes(t *testing.T) {
 	}
 	of["busy"] = orderEvents("busy", 2500) // more than a page
 	for _, events := range of {
-		deliver(t, n, events...)
+		n.deliver(t, events...)
 	}
-	if err := exactlyOnce(t.Context(), n, of); err != nil {
-		t.Error(err)
+	found := n.audited(t)
+	if len(found.Findings) > 0 || found.Counts["users"] != 301 || found.Counts["deliveries"] != 2500+600 {
+		t.Errorf("counted %v, found %v", found.Counts, found.Findings)
 	}
-	found, err := audited(t.Context(), n)
-	if err != nil || found.Counts["users"] != 301 || found.Counts["deliveries"] != 2500+600 {
-		t.Errorf("counted %v, %v", found.Counts, err)
+	reported := make(map[string]int)
+	for _, d := range found.Deliveries {
+		reported[d.UserID+" "+d.EventID]++
+	}
+	for user, events := range of {
+		for _, e := range events {
+			if n := reported[user+" "+e.ID]; n != 1 {
+				t.Errorf("%s of %s is reported %d times", e.ID, user, n)
+			}
+		}
+	}
+	if len(reported) != 2500+600 {
+		t.Errorf("%d deliveries are reported", len(reported))
 	}
 }
 
 func TestAuditOfNothing(t *testing.T) {
-	n := replica(documenttest.NewStore(), "a").notifications()
-	page, err := audit.New(n.Inboxes, lettersOf(n)).Page(t.Context(), "")
+	n := newService(documenttest.NewStore())
+	page, err := n.audit.Page(t.Context(), report.Request{})
 	if err != nil || page.Findings == nil || page.Deliveries == nil || len(page.Deliveries) != 0 {
 		t.Errorf("page %+v, %v", page, err)
 	}
 	var p *problem.Problem
-	if _, err := audit.New(n.Inboxes, lettersOf(n)).Page(t.Context(), "%%"); !errors.As(err, &p) || p.Status != 400 {
+	if _, err := n.audit.Page(t.Context(), report.Request{Cursor: "%%"}); !errors.As(err, &p) || p.Status != 400 {
 		t.Errorf("a bad cursor: %v", err)
 	}
 }
@@ -78,10 +163,10 @@ func TestTheAuditFindsWhatIsPlanted(t *testing.T) {
 			first[3].EventID = "orders/never-recorded/5"
 			overwrite(t, s, "inbox/u1/0", first)
 		}},
-		"a guard that forgot": {invariant: contract.InvariantDelivery, plant: func(t *testing.T, s *documenttest.FakeStore) {
-			overwrite(t, s, "archived/"+domain.GuardID("u1", idOf("u1", events[0])), domain.Guard{})
+		"a guard without its entries": {invariant: contract.InvariantDelivery, plant: func(t *testing.T, s *documenttest.FakeStore) {
+			overwrite(t, s, "archived/"+domain.GuardID("u1", domain.NotificationID("u1", events[0].ID, events[0].Time)), domain.Guard{})
 		}},
-		"an archive that may be passed by": {invariant: contract.InvariantDelivery, plant: func(t *testing.T, s *documenttest.FakeStore) {
+		"an archive whose end is too early": {invariant: contract.InvariantDelivery, plant: func(t *testing.T, s *documenttest.FakeStore) {
 			changeInbox(t, s, func(i *domain.Inbox) { i.ArchivedUntil = noon })
 		}},
 		"a lost entry": {invariant: contract.InvariantSegments, plant: func(t *testing.T, s *documenttest.FakeStore) {
@@ -100,13 +185,10 @@ func TestTheAuditFindsWhatIsPlanted(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			store := documenttest.NewStore()
-			n := replica(store, "a").notifications()
-			deliver(t, n, events...)
+			n := newService(store)
+			n.deliver(t, events...)
 			test.plant(t, store)
-			found, err := audited(t.Context(), n)
-			if err != nil {
-				t.Fatal(err)
-			}
+			found := n.audited(t)
 			named := false
 			for _, f := range found.Findings {
 				named = named || f.Invariant == test.invariant
@@ -156,14 +238,14 @@ func segmentOf(t *testing.T, s *documenttest.FakeStore, n int) []domain.Entry {
 	return entries
 }
 
-// TestEntriesTellsWhatBecameOfEvents asks for events in the head, in the archive, twice, dead, and of nobody.
-func TestEntriesTellsWhatBecameOfEvents(t *testing.T) {
+// TestEntriesReportsEvents asks for events in the head, in the archive, twice, dead, and of nobody.
+func TestEntriesReportsEvents(t *testing.T) {
 	store := documenttest.NewStore()
-	n := replica(store, "a").notifications()
+	n := newService(store)
 	events := orderEvents("u1", 4*domain.SegmentSize)
 	dead := orderEvents("u2", 1)[0]
-	deliver(t, n, events...)
-	if err := lettersOf(n).DeadLetter(t.Context(), dead, errors.New("a test")); err != nil {
+	n.deliver(t, events...)
+	if err := n.letters.DeadLetter(t.Context(), dead, errors.New("a test")); err != nil {
 		t.Fatal(err)
 	}
 	last := len(events) - 1
@@ -171,7 +253,7 @@ func TestEntriesTellsWhatBecameOfEvents(t *testing.T) {
 	ref := func(user string, e event.Event) contract.EventRef {
 		return contract.EventRef{EventID: e.ID, UserID: user, OccurredAt: e.Time}
 	}
-	answer, err := audit.New(n.Inboxes, lettersOf(n)).Entries(t.Context(), contract.EntriesRequest{Events: []contract.EventRef{
+	answer, err := n.audit.Entries(t.Context(), contract.EntriesRequest{Events: []contract.EventRef{
 		ref("u1", events[0]), ref("u1", events[last-1]), ref("u1", events[last]), ref("u2", dead), ref("u3", events[0]),
 	}})
 	want := []contract.EntryState{{Times: 1}, {Times: 1}, {Times: 2}, {Letter: contract.LetterOpen}, {}}
@@ -183,10 +265,10 @@ func TestEntriesTellsWhatBecameOfEvents(t *testing.T) {
 // TestAuditCountsDeadLetters has more of them than a page, one decided, and one that contradicts itself.
 func TestAuditCountsDeadLetters(t *testing.T) {
 	store := documenttest.NewStore()
-	n := replica(store, "a").notifications()
+	n := newService(store)
 	var letters []string
 	for _, e := range orderEvents("u1", 40) {
-		if err := lettersOf(n).DeadLetter(t.Context(), e, errors.New("a test")); err != nil {
+		if err := n.letters.DeadLetter(t.Context(), e, errors.New("a test")); err != nil {
 			t.Fatal(err)
 		}
 		letters = append(letters, "dead-letter/"+deadletter.ID(e.ID))
@@ -198,12 +280,12 @@ func TestAuditCountsDeadLetters(t *testing.T) {
 		overwrite(t, store, key, letter)
 	}
 	edit(letters[0], func(d *deadletter.Letter) { d.Status, d.DecidedAt = deadletter.StatusDiscarded, noon })
-	all, err := audited(t.Context(), n)
-	if err != nil || len(all.Findings) > 0 || all.Counts["letters.open"] != 39 || all.Counts["letters.discarded"] != 1 {
-		t.Errorf("counted %v, found %v, %v", all.Counts, all.Findings, err)
+	all := n.audited(t)
+	if len(all.Findings) > 0 || all.Counts["letters.open"] != 39 || all.Counts["letters.discarded"] != 1 {
+		t.Errorf("counted %v, found %v", all.Counts, all.Findings)
 	}
 	edit(letters[1], func(d *deadletter.Letter) { d.Status = deadletter.StatusReplayed })
-	if all, err = audited(t.Context(), n); err != nil || len(all.Findings) != 1 || all.Findings[0].Invariant != contract.InvariantLetter {
-		t.Errorf("found %v, %v", all.Findings, err)
+	if all = n.audited(t); len(all.Findings) != 1 || all.Findings[0].Invariant != contract.InvariantLetter {
+		t.Errorf("found %v", all.Findings)
 	}
 }
