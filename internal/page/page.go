@@ -46,13 +46,16 @@ func Decode(s string, v any) error {
 	}
 	data, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || strings.ContainsAny(s, "\r\n") { // which base64 of Go skips
-		return invalid("is not a cursor of this list")
+		return Invalid()
 	}
 	if err := json.Unmarshal(data, v, json.RejectUnknownMembers(true)); err != nil || Encode(v) != s {
-		return invalid("is not a cursor of this list") // nor is one that leaves members out, or has null for them
+		return Invalid() // nor is one that leaves members out, or has null for them
 	}
 	return nil
 }
+
+// Invalid is the error of a cursor that does not belong to the list, although Decode can read it.
+func Invalid() error { return invalid("is not a cursor of this list") }
 
 func invalid(message string) error {
 	return problem.Invalid(problem.FieldError{Field: "cursor", Code: "cursor", Message: message})

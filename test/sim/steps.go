@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"caravan/internal/audit"
+	checks "caravan/services/payments/audit"
 	payments "caravan/services/payments/domain"
 	products "caravan/services/products/domain"
 )
@@ -29,7 +30,7 @@ func (s *steps) watch(app string) func(key string, value []byte) {
 	case "payments":
 		return func(key string, value []byte) {
 			if user, ok := strings.CutPrefix(key, payments.AccountPrefix); ok && !strings.Contains(user, "/") {
-				check(s, key, value, payments.AuditAccount)
+				check(s, key, value, checks.CheckAccount)
 			}
 		}
 	}

@@ -20,13 +20,13 @@ type wanted struct {
 // search looks into the archive of an account. Segments whose time range excludes the instant are never read, so the
 // cost is about the logarithm of their number.
 func (l *Ledger) search(ctx context.Context, userID string, of wanted) (domain.Past, error) {
-	account, err := l.accounts.Get(ctx, userID)
+	account, err := l.Accounts.Get(ctx, userID)
 	if err != nil {
 		return domain.Past{}, fmt.Errorf("reading account: %w", err)
 	}
 	past := domain.Past{Count: account.Archived.Count}
 	within := func(p domain.Part) bool { return p.Covers(of.instant) }
-	err = l.walk(ctx, account, within, func(_ domain.Place, s domain.Segment) bool {
+	err = l.Walk(ctx, account, within, func(_ domain.Place, s domain.Segment) bool {
 		if h, ok := s.Holds[of.order]; ok {
 			past.Hold = &h
 			return false
@@ -42,9 +42,9 @@ func (l *Ledger) search(ctx context.Context, userID string, of wanted) (domain.P
 	return past, err
 }
 
-// walk visits the archive segments of an account from the youngest to the oldest, leaving out the parts that within
+// Walk visits the archive segments of an account from the youngest to the oldest, leaving out the parts that within
 // excludes, until visit returns false. Its error is document.ErrArchive when one is missing or cannot be read.
-func (l *Ledger) walk(ctx context.Context, account *domain.Account, within func(domain.Part) bool, visit func(at domain.Place, s domain.Segment) bool) error {
+func (l *Ledger) Walk(ctx context.Context, account *domain.Account, within func(domain.Part) bool, visit func(at domain.Place, s domain.Segment) bool) error {
 	more := true
 	prefix := domain.ArchivePrefix(account.UserID)
 	tree := document.Walk[domain.Span]{
@@ -61,7 +61,7 @@ func (l *Ledger) walk(ctx context.Context, account *domain.Account, within func(
 	return l.walkList(ctx, account, within, visit)
 }
 
-// walkList is walk for the segments of accounts that are older than the tree.
+// walkList is Walk for the segments of accounts that are older than the tree.
 func (l *Ledger) walkList(ctx context.Context, account *domain.Account, within func(domain.Part) bool, visit func(at domain.Place, s domain.Segment) bool) error {
 	open := slices.Clone(account.Archived.Trees)
 	slices.Reverse(open) // the next to visit is the last

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"caravan/internal/document/documenttest"
+	"caravan/services/payments/app"
 	"caravan/services/payments/contract"
 	"caravan/services/payments/domain"
 )
@@ -47,7 +48,7 @@ func TestAnArchiveOfTheOlderFormGoesOn(t *testing.T) {
 				t.Errorf("a repeated capture of order %d is %s", order, got)
 			}
 		}
-		entries, next, err := p.ledger.History(t.Context(), alice, "", 100)
+		entries, next, err := app.ListPostings{Ledger: p.ledger}.Do(t.Context(), alice, "", 100)
 		if err != nil || next != "" || len(entries) != orders+2 {
 			t.Errorf("the history has %d entries, %q, %v", len(entries), next, err)
 		}
@@ -60,7 +61,7 @@ func TestAnArchiveOfTheOlderFormGoesOn(t *testing.T) {
 		p.authorize(t, order, 10)
 		p.capture(t, order)
 	}
-	account, err := p.ledger.Accounts().Get(t.Context(), alice)
+	account, err := p.ledger.Accounts.Get(t.Context(), alice)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,9 +9,12 @@ import (
 )
 
 // Authorize holds an amount for an order in a wallet.
-func (l *Ledger) Authorize(ctx context.Context, c contract.Authorize) (contract.Authorized, error) {
+type Authorize struct{ *Ledger }
+
+// Do carries out the command. Its errors are those of [domain.Account.Authorize].
+func (u Authorize) Do(ctx context.Context, c contract.Authorize) (contract.Authorized, error) {
 	order := domain.Order{ID: c.OrderID, PlacedAt: c.PlacedAt}
-	result, err := l.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
+	result, err := u.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
 		return a.Authorize(order, c.Amount, past)
 	})
 	if err != nil {

@@ -10,9 +10,12 @@ import (
 )
 
 // Capture takes what an order holds out of the wallet.
-func (l *Ledger) Capture(ctx context.Context, c contract.Capture) (contract.Captured, error) {
-	order, now := domain.Order{ID: c.OrderID, PlacedAt: c.PlacedAt}, l.clock.Now()
-	result, err := l.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
+type Capture struct{ *Ledger }
+
+// Do carries out the command. Its errors are those of [domain.Account.Capture].
+func (u Capture) Do(ctx context.Context, c contract.Capture) (contract.Captured, error) {
+	order, now := domain.Order{ID: c.OrderID, PlacedAt: c.PlacedAt}, u.clock.Now()
+	result, err := u.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
 		result, err := a.Capture(order, now, past)
 		if result.Changed {
 			a.Emit(contract.EventCaptured, now, contract.Moved{

@@ -4,18 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"caravan/internal/clock"
 	"caravan/internal/correlation"
+	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
+	"caravan/internal/id"
 	"caravan/internal/money"
-	"caravan/internal/problem"
 	"caravan/services/payments/adapters/testbank"
 	"caravan/services/payments/app"
 	"caravan/services/payments/contract"
@@ -37,14 +41,14 @@ func TestDepositsBySource(t *testing.T) {
 	} {
 		t.Run(c.source, func(t *testing.T) {
 			p := fresh()
-			d, err := p.deposits.Deposit(t.Context(), request(alice, "k", c.source, 100))
+			d, err := p.deposits.Do(t.Context(), request(alice, "k", c.source, 100))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if d.Status != c.status || d.Reason != c.reason {
 				t.Errorf("got %s %q; want %s %q", d.Status, d.Reason, c.status, c.reason)
 			}
-			again, err := p.deposits.Deposit(t.Context(), request(alice, "k", c.source, 100))
+			again, err := p.deposits.Do(t.Context(), request(alice, "k", c.source, 100))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,23 +65,14 @@ func TestDepositsBySource(t *testing.T) {
 func TestDepositRefusals(t *testing.T) {
 	p := fresh()
 	p.deposit(t, alice, "k", 100)
+	if _, err := p.deposits.Do(t.Context(), request(alice, "k", "tok_ok", 101)); !errors.Is(err, domain.ErrKeyReused) {
+		t.Errorf("the same key with another body: %v", err)
+	}
 	usd := request(alice, "other", "tok_ok", 100)
 	usd.Amount = money.New(100, "USD")
-	for _, c := range []struct {
-		name    string
-		request app.DepositRequest
-		slug    string
-	}{
-		{"the same key with another body", request(alice, "k", "tok_ok", 101), "idempotency-key-reused"},
-		{"another currency than the wallet's", usd, contract.SlugCurrency},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			_, err := p.deposits.Deposit(t.Context(), c.request)
-			var refused *problem.Problem
-			if !errors.As(err, &refused) || refused.Slug() != c.slug || refused.Status != 422 {
-				t.Errorf("got %v; want %s", err, c.slug)
-			}
-		})
+	var refused *app.CurrencyError
+	if _, err := p.deposits.Do(t.Context(), usd); !errors.As(err, &refused) || refused.Wallet != "EUR" {
+		t.Errorf("another currency than that of the wallet: %v", err)
 	}
 	balance, _ := p.balance(t, alice)
 	equal(t, "balance", balance, 100)
@@ -90,13 +85,11 @@ func TestKeysOfTwoUsersDoNotMeet(t *testing.T) {
 	if other := p.deposit(t, bob, "k", 30); other.ID == d.ID {
 		t.Error("two users share a deposit")
 	}
-	if _, err := p.deposits.ReadDeposit(t.Context(), alice, d.ID); err != nil {
+	if _, err := p.showDeposit.Do(t.Context(), alice, d.ID); err != nil {
 		t.Errorf("own deposit: %v", err)
 	}
-	_, err := p.deposits.ReadDeposit(t.Context(), bob, d.ID)
-	var refused *problem.Problem
-	if !errors.As(err, &refused) || refused.Status != 404 {
-		t.Errorf("another user's deposit: %v; want 404", err)
+	if _, err := p.showDeposit.Do(t.Context(), bob, d.ID); !errors.Is(err, domain.ErrNoDeposit) {
+		t.Errorf("another user's deposit: %v", err)
 	}
 	equal(t, "accounts", p.sound(t).Counts["accounts"], 2)
 }
@@ -144,10 +137,10 @@ func TestDepositSurvivesACrashAtEachWrite(t *testing.T) {
 
 func crashThenRepeat(t *testing.T, source string, n int64, afterwards bool) {
 	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
-	_, _ = start(store, clk, nil, crashing(n, afterwards)).deposits.Deposit(t.Context(), request(alice, "k", source, 100))
+	_, _ = start(store, clk, nil, crashing(n, afterwards)).deposits.Do(t.Context(), request(alice, "k", source, 100))
 	p := start(store, clk, nil)
 	for range 2 { // a silent bank leaves the first repeat pending if it had not been called before
-		if _, err := p.deposits.Deposit(t.Context(), request(alice, "k", source, 100)); err != nil {
+		if _, err := p.deposits.Do(t.Context(), request(alice, "k", source, 100)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -161,7 +154,7 @@ func crashThenRepeat(t *testing.T, source string, n int64, afterwards bool) {
 
 func crashThenReconcile(t *testing.T, source string, n int64, afterwards bool) {
 	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
-	_, _ = start(store, clk, nil, crashing(n, afterwards)).deposits.Deposit(t.Context(), request(alice, "k", source, 100))
+	_, _ = start(store, clk, nil, crashing(n, afterwards)).deposits.Do(t.Context(), request(alice, "k", source, 100))
 	p := start(store, clk, nil)
 	for range 4 {
 		if err := p.reconciler.Pass(t.Context()); err != nil {
@@ -209,7 +202,7 @@ func TestReconcilerWaitsForABankThatIsAway(t *testing.T) {
 	ctx := correlation.With(t.Context(), "cause-1")
 	const deposits = 10
 	for i := range deposits {
-		d, err := p.deposits.Deposit(ctx, request(alice, fmt.Sprint(i), "tok_ok", 100))
+		d, err := p.deposits.Do(ctx, request(alice, fmt.Sprint(i), "tok_ok", 100))
 		if err != nil || d.Status != domain.DepositPending {
 			t.Fatalf("got %+v, %v; want pending", d, err)
 		}
@@ -237,7 +230,7 @@ func TestReconcilerWaitsForABankThatIsAway(t *testing.T) {
 	balance, _ = p.balance(t, alice)
 	equal(t, "balance", balance, 100*deposits)
 	equal(t, "pending", p.sound(t).Counts["pendingDeposits"], 0)
-	account, err := p.ledger.Accounts().Get(t.Context(), alice)
+	account, err := p.ledger.Accounts.Get(t.Context(), alice)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +256,7 @@ func TestReconcilerComesBackForADepositThatIsBeingWritten(t *testing.T) {
 		}
 		return nil
 	}
-	d, err := p.deposits.Deposit(t.Context(), request(alice, "k", "tok_ok", 100))
+	d, err := p.deposits.Do(t.Context(), request(alice, "k", "tok_ok", 100))
 	if err != nil || d.Status != domain.DepositPending {
 		t.Fatalf("got %+v, %v; want pending", d, err)
 	}
@@ -282,7 +275,7 @@ func TestReconcilerComesBackForADepositEnteredBehindIt(t *testing.T) {
 	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
 	p := start(store, clk, func(b app.Bank) app.Bank { front.Bank = b; return front })
 	deposit := func(key string) {
-		if d, err := p.deposits.Deposit(t.Context(), request(alice, key, "tok_ok", 100)); err != nil || d.Status != domain.DepositPending {
+		if d, err := p.deposits.Do(t.Context(), request(alice, key, "tok_ok", 100)); err != nil || d.Status != domain.DepositPending {
 			t.Errorf("got %+v, %v; want pending", d, err)
 		}
 	}
@@ -348,7 +341,7 @@ func TestReconcilerWaitsForADepositThatIsWrittenLate(t *testing.T) {
 	}
 	elsewhere := documenttest.NewStore() // where the sidecar that stands still keeps the write
 	late := start(elsewhere, clk, func(app.Bank) app.Bank { return front })
-	deposit, err := late.deposits.Deposit(t.Context(), request(alice, "late", "tok_ok", 100))
+	deposit, err := late.deposits.Do(t.Context(), request(alice, "late", "tok_ok", 100))
 	if err != nil || deposit.Status != domain.DepositPending {
 		t.Fatalf("got %+v, %v; want pending", deposit, err)
 	}
@@ -400,7 +393,7 @@ func TestReconcilerLeavesRequestsUnderWayAlone(t *testing.T) {
 	front.silent.Store(true)
 	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
 	p := start(store, clk, func(b app.Bank) app.Bank { front.Bank = b; return front })
-	if _, err := p.deposits.Deposit(t.Context(), request(alice, "k", "tok_ok", 100)); err != nil {
+	if _, err := p.deposits.Do(t.Context(), request(alice, "k", "tok_ok", 100)); err != nil {
 		t.Fatal(err)
 	}
 	front.silent.Store(false)
@@ -417,26 +410,30 @@ func TestReconcilerLeavesRequestsUnderWayAlone(t *testing.T) {
 	}
 }
 
+// A deposit without an answer is asked about right after its request, and does not wait for the next pass.
 func TestASilentBankIsAskedAgainSoon(t *testing.T) {
-	p := fresh()
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- p.deposits.Run(ctx) }()
-	d, err := p.deposits.Deposit(t.Context(), request(alice, "k", testbank.SourceTimeout, 100))
-	if err != nil || d.Status != domain.DepositPending {
-		t.Fatalf("got %+v, %v", d, err)
-	}
-	patience, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	for d.Status == domain.DepositPending && patience.Err() == nil {
-		if d, err = p.deposits.ReadDeposit(t.Context(), alice, d.ID); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		opts := document.Options{Source: contract.App, Clock: clock.System{}, IDs: id.Random{}}
+		store, log := documenttest.NewStore(), slog.New(slog.DiscardHandler)
+		opts.Index = feed.NewIndex(store, clock.System{}, feed.DefaultTiming(), "writer")
+		bank := testbank.New(store, clock.System{}, id.Random{}, time.Minute)
+		deposits := app.NewDeposits(app.NewLedger(store, opts, "EUR", domain.DefaultLimits()), store, opts, bank, log, 5*time.Second)
+		reader := feed.NewReader(store, clock.System{}, feed.DefaultTiming())
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- app.NewReconciler(deposits, reader, store, opts, log, 10*time.Minute).Run(ctx) }()
+		time.Sleep(time.Minute)
+		d, err := app.Deposit{Deposits: deposits}.Do(t.Context(), request(alice, "k", testbank.SourceTimeout, 100))
+		if err != nil || d.Status != domain.DepositPending {
+			t.Fatalf("got %+v, %v", d, err)
 		}
-	}
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	equal(t, "status", d.Status, domain.DepositSucceeded)
-	p.sound(t)
+		time.Sleep(time.Second)
+		if d, err = (app.ShowDeposit{Deposits: deposits}).Do(t.Context(), alice, d.ID); err != nil || d.Status != domain.DepositSucceeded {
+			t.Errorf("a second later it is %+v, %v", d, err)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -1,4 +1,4 @@
-// Package app holds the use cases of payments, one file each, over the documents of package domain.
+// Package app holds the use cases of payments, one file each, and the worker that ends deposits.
 package app
 
 import (
@@ -14,17 +14,17 @@ import (
 	"caravan/services/payments/domain"
 )
 
-// registryShards is the number of lists that together name every account: enough that opening accounts does not queue.
-const registryShards = 16
+// Shards is the number of lists that together contain every account, so that many accounts can be opened at the same time.
+const Shards = 16
 
 // registrySegment is the number of accounts in one document of such a list.
 const registrySegment = 50
 
-// Ledger gives the use cases their accounts. All accounts together are the ledger: every posting names its
-// counter-account, so the ledger needs no other documents.
+// Ledger is the accounts of all users. Each posting contains its counter-account, so the ledger needs no other documents.
 type Ledger struct {
+	Accounts *document.Repository[domain.Account, *domain.Account]
+
 	store    document.Store
-	accounts *document.Repository[domain.Account, *domain.Account]
 	registry *document.Chain[registered]
 	clock    clock.Clock
 	ids      id.Source
@@ -32,31 +32,59 @@ type Ledger struct {
 	limits   domain.Limits
 }
 
-// registered names an account in the registry that audits walk. The account points back by Entry, so an entry that a
-// crash left behind, or a second one, is recognised as void.
+// registered is an entry in the list of accounts. The account refers to its entry. So an entry that a crash left behind, or
+// a second one, is recognized as not valid.
 type registered struct {
 	UserID string `json:"userId"`
 	Entry  string `json:"entry"`
 }
 
-// NewLedger makes a Ledger over the accounts in store. opts give the accounts their events, clock and ids; the prefix is
-// set here. currency is that of wallets opened from now on (ISO 4217).
+// NewLedger makes a Ledger over the accounts in store. opts has the events, clock and ids of the accounts; the prefix is set
+// here. currency is that of new wallets (ISO 4217).
 func NewLedger(store document.Store, opts document.Options, currency string, limits domain.Limits) *Ledger {
 	opts.Prefix = domain.AccountPrefix
 	expectsWrite := func(a *domain.Account) bool { return a.Held > 0 } // a capture or void follows an authorize
 	return &Ledger{
+		Accounts: document.NewRepository[domain.Account](store, opts).Warm(expectsWrite),
 		store:    store,
-		accounts: document.NewRepository[domain.Account](store, opts).Warm(expectsWrite),
 		registry: document.NewChain[registered](store, "accounts/", registrySegment, opts),
 		clock:    opts.Clock, ids: opts.IDs, currency: currency, limits: limits,
 	}
 }
 
-// Accounts is the repository, for the feed of its events.
-func (l *Ledger) Accounts() *document.Repository[domain.Account, *domain.Account] { return l.accounts }
+// Memo returns a Ledger that reads each document of the archives once. See document.Memo.
+func (l *Ledger) Memo() *Ledger {
+	m := *l
+	m.store = document.NewMemo(l.store)
+	return &m
+}
 
-// operate applies one operation to an account. It opens the account or searches its archive when the operation says that
-// it needs that. of names what to look for in the archive.
+// Page reads a page of one list of accounts, 0 to Shards-1, and the cursor of the next page, which is empty at the end. It has
+// one element for each entry, which is nil if the entry is not valid.
+func (l *Ledger) Page(ctx context.Context, shard int, cursor string, limit int) ([]*domain.Account, string, error) {
+	entries, next, err := l.registry.Page(ctx, strconv.Itoa(shard), cursor, limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading the list of accounts: %w", err)
+	}
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.UserID
+	}
+	found, err := l.Accounts.GetMany(ctx, ids...)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading accounts: %w", err)
+	}
+	accounts := make([]*domain.Account, len(entries))
+	for i, e := range entries {
+		if account, ok := found[e.UserID]; ok && account.Entry == e.Entry {
+			accounts[i] = account
+		}
+	}
+	return accounts, next, nil
+}
+
+// operate applies one operation to an account. It opens the account or searches its archive when the operation needs that.
+// of is what to search for in the archive.
 func (l *Ledger) operate(ctx context.Context, userID string, of wanted, apply func(*domain.Account, domain.Past) (domain.Result, error)) (domain.Result, error) {
 	var past domain.Past
 	for {
@@ -67,7 +95,7 @@ func (l *Ledger) operate(ctx context.Context, userID string, of wanted, apply fu
 		case errors.Is(err, domain.ErrArchive):
 			past, err = l.search(ctx, userID, of)
 		default:
-			return result, refusal(err)
+			return result, err
 		}
 		if err != nil {
 			return domain.Result{}, err
@@ -78,7 +106,7 @@ func (l *Ledger) operate(ctx context.Context, userID string, of wanted, apply fu
 // attempt is one compare-and-swap of an operation.
 func (l *Ledger) attempt(ctx context.Context, userID string, past domain.Past, apply func(*domain.Account, domain.Past) (domain.Result, error)) (domain.Result, error) {
 	var result domain.Result
-	_, err := l.accounts.Update(ctx, userID, func(a *domain.Account) error {
+	_, err := l.Accounts.Update(ctx, userID, func(a *domain.Account) error {
 		var err error
 		if result, err = apply(a, past); err != nil {
 			return err
@@ -90,23 +118,23 @@ func (l *Ledger) attempt(ctx context.Context, userID string, past domain.Past, a
 		return nil
 	})
 	if err != nil {
-		return domain.Result{}, err // result may still be written to by an update that outlives ctx
+		return domain.Result{}, err // an update that continues after ctx may still write to result
 	}
 	return result, nil
 }
 
-// open returns the account of a user, making it first if there is none. It is registered before it exists, so that no
-// account can hide from an audit.
+// open returns the account of a user, and creates it if there is none. Its entry in the list is written first, so that the
+// audit sees every account.
 func (l *Ledger) open(ctx context.Context, userID string) (*domain.Account, error) {
-	account, err := l.accounts.Get(ctx, userID)
+	account, err := l.Accounts.Get(ctx, userID)
 	if !errors.Is(err, document.ErrNotFound) {
 		return account, err
 	}
 	entry := l.ids.New()
-	if err := l.registry.Prepend(ctx, shardOf(userID, registryShards), entry, registered{UserID: userID, Entry: entry}); err != nil {
+	if err := l.registry.Prepend(ctx, shardOf(userID), entry, registered{UserID: userID, Entry: entry}); err != nil {
 		return nil, fmt.Errorf("registering account: %w", err)
 	}
-	account, err = l.accounts.Update(ctx, userID, func(a *domain.Account) error {
+	account, err = l.Accounts.Update(ctx, userID, func(a *domain.Account) error {
 		if !a.Open(userID, l.currency, entry) {
 			return document.ErrUnchanged
 		}
@@ -118,9 +146,9 @@ func (l *Ledger) open(ctx context.Context, userID string) (*domain.Account, erro
 	return account, nil
 }
 
-// shardOf spreads keys over n lists, always in the same way.
-func shardOf(key string, n uint32) string {
+// shardOf is the list that a user's account is in.
+func shardOf(userID string) string {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(key)) // a hash never fails
-	return strconv.FormatUint(uint64(h.Sum32()%n), 10)
+	_, _ = h.Write([]byte(userID)) // a hash never fails
+	return strconv.FormatUint(uint64(h.Sum32()%Shards), 10)
 }

@@ -8,10 +8,13 @@ import (
 	"caravan/services/payments/domain"
 )
 
-// Refund puts a part of what an order captured back into the wallet.
-func (l *Ledger) Refund(ctx context.Context, c contract.Refund) (contract.Refunded, error) {
-	order, now := domain.Order{ID: c.OrderID, PlacedAt: c.PlacedAt}, l.clock.Now()
-	result, err := l.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
+// Refund returns a part of what an order captured to the wallet.
+type Refund struct{ *Ledger }
+
+// Do carries out the command. Its errors are those of [domain.Account.Refund].
+func (u Refund) Do(ctx context.Context, c contract.Refund) (contract.Refunded, error) {
+	order, now := domain.Order{ID: c.OrderID, PlacedAt: c.PlacedAt}, u.clock.Now()
+	result, err := u.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
 		result, err := a.Refund(order, c.RefundID, c.Amount, now, past)
 		if result.Changed {
 			a.Emit(contract.EventRefunded, now, contract.Moved{

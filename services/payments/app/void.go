@@ -8,10 +8,13 @@ import (
 	"caravan/services/payments/domain"
 )
 
-// Void releases what an order holds, or forbids it to hold anything later.
-func (l *Ledger) Void(ctx context.Context, c contract.Void) (contract.Voided, error) {
+// Void releases what an order holds. The order can hold nothing afterwards.
+type Void struct{ *Ledger }
+
+// Do carries out the command. Its errors are those of [domain.Account.Void].
+func (u Void) Do(ctx context.Context, c contract.Void) (contract.Voided, error) {
 	order := domain.Order{ID: c.OrderID, PlacedAt: c.PlacedAt}
-	result, err := l.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
+	result, err := u.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
 		return a.Void(order, past)
 	})
 	if err != nil {

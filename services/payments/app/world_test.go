@@ -2,14 +2,16 @@ package app_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"caravan/internal/audit"
+	shape "caravan/internal/audit"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
@@ -17,6 +19,7 @@ import (
 	"caravan/internal/money"
 	"caravan/services/payments/adapters/testbank"
 	"caravan/services/payments/app"
+	"caravan/services/payments/audit"
 	"caravan/services/payments/contract"
 	"caravan/services/payments/domain"
 )
@@ -66,11 +69,16 @@ type fakeProcess struct {
 	crashAt    int64
 	afterwards bool
 
-	ledger     *app.Ledger
-	deposits   *app.Deposits
-	reconciler *app.Reconciler
-	audit      *app.Audit
-	bank       *testbank.Bank
+	ledger      *app.Ledger
+	authorizes  app.Authorize
+	captures    app.Capture
+	voids       app.Void
+	refunds     app.Refund
+	deposits    app.Deposit
+	showDeposit app.ShowDeposit
+	reconciler  *app.Reconciler
+	audit       audit.Audit
+	bank        *testbank.Bank
 }
 
 // Get implements document.Store.
@@ -135,9 +143,15 @@ func start(store *documenttest.FakeStore, clk *fakeClock, front func(app.Bank) a
 	}
 	log := slog.New(slog.DiscardHandler)
 	p.ledger = app.NewLedger(p, opts, "EUR", limits)
-	p.deposits = app.NewDeposits(p.ledger, p, opts, bank, log, 5*time.Second)
-	p.reconciler = app.NewReconciler(p.deposits, feed.NewReader(p, p, timing), p, opts, log, 10*time.Second)
-	p.audit = app.NewAudit(p.ledger, p.deposits, bank, feed.NewReader(p, p, timing))
+	p.authorizes, p.captures, p.voids, p.refunds = app.Authorize{Ledger: p.ledger}, app.Capture{Ledger: p.ledger}, app.Void{Ledger: p.ledger}, app.Refund{Ledger: p.ledger}
+	deposits := app.NewDeposits(p.ledger, p, opts, bank, log, 5*time.Second)
+	p.deposits, p.showDeposit = app.Deposit{Deposits: deposits}, app.ShowDeposit{Deposits: deposits}
+	reader := feed.NewReader(p, p, timing)
+	p.reconciler = app.NewReconciler(deposits, reader, p, opts, log, 10*time.Second)
+	p.audit = audit.Audit{
+		Ledger: p.ledger, Deposits: deposits, Bank: bank, Feed: reader, Clock: p,
+		Trail: feed.Trail{Store: p, Source: contract.App, Coverage: feed.NewCoverage(reader)},
+	}
 	return p
 }
 
@@ -149,7 +163,7 @@ func fresh(options ...option) *fakeProcess {
 // deposit puts money into a wallet.
 func (p *fakeProcess) deposit(t *testing.T, userID, key string, amount int64) *domain.Deposit {
 	t.Helper()
-	d, err := p.deposits.Deposit(t.Context(), request(userID, key, "tok_ok", amount))
+	d, err := p.deposits.Do(t.Context(), request(userID, key, "tok_ok", amount))
 	if err != nil {
 		t.Fatalf("depositing: %v", err)
 	}
@@ -165,10 +179,10 @@ func request(userID, key, source string, amount int64) app.DepositRequest {
 // total is everything the audit says, page by page.
 func (p *fakeProcess) total(t *testing.T) contract.AuditPage {
 	t.Helper()
-	all := contract.AuditPage{Page: audit.NewPage()}
+	all := contract.AuditPage{Page: shape.NewPage()}
 	cursor := ""
 	for range 10_000 {
-		page, err := p.audit.Page(t.Context(), cursor)
+		page, err := p.audit.Page(t.Context(), shape.Request{Cursor: cursor})
 		if err != nil {
 			t.Fatalf("auditing: %v", err)
 		}
@@ -204,9 +218,40 @@ func (p *fakeProcess) sound(t *testing.T) contract.AuditPage {
 
 func (p *fakeProcess) balance(t *testing.T, userID string) (balance, available int64) {
 	t.Helper()
-	w, err := p.ledger.Wallet(t.Context(), userID)
+	w, err := app.ShowWallet{Ledger: p.ledger}.Do(t.Context(), userID)
 	if err != nil {
 		t.Fatalf("reading wallet: %v", err)
 	}
 	return w.Balance.Amount, w.Available.Amount
+}
+
+// edit changes one stored document as no code of ours would.
+func (p *fakeProcess) edit(t *testing.T, key string, change func(doc map[string]any)) {
+	t.Helper()
+	records, err := p.store.Get(t.Context(), key)
+	if err != nil || len(records) == 0 {
+		t.Fatalf("no document %s: %v", key, err)
+	}
+	var doc map[string]any
+	if err := json.Unmarshal(records[key].Value, &doc); err != nil {
+		t.Fatal(err)
+	}
+	change(doc)
+	value, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.store.Overwrite(key, value)
+}
+
+// key finds the only document whose key has the prefix.
+func (p *fakeProcess) key(t *testing.T, prefix string) string {
+	t.Helper()
+	for _, k := range p.store.Keys() {
+		if strings.HasPrefix(k, prefix) {
+			return k
+		}
+	}
+	t.Fatalf("no document %s…", prefix)
+	return ""
 }

@@ -1,16 +1,15 @@
-// Package assembly is the composition root of payments: it connects the use cases with their adapters and registers
-// routes, subscriptions and background work on the chassis.
+// Package assembly connects the use cases of payments with their adapters, and registers routes and workers.
 package assembly
 
 import (
 	"context"
 	"time"
 
-	"caravan/internal/invoke"
 	"caravan/internal/service"
 	"caravan/services/payments/adapters"
 	"caravan/services/payments/adapters/testbank"
 	"caravan/services/payments/app"
+	"caravan/services/payments/audit"
 	"caravan/services/payments/contract"
 	"caravan/services/payments/domain"
 )
@@ -25,45 +24,38 @@ type settings struct {
 		Silence time.Duration `mapstructure:"silence" default:"30s" validate:"min=0" help:"how long the test bank does not answer tok_timeout"`
 	} `mapstructure:"bank"`
 	Reconcile struct {
-		Interval time.Duration `mapstructure:"interval" default:"10s" validate:"min=10ms" help:"between two searches for deposits that are still pending"`
+		Interval time.Duration `mapstructure:"interval" default:"10s" validate:"min=10ms" help:"interval between two searches for deposits that are still pending"`
 	} `mapstructure:"reconcile"`
 }
 
-// Build assembles the program on the chassis; it is what main and the simulation run.
+// Build assembles the program. main and the simulation run it.
 func Build(_ context.Context, s *service.Service) error {
 	var cfg settings
 	if err := s.Configure(&cfg); err != nil {
 		return err
 	}
-
 	documents := s.Documents(contract.Published)
-	// Only the reconciler needs the events of pending deposits. It reads them from the feed.
+	// Only the worker needs the events of pending deposits. It reads them from the feed.
 	pending := documents.Unpublished("")
-
-	// Use cases.
 	bank := testbank.New(documents.Store, s.Clock, s.IDs, cfg.Bank.Silence)
 	ledger := app.NewLedger(documents.Store, documents.Options(""), cfg.Wallet.Currency, domain.DefaultLimits())
 	deposits := app.NewDeposits(ledger, documents.Store, pending, bank, s.Log, cfg.Bank.Timeout)
+	adapters.API{
+		ShowWallet:   app.ShowWallet{Ledger: ledger},
+		ListPostings: app.ListPostings{Ledger: ledger},
+		Deposit:      app.Deposit{Deposits: deposits},
+		ShowDeposit:  app.ShowDeposit{Deposits: deposits},
+		Authorize:    app.Authorize{Ledger: ledger},
+		Capture:      app.Capture{Ledger: ledger},
+		Void:         app.Void{Ledger: ledger},
+		Refund:       app.Refund{Ledger: ledger},
+		Audit: audit.Audit{
+			Ledger: ledger, Deposits: deposits, Bank: bank, Feed: documents.Reader, Trail: documents.Trail(), Clock: s.Clock,
+		},
+		Log: s.Log,
+	}.Register(s)
+
 	reconciler := app.NewReconciler(deposits, documents.Reader, documents.Store, pending, s.Log, cfg.Reconcile.Interval)
-	audit := app.NewAudit(ledger, deposits, bank, documents.Reader)
-
-	// Routes for users, through the gateway.
-	wallet := adapters.Wallet{Ledger: ledger, Deposits: deposits}
-	s.Public("GET /v1/wallet", wallet.Show)
-	s.Public("GET /v1/wallet/postings?limit&cursor", wallet.History)
-	s.Public("POST /v1/wallet/deposits", wallet.Deposit)
-	s.Public("GET /v1/wallet/deposits/{id}", wallet.ShowDeposit)
-
-	// Routes for other services.
-	s.Internal("POST "+contract.PathAuthorize, invoke.Serve(s.Log, adapters.Validated(ledger.Authorize)))
-	s.Internal("POST "+contract.PathCapture, invoke.Serve(s.Log, adapters.Validated(ledger.Capture)))
-	s.Internal("POST "+contract.PathVoid, invoke.Serve(s.Log, adapters.Validated(ledger.Void)))
-	s.Internal("POST "+contract.PathRefund, invoke.Serve(s.Log, adapters.Validated(ledger.Refund)))
-	s.Internal("POST "+contract.PathAudit, adapters.Audit(audit))
-	s.Internal("POST "+contract.PathOrders, adapters.AuditOrders(audit))
-
-	// Background work.
-	s.Background("deposits", deposits.Run)
 	s.Background("reconciler", reconciler.Run)
 	return nil
 }

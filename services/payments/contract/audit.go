@@ -73,9 +73,6 @@ const (
 // PathOrders takes [OrdersRequest] and answers [Orders].
 const PathOrders = "/internal/audit-orders"
 
-// MaxOrders bounds the orders of one [OrdersRequest].
-const MaxOrders = 200
-
 // OrdersRequest asks what orders did to wallets.
 type OrdersRequest struct {
 	Orders []OrderRef `json:"orders" validate:"max=200,dive"`

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"caravan/internal/document"
@@ -98,8 +99,8 @@ const (
 // refused holds are tombstones of orders that the account had not enough for.
 func (h Hold) refused() bool { return h.State == Voided && h.Reason == NoFunds }
 
-// finished holds only change by a refund.
-func (h Hold) finished() bool { return h.State != Authorized }
+// Finished reports whether the hold only changes by a refund.
+func (h Hold) Finished() bool { return h.State != Authorized }
 
 // Kind says what a posting books.
 type Kind string
@@ -137,8 +138,8 @@ type Books struct {
 	Counters map[string]int64 `json:"counters,omitempty"`
 }
 
-// post returns the books after one more posting.
-func (b Books) post(p Posting) Books {
+// Post returns the books after one more posting.
+func (b Books) Post(p Posting) Books {
 	counters := maps.Clone(b.Counters)
 	if counters == nil {
 		counters = make(map[string]int64, 2)
@@ -169,6 +170,15 @@ func (b Books) Equal(o Books) bool {
 		}
 	}
 	return b.Balance == o.Balance
+}
+
+// String writes the totals in a stable order.
+func (b Books) String() string {
+	parts := []string{fmt.Sprintf("balance %d", b.Balance)}
+	for _, name := range slices.Sorted(maps.Keys(b.Counters)) {
+		parts = append(parts, fmt.Sprintf("%s %d", name, b.Counters[name]))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Account is the wallet of one user: one document, one compare-and-swap, one currency.
@@ -278,7 +288,7 @@ func (a *Account) post(p Posting) int64 {
 	a.Posted++
 	p.Sequence = a.Posted
 	a.Postings = append(a.Postings, p)
-	a.Books = a.Books.post(p)
+	a.Books = a.Books.Post(p)
 	return p.Sequence
 }
 
@@ -286,7 +296,7 @@ func (a *Account) post(p Posting) int64 {
 func (a *Account) active() int {
 	n := 0
 	for _, h := range a.Holds {
-		if !h.finished() {
+		if !h.Finished() {
 			n++
 		}
 	}
@@ -297,7 +307,7 @@ func (a *Account) active() int {
 func (a *Account) finished() []string {
 	var ids []string
 	for id, h := range a.Holds {
-		if h.finished() {
+		if h.Finished() {
 			ids = append(ids, id)
 		}
 	}

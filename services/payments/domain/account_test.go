@@ -1,4 +1,4 @@
-package domain
+package domain_test
 
 import (
 	"encoding/json"
@@ -10,6 +10,8 @@ import (
 
 	"caravan/internal/audit"
 	"caravan/internal/money"
+	checks "caravan/services/payments/audit"
+	. "caravan/services/payments/domain"
 )
 
 var (
@@ -136,7 +138,7 @@ func TestAccount(t *testing.T) {
 					t.Fatalf("%s changed the account without saying so", s.name)
 				}
 				var found audit.Results
-				if AuditAccount(&found, a); len(found.Findings) > 0 {
+				if checks.CheckAccount(&found, a); len(found.Findings) > 0 {
 					t.Fatalf("after %s: %v", s.name, found.Findings)
 				}
 			}
@@ -216,17 +218,17 @@ func TestMoneyInAnotherCurrency(t *testing.T) {
 	if got, err := a.Authorize(Order{ID: "in-dollars", PlacedAt: placed}, usd, Past{}); err != nil || got.Outcome != OutcomeInsufficientFunds {
 		t.Errorf("authorize: %+v, %v", got, err)
 	}
-	mustChange(t, a.run(authorize(10, OutcomeAuthorized, true)))
+	mustChange(t, run(a, authorize(10, OutcomeAuthorized, true)))
 	if _, err := a.Authorize(order1, usd, Past{}); !errors.Is(err, ErrOperationReused) {
 		t.Errorf("repeated authorize: %v", err)
 	}
-	mustChange(t, a.run(capture(OutcomeCaptured, true)))
+	mustChange(t, run(a, capture(OutcomeCaptured, true)))
 	if got, err := a.Refund(order1, "r", usd, placed, Past{}); err != nil || got.Outcome != OutcomeExceedsCaptured {
 		t.Errorf("refund: %+v, %v", got, err)
 	}
 }
 
-func (a *Account) run(s step) error {
+func run(a *Account, s step) error {
 	got, err := s.run(a)
 	if err == nil && !got.Changed {
 		err = fmt.Errorf("%s: %s, nothing changed", s.name, got.Outcome)
@@ -257,10 +259,10 @@ func TestBoundsOfOneAccount(t *testing.T) {
 	if _, err := a.Capture(Order{"0", placed}, placed, Past{}); err != nil {
 		t.Fatal(err)
 	}
-	mustChange(t, a.run(authorize(200, OutcomeAuthorized, true)))
-	mustChange(t, a.run(capture(OutcomeCaptured, true)))
+	mustChange(t, run(a, authorize(200, OutcomeAuthorized, true)))
+	mustChange(t, run(a, capture(OutcomeCaptured, true)))
 	for i := range MaxRefunds {
-		mustChange(t, a.run(refund(fmt.Sprint(i), 1, OutcomeRefunded, true)))
+		mustChange(t, run(a, refund(fmt.Sprint(i), 1, OutcomeRefunded, true)))
 	}
 	if _, err := a.Refund(order1, "more", eur(1), placed, Past{}); !errors.Is(err, ErrTooManyRefunds) {
 		t.Errorf("one refund too many: %v", err)
@@ -280,7 +282,7 @@ func TestDepositEndsOnce(t *testing.T) {
 	}
 	other := asked
 	other.Fingerprint = "g"
-	if _, err := d.Request(other); !errors.Is(err, ErrOperationReused) {
+	if _, err := d.Request(other); !errors.Is(err, ErrKeyReused) {
 		t.Fatalf("other body: %v", err)
 	}
 	if !d.End(DepositDeclined, "no", placed) || d.End(DepositSucceeded, "", placed) || d.Status != DepositDeclined {

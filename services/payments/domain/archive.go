@@ -168,7 +168,7 @@ func (a *Account) Trim(l Limits) {
 	}
 	segment.Closing = segment.Opening
 	for _, p := range segment.Postings {
-		segment.Closing = segment.Closing.post(p)
+		segment.Closing = segment.Closing.Post(p)
 	}
 	a.push(segment)
 }

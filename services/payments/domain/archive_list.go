@@ -38,8 +38,8 @@ type Place struct {
 	Sum uint64
 }
 
-// intact reports whether a segment has the content that was archived.
-func (p Place) intact(userID string, s Segment) bool {
+// Intact reports whether a segment has the content that was archived.
+func (p Place) Intact(userID string, s Segment) bool {
 	if p.Sum == 0 {
 		return p.Key == listKey(userID, s)
 	}

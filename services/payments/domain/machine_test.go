@@ -1,4 +1,4 @@
-package domain
+package domain_test
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"caravan/internal/audit"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
+	checks "caravan/services/payments/audit"
+	. "caravan/services/payments/domain"
 )
 
 // archived keeps what an account archives, as the repository does, and finds it again.
@@ -257,7 +259,7 @@ func (m *machine) check(t *rapid.T) {
 	}
 	finished := 0
 	for _, h := range a.Holds {
-		if h.finished() {
+		if h.Finished() {
 			finished++
 		}
 	}
@@ -265,9 +267,9 @@ func (m *machine) check(t *rapid.T) {
 		t.Fatalf("head holds %d finished holds and %d postings", finished, len(a.Postings))
 	}
 	var found audit.Results
-	booked := make(Booked)
-	AuditAccount(&found, a)
-	booked.Audit(&found, a.UserID, a.Postings)
+	booked := make(checks.Booked)
+	checks.CheckAccount(&found, a)
+	booked.Check(&found, a.UserID, a.Postings)
 	following, expected := a.Archived.Books, a.Archived.Count
 	versions := maps.Clone(a.Holds)
 	if versions == nil {
@@ -277,8 +279,8 @@ func (m *machine) check(t *rapid.T) {
 		if s.Number != expected {
 			t.Fatalf("segment %d at the place of %d", s.Number, expected)
 		}
-		AuditSegment(&found, a.UserID, at, s, following)
-		booked.Audit(&found, a.UserID, s.Postings)
+		checks.CheckSegment(&found, a.UserID, at, s, following)
+		booked.Check(&found, a.UserID, s.Postings)
 		following, expected = s.Opening, expected-1
 		for id, h := range s.Holds {
 			if _, younger := versions[id]; !younger {

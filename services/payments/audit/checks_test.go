@@ -1,4 +1,4 @@
-package domain
+package audit_test
 
 import (
 	"encoding/json"
@@ -6,14 +6,20 @@ import (
 	"testing"
 	"time"
 
-	"caravan/internal/audit"
+	shape "caravan/internal/audit"
+	"caravan/services/payments/audit"
 	"caravan/services/payments/contract"
+	. "caravan/services/payments/domain"
 )
 
 // audited is an account with every kind of content and the one segment of its archive.
 func audited(t *testing.T) (*Account, Place, Segment) {
 	t.Helper()
-	a := wallet(t, 1000)
+	a := new(Account)
+	a.Open("user-1", "EUR", "entry-1")
+	if _, err := a.Credit("deposit-0", eur(1000), placed, placed, Past{}); err != nil {
+		t.Fatal(err)
+	}
 	for i, id := range []string{"a", "b", "c", "d"} {
 		order := Order{ID: id, PlacedAt: placed.Add(time.Duration(i) * time.Minute)}
 		if _, err := a.Authorize(order, eur(100), Past{}); err != nil {
@@ -26,7 +32,7 @@ func audited(t *testing.T) (*Account, Place, Segment) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := a.Authorize(order1, eur(50), Past{}); err != nil {
+	if _, err := a.Authorize(Order{ID: "order-1", PlacedAt: placed}, eur(50), Past{}); err != nil {
 		t.Fatal(err)
 	}
 	a.Trim(Limits{Keep: 2, Max: 3})
@@ -40,17 +46,17 @@ func audited(t *testing.T) (*Account, Place, Segment) {
 	return a, Place{Key: a.Sealed[0].Key, Sum: a.Archived.Tree.Levels[0][0].Summary.Sum}, s
 }
 
-func TestAuditFindsNothingInASoundAccount(t *testing.T) {
+func TestChecksFindNothingInASoundAccount(t *testing.T) {
 	a, at, s := audited(t)
-	var r audit.Results
-	AuditAccount(&r, a)
-	AuditSegment(&r, a.UserID, at, s, a.Archived.Books)
+	var r shape.Results
+	audit.CheckAccount(&r, a)
+	audit.CheckSegment(&r, a.UserID, at, s, a.Archived.Books)
 	if len(r.Findings) > 0 {
 		t.Errorf("found %v", r.Findings)
 	}
 }
 
-func TestAuditFindsPlantedViolations(t *testing.T) {
+func TestChecksFindPlantedViolations(t *testing.T) {
 	change := func(a *Account, id string, f func(h *Hold)) {
 		h := a.Holds[id]
 		f(&h)
@@ -63,7 +69,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 	}{
 		{"money out of nothing", func(a *Account) { a.Books.Balance++ }, contract.InvariantZeroSum},
 		{"a counter-account that forgot", func(a *Account) { a.Books.Counters[CounterSales]-- }, contract.InvariantZeroSum},
-		{"both sides changed without a posting", func(a *Account) { a.Books = a.Books.post(Posting{Amount: 5, CounterAccount: CounterBank}) }, contract.InvariantBalance},
+		{"both sides changed without a posting", func(a *Account) { a.Books = a.Books.Post(Posting{Amount: 5, CounterAccount: CounterBank}) }, contract.InvariantBalance},
 		{"a posting with another amount", func(a *Account) { a.Postings[1].Amount++ }, contract.InvariantBalance},
 		{"a lost posting", func(a *Account) { a.Postings = a.Postings[1:] }, contract.InvariantBalance},
 		{"postings out of order", func(a *Account) { slices.Reverse(a.Postings) }, contract.InvariantPostings},
@@ -80,15 +86,15 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a, _, _ := audited(t)
 			c.plant(a)
-			var r audit.Results
-			if AuditAccount(&r, a); !blames(r.Findings, c.want) {
+			var r shape.Results
+			if audit.CheckAccount(&r, a); !blames(r.Findings, c.want) {
 				t.Errorf("found %v; want %s", r.Findings, c.want)
 			}
 		})
 	}
 }
 
-func TestAuditFindsViolationsInTheArchive(t *testing.T) {
+func TestChecksFindViolationsInTheArchive(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		plant func(s *Segment)
@@ -98,7 +104,7 @@ func TestAuditFindsViolationsInTheArchive(t *testing.T) {
 		{"a lost posting", func(s *Segment) { s.Postings = s.Postings[1:] }, contract.InvariantPostings},
 		{"a changed total", func(s *Segment) { s.Closing.Balance++ }, contract.InvariantZeroSum},
 		{"a beginning out of nothing", func(s *Segment) {
-			s.Opening = s.Opening.post(Posting{Amount: 1, CounterAccount: CounterBank})
+			s.Opening = s.Opening.Post(Posting{Amount: 1, CounterAccount: CounterBank})
 		}, contract.InvariantArchive},
 		{"another order", func(s *Segment) { s.Holds["x"] = Hold{State: Voided, PlacedAt: placed} }, contract.InvariantArchive},
 		{"an active hold", func(s *Segment) { s.Holds["x"] = Hold{State: Authorized, PlacedAt: placed} }, contract.InvariantArchive},
@@ -111,14 +117,14 @@ func TestAuditFindsViolationsInTheArchive(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a, at, s := audited(t)
 			c.plant(&s)
-			var r audit.Results
-			if AuditSegment(&r, a.UserID, at, s, a.Archived.Books); !blames(r.Findings, c.want) {
+			var r shape.Results
+			if audit.CheckSegment(&r, a.UserID, at, s, a.Archived.Books); !blames(r.Findings, c.want) {
 				t.Errorf("found %v; want %s", r.Findings, c.want)
 			}
 		})
 	}
 }
 
-func blames(found []audit.Finding, invariant string) bool {
-	return slices.ContainsFunc(found, func(f audit.Finding) bool { return f.Invariant == invariant })
+func blames(found []shape.Finding, invariant string) bool {
+	return slices.ContainsFunc(found, func(f shape.Finding) bool { return f.Invariant == invariant })
 }

@@ -22,20 +22,21 @@ const (
 	reconcilerID = "deposits"
 	// feedPage is about how many index keys one read of the feed covers.
 	feedPage = 400
-	// maxPending bounds the deposits carried from pass to pass; with more the reconciler stays where it is in the feed.
+	// maxPending bounds the deposits that are carried from pass to pass. With more, the position in the feed does not change.
 	maxPending = 1024
-	// absentFor is how long a deposit that was entered and not written is looked for: a sidecar that stood still may write
-	// it long after its request was given up. maxAbsent bounds how many are.
+	// absentFor is how long a deposit that has an entry in the feed is searched for if it is not there: a frozen sidecar may
+	// write it long after the end of its request. maxAbsent bounds how many are searched for.
 	absentFor = 10 * time.Minute
 	maxAbsent = 1024
-	// requestMargin is what a request takes beside the bank's answer.
+	// requestMargin is the time that a request takes in addition to the answer of the bank.
 	requestMargin = time.Second
-	// maxUnanswered is how many questions in a row the bank may leave open before a pass leaves it alone.
+	// maxUnanswered is how many questions in a row the bank may leave unanswered before a pass stops asking.
 	maxUnanswered = 3
 )
 
-// Reconciler ends the deposits that a crash, or a silent bank, left pending. It learns of them from payments' own feed:
-// the index entry was written before the deposit was, so none can be lost.
+// Reconciler is the worker that ends deposits without an answer of the bank. It asks the bank again soon after the request.
+// After a crash it finds the deposits in the feed of payments: the entry in the feed is written before the deposit, so none
+// can be lost.
 type Reconciler struct {
 	deposits *Deposits
 	feed     *feed.Reader
@@ -45,18 +46,18 @@ type Reconciler struct {
 	every    time.Duration
 }
 
-// progress is where the reconciler stands.
+// progress is the progress of the reconciler.
 type progress struct {
 	document.Root
-	// Settled is the place in the feed up to which every deposit is ended or among Pending or Absent.
+	// Settled is the position in the feed up to which every deposit is ended or is in Pending or Absent.
 	Settled string `json:"settled"`
-	// Pending are ids of deposits that the bank gave no answer about yet.
+	// Pending are ids of deposits that the bank has not answered yet.
 	Pending []string `json:"pending,omitempty"`
-	// Absent are ids of deposits that were entered in the feed and not written yet, and since when they are missed.
+	// Absent are ids of deposits that have an entry in the feed and are not written yet, with the time of the first search.
 	Absent map[string]time.Time `json:"absent,omitempty"`
 }
 
-// NewReconciler makes a Reconciler that passes through the feed every so often.
+// NewReconciler makes a Reconciler that reads the feed at an interval.
 func NewReconciler(deposits *Deposits, reader *feed.Reader, store document.Store, opts document.Options, log *slog.Logger, every time.Duration) *Reconciler {
 	return &Reconciler{
 		deposits: deposits, feed: reader, clock: opts.Clock, log: log, every: every,
@@ -64,19 +65,42 @@ func NewReconciler(deposits *Deposits, reader *feed.Reader, store document.Store
 	}
 }
 
-// Run passes through the feed until ctx ends.
+// Run ends deposits until ctx ends.
 func (r *Reconciler) Run(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		if err := r.Pass(ctx); err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "reconciling deposits failed; it goes on from the same place", "error", err)
+			r.log.WarnContext(ctx, "Ending deposits failed. The next pass continues at the same position.", "error", err)
 		}
-		if err := r.clock.Sleep(ctx, r.every); err != nil {
-			return nil // the service stops
+		r.answerUntilNextPass(ctx)
+	}
+	return nil
+}
+
+// answerUntilNextPass asks the bank again about deposits whose request ended without an answer, until the next pass is due.
+func (r *Reconciler) answerUntilNextPass(ctx context.Context) {
+	waiting, due := context.WithCancel(ctx)
+	defer due()
+	go func() {
+		defer due()
+		_ = r.clock.Sleep(waiting, r.every) // it only fails when waiting has ended
+	}()
+	for {
+		select {
+		case <-waiting.Done():
+			return
+		case depositID := <-r.deposits.unanswered:
+			deposit, err := r.deposits.Documents.Get(ctx, depositID)
+			if err == nil && deposit.Status == domain.DepositPending {
+				_, err = r.deposits.settle(causeOf(ctx, deposit), deposit, true)
+			}
+			if err != nil {
+				r.log.WarnContext(ctx, "Ending a deposit failed. The next pass tries again.", "deposit", depositID, "error", err)
+			}
 		}
 	}
 }
 
-// Pass tries once to end every deposit that is left pending.
+// Pass tries once to end every deposit that was left pending.
 func (r *Reconciler) Pass(ctx context.Context) error {
 	at, err := r.progress.Get(ctx, reconcilerID)
 	if errors.Is(err, document.ErrNotFound) {
@@ -106,7 +130,7 @@ func (r *Reconciler) Pass(ctx context.Context) error {
 	return r.advance(ctx, settled, ids, pending, missing)
 }
 
-// missed are those of the absent deposits that may still come, with when they were missed first.
+// missed are the absent deposits that may still be written, with the time of the first search.
 func (r *Reconciler) missed(absent []string, since map[string]time.Time) map[string]time.Time {
 	now := r.clock.Now().UTC()
 	missing := make(map[string]time.Time)
@@ -122,7 +146,8 @@ func (r *Reconciler) missed(absent []string, since map[string]time.Time) map[str
 	return missing
 }
 
-// fresh lists the deposits entered in the feed since the given place, and the place that is final by now.
+// fresh lists the deposits that were entered in the feed after the given position, and the position up to which the feed is
+// final.
 func (r *Reconciler) fresh(ctx context.Context, settled string) ([]string, string, error) {
 	from, err := feed.ParseCursor(settled)
 	if err != nil {
@@ -144,7 +169,7 @@ func (r *Reconciler) fresh(ctx context.Context, settled string) ([]string, strin
 		if final && keys.Settled != (feed.Cursor{}) {
 			settled = keys.Settled.String()
 		}
-		// What settles while this pass goes on was read before it had.
+		// What becomes final during this pass was read before it was final.
 		final = final && !keys.Settled.Before(keys.Next)
 		if keys.End || keys.Next == from || len(ids) >= maxPending {
 			return ids, settled, nil
@@ -153,11 +178,11 @@ func (r *Reconciler) fresh(ctx context.Context, settled string) ([]string, strin
 	}
 }
 
-// settleAll tries each deposit and returns those that are still pending, and those that are not there.
+// settleAll tries to end each deposit. It returns those that are still pending, and those that do not exist.
 func (r *Reconciler) settleAll(ctx context.Context, ids []string) (pending, absent []string, err error) {
 	unanswered := 0
 	for chunk := range slices.Chunk(ids, 64) {
-		docs, err := r.deposits.deposits.GetMany(ctx, chunk...)
+		docs, err := r.deposits.Documents.GetMany(ctx, chunk...)
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading deposits: %w", err)
 		}
@@ -180,18 +205,18 @@ func (r *Reconciler) settleAll(ctx context.Context, ids []string) (pending, abse
 				continue
 			}
 			unanswered = 0
-			r.log.InfoContext(ctx, "a deposit left pending was settled", "deposit", id, "status", deposit.Status)
+			r.log.InfoContext(ctx, "A pending deposit was ended.", "deposit", id, "status", deposit.Status)
 		}
 	}
 	return pending, absent, nil
 }
 
-// underWay tells whether the request that made the deposit may still be waiting for the bank.
+// underWay reports whether the request of the deposit may still be waiting for the bank.
 func (r *Reconciler) underWay(deposit *domain.Deposit) bool {
-	return r.clock.Now().Sub(deposit.CreatedAt) < r.deposits.patience+requestMargin
+	return r.clock.Now().Sub(deposit.CreatedAt) < r.deposits.timeout+requestMargin
 }
 
-// causeOf is the context of the request that asked for the deposit: its correlation id and trace.
+// causeOf is ctx with the correlation id and the trace of the request for the deposit.
 func causeOf(ctx context.Context, deposit *domain.Deposit) context.Context {
 	if len(deposit.Timeline) == 0 {
 		return ctx
@@ -200,7 +225,7 @@ func causeOf(ctx context.Context, deposit *domain.Deposit) context.Context {
 	return correlation.Remote(ctx, asked.CorrelationID, asked.TraceParent)
 }
 
-// advance stores the progress. Another replica may have stored its own meanwhile: what this pass has not tried stays.
+// advance stores the progress. Another replica may have stored its own progress: what this pass has not tried is kept.
 func (r *Reconciler) advance(ctx context.Context, settled string, tried, pending []string, missing map[string]time.Time) error {
 	to, err := feed.ParseCursor(settled)
 	if err != nil {

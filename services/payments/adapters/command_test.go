@@ -1,4 +1,4 @@
-package adapters_test
+package adapters
 
 import (
 	"context"
@@ -8,14 +8,13 @@ import (
 
 	"caravan/internal/money"
 	"caravan/internal/problem"
-	"caravan/services/payments/adapters"
 	"caravan/services/payments/contract"
 )
 
 func TestCommandsOfTheWrongFormAreRefused(t *testing.T) {
-	good := contract.Refund{RefundID: "r", OrderID: "o", UserID: alice, Amount: money.New(5, "EUR"), PlacedAt: time.Unix(1, 0)}
+	good := contract.Refund{RefundID: "r", OrderID: "o", UserID: "alice", Amount: money.New(5, "EUR"), PlacedAt: time.Unix(1, 0)}
 	reached := 0
-	handle := adapters.Validated(func(context.Context, contract.Refund) (contract.Refunded, error) {
+	handle := command(func(context.Context, contract.Refund) (contract.Refunded, error) {
 		reached++
 		return contract.Refunded{Outcome: contract.OutcomeRefunded}, nil
 	})

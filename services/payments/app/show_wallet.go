@@ -11,17 +11,20 @@ import (
 
 // Wallet is what a user sees of an account.
 type Wallet struct {
-	// Balance is what the user owns, Held what is set aside for orders, Available the difference.
+	// Balance is what the user owns, Held what is held for orders, Available the difference.
 	Balance   money.Money `json:"balance"`
 	Held      money.Money `json:"held"`
 	Available money.Money `json:"available"`
 }
 
-// Wallet returns a user's wallet; one that was never used is empty.
-func (l *Ledger) Wallet(ctx context.Context, userID string) (Wallet, error) {
-	account, err := l.accounts.Get(ctx, userID)
+// ShowWallet shows users what they own.
+type ShowWallet struct{ *Ledger }
+
+// Do returns the wallet of a user. A wallet that was never used is empty.
+func (u ShowWallet) Do(ctx context.Context, userID string) (Wallet, error) {
+	account, err := u.Accounts.Get(ctx, userID)
 	if errors.Is(err, document.ErrNotFound) {
-		none := money.New(0, l.currency)
+		none := money.New(0, u.currency)
 		return Wallet{Balance: none, Held: none, Available: none}, nil
 	}
 	if err != nil {

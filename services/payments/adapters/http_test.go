@@ -3,9 +3,9 @@ package adapters_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -17,13 +17,16 @@ import (
 	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
 	"caravan/internal/id"
+	"caravan/internal/invoke"
 	"caravan/internal/money"
 	"caravan/internal/problem"
-	"caravan/internal/request"
+	"caravan/internal/service/servicetest"
 	"caravan/internal/token"
 	"caravan/services/payments/adapters"
 	"caravan/services/payments/adapters/testbank"
 	"caravan/services/payments/app"
+	"caravan/services/payments/audit"
+	"caravan/services/payments/contract"
 	"caravan/services/payments/domain"
 	users "caravan/services/users/contract"
 )
@@ -33,30 +36,31 @@ const (
 	bob   = "0197a000-0000-7000-8000-00000000000b"
 )
 
-// fakeServer routes requests to the handlers as the chassis does, with the caller's claims already verified.
+// fakeServer serves the routes of payments over a store in memory.
 type fakeServer struct {
-	mux   *http.ServeMux
-	audit *app.Audit
+	t testing.TB
+	servicetest.Server
 }
 
-func newServer() *fakeServer {
-	store := documenttest.NewStore()
+func newServer(t testing.TB) *fakeServer {
+	store, log := documenttest.NewStore(), slog.New(slog.DiscardHandler)
 	opts := document.Options{Source: "payments", Clock: clock.System{}, IDs: id.Random{}}
 	bank := testbank.New(store, clock.System{}, id.Random{}, 0)
 	ledger := app.NewLedger(store, opts, "EUR", domain.DefaultLimits())
-	deposits := app.NewDeposits(ledger, store, opts, bank, slog.New(slog.DiscardHandler), time.Second)
-	s := &fakeServer{mux: http.NewServeMux(), audit: app.NewAudit(ledger, deposits, bank, feed.NewReader(store, clock.System{}, feed.DefaultTiming()))}
-	wallet := adapters.Wallet{Ledger: ledger, Deposits: deposits}
-	s.handle("GET /v1/wallet", wallet.Show)
-	s.handle("GET /v1/wallet/postings", wallet.History)
-	s.handle("POST /v1/wallet/deposits", wallet.Deposit)
-	s.handle("GET /v1/wallet/deposits/{id}", wallet.ShowDeposit)
-	s.handle("POST /internal/audit", adapters.Audit(s.audit))
+	deposits := app.NewDeposits(ledger, store, opts, bank, log, time.Second)
+	reader := feed.NewReader(store, clock.System{}, feed.DefaultTiming())
+	s := &fakeServer{t: t}
+	adapters.API{
+		ShowWallet: app.ShowWallet{Ledger: ledger}, ListPostings: app.ListPostings{Ledger: ledger},
+		Deposit: app.Deposit{Deposits: deposits}, ShowDeposit: app.ShowDeposit{Deposits: deposits},
+		Authorize: app.Authorize{Ledger: ledger}, Capture: app.Capture{Ledger: ledger}, Void: app.Void{Ledger: ledger}, Refund: app.Refund{Ledger: ledger},
+		Audit: audit.Audit{
+			Ledger: ledger, Deposits: deposits, Bank: bank, Feed: reader, Clock: clock.System{},
+			Trail: feed.Trail{Store: store, Source: "payments", Coverage: feed.NewCoverage(reader)},
+		},
+		Log: log,
+	}.Register(s)
 	return s
-}
-
-func (s *fakeServer) handle(pattern string, h request.Handler) {
-	s.mux.HandleFunc(pattern, request.HTTP(h))
 }
 
 // call is one request; its zero value asks for Alice's wallet.
@@ -68,23 +72,19 @@ type call struct {
 }
 
 func (s *fakeServer) do(c call) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(c.method, c.path, strings.NewReader(c.body))
-	r.Header.Set("Content-Type", "application/json")
-	for name, value := range c.header {
-		r.Header.Set(name, value)
-	}
+	s.t.Helper()
+	q := servicetest.Request{Method: c.method, Target: c.path, Body: c.body, Header: c.header}
 	if c.user != "" {
+		q.Caller = token.Claims{Subject: c.user, Permissions: c.permissions}
 		if c.permissions == nil {
-			c.permissions = []string{users.PermissionWalletUse}
+			q.Caller.Permissions = []string{users.PermissionWalletUse}
 		}
-		r = r.WithContext(token.With(r.Context(), token.Claims{Subject: c.user, Permissions: c.permissions}))
 	}
-	w := httptest.NewRecorder()
-	s.mux.ServeHTTP(w, r)
-	return w
+	return s.Do(s.t, q)
 }
 
 func (s *fakeServer) deposit(user, key, body string) *httptest.ResponseRecorder {
+	s.t.Helper()
 	return s.do(call{method: "POST", path: "/v1/wallet/deposits", body: body, user: user, header: map[string]string{"Idempotency-Key": key}})
 }
 
@@ -108,7 +108,7 @@ type deposit struct {
 }
 
 func TestWalletOfANewUserIsEmpty(t *testing.T) {
-	w := newServer().do(call{method: "GET", path: "/v1/wallet", user: alice})
+	w := newServer(t).do(call{method: "GET", path: "/v1/wallet", user: alice})
 	none := money.New(0, "EUR")
 	if got := decode[wallet](t, w); w.Code != 200 || got != (wallet{none, none, none}) {
 		t.Errorf("got %d %+v", w.Code, got)
@@ -126,7 +126,7 @@ func TestDepositAnswers(t *testing.T) {
 		{"tok_declined", 422, 422, 0},
 	} {
 		t.Run(c.source, func(t *testing.T) {
-			s := newServer()
+			s := newServer(t)
 			body := `{"amount":500,"currency":"EUR","source":"` + c.source + `"}`
 			first := s.deposit(alice, `"key-1"`, body)
 			if first.Code != c.first {
@@ -161,7 +161,7 @@ func TestDepositAnswers(t *testing.T) {
 }
 
 func TestDeclineIsAProblem(t *testing.T) {
-	w := newServer().deposit(alice, "k", `{"amount":500,"currency":"EUR","source":"tok_declined"}`)
+	w := newServer(t).deposit(alice, "k", `{"amount":500,"currency":"EUR","source":"tok_declined"}`)
 	p := decode[problem.Problem](t, w)
 	if p.Slug() != "payment-declined" || p.Extra["reason"] != "declined_by_issuer" || p.Extra["depositId"] == "" {
 		t.Errorf("got %+v", p)
@@ -177,7 +177,7 @@ func TestBadInputIsNamed(t *testing.T) {
 	post := func(body string) call {
 		return call{method: "POST", path: "/v1/wallet/deposits", body: body, user: alice, header: key}
 	}
-	s := newServer()
+	s := newServer(t)
 	if w := s.deposit(alice, "used", good); w.Code != 201 {
 		t.Fatal(w.Body)
 	}
@@ -231,8 +231,55 @@ func TestBadInputIsNamed(t *testing.T) {
 	}
 }
 
+// Orders are refused in the answer to their command, by the slugs of the contract.
+func TestCommandsAreRefusedWithTheirProblem(t *testing.T) {
+	s := newServer(t)
+	if w := s.deposit(alice, "k", `{"amount":100,"currency":"EUR","source":"tok_ok"}`); w.Code != 201 {
+		t.Fatal(w.Body)
+	}
+	placed := time.Unix(1_800_000_000, 0).UTC()
+	order := func(id string) string {
+		return fmt.Sprintf(`"orderId":%q,"userId":%q,"placedAt":%q`, id, alice, placed.Format(time.RFC3339))
+	}
+	eur := func(amount int) string { return fmt.Sprintf(`,"amount":{"amount":%d,"currency":"EUR"}`, amount) }
+	for _, c := range []struct {
+		name, path, command string
+		status              int
+		slug                string
+	}{
+		{"an order", contract.PathAuthorize, order("o") + eur(60), 0, ""},
+		{"its capture", contract.PathCapture, order("o"), 0, ""},
+		{"a void", contract.PathVoid, order("other"), 0, ""},
+		{"another amount for the order", contract.PathAuthorize, order("o") + eur(61), 422, contract.SlugOperationReused},
+		{"a capture of nothing", contract.PathCapture, order("none"), 409, contract.SlugNotAuthorized},
+		{"a refund of nothing", contract.PathRefund, order("o") + eur(0) + `,"refundId":"r"`, 422, contract.SlugAmount},
+		{"no order", contract.PathVoid, order(""), 400, "invalid-request"},
+	} {
+		w := s.do(call{method: "POST", path: c.path, body: `{"commands":[{"command":{` + c.command + `}}]}`})
+		got := decode[invoke.Response[json.RawMessage]](t, w)
+		if w.Code != 200 || len(got.Results) != 1 {
+			t.Fatalf("%s: %d %+v", c.name, w.Code, got)
+		}
+		failure := got.Results[0].Error
+		if c.status == 0 {
+			if failure != nil {
+				t.Errorf("%s: %+v", c.name, failure)
+			}
+			continue
+		}
+		if failure == nil || failure.Status != c.status || failure.Slug != c.slug {
+			t.Errorf("%s: got %+v; want %d %s", c.name, failure, c.status, c.slug)
+		}
+	}
+	asked := fmt.Sprintf(`{"orders":[{%s}]}`, order("o"))
+	found := decode[contract.Orders](t, s.do(call{method: "POST", path: contract.PathOrders, body: asked}))
+	if len(found.Orders) != 1 || found.Orders[0].Captured != 60 {
+		t.Errorf("the audit of orders answers %+v", found)
+	}
+}
+
 func TestHistoryShowsPostings(t *testing.T) {
-	s := newServer()
+	s := newServer(t)
 	for _, key := range []string{"a", "b", "c"} {
 		if w := s.deposit(alice, key, `{"amount":500,"currency":"EUR","source":"tok_ok"}`); w.Code != 201 {
 			t.Fatal(w.Body)
@@ -273,7 +320,7 @@ func FuzzDepositBody(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		s := newServer()
+		s := newServer(t)
 		w := s.deposit(alice, "k", body)
 		balance := decode[wallet](t, s.do(call{method: "GET", path: "/v1/wallet", user: alice})).Balance.Amount
 		switch w.Code {

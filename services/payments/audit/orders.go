@@ -1,4 +1,4 @@
-package app
+package audit
 
 import (
 	"context"
@@ -8,27 +8,27 @@ import (
 	"slices"
 
 	"caravan/internal/document"
+	"caravan/services/payments/app"
 	"caravan/services/payments/contract"
 	"caravan/services/payments/domain"
 )
 
-// Orders answers what orders did to wallets, wherever their holds are by now.
-func (a *Audit) Orders(ctx context.Context, asked contract.OrdersRequest) (contract.Orders, error) {
+// Orders returns what orders did to wallets, by their holds in accounts and archives.
+func (a Audit) Orders(ctx context.Context, asked contract.OrdersRequest) (contract.Orders, error) {
 	byUser := make(map[string][]contract.OrderRef)
 	for _, o := range asked.Orders {
 		byUser[o.UserID] = append(byUser[o.UserID], o)
 	}
-	ledger := *a.ledger
-	ledger.store = document.NewMemo(ledger.store) // neighbouring orders lie in the same segments
+	ledger := a.Ledger.Memo() // orders of the same time are in the same segments
 	found := contract.Orders{Orders: []contract.OrderMoney{}}
-	for part := range slices.Chunk(slices.Sorted(maps.Keys(byUser)), auditAccounts) {
-		accounts, err := ledger.accounts.GetMany(ctx, part...)
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(byUser)), accountsPerPage) {
+		accounts, err := ledger.Accounts.GetMany(ctx, part...)
 		if err != nil {
 			return contract.Orders{}, fmt.Errorf("reading accounts: %w", err)
 		}
 		for _, userID := range part {
 			for _, o := range byUser[userID] {
-				h, err := ledger.holdOf(ctx, accounts[userID], o)
+				h, err := holdOf(ctx, ledger, accounts[userID], o)
 				if err != nil {
 					return contract.Orders{}, fmt.Errorf("looking for order %s: %w", o.OrderID, err)
 				}
@@ -41,9 +41,9 @@ func (a *Audit) Orders(ctx context.Context, asked contract.OrdersRequest) (contr
 	return found, nil
 }
 
-// holdOf finds the youngest version of an order's hold; it is nil if there is none. A damaged archive has none: its own
-// audit reports it.
-func (l *Ledger) holdOf(ctx context.Context, account *domain.Account, o contract.OrderRef) (*domain.Hold, error) {
+// holdOf finds the youngest version of an order's hold. It is nil if there is none, or if the archive is damaged, which the
+// audit of the account reports.
+func holdOf(ctx context.Context, l *app.Ledger, account *domain.Account, o contract.OrderRef) (*domain.Hold, error) {
 	if account == nil {
 		return nil, nil
 	}
@@ -52,7 +52,7 @@ func (l *Ledger) holdOf(ctx context.Context, account *domain.Account, o contract
 	}
 	var found *domain.Hold
 	within := func(p domain.Part) bool { return p.Covers(o.PlacedAt) }
-	err := l.walk(ctx, account, within, func(_ domain.Place, s domain.Segment) bool {
+	err := l.Walk(ctx, account, within, func(_ domain.Place, s domain.Segment) bool {
 		if h, ok := s.Holds[o.OrderID]; ok {
 			found = &h
 		}

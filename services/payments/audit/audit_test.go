@@ -1,14 +1,13 @@
-package app_test
+package audit_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"caravan/internal/audit"
+	shape "caravan/internal/audit"
 	"caravan/internal/document"
 	"caravan/internal/feed"
 	"caravan/services/payments/app"
@@ -16,48 +15,17 @@ import (
 	"caravan/services/payments/domain"
 )
 
-// edit changes one stored document as no code of ours would.
-func (p *fakeProcess) edit(t *testing.T, key string, change func(doc map[string]any)) {
-	t.Helper()
-	records, err := p.store.Get(t.Context(), key)
-	if err != nil || len(records) == 0 {
-		t.Fatalf("no document %s: %v", key, err)
-	}
-	var doc map[string]any
-	if err := json.Unmarshal(records[key].Value, &doc); err != nil {
-		t.Fatal(err)
-	}
-	change(doc)
-	value, err := json.Marshal(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.store.Overwrite(key, value)
-}
-
-// key finds the only document whose key has the prefix.
-func (p *fakeProcess) key(t *testing.T, prefix string) string {
-	t.Helper()
-	for _, k := range p.store.Keys() {
-		if strings.HasPrefix(k, prefix) {
-			return k
-		}
-	}
-	t.Fatalf("no document %s…", prefix)
-	return ""
-}
-
 func TestAuditFindsPlantedViolations(t *testing.T) {
 	account := domain.AccountPrefix + alice
 	for _, c := range []struct {
 		name  string
-		plant func(t *testing.T, p *fakeProcess)
+		plant func(t *testing.T, p *world)
 		want  string
 	}{
-		{"money appeared in a wallet", func(t *testing.T, p *fakeProcess) {
+		{"money appeared in a wallet", func(t *testing.T, p *world) {
 			p.edit(t, account, func(doc map[string]any) { doc["books"].(map[string]any)["balance"] = 12345 })
 		}, contract.InvariantZeroSum},
-		{"a posting was forged on both sides", func(t *testing.T, p *fakeProcess) {
+		{"a posting was forged on both sides", func(t *testing.T, p *world) {
 			p.edit(t, account, func(doc map[string]any) {
 				books := doc["books"].(map[string]any)
 				books["balance"] = books["balance"].(float64) + 50
@@ -65,26 +33,26 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 				counters["bank:test"] = counters["bank:test"].(float64) - 50
 			})
 		}, contract.InvariantBalance},
-		{"a hold was forgotten", func(t *testing.T, p *fakeProcess) {
+		{"a hold was forgotten", func(t *testing.T, p *world) {
 			p.edit(t, account, func(doc map[string]any) { delete(doc["holds"].(map[string]any), orderID(99)) })
 		}, contract.InvariantHeld},
-		{"an archived posting was changed", func(t *testing.T, p *fakeProcess) {
+		{"an archived posting was changed", func(t *testing.T, p *world) {
 			p.edit(t, p.key(t, account+"/archive/0-0"), func(doc map[string]any) {
 				doc["postings"].([]any)[0].(map[string]any)["amount"] = 1
 			})
 		}, contract.InvariantBalance},
-		{"an archived order was changed", func(t *testing.T, p *fakeProcess) {
+		{"an archived order was changed", func(t *testing.T, p *world) {
 			p.edit(t, p.key(t, account+"/archive/0-1"), func(doc map[string]any) {
 				for _, h := range doc["holds"].(map[string]any) {
 					h.(map[string]any)["amount"] = 777
 				}
 			})
 		}, contract.InvariantArchive},
-		{"an archive segment is lost", func(t *testing.T, p *fakeProcess) {
+		{"an archive segment is lost", func(t *testing.T, p *world) {
 			p.store.Remove(p.key(t, account+"/archive/0-1"))
 		}, contract.InvariantArchive},
-		{"a deposit that nobody asked for", func(t *testing.T, p *fakeProcess) {
-			_, err := p.ledger.Accounts().Update(t.Context(), alice, func(a *domain.Account) error {
+		{"a deposit that nobody asked for", func(t *testing.T, p *world) {
+			_, err := p.ledger.Accounts.Update(t.Context(), alice, func(a *domain.Account) error {
 				_, err := a.Credit("made-up", eur(5), p.clock.Now(), p.clock.Now(), domain.Past{Count: a.Archived.Count})
 				return err
 			})
@@ -92,9 +60,9 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, contract.InvariantDeposit},
-		{"a deposit booked twice", func(t *testing.T, p *fakeProcess) {
+		{"a deposit booked twice", func(t *testing.T, p *world) {
 			d := p.deposit(t, alice, "twice", 5)
-			_, err := p.ledger.Accounts().Update(t.Context(), alice, func(a *domain.Account) error {
+			_, err := p.ledger.Accounts.Update(t.Context(), alice, func(a *domain.Account) error {
 				a.Posted++
 				posting := a.Postings[len(a.Postings)-1]
 				posting.Sequence = a.Posted
@@ -107,21 +75,21 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, contract.InvariantOperation},
-		{"the bank took money that nobody asked for", func(t *testing.T, p *fakeProcess) {
+		{"the bank took money that nobody asked for", func(t *testing.T, p *world) {
 			if _, err := p.bank.Charge(t.Context(), app.Charge{OperationID: "stray", Source: "tok_ok", Amount: eur(5)}); err != nil {
 				t.Fatal(err)
 			}
 		}, contract.InvariantDeposit},
-		{"the bank took another amount", func(t *testing.T, p *fakeProcess) {
+		{"the bank took another amount", func(t *testing.T, p *world) {
 			p.edit(t, p.key(t, "testbank/charge/"), func(doc map[string]any) {
 				doc["amount"] = map[string]any{"amount": 1, "currency": "EUR"}
 			})
 		}, contract.InvariantDeposit},
-		{"a paid deposit was marked declined", func(t *testing.T, p *fakeProcess) {
+		{"a paid deposit was marked declined", func(t *testing.T, p *world) {
 			p.edit(t, p.key(t, domain.DepositPrefix), func(doc map[string]any) { doc["status"] = "declined" })
 		}, contract.InvariantDeposit},
-		{"a capture booked twice", func(t *testing.T, p *fakeProcess) {
-			_, err := p.ledger.Accounts().Update(t.Context(), alice, func(a *domain.Account) error {
+		{"a capture booked twice", func(t *testing.T, p *world) {
+			_, err := p.ledger.Accounts.Update(t.Context(), alice, func(a *domain.Account) error {
 				posting := a.Postings[len(a.Postings)-1]
 				a.Posted++
 				posting.Sequence = a.Posted
@@ -134,7 +102,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, contract.InvariantOperation},
-		{"a failed deposit is remembered as declined", func(t *testing.T, p *fakeProcess) {
+		{"a failed deposit is remembered as declined", func(t *testing.T, p *world) {
 			p.deposit(t, bob, "k", 5)
 			p.edit(t, domain.DepositPrefix+app.DepositID(bob, "k"), func(doc map[string]any) { doc["status"], doc["reason"] = "declined", "bank_unavailable" })
 			p.store.Remove("testbank/charge/" + app.DepositID(bob, "k"))
@@ -142,17 +110,17 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 				doc["postings"], doc["posted"], doc["books"] = []any{}, 0, map[string]any{"balance": 0}
 			})
 		}, contract.InvariantDeposit},
-		{"a payment was refused although there was enough", func(t *testing.T, p *fakeProcess) {
+		{"a payment was refused although there was enough", func(t *testing.T, p *world) {
 			p.authorize(t, 98, 1_000_000)
 			p.edit(t, account, func(doc map[string]any) {
 				hold := doc["holds"].(map[string]any)[orderID(98)].(map[string]any)
 				hold["available"] = hold["wanted"]
 			})
 		}, contract.InvariantRefusal},
-		{"a deposit of another key", func(t *testing.T, p *fakeProcess) {
+		{"a deposit of another key", func(t *testing.T, p *world) {
 			p.edit(t, p.key(t, domain.DepositPrefix), func(doc map[string]any) { doc["key"] = "another" })
 		}, contract.InvariantDepositKey},
-		{"a deposit that the bank never saw is pending for too long", func(t *testing.T, p *fakeProcess) {
+		{"a deposit that the bank never saw is pending for too long", func(t *testing.T, p *world) {
 			p.deposit(t, bob, "k", 5)
 			for _, key := range p.store.Keys() {
 				if strings.HasPrefix(key, "testbank/") {
@@ -162,7 +130,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			p.edit(t, p.key(t, domain.DepositPrefix), func(doc map[string]any) { doc["status"] = "pending" })
 			p.clock.move(16 * time.Minute)
 		}, contract.InvariantPending},
-		{"an event that the feed lacks", func(t *testing.T, p *fakeProcess) {
+		{"an event that the feed lacks", func(t *testing.T, p *world) {
 			p.clock.move(time.Hour)
 			for _, key := range p.store.Keys() {
 				if strings.HasPrefix(key, "feed/") && key != "feed/first" {
@@ -170,18 +138,16 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 				}
 			}
 		}, feed.InvariantIndexed},
-		{"a lost event", func(t *testing.T, p *fakeProcess) {
+		{"a lost event", func(t *testing.T, p *world) {
 			p.edit(t, account, func(doc map[string]any) { doc["timeline"] = doc["timeline"].([]any)[1:] })
 		}, document.InvariantTimeline},
-		{"a deposit is pending for too long", func(t *testing.T, p *fakeProcess) {
-			if _, err := p.deposits.Deposit(t.Context(), request(alice, "slow", "tok_timeout", 5)); err != nil {
-				t.Fatal(err)
-			}
+		{"a deposit is pending for too long", func(t *testing.T, p *world) {
+			p.request(t, alice, "slow", "tok_timeout", 5)
 			p.clock.move(16 * time.Minute)
 		}, contract.InvariantPending},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := fresh(limited(2, 4))
+			p := fresh(domain.Limits{Keep: 2, Max: 4})
 			p.deposit(t, alice, "k", 1000)
 			for order := range 20 {
 				p.authorize(t, order, 10)
@@ -191,7 +157,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			p.sound(t)
 			c.plant(t, p)
 			found := p.total(t).Findings
-			if !slices.ContainsFunc(found, func(f audit.Finding) bool { return f.Invariant == c.want }) {
+			if !slices.ContainsFunc(found, func(f shape.Finding) bool { return f.Invariant == c.want }) {
 				t.Errorf("found %+v; want %s", found, c.want)
 			}
 		})
@@ -200,7 +166,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 
 // The pages of the audit, however a long archive cuts them, cover every account, segment and order once.
 func TestAuditPagesCoverEverything(t *testing.T) {
-	p := fresh(limited(1, 2))
+	p := fresh(domain.Limits{Keep: 1, Max: 2})
 	p.deposit(t, alice, "k", 1_000_000)
 	const orders = 400 // some 270 segments, several pages
 	for order := range orders {
@@ -213,7 +179,7 @@ func TestAuditPagesCoverEverything(t *testing.T) {
 		p.deposit(t, fmt.Sprintf("user-%d", i), "k", 10)
 	}
 	all := p.sound(t)
-	account, err := p.ledger.Accounts().Get(t.Context(), alice)
+	account, err := p.ledger.Accounts.Get(t.Context(), alice)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +203,7 @@ func TestAuditPagesCoverEverything(t *testing.T) {
 }
 
 func TestAuditChecksEverything(t *testing.T) {
-	p := fresh(limited(1, 2))
+	p := fresh(domain.Limits{Keep: 1, Max: 2})
 	p.deposit(t, alice, "k", 1000)
 	for order := range 20 {
 		p.authorize(t, order, 10)
@@ -254,7 +220,7 @@ func TestAuditChecksEverything(t *testing.T) {
 
 // TestOrdersAreFoundWhereverTheyAre asks for orders in the head, in the archive, taken back out of it, and for unknown ones.
 func TestOrdersAreFoundWhereverTheyAre(t *testing.T) {
-	p := fresh(limited(2, 4))
+	p := fresh(domain.Limits{Keep: 2, Max: 4})
 	p.deposit(t, alice, "k", 1000)
 	for order := range 20 {
 		p.authorize(t, order, 10)
@@ -281,7 +247,7 @@ func TestOrdersAreFoundWhereverTheyAre(t *testing.T) {
 }
 
 func TestAuditIgnoresVoidRegistryEntries(t *testing.T) {
-	p := fresh()
+	p := fresh(domain.DefaultLimits())
 	p.deposit(t, alice, "k", 10)
 	chain := document.NewChain[map[string]string](p.store, "accounts/", 50, document.Options{Clock: p.clock, IDs: uniqueIDs{}})
 	for shard := range 16 {
@@ -300,7 +266,7 @@ type uniqueIDs struct{}
 func (uniqueIDs) New() string { return fmt.Sprint(time.Now().UnixNano()) }
 
 func TestAuditRefusesAStrangeCursor(t *testing.T) {
-	if _, err := fresh().audit.Page(t.Context(), "nonsense"); err == nil {
+	if _, err := fresh(domain.DefaultLimits()).audit.Page(t.Context(), shape.Request{Cursor: "nonsense"}); err == nil {
 		t.Error("accepted")
 	}
 }
