@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,7 +21,6 @@ import (
 	"caravan/internal/clock"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
-	"caravan/internal/feed"
 	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/internal/problem"
@@ -49,10 +47,12 @@ type testShop struct {
 func newShop(t *testing.T, currency string) *testShop {
 	store := documenttest.NewStore()
 	documents := app.NewDocuments(store, document.Options{Source: contract.App, Clock: clock.System{}, IDs: id.Random{}})
-	log := slog.New(slog.DiscardHandler)
-	shop := app.NewShop(documents, noOrders{}, clock.System{}, app.Settings{Currency: currency, ReservationTTL: time.Hour, ReadAge: 10 * time.Millisecond}, log)
+	shop := app.NewShop(documents, clock.System{}, 10*time.Millisecond)
 	s := &testShop{ServeMux: http.NewServeMux()}
-	adapters.Register(s, shop, feed.NewCoverage(feed.NewReader(store, clock.System{}, feed.DefaultTiming())), log)
+	adapters.API{
+		List: app.ListProducts{Shop: shop}, Get: app.GetProduct{Shop: shop}, Create: app.CreateProduct{Shop: shop, Currency: currency},
+		Change: app.ChangeProduct{Shop: shop}, Correct: app.CorrectStock{Shop: shop}, Clock: clock.System{},
+	}.Register(s)
 	s.HandleFunc("POST /v1/sessions", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusCreated)
 		_ = json.NewEncoder(w).Encode(client.Session{AccessToken: "t", ExpiresIn: 3600})
@@ -61,10 +61,6 @@ func newShop(t *testing.T, currency string) *testShop {
 	t.Cleanup(s.server.Close)
 	return s
 }
-
-type noOrders struct{}
-
-func (noOrders) Statuses(context.Context, []string) (map[string]string, error) { return nil, nil }
 
 // Public makes staff of whoever calls.
 func (s *testShop) Public(pattern string, h request.Handler) {
@@ -111,6 +107,11 @@ func (s *testShop) handle(h request.Handler, w http.ResponseWriter, r *http.Requ
 type readCloser struct{ *bytes.Buffer }
 
 func (readCloser) Close() error { return nil }
+
+// Long and Anonymous implement service.Routes; products has no such routes.
+func (s *testShop) Long(pattern string, h request.Handler) { s.Public(pattern, h) }
+
+func (s *testShop) Anonymous(pattern string, h request.Handler) { s.Public(pattern, h) }
 
 // Internal routes are not reached through the gateway.
 func (s *testShop) Internal(string, request.Handler) {}

@@ -101,7 +101,7 @@ var mutants = []mutant{
 	{name: "an order is rejected when nobody answers", file: "services/orders/app/driver.go",
 		old: "return d.wait(ctx, o, step.Name, err), true", new: "return abandon(contract.Rejected, domain.ReasonInsufficientFunds), true",
 		service: orders.App, invariant: orders.InvariantReason},
-	{name: "a reservation that failed is refused", file: "services/products/app/reserve.go",
+	{name: "a reservation that failed is refused", file: "services/products/app/reserve_stock.go",
 		old:     "if err != nil {\n\t\treturn contract.Reserved{}, err\n\t}\n\tif anchor.State",
 		new:     "if err != nil {\n\t\treturn contract.Reserved{Outcome: contract.OutcomeOutOfStock}, nil\n\t}\n\tif anchor.State",
 		service: orders.App, invariant: orders.InvariantReason},

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -20,47 +19,19 @@ import (
 	"caravan/internal/id"
 	"caravan/internal/invoke"
 	"caravan/internal/problem"
-	"caravan/internal/request"
+	"caravan/internal/service/servicetest"
 	"caravan/internal/token"
 	"caravan/services/products/app"
+	"caravan/services/products/audit"
 	"caravan/services/products/contract"
 	users "caravan/services/users/contract"
 )
 
-// fakeRouter serves the routes without the chassis around them. Who calls is told by a header.
-type fakeRouter struct{ *http.ServeMux }
-
-func (f fakeRouter) Public(pattern string, h request.Handler) {
-	pattern, parameters := request.SplitPattern(pattern)
-	f.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if who := r.Header.Get("Test-Subject"); who != "" {
-			claims := token.Claims{Subject: who}
-			if role := r.Header.Get("Test-Role"); role != "" {
-				claims.Permissions = users.PermissionsOf([]string{role})
-			}
-			r = r.WithContext(token.With(r.Context(), claims))
-		}
-		if err := parameters.Check(r.URL.RawQuery); err != nil {
-			problem.Write(w, r, err)
-			return
-		}
-		request.HTTP(h)(w, r)
-	})
-}
-
-func (f fakeRouter) Internal(pattern string, h request.Handler) { f.Public(pattern, h) }
-
-type fakeOrders struct{}
-
-func (fakeOrders) Statuses(context.Context, []string) (map[string]string, error) {
-	return nil, errors.New("not asked in these tests")
-}
-
 // api is a shop behind its routes.
 type api struct {
-	t     *testing.T
-	mux   fakeRouter
-	store *documenttest.FakeStore
+	t      *testing.T
+	server *servicetest.Server
+	store  *documenttest.FakeStore
 }
 
 func newAPI(t *testing.T) *api { return overStore(t, documenttest.NewStore()) }
@@ -68,28 +39,33 @@ func newAPI(t *testing.T) *api { return overStore(t, documenttest.NewStore()) }
 // overStore is a program that begins with what is stored.
 func overStore(t *testing.T, store *documenttest.FakeStore) *api {
 	documents := app.NewDocuments(store, document.Options{Source: contract.App, Clock: clock.System{}, IDs: id.Random{}})
-	log := slog.New(slog.DiscardHandler)
-	shop := app.NewShop(documents, fakeOrders{}, clock.System{}, app.Settings{Currency: "EUR", ReservationTTL: time.Hour, ReadAge: time.Second}, log)
-	a := &api{t: t, mux: fakeRouter{http.NewServeMux()}, store: store}
-	Register(a.mux, shop, feed.NewCoverage(feed.NewReader(store, clock.System{}, feed.DefaultTiming())), log)
+	shop := app.NewShop(documents, clock.System{}, time.Second)
+	a := &api{t: t, server: new(servicetest.Server), store: store}
+	API{
+		List: app.ListProducts{Shop: shop}, Get: app.GetProduct{Shop: shop},
+		Create: app.CreateProduct{Shop: shop, Currency: "EUR"}, Change: app.ChangeProduct{Shop: shop}, Correct: app.CorrectStock{Shop: shop},
+		Reserve: app.ReserveStock{Shop: shop, Currency: "EUR", TTL: time.Hour},
+		Commit:  app.CommitStock{Shop: shop}, Release: app.ReleaseStock{Shop: shop},
+		Audit: audit.Audit{Documents: documents, Clock: clock.System{}, Trail: feed.Trail{
+			Store: store, Source: contract.App, Coverage: feed.NewCoverage(feed.NewReader(store, clock.System{}, feed.DefaultTiming())),
+		}},
+		Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
+	}.Register(a.server)
 	return a
 }
 
-// call sends a request as a member of staff unless the headers say otherwise.
+// call sends a request as a member of staff unless the headers Test-Subject and Test-Role name another caller.
 func (a *api) call(method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	a.t.Helper()
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	r.Header.Set("Test-Subject", "somebody")
-	r.Header.Set("Test-Role", users.RoleStaff)
+	header := map[string]string{"Test-Subject": "somebody", "Test-Role": users.RoleStaff}
 	for i := 0; i+1 < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
+		header[headers[i]] = headers[i+1]
 	}
-	w := httptest.NewRecorder()
-	a.mux.ServeHTTP(w, r)
-	return w
+	caller := token.Claims{Subject: header["Test-Subject"]}
+	if role := header["Test-Role"]; role != "" {
+		caller.Permissions = users.PermissionsOf([]string{role})
+	}
+	return a.server.Do(a.t, servicetest.Request{Method: method, Target: path, Body: body, Header: header, Caller: caller})
 }
 
 // want checks the status and reads the body.
@@ -313,6 +289,25 @@ func TestBadInputNamesTheField(t *testing.T) {
 	}
 }
 
+// All that is wrong with a body is named at once, whatever kind of rule it breaks.
+func TestAllFaultsOfABodyAreNamed(t *testing.T) {
+	a := newAPI(t)
+	want[any](t, a.call("POST", "/v1/products", cup), 201)
+	for _, c := range []struct{ path, body, fields string }{
+		{"/v1/products", `{"sku":"lower","name":"a\u0000b","category":"No","price":{"amount":0,"currency":"USD"},"stock":-1,"tiers":[{"minQuantity":1,"unitPrice":{"amount":1,"currency":"EUR"}}]}`,
+			"sku name category price.currency price.amount tiers[0].minQuantity tiers[0].unitPrice.amount stock"},
+		{"/v1/products/CUP-1/stock", `{"change":0,"reason":"a\u0000b"}`, "reason change"},
+	} {
+		var fields []string
+		for _, e := range want[problem.Problem](t, a.call("POST", c.path, c.body), 400).Errors {
+			fields = append(fields, e.Field)
+		}
+		if got := strings.Join(fields, " "); got != c.fields {
+			t.Errorf("%s is refused for %s; want %s", c.body, got, c.fields)
+		}
+	}
+}
+
 // snapshot is everything that is stored.
 func (a *api) snapshot() string {
 	a.t.Helper()
@@ -384,10 +379,68 @@ func TestTheCommandsOverTheWire(t *testing.T) {
 	cancel()
 	r := httptest.NewRequestWithContext(ended, "POST", contract.PathReserve, strings.NewReader(`{"commands":[{"command":{"orderId":"o","lines":[{"sku":"CUP-1","quantity":1}],"placedAt":"2030-01-01T00:00:00Z"}}]}`))
 	w := httptest.NewRecorder()
-	a.mux.ServeHTTP(w, r)
+	a.server.ServeHTTP(w, r)
 	if w.Code != 503 {
 		t.Errorf("without a store: %d %s", w.Code, w.Body)
 	}
+}
+
+// Orders should never send such commands. All that is wrong with one is named at once.
+func TestInvalidCommands(t *testing.T) {
+	a := newAPI(t)
+	many := strings.Repeat(`{"sku":"A","quantity":1},`, contract.MaxLines)
+	reserve := func(orderID, placedAt, lines string) string {
+		return `{"orderId":"` + orderID + `","placedAt":"` + placedAt + `","lines":[` + lines + `]}`
+	}
+	const day, line = "2030-01-01T00:00:00Z", `{"sku":"A-1","quantity":1}`
+	for _, c := range []struct{ path, command, detail string }{
+		{contract.PathReserve, reserve("", day, line), "orderId"},
+		{contract.PathReserve, reserve("a|b c", day, line), "orderId"},
+		{contract.PathReserve, reserve(strings.Repeat("x", 65), day, line), "orderId"},
+		{contract.PathReserve, reserve("o", "0001-01-01T00:00:00Z", line), "placedAt"},
+		{contract.PathReserve, reserve("o", day, ""), "lines"},
+		{contract.PathReserve, reserve("o", day, many+line), "lines"},
+		{contract.PathReserve, reserve("o", day, line+`,{"sku":"A-1","quantity":2}`), "lines"},
+		{contract.PathReserve, reserve("o", day, `{"sku":"A-1","quantity":0}`), "lines[0].quantity"},
+		{contract.PathReserve, reserve("o", day, `{"sku":"A-1","quantity":-1}`), "lines[0].quantity"},
+		{contract.PathReserve, reserve("o", day, `{"sku":"A-1","quantity":1000001}`), "lines[0].quantity"},
+		{contract.PathReserve, reserve("", day, `{"sku":"A-1","quantity":0}`), "orderId lines[0].quantity"},
+		{contract.PathCommit, `{}`, "orderId skus placedAt"},
+		{contract.PathCommit, `{"orderId":"o","placedAt":"` + day + `"}`, "skus"},
+		{contract.PathRelease, `{"orderId":"o","placedAt":"` + day + `","skus":["A","A"]}`, "skus"},
+	} {
+		got := a.refusal(c.path, c.command)
+		var fields []string
+		for _, e := range got.Errors {
+			fields = append(fields, e.Field)
+		}
+		if got.Status != 400 || strings.Join(fields, " ") != c.detail {
+			t.Errorf("%s is refused for %v with %d; want %s", c.command, fields, got.Status, c.detail)
+		}
+	}
+}
+
+// refusal runs a command as invoke.Serve does and returns the problem that it ends with.
+func (a *api) refusal(path, body string) *problem.Problem {
+	a.t.Helper()
+	var err error
+	switch path {
+	case contract.PathReserve:
+		err = run(a.t, body, command(func(context.Context, contract.Reserve) (contract.Reserved, error) { return contract.Reserved{}, nil }))
+	default:
+		err = run(a.t, body, command(func(context.Context, contract.Commit) (contract.Committed, error) { return contract.Committed{}, nil }))
+	}
+	return problem.From(err)
+}
+
+func run[C, R any](t *testing.T, body string, do func(context.Context, C) (R, error)) error {
+	t.Helper()
+	var c C
+	if err := json.Unmarshal([]byte(body), &c); err != nil {
+		t.Fatal(err)
+	}
+	_, err := do(t.Context(), c)
+	return err
 }
 
 // TestAuditTakesTheLargestQuestion: orders of many lines make a question that

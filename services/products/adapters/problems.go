@@ -6,22 +6,20 @@ import (
 	"time"
 
 	"caravan/internal/problem"
+	"caravan/internal/request"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
 )
 
-// describe turns an error of the use cases into the problem that a client is told. Errors it does not know pass as
-// they are.
-func describe(err error) error {
+// problemOf turns an error of the use cases into the problem for the client. It returns other errors as they are.
+func problemOf(err error) error {
 	var violations domain.Violations
 	var shortage *domain.ShortageError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &violations):
-		return invalid(violations)
+		return problem.Invalid(faultsOf(violations)...)
 	case errors.As(err, &shortage):
-		p := problem.Conflict("stock-shortage", "so many units are not there, or are reserved for orders")
+		p := problem.Conflict("stock-shortage", "Not enough stock. Units that are reserved for orders cannot be taken away.")
 		p.Extra = map[string]any{
 			"onHand": shortage.Level.OnHand, "reserved": shortage.Level.Reserved, "available": shortage.Level.Available(),
 		}
@@ -29,31 +27,36 @@ func describe(err error) error {
 	case errors.Is(err, domain.ErrNoProduct):
 		return problem.NotFound("product")
 	case errors.Is(err, domain.ErrExists):
-		return problem.Conflict("product-exists", "there is a product with this SKU already")
+		return problem.Conflict("product-exists", "A product with this SKU exists. Change it with PATCH, or use another SKU.")
 	case errors.Is(err, domain.ErrOtherCorrection):
-		return problem.Unprocessable("idempotency-key-reused", "the Idempotency-Key was used for another correction of this stock")
+		return problem.ReusedKey()
 	case errors.Is(err, domain.ErrOtherQuantity):
-		return problem.Unprocessable(contract.SlugOtherQuantity, domain.ErrOtherQuantity.Error())
+		return problem.Unprocessable(contract.SlugOtherQuantity, "The order holds another quantity of this SKU.")
 	case errors.Is(err, domain.ErrFull):
-		return problem.Unprocessable("catalogue-full", "the catalogue cannot hold more products")
+		return problem.Unprocessable("catalogue-full", "The catalogue is full.")
 	case errors.Is(err, domain.ErrTooManyHolds):
-		return problem.Busy(contract.SlugTooManyHolds, domain.ErrTooManyHolds.Error(), time.Second)
+		return problem.Busy(contract.SlugTooManyHolds, "This SKU has too many reservations at the moment. Try again.", time.Second)
 	}
 	return err
 }
 
-func invalid(violations domain.Violations) *problem.Problem {
-	fields := make([]problem.FieldError, len(violations))
+func faultsOf(violations domain.Violations) []problem.FieldError {
+	faults := make([]problem.FieldError, len(violations))
 	for i, v := range violations {
-		fields[i] = problem.FieldError{Field: v.Field, Code: v.Code, Message: v.Message}
+		faults[i] = problem.FieldError{Field: v.Field, Code: v.Code, Message: v.Message}
 	}
-	return problem.Invalid(fields...)
+	return faults
 }
 
-// described is a command whose errors are problems.
-func described[C, R any](run func(context.Context, C) (R, error)) func(context.Context, C) (R, error) {
-	return func(ctx context.Context, command C) (R, error) {
-		result, err := run(ctx, command)
-		return result, describe(err)
+// command is a command of orders that is validated first, and whose errors are problems.
+func command[C, R any](do func(context.Context, C) (R, error)) func(context.Context, C) (R, error) {
+	return func(ctx context.Context, c C) (result R, err error) {
+		if err := request.Validate(c); err != nil {
+			return result, err
+		}
+		if result, err = do(ctx, c); err != nil {
+			return result, problemOf(err)
+		}
+		return result, nil
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -24,11 +24,11 @@ func BenchmarkOrder(b *testing.B) {
 		s.clock.advance(2 * time.Millisecond)
 		order := id.Random{}.New()
 		lines := []contract.Line{line(skus[n%90], 1), line(skus[(n+7)%90], 1)}
-		got, err := s.Reserve(ctx, contract.Reserve{OrderID: order, Lines: lines, PlacedAt: s.clock.Now()})
+		got, err := s.Reserve.Do(ctx, contract.Reserve{OrderID: order, Lines: lines, PlacedAt: s.clock.Now()})
 		if err != nil || got.Outcome != contract.OutcomeReserved {
 			b.Fatal(got, err)
 		}
-		if _, err := s.Commit(ctx, contract.Commit{OrderID: order, SKUs: skusOf(lines), PlacedAt: s.clock.Now()}); err != nil {
+		if _, err := s.Commit.Do(ctx, contract.Commit{OrderID: order, SKUs: []string{lines[0].SKU, lines[1].SKU}, PlacedAt: s.clock.Now()}); err != nil {
 			b.Fatal(err)
 		}
 		n++
@@ -43,7 +43,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.Run("product", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := s.Product(ctx, "SKU-42"); err != nil {
+			if _, err := s.Get.Do(ctx, "SKU-42"); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -51,7 +51,7 @@ func BenchmarkRead(b *testing.B) {
 	for name, query := range map[string]domain.Query{"page": {}, "search": {Text: "product thing"}} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if items, _, err := s.Products(ctx, query, 20, ""); err != nil || len(items) != 20 {
+				if items, _, err := s.List.Do(ctx, query, 20, ""); err != nil || len(items) != 20 {
 					b.Fatal(len(items), err)
 				}
 			}

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -12,15 +12,16 @@ import (
 
 	"caravan/internal/document/documenttest"
 	"caravan/internal/problem"
+	"caravan/services/products/app"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
 )
 
-func list(t *testing.T, shop *Shop, q domain.Query) []string {
+func list(t *testing.T, shop *shop, q domain.Query) []string {
 	t.Helper()
 	skus := []string{}
 	for cursor := ""; ; {
-		items, next, err := shop.Products(context.Background(), q, 3, cursor)
+		items, next, err := shop.List.Do(context.Background(), q, 3, cursor)
 		if err != nil {
 			t.Fatalf("listing: %v", err)
 		}
@@ -40,22 +41,22 @@ func TestWhatIsCreatedCanBeReadListedAndFoundAtOnce(t *testing.T) {
 		sku := fmt.Sprintf("SKU-%d", n)
 		s.sell(t, sku, int64(n))
 		want = append(want, sku)
-		item, err := s.Product(ctx, sku)
+		item, err := s.Get.Do(ctx, sku)
 		if err != nil || item.Level.OnHand != int64(n) || item.Product.Name != "Product "+sku {
 			t.Fatalf("%s is %+v, %v", sku, item, err)
 		}
-		if got := list(t, s.Shop, domain.Query{}); !slices.Equal(got, want) {
+		if got := list(t, s.shop, domain.Query{}); !slices.Equal(got, want) {
 			t.Fatalf("the list is %v; want %v", got, want)
 		}
 	}
 	if got := list(t, s.replica(), domain.Query{Text: "product sku", Category: "things"}); !slices.Equal(got, want) {
 		t.Errorf("another replica finds %v", got)
 	}
-	if _, err := s.CreateProduct(ctx, domain.Draft{SKU: "SKU-3", Name: "x", Category: "things", Price: eur(1)}); !errors.Is(err, domain.ErrExists) {
+	if _, err := s.Create.Do(ctx, domain.Draft{SKU: "SKU-3", Name: "x", Category: "things", Price: eur(1)}); !errors.Is(err, domain.ErrExists) {
 		t.Errorf("creating twice: %v", err)
 	}
 	for _, sku := range []string{"NONE", "not a SKU", ""} {
-		if _, err := s.Product(ctx, sku); !errors.Is(err, domain.ErrNoProduct) {
+		if _, err := s.Get.Do(ctx, sku); !errors.Is(err, domain.ErrNoProduct) {
 			t.Errorf("product %q: %v", sku, err)
 		}
 	}
@@ -65,20 +66,20 @@ func TestAChangeShowsAtOnceHereAndWithinASecondElsewhere(t *testing.T) {
 	ctx, s := context.Background(), newStand()
 	s.sell(t, "CUP-1", 5)
 	other := s.replica()
-	if _, err := other.Product(ctx, "CUP-1"); err != nil {
+	if _, err := other.Get.Do(ctx, "CUP-1"); err != nil {
 		t.Fatal(err)
 	}
 	name, category, price := "Blue Mug", "mugs", eur(777)
-	item, err := s.ChangeProduct(ctx, "CUP-1", domain.Change{Name: &name, Category: &category, Price: &price})
+	item, err := s.Change.Do(ctx, "CUP-1", domain.Change{Name: &name, Category: &category, Price: &price})
 	if err != nil || item.Product.Version != 2 {
 		t.Fatalf("%+v, %v", item, err)
 	}
-	if _, err := s.CorrectStock(ctx, "CUP-1", domain.Correction{Change: 3, Reason: "delivery"}); err != nil {
+	if _, err := s.Correct.Do(ctx, "CUP-1", domain.Correction{Change: 3, Reason: "delivery"}); err != nil {
 		t.Fatal(err)
 	}
-	check := func(who string, shop *Shop) {
+	check := func(who string, shop *shop) {
 		t.Helper()
-		item, err := shop.Product(ctx, "CUP-1")
+		item, err := shop.Get.Do(ctx, "CUP-1")
 		if err != nil || item.Product.Price != price || item.Level.Available() != 8 {
 			t.Errorf("%s shows %+v, %v", who, item, err)
 		}
@@ -89,28 +90,28 @@ func TestAChangeShowsAtOnceHereAndWithinASecondElsewhere(t *testing.T) {
 			t.Errorf("%s still lists %v", who, got)
 		}
 	}
-	check("this replica", s.Shop)
+	check("this replica", s.shop)
 	s.clock.advance(time.Second)
 	check("the other replica", other)
 
-	again, err := s.ChangeProduct(ctx, "CUP-1", domain.Change{Name: &name})
+	again, err := s.Change.Do(ctx, "CUP-1", domain.Change{Name: &name})
 	if err != nil || again.Product.Version != 2 {
 		t.Errorf("a change of nothing gives %+v, %v", again.Product, err)
 	}
 	inactive := domain.Inactive
-	if _, err := s.ChangeProduct(ctx, "CUP-1", domain.Change{Status: &inactive}); err != nil {
+	if _, err := s.Change.Do(ctx, "CUP-1", domain.Change{Status: &inactive}); err != nil {
 		t.Fatal(err)
 	}
-	if got := list(t, s.Shop, domain.Query{}); len(got) != 0 {
+	if got := list(t, s.shop, domain.Query{}); len(got) != 0 {
 		t.Errorf("an inactive product is listed: %v", got)
 	}
-	if item, err := s.Product(ctx, "CUP-1"); err != nil || item.Product.Status != domain.Inactive {
+	if item, err := s.Get.Do(ctx, "CUP-1"); err != nil || item.Product.Status != domain.Inactive {
 		t.Errorf("an inactive product reads %+v, %v", item, err)
 	}
-	if _, err := s.ChangeProduct(ctx, "NONE", domain.Change{}); !errors.Is(err, domain.ErrNoProduct) {
+	if _, err := s.Change.Do(ctx, "NONE", domain.Change{}); !errors.Is(err, domain.ErrNoProduct) {
 		t.Errorf("changing nothing at all: %v", err)
 	}
-	product, err := s.documents.products.Get(ctx, "CUP-1")
+	product, err := s.documents.Products.Get(ctx, "CUP-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,11 +143,11 @@ func TestTheCatalogueReadsTheStoreOnceASecond(t *testing.T) {
 	for range 50 {
 		all.Go(func() {
 			for n := range 20 {
-				if _, err := shop.Product(ctx, fmt.Sprintf("SKU-%02d", n)); err != nil {
+				if _, err := shop.Get.Do(ctx, fmt.Sprintf("SKU-%02d", n)); err != nil {
 					t.Error(err)
 				}
 			}
-			if items, _, err := shop.Products(ctx, domain.Query{}, 20, ""); err != nil || len(items) != 20 {
+			if items, _, err := shop.List.Do(ctx, domain.Query{}, 20, ""); err != nil || len(items) != 20 {
 				t.Errorf("%d items, %v", len(items), err)
 			}
 		})
@@ -156,7 +157,7 @@ func TestTheCatalogueReadsTheStoreOnceASecond(t *testing.T) {
 		t.Errorf("%d reads of the store", reads)
 	}
 	for range 100 { // made-up SKUs cost nothing
-		if _, err := shop.Product(ctx, "NONE"); !errors.Is(err, domain.ErrNoProduct) {
+		if _, err := shop.Get.Do(ctx, "NONE"); !errors.Is(err, domain.ErrNoProduct) {
 			t.Fatal(err)
 		}
 	}
@@ -168,7 +169,7 @@ func TestTheCatalogueReadsTheStoreOnceASecond(t *testing.T) {
 func TestTheCatalogueStaysUpForAWhileWithoutItsStore(t *testing.T) {
 	ctx, s := context.Background(), newStand()
 	s.sell(t, "CUP-1", 5)
-	if _, err := s.Product(ctx, "CUP-1"); err != nil {
+	if _, err := s.Get.Do(ctx, "CUP-1"); err != nil {
 		t.Fatal(err)
 	}
 	away := errors.New("the store is away")
@@ -176,35 +177,37 @@ func TestTheCatalogueStaysUpForAWhileWithoutItsStore(t *testing.T) {
 	s.store.BeforeGet = func([]string) error { attempts++; return away }
 	s.clock.advance(5 * time.Second)
 	for range 10 {
-		if item, err := s.Product(ctx, "CUP-1"); err != nil || item.Product.SKU != "CUP-1" {
+		if item, err := s.Get.Do(ctx, "CUP-1"); err != nil || item.Product.SKU != "CUP-1" {
 			t.Fatalf("after five seconds: %+v, %v", item, err)
 		}
 	}
 	if attempts > 2 {
 		t.Errorf("%d attempts at the store within a second", attempts)
 	}
-	s.clock.advance(staleIfError)
-	if _, err := s.Product(ctx, "CUP-1"); !errors.Is(err, away) {
+	s.clock.advance(app.StaleIfError)
+	if _, err := s.Get.Do(ctx, "CUP-1"); !errors.Is(err, away) {
 		t.Errorf("after half a minute: %v", err)
 	}
 	s.store.BeforeGet = nil
-	if _, err := s.Product(ctx, "CUP-1"); err != nil {
+	if _, err := s.Get.Do(ctx, "CUP-1"); err != nil {
 		t.Errorf("when the store is back: %v", err)
 	}
 }
 
-func TestTheDirectoryGrowsOverSeveralSegments(t *testing.T) {
+func TestTheCatalogueIndexGrowsOverSeveralSegments(t *testing.T) {
 	s := newStand()
 	var all sync.WaitGroup
 	for n := range domain.SegmentSize + 50 {
 		all.Go(func() { s.sell(t, fmt.Sprintf("SKU-%04d", n), 1) })
 	}
 	all.Wait()
-	for _, shop := range []*Shop{s.Shop, s.replica()} {
-		seen, err := shop.index.current(context.Background())
-		if err != nil || len(seen.SKUs("", 1000)) != domain.SegmentSize+50 || len(seen.segments) != 2 {
-			t.Errorf("%d products in %d segments, %v", len(seen.SKUs("", 1000)), len(seen.segments), err)
+	for _, shop := range []*shop{s.shop, s.replica()} {
+		if found := list(t, shop, domain.Query{}); len(found) != domain.SegmentSize+50 {
+			t.Errorf("%d products", len(found))
 		}
+	}
+	if keys := s.store.Keys(); !slices.Contains(keys, "directory/1") || slices.Contains(keys, "directory/2") {
+		t.Error("the products are not in two segments")
 	}
 }
 
@@ -216,7 +219,7 @@ func TestACrashAnywhereInACreateHeals(t *testing.T) {
 	for writes := 0; ; writes++ {
 		s := newStand()
 		shop, dying := s.mortal(ctx, writes, func(string) bool { return true })
-		_, err := shop.CreateProduct(dying, draft)
+		_, err := shop.Create.Do(dying, draft)
 		if err == nil {
 			if writes < 4 {
 				t.Fatalf("a create took %d writes only", writes)
@@ -224,13 +227,13 @@ func TestACrashAnywhereInACreateHeals(t *testing.T) {
 			return
 		}
 		next := s.replica()
-		if _, err := next.CreateProduct(ctx, draft); err != nil && !errors.Is(err, domain.ErrExists) {
+		if _, err := next.Create.Do(ctx, draft); err != nil && !errors.Is(err, domain.ErrExists) {
 			t.Fatalf("repeating after %d writes: %v", writes, err)
 		}
-		if err := next.Reconcile(ctx); err != nil {
+		if err := next.Reconcile.Run(ctx); err != nil {
 			t.Fatalf("reconciling after %d writes: %v", writes, err)
 		}
-		item, err := next.Product(ctx, "CUP-1")
+		item, err := next.Get.Do(ctx, "CUP-1")
 		if err != nil || item.Level.OnHand != 7 {
 			t.Errorf("after %d writes the product is %+v, %v", writes, item, err)
 		}
@@ -246,7 +249,7 @@ func TestReconcileRepairsAndThenHasNothingToDo(t *testing.T) {
 	s.sell(t, "CUP-1", 5)
 	// A change whose process died before it showed.
 	name := "Mug"
-	_, err := s.documents.products.Update(ctx, "CUP-1", func(p *domain.Product) error {
+	_, err := s.documents.Products.Update(ctx, "CUP-1", func(p *domain.Product) error {
 		_, err := p.Apply(domain.Change{Name: &name}, noon)
 		return err
 	})
@@ -254,7 +257,7 @@ func TestReconcileRepairsAndThenHasNothingToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A segment whose process died before it announced it.
-	_, err = s.documents.segments.Update(ctx, "1", func(d *domain.CatalogueSegment) error {
+	_, err = s.documents.Segments().Update(ctx, "1", func(d *domain.CatalogueSegment) error {
 		_, err := d.Add(domain.Entry{SKU: "GHOST", Name: "Ghost", Category: "things", Version: 1})
 		return err
 	})
@@ -262,15 +265,15 @@ func TestReconcileRepairsAndThenHasNothingToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	shop := s.replica()
-	if err := shop.Reconcile(ctx); err != nil {
+	if err := shop.Reconcile.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if got := list(t, shop, domain.Query{Text: "mug"}); !slices.Equal(got, []string{"CUP-1"}) {
 		t.Errorf("found %v", got)
 	}
-	seen, err := s.replica().index.current(ctx)
-	if err != nil || len(seen.SKUs("", 1000)) != 2 {
-		t.Errorf("the directory has %d entries, %v", len(seen.SKUs("", 1000)), err)
+	known, err := s.replica().Get.Shop.Known(ctx)
+	if err != nil || !slices.Equal(known.SKUs("", 3), []string{"CUP-1", "GHOST"}) {
+		t.Errorf("another replica knows %v, %v", known.SKUs("", 3), err)
 	}
 	if got := list(t, shop, domain.Query{}); !slices.Equal(got, []string{"CUP-1"}) {
 		t.Errorf("a product that never came is listed: %v", got)
@@ -279,7 +282,7 @@ func TestReconcileRepairsAndThenHasNothingToDo(t *testing.T) {
 		t.Errorf("the second time %s is written", key)
 		return nil
 	}
-	if err := shop.Reconcile(ctx); err != nil {
+	if err := shop.Reconcile.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
 	s.store.BeforePut = nil
@@ -291,24 +294,24 @@ func TestCorrectStock(t *testing.T) {
 	s.sell(t, "CUP-1", 5)
 	first := domain.Correction{Key: "first", Change: 10, Reason: "delivery"}
 	for range 2 {
-		if got, err := s.CorrectStock(ctx, "CUP-1", first); err != nil || got != (domain.Level{OnHand: 15}) {
+		if got, err := s.Correct.Do(ctx, "CUP-1", first); err != nil || got != (domain.Level{OnHand: 15}) {
 			t.Fatalf("%+v, %v", got, err)
 		}
 	}
 	for n := range 2 * domain.KeepCorrections { // until the first has left the document
-		if _, err := s.CorrectStock(ctx, "CUP-1", domain.Correction{Key: fmt.Sprint(n), Change: 1, Reason: "counted"}); err != nil {
+		if _, err := s.Correct.Do(ctx, "CUP-1", domain.Correction{Key: fmt.Sprint(n), Change: 1, Reason: "counted"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got, err := s.replica().CorrectStock(ctx, "CUP-1", first); err != nil || got != (domain.Level{OnHand: 15}) {
+	if got, err := s.replica().Correct.Do(ctx, "CUP-1", first); err != nil || got != (domain.Level{OnHand: 15}) {
 		t.Errorf("an old repeat gives %+v, %v", got, err)
 	}
 	s.wantLevel(t, "CUP-1", 15+2*domain.KeepCorrections, 0)
-	if _, err := s.CorrectStock(ctx, "NONE", first); !errors.Is(err, domain.ErrNoProduct) {
+	if _, err := s.Correct.Do(ctx, "NONE", first); !errors.Is(err, domain.ErrNoProduct) {
 		t.Errorf("correcting nothing: %v", err)
 	}
 	var v domain.Violations
-	if _, err := s.CorrectStock(ctx, "CUP-1", domain.Correction{}); !errors.As(err, &v) || len(v) != 2 {
+	if _, err := s.Correct.Do(ctx, "CUP-1", domain.Correction{}); !errors.As(err, &v) || len(v) != 2 {
 		t.Errorf("an empty correction: %v", err)
 	}
 	if e := s.stock(t, "CUP-1").Timeline; len(e) == 0 || e[len(e)-1].Type != contract.EventStockCorrected {
@@ -321,17 +324,17 @@ func TestSweep(t *testing.T) {
 	s.sell(t, "CUP-1", 50)
 	statuses := map[string]string{"rejected": "rejected", "cancelled": "cancelled", "capturing": "capturing", "placed": "placed", "confirmed": "confirmed", "cancelling": "cancelling"}
 	for id := range statuses {
-		if _, err := s.Reserve(ctx, reserving(id, line("CUP-1", 1))); err != nil {
+		if _, err := s.Reserve.Do(ctx, reserving(id, line("CUP-1", 1))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.Reserve(ctx, reserving("unknown", line("CUP-1", 1))); err != nil {
+	if _, err := s.Reserve.Do(ctx, reserving("unknown", line("CUP-1", 1))); err != nil {
 		t.Fatal(err)
 	}
 	s.orders.statuses = statuses
 	sweep := func(wantReserved int64) {
 		t.Helper()
-		if err := s.Sweep(ctx); err != nil {
+		if err := s.Sweep.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		s.wantLevel(t, "CUP-1", 50, wantReserved)
@@ -342,15 +345,15 @@ func TestSweep(t *testing.T) {
 	sweep(7) // orders does not answer: all are kept
 	s.orders.away = false
 	sweep(7) // and not asked for again at once
-	s.clock.advance(extension)
+	s.clock.advance(app.Extension)
 	sweep(4) // rejected, cancelled and unknown are gone
 	s.clock.advance(24 * time.Hour)
 	sweep(4) // the others are kept for as long as their orders live
 	commit, _ := s.ending("capturing", "CUP-1")
-	if got, err := s.Commit(ctx, commit); err != nil || got.Outcome != contract.OutcomeCommitted {
+	if got, err := s.Commit.Do(ctx, commit); err != nil || got.Outcome != contract.OutcomeCommitted {
 		t.Errorf("a late commit: %+v, %v", got, err)
 	}
-	if got, err := s.Reserve(ctx, reserving("unknown", line("CUP-1", 1))); err != nil || got.Outcome != contract.OutcomeReleased {
+	if got, err := s.Reserve.Do(ctx, reserving("unknown", line("CUP-1", 1))); err != nil || got.Outcome != contract.OutcomeReleased {
 		t.Errorf("a late reserve: %+v, %v", got, err)
 	}
 	s.audit(t)
@@ -361,7 +364,7 @@ func TestSweepGoesPastAStockThatCanNotBeRead(t *testing.T) {
 	ctx, s := context.Background(), newStand()
 	for _, sku := range []string{"CUP-1", "CUP-2", "CUP-3", "CUP-4", "CUP-5"} {
 		s.sell(t, sku, 50)
-		if _, err := s.Reserve(ctx, reserving("order-"+sku, line(sku, 1))); err != nil {
+		if _, err := s.Reserve.Do(ctx, reserving("order-"+sku, line(sku, 1))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -375,18 +378,18 @@ func TestSweepGoesPastAStockThatCanNotBeRead(t *testing.T) {
 		}
 		return nil
 	}
-	if err := s.Sweep(ctx); !errors.Is(err, documenttest.ErrInjected) || !strings.Contains(err.Error(), "CUP-2") {
+	if err := s.Sweep.Run(ctx); !errors.Is(err, documenttest.ErrInjected) || !strings.Contains(err.Error(), "CUP-2") {
 		t.Errorf("swept: %v", err)
 	}
 	for _, sku := range []string{"CUP-1", "CUP-3", "CUP-4", "CUP-5"} {
 		s.wantLevel(t, sku, 50, 0)
 	}
 	reads, spoilt = 0, func(key string) bool { return strings.HasPrefix(key, "stock/") }
-	if err := s.Sweep(ctx); err == nil || reads > 1+inARow {
+	if err := s.Sweep.Run(ctx); err == nil || reads > 1+app.InARow {
 		t.Errorf("a store that is away was asked %d times: %v", reads, err)
 	}
 	s.store.BeforeGet = nil
-	if err := s.Sweep(ctx); err != nil {
+	if err := s.Sweep.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
 	s.wantLevel(t, "CUP-2", 50, 0)
@@ -399,7 +402,7 @@ func FuzzCursor(f *testing.F) {
 	for n := range 8 {
 		s.sell(f, fmt.Sprintf("SKU-%d", n), 1)
 	}
-	_, next, err := s.Products(context.Background(), domain.Query{}, 2, "")
+	_, next, err := s.List.Do(context.Background(), domain.Query{}, 2, "")
 	if err != nil || next == "" {
 		f.Fatal(next, err)
 	}
@@ -408,7 +411,7 @@ func FuzzCursor(f *testing.F) {
 		f.Add(seed, "product")
 	}
 	f.Fuzz(func(t *testing.T, cursor, text string) {
-		items, next, err := s.Products(context.Background(), domain.Query{Text: text}, 3, cursor)
+		items, next, err := s.List.Do(context.Background(), domain.Query{Text: text}, 3, cursor)
 		var p *problem.Problem
 		var v domain.Violations
 		switch {

@@ -8,11 +8,15 @@ import (
 	"caravan/services/products/domain"
 )
 
-// ChangeProduct applies a change to a product. A change of nothing leaves the version as it is. Errors:
-// [domain.ErrNoProduct], [domain.Violations].
-func (s *Shop) ChangeProduct(ctx context.Context, sku string, change domain.Change) (Item, error) {
+// ChangeProduct changes what customers see of products.
+type ChangeProduct struct{ Shop *Shop }
+
+// Do applies a change to a product. If nothing differs, the version stays. Errors: [domain.ErrNoProduct],
+// [domain.Violations].
+func (u ChangeProduct) Do(ctx context.Context, sku string, change domain.Change) (Item, error) {
+	s := u.Shop
 	now := s.clock.Now()
-	product, err := s.documents.products.Update(ctx, sku, func(p *domain.Product) error {
+	product, err := s.documents.Products.Update(ctx, sku, func(p *domain.Product) error {
 		fields, err := p.Apply(change, now)
 		if err == nil && len(fields) > 0 {
 			p.Emit(contract.EventChanged, now, contract.ProductChanged{SKU: p.SKU, Version: p.Version, Fields: fields, Price: p.CurrentPrice(now)})

@@ -10,16 +10,20 @@ import (
 	"caravan/services/products/domain"
 )
 
-// CorrectStock adds units to the stock of a product or takes some away, once per key if it has one. Errors:
-// [domain.ErrNoProduct], [domain.Violations], [domain.ShortageError], [domain.ErrOtherCorrection].
-func (s *Shop) CorrectStock(ctx context.Context, sku string, correction domain.Correction) (domain.Level, error) {
+// CorrectStock books units that staff received, lost or counted.
+type CorrectStock struct{ Shop *Shop }
+
+// Do adds units to the stock of a product or takes some away, once for each key. Errors: [domain.ErrNoProduct],
+// [domain.Violations], [domain.ShortageError], [domain.ErrOtherCorrection].
+func (u CorrectStock) Do(ctx context.Context, sku string, correction domain.Correction) (domain.Level, error) {
+	s := u.Shop
 	if err := correction.Check(); err != nil {
 		return domain.Level{}, err
 	}
 	var past *domain.PastCorrection
 	for range decisions {
 		var after domain.Level
-		stock, err := s.documents.stocks.Update(ctx, sku, func(d *domain.Stock) error {
+		stock, err := s.documents.Stocks.Update(ctx, sku, func(d *domain.Stock) error {
 			var changed bool
 			var err error
 			after, changed, err = d.Correct(correction, past)

@@ -10,17 +10,24 @@ import (
 	"caravan/services/products/domain"
 )
 
-// CreateProduct puts a product with its initial stock into the catalogue. Errors: [domain.Violations],
-// [domain.ErrExists], [domain.ErrFull].
+// CreateProduct puts products into the catalogue.
+type CreateProduct struct {
+	Shop *Shop
+	// Currency is the only one that the shop sells in, an ISO 4217 code.
+	Currency string
+}
+
+// Do creates a product with its initial stock. Errors: [domain.Violations], [domain.ErrExists], [domain.ErrFull].
 //
-// The directory lists the product before it exists, so that a crash in between leaves at worst an entry of nothing;
-// the stock is opened from the product, by whoever needs it first.
-func (s *Shop) CreateProduct(ctx context.Context, draft domain.Draft) (Item, error) {
+// The catalogue index lists the product before it exists, so that a crash in between leaves at worst an entry without a
+// product. The stock is opened from the product, by the first process that needs it.
+func (u CreateProduct) Do(ctx context.Context, draft domain.Draft) (Item, error) {
+	s := u.Shop
 	now := s.clock.Now()
-	if err := draft.Check(s.settings.Currency, now); err != nil {
+	if err := draft.Check(u.Currency, now); err != nil {
 		return Item{}, err
 	}
-	if _, err := s.documents.products.Get(ctx, draft.SKU); !errors.Is(err, document.ErrNotFound) {
+	if _, err := s.documents.Products.Get(ctx, draft.SKU); !errors.Is(err, document.ErrNotFound) {
 		if err == nil {
 			err = domain.ErrExists
 		}
@@ -33,7 +40,7 @@ func (s *Shop) CreateProduct(ctx context.Context, draft domain.Draft) (Item, err
 	if err := s.index.add(ctx, domain.EntryOf(preview)); err != nil {
 		return Item{}, err
 	}
-	product, err := s.documents.products.Update(ctx, draft.SKU, func(p *domain.Product) error {
+	product, err := s.documents.Products.Update(ctx, draft.SKU, func(p *domain.Product) error {
 		if err := p.Create(draft, now); err != nil {
 			return err
 		}
@@ -47,7 +54,7 @@ func (s *Shop) CreateProduct(ctx context.Context, draft domain.Draft) (Item, err
 	return s.complete(ctx, product)
 }
 
-// complete opens the stock of a new product and corrects its entry, should another create have listed it otherwise.
+// complete opens the stock of a product and updates its entry in the catalogue index.
 func (s *Shop) complete(ctx context.Context, product *domain.Product) (Item, error) {
 	if err := s.documents.open(ctx, product.SKU); err != nil {
 		return Item{}, err

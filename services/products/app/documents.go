@@ -22,9 +22,9 @@ const decisions = 8
 
 // Documents are the aggregates of products in a store.
 type Documents struct {
-	store    document.Store
-	products *document.Repository[domain.Product, *domain.Product]
-	stocks   *document.Repository[domain.Stock, *domain.Stock]
+	Store    document.Store
+	Products *document.Repository[domain.Product, *domain.Product]
+	Stocks   *document.Repository[domain.Stock, *domain.Stock]
 	levels   *document.Repository[level, *level]
 	heads    *document.Repository[domain.CatalogueHead, *domain.CatalogueHead]
 	segments *document.Repository[domain.CatalogueSegment, *domain.CatalogueSegment]
@@ -50,10 +50,10 @@ func NewDocuments(store document.Store, options document.Options) *Documents {
 	silent := options
 	silent.Index, silent.Relay, silent.Prefix = nil, nil, "directory/"
 	return &Documents{
-		store:    store,
-		products: document.NewRepository[domain.Product](store, with("product/")),
+		Store:    store,
+		Products: document.NewRepository[domain.Product](store, with("product/")),
 		// A reserved hold is committed or released within moments.
-		stocks:   document.NewRepository[domain.Stock](store, stock).Warm(func(s *domain.Stock) bool { return s.Reserved > 0 }),
+		Stocks:   document.NewRepository[domain.Stock](store, stock).Warm(func(s *domain.Stock) bool { return s.Reserved > 0 }),
 		levels:   document.NewRepository[level](store, with("stock/")),
 		heads:    document.NewRepository[domain.CatalogueHead](store, silent),
 		segments: document.NewRepository[domain.CatalogueSegment](store, silent),
@@ -68,7 +68,7 @@ func (d *Documents) stock(ctx context.Context, sku string, o domain.Order, decid
 	}
 	var past *domain.Past
 	for range decisions {
-		stock, err := d.stocks.Update(ctx, sku, func(s *domain.Stock) error {
+		stock, err := d.Stocks.Update(ctx, sku, func(s *domain.Stock) error {
 			return unlessChanged(decide(s, past))
 		})
 		switch {
@@ -96,14 +96,14 @@ func unlessChanged(changed bool, err error) error {
 
 // open writes the stock document of a product, if the product exists.
 func (d *Documents) open(ctx context.Context, sku string) error {
-	product, err := d.products.Get(ctx, sku)
+	product, err := d.Products.Get(ctx, sku)
 	if errors.Is(err, document.ErrNotFound) {
 		return domain.ErrNoProduct
 	}
 	if err != nil {
 		return fmt.Errorf("opening the stock of %s: %w", sku, err)
 	}
-	_, err = d.stocks.Update(ctx, sku, func(s *domain.Stock) error { return unlessChanged(s.Open(product), nil) })
+	_, err = d.Stocks.Update(ctx, sku, func(s *domain.Stock) error { return unlessChanged(s.Open(product), nil) })
 	if err != nil {
 		return fmt.Errorf("opening the stock of %s: %w", sku, err)
 	}
@@ -112,18 +112,18 @@ func (d *Documents) open(ctx context.Context, sku string) error {
 
 // past looks for the hold of an order in the archive of a SKU.
 func (d *Documents) past(ctx context.Context, sku string, o domain.Order) (*domain.Past, error) {
-	stock, err := d.stocks.Get(ctx, sku)
+	stock, err := d.Stocks.Get(ctx, sku)
 	if err != nil {
 		return nil, fmt.Errorf("reading the archive of %s: %w", sku, err)
 	}
 	past := &domain.Past{Leaves: stock.Archived.Leaves}
-	past.Hold, err = d.archived(ctx, stock, o)
+	past.Hold, err = d.Archived(ctx, stock, o)
 	return past, err
 }
 
-// archived finds the hold of an order in the archive of a stock; it is nil if there is none.
-func (d *Documents) archived(ctx context.Context, stock *domain.Stock, o domain.Order) (found *domain.Hold, err error) {
-	walk := archiveOf(d.store, stock)
+// Archived finds the hold of an order in the archive of a stock; it is nil if there is none.
+func (d *Documents) Archived(ctx context.Context, stock *domain.Stock, o domain.Order) (found *domain.Hold, err error) {
+	walk := ArchiveOf(d.Store, stock)
 	walk.Within = func(r domain.ArchiveRef, _ int) bool { return r.Summary.MayHave(o) }
 	err = document.Leaves(ctx, &stock.Archived.Tree, walk, func(_ domain.ArchiveRef, leaf domain.Leaf) bool {
 		if hold, there := leaf.Find(o); there {
@@ -134,20 +134,20 @@ func (d *Documents) archived(ctx context.Context, stock *domain.Stock, o domain.
 	return found, err
 }
 
-// archiveOf walks the archive of a stock.
-func archiveOf(store document.Store, stock *domain.Stock) document.Walk[domain.Span] {
+// ArchiveOf walks the archive of a stock.
+func ArchiveOf(store document.Store, stock *domain.Stock) document.Walk[domain.Span] {
 	return document.Walk[domain.Span]{Store: store, Prefix: domain.ArchivePrefix(stock.SKU), Root: &stock.Root}
 }
 
 // pastCorrection looks for a correction that has left the stock document.
 func (d *Documents) pastCorrection(ctx context.Context, sku, key string) (*domain.PastCorrection, error) {
-	stock, err := d.stocks.Get(ctx, sku)
+	stock, err := d.Stocks.Get(ctx, sku)
 	if err != nil {
 		return nil, fmt.Errorf("reading the corrections of %s: %w", sku, err)
 	}
 	past := &domain.PastCorrection{Archived: stock.CorrectionsArchived}
 	var found domain.Correction
-	exists, err := document.ReadArchive(ctx, d.store, &stock.Root, domain.CorrectionKey(sku, key), &found)
+	exists, err := document.ReadArchive(ctx, d.Store, &stock.Root, domain.CorrectionKey(sku, key), &found)
 	if err != nil {
 		return nil, fmt.Errorf("reading the corrections of %s: %w", sku, err)
 	}

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -8,11 +8,14 @@ import (
 	"testing"
 	"time"
 
+	pages "caravan/internal/audit"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
 	"caravan/internal/id"
 	"caravan/internal/money"
+	"caravan/services/products/app"
+	"caravan/services/products/audit"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
 )
@@ -65,9 +68,24 @@ func (o *fakeOrders) Statuses(context.Context, []string) (map[string]string, err
 	return o.statuses, nil
 }
 
+// shop is one process with all use cases.
+type shop struct {
+	documents *app.Documents
+	Create    app.CreateProduct
+	Change    app.ChangeProduct
+	Correct   app.CorrectStock
+	Get       app.GetProduct
+	List      app.ListProducts
+	Reserve   app.ReserveStock
+	Commit    app.CommitStock
+	Release   app.ReleaseStock
+	Sweep     app.Sweep
+	Reconcile app.Reconcile
+}
+
 // stand is a shop over a store in memory.
 type stand struct {
-	*Shop
+	*shop
 	store  *documenttest.FakeStore
 	clock  *fakeClock
 	orders *fakeOrders
@@ -75,24 +93,32 @@ type stand struct {
 
 func newStand() *stand {
 	s := &stand{store: documenttest.NewStore(), clock: &fakeClock{now: noon}, orders: &fakeOrders{statuses: map[string]string{}}}
-	s.Shop = s.replica()
+	s.shop = s.replica()
 	return s
 }
 
 // replica is another process over the same store.
-func (s *stand) replica() *Shop { return s.over(s.store, s.clock) }
+func (s *stand) replica() *shop { return s.over(s.store, s.clock) }
 
-func (s *stand) over(store document.Store, clk *fakeClock) *Shop {
-	documents := NewDocuments(store, document.Options{
+func (s *stand) over(store document.Store, clk *fakeClock) *shop {
+	documents := app.NewDocuments(store, document.Options{
 		Source: contract.App, Clock: clk, IDs: id.Random{}, Index: feed.NewIndex(store, clk, feed.DefaultTiming(), "stand"),
 	})
-	return NewShop(documents, s.orders, clk, Settings{Currency: "EUR", ReservationTTL: 30 * time.Minute, ReadAge: time.Second, OpenWithin: 11 * time.Minute},
-		slog.New(slog.DiscardHandler))
+	shared := app.NewShop(documents, clk, time.Second)
+	return &shop{
+		documents: documents,
+		Create:    app.CreateProduct{Shop: shared, Currency: "EUR"}, Change: app.ChangeProduct{Shop: shared}, Correct: app.CorrectStock{Shop: shared},
+		Get: app.GetProduct{Shop: shared}, List: app.ListProducts{Shop: shared},
+		Reserve: app.ReserveStock{Shop: shared, Currency: "EUR", TTL: 30 * time.Minute},
+		Commit:  app.CommitStock{Shop: shared}, Release: app.ReleaseStock{Shop: shared},
+		Sweep:     app.Sweep{Shop: shared, Orders: s.orders, Log: slog.New(slog.DiscardHandler)},
+		Reconcile: app.Reconcile{Shop: shared},
+	}
 }
 
 // mortal is a replica that dies when it tries its n-th write (from 0) of a doomed key: nothing it writes from then on
 // is stored, and its context ends.
-func (s *stand) mortal(ctx context.Context, n int, doomed func(key string) bool) (*Shop, context.Context) {
+func (s *stand) mortal(ctx context.Context, n int, doomed func(key string) bool) (*shop, context.Context) {
 	ctx, die := context.WithCancel(ctx)
 	store := &mortalStore{Store: s.store, left: n, doomed: doomed, die: die}
 	// It has a clock of its own, so that what it still does after its death advances no other clock.
@@ -130,7 +156,7 @@ type fataler interface {
 // sell puts a product at 10 EUR with a stock into the catalogue.
 func (s *stand) sell(t fataler, sku string, stock int64) {
 	t.Helper()
-	_, err := s.CreateProduct(context.Background(), domain.Draft{
+	_, err := s.Create.Do(context.Background(), domain.Draft{
 		SKU: sku, Name: "Product " + sku, Description: "A thing.", Category: "things", Price: eur(1000), InitialStock: stock,
 	})
 	if err != nil {
@@ -140,7 +166,7 @@ func (s *stand) sell(t fataler, sku string, stock int64) {
 
 func (s *stand) stock(t fataler, sku string) *domain.Stock {
 	t.Helper()
-	stock, err := s.documents.stocks.Get(context.Background(), sku)
+	stock, err := s.documents.Stocks.Get(context.Background(), sku)
 	if err != nil {
 		t.Fatalf("reading the stock of %s: %v", sku, err)
 	}
@@ -154,18 +180,16 @@ func (s *stand) wantLevel(t *testing.T, sku string, onHand, reserved int64) {
 	}
 }
 
-// auditor is the audit of the store.
-func (s *stand) auditor() *Audit {
-	return NewAudit(s.Shop, feed.NewCoverage(feed.NewReader(s.store, s.clock, feed.DefaultTiming())))
-}
-
 // audit runs all pages, fails the test on a finding, and returns the holds by SKU and order.
 func (s *stand) audit(t fataler) map[string]contract.OrderHold {
 	t.Helper()
 	holds := make(map[string]contract.OrderHold)
-	audit := s.auditor()
+	a := audit.Audit{
+		Documents: s.documents, Clock: s.clock, OpenWithin: 11 * time.Minute,
+		Trail: feed.Trail{Store: s.store, Source: contract.App, Coverage: feed.NewCoverage(feed.NewReader(s.store, s.clock, feed.DefaultTiming()))},
+	}
 	for cursor := ""; ; {
-		p, err := audit.Page(context.Background(), cursor)
+		p, err := a.Page(context.Background(), pages.Request{Cursor: cursor})
 		if err != nil {
 			t.Fatalf("auditing: %v", err)
 		}

@@ -8,12 +8,16 @@ import (
 	"caravan/services/products/domain"
 )
 
-// Product gives a product and its stock as they were at most ReadAge ago. Error: [domain.ErrNoProduct].
-func (s *Shop) Product(ctx context.Context, sku string) (Item, error) {
+// GetProduct reads one product.
+type GetProduct struct{ Shop *Shop }
+
+// Do returns a product and its stock, which may be as old as the Shop allows. Error: [domain.ErrNoProduct].
+func (u GetProduct) Do(ctx context.Context, sku string) (Item, error) {
+	s := u.Shop
 	if !id.ValidSKU(sku) {
 		return Item{}, domain.ErrNoProduct
 	}
-	// A product that is on no list is not looked for in the store, so that made-up SKUs cost nothing.
+	// A product that is not listed is not looked up in the store, so that invented SKUs cost no read.
 	seen, err := s.index.current(ctx)
 	if err != nil {
 		return Item{}, err

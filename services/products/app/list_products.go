@@ -17,10 +17,14 @@ type cursor struct {
 	After domain.Position `json:"after"`
 }
 
-// Products lists the active products that answer a query, a page of at most limit from a cursor on, and the cursor of
-// the next page. What a page shows is at most ReadAge old; products created while somebody turns the pages neither
-// repeat nor hide others. Errors: [domain.Violations], and a problem for a cursor that is not of this list.
-func (s *Shop) Products(ctx context.Context, query domain.Query, limit int, from string) (items []Item, next string, err error) {
+// ListProducts lists and searches products.
+type ListProducts struct{ Shop *Shop }
+
+// Do returns the active products that answer a query, at most limit of them from a cursor on, and the cursor of the next
+// page. Products that are created between two pages neither repeat nor hide others. Errors: [domain.Violations], and a
+// problem for a cursor that is not of this list.
+func (u ListProducts) Do(ctx context.Context, query domain.Query, limit int, from string) (items []Item, next string, err error) {
+	s := u.Shop
 	if err := query.Check(); err != nil {
 		return nil, "", err
 	}

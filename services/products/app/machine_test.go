@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -49,7 +49,7 @@ func (m *machine) details(n int) (int, string, int64, time.Time) {
 
 func (m *machine) reserve(t *rapid.T, n int) {
 	_, id, quantity, placedAt := m.details(n)
-	got, err := m.Reserve(context.Background(), contract.Reserve{OrderID: id, Lines: []contract.Line{line(machineSKU, quantity)}, PlacedAt: placedAt})
+	got, err := m.Reserve.Do(context.Background(), contract.Reserve{OrderID: id, Lines: []contract.Line{line(machineSKU, quantity)}, PlacedAt: placedAt})
 	if err != nil {
 		t.Fatalf("reserving: %v", err)
 	}
@@ -90,7 +90,7 @@ func (m *machine) end(n int, state string) string {
 
 func (m *machine) commit(t *rapid.T, n int) {
 	_, id, _, placedAt := m.details(n)
-	got, err := m.Commit(context.Background(), contract.Commit{OrderID: id, SKUs: []string{machineSKU}, PlacedAt: placedAt})
+	got, err := m.Commit.Do(context.Background(), contract.Commit{OrderID: id, SKUs: []string{machineSKU}, PlacedAt: placedAt})
 	if want := m.end(n, contract.HoldCommitted); err != nil || got.Outcome != want {
 		t.Fatalf("committing %s gives %q, %v; want %q", id, got.Outcome, err, want)
 	}
@@ -98,14 +98,14 @@ func (m *machine) commit(t *rapid.T, n int) {
 
 func (m *machine) release(t *rapid.T, n int) {
 	_, id, _, placedAt := m.details(n)
-	got, err := m.Release(context.Background(), contract.Release{OrderID: id, SKUs: []string{machineSKU}, PlacedAt: placedAt})
+	got, err := m.Release.Do(context.Background(), contract.Release{OrderID: id, SKUs: []string{machineSKU}, PlacedAt: placedAt})
 	if want := m.end(n, contract.HoldReleased); err != nil || got.Outcome != want {
 		t.Fatalf("releasing %s gives %q, %v; want %q", id, got.Outcome, err, want)
 	}
 }
 
 func (m *machine) correct(t *rapid.T, key string, change int64) {
-	got, err := m.CorrectStock(context.Background(), machineSKU, domain.Correction{Key: key, Change: change, Reason: "counted"})
+	got, err := m.Correct.Do(context.Background(), machineSKU, domain.Correction{Key: key, Change: change, Reason: "counted"})
 	var shortage *domain.ShortageError
 	applied, repeated := m.keys[key]
 	switch {
@@ -159,7 +159,7 @@ func TestStockIsItsModel(t *testing.T) {
 		m := &machine{stand: newStand(), price: 1000, keys: map[string]int64{}}
 		m.model = model{onHand: 300, orders: map[int]*modelOrder{}}
 		m.sell(t, machineSKU, 300)
-		replicas := []*Shop{m.Shop, m.replica()}
+		replicas := []*shop{m.shop, m.replica()}
 		faults := 0
 		m.store.AfterPut = func(string, []byte) error {
 			if faults++; faults%7 == 0 {
@@ -169,7 +169,7 @@ func TestStockIsItsModel(t *testing.T) {
 		}
 		either := func(run func(*rapid.T)) func(*rapid.T) {
 			return func(t *rapid.T) {
-				m.Shop = replicas[rapid.IntRange(0, 1).Draw(t, "replica")]
+				m.shop = replicas[rapid.IntRange(0, 1).Draw(t, "replica")]
 				run(t)
 			}
 		}
@@ -201,7 +201,7 @@ func TestStockIsItsModel(t *testing.T) {
 			"change the price": either(func(t *rapid.T) {
 				m.price = rapid.Int64Range(1, 5000).Draw(t, "price")
 				price := eur(m.price)
-				if _, err := m.ChangeProduct(context.Background(), machineSKU, domain.Change{Price: &price}); err != nil {
+				if _, err := m.Change.Do(context.Background(), machineSKU, domain.Change{Price: &price}); err != nil {
 					t.Fatalf("changing the price: %v", err)
 				}
 				m.clock.advance(time.Second) // until every replica shows it
@@ -234,15 +234,15 @@ func TestCompensationCommutes(t *testing.T) {
 		for _, reserves := range append(steps, false) {
 			var err error
 			if reserves {
-				_, err = s.Reserve(context.Background(), reserve)
+				_, err = s.Reserve.Do(context.Background(), reserve)
 			} else {
-				_, err = s.Release(context.Background(), release)
+				_, err = s.Release.Do(context.Background(), release)
 			}
 			if err != nil {
 				t.Fatalf("%v", err)
 			}
 		}
-		again, err := s.Reserve(context.Background(), reserve)
+		again, err := s.Reserve.Do(context.Background(), reserve)
 		if err != nil || again.Outcome != contract.OutcomeReleased {
 			t.Fatalf("a late reserve gives %q, %v", again.Outcome, err)
 		}

@@ -98,7 +98,7 @@ func (c *productCache) stale(skus []string) (stale []string) {
 // load reads products and levels from the store.
 func (c *productCache) load(ctx context.Context, skus []string) error {
 	readAt := c.clock.Now()
-	products, err := c.documents.products.GetMany(ctx, skus...)
+	products, err := c.documents.Products.GetMany(ctx, skus...)
 	var levels map[string]*level
 	if err == nil {
 		levels, err = c.documents.levels.GetMany(ctx, skus...)

@@ -26,25 +26,25 @@ func (q quote) differs(expected *money.Money) bool {
 	return q.unknown == "" && expected != nil && *expected != q.total
 }
 
-// quoteFromMemory prices lines with products that are at most ReadAge old.
-func (s *Shop) quoteFromMemory(ctx context.Context, lines []contract.Line) (quote, error) {
-	items, err := s.cache.items(ctx, skusOf(lines)...)
+// quoteFromMemory prices lines with products from the cache.
+func (u ReserveStock) quoteFromMemory(ctx context.Context, lines []contract.Line) (quote, error) {
+	items, err := u.Shop.cache.items(ctx, skusOf(lines)...)
 	if err != nil {
 		return quote{}, fmt.Errorf("pricing the order: %w", err)
 	}
-	return quoteOf(lines, s.settings.Currency, s.clock.Now(), func(sku string) *domain.Product { return items[sku].Product })
+	return quoteOf(lines, u.Currency, u.Shop.clock.Now(), func(sku string) *domain.Product { return items[sku].Product })
 }
 
 // quoteFromStore prices lines with the products as they are stored.
-func (s *Shop) quoteFromStore(ctx context.Context, lines []contract.Line) (quote, error) {
-	products, err := s.documents.products.GetMany(ctx, skusOf(lines)...)
+func (u ReserveStock) quoteFromStore(ctx context.Context, lines []contract.Line) (quote, error) {
+	products, err := u.Shop.documents.Products.GetMany(ctx, skusOf(lines)...)
 	if err != nil {
 		return quote{}, fmt.Errorf("pricing the order: %w", err)
 	}
 	for _, p := range products {
-		s.cache.putProduct(p)
+		u.Shop.cache.putProduct(p)
 	}
-	return quoteOf(lines, s.settings.Currency, s.clock.Now(), func(sku string) *domain.Product { return products[sku] })
+	return quoteOf(lines, u.Currency, u.Shop.clock.Now(), func(sku string) *domain.Product { return products[sku] })
 }
 
 func quoteOf(lines []contract.Line, currency string, now time.Time, product func(sku string) *domain.Product) (quote, error) {

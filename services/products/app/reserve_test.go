@@ -1,10 +1,9 @@
-package app
+package app_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,7 +47,7 @@ func TestReserve(t *testing.T) {
 			s.sell(t, "B-1", 3)
 			s.sell(t, "OFF", 3)
 			inactive := domain.Inactive
-			if _, err := s.ChangeProduct(ctx, "OFF", domain.Change{Status: &inactive}); err != nil {
+			if _, err := s.Change.Do(ctx, "OFF", domain.Change{Status: &inactive}); err != nil {
 				t.Fatal(err)
 			}
 			command := reserving("order", c.lines...)
@@ -56,7 +55,7 @@ func TestReserve(t *testing.T) {
 				c.with(&command)
 			}
 			for attempt := range 3 { // the first answer and what its repeats get
-				got, err := s.Reserve(ctx, command)
+				got, err := s.Reserve.Do(ctx, command)
 				if err != nil || got.Outcome != c.outcome || got.SKU != c.sku || got.Total.Amount != c.total {
 					t.Fatalf("attempt %d gives %+v, %v; want %s %s %d", attempt, got, err, c.outcome, c.sku, c.total)
 				}
@@ -83,22 +82,22 @@ func TestARepeatedReserveKeepsItsPrice(t *testing.T) {
 	agreed := eur(4000)
 	command := reserving("order", line("A-1", 2), line("B-1", 2))
 	command.ExpectedTotal = &agreed
-	if got, err := s.Reserve(ctx, command); err != nil || got.Outcome != contract.OutcomeReserved {
+	if got, err := s.Reserve.Do(ctx, command); err != nil || got.Outcome != contract.OutcomeReserved {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	price := eur(1)
-	if _, err := s.ChangeProduct(ctx, "A-1", domain.Change{Price: &price}); err != nil {
+	if _, err := s.Change.Do(ctx, "A-1", domain.Change{Price: &price}); err != nil {
 		t.Fatal(err)
 	}
 	s.clock.advance(time.Hour)
-	for _, shop := range []*Shop{s.Shop, s.replica()} {
-		got, err := shop.Reserve(ctx, command)
+	for _, shop := range []*shop{s.shop, s.replica()} {
+		got, err := shop.Reserve.Do(ctx, command)
 		if err != nil || got.Outcome != contract.OutcomeReserved || got.Total != agreed || got.Lines[0].UnitPrice != eur(1000) {
 			t.Errorf("the repeat gives %+v, %v", got, err)
 		}
 	}
 	other := reserving("order", line("A-1", 3), line("B-1", 2))
-	if _, err := s.Reserve(ctx, other); !errors.Is(err, domain.ErrOtherQuantity) {
+	if _, err := s.Reserve.Do(ctx, other); !errors.Is(err, domain.ErrOtherQuantity) {
 		t.Errorf("another quantity gives %v", err)
 	}
 }
@@ -112,19 +111,19 @@ func TestAnAttemptThatDiedHalfWayIsFinishedAtItsPrices(t *testing.T) {
 	command := reserving("order", line("A-1", 1), line("B-1", 1))
 	command.ExpectedTotal = &agreed
 	shop, dying := s.mortal(ctx, 0, func(key string) bool { return key == "stock/A-1" })
-	if got, err := shop.Reserve(dying, command); err == nil {
+	if got, err := shop.Reserve.Do(dying, command); err == nil {
 		t.Fatalf("the first attempt gives %+v", got)
 	}
 	price := eur(900)
-	if _, err := s.ChangeProduct(ctx, "B-1", domain.Change{Price: &price}); err != nil {
+	if _, err := s.Change.Do(ctx, "B-1", domain.Change{Price: &price}); err != nil {
 		t.Fatal(err)
 	}
 	price = eur(1100)
-	if _, err := s.ChangeProduct(ctx, "A-1", domain.Change{Price: &price}); err != nil {
+	if _, err := s.Change.Do(ctx, "A-1", domain.Change{Price: &price}); err != nil {
 		t.Fatal(err)
 	}
 	// Today's prices come to the agreed total, but B-1 is locked at its old one.
-	got, err := s.Reserve(ctx, command)
+	got, err := s.Reserve.Do(ctx, command)
 	if err != nil || got.Outcome != contract.OutcomePriceChanged {
 		t.Fatalf("the second attempt gives %+v, %v", got, err)
 	}
@@ -137,31 +136,31 @@ func TestCommitAndRelease(t *testing.T) {
 	s.sell(t, "A-1", 5)
 	s.sell(t, "B-1", 5)
 	for _, id := range []string{"one", "two"} {
-		if _, err := s.Reserve(ctx, reserving(id, line("A-1", 1), line("B-1", 2))); err != nil {
+		if _, err := s.Reserve.Do(ctx, reserving(id, line("A-1", 1), line("B-1", 2))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	commitOne, releaseOne := s.ending("one", "A-1", "B-1")
 	commitTwo, releaseTwo := s.ending("two", "B-1", "A-1")
 	for range 2 {
-		if got, err := s.Commit(ctx, commitOne); err != nil || got.Outcome != contract.OutcomeCommitted {
+		if got, err := s.Commit.Do(ctx, commitOne); err != nil || got.Outcome != contract.OutcomeCommitted {
 			t.Errorf("commit: %+v, %v", got, err)
 		}
-		if got, err := s.Release(ctx, releaseOne); err != nil || got.Outcome != contract.OutcomeCommitted {
+		if got, err := s.Release.Do(ctx, releaseOne); err != nil || got.Outcome != contract.OutcomeCommitted {
 			t.Errorf("release after commit: %+v, %v", got, err)
 		}
-		if got, err := s.Release(ctx, releaseTwo); err != nil || got.Outcome != contract.OutcomeReleased {
+		if got, err := s.Release.Do(ctx, releaseTwo); err != nil || got.Outcome != contract.OutcomeReleased {
 			t.Errorf("release: %+v, %v", got, err)
 		}
-		if got, err := s.Commit(ctx, commitTwo); err != nil || got.Outcome != contract.OutcomeReleased {
+		if got, err := s.Commit.Do(ctx, commitTwo); err != nil || got.Outcome != contract.OutcomeReleased {
 			t.Errorf("commit after release: %+v, %v", got, err)
 		}
 	}
 	_, nowhere := s.ending("three", "A-1", "NONE", "not a SKU")
-	if got, err := s.Release(ctx, nowhere); err != nil || got.Outcome != contract.OutcomeReleased {
+	if got, err := s.Release.Do(ctx, nowhere); err != nil || got.Outcome != contract.OutcomeReleased {
 		t.Errorf("releasing what was never held: %+v, %v", got, err)
 	}
-	if got, err := s.Reserve(ctx, reserving("three", line("A-1", 1))); err != nil || got.Outcome != contract.OutcomeReleased {
+	if got, err := s.Reserve.Do(ctx, reserving("three", line("A-1", 1))); err != nil || got.Outcome != contract.OutcomeReleased {
 		t.Errorf("a reserve after its release: %+v, %v", got, err)
 	}
 	s.wantLevel(t, "A-1", 4, 0)
@@ -180,7 +179,7 @@ func TestTwoDriversOfOneOrderAreToldTheSame(t *testing.T) {
 	for _, sku := range skus {
 		s.sell(t, sku, 30)
 	}
-	replicas := []*Shop{s.Shop, s.replica()}
+	replicas := []*shop{s.shop, s.replica()}
 	const orders = 60 // of one unit each: half of them find nothing
 	outcomes := make([][2]string, orders)
 	var all sync.WaitGroup
@@ -188,7 +187,7 @@ func TestTwoDriversOfOneOrderAreToldTheSame(t *testing.T) {
 		lines := []contract.Line{line(skus[n%3], 1), line(skus[(n+1)%3], 1)}
 		for i, shop := range replicas {
 			all.Go(func() {
-				got, err := shop.Reserve(ctx, reserving(fmt.Sprint("order-", n), lines...))
+				got, err := shop.Reserve.Do(ctx, reserving(fmt.Sprint("order-", n), lines...))
 				if err != nil {
 					t.Errorf("order %d: %v", n, err)
 				}
@@ -222,14 +221,14 @@ func TestTwoDriversOfOneOrderAreToldTheSame(t *testing.T) {
 func TestAFlashSaleSellsExactlyTheStock(t *testing.T) {
 	ctx, s := context.Background(), newStand()
 	s.sell(t, "HOT", 25)
-	replicas := []*Shop{s.Shop, s.replica()}
+	replicas := []*shop{s.shop, s.replica()}
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	sold := 0
 	for n := range 200 {
 		all.Go(func() {
 			id := fmt.Sprint("order-", n)
-			got, err := replicas[n%2].Reserve(ctx, reserving(id, line("HOT", 1)))
+			got, err := replicas[n%2].Reserve.Do(ctx, reserving(id, line("HOT", 1)))
 			if err != nil {
 				t.Errorf("order %d: %v", n, err)
 			}
@@ -237,7 +236,7 @@ func TestAFlashSaleSellsExactlyTheStock(t *testing.T) {
 				return
 			}
 			commit, _ := s.ending(id, "HOT")
-			if got, err := replicas[(n+1)%2].Commit(ctx, commit); err != nil || got.Outcome != contract.OutcomeCommitted {
+			if got, err := replicas[(n+1)%2].Commit.Do(ctx, commit); err != nil || got.Outcome != contract.OutcomeCommitted {
 				t.Errorf("committing order %d: %+v, %v", n, got, err)
 			}
 			mu.Lock()
@@ -252,44 +251,5 @@ func TestAFlashSaleSellsExactlyTheStock(t *testing.T) {
 	s.wantLevel(t, "HOT", 0, 0)
 	if holds := s.audit(t); len(holds) != 200 {
 		t.Errorf("the audit reports %d orders", len(holds))
-	}
-}
-
-func TestCommandsThatOrdersShouldNeverSend(t *testing.T) {
-	ctx, s := context.Background(), newStand()
-	many := make([]contract.Line, contract.MaxLines+1)
-	for i := range many {
-		many[i] = line(fmt.Sprint("SKU-", i), 1)
-	}
-	for _, c := range []struct {
-		field string
-		spoil func(*contract.Reserve)
-	}{
-		{"orderId", func(r *contract.Reserve) { r.OrderID = "" }},
-		{"orderId", func(r *contract.Reserve) { r.OrderID = "a|b c" }},
-		{"orderId", func(r *contract.Reserve) { r.OrderID = strings.Repeat("x", 65) }},
-		{"placedAt", func(r *contract.Reserve) { r.PlacedAt = time.Time{} }},
-		{"lines", func(r *contract.Reserve) { r.Lines = nil }},
-		{"lines", func(r *contract.Reserve) { r.Lines = many }},
-		{"lines[1].sku", func(r *contract.Reserve) { r.Lines = []contract.Line{line("A-1", 1), line("A-1", 2)} }},
-		{"lines[0].quantity", func(r *contract.Reserve) { r.Lines[0].Quantity = 0 }},
-		{"lines[0].quantity", func(r *contract.Reserve) { r.Lines[0].Quantity = -1 }},
-		{"lines[0].quantity", func(r *contract.Reserve) { r.Lines[0].Quantity = contract.MaxQuantity + 1 }},
-	} {
-		command := reserving("order", line("A-1", 1))
-		c.spoil(&command)
-		var v domain.Violations
-		if _, err := s.Reserve(ctx, command); !errors.As(err, &v) || v[0].Field != c.field {
-			t.Errorf("spoiled %s: %v", c.field, err)
-		}
-	}
-	for _, command := range []contract.Commit{{}, {OrderID: "o", PlacedAt: noon}, {OrderID: "o", PlacedAt: noon, SKUs: []string{"A", "A"}}} {
-		var v domain.Violations
-		if _, err := s.Commit(ctx, command); !errors.As(err, &v) {
-			t.Errorf("commit %+v: %v", command, err)
-		}
-		if _, err := s.Release(ctx, contract.Release(command)); !errors.As(err, &v) {
-			t.Errorf("release %+v: %v", command, err)
-		}
 	}
 }

@@ -23,10 +23,24 @@ const (
 // its stock itself; one that was confirmed has committed it.
 func ended(status string) bool { return status == "rejected" || status == "cancelled" }
 
-// Sweep visits every stock once. A reservation whose deadline has passed is released if orders says that the order has
-// ended without being confirmed, or that there is no such order; in every other case, and when orders does not answer,
-// it stays, for the order may have been paid.
-func (s *Shop) Sweep(ctx context.Context) error {
+// Orders reports how orders stand.
+type Orders interface {
+	// Statuses returns the statuses by order id. An order that does not exist is absent.
+	Statuses(ctx context.Context, orderIDs []string) (map[string]string, error)
+}
+
+// Sweep releases reservations that no order needs any more.
+type Sweep struct {
+	Shop   *Shop
+	Orders Orders
+	Log    *slog.Logger
+}
+
+// Run visits every stock once. It releases a reservation whose deadline has passed if orders reports that the order has
+// ended without being confirmed, or that there is no such order. In every other case, and if orders does not answer, the
+// reservation stays, because the order may have been paid.
+func (u Sweep) Run(ctx context.Context) error {
+	s := u.Shop
 	return s.visit(ctx, func(skus []string) error {
 		levels, err := s.documents.levels.GetMany(ctx, skus...)
 		if err != nil {
@@ -35,7 +49,7 @@ func (s *Shop) Sweep(ctx context.Context) error {
 		now := s.clock.Now().UnixMicro()
 		for _, sku := range skus {
 			if stock, ok := levels[sku]; ok && stock.NextExpiry > 0 && stock.NextExpiry <= now {
-				if err := s.sweepStock(ctx, sku); err != nil {
+				if err := u.stock(ctx, sku); err != nil {
 					return err
 				}
 			}
@@ -86,8 +100,9 @@ func oneByOne(skus []string, page func(skus []string) error) (failures []error, 
 	return failures, false
 }
 
-func (s *Shop) sweepStock(ctx context.Context, sku string) error {
-	stock, err := s.documents.stocks.Get(ctx, sku)
+func (u Sweep) stock(ctx context.Context, sku string) error {
+	s := u.Shop
+	stock, err := s.documents.Stocks.Get(ctx, sku)
 	if err != nil {
 		return fmt.Errorf("reading the overdue reservations of %s: %w", sku, err)
 	}
@@ -95,9 +110,9 @@ func (s *Shop) sweepStock(ctx context.Context, sku string) error {
 	if len(overdue) == 0 {
 		return nil
 	}
-	dead, alive := s.ask(ctx, sku, overdue)
+	dead, alive := u.ask(ctx, sku, overdue)
 	var released []domain.Hold
-	stock, err = s.documents.stocks.Update(ctx, sku, func(d *domain.Stock) error {
+	stock, err = s.documents.Stocks.Update(ctx, sku, func(d *domain.Stock) error {
 		released = d.Settle(dead, alive, s.clock.Now().Add(extension))
 		return nil
 	})
@@ -106,20 +121,20 @@ func (s *Shop) sweepStock(ctx context.Context, sku string) error {
 	}
 	s.cache.putLevel(stock)
 	for _, hold := range released {
-		s.log.InfoContext(ctx, "reservation expired", "sku", sku, "order_id", hold.OrderID, "quantity", hold.Quantity)
+		u.Log.InfoContext(ctx, "reservation expired", "sku", sku, "order_id", hold.OrderID, "quantity", hold.Quantity)
 	}
 	return nil
 }
 
 // ask divides the orders of overdue holds by whether they still need their units.
-func (s *Shop) ask(ctx context.Context, sku string, overdue []domain.Hold) (dead, alive []string) {
+func (u Sweep) ask(ctx context.Context, sku string, overdue []domain.Hold) (dead, alive []string) {
 	ids := make([]string, len(overdue))
 	for i, hold := range overdue {
 		ids[i] = hold.OrderID
 	}
-	statuses, err := s.orders.Statuses(ctx, ids)
+	statuses, err := u.Orders.Statuses(ctx, ids)
 	if err != nil {
-		s.log.WarnContext(ctx, "orders does not tell whether overdue reservations are needed; keeping them",
+		u.Log.WarnContext(ctx, "orders does not tell whether overdue reservations are needed; keeping them",
 			"sku", sku, "reservations", len(ids), slog.Any("error", err))
 		return nil, ids
 	}

@@ -10,6 +10,7 @@ import (
 	"caravan/internal/service"
 	"caravan/services/products/adapters"
 	"caravan/services/products/app"
+	"caravan/services/products/audit"
 )
 
 // settings are the configuration keys of products beyond those of every program.
@@ -33,15 +34,26 @@ func Build(_ context.Context, s *service.Service) error {
 	}
 
 	documents := s.Documents(nil)
-	shop := app.NewShop(app.NewDocuments(documents.Store, documents.Options("")), adapters.Orders{Invoker: s.Sidecar.Invoker()}, s.Clock, app.Settings{
-		Currency: cfg.Catalogue.Currency, ReservationTTL: cfg.Reservation.TTL, ReadAge: cfg.Catalogue.ReadAge,
-		// A repair may have begun just before the product was created; the minute is for the pass itself and for clocks.
-		OpenWithin: 2*cfg.Catalogue.Reconcile + time.Minute,
-	}, s.Log)
+	stored := app.NewDocuments(documents.Store, documents.Options(""))
+	shop := app.NewShop(stored, s.Clock, cfg.Catalogue.ReadAge)
 
-	adapters.Register(s, shop, documents.Trail().Coverage, s.Log)
-	s.Background("sweep", every(s.Clock, cfg.Reservation.Sweep, shop.Sweep))
-	s.Background("reconcile", every(s.Clock, cfg.Catalogue.Reconcile, shop.Reconcile))
+	adapters.API{
+		List: app.ListProducts{Shop: shop}, Get: app.GetProduct{Shop: shop},
+		Create: app.CreateProduct{Shop: shop, Currency: cfg.Catalogue.Currency}, Change: app.ChangeProduct{Shop: shop},
+		Correct: app.CorrectStock{Shop: shop},
+		Reserve: app.ReserveStock{Shop: shop, Currency: cfg.Catalogue.Currency, TTL: cfg.Reservation.TTL},
+		Commit:  app.CommitStock{Shop: shop}, Release: app.ReleaseStock{Shop: shop},
+		Audit: audit.Audit{
+			Documents: stored, Trail: documents.Trail(), Clock: s.Clock,
+			// A repair may have begun just before the product was created; the minute is for the pass itself and for clocks.
+			OpenWithin: 2*cfg.Catalogue.Reconcile + time.Minute,
+		},
+		Clock: s.Clock, Log: s.Log,
+	}.Register(s)
+
+	sweep := app.Sweep{Shop: shop, Orders: adapters.Orders{Invoker: s.Sidecar.Invoker()}, Log: s.Log}
+	s.Background("sweep", every(s.Clock, cfg.Reservation.Sweep, sweep.Run))
+	s.Background("reconcile", every(s.Clock, cfg.Catalogue.Reconcile, app.Reconcile{Shop: shop}.Run))
 	return nil
 }
 

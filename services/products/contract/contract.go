@@ -61,20 +61,20 @@ const (
 	MaxQuantity = 1_000_000
 )
 
-// Line asks for Quantity units (1..[MaxQuantity]) of a SKU.
+// Line asks for Quantity units (1..[MaxQuantity]) of a SKU. A text that cannot be a SKU is an unknown product.
 type Line struct {
 	SKU      string `json:"sku"`
-	Quantity int64  `json:"quantity"`
+	Quantity int64  `json:"quantity" validate:"min=1,max=1000000"`
 }
 
 // Reserve asks to hold all lines of an order, or none. PlacedAt is the time at which the order was placed; it must be
 // the same in each command about the order, because it finds the order's holds once they are archived.
 type Reserve struct {
-	OrderID  string    `json:"orderId"`
-	Lines    []Line    `json:"lines"`
-	PlacedAt time.Time `json:"placedAt"`
-	// ExpectedTotal, when set, is the total the customer agreed to.
-	ExpectedTotal *money.Money `json:"expectedTotal,omitempty"`
+	OrderID  string    `json:"orderId" validate:"plainid"`
+	Lines    []Line    `json:"lines" validate:"min=1,max=50,unique=SKU,dive"`
+	PlacedAt time.Time `json:"placedAt" validate:"time"`
+	// ExpectedTotal, when set, is the total the customer agreed to. Another currency is an outcome.
+	ExpectedTotal *money.Money `json:"expectedTotal,omitempty" validate:"-"`
 }
 
 // Reserved answers [Reserve]. Outcome is [OutcomeReserved], [OutcomeOutOfStock], [OutcomeUnknownProduct],
@@ -100,9 +100,9 @@ type PricedLine struct {
 
 // Commit asks to take the held units of an order out of the stock.
 type Commit struct {
-	OrderID  string    `json:"orderId"`
-	SKUs     []string  `json:"skus"`
-	PlacedAt time.Time `json:"placedAt"`
+	OrderID  string    `json:"orderId" validate:"plainid"`
+	SKUs     []string  `json:"skus" validate:"min=1,max=50,unique"`
+	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
 // Committed answers [Commit]. Outcome is [OutcomeCommitted], or [OutcomeReleased] when the holds were gone.
@@ -112,9 +112,9 @@ type Committed struct {
 
 // Release asks to give the held units of an order back; unknown holds become tombstones.
 type Release struct {
-	OrderID  string    `json:"orderId"`
-	SKUs     []string  `json:"skus"`
-	PlacedAt time.Time `json:"placedAt"`
+	OrderID  string    `json:"orderId" validate:"plainid"`
+	SKUs     []string  `json:"skus" validate:"min=1,max=50,unique"`
+	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
 // Released answers [Release]. Outcome is [OutcomeReleased], or [OutcomeCommitted] when the units were gone for good.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,34 +16,40 @@ import (
 	"caravan/services/products/domain"
 )
 
-// Reserve holds all lines of an order with their prices, or none.
+// ReserveStock holds stock for orders.
+type ReserveStock struct {
+	Shop *Shop
+	// Currency is the only one that the shop sells in, an ISO 4217 code.
+	Currency string
+	// TTL is how long a reservation is kept without asking for its order.
+	TTL time.Duration
+}
+
+// Do holds all lines of an order with their prices, or none.
 //
-// Several SKUs are several documents, and two drivers may reserve one order at the same time, so one of the documents
-// decides: the order's anchor, the stock of its first SKU. The other lines are held first, all at once; the hold on
-// the anchor then seals the reservation. Whoever must refuse writes a tombstone on the anchor instead. As only one of
-// the two can be written, every driver answers the same, and only after a tombstone are the other lines given back.
-func (s *Shop) Reserve(ctx context.Context, command contract.Reserve) (contract.Reserved, error) {
-	if err := checkReserve(command); err != nil {
-		return contract.Reserved{}, err
-	}
+// Several SKUs are several documents, and two drivers may reserve one order at the same time. So one document decides: the
+// order's anchor, which is the stock of its first SKU. The other lines are held first, all at once. Then the hold on the
+// anchor completes the reservation. A driver that has to refuse writes a tombstone on the anchor instead. Only one of the
+// two can be written, so every driver gives the same answer. The other lines are given back only after a tombstone.
+func (u ReserveStock) Do(ctx context.Context, command contract.Reserve) (contract.Reserved, error) {
 	for _, line := range command.Lines {
 		if !id.ValidSKU(line.SKU) { // it can never exist, so there is nothing to decide
 			return contract.Reserved{Outcome: contract.OutcomeUnknownProduct, SKU: line.SKU}, nil
 		}
 	}
-	if expected := command.ExpectedTotal; expected != nil && expected.Currency != s.settings.Currency { // as little
+	if expected := command.ExpectedTotal; expected != nil && expected.Currency != u.Currency { // as little
 		return contract.Reserved{Outcome: contract.OutcomeCurrencyMismatch}, nil
 	}
-	r, refused, err := s.reservation(ctx, command)
+	r, refused, err := u.reservation(ctx, command)
 	if err != nil {
 		return contract.Reserved{}, err
 	}
 	if refused.reason == "" {
-		if refused, err = s.holdOthers(ctx, r); err != nil {
+		if refused, err = u.holdOthers(ctx, r); err != nil {
 			return contract.Reserved{}, err
 		}
 	}
-	anchor, err := s.decide(ctx, r, refused)
+	anchor, err := u.decide(ctx, r, refused)
 	if errors.Is(err, domain.ErrNoProduct) {
 		// There is no anchor to write on and there never will be for this order, which is older than the product.
 		return contract.Reserved{Outcome: contract.OutcomeUnknownProduct, SKU: r.anchor().SKU}, nil
@@ -51,9 +58,9 @@ func (s *Shop) Reserve(ctx context.Context, command contract.Reserve) (contract.
 		return contract.Reserved{}, err
 	}
 	if anchor.State == domain.Released {
-		return s.refused(ctx, r, anchor)
+		return u.refused(ctx, r, anchor)
 	}
-	return s.reserved(ctx, r, anchor)
+	return u.reserved(ctx, r, anchor)
 }
 
 // reservation is one command under way.
@@ -75,13 +82,13 @@ type refusal struct {
 }
 
 // reservation prices the lines from the products in memory. What would refuse the order is checked with the store.
-func (s *Shop) reservation(ctx context.Context, command contract.Reserve) (*reservation, refusal, error) {
+func (u ReserveStock) reservation(ctx context.Context, command contract.Reserve) (*reservation, refusal, error) {
 	r := &reservation{
 		command: command, order: domain.Order{ID: command.OrderID, PlacedAt: command.PlacedAt},
 		lines: slices.Clone(command.Lines), holds: make(map[string]domain.Hold, len(command.Lines)),
 	}
 	slices.SortFunc(r.lines, func(a, b contract.Line) int { return strings.Compare(a.SKU, b.SKU) })
-	for _, read := range []func(context.Context, []contract.Line) (quote, error){s.quoteFromMemory, s.quoteFromStore} {
+	for _, read := range []func(context.Context, []contract.Line) (quote, error){u.quoteFromMemory, u.quoteFromStore} {
 		var err error
 		if r.quote, err = read(ctx, r.lines); err != nil {
 			return nil, refusal{}, err
@@ -98,13 +105,13 @@ func (s *Shop) reservation(ctx context.Context, command contract.Reserve) (*rese
 
 // holdOthers holds every line but the anchor, and checks the total that the locked prices come to: an earlier attempt
 // may have locked some before a price changed.
-func (s *Shop) holdOthers(ctx context.Context, r *reservation) (refusal, error) {
+func (u ReserveStock) holdOthers(ctx context.Context, r *reservation) (refusal, error) {
 	others := r.others()
 	holds := make([]domain.Hold, len(others))
 	group, groupCtx := errgroup.WithContext(ctx)
 	for i, line := range others {
 		group.Go(func() (err error) {
-			holds[i], err = s.hold(groupCtx, r, line)
+			holds[i], err = u.hold(groupCtx, r, line)
 			return err
 		})
 	}
@@ -128,34 +135,34 @@ func (s *Shop) holdOthers(ctx context.Context, r *reservation) (refusal, error) 
 }
 
 // hold reserves one line.
-func (s *Shop) hold(ctx context.Context, r *reservation, line contract.Line) (domain.Hold, error) {
+func (u ReserveStock) hold(ctx context.Context, r *reservation, line contract.Line) (domain.Hold, error) {
 	var hold domain.Hold
 	claim := domain.Claim{
 		Order: r.order, Quantity: line.Quantity, UnitPrice: r.quote.units[line.SKU].Amount,
-		ExpiresAt: s.clock.Now().Add(s.settings.ReservationTTL),
+		ExpiresAt: u.Shop.clock.Now().Add(u.TTL),
 	}
-	stock, err := s.documents.stock(ctx, line.SKU, r.order, func(d *domain.Stock, past *domain.Past) (changed bool, err error) {
+	stock, err := u.Shop.documents.stock(ctx, line.SKU, r.order, func(d *domain.Stock, past *domain.Past) (changed bool, err error) {
 		hold, changed, err = d.Reserve(claim, past)
 		return changed, err
 	})
 	if err != nil {
 		return domain.Hold{}, fmt.Errorf("reserving %s: %w", line.SKU, err)
 	}
-	s.cache.putLevel(stock)
+	u.Shop.cache.putLevel(stock)
 	return hold, nil
 }
 
 // decide writes the hold or the tombstone of the anchor, and returns what is there now.
-func (s *Shop) decide(ctx context.Context, r *reservation, refused refusal) (domain.Hold, error) {
+func (u ReserveStock) decide(ctx context.Context, r *reservation, refused refusal) (domain.Hold, error) {
 	if refused.reason == "" {
-		hold, err := s.hold(ctx, r, r.anchor())
+		hold, err := u.hold(ctx, r, r.anchor())
 		if err == nil {
 			r.holds[r.anchor().SKU] = hold
 		}
 		return hold, err
 	}
 	var hold domain.Hold
-	_, err := s.documents.stock(ctx, r.anchor().SKU, r.order, func(d *domain.Stock, past *domain.Past) (changed bool, err error) {
+	_, err := u.Shop.documents.stock(ctx, r.anchor().SKU, r.order, func(d *domain.Stock, past *domain.Past) (changed bool, err error) {
 		hold, changed, err = d.Refuse(r.order, refused.reason, refused.sku, past)
 		return changed, err
 	})
@@ -167,8 +174,8 @@ func (s *Shop) decide(ctx context.Context, r *reservation, refused refusal) (dom
 }
 
 // refused gives the other lines back and answers what the anchor says.
-func (s *Shop) refused(ctx context.Context, r *reservation, anchor domain.Hold) (contract.Reserved, error) {
-	if _, err := s.endAll(ctx, r.order, skusOf(r.others()), release(anchor.Reason)); err != nil {
+func (u ReserveStock) refused(ctx context.Context, r *reservation, anchor domain.Hold) (contract.Reserved, error) {
+	if _, err := u.Shop.endAll(ctx, r.order, skusOf(r.others()), release(anchor.Reason)); err != nil {
 		return contract.Reserved{}, err
 	}
 	sku := anchor.RefusedSKU
@@ -193,12 +200,12 @@ func (s *Shop) refused(ctx context.Context, r *reservation, anchor domain.Hold) 
 
 // reserved answers a sealed reservation with the prices it locked. When another driver sealed it, the other lines are
 // held as well by now, and holding them again tells their prices.
-func (s *Shop) reserved(ctx context.Context, r *reservation, anchor domain.Hold) (contract.Reserved, error) {
+func (u ReserveStock) reserved(ctx context.Context, r *reservation, anchor domain.Hold) (contract.Reserved, error) {
 	for _, line := range r.others() {
 		if _, known := r.holds[line.SKU]; known && r.holds[line.SKU].State != domain.Released {
 			continue
 		}
-		hold, err := s.hold(ctx, r, line)
+		hold, err := u.hold(ctx, r, line)
 		if err != nil {
 			return contract.Reserved{}, err
 		}

@@ -11,13 +11,13 @@ import (
 	"caravan/services/products/domain"
 )
 
-// Release gives the held units of an order back on every SKU, once, and forbids that it ever holds any.
-func (s *Shop) Release(ctx context.Context, command contract.Release) (contract.Released, error) {
-	if err := checkEnd(command.OrderID, command.SKUs, command.PlacedAt); err != nil {
-		return contract.Released{}, err
-	}
+// ReleaseStock gives the held units of orders back.
+type ReleaseStock struct{ Shop *Shop }
+
+// Do releases the holds of an order on all its SKUs, once. From then on the order cannot hold any.
+func (u ReleaseStock) Do(ctx context.Context, command contract.Release) (contract.Released, error) {
 	order := domain.Order{ID: command.OrderID, PlacedAt: command.PlacedAt}
-	holds, err := s.endAll(ctx, order, command.SKUs, release(domain.ByOrder))
+	holds, err := u.Shop.endAll(ctx, order, command.SKUs, release(domain.ByOrder))
 	if err != nil {
 		return contract.Released{}, err
 	}

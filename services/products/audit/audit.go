@@ -1,4 +1,6 @@
-package app
+// Package audit is what the audit asks of products: the stocks with their archives and corrections, the events of products
+// and stocks, and what orders hold.
+package audit
 
 import (
 	"context"
@@ -9,40 +11,44 @@ import (
 	"time"
 
 	"caravan/internal/audit"
+	"caravan/internal/clock"
 	"caravan/internal/document"
 	"caravan/internal/event"
 	"caravan/internal/feed"
 	"caravan/internal/page"
+	"caravan/services/products/app"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
 )
 
 const (
-	// auditHolds is about how many holds one page reports; the answer has to stay well below the sidecar's 4 MiB.
-	auditHolds = 2000
-	// auditLeaves is how many archive leaves are checked for one page.
-	auditLeaves = 32
-	// auditSegments is how many timeline segments are read for one page.
-	auditSegments = 64
-	// auditStocks is how many stocks one page visits.
-	auditStocks = 50
+	// maxHolds is about how many holds one page reports; the answer has to stay well below the sidecar's 4 MiB.
+	maxHolds = 2000
+	// maxLeaves is how many archive leaves are checked for one page.
+	maxLeaves = 32
+	// maxSegments is how many timeline segments are read for one page.
+	maxSegments = 64
+	// maxStocks is how many stocks one page visits.
+	maxStocks = 50
+	// maxTogether is how many stocks are read at once to answer Holds.
+	maxTogether = 16
 )
 
 // Audit checks the stocks of all SKUs, recomputing every sum from the holds and corrections themselves, and the events
 // of products and stocks against the feed. The names of its invariants are in the contract.
 type Audit struct {
-	shop     *Shop
-	coverage *feed.Coverage
+	Documents *app.Documents
+	Trail     feed.Trail
+	Clock     clock.Clock
+	// OpenWithin is how long after a product was created its stock exists at the latest, whatever crashed in between.
+	OpenWithin time.Duration
 }
 
-// NewAudit makes the use case; coverage is that of the index of the shop's documents.
-func NewAudit(shop *Shop, coverage *feed.Coverage) *Audit { return &Audit{shop, coverage} }
-
-// invariants are all that a page checks.
-var invariants = append([]string{
+// invariants are those that a page checks beside those of its trail.
+var invariants = []string{
 	contract.InvariantStock, contract.InvariantSold, contract.InvariantHold, contract.InvariantArchive,
 	contract.InvariantHistory, contract.InvariantProduct,
-}, feed.TrailInvariants...)
+}
 
 // stage is a part of the audit of one SKU. They follow each other in this order.
 type stage int
@@ -55,8 +61,8 @@ const (
 	atEnd                   // on to the next SKU
 )
 
-// auditPlace is the content of a cursor.
-type auditPlace struct {
+// place is a place in the audit, the content of a cursor.
+type place struct {
 	SKU   string `json:"sku"`
 	Stage stage  `json:"s"`
 	// Number is the next leaf or segment of the stage.
@@ -66,32 +72,32 @@ type auditPlace struct {
 }
 
 // next goes on to a later stage.
-func (at *auditPlace) next(s stage) { at.Stage, at.Number = s, 0 }
+func (at *place) next(s stage) { at.Stage, at.Number = s, 0 }
 
 // Page checks one part; an empty cursor starts.
-func (a *Audit) Page(ctx context.Context, cursor string) (contract.AuditPage, error) {
-	at := auditPlace{Stage: atEnd}
-	if err := page.Decode(cursor, &at); err != nil {
+func (a Audit) Page(ctx context.Context, asked audit.Request) (contract.AuditPage, error) {
+	at := place{Stage: atEnd}
+	begun, ready, err := a.Trail.Begin(ctx, asked.Cursor, &at, invariants...)
+	if err != nil || !ready {
+		return contract.AuditPage{Page: begun}, err
+	}
+	catalogue, err := a.Documents.Catalogue(ctx)
+	if err != nil {
 		return contract.AuditPage{}, err
 	}
-	p := a.begin()
-	if cursor == "" {
-		a.coverage.Restart()
+	memo := document.NewMemo(a.Documents.Store)
+	p := &auditPage{
+		AuditPage: contract.AuditPage{Page: begun}, documents: a.Documents, archive: memo, trail: a.Trail,
+		leaves: maxLeaves, segments: maxSegments, now: a.Clock.Now(), openWithin: a.OpenWithin,
 	}
-	complete, err := a.coverage.Extend(ctx)
-	if err != nil {
-		return contract.AuditPage{}, fmt.Errorf("auditing: %w", err)
-	}
-	for visited := 0; complete && p.room() && visited < auditStocks; visited++ {
+	p.trail.Store = memo
+	for visited := 0; p.room() && visited < maxStocks; visited++ {
 		if at.Stage == atEnd {
-			skus, err := a.following(ctx, at.SKU)
-			if err != nil {
-				return contract.AuditPage{}, err
-			}
-			if len(skus) == 0 {
+			next := catalogue.SKUs(at.SKU, 1)
+			if len(next) == 0 {
 				return p.AuditPage, nil
 			}
-			at = auditPlace{SKU: skus[0]}
+			at = place{SKU: next[0]}
 		}
 		if err := p.sku(ctx, &at); err != nil {
 			return contract.AuditPage{}, fmt.Errorf("auditing %s: %w", at.SKU, err)
@@ -101,30 +107,10 @@ func (a *Audit) Page(ctx context.Context, cursor string) (contract.AuditPage, er
 	return p.AuditPage, nil
 }
 
-func (a *Audit) begin() *auditPage {
-	documents := a.shop.documents
-	memo := document.NewMemo(documents.store)
-	return &auditPage{
-		AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...)},
-		documents: documents, archive: memo,
-		trail:  feed.Trail{Store: memo, Source: contract.App, Coverage: a.coverage},
-		leaves: auditLeaves, segments: auditSegments, now: a.shop.clock.Now(), openWithin: a.shop.settings.OpenWithin,
-	}
-}
-
-// following is the SKU after another, if there is one.
-func (a *Audit) following(ctx context.Context, sku string) ([]string, error) {
-	seen, err := a.shop.documents.Catalogue(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return seen.SKUs(sku, 1), nil
-}
-
 // auditPage is a page while it is filled.
 type auditPage struct {
 	contract.AuditPage
-	documents *Documents
+	documents *app.Documents
 	archive   document.Store // remembers what the page has read
 	trail     feed.Trail
 	// leaves and segments are what may still be read.
@@ -135,17 +121,17 @@ type auditPage struct {
 }
 
 func (p *auditPage) room() bool {
-	return p.leaves > 0 && p.segments > 0 && len(p.Holds) < auditHolds
+	return p.leaves > 0 && p.segments > 0 && len(p.Holds) < maxHolds
 }
 
 // sku takes a SKU from stage to stage, as far as the page goes.
-func (p *auditPage) sku(ctx context.Context, at *auditPlace) error {
+func (p *auditPage) sku(ctx context.Context, at *place) error {
 	// A stock is written after its product, so it is read before it: whoever has a stock finds its product.
-	stocks, err := p.documents.stocks.GetMany(ctx, at.SKU)
+	stocks, err := p.documents.Stocks.GetMany(ctx, at.SKU)
 	if err != nil {
 		return err
 	}
-	products, err := p.documents.products.GetMany(ctx, at.SKU)
+	products, err := p.documents.Products.GetMany(ctx, at.SKU)
 	if err != nil {
 		return err
 	}
@@ -169,7 +155,7 @@ func (p *auditPage) sku(ctx context.Context, at *auditPlace) error {
 }
 
 // head checks the documents of a SKU.
-func (p *auditPage) head(ctx context.Context, at *auditPlace, product *domain.Product, stock *domain.Stock) error {
+func (p *auditPage) head(ctx context.Context, at *place, product *domain.Product, stock *domain.Stock) error {
 	if product == nil && stock == nil { // listed, then never created
 		at.next(atEnd)
 		return nil
@@ -206,14 +192,15 @@ func (p *auditPage) report(stock *domain.Stock, holds []domain.Hold) {
 
 func holdOf(stock *domain.Stock, h domain.Hold) contract.OrderHold {
 	return contract.OrderHold{
-		SKU: stock.SKU, OrderID: h.OrderID, State: string(h.State), Reason: string(h.Reason), BeforeStock: stock.MayPrecede(h), Quantity: h.Quantity, UnitPrice: h.UnitPrice, Currency: stock.Currency,
+		SKU: stock.SKU, OrderID: h.OrderID, State: string(h.State), Reason: string(h.Reason), BeforeStock: stock.MayPrecede(h),
+		Quantity: h.Quantity, UnitPrice: h.UnitPrice, Currency: stock.Currency,
 	}
 }
 
 // leavesFrom checks leaves of the archive, and the nodes on the way.
-func (p *auditPage) leavesFrom(ctx context.Context, at *auditPlace, stock *domain.Stock) error {
+func (p *auditPage) leavesFrom(ctx context.Context, at *place, stock *domain.Stock) error {
 	from, read := at.Number, 0
-	walk := archiveOf(p.archive, stock)
+	walk := app.ArchiveOf(p.archive, stock)
 	walk.Within = func(r domain.ArchiveRef, level int) bool { return r.First+document.LeavesBelow(level) > from }
 	walk.Node = func(r domain.ArchiveRef, level int, node document.TreeNode[domain.Span]) {
 		domain.AuditNode(&p.Results, stock.SKU, node, r, level)
@@ -224,7 +211,7 @@ func (p *auditPage) leavesFrom(ctx context.Context, at *auditPlace, stock *domai
 		p.report(stock, leaf.Holds)
 		failed = p.doubles(ctx, stock, leaf.Holds, r.First)
 		read++
-		return failed == nil && read < auditLeaves
+		return failed == nil && read < maxLeaves
 	})
 	if errors.Is(err, document.ErrArchive) {
 		p.Check(false, contract.InvariantArchive, "stock/"+at.SKU, "%v", err)
@@ -243,7 +230,7 @@ func (p *auditPage) leavesFrom(ctx context.Context, at *auditPlace, stock *domai
 
 // doubles checks that no order of some holds is in a leaf before the given one too.
 func (p *auditPage) doubles(ctx context.Context, stock *domain.Stock, holds []domain.Hold, before int64) error {
-	walk := archiveOf(p.archive, stock)
+	walk := app.ArchiveOf(p.archive, stock)
 	walk.Within = func(r domain.ArchiveRef, _ int) bool {
 		return r.First < before && slices.ContainsFunc(holds, func(h domain.Hold) bool { return r.Summary.Covers(h.PlacedAt) })
 	}
@@ -257,27 +244,21 @@ func (p *auditPage) doubles(ctx context.Context, stock *domain.Stock, holds []do
 	return err
 }
 
-// history follows the corrections of a stock, as its events tell of them, from its initial to its present level.
-func (p *auditPage) history(ctx context.Context, at *auditPlace, stock *domain.Stock) error {
+// history follows the corrections of a stock, which its events contain, from its initial to its present level.
+func (p *auditPage) history(ctx context.Context, at *place, stock *domain.Stock) (err error) {
 	key := "stock/" + at.SKU
-	for ; at.Number < stock.TimelineSegments && p.segments > 0; at.Number++ {
-		events, err := p.trail.Segment(ctx, &p.Results, key, key, &stock.Root, at.Number)
-		if err != nil {
-			return err
-		}
-		p.segments--
-		p.follow(at, key, events)
+	follow := func(events []event.Event) { p.follow(at, key, events) }
+	at.Number, err = p.trail.Segments(ctx, &p.Results, key, key, &stock.Root, at.Number, &p.segments, follow)
+	if err != nil || at.Number < stock.TimelineSegments {
+		return err
 	}
-	if at.Number < stock.TimelineSegments {
-		return nil
-	}
-	p.follow(at, key, p.trail.Head(&p.Results, key, key, &stock.Root))
+	follow(p.trail.Head(&p.Results, key, key, &stock.Root))
 	at.Levels.Arrive(&p.Results, stock)
 	at.next(atTimeline)
 	return nil
 }
 
-func (p *auditPage) follow(at *auditPlace, key string, events []event.Event) {
+func (p *auditPage) follow(at *place, key string, events []event.Event) {
 	for _, e := range events {
 		var fact contract.StockCorrected
 		if e.Type != contract.EventStockCorrected || !p.Check(e.Decode(&fact) == nil, contract.InvariantHistory, key, "event %s cannot be read", e.ID) {
@@ -288,42 +269,37 @@ func (p *auditPage) follow(at *auditPlace, key string, events []event.Event) {
 }
 
 // timeline checks the events of a product.
-func (p *auditPage) timeline(ctx context.Context, at *auditPlace, product *domain.Product) error {
+func (p *auditPage) timeline(ctx context.Context, at *place, product *domain.Product) (err error) {
 	key := "product/" + at.SKU
 	if at.Number == 0 {
 		p.trail.Head(&p.Results, key, at.SKU, &product.Root)
 	}
-	for ; at.Number < product.TimelineSegments && p.segments > 0; at.Number++ {
-		if _, err := p.trail.Segment(ctx, &p.Results, key, at.SKU, &product.Root, at.Number); err != nil {
-			return err
-		}
-		p.segments--
-	}
-	if at.Number >= product.TimelineSegments {
+	at.Number, err = p.trail.Segments(ctx, &p.Results, key, at.SKU, &product.Root, at.Number, &p.segments, nil)
+	if err == nil && at.Number >= product.TimelineSegments {
 		at.next(atEnd)
 	}
-	return nil
+	return err
 }
 
 // Holds answers what orders hold, in the head or in the archive of each SKU.
-func (a *Audit) Holds(ctx context.Context, asked contract.HoldsRequest) (contract.Holds, error) {
+func (a Audit) Holds(ctx context.Context, asked contract.HoldsRequest) (contract.Holds, error) {
 	bySKU := make(map[string][]domain.Order)
 	for _, o := range asked.Orders {
 		for _, sku := range o.SKUs {
 			bySKU[sku] = append(bySKU[sku], domain.Order{ID: o.OrderID, PlacedAt: o.PlacedAt})
 		}
 	}
-	documents := *a.shop.documents
-	documents.store = document.NewMemo(documents.store) // neighbouring orders lie in the same leaves
+	documents := *a.Documents
+	documents.Store = document.NewMemo(documents.Store) // neighbouring orders lie in the same leaves
 	found := contract.Holds{Holds: []contract.OrderHold{}}
-	for part := range slices.Chunk(slices.Sorted(maps.Keys(bySKU)), holdsStocks) {
-		stocks, err := documents.stocks.GetMany(ctx, part...)
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(bySKU)), maxTogether) {
+		stocks, err := documents.Stocks.GetMany(ctx, part...)
 		if err != nil {
 			return contract.Holds{}, fmt.Errorf("reading stocks: %w", err)
 		}
 		for sku, stock := range stocks {
 			for _, o := range bySKU[sku] {
-				h, err := documents.hold(ctx, stock, o)
+				h, err := hold(ctx, &documents, stock, o)
 				if err != nil {
 					return contract.Holds{}, fmt.Errorf("looking for the hold of order %s on %s: %w", o.ID, sku, err)
 				}
@@ -338,16 +314,13 @@ func (a *Audit) Holds(ctx context.Context, asked contract.HoldsRequest) (contrac
 
 // hold finds the hold of an order in a stock or its archive; it is nil if there is none. A damaged archive has none: its
 // own audit reports it.
-func (d *Documents) hold(ctx context.Context, stock *domain.Stock, o domain.Order) (*domain.Hold, error) {
+func hold(ctx context.Context, documents *app.Documents, stock *domain.Stock, o domain.Order) (*domain.Hold, error) {
 	if i := slices.IndexFunc(stock.Holds, func(h domain.Hold) bool { return h.OrderID == o.ID }); i >= 0 {
 		return &stock.Holds[i], nil
 	}
-	h, err := d.archived(ctx, stock, o)
+	h, err := documents.Archived(ctx, stock, o)
 	if errors.Is(err, document.ErrArchive) {
 		return nil, nil
 	}
 	return h, err
 }
-
-// holdsStocks is how many stocks are read at once to answer Holds.
-const holdsStocks = 16

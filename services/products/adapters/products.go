@@ -1,28 +1,30 @@
 package adapters
 
 import (
+	"errors"
 	"net/http"
+	"time"
 
 	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/internal/page"
+	"caravan/internal/problem"
 	"caravan/internal/request"
 	"caravan/internal/service"
 	"caravan/internal/token"
-	"caravan/services/products/app"
 	"caravan/services/products/domain"
 	users "caravan/services/users/contract"
 )
 
-// catalogueCache lets caches keep what the catalogue shows for as long as we do ourselves, and longer only while we do
-// not answer (RFC 9111, RFC 5861).
+// catalogueCache lets caches keep what the catalogue shows for as long as products itself does, and longer only while
+// products does not answer (RFC 9111, RFC 5861).
 const catalogueCache = "public, max-age=1, stale-if-error=30"
-
-// catalogueAPI is the public API of products.
-type catalogueAPI struct{ shop *app.Shop }
 
 // draft is the body of POST /v1/products.
 type draft struct {
+	currency string // of the shop
+	now      time.Time
+
 	SKU         string                  `json:"sku" validate:"sku"`
 	Name        string                  `json:"name" validate:"line"`
 	Description string                  `json:"description,omitzero" validate:"multiline"`
@@ -31,6 +33,23 @@ type draft struct {
 	Schedule    []domain.ScheduledPrice `json:"schedule,omitzero"`
 	Tiers       []domain.Tier           `json:"tiers,omitzero"`
 	Stock       int64                   `json:"stock,omitzero"`
+}
+
+// Check implements request.Checker.
+func (d *draft) Check() []problem.FieldError { return check(d.product().Check(d.currency, d.now)) }
+
+func (d *draft) product() domain.Draft {
+	return domain.Draft{
+		SKU: d.SKU, Name: d.Name, Description: d.Description, Category: d.Category,
+		Price: d.Price, Schedule: d.Schedule, Tiers: d.Tiers, InitialStock: d.Stock,
+	}
+}
+
+// check lists what a check of the domain refuses.
+func check(err error) []problem.FieldError {
+	var violations domain.Violations
+	errors.As(err, &violations)
+	return faultsOf(violations)
 }
 
 // change is the body of PATCH /v1/products/{sku}; what is absent stays.
@@ -50,6 +69,11 @@ type correction struct {
 	Reason string `json:"reason" validate:"line"`
 }
 
+// Check implements request.Checker.
+func (c *correction) Check() []problem.FieldError {
+	return check(domain.Correction{Change: c.Change, Reason: c.Reason}.Check())
+}
+
 // stockView answers a correction.
 type stockView struct {
 	OnHand    int64 `json:"onHand"`
@@ -57,7 +81,7 @@ type stockView struct {
 	Available int64 `json:"available"`
 }
 
-func (a catalogueAPI) list(r *http.Request) (request.Answer, error) {
+func (a API) list(r *http.Request) (request.Answer, error) {
 	limit, cursor, err := request.Page(r)
 	if err != nil {
 		return request.Answer{}, err
@@ -67,51 +91,48 @@ func (a catalogueAPI) list(r *http.Request) (request.Answer, error) {
 		values := r.URL.Query()
 		query = domain.Query{Category: values.Get("category"), Text: values.Get("q")}
 	}
-	items, next, err := a.shop.Products(r.Context(), query, limit, cursor)
+	items, next, err := a.List.Do(r.Context(), query, limit, cursor)
 	if err != nil {
-		return request.Answer{}, describe(err)
+		return request.Answer{}, err
 	}
 	list := productList{
-		List: page.List[productView]{Items: make([]productView, len(items)), Next: next}, Currency: a.shop.Currency(),
+		List: page.List[productView]{Items: make([]productView, len(items)), Next: next}, Currency: a.Create.Currency,
 	}
-	now := a.shop.Now()
+	now := a.Clock.Now()
 	for i, item := range items {
 		list.Items[i] = viewOf(item, now)
 	}
 	return request.OK(list).With("Cache-Control", catalogueCache), nil
 }
 
-func (a catalogueAPI) get(r *http.Request) (request.Answer, error) {
-	item, err := a.shop.Product(r.Context(), r.PathValue("sku"))
+func (a API) get(r *http.Request) (request.Answer, error) {
+	item, err := a.Get.Do(r.Context(), r.PathValue("sku"))
 	if err != nil {
-		return request.Answer{}, describe(err)
+		return request.Answer{}, err
 	}
 	// Staff see what is planned too. A shared cache must not take that for the public answer.
 	if claims, known := token.From(r.Context()); known && claims.Can(users.PermissionCatalogWrite) {
-		return request.OK(staffViewOf(item, a.shop.Now())).With("Cache-Control", "private, no-store"), nil
+		return request.OK(staffViewOf(item, a.Clock.Now())).With("Cache-Control", "private, no-store"), nil
 	}
-	return request.OK(viewOf(item, a.shop.Now())).With("Cache-Control", catalogueCache), nil
+	return request.OK(viewOf(item, a.Clock.Now())).With("Cache-Control", catalogueCache), nil
 }
 
-func (a catalogueAPI) create(r *http.Request) (request.Answer, error) {
+func (a API) create(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, users.PermissionCatalogWrite); err != nil {
 		return request.Answer{}, err
 	}
-	var in draft
+	in := draft{currency: a.Create.Currency, now: a.Clock.Now()}
 	if err := request.Decode(r, &in); err != nil {
 		return request.Answer{}, err
 	}
-	item, err := a.shop.CreateProduct(r.Context(), domain.Draft{
-		SKU: in.SKU, Name: in.Name, Description: in.Description, Category: in.Category,
-		Price: in.Price, Schedule: in.Schedule, Tiers: in.Tiers, InitialStock: in.Stock,
-	})
+	item, err := a.Create.Do(r.Context(), in.product())
 	if err != nil {
-		return request.Answer{}, describe(err)
+		return request.Answer{}, err
 	}
-	return request.Created("/v1/products/"+item.Product.SKU, staffViewOf(item, a.shop.Now())), nil
+	return request.Created("/v1/products/"+item.Product.SKU, staffViewOf(item, a.Clock.Now())), nil
 }
 
-func (a catalogueAPI) change(r *http.Request) (request.Answer, error) {
+func (a API) change(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, users.PermissionCatalogWrite); err != nil {
 		return request.Answer{}, err
 	}
@@ -123,14 +144,14 @@ func (a catalogueAPI) change(r *http.Request) (request.Answer, error) {
 	if err := request.Decode(r, &in, request.SomeMember()); err != nil {
 		return request.Answer{}, err
 	}
-	item, err := a.shop.ChangeProduct(r.Context(), sku, domain.Change(in))
+	item, err := a.Change.Do(r.Context(), sku, domain.Change(in))
 	if err != nil {
-		return request.Answer{}, describe(err)
+		return request.Answer{}, err
 	}
-	return request.OK(staffViewOf(item, a.shop.Now())), nil
+	return request.OK(staffViewOf(item, a.Clock.Now())), nil
 }
 
-func (a catalogueAPI) correctStock(r *http.Request) (request.Answer, error) {
+func (a API) correctStock(r *http.Request) (request.Answer, error) {
 	claims, err := service.Require(r, users.PermissionInventoryAdjust)
 	if err != nil {
 		return request.Answer{}, err
@@ -144,25 +165,25 @@ func (a catalogueAPI) correctStock(r *http.Request) (request.Answer, error) {
 		return request.Answer{}, err
 	}
 	if key != "" {
-		// Keys are chosen by clients: one of another person is another key.
+		// Clients choose keys, so the same key of another person is another key.
 		key = id.Derive(claims.Subject, key)
 	}
 	var in correction
 	if err := request.Decode(r, &in); err != nil {
 		return request.Answer{}, err
 	}
-	level, err := a.shop.CorrectStock(r.Context(), sku, domain.Correction{Key: key, Change: in.Change, Reason: in.Reason})
+	level, err := a.Correct.Do(r.Context(), sku, domain.Correction{Key: key, Change: in.Change, Reason: in.Reason})
 	if err != nil {
-		return request.Answer{}, describe(err)
+		return request.Answer{}, err
 	}
 	return request.OK(stockView{OnHand: level.OnHand, Reserved: level.Reserved, Available: level.Available()}), nil
 }
 
-// pathSKU is the SKU of the path. What cannot be one is a product that does not exist.
+// pathSKU returns the SKU of the path. A text that cannot be a SKU is an unknown product.
 func pathSKU(r *http.Request) (string, error) {
 	sku := r.PathValue("sku")
 	if !id.ValidSKU(sku) {
-		return "", describe(domain.ErrNoProduct)
+		return "", domain.ErrNoProduct
 	}
 	return sku, nil
 }

@@ -7,13 +7,13 @@ import (
 	"caravan/services/products/domain"
 )
 
-// Commit takes the held units of an order out of the stock of every SKU, once.
-func (s *Shop) Commit(ctx context.Context, command contract.Commit) (contract.Committed, error) {
-	if err := checkEnd(command.OrderID, command.SKUs, command.PlacedAt); err != nil {
-		return contract.Committed{}, err
-	}
+// CommitStock takes the held units of orders out of the stock.
+type CommitStock struct{ Shop *Shop }
+
+// Do commits the holds of an order on all its SKUs, once.
+func (u CommitStock) Do(ctx context.Context, command contract.Commit) (contract.Committed, error) {
 	order := domain.Order{ID: command.OrderID, PlacedAt: command.PlacedAt}
-	holds, err := s.endAll(ctx, order, command.SKUs, (*domain.Stock).Commit)
+	holds, err := u.Shop.endAll(ctx, order, command.SKUs, (*domain.Stock).Commit)
 	if err != nil {
 		return contract.Committed{}, err
 	}
