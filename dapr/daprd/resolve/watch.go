@@ -24,8 +24,13 @@ const serviceConfig = `{"loadBalancingConfig":[{"` + scheme + `":{}}]}`
 
 const (
 	lookAgain   = 100 * time.Millisecond // between two looks, however often a connection breaks
-	lookTimeout = 2 * time.Second
+	lookTimeout = 4 * time.Second
 )
+
+// attempts are how long DNS may take to answer a question, before it is asked again. A datagram may be lost, and on
+// Kubernetes both questions for a name, for IPv4 and IPv6 addresses, now and then are: they are sent at once, and the
+// kernel's address translation may take only one of them. The first look of a sidecar is waited for by calls.
+var attempts = []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}
 
 // Directory is what the targets of this process stand for.
 type Directory struct {
@@ -93,7 +98,7 @@ func (d *Directory) Build(target resolver.Target, connection resolver.ClientConn
 func (d *Directory) resolved(hosts []string, port string) func(context.Context) ([]string, error) {
 	return func(ctx context.Context) (found []string, failed error) {
 		for _, host := range hosts {
-			addresses, err := d.host(ctx, host)
+			addresses, err := d.ask(ctx, host)
 			failed = errors.Join(failed, err)
 			for _, address := range addresses {
 				found = append(found, net.JoinHostPort(address, port))
@@ -101,6 +106,20 @@ func (d *Directory) resolved(hosts []string, port string) func(context.Context) 
 		}
 		return found, failed
 	}
+}
+
+// ask asks DNS for a name, again while no answer comes.
+func (d *Directory) ask(ctx context.Context, host string) (addresses []string, err error) {
+	for _, limit := range attempts {
+		bounded, cancel := context.WithTimeout(ctx, limit)
+		addresses, err = d.host(bounded, host)
+		unanswered := bounded.Err() != nil
+		cancel()
+		if err == nil || !unanswered || ctx.Err() != nil {
+			break
+		}
+	}
+	return addresses, err
 }
 
 // listed looks an app up in the table of the component sqlite.
