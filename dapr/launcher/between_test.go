@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestBetweenChangesWhatTheTwoAreToldOfEachOther(t *testing.T) {
+func TestBetweenChangesTheAddressesThatBothGet(t *testing.T) {
 	s, err := newStack(Options{Root: repository, Dir: t.TempDir(), Only: []string{"orders"}, Between: func(l Link) (Link, error) {
 		if l.App != "orders" || l.Process != "orders-2" {
 			t.Errorf("asked about %+v", l)

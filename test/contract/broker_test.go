@@ -404,7 +404,7 @@ func (b *broker) refused(t *testing.T) {
 	b.app.set(func(delivery, int) (int, string) { return http.StatusOK, `{"status":"DROP"}` }, nil)
 	defer b.app.set(nil, nil)
 	id := b.publish(t, "refused", 1)
-	b.putAway(t, id)
+	b.awaitDeadLetter(t, id)
 	if n := b.app.attempts(id); n != 1 {
 		t.Errorf("it was tried %d times", n)
 	}
@@ -414,7 +414,7 @@ func (b *broker) exhausted(t *testing.T) {
 	b.app.set(func(delivery, int) (int, string) { return http.StatusServiceUnavailable, "{}" }, nil)
 	defer b.app.set(nil, nil)
 	id := b.publish(t, "hopeless", 1)
-	b.putAway(t, id)
+	b.awaitDeadLetter(t, id)
 	if n := b.app.attempts(id); n < 7 {
 		t.Errorf("it was dead-lettered after %d attempts; resiliency.yaml says one and six more", n)
 	}
@@ -423,12 +423,12 @@ func (b *broker) exhausted(t *testing.T) {
 func (b *broker) poison(t *testing.T) {
 	const nonsense = "no event, but poison"
 	b.post(t, "orders?metadata.rawPayload=true", "text/plain", nonsense)
-	b.putAway(t, nonsense)
+	b.awaitDeadLetter(t, nonsense)
 	b.heard(t, []string{b.publish(t, "after the poison", 1)})
 }
 
-// putAway waits until what holds a text is in the dead letters.
-func (b *broker) putAway(t *testing.T, text string) {
+// awaitDeadLetter waits until what holds a text is in the dead letters.
+func (b *broker) awaitDeadLetter(t *testing.T, text string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -533,7 +533,7 @@ func (b *broker) renewed(t *testing.T) {
 		}
 		b.heard(t, ids)
 		for _, id := range ids {
-			b.putAway(t, id)
+			b.awaitDeadLetter(t, id)
 		}
 	}
 }

@@ -26,9 +26,9 @@ const (
 	pauseSpread = 0.5
 )
 
-// TestDeliveriesAreRepeatedAndThenPutAway counts the deliveries of events that a consumer cannot handle and the gaps
+// TestDeliveriesAreRepeatedAndThenDeadLettered counts the deliveries of events that a consumer cannot handle and the gaps
 // between them, and finds each among the dead letters.
-func TestDeliveriesAreRepeatedAndThenPutAway(t *testing.T) {
+func TestDeliveriesAreRepeatedAndThenDeadLettered(t *testing.T) {
 	s := shared(t)
 	for what, c := range map[string]struct {
 		answer http.HandlerFunc
