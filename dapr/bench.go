@@ -24,24 +24,24 @@ type benchOptions struct {
 
 func benchCommand() command {
 	return command{
-		name: "bench", summary: "measure the running stack, or one started for it: orders, reads, memory, hops",
+		name: "bench", summary: "measure a stack: orders per second, reads, memory, processor time",
 		details: `
-Measures orders per second from POST to their end at 1, 16 and 64 clients, each with a user, a wallet and
-a taste of its own; catalogue reads; where the time of one order goes; and the memory of every process.
-The table is also kept as JSON under .dapr/bench, and --compare sets it beside an earlier one.
+Measures orders per second, from POST to the end of the order, at 1, 16 and 64 clients; catalogue reads; the time
+of each step of an order; and the memory of every process. Each client is a user with a wallet.
+The result is kept as JSON under .dapr/bench. --compare shows it beside an earlier one.
 
 Without --broker and --store it measures the stack that runs, which should have been started with
 "up --no-limits". Otherwise it starts a stack of its own on free ports, and stops it.
 
 With --target compose it measures that of docker compose (CARAVAN_LIMIT_ENABLED=false switches its rate limits off), and
-with --gateway URL any other; there memory, processor time and the calls behind the gateway are unknown. It registers its
-users and products in the shop that it measures. Passwords are read as by "audit".`,
+with --gateway URL any other; there memory, processor time and the calls behind the gateway are unknown. It creates
+users and products in the shop that it measures. It reads passwords as "audit" does.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			c.loginFlags(flags)
 			o := &c.options.bench
 			stackFlags(&o.up, flags)
 			o.duration = 15 * time.Second
-			flags.Var(period(&o.duration, time.Second, longest), "duration", "how long each load is kept up, as a `duration`")
+			flags.Var(period(&o.duration, time.Second, longest), "duration", "how long each load lasts, as a `duration`")
 			flags.StringVar(&o.clients, "clients", "1,16,64", "numbers of clients, as a `list`")
 			flags.StringVar(&o.json, "json", "", "also write the result to this `file`")
 			flags.StringVar(&o.compare, "compare", "", "show the result beside that of an earlier `file`")

@@ -36,23 +36,23 @@ func chaosCommand() command {
 		fmt.Fprintf(&list, "  %-9s %s\n", name, summaries[name])
 	}
 	return command{
-		name: "chaos", summary: "break a stack of its own while clients use it, and check that nothing is lost",
+		name: "chaos", summary: "start a stack, break it while clients use it, and check that nothing is lost",
 		details: `
 Starts a stack on free ports in a temporary folder, lets clients register, pay in, order, cancel and be
 refunded, breaks processes, connections and servers meanwhile, heals everything, waits until every order
-has ended by itself, and compares the books: whatever was acknowledged exists, one order for a key, money
-and stock add up, one notice for a fact, and the system's own audit finds nothing. Exits with 1 when
-something is violated.
+has ended by itself, and compares the results: whatever was acknowledged exists, each key has one order, money
+and stock add up, each fact has one notice, and the system's own audit finds nothing. Exits with 1 when
+a check fails.
 
 Campaigns:
 ` + list.String() + `
-The same --seed with the same sizes makes the same schedule; --dry-run shows it. Faults stand in the logs
-as those of the process "faults". The report and every request are kept under .dapr/chaos. Ctrl-C ends the
+The same --seed with the same sizes makes the same schedule; --dry-run shows it. The logs show faults as lines
+of the process "faults". The report and every request are kept under .dapr/chaos. Ctrl-C ends the
 load, heals, and still compares and reports; a second Ctrl-C ends at once.
 
 With --target compose or --gateway URL the clients of storm or keys use the stack that runs there, and the books are
 compared; nothing is broken by itself, so break it with "kill --target compose" meanwhile. Start its gateway with
-CARAVAN_LIMIT_ENABLED=false. Passwords are read as by "audit".
+CARAVAN_LIMIT_ENABLED=false. It reads passwords as "audit" does.
 
 Faults: ` + kindList() + ".",
 		flags: func(c *cli, flags *flag.FlagSet) {
@@ -61,12 +61,12 @@ Faults: ` + kindList() + ".",
 			stackFlags(&o.up, flags)
 			o.Campaign = names[0]
 			flags.Var(oneOf{&o.Campaign, names}, "campaign", "the `name` of the campaign: "+strings.Join(names, ", "))
-			flags.Var(decimal(&o.Minutes, 0.01, longest.Minutes()), "minutes", "how long faults go on, as a `number` of minutes (default 2)")
-			flags.Uint64Var(&o.Seed, "seed", 0, "the `number` that schedule and load are made from (default: one of the time)")
+			flags.Var(decimal(&o.Minutes, 0.01, longest.Minutes()), "minutes", "how long faults continue, as a `number` of minutes (default 2)")
+			flags.Uint64Var(&o.Seed, "seed", 0, "the `number` that determines schedule and load (default: from the time)")
 			flags.StringVar(&o.faults, "faults", "", "the kinds of faults, as a `list` (default: those of the campaign)")
 			flags.BoolVar(&o.dryRun, "dry-run", false, "show the schedule and start nothing")
 			flags.Var(number(&o.Orders, 1, many), "orders", "`number` of orders that are placed (storm, confirms, broker, rolling)")
-			flags.Var(number(&o.Kills, 1, many), "kills", "go on until this `number` of processes were killed (storm), or the broker was so often (broker)")
+			flags.Var(number(&o.Kills, 1, many), "kills", "continue until this `number` of processes (storm), or of brokers (broker), was killed")
 			flags.Var(number(&o.Rounds, 1, many), "rounds", "`number` of sales (flash) or of restarts of everything (rolling)")
 			flags.Var(number(&o.Buyers, 1, many), "buyers", "`number` of buyers at once (flash)")
 			flags.Var(number(&o.Units, 1, many), "units", "`number` of units for sale (flash)")
@@ -79,7 +79,7 @@ Faults: ` + kindList() + ".",
 			flags.Var(decimal(&o.Share, 0.001, 1), "share", "share of the confirmations that are cut, as a `number` up to 1 (confirms)")
 			flags.BoolVar(&o.NoFaults, "no-faults", false, "soak without faults")
 			flags.Var(period(&o.Deadline, time.Second, longest), "deadline", "how long everything may take to finish after the last fault, as a `duration` (default 5m)")
-			flags.BoolVar(&o.quick, "quick", false, "run what is due by the clock every second, as tests do")
+			flags.BoolVar(&o.quick, "quick", false, "run periodic work every second, as tests do")
 			flags.BoolVar(&o.keep, "keep", false, "keep the stack's folder with its data and logs")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.chaos(ctx) },

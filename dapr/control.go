@@ -55,8 +55,8 @@ func statusCommand() command {
 		name: "status", summary: "show every process: state, restarts, memory, address",
 		details: `
 Exits with 1 when nothing is running or a process is not ready. --target compose shows the containers of docker compose.
-With --gateway URL it shows what the gateway knows: its services and circuit breakers to staff, whose password is read as
-by "audit", and to others whether each service is ready.`,
+With --gateway URL it shows what the gateway knows: its services and circuit breakers to staff, whose password it reads as
+"audit" does, and to others whether each service is ready.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			c.loginFlags(flags)
 			flags.BoolVar(&c.options.status.json, "json", false, "as JSON")
@@ -237,7 +237,7 @@ func (c *cli) statusLine() string {
 }
 
 func killCommand() command {
-	kill := processCommand("kill", "kill a process without warning, and watch it being started again",
+	kill := processCommand("kill", "kill a process without warning, and watch it restart",
 		`
 PROCESS is a service (orders), its sidecar (orders-daprd), gateway, broker or store: see status. The
 launcher starts it again, and nothing accepted is lost. --signal STOP freezes it instead; CONT wakes it.

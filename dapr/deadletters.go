@@ -33,14 +33,14 @@ var letterStatuses = []string{"open", "replayed", "discarded", "any"}
 func deadLettersCommand() command {
 	return command{
 		name: "dead-letters", args: "[list | show ID | replay ID | replay --all | discard ID | discard --all | batches | cancel BATCH]",
-		summary: "events that no consumer could handle: see, replay or discard them",
+		summary: "show, replay or discard events that no consumer could handle",
 		details: `
-list       those that are open, newest first; with --status others, and with filters fewer
-show       one with its message, why it died and who did what about it
-replay     handle one again, or with --all every open one that the filters choose, so many a second
-discard    give one up, or with --all every open one that the filters choose; --reason says why
-batches    what became of replay --all and discard --all
-cancel     stop one of those
+list       list open dead letters, newest first; --status and the filters choose others
+show       show one with its message, why it failed and who did what about it
+replay     handle one again, or with --all every open one that the filters choose, --per-second at a time
+discard    mark one as not to be handled, or with --all every open one that the filters choose; --reason says why
+batches    show the progress and results of replay --all and discard --all
+cancel     stop one of these batches
 
 A replay has no second effect, however often it is done. --since and --until take a time (RFC 3339) or
 a duration back from now, as 30m. Done as the stack's member of staff.` + loginHelp,
@@ -52,7 +52,7 @@ a duration back from now, as 30m. Done as the stack's member of staff.` + loginH
 			flags.StringVar(&l.filter.Topic, "topic", "", "only of the topic with this `name`")
 			flags.StringVar(&l.filter.Type, "type", "", "only of the event type with this `name`, as orders.confirmed.v1")
 			flags.StringVar(&l.filter.Consumer, "consumer", "", "only of the consuming service with this `name`")
-			flags.StringVar(&l.filter.Reason, "contains", "", "only with this `text` in why it died or last failed")
+			flags.StringVar(&l.filter.Reason, "contains", "", "only with this `text` in the reason why it failed")
 			flags.StringVar(&l.since, "since", "", "only first seen since this `time`")
 			flags.StringVar(&l.until, "until", "", "only first seen before this `time`")
 			flags.Var(oneOf{&l.status, letterStatuses}, "status", "list: only of the status with this `name`: "+strings.Join(letterStatuses, ", "))
@@ -61,7 +61,7 @@ a duration back from now, as 30m. Done as the stack's member of staff.` + loginH
 			flags.BoolVar(&l.all, "all", false, "replay and discard: every open one that the filters choose")
 			flags.Var(number(&l.perSecond, 1, 100), "per-second", "replay --all: at most this `number` a second")
 			flags.BoolVar(&l.detach, "detach", false, "replay and discard --all: do not wait for the end")
-			flags.StringVar(&l.reason, "reason", "", "`text` that says why, for those who look back")
+			flags.StringVar(&l.reason, "reason", "", "`text` that says why, for the record")
 			flags.BoolVar(&l.json, "json", false, "as JSON")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {

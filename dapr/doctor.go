@@ -10,7 +10,7 @@ import (
 
 func doctorCommand() command {
 	return command{
-		name: "doctor", summary: "check that this machine has what a stack needs, and say how to get the rest",
+		name: "doctor", summary: "check that this machine has what a stack needs, and say how to install the rest",
 		flags: func(c *cli, flags *flag.FlagSet) {
 			flags.BoolVar(&c.options.doctor.build, "build", false, "build the sidecar now if none is found, and prepare .dapr for the Dapr CLI")
 			flags.StringVar(&c.options.doctor.daprd, "daprd", "", "`path` of the sidecar to check")

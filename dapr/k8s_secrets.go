@@ -31,7 +31,7 @@ it with kubectl apply -f k8s/secrets.yaml. What the file has already is kept; --
 Broker and store are those that k8s/components/development brings into the cluster. For others give their addresses in
 the environment: RABBITMQ_URL or KAFKA_BROKERS, POSTGRES_URL or REDIS_HOST and REDIS_PASSWORD. They replace what the file has.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
-			flags.BoolVar(&c.options.k8s.force, "force", false, "replace the secrets that are there")
+			flags.BoolVar(&c.options.k8s.force, "force", false, "replace existing secrets")
 		},
 		run: func(_ context.Context, c *cli, _ *flag.FlagSet) error { return c.k8sSecrets(os.Getenv) },
 	}

@@ -22,18 +22,18 @@ func logsCommand() command {
 	return command{
 		name: "logs", args: "[PROCESS]", summary: "show log lines of all processes, or one, in order of time", max: 1,
 		details: `
---correlation ID shows all that one request caused, in every service it touched: the gateway returns the
-id in X-Correlation-Id, and every error names it. Works on the logs of the last run too.
+--correlation ID shows everything that one request caused, in every service. The gateway returns the
+id in X-Correlation-Id, and every error contains it. Works on the logs of the last run too.
 
 With --target compose it shows what "docker logs" has of each container.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			c.targetFlag(flags)
 			o := &c.options.logs
 			flags.StringVar(&o.correlation, "correlation", "", "only lines with this correlation `ID`")
-			flags.StringVar(&o.level, "level", "", "only lines of the level with this `name`, or worse: debug, info, warn, error")
-			flags.BoolVar(&o.follow, "f", false, "go on as lines are written")
-			flags.BoolVar(&o.raw, "raw", false, "as the processes wrote them")
-			flags.Var(period(&o.since, time.Nanosecond, longest), "since", "only lines younger than this `duration`, as 10m")
+			flags.StringVar(&o.level, "level", "", "only lines of the level with this `name`, and above: debug, info, warn, error")
+			flags.BoolVar(&o.follow, "f", false, "continue to print new lines")
+			flags.BoolVar(&o.raw, "raw", false, "print lines exactly as the processes wrote them")
+			flags.Var(period(&o.since, time.Nanosecond, longest), "since", "only lines of the last `duration`, as 10m")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error { return c.logs(ctx, flags.Arg(0)) },
 	}

@@ -24,20 +24,20 @@ func migrateCommand() command {
 		name: "migrate", summary: "copy all documents of a stopped stack from one store to another",
 		details: `
 Copies every document of every service, compares all keys and contents afterwards, then starts the stack
-on the new store and has it audit itself. The old store is only read: go back by starting with it.
-Private servers are started for it; servers that run are named by ` + strings.Join(launcher.ServerVariables(), ", ") + `.
+on the new store and has it audit itself. It only reads the old store: to go back, start with that one.
+It starts private servers. To use running servers, set ` + strings.Join(launcher.ServerVariables(), ", ") + `.
 
-After a Ctrl-C the same command goes on where it ended; after it is done, it changes nothing. A target
-that holds other documents is refused; --replace overwrites and deletes them.
+After a Ctrl-C the same command continues; when it has finished, it changes nothing. A target that
+holds other documents is refused; --replace overwrites and deletes them.
 
-Only documents are copied. What the broker still holds stays there, and what it loses is in the feeds.`,
+Only documents are copied. Events that the broker still holds stay there; the feeds have them too.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			m := &c.options.migrate
 			m.broker = launcher.Brokers()[0]
 			stores := launcher.Stores()
 			flags.Var(oneOf{&m.from, stores}, "from", "the `name` of the store the documents are in: "+strings.Join(stores, ", "))
-			flags.Var(oneOf{&m.to, stores}, "to", "the `name` of the store they shall be in")
-			flags.BoolVar(&m.replace, "replace", false, "overwrite and delete what the target holds of its own")
+			flags.Var(oneOf{&m.to, stores}, "to", "the `name` of the store to copy them to")
+			flags.BoolVar(&m.replace, "replace", false, "overwrite and delete the documents that only the target holds")
 			flags.BoolVar(&m.noAudit, "no-audit", false, "do not start the stack on the new store to audit it")
 			flags.Var(oneOf{&m.broker, launcher.Brokers()}, "broker", "the `name` of the broker for the audit: "+strings.Join(launcher.Brokers(), ", "))
 			flags.StringVar(&m.daprd, "daprd", "", "`path` of the sidecar for the audit (default: PATH, ~/.dapr/bin, or built once)")

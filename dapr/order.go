@@ -15,7 +15,7 @@ import (
 func orderCommand() command {
 	return command{
 		name: "order", summary: "place an order as the printed customer and follow it to its end",
-		details: "While it waits for something, what it waits for is shown. Ctrl-C stops watching; the order goes on." + loginHelp,
+		details: "While the order waits, the command shows what it waits for. Ctrl-C stops watching; the order continues." + loginHelp,
 		flags:   (*cli).loginFlags,
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
 			customer, err := c.signedIn(ctx, "customer")

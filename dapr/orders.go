@@ -24,16 +24,16 @@ type waitingOptions struct {
 func ordersCommand() command {
 	return command{
 		name: "orders", args: "waiting | retry ID | cancel ID",
-		summary: "orders that wait: see them, have one tried again at once, or cancel it",
+		summary: "show waiting orders, retry one at once, or cancel it",
 		details: `
-waiting    orders that have waited longer than --longer: at which step, for what, since when, tried how often,
-           and when next
-retry      try a waiting order again now, not only when its pause is over
-cancel     end an order that is not paid yet, and give back what it holds; --reason says why. One that is paid,
-           or about to be, can only be refunded.
+waiting    list orders that have waited longer than --longer: step, reason, since when, number of attempts
+           and time of the next one
+retry      try a waiting order again now, without waiting for its next attempt
+cancel     cancel an order that is not paid yet and release its stock and money; --reason says why. An order
+           that is paid, or about to be, can only be refunded.
 
-Every order comes to its end by itself; this is for those who do not want to wait for it. Who did what and
-why is in the order's timeline. Done as the stack's member of staff.` + loginHelp,
+Every order ends by itself; these commands are for people who do not want to wait. The order's timeline
+records who did what and why. The commands act as the stack's member of staff.` + loginHelp,
 		min: 1, max: 2,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			c.loginFlags(flags)
@@ -43,7 +43,7 @@ why is in the order's timeline. Done as the stack's member of staff.` + loginHel
 			flags.StringVar(&w.step, "step", "", "waiting: only at the step with this `name`, as reserve, authorize, capture, refund or \"undo authorize\"")
 			flags.StringVar(&w.status, "status", "", "waiting: only in the status with this `name`, as reserved or capturing")
 			flags.Var(number(&w.limit, 1, many), "limit", "waiting: at most this `number`")
-			flags.StringVar(&w.reason, "reason", "", "retry and cancel: `text` that says why, for those who look back")
+			flags.StringVar(&w.reason, "reason", "", "retry and cancel: `text` that says why, for the record")
 			flags.BoolVar(&w.json, "json", false, "as JSON")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {

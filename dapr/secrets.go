@@ -23,14 +23,14 @@ func secretsCommand() command {
 		summary: "make the secrets of a stack in containers: tokens and passwords",
 		details: `
 Writes compose/.env, which only its owner may read: a random value for each secret that the files in compose/ ask for.
-What the file has already is kept, so that a later version of the files gets only what is new. --force replaces all of
-it; broker and store keep the passwords that they were first started with, so remove their volumes then
+Secrets that the file contains are kept; only missing ones are added. --force replaces all of
+them; broker and store keep the passwords that they were first started with, so remove their volumes then
 (docker compose -f compose/compose.yaml down --volumes).`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			o := &c.options.secrets
 			o.target = "compose"
 			flags.Var(oneOf{&o.target, []string{"compose"}}, "target", "the `name` of what the secrets are for: compose")
-			flags.BoolVar(&o.force, "force", false, "replace the secrets that are there")
+			flags.BoolVar(&o.force, "force", false, "replace existing secrets")
 		},
 		run: func(_ context.Context, c *cli, _ *flag.FlagSet) error { return c.secrets() },
 	}

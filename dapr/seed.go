@@ -27,7 +27,7 @@ func seedCommand() command {
 		name:    "seed",
 		summary: "fill a shop: catalogue, a customer with money, a staff member",
 		details: `
-Does what "up" does with a new shop. What is there already is left as it is, but a customer who has less than 500.00 EUR
+Does what "up" does with a new shop. Existing data stays as it is, but a customer who has less than 500.00 EUR
 gets 2500.00 EUR paid in, and the output says so. With --gateway the passwords are read from the environment:
 ADMIN_PASSWORD is that of the admin whom the users service was started with (CARAVAN_BOOTSTRAP_PASSWORD); staff and
 customer are registered with STAFF_PASSWORD and CUSTOMER_PASSWORD. With --target compose they are read from compose/.env.`,

@@ -26,8 +26,8 @@ func testCommand() command {
 	return command{
 		name: "test", summary: "run every test: vet, unit, contract and end-to-end on real stacks",
 		details: `
-Tests that need a server which is not installed are left out; which, and how to get it, is said first and
-last. --short leaves out all tests that start real processes.
+Tests that need a server which is not installed are left out. The output names them, and how to install the
+server, at the start and at the end. --short leaves out all tests that start real processes.
 
 --target compose runs the end-to-end and contract suites over docker compose instead: it makes the images with the tag
 "test", starts projects of its own and removes them. RABBITMQ_IMAGE, POSTGRES_IMAGE and REDIS_IMAGE choose the servers'

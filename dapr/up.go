@@ -35,14 +35,14 @@ Starts a broker, a store, five services and the gateway, each with its sidecar, 
 ready, fills the catalogue, makes a customer, a staff member and an admin, places one order and shows
 its timeline. Then it shows every program's log until Ctrl-C, which stops everything.
 
-What dies is started again. All state is kept in .dapr and found again by the next start; --fresh
-forgets it. Brokers and stores that already run are used when one of these variables names them:
+A process that ends is restarted. All state is kept in .dapr, and the next start uses it; --fresh
+deletes it first. Brokers and stores that already run are used when one of these variables names them:
 ` + strings.Join(launcher.ServerVariables(), ", ") + ".",
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.up(ctx) },
 		flags: func(c *cli, flags *flag.FlagSet) {
 			up := &c.options.up
 			stackFlags(up, flags)
-			flags.BoolVar(&up.fresh, "fresh", false, "forget the data and secrets of earlier runs")
+			flags.BoolVar(&up.fresh, "fresh", false, "delete the data and secrets of earlier runs first")
 			flags.BoolVar(&up.detach, "detach", false, "return once everything is ready, and leave it running")
 			flags.Var(number(&up.port, 1, 65535), "port", "the `number` of the gateway's port (default as in dapr/dapr.yaml)")
 			flags.BoolVar(&up.freePorts, "free-ports", false, "take free ports, so that two stacks can run side by side")

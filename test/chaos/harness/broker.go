@@ -10,7 +10,7 @@ import (
 func broker() campaign {
 	return campaign{
 		name:    "broker",
-		summary: "the broker killed and restarted again and again under load: no event lost, none told twice",
+		summary: "the broker killed and restarted again and again under load: no event is lost or delivered twice",
 		complete: func(o Options) Options {
 			o = common(o)
 			o.Kills, o.Gap, o.Rate = or(o.Kills, 10), or(o.Gap, 8*time.Second), or(o.Rate, 8)

@@ -15,7 +15,7 @@ import (
 func flash() campaign {
 	return campaign{
 		name:    "flash",
-		summary: "many buyers for few units at once, with a sidecar killed in every round: exactly all are sold",
+		summary: "many buyers for few units at once, with a sidecar killed in every round: exactly the stock is sold",
 		complete: func(o Options) Options {
 			o = common(o)
 			o.Rounds, o.Buyers, o.Units = or(o.Rounds, 5), or(o.Buyers, 200), or(o.Units, 50)

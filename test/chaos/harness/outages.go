@@ -11,7 +11,7 @@ import (
 func outages() campaign {
 	return campaign{
 		name:    "outages",
-		summary: "each service, sidecar, broker and store down for a while, and then hung for as long: every order ends, none by its deadline",
+		summary: "each service, sidecar, broker and store down for a while, then unresponsive for as long: every order ends, none by its deadline",
 		complete: func(o Options) Options {
 			o = common(o)
 			o.Hold, o.Rate = or(o.Hold, 20*time.Second), or(o.Rate, 8)

@@ -26,7 +26,7 @@ import (
 func soak() campaign {
 	return campaign{
 		name:    "soak",
-		summary: "a long moderate load with a fault every minute or three: memory, goroutines and open files stay flat",
+		summary: "a long moderate load with a fault every 1 to 3 minutes: memory, goroutines and open files do not grow",
 		complete: func(o Options) Options {
 			o = common(o)
 			o.Rate, o.Gap = or(o.Rate, 5), or(o.Gap, 2*time.Minute)

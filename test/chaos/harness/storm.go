@@ -9,7 +9,7 @@ import (
 func storm() campaign {
 	return campaign{
 		name:    "storm",
-		summary: "orders while services, sidecars, gateway and broker are killed and everything else breaks",
+		summary: "orders while services, sidecars, gateway and broker are killed and connections break",
 		complete: func(o Options) Options {
 			o = common(o)
 			o.Gap = or(o.Gap, 1500*time.Millisecond)
