@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"net/http/httptest"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
-
-	"caravan/gateway/route"
 )
 
 func shipped(t *testing.T) (*Document, *openapi3.T) {
@@ -42,99 +39,9 @@ func TestShippedDocumentIsValidOpenAPI31(t *testing.T) {
 	if parsed.Extensions[shared] != nil {
 		t.Error("the shared parts are published")
 	}
-}
-
-// routes.yaml and the document name the same operations, with the same parameters and the same access.
-func TestRoutesAndDocumentAgree(t *testing.T) {
-	source, err := os.ReadFile("../routes.yaml")
-	if err != nil {
-		t.Fatal(err)
+	if parsed.Paths.Value("/openapi.json").Get.Responses.Value("304") == nil {
+		t.Error("the document does not say that it answers 304 itself")
 	}
-	table, err := route.Parse(source, route.Known{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, parsed := shipped(t)
-	described := make(map[string]bool)
-	for path, item := range parsed.Paths.Map() {
-		for method := range item.Operations() {
-			described[method+" "+path] = true
-		}
-	}
-	for _, r := range table.Routes() {
-		if !described[r.Name] {
-			t.Errorf("%s is not described", r.Name)
-			continue
-		}
-		delete(described, r.Name)
-		item := parsed.Paths.Value(r.Pattern)
-		checkOperation(t, parsed, r, item, item.GetOperation(r.Method))
-	}
-	for name := range described {
-		t.Errorf("%s is described and not routed", name)
-	}
-}
-
-func checkOperation(t *testing.T, parsed *openapi3.T, r *route.Route, item *openapi3.PathItem, operation *openapi3.Operation) {
-	t.Helper()
-	if got, want := security(parsed, operation), access(r.Access); got != want {
-		t.Errorf("%s: the document asks for %s, the route for %s", r.Name, got, want)
-	}
-	var params []string
-	keyed := false
-	for _, p := range append(slices.Clone(item.Parameters), operation.Parameters...) {
-		keyed = keyed || p.Value.In == openapi3.ParameterInHeader && p.Value.Name == "Idempotency-Key"
-		if p.Value.In == openapi3.ParameterInPath {
-			params = append(params, p.Value.Name)
-		}
-		if r.Long != nil && p.Value.Name == r.Long.Parameter && p.Value.In != openapi3.ParameterInQuery {
-			t.Errorf("%s: %s is not a query parameter", r.Name, p.Value.Name)
-		}
-	}
-	if !slices.Equal(params, r.Params()) {
-		t.Errorf("%s: the document has parameters %q, the route %q", r.Name, params, r.Params())
-	}
-	if keyed != (r.Retry == route.RetryKeyed) {
-		t.Errorf("%s: the document has an Idempotency-Key: %t; the route repeats by it: %t", r.Name, keyed, !keyed)
-	}
-	if operation.RequestBody != nil && r.Body == 0 {
-		t.Errorf("%s: the document describes a body that the route does not take", r.Name)
-	}
-	statuses := operation.Responses.Map()
-	needed := map[string]bool{
-		"400": r.App != route.Gateway, "429": r.Rate != route.Unlimited, "503": r.App != route.Gateway,
-		"401": r.Access.Kind != route.Public, "403": r.Access.Kind == route.Permitted, "413": r.Body > 0, "404": len(r.Params()) > 0,
-	}
-	for status, need := range needed {
-		if need && statuses[status] == nil {
-			t.Errorf("%s: the document has no answer %s", r.Name, status)
-		}
-	}
-	if statuses["304"] == nil && strings.Contains(r.Name, "openapi") {
-		t.Errorf("%s: no 304", r.Name)
-	}
-}
-
-func security(parsed *openapi3.T, operation *openapi3.Operation) string {
-	requirements := parsed.Security
-	if operation.Security != nil {
-		requirements = *operation.Security
-	}
-	if len(requirements) == 0 {
-		return "public"
-	}
-	if len(requirements) == 2 && len(requirements[0]) == 0 {
-		return "optional"
-	}
-	names := slices.Sorted(slices.Values(requirements[0]["bearer"]))
-	return "bearer " + strings.Join(names, " ")
-}
-
-func access(a route.Access) string {
-	if a.Kind == route.Public || a.Kind == route.Optional {
-		return a.Kind.String()
-	}
-	return "bearer " + strings.Join(slices.Sorted(slices.Values(a.Permissions)), " ")
 }
 
 // The schemas of answers take what they describe and nothing else: a member nobody described is a leak.

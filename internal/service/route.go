@@ -25,6 +25,11 @@ const (
 	kindUnmatched
 )
 
+// String names the method of Service that registers a route of the kind.
+func (k kind) String() string {
+	return [...]string{"Public", "Long", "Anonymous", "Internal", "event", "probe", "unmatched"}[k]
+}
+
 // route is one pattern with everything about it that is the same for all its requests.
 type route struct {
 	pattern    string

@@ -18,6 +18,29 @@ type Routes interface {
 	Internal(pattern string, h request.Handler)
 }
 
+// Registration is a route as a program registered it.
+type Registration struct {
+	// Verb is the method that registered it: Public, Long, Anonymous or Internal.
+	Verb string
+	// Method and Path are those of its pattern.
+	Method, Path string
+	// Parameters are the query parameters it knows.
+	Parameters request.Parameters
+}
+
+// Registrations lists the routes for the gateway and for other services, in the order in which they were registered.
+func (s *Service) Registrations() []Registration {
+	var all []Registration
+	for _, rt := range s.routes {
+		if rt.kind == kindEvent {
+			continue
+		}
+		method, path := rt.split()
+		all = append(all, Registration{Verb: rt.kind.String(), Method: method, Path: path, Parameters: rt.parameters})
+	}
+	return all
+}
+
 // WithProblems returns routes like the given ones, which pass each error of a handler through problemOf. A service uses it
 // to turn the errors of its domain and use cases into problems in one place. problemOf returns other errors as they are.
 func WithProblems(routes Routes, problemOf func(error) error) Routes {

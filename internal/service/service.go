@@ -68,6 +68,7 @@ type Service struct {
 	failures   []error
 
 	mux        *http.ServeMux
+	routes     []*route     // those that the program registered
 	front      http.Handler // what requests meet first; the Service itself if nil
 	guarded    bool         // there is a route that asks for the app token
 	public     bool         // there is a route that reads access tokens
@@ -215,4 +216,5 @@ func (s *Service) route(pattern string, kind kind, h writer) {
 	rt := newRoute(pattern, kind, h)
 	rt.parameters = parameters
 	s.mux.Handle(pattern, &endpoint{s, rt})
+	s.routes = append(s.routes, rt)
 }
