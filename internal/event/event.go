@@ -193,6 +193,16 @@ func (e Event) Check() error {
 // for an event that never can: that one goes to the dead letters.
 type Handler func(ctx context.Context, e Event) error
 
+// ByType handles events by their types. It ignores an event whose type has no handler.
+func ByType(handlers map[string]Handler) Handler {
+	return func(ctx context.Context, e Event) error {
+		if handle := handlers[e.Type]; handle != nil {
+			return handle(ctx, e)
+		}
+		return nil
+	}
+}
+
 // PanicError says that a handler panicked.
 type PanicError struct {
 	Value any    // what it panicked with

@@ -104,3 +104,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestByTypeCallsTheHandlerOfAType(t *testing.T) {
+	refused := errors.New("refused")
+	var handled []string
+	handle := ByType(map[string]Handler{
+		"a.v1": func(_ context.Context, e Event) error { handled = append(handled, e.ID); return nil },
+		"b.v1": func(context.Context, Event) error { return refused },
+	})
+	for _, c := range []struct {
+		typ  string
+		want error
+	}{{"a.v1", nil}, {"b.v1", refused}, {"a.v2", nil}, {"", nil}} {
+		if err := handle(t.Context(), Event{ID: "id of " + c.typ, Type: c.typ}); !errors.Is(err, c.want) {
+			t.Errorf("%q gives %v; want %v", c.typ, err, c.want)
+		}
+	}
+	if len(handled) != 1 || handled[0] != "id of a.v1" {
+		t.Errorf("handled are %v", handled)
+	}
+}
