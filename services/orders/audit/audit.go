@@ -153,7 +153,8 @@ func (w *walk) asked(service string, err error) {
 }
 
 const (
-	// Wait is how long a service, or the store of orders itself, may be unavailable. After that, what it was to be asked counts as not checked.
+	// Wait is how long a service, or the store of orders, may be unavailable. After that, what it was to be asked counts as not
+	// checked.
 	Wait = time.Minute
 	// askPause is the longest pause between two attempts.
 	askPause = 5 * time.Second
