@@ -25,7 +25,7 @@ import (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// stopped is a clock at noon on which nobody waits.
+// stopped is a clock that stays at noon.
 type stopped struct{}
 
 func (stopped) Now() time.Time                             { return noon }

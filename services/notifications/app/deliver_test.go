@@ -95,8 +95,8 @@ func TestARedeliveryMuchLaterIsNotASecondEntry(t *testing.T) {
 	}
 }
 
-// NOTIFY-DLY: an event that arrives when younger ones are archived already is told, and once.
-func TestAnEventThatComesLateIsTold(t *testing.T) {
+// NOTIFY-DLY: an event that arrives after younger events were archived is stored, once.
+func TestAnEventThatComesLateIsStored(t *testing.T) {
 	store := documenttest.NewStore()
 	n := replica(store, "a").notifications()
 	events := orderEvents("u1", 90)
@@ -348,7 +348,7 @@ func TestAHeadThatCannotBeSealedStopsGrowing(t *testing.T) {
 		return nil
 	}
 	p := replica(store, "a")
-	n := over(app.Ports{Store: p, Clock: impatient{p}, IDs: p, Log: slog.New(slog.DiscardHandler)})
+	n := over(app.Ports{Store: p, Clock: sleepless{p}, IDs: p, Log: slog.New(slog.DiscardHandler)})
 	events := orderEvents("u1", 11*domain.SegmentSize)
 	refused := 0
 	for _, e := range events {
@@ -369,7 +369,7 @@ func TestAHeadThatCannotBeSealedStopsGrowing(t *testing.T) {
 	}
 }
 
-// impatient is a clock on which no write is tried twice.
-type impatient struct{ process }
+// sleepless is a clock on which no write is retried.
+type sleepless struct{ process }
 
-func (impatient) Sleep(context.Context, time.Duration) error { return context.DeadlineExceeded }
+func (sleepless) Sleep(context.Context, time.Duration) error { return context.DeadlineExceeded }

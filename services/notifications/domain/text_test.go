@@ -54,7 +54,7 @@ func TestText(t *testing.T) {
 			"3.00 EUR for order 3f1c5a0e is back in your wallet."},
 		{"money back without an order", payments.EventRefunded, domain.Data{Amount: three}, "Money back in your wallet",
 			"3.00 EUR is back in your wallet."},
-		{"a type that is told no more", "orders.gone.v1", domain.Data{}, "News about your account", "Something about your account has changed."},
+		{"a type without a notification", "orders.gone.v1", domain.Data{}, "News about your account", "Something about your account has changed."},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

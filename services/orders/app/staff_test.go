@@ -101,8 +101,8 @@ func TestWaitingOrdersAreListed(t *testing.T) {
 	delete(o.services.answer, "authorize")
 	o.services.answer["capture"] = errAway
 	young := o.order(t, "young")
-	stuck, err := o.place.Do(t.Context(), Placement{UserID: "u1", Key: "stuck", Fingerprint: "stuck", Lines: []domain.Line{{SKU: "TEA", Quantity: 1}}})
-	if err != nil { // which nobody drives
+	placed, err := o.place.Do(t.Context(), Placement{UserID: "u1", Key: "placed", Fingerprint: "placed", Lines: []domain.Line{{SKU: "TEA", Quantity: 1}}})
+	if err != nil { // no driver starts it
 		t.Fatal(err)
 	}
 	o.pass(90 * time.Second)
@@ -110,13 +110,13 @@ func TestWaitingOrdersAreListed(t *testing.T) {
 		filter OrderFilter
 		want   string
 	}{
-		{OrderFilter{Stalled: true, Waiting: time.Minute}, "old young stuck"},
+		{OrderFilter{Stalled: true, Waiting: time.Minute}, "old young placed"},
 		{OrderFilter{Stalled: true, Waiting: 2 * time.Minute}, "old"},
 		{OrderFilter{Stalled: true, Waiting: time.Hour}, ""},
 		{OrderFilter{Stalled: true, Step: "capture"}, "young"},
-		{OrderFilter{Stalled: true, Status: contract.Placed}, "stuck"},
+		{OrderFilter{Stalled: true, Status: contract.Placed}, "placed"},
 		{OrderFilter{Status: contract.Confirmed}, "confirmed"},
-		{OrderFilter{}, "confirmed old young stuck"},
+		{OrderFilter{}, "confirmed old young placed"},
 	} {
 		for _, limit := range []int{1, 2, 100} {
 			var got []string
@@ -136,8 +136,8 @@ func TestWaitingOrdersAreListed(t *testing.T) {
 	if s := all[1].Stall; all[1].ID != young.ID || s.Step != "capture" || s.Age != 90*time.Second {
 		t.Errorf("the young one waits %+v", s)
 	}
-	if s := all[2].Stall; all[2].ID != stuck.ID || s.Step != "reserve" || s.Attempts != 0 || s.Reason != unrecorded {
-		t.Errorf("the stuck one waits %+v", s)
+	if s := all[2].Stall; all[2].ID != placed.ID || s.Step != "reserve" || s.Attempts != 0 || s.Reason != unrecorded {
+		t.Errorf("the placed one waits %+v", s)
 	}
 }
 
@@ -171,7 +171,7 @@ func TestWaitingOrdersAreFoundBehindTheSweep(t *testing.T) {
 	}
 }
 
-// A sidecar that stood still may write an order minutes after its entry, when its client has given up and nobody drives it.
+// A frozen sidecar may write an order minutes after its entry, when its client has given up and no driver starts it.
 func TestAnOrderThatIsWrittenLateIsFoundBySweep(t *testing.T) {
 	o := newOffice()
 	o.order(t, "first")
@@ -390,7 +390,7 @@ func timelineOf(t testing.TB, o *office, order *domain.Order) []event.Event {
 	return append(all, order.Timeline...)
 }
 
-// TestTheAlarm holds orders past the pivot: they are told of once a minute, and not any more once they have ended.
+// TestTheAlarm keeps orders past the pivot: they are reported once a minute, and not after they have ended.
 func TestTheAlarm(t *testing.T) {
 	o := newOffice()
 	o.services.answer["capture"] = errAway
