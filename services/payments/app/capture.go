@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 
 	"caravan/internal/money"
 	"caravan/services/payments/contract"
@@ -15,7 +14,7 @@ type Capture struct{ *Ledger }
 // Do carries out the command. Its errors are those of [domain.Account.Capture].
 func (u Capture) Do(ctx context.Context, c contract.Capture) (contract.Captured, error) {
 	order, now := domain.Order{ID: c.OrderID, PlacedAt: c.PlacedAt}, u.clock.Now()
-	result, err := u.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
+	return u.command(ctx, "capturing", c.UserID, order, func(a *domain.Account, past domain.Past) (domain.Result, error) {
 		result, err := a.Capture(order, now, past)
 		if result.Changed {
 			a.Emit(contract.EventCaptured, now, contract.Moved{
@@ -24,8 +23,4 @@ func (u Capture) Do(ctx context.Context, c contract.Capture) (contract.Captured,
 		}
 		return result, err
 	})
-	if err != nil {
-		return contract.Captured{}, fmt.Errorf("capturing order %s: %w", c.OrderID, err)
-	}
-	return contract.Captured{Outcome: string(result.Outcome)}, nil
 }

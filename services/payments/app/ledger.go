@@ -11,6 +11,7 @@ import (
 	"caravan/internal/clock"
 	"caravan/internal/document"
 	"caravan/internal/id"
+	"caravan/services/payments/contract"
 	"caravan/services/payments/domain"
 )
 
@@ -101,6 +102,15 @@ func (l *Ledger) operate(ctx context.Context, userID string, of wanted, apply fu
 			return domain.Result{}, err
 		}
 	}
+}
+
+// command applies an operation about an order to its account.
+func (l *Ledger) command(ctx context.Context, what, userID string, order domain.Order, apply func(*domain.Account, domain.Past) (domain.Result, error)) (contract.Result, error) {
+	result, err := l.operate(ctx, userID, wanted{order: order.ID, instant: order.PlacedAt}, apply)
+	if err != nil {
+		return contract.Result{}, fmt.Errorf("%s order %s: %w", what, order.ID, err)
+	}
+	return contract.Result{Outcome: result.Outcome}, nil
 }
 
 // attempt is one compare-and-swap of an operation.

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 
 	"caravan/services/payments/contract"
 	"caravan/services/payments/domain"
@@ -14,7 +13,7 @@ type Refund struct{ *Ledger }
 // Do carries out the command. Its errors are those of [domain.Account.Refund].
 func (u Refund) Do(ctx context.Context, c contract.Refund) (contract.Refunded, error) {
 	order, now := domain.Order{ID: c.OrderID, PlacedAt: c.PlacedAt}, u.clock.Now()
-	result, err := u.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
+	return u.command(ctx, "refunding", c.UserID, order, func(a *domain.Account, past domain.Past) (domain.Result, error) {
 		result, err := a.Refund(order, c.RefundID, c.Amount, now, past)
 		if result.Changed {
 			a.Emit(contract.EventRefunded, now, contract.Moved{
@@ -23,8 +22,4 @@ func (u Refund) Do(ctx context.Context, c contract.Refund) (contract.Refunded, e
 		}
 		return result, err
 	})
-	if err != nil {
-		return contract.Refunded{}, fmt.Errorf("refunding order %s: %w", c.OrderID, err)
-	}
-	return contract.Refunded{Outcome: string(result.Outcome)}, nil
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 
 	"caravan/services/payments/contract"
 	"caravan/services/payments/domain"
@@ -14,11 +13,7 @@ type Void struct{ *Ledger }
 // Do carries out the command. Its errors are those of [domain.Account.Void].
 func (u Void) Do(ctx context.Context, c contract.Void) (contract.Voided, error) {
 	order := domain.Order{ID: c.OrderID, PlacedAt: c.PlacedAt}
-	result, err := u.operate(ctx, c.UserID, wantedOrder(order), func(a *domain.Account, past domain.Past) (domain.Result, error) {
+	return u.command(ctx, "voiding", c.UserID, order, func(a *domain.Account, past domain.Past) (domain.Result, error) {
 		return a.Void(order, past)
 	})
-	if err != nil {
-		return contract.Voided{}, fmt.Errorf("voiding order %s: %w", c.OrderID, err)
-	}
-	return contract.Voided{Outcome: string(result.Outcome)}, nil
 }

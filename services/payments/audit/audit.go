@@ -205,7 +205,7 @@ func (p *pageAudit) orders(account *domain.Account, holds map[string]domain.Hold
 
 func moneyOf(account *domain.Account, orderID string, h domain.Hold) contract.OrderMoney {
 	return contract.OrderMoney{
-		OrderID: orderID, UserID: account.UserID, State: string(h.State), Reason: string(h.Reason), Currency: account.Currency,
+		OrderID: orderID, UserID: account.UserID, State: string(h.State), Reason: h.Reason, Currency: account.Currency,
 		Authorized: h.Amount, Captured: h.Captured, Refunded: h.Refunded,
 	}
 }

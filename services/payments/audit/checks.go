@@ -130,7 +130,7 @@ func (c checks) captured(holds map[string]domain.Hold, postings []domain.Posting
 func (c checks) hold(id string, h domain.Hold) {
 	c.check(h.Captured >= 0 && h.Captured <= h.Amount && (h.State == domain.Captured || h.Captured == 0), contract.InvariantHold,
 		"order %s: %s with %d authorized and %d captured", id, h.State, h.Amount, h.Captured)
-	c.check(h.Reason != domain.NoFunds || h.State == domain.Voided && h.Amount == 0 && (h.Wanted > h.Available || h.Wanted == 0), contract.InvariantRefusal,
+	c.check(h.Reason != contract.RefusedFunds || h.State == domain.Voided && h.Amount == 0 && (h.Wanted > h.Available || h.Wanted == 0), contract.InvariantRefusal,
 		"order %s: %s as it asked for %d of %d available", id, h.State, h.Wanted, h.Available)
 	var sum int64
 	for _, amount := range h.Refunds {

@@ -7,6 +7,7 @@
 package contract
 
 import (
+	"log/slog"
 	"time"
 
 	"caravan/internal/money"
@@ -71,22 +72,11 @@ type Authorize struct {
 	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
-// Authorized answers [Authorize]: authorized, insufficient_funds or voided. An order captured before answers
-// authorized: its hold was granted.
-type Authorized struct {
-	Outcome string `json:"outcome"`
-}
-
 // Capture takes the held amount of the order out of the wallet. Idempotent by OrderID.
 type Capture struct {
 	OrderID  string    `json:"orderId" validate:"required,plainid"`
 	UserID   string    `json:"userId" validate:"required,plainid"`
 	PlacedAt time.Time `json:"placedAt" validate:"time"`
-}
-
-// Captured answers [Capture]: captured or voided.
-type Captured struct {
-	Outcome string `json:"outcome"`
 }
 
 // Void releases the hold of the order. For an unknown order it leaves a tombstone, so that an authorize that comes late
@@ -95,11 +85,6 @@ type Void struct {
 	OrderID  string    `json:"orderId" validate:"required,plainid"`
 	UserID   string    `json:"userId" validate:"required,plainid"`
 	PlacedAt time.Time `json:"placedAt" validate:"time"`
-}
-
-// Voided answers [Void]: voided or captured.
-type Voided struct {
-	Outcome string `json:"outcome"`
 }
 
 // Refund puts Amount of what the order captured back into the wallet. Idempotent by RefundID within the order.
@@ -111,7 +96,35 @@ type Refund struct {
 	PlacedAt time.Time   `json:"placedAt" validate:"time"`
 }
 
-// Refunded answers [Refund]: refunded, exceeds_captured or not_captured.
-type Refunded struct {
+// Result answers a command.
+type Result struct {
 	Outcome string `json:"outcome"`
 }
+
+// The answers to the commands.
+type (
+	// Authorized answers [Authorize]: authorized, insufficient_funds or voided. An order that was captured before is answered
+	// authorized, because its hold was granted.
+	Authorized = Result
+	// Captured answers [Capture]: captured or voided.
+	Captured = Result
+	// Voided answers [Void]: voided or captured.
+	Voided = Result
+	// Refunded answers [Refund]: refunded, exceeds_captured or not_captured.
+	Refunded = Result
+)
+
+// LogValue is the outcome.
+func (r Result) LogValue() slog.Value { return slog.StringValue(r.Outcome) }
+
+// LogValue names the order in a log line.
+func (a Authorize) LogValue() slog.Value { return slog.StringValue(a.OrderID) }
+
+// LogValue names the order in a log line.
+func (c Capture) LogValue() slog.Value { return slog.StringValue(c.OrderID) }
+
+// LogValue names the order in a log line.
+func (v Void) LogValue() slog.Value { return slog.StringValue(v.OrderID) }
+
+// LogValue names the order in a log line.
+func (r Refund) LogValue() slog.Value { return slog.StringValue(r.OrderID) }

@@ -15,6 +15,7 @@ import (
 
 	"caravan/internal/document"
 	"caravan/internal/money"
+	"caravan/services/payments/contract"
 )
 
 // AccountPrefix starts the key of every account document; the user's id follows.
@@ -79,25 +80,14 @@ type Hold struct {
 	PlacedAt time.Time `json:"placedAt"`
 	// Reason says why an order never held anything: a tombstone's only member of interest. Those written before it was
 	// recorded have none.
-	Reason Reason `json:"reason,omitempty"`
+	Reason string `json:"reason,omitempty"`
 	// Wanted and Available are what a refused order asked for, and what there was of it.
 	Wanted    int64 `json:"wanted,omitempty"`
 	Available int64 `json:"available,omitempty"`
 }
 
-// Reason says why an order never held anything.
-type Reason string
-
-// Reasons of a tombstone.
-const (
-	// NoFunds: the account had less available than the order asked for, or none in that currency.
-	NoFunds Reason = "insufficient_funds"
-	// ByOrder: the order was voided before it was authorized.
-	ByOrder Reason = "order"
-)
-
 // refused holds are tombstones of orders that the account had not enough for.
-func (h Hold) refused() bool { return h.State == Voided && h.Reason == NoFunds }
+func (h Hold) refused() bool { return h.State == Voided && h.Reason == contract.RefusedFunds }
 
 // Finished reports whether the hold only changes by a refund.
 func (h Hold) Finished() bool { return h.State != Authorized }
@@ -209,28 +199,14 @@ type Order struct {
 	PlacedAt time.Time
 }
 
-// Result is the outcome of an operation on an account.
+// Result is the result of an operation on an account.
 type Result struct {
-	Outcome Outcome
+	// Outcome answers a command. It is one of the contract.
+	Outcome string
 	// Changed reports whether the operation changed the account now: false for its repeat, and for a refusal that leaves no
 	// tombstone.
 	Changed bool
 }
-
-// Outcome is the typed answer to an operation; its text is the one of the payments contract.
-type Outcome string
-
-// Outcomes, as in services/payments/contract.
-const (
-	OutcomeAuthorized        Outcome = "authorized"
-	OutcomeInsufficientFunds Outcome = "insufficient_funds"
-	OutcomeVoided            Outcome = "voided"
-	OutcomeCaptured          Outcome = "captured"
-	OutcomeRefunded          Outcome = "refunded"
-	OutcomeExceedsCaptured   Outcome = "exceeds_captured"
-	OutcomeNotCaptured       Outcome = "not_captured"
-	OutcomeDeposited         Outcome = "deposited"
-)
 
 // Open makes the account, once. entry is the registry entry that points to it.
 func (a *Account) Open(userID, currency, entry string) bool {

@@ -11,6 +11,7 @@ import (
 	"caravan/internal/audit"
 	"caravan/internal/money"
 	checks "caravan/services/payments/audit"
+	"caravan/services/payments/contract"
 	. "caravan/services/payments/domain"
 )
 
@@ -25,24 +26,24 @@ func eur(amount int64) money.Money { return money.New(amount, "EUR") }
 type step struct {
 	name    string
 	run     func(a *Account) (Result, error)
-	outcome Outcome
+	outcome string
 	changed bool
 	err     error
 }
 
-func authorize(amount int64, outcome Outcome, changed bool) step {
+func authorize(amount int64, outcome string, changed bool) step {
 	return step{fmt.Sprintf("authorize %d", amount), func(a *Account) (Result, error) { return a.Authorize(order1, eur(amount), Past{}) }, outcome, changed, nil}
 }
 
-func capture(outcome Outcome, changed bool) step {
+func capture(outcome string, changed bool) step {
 	return step{"capture", func(a *Account) (Result, error) { return a.Capture(order1, placed, Past{}) }, outcome, changed, nil}
 }
 
-func void(outcome Outcome, changed bool) step {
+func void(outcome string, changed bool) step {
 	return step{"void", func(a *Account) (Result, error) { return a.Void(order1, Past{}) }, outcome, changed, nil}
 }
 
-func refund(id string, amount int64, outcome Outcome, changed bool) step {
+func refund(id string, amount int64, outcome string, changed bool) step {
 	return step{fmt.Sprintf("refund %s %d", id, amount), func(a *Account) (Result, error) { return a.Refund(order1, id, eur(amount), placed, Past{}) }, outcome, changed, nil}
 }
 
@@ -73,58 +74,58 @@ func TestAccount(t *testing.T) {
 		wantAvailable int64
 	}{
 		{"a hold lowers what is available, not the balance", 100,
-			[]step{authorize(60, OutcomeAuthorized, true)}, 100, 40},
+			[]step{authorize(60, contract.OutcomeAuthorized, true)}, 100, 40},
 		{"AUT-DUP: a repeated authorize holds once", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), authorize(60, OutcomeAuthorized, false)}, 100, 40},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), authorize(60, contract.OutcomeAuthorized, false)}, 100, 40},
 		{"all that is available may be held", 100,
-			[]step{authorize(100, OutcomeAuthorized, true)}, 100, 0},
+			[]step{authorize(100, contract.OutcomeAuthorized, true)}, 100, 0},
 		{"more than available is refused for good", 100,
-			[]step{authorize(101, OutcomeInsufficientFunds, true), authorize(101, OutcomeInsufficientFunds, false),
-				authorize(100, OutcomeInsufficientFunds, false), void(OutcomeVoided, false), capture(OutcomeVoided, false)}, 100, 100},
+			[]step{authorize(101, contract.OutcomeInsufficientFunds, true), authorize(101, contract.OutcomeInsufficientFunds, false),
+				authorize(100, contract.OutcomeInsufficientFunds, false), void(contract.OutcomeVoided, false), capture(contract.OutcomeVoided, false)}, 100, 100},
 		{"an order of nothing can be authorized and captured", 0,
-			[]step{authorize(0, OutcomeAuthorized, true), capture(OutcomeCaptured, true)}, 0, 0},
+			[]step{authorize(0, contract.OutcomeAuthorized, true), capture(contract.OutcomeCaptured, true)}, 0, 0},
 		{"the same order with another amount is refused", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), authorize(61, "", false).fails(ErrOperationReused)}, 100, 40},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), authorize(61, "", false).fails(ErrOperationReused)}, 100, 40},
 		{"a negative amount is refused", 100, []step{authorize(-1, "", false).fails(ErrAmount)}, 100, 100},
 		{"capture takes the held money", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), capture(OutcomeCaptured, true)}, 40, 40},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), capture(contract.OutcomeCaptured, true)}, 40, 40},
 		{"CAP-DUP: a repeated capture takes once", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), capture(OutcomeCaptured, true), capture(OutcomeCaptured, false)}, 40, 40},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), capture(contract.OutcomeCaptured, true), capture(contract.OutcomeCaptured, false)}, 40, 40},
 		{"authorize after capture answers authorized", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), capture(OutcomeCaptured, true), authorize(60, OutcomeAuthorized, false)}, 40, 40},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), capture(contract.OutcomeCaptured, true), authorize(60, contract.OutcomeAuthorized, false)}, 40, 40},
 		{"capture of an unknown order is refused", 100, []step{capture("", false).fails(ErrNotAuthorized)}, 100, 100},
 		{"void releases the held money", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), void(OutcomeVoided, true), void(OutcomeVoided, false)}, 100, 100},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), void(contract.OutcomeVoided, true), void(contract.OutcomeVoided, false)}, 100, 100},
 		{"AUT-REO: void before authorize holds nothing later", 100,
-			[]step{void(OutcomeVoided, true), authorize(60, OutcomeVoided, false), capture(OutcomeVoided, false)}, 100, 100},
+			[]step{void(contract.OutcomeVoided, true), authorize(60, contract.OutcomeVoided, false), capture(contract.OutcomeVoided, false)}, 100, 100},
 		{"authorize after void answers voided", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), void(OutcomeVoided, true), authorize(60, OutcomeVoided, false)}, 100, 100},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), void(contract.OutcomeVoided, true), authorize(60, contract.OutcomeVoided, false)}, 100, 100},
 		{"authorize of another amount after void is refused", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), void(OutcomeVoided, true), authorize(61, "", false).fails(ErrOperationReused)}, 100, 100},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), void(contract.OutcomeVoided, true), authorize(61, "", false).fails(ErrOperationReused)}, 100, 100},
 		{"CAP-DLY: capture after void answers voided", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), void(OutcomeVoided, true), capture(OutcomeVoided, false)}, 100, 100},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), void(contract.OutcomeVoided, true), capture(contract.OutcomeVoided, false)}, 100, 100},
 		{"CAP-DLY: void after capture answers captured", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), capture(OutcomeCaptured, true), void(OutcomeCaptured, false)}, 40, 40},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), capture(contract.OutcomeCaptured, true), void(contract.OutcomeCaptured, false)}, 40, 40},
 		{"refunds return the captured money in parts", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), capture(OutcomeCaptured, true),
-				refund("r1", 20, OutcomeRefunded, true), refund("r2", 40, OutcomeRefunded, true)}, 100, 100},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), capture(contract.OutcomeCaptured, true),
+				refund("r1", 20, contract.OutcomeRefunded, true), refund("r2", 40, contract.OutcomeRefunded, true)}, 100, 100},
 		{"RFD-DUP: a repeated refund pays once", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), capture(OutcomeCaptured, true),
-				refund("r1", 20, OutcomeRefunded, true), refund("r1", 20, OutcomeRefunded, false)}, 60, 60},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), capture(contract.OutcomeCaptured, true),
+				refund("r1", 20, contract.OutcomeRefunded, true), refund("r1", 20, contract.OutcomeRefunded, false)}, 60, 60},
 		{"a refund id with another amount is refused", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), capture(OutcomeCaptured, true),
-				refund("r1", 20, OutcomeRefunded, true), refund("r1", 21, "", false).fails(ErrOperationReused)}, 60, 60},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), capture(contract.OutcomeCaptured, true),
+				refund("r1", 20, contract.OutcomeRefunded, true), refund("r1", 21, "", false).fails(ErrOperationReused)}, 60, 60},
 		{"refunds never exceed what was captured", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), capture(OutcomeCaptured, true),
-				refund("r1", 50, OutcomeRefunded, true), refund("r2", 11, OutcomeExceedsCaptured, false),
-				refund("r3", 10, OutcomeRefunded, true)}, 100, 100},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), capture(contract.OutcomeCaptured, true),
+				refund("r1", 50, contract.OutcomeRefunded, true), refund("r2", 11, contract.OutcomeExceedsCaptured, false),
+				refund("r3", 10, contract.OutcomeRefunded, true)}, 100, 100},
 		{"RFD-REO: a refund before the capture finds nothing captured", 100,
-			[]step{refund("r1", 10, OutcomeNotCaptured, false), authorize(60, OutcomeAuthorized, true),
-				refund("r1", 10, OutcomeNotCaptured, false)}, 100, 40},
+			[]step{refund("r1", 10, contract.OutcomeNotCaptured, false), authorize(60, contract.OutcomeAuthorized, true),
+				refund("r1", 10, contract.OutcomeNotCaptured, false)}, 100, 40},
 		{"a refund of a voided order finds nothing captured", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), void(OutcomeVoided, true), refund("r1", 10, OutcomeNotCaptured, false)}, 100, 100},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), void(contract.OutcomeVoided, true), refund("r1", 10, contract.OutcomeNotCaptured, false)}, 100, 100},
 		{"a refund of nothing is refused", 100,
-			[]step{authorize(60, OutcomeAuthorized, true), capture(OutcomeCaptured, true), refund("r1", 0, "", false).fails(ErrAmount)}, 40, 40},
+			[]step{authorize(60, contract.OutcomeAuthorized, true), capture(contract.OutcomeCaptured, true), refund("r1", 0, "", false).fails(ErrAmount)}, 40, 40},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := wallet(t, c.balance)
@@ -169,7 +170,7 @@ func TestAccountThatIsNotOpen(t *testing.T) {
 		{"authorize of nothing needs one too", func(a *Account) (Result, error) { return a.Authorize(order1, eur(0), Past{}) }, Result{}, ErrNotOpen},
 		{"void needs an account for its tombstone", func(a *Account) (Result, error) { return a.Void(order1, Past{}) }, Result{}, ErrNotOpen},
 		{"capture finds no order", func(a *Account) (Result, error) { return a.Capture(order1, placed, Past{}) }, Result{}, ErrNotAuthorized},
-		{"refund finds no order", func(a *Account) (Result, error) { return a.Refund(order1, "r", eur(1), placed, Past{}) }, Result{Outcome: OutcomeNotCaptured}, nil},
+		{"refund finds no order", func(a *Account) (Result, error) { return a.Refund(order1, "r", eur(1), placed, Past{}) }, Result{Outcome: contract.OutcomeNotCaptured}, nil},
 		{"credit needs an account", func(a *Account) (Result, error) { return a.Credit("d", eur(1), placed, placed, Past{}) }, Result{}, ErrNotOpen},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -186,10 +187,10 @@ func TestCredit(t *testing.T) {
 	credit := func(id string, amount money.Money) (Result, error) {
 		return a.Credit(id, amount, placed, placed, Past{})
 	}
-	if got, err := credit("d1", eur(100)); err != nil || got != (Result{OutcomeDeposited, true}) {
+	if got, err := credit("d1", eur(100)); err != nil || got != (Result{Changed: true}) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	if got, err := credit("d1", eur(100)); err != nil || got != (Result{OutcomeDeposited, false}) {
+	if got, err := credit("d1", eur(100)); err != nil || got != (Result{}) {
 		t.Fatalf("repeat: got %+v, %v", got, err)
 	}
 	for _, c := range []struct {
@@ -215,15 +216,15 @@ func TestCredit(t *testing.T) {
 func TestMoneyInAnotherCurrency(t *testing.T) {
 	a := wallet(t, 100)
 	usd := money.New(10, "USD")
-	if got, err := a.Authorize(Order{ID: "in-dollars", PlacedAt: placed}, usd, Past{}); err != nil || got.Outcome != OutcomeInsufficientFunds {
+	if got, err := a.Authorize(Order{ID: "in-dollars", PlacedAt: placed}, usd, Past{}); err != nil || got.Outcome != contract.OutcomeInsufficientFunds {
 		t.Errorf("authorize: %+v, %v", got, err)
 	}
-	mustChange(t, run(a, authorize(10, OutcomeAuthorized, true)))
+	mustChange(t, run(a, authorize(10, contract.OutcomeAuthorized, true)))
 	if _, err := a.Authorize(order1, usd, Past{}); !errors.Is(err, ErrOperationReused) {
 		t.Errorf("repeated authorize: %v", err)
 	}
-	mustChange(t, run(a, capture(OutcomeCaptured, true)))
-	if got, err := a.Refund(order1, "r", usd, placed, Past{}); err != nil || got.Outcome != OutcomeExceedsCaptured {
+	mustChange(t, run(a, capture(contract.OutcomeCaptured, true)))
+	if got, err := a.Refund(order1, "r", usd, placed, Past{}); err != nil || got.Outcome != contract.OutcomeExceedsCaptured {
 		t.Errorf("refund: %+v, %v", got, err)
 	}
 }
@@ -253,16 +254,16 @@ func TestBoundsOfOneAccount(t *testing.T) {
 	if _, err := a.Authorize(order1, eur(1), Past{}); !errors.Is(err, ErrTooManyHolds) {
 		t.Errorf("one hold too many: %v", err)
 	}
-	if got, err := a.Authorize(Order{"7", placed}, eur(1), Past{}); err != nil || got.Outcome != OutcomeAuthorized {
+	if got, err := a.Authorize(Order{"7", placed}, eur(1), Past{}); err != nil || got.Outcome != contract.OutcomeAuthorized {
 		t.Errorf("a repeat with all holds open: %+v, %v", got, err)
 	}
 	if _, err := a.Capture(Order{"0", placed}, placed, Past{}); err != nil {
 		t.Fatal(err)
 	}
-	mustChange(t, run(a, authorize(200, OutcomeAuthorized, true)))
-	mustChange(t, run(a, capture(OutcomeCaptured, true)))
+	mustChange(t, run(a, authorize(200, contract.OutcomeAuthorized, true)))
+	mustChange(t, run(a, capture(contract.OutcomeCaptured, true)))
 	for i := range MaxRefunds {
-		mustChange(t, run(a, refund(fmt.Sprint(i), 1, OutcomeRefunded, true)))
+		mustChange(t, run(a, refund(fmt.Sprint(i), 1, contract.OutcomeRefunded, true)))
 	}
 	if _, err := a.Refund(order1, "more", eur(1), placed, Past{}); !errors.Is(err, ErrTooManyRefunds) {
 		t.Errorf("one refund too many: %v", err)

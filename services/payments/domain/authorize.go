@@ -1,6 +1,9 @@
 package domain
 
-import "caravan/internal/money"
+import (
+	"caravan/internal/money"
+	"caravan/services/payments/contract"
+)
 
 // Authorize holds an amount for an order, if that much is available. If not, it writes a tombstone with the amounts that
 // it decided by: the refusal is final, and the audit can distinguish it from a call that was never answered. Repeats
@@ -26,15 +29,15 @@ func (a *Account) Authorize(order Order, amount money.Money, past Past) (Result,
 		available = 0
 	}
 	if amount.Currency != a.Currency || amount.Amount > available {
-		a.keep(order.ID, Hold{State: Voided, Reason: NoFunds, Wanted: amount.Amount, Available: available, PlacedAt: order.PlacedAt})
-		return Result{Outcome: OutcomeInsufficientFunds, Changed: true}, nil
+		a.keep(order.ID, Hold{State: Voided, Reason: contract.RefusedFunds, Wanted: amount.Amount, Available: available, PlacedAt: order.PlacedAt})
+		return Result{Outcome: contract.OutcomeInsufficientFunds, Changed: true}, nil
 	}
 	if a.active() >= MaxActiveHolds {
 		return Result{}, ErrTooManyHolds
 	}
 	a.keep(order.ID, Hold{State: Authorized, Amount: amount.Amount, PlacedAt: order.PlacedAt})
 	a.Held += amount.Amount // at most the balance, so it cannot overflow
-	return Result{Outcome: OutcomeAuthorized, Changed: true}, nil
+	return Result{Outcome: contract.OutcomeAuthorized, Changed: true}, nil
 }
 
 // authorizeAgain answers for an order that the account knows.
@@ -44,10 +47,10 @@ func (a *Account) authorizeAgain(h Hold, amount money.Money) (Result, error) {
 		return Result{}, ErrOperationReused
 	}
 	if h.refused() {
-		return Result{Outcome: OutcomeInsufficientFunds}, nil
+		return Result{Outcome: contract.OutcomeInsufficientFunds}, nil
 	}
 	if h.State == Voided {
-		return Result{Outcome: OutcomeVoided}, nil
+		return Result{Outcome: contract.OutcomeVoided}, nil
 	}
-	return Result{Outcome: OutcomeAuthorized}, nil
+	return Result{Outcome: contract.OutcomeAuthorized}, nil
 }

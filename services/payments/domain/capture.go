@@ -1,6 +1,10 @@
 package domain
 
-import "time"
+import (
+	"time"
+
+	"caravan/services/payments/contract"
+)
 
 // Capture takes what the order holds out of the account. It is the pivot of the order saga: after it only a refund
 // returns the money. Repeats answer "captured"; a voided order answers "voided".
@@ -14,9 +18,9 @@ func (a *Account) Capture(order Order, now time.Time, past Past) (Result, error)
 	case !known:
 		return Result{}, ErrNotAuthorized
 	case h.State == Captured:
-		return Result{Outcome: OutcomeCaptured}, nil
+		return Result{Outcome: contract.OutcomeCaptured}, nil
 	case h.State == Voided:
-		return Result{Outcome: OutcomeVoided}, nil
+		return Result{Outcome: contract.OutcomeVoided}, nil
 	}
 	if err := a.movable(-h.Amount, CounterSales); err != nil {
 		return Result{}, err
@@ -27,5 +31,5 @@ func (a *Account) Capture(order Order, now time.Time, past Past) (Result, error)
 		Kind: KindCapture, Operation: order.ID, OrderID: order.ID, Amount: -h.Amount, CounterAccount: CounterSales, At: now,
 	})
 	a.keep(order.ID, h)
-	return Result{Outcome: OutcomeCaptured, Changed: true}, nil
+	return Result{Outcome: contract.OutcomeCaptured, Changed: true}, nil
 }

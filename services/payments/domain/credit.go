@@ -25,7 +25,7 @@ func (a *Account) Credit(depositID string, amount money.Money, since, now time.T
 		if booked.Amount != amount.Amount || a.Currency != amount.Currency {
 			return Result{}, ErrOperationReused
 		}
-		return Result{Outcome: OutcomeDeposited}, nil
+		return Result{}, nil
 	}
 	if _, err := a.Balance().Add(amount); err != nil {
 		return Result{}, err
@@ -36,7 +36,7 @@ func (a *Account) Credit(depositID string, amount money.Money, since, now time.T
 	a.post(Posting{
 		Kind: KindDeposit, Operation: depositID, Amount: amount.Amount, CounterAccount: CounterBank, At: now, Since: since,
 	})
-	return Result{Outcome: OutcomeDeposited, Changed: true}, nil
+	return Result{Changed: true}, nil
 }
 
 // credited finds the posting of a deposit in the head or in past.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"caravan/internal/money"
+	"caravan/services/payments/contract"
 )
 
 // Refund puts a part of what the order captured back into the account; the refunds of an order never exceed what it
@@ -20,17 +21,17 @@ func (a *Account) Refund(order Order, refundID string, amount money.Money, now t
 		return Result{}, err
 	}
 	if !known || h.State != Captured {
-		return Result{Outcome: OutcomeNotCaptured}, nil
+		return Result{Outcome: contract.OutcomeNotCaptured}, nil
 	}
 	if before, repeated := h.Refunds[refundID]; repeated {
 		if before != amount.Amount || a.Currency != amount.Currency {
 			return Result{}, ErrOperationReused
 		}
-		return Result{Outcome: OutcomeRefunded}, nil
+		return Result{Outcome: contract.OutcomeRefunded}, nil
 	}
 	switch {
 	case amount.Currency != a.Currency || amount.Amount > h.Captured-h.Refunded:
-		return Result{Outcome: OutcomeExceedsCaptured}, nil
+		return Result{Outcome: contract.OutcomeExceedsCaptured}, nil
 	case len(h.Refunds) >= MaxRefunds:
 		return Result{}, ErrTooManyRefunds
 	}
@@ -47,5 +48,5 @@ func (a *Account) Refund(order Order, refundID string, amount money.Money, now t
 	a.post(Posting{
 		Kind: KindRefund, Operation: refundID, OrderID: order.ID, Amount: amount.Amount, CounterAccount: CounterSales, At: now,
 	})
-	return Result{Outcome: OutcomeRefunded, Changed: true}, nil
+	return Result{Outcome: contract.OutcomeRefunded, Changed: true}, nil
 }

@@ -1,5 +1,7 @@
 package domain
 
+import "caravan/services/payments/contract"
+
 // Void releases what the order holds. An order that the account does not know gets a tombstone, so that its authorize,
 // if it comes late, holds nothing: compensations commute with what they compensate. Repeats answer "voided"; a captured
 // order answers "captured".
@@ -11,17 +13,17 @@ func (a *Account) Void(order Order, past Past) (Result, error) {
 	case err != nil:
 		return Result{}, err
 	case known && h.State == Captured:
-		return Result{Outcome: OutcomeCaptured}, nil
+		return Result{Outcome: contract.OutcomeCaptured}, nil
 	case known && h.State == Voided:
-		return Result{Outcome: OutcomeVoided}, nil
+		return Result{Outcome: contract.OutcomeVoided}, nil
 	case a.Currency == "":
 		return Result{}, ErrNotOpen
 	}
 	if !known {
-		h.PlacedAt, h.Reason = order.PlacedAt, ByOrder
+		h.PlacedAt, h.Reason = order.PlacedAt, contract.VoidedByOrder
 	}
 	a.Held -= h.Amount
 	h.State = Voided
 	a.keep(order.ID, h)
-	return Result{Outcome: OutcomeVoided, Changed: true}, nil
+	return Result{Outcome: contract.OutcomeVoided, Changed: true}, nil
 }
