@@ -1,5 +1,5 @@
-// Command payments keeps a wallet for each user on a double-entry ledger: deposits from a bank, and for each order a hold that is
-// captured or voided, and refunds.
+// Command payments manages a wallet for each user in a double-entry ledger: deposits from a bank, and for each order a hold that
+// is captured or voided, and refunds.
 package main
 
 import (

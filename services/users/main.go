@@ -1,4 +1,4 @@
-// Command users keeps accounts and sessions, and issues the access tokens that every other program verifies.
+// Command users manages accounts and sessions, and issues the access tokens that all other programs verify.
 package main
 
 import (

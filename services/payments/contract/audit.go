@@ -12,13 +12,13 @@ const (
 	InvariantZeroSum = "ledger-zero-sum"
 	// InvariantBalance: the balance is what the postings lead to.
 	InvariantBalance = "balance-is-sum-of-postings"
-	// InvariantHeld: what is held is the sum of the holds that are authorized.
+	// InvariantHeld: the held amount is the sum of the authorized holds.
 	InvariantHeld = "held-is-sum-of-holds"
-	// InvariantAvailable: no more is held than there is.
+	// InvariantAvailable: the held amount is not more than the balance.
 	InvariantAvailable = "available-not-negative"
 	// InvariantHold: no order captures more than was authorized, or without being captured.
 	InvariantHold = "captured-within-authorized"
-	// InvariantRefusal: an order that was refused for want of money asked for more than there was.
+	// InvariantRefusal: an order that was refused for lack of money asked for more than was available.
 	InvariantRefusal = "refused-for-want-of-money"
 	// InvariantRefunds: the refunds of an order add up and stay within what it captured.
 	InvariantRefunds = "refunds-within-captured"
@@ -26,16 +26,16 @@ const (
 	InvariantPostings = "postings-without-gap"
 	// InvariantOperation: an order, refund or deposit is booked once.
 	InvariantOperation = "one-posting-per-operation"
-	// InvariantOrderPosting: what an order captured and refunded is what was booked for it.
+	// InvariantOrderPosting: the postings of an order are what it captured and refunded.
 	InvariantOrderPosting = "order-agrees-with-postings"
-	// InvariantArchive: the archive of an account has no gap and is what was archived.
+	// InvariantArchive: the archive of an account has no gap, and its content is what was archived.
 	InvariantArchive = "archive-complete"
-	// InvariantDeposit: a deposit is booked once if the bank took it, for who asked for it, and not at all otherwise; and it
-	// ended as the bank says, which has to know it: no answer is no end.
+	// InvariantDeposit: a deposit is booked once, for the user who requested it, if the bank took the money, and otherwise not at
+	// all. It ended with the answer of the bank: without an answer it does not end.
 	InvariantDeposit = "deposit-agrees-with-bank"
 	// InvariantDepositKey: the id of a deposit is the one that follows from its user and Idempotency-Key.
 	InvariantDepositKey = "one-deposit-per-idempotency-key"
-	// InvariantPending: no deposit waits for its end for too long.
+	// InvariantPending: no deposit is pending for too long.
 	InvariantPending = "deposit-comes-to-an-end"
 )
 
@@ -44,8 +44,8 @@ const (
 // the counter-accounts bank:test.EUR, merchant:sales.EUR. At rest charged.EUR and bank:test.EUR add up to 0.
 type AuditPage struct {
 	audit.Page
-	// Orders tells what happened to the money of each order met on this page, for a cross check by orders. An order that
-	// was refunded long after it was captured may be met again, in an older version: the first one counts.
+	// Orders are the orders that this page found, for a comparison by the service orders. An order that was refunded long after
+	// its capture may be found again in an older version: the first one is valid.
 	Orders []OrderMoney `json:"orders,omitempty"`
 }
 
@@ -55,8 +55,7 @@ type OrderMoney struct {
 	UserID  string `json:"userId"`
 	// State is authorized, captured or voided.
 	State string `json:"state"`
-	// Reason says why an order never held anything: RefusedFunds or VoidedByOrder. It is empty for any other, and for those
-	// of before it was recorded.
+	// Reason says why an order never held anything: RefusedFunds or VoidedByOrder. It is empty for other orders, and for old ones.
 	Reason     string `json:"reason,omitempty"`
 	Currency   string `json:"currency"`
 	Authorized int64  `json:"authorized"`
@@ -78,7 +77,7 @@ type OrdersRequest struct {
 	Orders []OrderRef `json:"orders" validate:"max=200,dive"`
 }
 
-// OrderRef names an order. PlacedAt must be the same as in the commands about the order.
+// OrderRef refers to an order. PlacedAt must be the same as in the commands of the order.
 type OrderRef struct {
 	OrderID  string    `json:"orderId" validate:"required,max=128"`
 	UserID   string    `json:"userId" validate:"required,max=128"`

@@ -9,9 +9,9 @@ import (
 // batchSize is the largest number of commands of one kind in one call.
 const batchSize = 64
 
-// Client commands payments through the caller's sidecar. Commands of one kind that are issued while a call is under way
-// travel together in the next. Its errors are those of invoke.Batch: unavailable ones may succeed later, as every
-// command may be repeated; others say that the command is wrong.
+// Client sends commands to payments through the caller's sidecar. Commands of one kind that are issued during a call are sent
+// together in the next call. Its errors are those of invoke.Batch: a command that was not available may be repeated; other
+// errors mean that the command is wrong.
 type Client struct {
 	authorize *invoke.Batch[Authorize, Authorized]
 	capture   *invoke.Batch[Capture, Captured]

@@ -1,9 +1,9 @@
-// Package contract is what other services may know of payments: the commands it takes over service invocation, their
-// typed outcomes, the events it publishes and the shape of its audit.
+// Package contract is what other services may know of payments: its commands and their outcomes, its events and the form of
+// its audit.
 //
-// A business refusal (not enough money, already voided) is an outcome in a successful answer, never an error: Dapr's
-// breaker counts error statuses as failures of the service (DESIGN 6). An error item in an answer means that the
-// command itself is wrong, see [SlugOperationReused], or that it may succeed later.
+// A refusal by a rule of business (not enough money, already voided) is an outcome in a successful answer, and never an error:
+// the circuit breaker of Dapr counts error statuses as failures of the service. An error in an answer means that the command
+// itself is wrong, see [SlugOperationReused], or that it may succeed later.
 package contract
 
 import (
@@ -16,7 +16,7 @@ import (
 // App is the Dapr app id of the payments service.
 const App = "payments"
 
-// Fixed invocation paths: ids travel in the body, because the key of Dapr's breaker includes the path (DESIGN 6).
+// Paths of the commands. Ids are in the body and not in the path, because Dapr has one circuit breaker for each path.
 const (
 	PathAuthorize = "/internal/authorize"
 	PathCapture   = "/internal/capture"
@@ -29,18 +29,18 @@ const (
 const (
 	// OutcomeAuthorized: the amount is held for the order.
 	OutcomeAuthorized = "authorized"
-	// OutcomeInsufficientFunds: the wallet has less available than asked, or none in that currency. Final, even
-	// if money comes later.
+	// OutcomeInsufficientFunds: the wallet has not enough available money, or none in that currency. Final, also if the wallet
+	// gets money later.
 	OutcomeInsufficientFunds = "insufficient_funds"
-	// OutcomeVoided: the hold is released, or was forbidden before it came to be. Final.
+	// OutcomeVoided: the hold is released, or the order was voided before its authorize. Final.
 	OutcomeVoided = "voided"
 	// OutcomeCaptured: the held amount has left the wallet. Final; only a refund returns money.
 	OutcomeCaptured = "captured"
-	// OutcomeRefunded: the amount is back in the wallet.
+	// OutcomeRefunded: the amount was returned to the wallet.
 	OutcomeRefunded = "refunded"
-	// OutcomeExceedsCaptured: the refunds of the order would add up to more than was captured. Nothing is stored.
+	// OutcomeExceedsCaptured: the refunds of the order would be more than it captured. Nothing is stored.
 	OutcomeExceedsCaptured = "exceeds_captured"
-	// OutcomeNotCaptured: nothing of this order has been captured, so there is nothing to refund.
+	// OutcomeNotCaptured: this order has captured nothing, so there is nothing to refund.
 	OutcomeNotCaptured = "not_captured"
 )
 
@@ -56,9 +56,9 @@ const (
 	SlugAmount = "amount-out-of-range"
 	// SlugCurrency (422): the wallet holds another currency.
 	SlugCurrency = "currency-mismatch"
-	// SlugTooManyHolds (503): the wallet has as many open holds as it can; it succeeds when some end.
+	// SlugTooManyHolds (503): the wallet has the largest number of open holds. The command may succeed when some have ended.
 	SlugTooManyHolds = "too-many-holds"
-	// SlugTooManyRefunds (422): the order has as many refunds as it can.
+	// SlugTooManyRefunds (422): the order has the largest number of refunds.
 	SlugTooManyRefunds = "too-many-refunds"
 )
 
@@ -67,8 +67,8 @@ type Authorize struct {
 	OrderID string      `json:"orderId" validate:"required,plainid"`
 	UserID  string      `json:"userId" validate:"required,plainid"`
 	Amount  money.Money `json:"amount"`
-	// PlacedAt is the instant the order was placed: the same in every command of one order. It tells payments whether
-	// the order may already lie in the wallet's archive.
+	// PlacedAt is the time of the order, the same in every command of the order. It shows whether the order may be in the archive
+	// of the wallet.
 	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
@@ -79,15 +79,15 @@ type Capture struct {
 	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
-// Void releases the hold of the order. For an unknown order it leaves a tombstone, so that an authorize that comes late
-// is answered voided. Idempotent by OrderID.
+// Void releases the hold of the order. For an unknown order it leaves a tombstone, so that a late authorize is answered voided.
+// Idempotent by OrderID.
 type Void struct {
 	OrderID  string    `json:"orderId" validate:"required,plainid"`
 	UserID   string    `json:"userId" validate:"required,plainid"`
 	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
-// Refund puts Amount of what the order captured back into the wallet. Idempotent by RefundID within the order.
+// Refund returns Amount of what the order captured to the wallet. Idempotent by RefundID within the order.
 type Refund struct {
 	RefundID string      `json:"refundId" validate:"required,plainid"`
 	OrderID  string      `json:"orderId" validate:"required,plainid"`

@@ -7,8 +7,8 @@ const (
 	EventDeposited = "payments.deposited.v1"
 	EventCaptured  = "payments.captured.v1"
 	EventRefunded  = "payments.refunded.v1"
-	// EventDepositPending says that a deposit was accepted and its outcome at the bank is not known yet. Its subject is
-	// the deposit. Payments itself reads it back from its feed to settle what a crash left behind.
+	// EventDepositPending says that a deposit was accepted and the answer of the bank is not known yet. Its subject is the
+	// deposit. Payments reads it from its own feed to end deposits after a crash.
 	EventDepositPending = "payments.deposit_pending.v1"
 )
 
@@ -21,6 +21,6 @@ type Moved struct {
 	Amount    money.Money `json:"amount"`
 }
 
-// Published reports whether an event of this type is pushed to the topic. A capture is part of an order, whose own
-// events tell of it; a pending deposit concerns nobody yet. Both are in the feed.
+// Published reports whether an event of this type is pushed to the topic. A capture is part of an order, which has events of
+// its own, and no other service uses pending deposits. Both are in the feed.
 func Published(typ string) bool { return typ == EventDeposited || typ == EventRefunded }

@@ -1,8 +1,8 @@
 // Package domain holds the rules of a wallet: what may be held, captured, voided, refunded and deposited, and how every
 // movement is booked twice.
 //
-// It is pure: no clock, no randomness, no input or output. Time and ids come in as arguments; what lies in the archive
-// comes in as [Past].
+// It is pure: no clock, no randomness, no input or output. Time and ids are arguments, and so is what the archive contains,
+// as [Past].
 package domain
 
 import (
@@ -21,72 +21,72 @@ import (
 // AccountPrefix starts the key of every account document; the user's id follows.
 const AccountPrefix = "account/"
 
-// Accounts outside of Caravan's wallets that a posting names as its other side.
+// Counter-accounts of postings. They are not wallets.
 const (
-	// CounterBank is the account of the test bank, which deposits come from.
+	// CounterBank is the account of the test bank, from which deposits come.
 	CounterBank = "bank:test"
-	// CounterSales is the merchant's account, which captures go to and refunds come from.
+	// CounterSales is the account of the shop, which gets captures and pays refunds.
 	CounterSales = "merchant:sales"
 )
 
-// Bounds of one account document. They are far above what an honest wallet needs.
+// Bounds of one account document. They are far above what a normal wallet needs.
 const (
-	// MaxActiveHolds is the largest number of holds that wait for capture or void at once.
+	// MaxActiveHolds is the largest number of holds that wait for capture or void at the same time.
 	MaxActiveHolds = 512
 	// MaxRefunds is the largest number of refunds of one order.
 	MaxRefunds = 100
 )
 
 var (
-	// ErrOperationReused means that an order, refund or deposit id came again with another amount.
+	// ErrOperationReused is returned when an order, refund or deposit id was used before with another amount.
 	ErrOperationReused = errors.New("the operation id was used with another amount")
-	// ErrNotAuthorized means that a capture names an order that holds nothing and was never voided.
+	// ErrNotAuthorized is returned when the order of a capture holds nothing and was never voided.
 	ErrNotAuthorized = errors.New("the order was never authorized")
-	// ErrTooManyHolds means that MaxActiveHolds are open; it passes when one of them ends.
+	// ErrTooManyHolds is returned when MaxActiveHolds are open. It is temporary: holds end.
 	ErrTooManyHolds = errors.New("the wallet has too many open holds")
-	// ErrTooManyRefunds means that the order has MaxRefunds refunds.
+	// ErrTooManyRefunds is returned when the order has MaxRefunds refunds.
 	ErrTooManyRefunds = errors.New("the order has too many refunds")
-	// ErrAmount means that an amount is negative, or zero where money must move.
+	// ErrAmount is returned when an amount is negative, or zero where money must move.
 	ErrAmount = errors.New("the amount is out of range")
-	// ErrArchive means that the answer may lie in the archive: find it there and pass it as Past.
-	ErrArchive = errors.New("the archive has to be consulted")
-	// ErrNotOpen means that the account does not exist and the operation needs one: open it first.
+	// ErrArchive is returned when the archive may contain the answer: search it and pass the result as Past.
+	ErrArchive = errors.New("the archive must be searched")
+	// ErrNotOpen is returned when the operation needs an account and it does not exist: open it first.
 	ErrNotOpen = errors.New("the account is not open")
 )
 
-// State is where a hold stands.
+// State is the state of a hold.
 type State string
 
-// A hold starts authorized (or voided, as a tombstone) and ends captured or voided.
+// A hold starts authorized, or voided as a tombstone, and ends captured or voided.
 const (
 	Authorized State = "authorized"
 	Captured   State = "captured"
 	Voided     State = "voided"
 )
 
-// Hold is the money of one order: set aside first, then taken or released. Amounts are minor units of the account's
+// Hold is the money of one order, which is held first and then captured or released. Amounts are minor units of the account's
 // currency. A hold itself moves no money, so it is not a posting.
 type Hold struct {
 	State State `json:"state"`
-	// Amount is what was authorized; 0 for the tombstone of an order voided before it was authorized.
+	// Amount is the authorized amount. It is 0 for the tombstone of an order that was voided before it was authorized.
 	Amount   int64 `json:"amount,omitempty"`
 	Captured int64 `json:"captured,omitempty"`
-	// Posting is the sequence of the posting that the capture made.
+	// Posting is the sequence of the posting of the capture.
 	Posting  int64 `json:"posting,omitempty"`
 	Refunded int64 `json:"refunded,omitempty"`
 	// Refunds are the amounts by refund id; they add up to Refunded.
 	Refunds map[string]int64 `json:"refunds,omitempty"`
-	// PlacedAt is the order's own time, the same in all its commands.
+	// PlacedAt is the time of the order, the same in all its commands.
 	PlacedAt time.Time `json:"placedAt"`
-	// Reason says why an order never held anything: a tombstone's only member of interest. Those written before it was
-	// recorded have none.
+	// Reason says why an order never held anything: contract.RefusedFunds or contract.VoidedByOrder. Only tombstones have one,
+	// and older tombstones have none.
 	Reason string `json:"reason,omitempty"`
-	// Wanted and Available are what a refused order asked for, and what there was of it.
+	// Wanted is the amount that a refused order asked for, and Available is the amount that was available.
 	Wanted    int64 `json:"wanted,omitempty"`
 	Available int64 `json:"available,omitempty"`
 }
 
-// refused holds are tombstones of orders that the account had not enough for.
+// refused reports whether the hold is the tombstone of an order for which the account had not enough money.
 func (h Hold) refused() bool { return h.State == Voided && h.Reason == contract.RefusedFunds }
 
 // Finished reports whether the hold only changes by a refund.
@@ -107,7 +107,7 @@ type Posting struct {
 	// Sequence counts the postings of one account from 1 without gaps.
 	Sequence int64 `json:"sequence"`
 	Kind     Kind  `json:"kind"`
-	// Operation is what caused it and what makes it unique within its kind: the deposit's, order's or refund's id.
+	// Operation is the id of the deposit, order or refund. It is unique within its kind.
 	Operation string `json:"operation"`
 	// OrderID is set for captures and refunds.
 	OrderID string `json:"orderId,omitempty"`
@@ -116,7 +116,7 @@ type Posting struct {
 	CounterAccount string `json:"counterAccount"`
 	// At is when it was booked.
 	At time.Time `json:"at"`
-	// Since is when a deposit was asked for; a repeat carries the same instant, so that it is found in the archive.
+	// Since is the time of the request for a deposit. A repeat has the same time, so the posting is found in the archive.
 	Since time.Time `json:"since,omitzero"`
 }
 
@@ -124,7 +124,7 @@ type Posting struct {
 type Books struct {
 	// Balance is the sum of all amounts.
 	Balance int64 `json:"balance"`
-	// Counters are the balances of the counter-accounts towards this account. Balance plus all of them is zero.
+	// Counters are the balances of the counter-accounts with this account. Balance plus all of them is zero.
 	Counters map[string]int64 `json:"counters,omitempty"`
 }
 
@@ -147,7 +147,7 @@ func (b Books) Sum() int64 {
 	return sum
 }
 
-// Equal compares the sums; a counter-account at zero equals one never used.
+// Equal compares the sums. A counter-account at zero equals one that was never used.
 func (b Books) Equal(o Books) bool {
 	for name, amount := range b.Counters {
 		if o.Counters[name] != amount {
@@ -177,11 +177,11 @@ type Account struct {
 	UserID string `json:"userId"`
 	// Currency of every amount in the document (ISO 4217).
 	Currency string `json:"currency"`
-	// Entry is the id of the registry entry under which audits find this account.
+	// Entry is the id of the entry in the list of accounts that belongs to this account.
 	Entry string `json:"entry"`
-	// Books are the running totals over all postings, archived ones included.
+	// Books are the totals of all postings, including archived ones.
 	Books Books `json:"books"`
-	// Held is the sum of the holds that are authorized. What is available is the balance less this.
+	// Held is the sum of the authorized holds. The available amount is the balance minus Held.
 	Held int64 `json:"held"`
 	// Holds by order id: all active ones and the youngest finished ones.
 	Holds map[string]Hold `json:"holds,omitempty"`
@@ -189,11 +189,11 @@ type Account struct {
 	Posted int64 `json:"posted"`
 	// Postings are the youngest postings, oldest first.
 	Postings []Posting `json:"postings,omitempty"`
-	// Archived points to everything older.
+	// Archived refers to all older holds and postings.
 	Archived Archive `json:"archived"`
 }
 
-// Order names the order that a command is about.
+// Order is the order of a command.
 type Order struct {
 	ID       string
 	PlacedAt time.Time
@@ -203,12 +203,11 @@ type Order struct {
 type Result struct {
 	// Outcome answers a command. It is one of the contract.
 	Outcome string
-	// Changed reports whether the operation changed the account now: false for its repeat, and for a refusal that leaves no
-	// tombstone.
+	// Changed is set if the operation changed the account. It is not set for a repeat, and for a refusal without a tombstone.
 	Changed bool
 }
 
-// Open makes the account, once. entry is the registry entry that points to it.
+// Open creates the account, once. entry is its entry in the list of accounts.
 func (a *Account) Open(userID, currency, entry string) bool {
 	if a.Currency != "" {
 		return false
@@ -217,13 +216,13 @@ func (a *Account) Open(userID, currency, entry string) bool {
 	return true
 }
 
-// Balance is what the account owns.
+// Balance is the money in the account.
 func (a *Account) Balance() money.Money { return money.New(a.Books.Balance, a.Currency) }
 
-// Available is what can still be held.
+// Available is the money that can still be held.
 func (a *Account) Available() money.Money { return money.New(a.Books.Balance-a.Held, a.Currency) }
 
-// hold finds the hold of an order in the head or, if the order is old enough to have left it, in past.
+// hold finds the hold of an order in the account or, if the order is old enough, in past.
 func (a *Account) hold(order Order, past Past) (Hold, bool, error) {
 	if h, ok := a.Holds[order.ID]; ok {
 		return h, true, nil
@@ -240,7 +239,7 @@ func (a *Account) hold(order Order, past Past) (Hold, bool, error) {
 	return *past.Hold, true, nil
 }
 
-// keep stores a hold, also one that a refund takes back out of the archive: from then on the head has the valid version.
+// keep stores a hold. A refund also stores a hold from the archive: from then on the account has the valid version.
 func (a *Account) keep(orderID string, h Hold) {
 	if a.Holds == nil {
 		a.Holds = make(map[string]Hold)
@@ -248,7 +247,7 @@ func (a *Account) keep(orderID string, h Hold) {
 	a.Holds[orderID] = h
 }
 
-// movable checks that the balance and every sum stay within range after a posting of amount against counter.
+// movable checks that the balance and every sum stay in range after a posting of amount against counter.
 func (a *Account) movable(amount int64, counter string) error {
 	if _, err := a.Balance().Add(money.New(amount, a.Currency)); err != nil {
 		return fmt.Errorf("booking %d: %w", amount, err)
@@ -259,7 +258,7 @@ func (a *Account) movable(amount int64, counter string) error {
 	return nil
 }
 
-// post books one movement, which movable has checked, and returns its sequence.
+// post books one movement that movable has checked, and returns its sequence.
 func (a *Account) post(p Posting) int64 {
 	a.Posted++
 	p.Sequence = a.Posted

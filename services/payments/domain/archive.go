@@ -12,23 +12,23 @@ import (
 	"caravan/internal/document"
 )
 
-// Limits bound the head of an account: when it has more than Max finished holds or postings, all but the youngest Keep
+// Limits bound the document of an account: when it has more than Max finished holds or postings, all except the youngest Keep
 // move to the archive.
 type Limits struct {
 	Keep, Max int
 }
 
-// DefaultLimits keep the document of a busy wallet near 15 KB, and write one archive segment in 32 orders.
+// DefaultLimits keep the document of a busy wallet near 15 KB, with one archive segment for each 32 orders.
 func DefaultLimits() Limits { return Limits{Keep: 32, Max: 64} }
 
-// Past is what the archive tells about one order or deposit.
+// Past is what the archive contains about one order or deposit.
 type Past struct {
-	// Count is the number of segments the archive had when it was searched. An account whose archive has grown since
-	// asks for another search.
+	// Count is the number of segments that the archive had when it was searched. If it has more by now, it must be searched
+	// again.
 	Count int64
-	// Hold is the order's youngest version in the archive, nil if it is not there.
+	// Hold is the youngest version of the order in the archive, nil if there is none.
 	Hold *Hold
-	// Posting is the deposit's posting, nil if it is not there.
+	// Posting is the posting of the deposit, nil if there is none.
 	Posting *Posting
 }
 

@@ -5,9 +5,9 @@ import (
 	"caravan/services/payments/contract"
 )
 
-// Authorize holds an amount for an order, if that much is available. If not, it writes a tombstone with the amounts that
-// it decided by: the refusal is final, and the audit can distinguish it from a call that was never answered. Repeats
-// answer as the first time, and an order that was voided stays voided, whichever came first.
+// Authorize holds an amount for an order if it is available. If not, it writes a tombstone with the amounts of the decision:
+// the refusal is final, and the audit can distinguish it from a call that was never answered. A repeat gets the same answer.
+// An order that was voided stays voided, also if the void came first.
 //
 // Errors: ErrAmount, ErrOperationReused, ErrTooManyHolds, ErrArchive, ErrNotOpen.
 func (a *Account) Authorize(order Order, amount money.Money, past Past) (Result, error) {

@@ -6,8 +6,8 @@ import (
 	"caravan/services/payments/contract"
 )
 
-// Capture takes what the order holds out of the account. It is the pivot of the order saga: after it only a refund
-// returns the money. Repeats answer "captured"; a voided order answers "voided".
+// Capture takes what the order holds out of the account. It is the pivot of the order saga: after it only a refund returns
+// the money. A repeat is answered captured, and a voided order is answered voided.
 //
 // Errors: ErrNotAuthorized, ErrArchive, money.ErrOverflow.
 func (a *Account) Capture(order Order, now time.Time, past Past) (Result, error) {

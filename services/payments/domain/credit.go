@@ -6,8 +6,7 @@ import (
 	"caravan/internal/money"
 )
 
-// Credit books a deposit that the bank has paid. since is when the deposit was asked for. Repeats of a deposit id change
-// nothing.
+// Credit books a deposit that the bank has paid. since is the time of the request. A repeat of a deposit id changes nothing.
 //
 // Errors: ErrAmount, ErrOperationReused, ErrArchive, ErrNotOpen, money.ErrCurrency, money.ErrOverflow.
 func (a *Account) Credit(depositID string, amount money.Money, since, now time.Time, past Past) (Result, error) {
@@ -39,7 +38,7 @@ func (a *Account) Credit(depositID string, amount money.Money, since, now time.T
 	return Result{Changed: true}, nil
 }
 
-// credited finds the posting of a deposit in the head or in past.
+// credited finds the posting of a deposit in the account or in past.
 func (a *Account) credited(depositID string, since time.Time, past Past) (Posting, bool, error) {
 	for _, p := range a.Postings {
 		if p.Kind == KindDeposit && p.Operation == depositID {

@@ -98,7 +98,7 @@ type machine struct {
 	now      time.Time
 }
 
-// operate runs an operation as the application does, with another try when the archive has to be consulted, and
+// operate runs an operation as the application does, with another try when the archive must be searched, and
 // compares its result.
 func (m *machine) operate(t *rapid.T, order, deposit string, instant time.Time, run func(past Past) (Result, error), want string, wantErr error) {
 	result, err := run(Past{})

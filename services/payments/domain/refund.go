@@ -8,8 +8,8 @@ import (
 	"caravan/services/payments/contract"
 )
 
-// Refund puts a part of what the order captured back into the account; the refunds of an order never exceed what it
-// captured. Repeats of a refund id answer "refunded".
+// Refund returns a part of what the order captured to the account. The refunds of an order never exceed what it captured. A
+// repeat of a refund id is answered refunded.
 //
 // Errors: ErrAmount, ErrOperationReused, ErrTooManyRefunds, ErrArchive, money.ErrOverflow.
 func (a *Account) Refund(order Order, refundID string, amount money.Money, now time.Time, past Past) (Result, error) {
@@ -38,7 +38,7 @@ func (a *Account) Refund(order Order, refundID string, amount money.Money, now t
 	if err := a.movable(amount.Amount, CounterSales); err != nil {
 		return Result{}, err
 	}
-	h.Refunds = maps.Clone(h.Refunds) // past may be shared with other readers
+	h.Refunds = maps.Clone(h.Refunds) // other readers may share past
 	if h.Refunds == nil {
 		h.Refunds = make(map[string]int64)
 	}

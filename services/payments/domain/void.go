@@ -2,9 +2,9 @@ package domain
 
 import "caravan/services/payments/contract"
 
-// Void releases what the order holds. An order that the account does not know gets a tombstone, so that its authorize,
-// if it comes late, holds nothing: compensations commute with what they compensate. Repeats answer "voided"; a captured
-// order answers "captured".
+// Void releases what the order holds. An order that the account does not know gets a tombstone, so that a late authorize holds
+// nothing: a compensation has the same effect before and after the step that it compensates. A repeat is answered voided, and
+// a captured order is answered captured.
 //
 // Errors: ErrArchive, ErrNotOpen.
 func (a *Account) Void(order Order, past Past) (Result, error) {

@@ -4,19 +4,20 @@ import "caravan/internal/audit"
 
 // The invariants of accounts that the audit checks.
 const (
-	// InvariantClaim: an account's address is normalized and its claim names the account, so no two share one.
+	// InvariantClaim: the address of an account is normalized and its claim refers to the account. So no two accounts have the
+	// same address.
 	InvariantClaim = "one-account-per-address"
-	// InvariantIdentity: a document is what its key says.
+	// InvariantIdentity: the id in a document is that of its key.
 	InvariantIdentity = "account-is-its-key"
 	// InvariantRoles: an account has known roles, each once.
 	InvariantRoles = "roles-known"
-	// InvariantSessions: an account lists no more sessions than it may, all its own.
+	// InvariantSessions: an account does not list too many sessions, and all of them are its own.
 	InvariantSessions = "sessions-own-and-bounded"
 )
 
 // AuditPage is one page of the audit. Its counts are users and sessions.
 type AuditPage struct {
 	audit.Page
-	// Users are the ids of the accounts met on this page, for a cross check by orders.
+	// Users are the ids of the accounts on this page, for a comparison by the service orders.
 	Users []string `json:"users,omitempty"`
 }

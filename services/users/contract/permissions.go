@@ -4,17 +4,17 @@ import "slices"
 
 // The roles a user can have. A newly registered user is a customer.
 const (
-	RoleCustomer = "customer" // shops: own orders, own wallet
-	RoleStaff    = "staff"    // runs the shop: catalogue, stock, refunds, operations; may also shop
-	RoleAdmin    = "admin"    // everything staff may, and decides who has which role
+	RoleCustomer = "customer" // has orders and a wallet
+	RoleStaff    = "staff"    // manages the shop: catalogue, stock, refunds, operations; has the permissions of a customer
+	RoleAdmin    = "admin"    // has the permissions of staff, and changes roles
 )
 
-// The permissions a role grants. Each route and each use case names the one it needs; nothing is allowed by default.
+// The permissions that roles grant. Each route requires one; nothing is allowed by default.
 const (
 	PermissionOrdersPlace     = "orders:place"      // place an order; read and cancel one's own
 	PermissionOrdersReadAny   = "orders:read:any"   // read any user's orders
 	PermissionOrdersCancelAny = "orders:cancel:any" // cancel any user's order
-	PermissionOrdersRefund    = "orders:refund"     // give money back for an order
+	PermissionOrdersRefund    = "orders:refund"     // refund an order
 	PermissionWalletUse       = "wallet:use"        // see one's own wallet and deposit into it
 	PermissionCatalogWrite    = "catalog:write"     // create and change products and prices
 	PermissionInventoryAdjust = "inventory:adjust"  // receive and correct stock
@@ -29,8 +29,8 @@ func Roles() []string { return []string{RoleCustomer, RoleStaff, RoleAdmin} }
 // Permissions returns every permission, sorted.
 func Permissions() []string { return PermissionsOf([]string{RoleAdmin}) }
 
-// PermissionsOf returns the permissions the roles grant together: sorted, each once. Adding a role never takes a
-// permission away. A role nobody knows grants nothing.
+// PermissionsOf returns the permissions that the roles grant together: sorted, each once. Another role never removes a
+// permission. An unknown role grants nothing.
 func PermissionsOf(roles []string) []string {
 	var granted []string
 	for _, role := range roles {
@@ -40,7 +40,7 @@ func PermissionsOf(roles []string) []string {
 	return slices.Compact(granted)
 }
 
-// permissionsOf spells out one role; each role includes the one below it.
+// permissionsOf lists the permissions of one role. Each role includes the one before it.
 func permissionsOf(role string) []string {
 	switch role {
 	case RoleCustomer:

@@ -1,6 +1,6 @@
-// Package testbank is the bank that deposits come from while there is no real one: a small acquirer with a memory of its
-// own. As real ones it is idempotent by operation id, answers later what became of an operation, keeps a report of all
-// charges, and can fall silent after it took the money.
+// Package testbank simulates the bank that deposits come from, with documents of its own. As a real bank does, it is idempotent
+// by operation id, answers the outcome of an operation later, keeps a report of all charges, and can take money without
+// answering.
 package testbank
 
 import (
@@ -22,9 +22,9 @@ import (
 const (
 	// SourceOK pays at once.
 	SourceOK = "tok_ok"
-	// SourceDeclined is refused by the payer's bank.
+	// SourceDeclined is declined by the payer's bank.
 	SourceDeclined = "tok_declined"
-	// SourceTimeout pays, but the first call gets no answer; a question for the outcome does.
+	// SourceTimeout pays, but the first call gets no answer. A later question for the outcome is answered.
 	SourceTimeout = "tok_timeout"
 )
 
@@ -42,9 +42,9 @@ const (
 )
 
 var (
-	// ErrNoAnswer means that the bank fell silent; the charge may have happened.
+	// ErrNoAnswer is returned when the bank does not answer. The charge may have happened.
 	ErrNoAnswer = errors.New("the bank did not answer in time")
-	// ErrReused means that an operation id came again for another charge.
+	// ErrReused is returned when an operation id was used before for another charge.
 	ErrReused = errors.New("the bank knows this operation with another amount or source")
 )
 
@@ -57,22 +57,22 @@ type Bank struct {
 	silence time.Duration
 }
 
-// charge is what the bank remembers of one operation.
+// charge is the record of one operation.
 type charge struct {
 	document.Root
 	app.Charged
-	// Line is the id of the line in the report that stands for this charge.
+	// Line is the id of the line in the report that belongs to this charge.
 	Line string    `json:"line"`
 	At   time.Time `json:"at"`
 }
 
-// line of the report names a charge. It is written first; one whose charge does not point back is void.
+// line is a line of the report. It is written before its charge, and is only valid if the charge refers to it.
 type line struct {
 	ID          string `json:"id"`
 	OperationID string `json:"operationId"`
 }
 
-// New makes the bank over its documents in store; silence is how long it keeps callers of SourceTimeout waiting.
+// New makes the bank over its documents in store. silence is how long callers of SourceTimeout wait.
 func New(store document.Store, clk clock.Clock, ids id.Source, silence time.Duration) *Bank {
 	opts := document.Options{Prefix: prefix, Clock: clk, IDs: ids}
 	return &Bank{
@@ -82,7 +82,7 @@ func New(store document.Store, clk clock.Clock, ids id.Source, silence time.Dura
 	}
 }
 
-// errFirst tells that an operation is not on record yet.
+// errFirst is returned when there is no record of an operation yet.
 var errFirst = errors.New("first call of this operation")
 
 // Charge implements app.Bank.
@@ -107,7 +107,7 @@ func (b *Bank) Charge(ctx context.Context, c app.Charge) (app.Answer, error) {
 	return recorded.Answer, nil
 }
 
-// repeat finds out whether c was charged before.
+// repeat checks whether c was charged before.
 func (doc *charge) repeat(c app.Charge) error {
 	switch {
 	case doc.OperationID == "":
@@ -118,7 +118,7 @@ func (doc *charge) repeat(c app.Charge) error {
 	return document.ErrUnchanged
 }
 
-// record decides a charge and remembers it, reported first so that the report misses none.
+// record decides a charge and stores it. The line of the report is written first, so that the report is complete.
 func (b *Bank) record(ctx context.Context, c app.Charge) (*charge, error) {
 	entry, now := b.ids.New(), b.clock.Now()
 	if err := b.report.Prepend(ctx, shardOf(c.OperationID), entry, line{ID: entry, OperationID: c.OperationID}); err != nil {
@@ -156,7 +156,7 @@ func (b *Bank) Outcome(ctx context.Context, operationID string) (app.Answer, err
 	return doc.Answer, nil
 }
 
-// place is the content of a report cursor.
+// place is the content of a cursor of the report.
 type place struct {
 	Shard int    `json:"s"`
 	Chain string `json:"c,omitempty"`
@@ -185,7 +185,7 @@ func (b *Bank) Report(ctx context.Context, cursor string, limit int) ([]app.Char
 	return charged, page.Encode(at), nil
 }
 
-// read gets the charges of report lines, leaving out void lines.
+// read returns the charges of the valid lines.
 func (b *Bank) read(ctx context.Context, lines []line) ([]app.Charged, error) {
 	ids := make([]string, len(lines))
 	for i, l := range lines {

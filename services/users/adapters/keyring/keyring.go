@@ -7,9 +7,9 @@
 //	20260301T120000Z.pem   a later signing key, named by when it was made
 //	refresh.key            the refresh key, 32 bytes in hexadecimal
 //
-// Every key is published; the newest that has been public for the publish delay signs. Verifiers cache what is
-// published, so a key must be known everywhere before the first token names it. Replicas that share the directory
-// agree, because a file appears whole or not at all and the first one to appear stays.
+// Every key is published. The newest key that has been published for the publish delay signs. Verifiers cache the published
+// keys, so all of them must know a key before the first token is signed with it. Replicas that share the directory agree,
+// because files are created atomically and the first file stays.
 package keyring
 
 import (
@@ -57,15 +57,15 @@ type Ring struct {
 }
 
 type signingKey struct {
-	made   time.Time // zero for the initial key, which nobody can have cached a set without
+	made   time.Time // zero for the initial key, which is in every cached set
 	signer token.Signer
 }
 
-// Open loads the directory, making it and the first keys if they are missing. delay is how long a key is published
-// before it signs.
+// Open loads the directory. It creates the directory and the first keys if they are missing. delay is how long a key is
+// published before it signs.
 func Open(dir string, delay time.Duration, random io.Reader, clk clock.Clock) (*Ring, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the key directory: %w", err)
+		return nil, fmt.Errorf("creating the key directory: %w", err)
 	}
 	ring := &Ring{dir: dir, delay: delay, clock: clk}
 	if err := ring.createMissing(random); err != nil {
@@ -77,7 +77,7 @@ func Open(dir string, delay time.Duration, random io.Reader, clk clock.Clock) (*
 	return ring, ring.loadRefreshKey()
 }
 
-// createMissing makes the first signing key and the refresh key unless they are there.
+// createMissing creates the first signing key and the refresh key if they are missing.
 func (r *Ring) createMissing(random io.Reader) error {
 	names, err := r.names()
 	if err != nil {
@@ -110,8 +110,8 @@ func (r *Ring) createSigningKey(random io.Reader) error {
 	return createOnce(r.dir, initialName, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// createOnce makes a file appear with its whole content, readable by its owner only. A file that is there already,
-// perhaps made by another replica just now, stays.
+// createOnce creates a file atomically, readable by its owner only. A file that exists stays: another replica may have created
+// it.
 func createOnce(dir, name string, content []byte) (err error) {
 	draft, err := os.CreateTemp(dir, ".draft-*") // 0600
 	if err != nil {
@@ -222,14 +222,14 @@ func (r *Ring) loadRefreshKey() error {
 	return nil
 }
 
-// readPrivate reads a file that everybody on the machine must not be able to read.
+// readPrivate reads a file and refuses it if everybody on the machine can read it.
 func readPrivate(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading a key: %w", err)
 	}
 	if info.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("key file %s is open to everybody (mode %s): chmod it to 0600", filepath.Base(path), info.Mode().Perm())
+		return nil, fmt.Errorf("everybody can read the key file %s (mode %s): change its mode to 0600", filepath.Base(path), info.Mode().Perm())
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -238,7 +238,7 @@ func readPrivate(path string) ([]byte, error) {
 	return content, nil
 }
 
-// Watch loads keys that appear in the directory, until ctx ends.
+// Watch loads new keys of the directory until ctx ends.
 func (r *Ring) Watch(ctx context.Context) error {
 	for {
 		if err := r.clock.Sleep(ctx, reloadEvery); err != nil {
@@ -250,8 +250,8 @@ func (r *Ring) Watch(ctx context.Context) error {
 	}
 }
 
-// Sign signs the claims with the newest key that has been public for the publish delay, or, if there is none, with the
-// oldest.
+// Sign signs the claims with the newest key that has been published for the publish delay, or with the oldest key if there is
+// none.
 func (r *Ring) Sign(claims token.Claims) (string, error) {
 	return r.current().Sign(claims)
 }
@@ -268,7 +268,7 @@ func (r *Ring) current() token.Signer {
 	return r.keys[0].signer
 }
 
-// KeySet is the public part of every key, also of those that do not sign yet or any more.
+// KeySet is the public part of every key, including keys that do not sign yet and keys that no longer sign.
 func (r *Ring) KeySet() token.KeySet {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

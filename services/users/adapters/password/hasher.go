@@ -18,28 +18,28 @@ type busyError struct{}
 
 func (busyError) Error() string { return "too many passwords are being hashed" }
 
-// Temporary marks the error as one that passes.
+// Temporary implements the interface of temporary errors.
 func (busyError) Temporary() bool { return true }
 
-// Problem is what a client is told.
+// Problem is the problem for the client.
 func (busyError) Problem() *problem.Problem {
-	return problem.Busy("busy", "Too many people are logging in at this moment.", time.Second)
+	return problem.Busy("busy", "Too many people are logging in. Try again in a moment.", time.Second)
 }
 
-// ErrBusy is answered at once when the queue is full, so that a flood of logins costs no more than the queue.
+// ErrBusy is returned immediately when the queue is full, so that many logins cost no more than the queue.
 var ErrBusy error = busyError{}
 
 // Hasher is an app.Passwords. It hashes with its parameters and compares with those of the stored hash.
 type Hasher struct {
 	parameters Parameters
 	random     io.Reader
-	nobody     Hash // compared with when there is no account
+	nobody     Hash // for a login without an account
 	slots      chan struct{}
 	queue      int64
 	waiting    atomic.Int64
 }
 
-// New makes a Hasher that works on slots passwords at a time, as many as there are cores, and lets queue more wait.
+// New makes a Hasher that hashes slots passwords at the same time, which should be the number of cores. queue more may wait.
 func New(parameters Parameters, slots, queue int, random io.Reader) (*Hasher, error) {
 	if err := parameters.Check(); err != nil {
 		return nil, err
@@ -78,8 +78,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	return hash.String(), nil
 }
 
-// Verify compares a password with a PHC string, or, if that is empty, with the hash of a password nobody has, which
-// takes as long.
+// Verify compares a password with a PHC string, or with the hash of a password that nobody has if it is empty. Both take the
+// same time.
 func (h *Hasher) Verify(ctx context.Context, encoded, password string) (app.Verdict, error) {
 	hash := h.nobody
 	if encoded != "" {
@@ -96,7 +96,7 @@ func (h *Hasher) Verify(ctx context.Context, encoded, password string) (app.Verd
 	return app.Verdict{Match: match && encoded != "", Outdated: hash.Parameters != h.parameters}, nil
 }
 
-// acquire takes a slot, waiting in the queue if there is room in it.
+// acquire takes a slot. It waits in the queue if the queue is not full.
 func (h *Hasher) acquire(ctx context.Context) error {
 	select {
 	case h.slots <- struct{}{}:

@@ -17,7 +17,7 @@ type Parameters struct {
 	Parallelism uint8  // 1 to MaxParallelism
 }
 
-// Bounds of what is accepted from a stored hash, so that a corrupt one cannot take the machine down.
+// Bounds of the parameters of a stored hash, so that a damaged one cannot use up the machine.
 const (
 	MaxMemory      = 1 << 20 // KiB, so 1 GiB
 	MaxIterations  = 16
@@ -29,10 +29,10 @@ const (
 	tagLength  = 32
 )
 
-// errEncoding says that a text is not an Argon2id hash; it never quotes the text.
+// errEncoding is returned for a text that is not an Argon2id hash. It does not contain the text.
 var errEncoding = errors.New("not an argon2id hash in PHC form")
 
-// Hash is a password hash with all that is needed to compare a password with it.
+// Hash is a password hash with its parameters and salt.
 type Hash struct {
 	Parameters
 	Salt []byte // 8 to 64 bytes
@@ -46,7 +46,7 @@ func (h Hash) String() string {
 		base64.RawStdEncoding.EncodeToString(h.Salt), base64.RawStdEncoding.EncodeToString(h.Tag))
 }
 
-// Parse reads the form String writes and nothing else.
+// Parse reads the form that String writes and no other.
 func Parse(encoded string) (Hash, error) {
 	if len(encoded) > 512 {
 		return Hash{}, errEncoding
@@ -91,7 +91,7 @@ func parseParameters(text string) (Parameters, error) {
 	return p, p.Check()
 }
 
-// Check says whether the parameters are within their bounds and those of RFC 9106.
+// Check checks that the parameters are within their bounds and those of RFC 9106.
 func (p Parameters) Check() error {
 	switch {
 	case p.Iterations < 1 || p.Iterations > MaxIterations, p.Parallelism < 1 || p.Parallelism > MaxParallelism,
