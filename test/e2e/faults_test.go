@@ -99,7 +99,7 @@ func TestALongPollOutlastsARestart(t *testing.T) {
 				got, err := c.call(http.MethodGet, "/v1/orders/"+order+"?wait=10s", nil)
 				held <- outcome{got, err}
 			}()
-			s.kill(t, name)
+			s.restart(t, name)
 			t.Logf("%s was back after %s", name, time.Since(began))
 			s.raise(t, "payments")
 			got := <-held

@@ -155,6 +155,31 @@ func (s *stack) kill(t *testing.T, name string) {
 	s.raise(t, name)
 }
 
+// restart kills a process, and has it back as soon as the target can. On the cluster that is the kubelet's work, which takes
+// 3 to 4 s: a pod that is taken away and made again is away for longer than a request waits.
+func (s *stack) restart(t *testing.T, name string) {
+	t.Helper()
+	if settings.target != targetCluster {
+		s.kill(t, name)
+		return
+	}
+	before := s.status(t, name)
+	if err := s.Kill(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, name+" to serve again", func() error { return s.serves(t, before) })
+}
+
+// serves says whether a process has another life than before, and is ready.
+func (s *stack) serves(t *testing.T, before process.Status) error {
+	t.Helper()
+	now := s.status(t, before.Name)
+	if now.PID == 0 || now.PID == before.PID {
+		return errorf("it is %s as process %d, as before %d", now.State, now.PID, before.PID)
+	}
+	return s.Serves(t.Context(), before.Name)
+}
+
 // crash kills a process with all its replicas and keeps them down; the end of
 // the test brings them back if nobody did.
 func (s *stack) crash(t *testing.T, name string) {
