@@ -93,9 +93,13 @@ func (a *Audit) walk(ctx context.Context, started time.Time) *walk {
 	w := newWalk(a, started)
 	w.asked(contract.App, w.Trail.ReadIndex(ctx))
 	var all sync.WaitGroup
-	for service, part := range map[string]func(context.Context) error{
+	parts := map[string]func(context.Context) error{
 		products.App: w.stock, payments.App: w.money, "users": w.users, "notifications": w.inboxes,
-	} {
+	}
+	for app, path := range others() {
+		parts[app] = w.other(app, path)
+	}
+	for service, part := range parts {
 		all.Go(func() { w.asked(service, part(ctx)) })
 	}
 	all.Wait()
