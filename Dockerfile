@@ -22,8 +22,7 @@ ARG VERSION
 ARG REVISION
 RUN go build -trimpath -o /out/ \
       -ldflags "-s -w -X caravan/internal/version.version=${VERSION} -X caravan/internal/version.revision=${REVISION}" \
-      ./services/users ./services/products ./services/orders ./services/payments ./services/notifications \
-      ./gateway ./dapr/launcher/embeddedbroker ./dapr
+      ./services/... ./gateway ./dapr/launcher/embeddedbroker ./dapr
 
 FROM scratch AS base
 ARG VERSION
