@@ -242,6 +242,9 @@ func (r *review) resources(p pair) {
 	got := map[string]bool{}
 	for _, d := range documents {
 		if !d.For(p.app.ID) {
+			if d.Subscription != nil {
+				continue // the file has those of all consumers, and each sidecar takes its own
+			}
 			r.report("%s: %s is not for it", p.sidecar.Name, d.At())
 			continue
 		}
