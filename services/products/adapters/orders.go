@@ -10,7 +10,7 @@ import (
 // Orders asks the orders service how orders stand.
 type Orders struct{ Invoker invoke.Invoker }
 
-// Statuses gives the status of each order that exists.
+// Statuses returns the status of each order that exists.
 func (o Orders) Statuses(ctx context.Context, orderIDs []string) (map[string]string, error) {
 	found, err := orders.FetchStatuses(ctx, o.Invoker, orderIDs)
 	if err != nil {

@@ -52,7 +52,7 @@ func check(err error) []problem.FieldError {
 	return faultsOf(violations)
 }
 
-// change is the body of PATCH /v1/products/{sku}; what is absent stays.
+// change is the body of PATCH /v1/products/{sku}. An absent member is not changed.
 type change struct {
 	Name        *string                  `json:"name,omitzero" validate:"omitempty,line"`
 	Description *string                  `json:"description,omitzero" validate:"omitempty,multiline"`
@@ -110,7 +110,7 @@ func (a API) get(r *http.Request) (request.Answer, error) {
 	if err != nil {
 		return request.Answer{}, err
 	}
-	// Staff see what is planned too. A shared cache must not take that for the public answer.
+	// Staff also see what is planned. A shared cache must not store that as the public answer.
 	if claims, known := token.From(r.Context()); known && claims.Can(users.PermissionCatalogWrite) {
 		return request.OK(staffViewOf(item, a.Clock.Now())).With("Cache-Control", "private, no-store"), nil
 	}

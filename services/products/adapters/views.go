@@ -9,8 +9,8 @@ import (
 	"caravan/services/products/domain"
 )
 
-// productView is what everybody sees of a product. Available is at most a second old, as is the price of a product
-// that was changed by another replica.
+// productView is what all callers see of a product. Available is at most a second old, as is the price of a product that
+// another replica changed.
 type productView struct {
 	SKU         string        `json:"sku"`
 	Name        string        `json:"name"`
@@ -30,7 +30,7 @@ type productList struct {
 	Currency string `json:"currency"`
 }
 
-// staffView adds what staff work with.
+// staffView adds what only staff see.
 type staffView struct {
 	productView
 	OnHand    int64                   `json:"onHand"`

@@ -4,7 +4,7 @@
 //	stock/<sku>                the stock of one SKU with its holds by order
 //	stock-archive/<sku>/…      finished holds that have left the stock document
 //	stock-correction/<sku>/…   corrections that have left it
-//	directory/head, /<n>       which products there are, with what a search needs
+//	directory/head, /<n>       the catalogue index: all products, with what a search needs
 package app
 
 import (
@@ -17,7 +17,7 @@ import (
 	"caravan/services/products/domain"
 )
 
-// decisions bounds how often a command consults the archive or opens a stock before it gives up.
+// decisions is how often a command reads the archive or opens a stock before it fails.
 const decisions = 8
 
 // Documents are the aggregates of products in a store.
@@ -30,7 +30,7 @@ type Documents struct {
 	segments *document.Repository[domain.CatalogueSegment, *domain.CatalogueSegment]
 }
 
-// level reads the few numbers of a stock document that the catalogue shows, without decoding its holds.
+// level reads the few numbers of a stock document that the catalogue shows. It does not decode the holds.
 type level struct {
 	document.Root
 	OnHand     int64 `json:"onHand"`
@@ -38,7 +38,7 @@ type level struct {
 	NextExpiry int64 `json:"nextExpiry"`
 }
 
-// NewDocuments finds the aggregates in a store. The options' Index and Relay carry the events of products and stocks.
+// NewDocuments makes the repositories of a store. The options' Index and Relay carry the events of products and stocks.
 func NewDocuments(store document.Store, options document.Options) *Documents {
 	with := func(prefix string) document.Options {
 		o := options
@@ -61,7 +61,7 @@ func NewDocuments(store document.Store, options document.Options) *Documents {
 }
 
 // stock runs a decision about one order on the stock of a SKU. It opens the stock of a product that has none yet, and
-// looks into the archive when the decision asks for it. Errors: [domain.ErrNoProduct] and those of the decision.
+// searches the archive if the decision needs it. Errors: [domain.ErrNoProduct] and those of the decision.
 func (d *Documents) stock(ctx context.Context, sku string, o domain.Order, decide func(*domain.Stock, *domain.Past) (bool, error)) (*domain.Stock, error) {
 	if !id.ValidSKU(sku) {
 		return nil, domain.ErrNoProduct
@@ -83,10 +83,10 @@ func (d *Documents) stock(ctx context.Context, sku string, o domain.Order, decid
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("stock of %s: the archive keeps moving: %w", sku, document.ErrUnknown)
+	return nil, fmt.Errorf("stock of %s: the archive changes all the time: %w", sku, document.ErrUnknown)
 }
 
-// unlessChanged turns the answer of a decision into what the repository understands.
+// unlessChanged turns the result of a decision into the error that the repository expects.
 func unlessChanged(changed bool, err error) error {
 	if err == nil && !changed {
 		return document.ErrUnchanged

@@ -11,7 +11,7 @@ import (
 	"caravan/services/products/domain"
 )
 
-// cursor is the place in a list after which a page begins. It belongs to one query.
+// cursor is the position in a list after which a page begins. It belongs to one query.
 type cursor struct {
 	Query string          `json:"query"`
 	After domain.Position `json:"after"`
@@ -75,7 +75,7 @@ func parseCursor(query domain.Query, text string) (cursor, error) {
 	return given, nil
 }
 
-// queryDigest tells queries apart in a cursor without making it longer than the query.
+// queryDigest identifies a query in a cursor in a few bytes.
 func queryDigest(query domain.Query) string {
 	sum := sha256.Sum256([]byte(query.Category + "\x00" + query.Text))
 	return base64.RawURLEncoding.EncodeToString(sum[:9])

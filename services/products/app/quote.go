@@ -10,14 +10,14 @@ import (
 	"caravan/services/products/domain"
 )
 
-// quote is what the lines of an order cost now.
+// quote contains what the lines of an order cost now.
 type quote struct {
 	currency string
 	units    map[string]money.Money
 	names    map[string]string
 	lines    map[string]contract.PricedLine
 	total    money.Money
-	// unknown is the first SKU that cannot be bought; the rest of the quote is then of no use.
+	// unknown is the first SKU that cannot be bought. The rest of the quote is not used then.
 	unknown string
 }
 

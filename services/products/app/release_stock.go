@@ -38,8 +38,8 @@ func release(reason domain.Reason) ending {
 	}
 }
 
-// endAll ends the holds of an order on all SKUs at once. On a SKU without product there is nothing to end: should the
-// product be created later, the order is older than its stock and cannot reserve it.
+// endAll ends the holds of an order on all SKUs at once. On a SKU without a product there is nothing to end: if the product
+// is created later, the order is older than its stock and cannot reserve it.
 func (s *Shop) endAll(ctx context.Context, order domain.Order, skus []string, end ending) ([]domain.Hold, error) {
 	holds := make([]domain.Hold, len(skus))
 	group, ctx := errgroup.WithContext(ctx)

@@ -37,7 +37,7 @@ func (u ReserveStock) Do(ctx context.Context, command contract.Reserve) (contrac
 			return contract.Reserved{Outcome: contract.OutcomeUnknownProduct, SKU: line.SKU}, nil
 		}
 	}
-	if expected := command.ExpectedTotal; expected != nil && expected.Currency != u.Currency { // as little
+	if expected := command.ExpectedTotal; expected != nil && expected.Currency != u.Currency { // the same
 		return contract.Reserved{Outcome: contract.OutcomeCurrencyMismatch}, nil
 	}
 	r, refused, err := u.reservation(ctx, command)
@@ -51,7 +51,7 @@ func (u ReserveStock) Do(ctx context.Context, command contract.Reserve) (contrac
 	}
 	anchor, err := u.decide(ctx, r, refused)
 	if errors.Is(err, domain.ErrNoProduct) {
-		// There is no anchor to write on and there never will be for this order, which is older than the product.
+		// There is no anchor to write on. There never will be one for this order, because it is older than the product.
 		return contract.Reserved{Outcome: contract.OutcomeUnknownProduct, SKU: r.anchor().SKU}, nil
 	}
 	if err != nil {
@@ -63,7 +63,7 @@ func (u ReserveStock) Do(ctx context.Context, command contract.Reserve) (contrac
 	return u.reserved(ctx, r, anchor)
 }
 
-// reservation is one command under way.
+// reservation is one command while it is carried out.
 type reservation struct {
 	command contract.Reserve
 	order   domain.Order
@@ -75,13 +75,13 @@ type reservation struct {
 func (r *reservation) anchor() contract.Line   { return r.lines[0] }
 func (r *reservation) others() []contract.Line { return r.lines[1:] }
 
-// refusal is a reason not to reserve and the SKU to blame; the zero value is none.
+// refusal is a reason not to reserve, and the SKU that it is about. The zero value is none.
 type refusal struct {
 	reason domain.Reason
 	sku    string
 }
 
-// reservation prices the lines from the products in memory. What would refuse the order is checked with the store.
+// reservation prices the lines with products from the cache. Before it refuses the order, it reads the store.
 func (u ReserveStock) reservation(ctx context.Context, command contract.Reserve) (*reservation, refusal, error) {
 	r := &reservation{
 		command: command, order: domain.Order{ID: command.OrderID, PlacedAt: command.PlacedAt},
@@ -103,8 +103,8 @@ func (u ReserveStock) reservation(ctx context.Context, command contract.Reserve)
 	return r, refusal{domain.PriceChanged, r.anchor().SKU}, nil
 }
 
-// holdOthers holds every line but the anchor, and checks the total that the locked prices come to: an earlier attempt
-// may have locked some before a price changed.
+// holdOthers holds every line but the anchor, and checks the total of the locked prices: an earlier attempt may have locked
+// some before a price changed.
 func (u ReserveStock) holdOthers(ctx context.Context, r *reservation) (refusal, error) {
 	others := r.others()
 	holds := make([]domain.Hold, len(others))
@@ -152,7 +152,7 @@ func (u ReserveStock) hold(ctx context.Context, r *reservation, line contract.Li
 	return hold, nil
 }
 
-// decide writes the hold or the tombstone of the anchor, and returns what is there now.
+// decide writes the hold or the tombstone of the anchor, and returns the hold that is stored then.
 func (u ReserveStock) decide(ctx context.Context, r *reservation, refused refusal) (domain.Hold, error) {
 	if refused.reason == "" {
 		hold, err := u.hold(ctx, r, r.anchor())
@@ -173,7 +173,7 @@ func (u ReserveStock) decide(ctx context.Context, r *reservation, refused refusa
 	return hold, nil
 }
 
-// refused gives the other lines back and answers what the anchor says.
+// refused releases the other lines and gives the answer that the anchor contains.
 func (u ReserveStock) refused(ctx context.Context, r *reservation, anchor domain.Hold) (contract.Reserved, error) {
 	if _, err := u.Shop.endAll(ctx, r.order, skusOf(r.others()), release(anchor.Reason)); err != nil {
 		return contract.Reserved{}, err
@@ -198,8 +198,8 @@ func (u ReserveStock) refused(ctx context.Context, r *reservation, anchor domain
 	}
 }
 
-// reserved answers a sealed reservation with the prices it locked. When another driver sealed it, the other lines are
-// held as well by now, and holding them again tells their prices.
+// reserved answers a completed reservation with the prices that it locked. If another driver completed it, the other lines
+// are held too, and holding them again returns their prices.
 func (u ReserveStock) reserved(ctx context.Context, r *reservation, anchor domain.Hold) (contract.Reserved, error) {
 	for _, line := range r.others() {
 		if _, known := r.holds[line.SKU]; known && r.holds[line.SKU].State != domain.Released {
@@ -209,7 +209,7 @@ func (u ReserveStock) reserved(ctx context.Context, r *reservation, anchor domai
 		if err != nil {
 			return contract.Reserved{}, err
 		}
-		if hold.State == domain.Released { // the order was released in between
+		if hold.State == domain.Released { // the order was released in the meantime
 			return contract.Reserved{Outcome: contract.OutcomeReleased}, nil
 		}
 		r.holds[line.SKU] = hold
@@ -241,7 +241,7 @@ func (r *reservation) priced() (contract.Reserved, error) {
 	return contract.Reserved{Outcome: contract.OutcomeReserved, Lines: inOrder(r.command.Lines, lines), Total: total}, nil
 }
 
-// inOrder lists priced lines as the order has them.
+// inOrder lists priced lines in the order of the command.
 func inOrder(lines []contract.Line, priced map[string]contract.PricedLine) []contract.PricedLine {
 	ordered := make([]contract.PricedLine, len(lines))
 	for i, line := range lines {

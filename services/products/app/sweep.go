@@ -19,9 +19,9 @@ const (
 	extension = 5 * time.Minute
 )
 
-// ended are the statuses of orders that will never need their stock again. An order that is being cancelled releases
-// its stock itself; one that was confirmed has committed it.
-func ended(status string) bool { return status == "rejected" || status == "cancelled" }
+// hasEnded reports whether an order of this status will never need its stock again. An order that is being cancelled
+// releases its stock itself. A confirmed one has committed it.
+func hasEnded(status string) bool { return status == "rejected" || status == "cancelled" }
 
 // Orders reports how orders stand.
 type Orders interface {
@@ -58,7 +58,7 @@ func (u Sweep) Run(ctx context.Context) error {
 	})
 }
 
-// visit walks over all listed SKUs in pages. A SKU that fails does not keep it from the others.
+// visit calls page with all listed SKUs, page by page. If a page fails, its SKUs are visited one by one.
 func (s *Shop) visit(ctx context.Context, page func(skus []string) error) error {
 	seen, err := s.index.current(ctx)
 	if err != nil {
@@ -71,8 +71,8 @@ func (s *Shop) visit(ctx context.Context, page func(skus []string) error) error 
 			return errors.Join(failures...)
 		}
 		if page(skus) != nil {
-			failed, away := oneByOne(skus, page)
-			if failures = append(failures, failed...); away {
+			failed, unavailable := oneByOne(skus, page)
+			if failures = append(failures, failed...); unavailable {
 				return errors.Join(failures...)
 			}
 		}
@@ -80,11 +80,11 @@ func (s *Shop) visit(ctx context.Context, page func(skus []string) error) error 
 	}
 }
 
-// inARow is how many SKUs that fail one after the other mean that the store is away.
+// inARow is how many SKUs have to fail one after the other until the store is taken to be unavailable.
 const inARow = 3
 
-// oneByOne visits the SKUs of a page that failed, and stops when the store is away.
-func oneByOne(skus []string, page func(skus []string) error) (failures []error, away bool) {
+// oneByOne visits the SKUs of a page that failed. It stops if the store is unavailable.
+func oneByOne(skus []string, page func(skus []string) error) (failures []error, unavailable bool) {
 	row := 0
 	for _, sku := range skus {
 		err := page([]string{sku})
@@ -110,10 +110,10 @@ func (u Sweep) stock(ctx context.Context, sku string) error {
 	if len(overdue) == 0 {
 		return nil
 	}
-	dead, alive := u.ask(ctx, sku, overdue)
+	ended, open := u.ask(ctx, sku, overdue)
 	var released []domain.Hold
 	stock, err = s.documents.Stocks.Update(ctx, sku, func(d *domain.Stock) error {
-		released = d.Settle(dead, alive, s.clock.Now().Add(extension))
+		released = d.Settle(ended, open, s.clock.Now().Add(extension))
 		return nil
 	})
 	if err != nil {
@@ -126,24 +126,24 @@ func (u Sweep) stock(ctx context.Context, sku string) error {
 	return nil
 }
 
-// ask divides the orders of overdue holds by whether they still need their units.
-func (u Sweep) ask(ctx context.Context, sku string, overdue []domain.Hold) (dead, alive []string) {
+// ask divides the orders of overdue holds into those that have ended and those that may still need their units.
+func (u Sweep) ask(ctx context.Context, sku string, overdue []domain.Hold) (ended, open []string) {
 	ids := make([]string, len(overdue))
 	for i, hold := range overdue {
 		ids[i] = hold.OrderID
 	}
 	statuses, err := u.Orders.Statuses(ctx, ids)
 	if err != nil {
-		u.Log.WarnContext(ctx, "orders does not tell whether overdue reservations are needed; keeping them",
+		u.Log.WarnContext(ctx, "overdue reservations are kept: orders does not answer whether they are needed",
 			"sku", sku, "reservations", len(ids), slog.Any("error", err))
 		return nil, ids
 	}
 	for _, id := range ids {
-		if status, known := statuses[id]; !known || ended(status) {
-			dead = append(dead, id)
+		if status, known := statuses[id]; !known || hasEnded(status) {
+			ended = append(ended, id)
 		} else {
-			alive = append(alive, id)
+			open = append(open, id)
 		}
 	}
-	return dead, alive
+	return ended, open
 }

@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	// maxHolds is about how many holds one page reports; the answer has to stay well below the sidecar's 4 MiB.
+	// maxHolds is about how many holds one page reports. The answer has to stay well below the sidecar's 4 MiB.
 	maxHolds = 2000
 	// maxLeaves is how many archive leaves are checked for one page.
 	maxLeaves = 32
@@ -124,9 +124,9 @@ func (p *auditPage) room() bool {
 	return p.leaves > 0 && p.segments > 0 && len(p.Holds) < maxHolds
 }
 
-// sku takes a SKU from stage to stage, as far as the page goes.
+// sku audits a SKU stage by stage, as far as the page has room.
 func (p *auditPage) sku(ctx context.Context, at *place) error {
-	// A stock is written after its product, so it is read before it: whoever has a stock finds its product.
+	// A stock is written after its product, so it is read before it: a stock that was found has a product.
 	stocks, err := p.documents.Stocks.GetMany(ctx, at.SKU)
 	if err != nil {
 		return err
@@ -156,7 +156,7 @@ func (p *auditPage) sku(ctx context.Context, at *place) error {
 
 // head checks the documents of a SKU.
 func (p *auditPage) head(ctx context.Context, at *place, product *domain.Product, stock *domain.Stock) error {
-	if product == nil && stock == nil { // listed, then never created
+	if product == nil && stock == nil { // listed, but never created
 		at.next(atEnd)
 		return nil
 	}
@@ -228,7 +228,7 @@ func (p *auditPage) leavesFrom(ctx context.Context, at *place, stock *domain.Sto
 	return nil
 }
 
-// doubles checks that no order of some holds is in a leaf before the given one too.
+// doubles checks that no order of the holds is also in a leaf before the given one.
 func (p *auditPage) doubles(ctx context.Context, stock *domain.Stock, holds []domain.Hold, before int64) error {
 	walk := app.ArchiveOf(p.archive, stock)
 	walk.Within = func(r domain.ArchiveRef, _ int) bool {
@@ -239,7 +239,7 @@ func (p *auditPage) doubles(ctx context.Context, stock *domain.Stock, holds []do
 		return true
 	})
 	if errors.Is(err, document.ErrArchive) {
-		return nil // which the audit of the archive reports
+		return nil // the audit of the archive reports it
 	}
 	return err
 }
@@ -281,7 +281,7 @@ func (p *auditPage) timeline(ctx context.Context, at *place, product *domain.Pro
 	return err
 }
 
-// Holds answers what orders hold, in the head or in the archive of each SKU.
+// Holds returns what orders hold, in the head or in the archive of each SKU.
 func (a Audit) Holds(ctx context.Context, asked contract.HoldsRequest) (contract.Holds, error) {
 	bySKU := make(map[string][]domain.Order)
 	for _, o := range asked.Orders {
@@ -312,8 +312,8 @@ func (a Audit) Holds(ctx context.Context, asked contract.HoldsRequest) (contract
 	return found, nil
 }
 
-// hold finds the hold of an order in a stock or its archive; it is nil if there is none. A damaged archive has none: its
-// own audit reports it.
+// hold finds the hold of an order in a stock or its archive. It is nil if there is none, or if the archive is damaged, which
+// its own audit reports.
 func hold(ctx context.Context, documents *app.Documents, stock *domain.Stock, o domain.Order) (*domain.Hold, error) {
 	if i := slices.IndexFunc(stock.Holds, func(h domain.Hold) bool { return h.OrderID == o.ID }); i >= 0 {
 		return &stock.Holds[i], nil

@@ -28,8 +28,8 @@ const (
 // onHand, reserved, committed and received.
 type AuditPage struct {
 	audit.Page
-	// Holds are the holds of orders met on this page, for a cross check by orders. While orders are under way a hold
-	// may appear on two pages, as it moves to the archive; none is left out.
+	// Holds are the holds of orders on this page, for a cross check by orders. While customers order, a hold may appear on
+	// two pages, because it moves to the archive. None is left out.
 	Holds []OrderHold `json:"holds,omitempty"`
 }
 

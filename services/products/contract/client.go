@@ -11,8 +11,8 @@ import (
 // batchSize is the most commands of one kind in one call.
 const batchSize = 64
 
-// Client commands products through the sidecar. Commands issued while a call is under way travel together in the next
-// one. It is safe for concurrent use.
+// Client commands products through the sidecar. Commands that are issued during a call are sent together in the next one.
+// It is safe for concurrent use.
 //
 // An error that matches invoke.ErrUnavailable leaves open whether the command took effect; repeating it is safe.
 type Client struct {

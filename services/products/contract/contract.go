@@ -49,7 +49,7 @@ const (
 const (
 	// SlugOtherQuantity (422): the order holds another quantity of a SKU than the one asked for.
 	SlugOtherQuantity = "operation-id-reused"
-	// SlugTooManyHolds (503): a SKU has as many reservations under way as it can; it succeeds when some end.
+	// SlugTooManyHolds (503): a SKU has as many open reservations as it can. A repeat succeeds when some have ended.
 	SlugTooManyHolds = "too-many-holds"
 )
 
@@ -68,7 +68,7 @@ type Line struct {
 }
 
 // Reserve asks to hold all lines of an order, or none. PlacedAt is the time at which the order was placed; it must be
-// the same in each command about the order, because it finds the order's holds once they are archived.
+// the same in each command about the order, because archived holds are found by it.
 type Reserve struct {
 	OrderID  string    `json:"orderId" validate:"plainid"`
 	Lines    []Line    `json:"lines" validate:"min=1,max=50,unique=SKU,dive"`
@@ -110,7 +110,7 @@ type Committed struct {
 	Outcome string `json:"outcome"`
 }
 
-// Release asks to give the held units of an order back; unknown holds become tombstones.
+// Release asks to give the held units of an order back. Unknown holds become tombstones.
 type Release struct {
 	OrderID  string    `json:"orderId" validate:"plainid"`
 	SKUs     []string  `json:"skus" validate:"min=1,max=50,unique"`

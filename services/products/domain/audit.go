@@ -13,7 +13,7 @@ import (
 const visibleWithin = 45 * time.Second
 
 // MayPrecede reports whether the order of a hold may have asked for this stock before there was one. It was refused as an
-// unknown product then, without a tombstone; what is here now came later.
+// unknown product then, without a tombstone; the hold came later.
 func (s *Stock) MayPrecede(h Hold) bool {
 	return h.PlacedAt < s.CreatedAt+visibleWithin.Microseconds()
 }
@@ -143,5 +143,5 @@ func (l *Levels) Follow(into *audit.Results, key string, change, onHand int64, a
 // Arrive checks that the corrections led to the present level of a stock.
 func (l *Levels) Arrive(into *audit.Results, s *Stock) {
 	into.Check(l.Received == s.Received && l.Committed <= s.Committed, contract.InvariantHistory, "stock/"+s.SKU,
-		"the corrections make %d received and at least %d committed; the stock says %d and %d", l.Received, l.Committed, s.Received, s.Committed)
+		"the corrections make %d received and at least %d committed; the stock has %d and %d", l.Received, l.Committed, s.Received, s.Committed)
 }

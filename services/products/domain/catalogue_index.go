@@ -73,7 +73,7 @@ func (s *CatalogueSegment) Add(e Entry) (bool, error) {
 	return true, nil
 }
 
-// Show brings the entry of a product up to date and reports whether that changed anything. e must be made from the
+// Show updates the entry of a product and reports whether that changed anything. e must be made from the
 // stored product, never from one about to be stored.
 func (s *CatalogueSegment) Show(e Entry) bool {
 	i := s.index(e.SKU)

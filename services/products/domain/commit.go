@@ -1,13 +1,13 @@
 package domain
 
 // Commit takes the held units of an order out of the stock, once. An order without a hold gets a tombstone, and one
-// whose hold was released stays so: the returned hold tells. Errors: [ErrNotOpen], [ErrPast].
+// whose hold was released stays released: see the returned hold. Errors: [ErrNotOpen], [ErrPast].
 func (s *Stock) Commit(o Order, past *Past) (hold Hold, changed bool, err error) {
 	return s.end(o, Committed, "", past)
 }
 
 // Release gives the held units of an order back, once. An order without a hold gets a tombstone, so that a reserve that
-// arrives later is refused; one whose units were committed stays so: the returned hold tells. Errors: [ErrNotOpen],
+// arrives later is refused; one whose units were committed stays committed: see the returned hold. Errors: [ErrNotOpen],
 // [ErrPast].
 func (s *Stock) Release(o Order, reason Reason, past *Past) (hold Hold, changed bool, err error) {
 	return s.end(o, Released, reason, past)

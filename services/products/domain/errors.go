@@ -7,24 +7,23 @@ import (
 )
 
 var (
-	// ErrExists says that there is a product with this SKU already.
+	// ErrExists is returned when a product with this SKU exists already.
 	ErrExists = errors.New("a product with this SKU exists")
-	// ErrNoProduct says that there is no product with this SKU.
+	// ErrNoProduct is returned when no product has this SKU.
 	ErrNoProduct = errors.New("there is no product with this SKU")
-	// ErrNotOpen says that the stock document of the SKU was never written.
+	// ErrNotOpen is returned when the stock document of the SKU was never written.
 	ErrNotOpen = errors.New("the stock of this SKU was not opened")
-	// ErrOtherQuantity says that an order asks for another quantity than the one it holds: the same operation with
-	// another payload, which is refused.
+	// ErrOtherQuantity is returned when an order asks for another quantity than the one that it holds.
 	ErrOtherQuantity = errors.New("the order holds another quantity of this SKU")
-	// ErrOtherCorrection says that an idempotency key was used before for another correction.
+	// ErrOtherCorrection is returned when an idempotency key was used before for another correction.
 	ErrOtherCorrection = errors.New("the key was used for another correction")
-	// ErrTooManyHolds says that the SKU has [MaxActiveHolds] reservations under way. Some will end, so a repeat may pass.
-	ErrTooManyHolds = errors.New("too many reservations of this SKU are under way")
-	// ErrPast says that the head cannot decide alone because what is asked may have moved to the archive. The caller
-	// looks there and decides again with what it found.
-	ErrPast = errors.New("the archive must be consulted")
-	// ErrFull says that a directory segment or the whole directory has no room left.
-	ErrFull = errors.New("the directory is full")
+	// ErrTooManyHolds is returned when the SKU has [MaxActiveHolds] open reservations. Some will end, so a repeat may succeed.
+	ErrTooManyHolds = errors.New("too many open reservations of this SKU")
+	// ErrPast is returned when the head is not enough to decide, because a hold or a correction may have moved to the archive.
+	// The caller reads the archive and decides again with what it found.
+	ErrPast = errors.New("the archive must be read")
+	// ErrFull is returned when a segment of the catalogue index, or the whole index, has no room left.
+	ErrFull = errors.New("the catalogue index is full")
 )
 
 // ShortageError refuses a correction that would leave fewer units than are reserved.
@@ -35,7 +34,7 @@ type ShortageError struct {
 	Change int64
 }
 
-// Error tells what was asked and what there is.
+// Error contains the change and the level.
 func (e *ShortageError) Error() string {
 	return fmt.Sprintf("a change of %d is not possible: %d on hand, %d of them reserved", e.Change, e.Level.OnHand, e.Level.Reserved)
 }
@@ -45,7 +44,7 @@ type Violation struct {
 	Field, Code, Message string
 }
 
-// Violations are all the fields of one request that break a rule; it is never an empty list.
+// Violations are all the fields of one request that break a rule. The list is never empty.
 type Violations []Violation
 
 // Error lists the violations.

@@ -18,16 +18,16 @@ func (s *Stock) Overdue(now time.Time, limit int) []Hold {
 	return overdue[:min(len(overdue), limit)]
 }
 
-// Settle ends the overdue holds of dead orders and gives all other named ones until the given time. It returns the
-// holds that it released.
-func (s *Stock) Settle(dead, alive []string, until time.Time) []Hold {
+// Settle releases the overdue holds of ended orders, and extends those of open orders to the given time. It returns the holds
+// that it released.
+func (s *Stock) Settle(ended, open []string, until time.Time) []Hold {
 	var released []Hold
-	for _, id := range dead {
+	for _, id := range ended {
 		if h := s.reserved(id); h != nil {
 			released = append(released, s.finish(h, Released, Expired))
 		}
 	}
-	for _, id := range alive {
+	for _, id := range open {
 		if h := s.reserved(id); h != nil {
 			h.ExpiresAt = max(h.ExpiresAt, micros(until))
 		}

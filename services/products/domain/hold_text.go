@@ -15,11 +15,12 @@ import (
 //	<order> <quantity> <unit price> committed <placed>
 //	<order> <quantity> <unit price> released <placed> <reason> [<refused SKU>]
 //
-// Every command on a SKU reads and writes its stock document, and holds are most of it: as a text they take half the
-// bytes of JSON objects and a quarter of the time to read (BenchmarkStockDocument).
+// Every command on a SKU reads and writes its stock document, and holds are most of it. JSON objects with names of one
+// letter are 36 % larger (5,633 bytes for 56 holds instead of 4,137) and take twice as long to read (74 µs instead of 35 µs,
+// see BenchmarkHolds).
 type Holds []Hold
 
-// errHolds says that stored holds are not of their form.
+// errHolds is returned for stored holds that do not have this form.
 var errHolds = errors.New("malformed holds")
 
 // MarshalText writes the holds.
@@ -104,7 +105,7 @@ func parseHold(text string) (Hold, error) {
 	return h, nil
 }
 
-// reasonOf is the reason of that name; the constant, so that the text can be forgotten.
+// reasonOf returns the reason of that name. It is the constant if there is one, so that the text is not kept in memory.
 func reasonOf(name string) Reason {
 	for _, r := range [...]Reason{OutOfStock, PriceChanged, UnknownProduct, ByOrder, Expired} {
 		if name == string(r) {

@@ -71,7 +71,7 @@ func LineTotal(unit money.Money, quantity int64) (money.Money, error) {
 	return total, nil
 }
 
-// foldSchedule makes the scheduled prices that are in effect the base price, so that the list holds the future only.
+// foldSchedule makes the scheduled prices that are in effect the base price, so that only future prices are in the list.
 func (p *Product) foldSchedule(now time.Time) {
 	p.Price = p.CurrentPrice(now)
 	p.Schedule = slices.DeleteFunc(slices.Clone(p.Schedule), func(s ScheduledPrice) bool { return !s.EffectiveFrom.After(now) })

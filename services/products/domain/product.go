@@ -27,7 +27,7 @@ const (
 // Status says whether a product can be bought.
 type Status string
 
-// The statuses of a product. An inactive one is in no list and cannot be reserved; its holds stay valid.
+// The statuses of a product. An inactive product is not listed and cannot be reserved. Its holds stay valid.
 const (
 	Active   Status = "active"
 	Inactive Status = "inactive"
@@ -56,7 +56,7 @@ type Product struct {
 	Tiers []Tier `json:"tiers,omitempty"`
 	// Version counts the changes of what customers see, from 1.
 	Version int64 `json:"version"`
-	// InitialStock is what the stock document is opened with, so that a crash between the two documents heals.
+	// InitialStock is what the stock document is opened with, so that the stock can still be opened after a crash.
 	InitialStock int64     `json:"initialStock"`
 	CreatedAt    time.Time `json:"createdAt"`
 	ChangedAt    time.Time `json:"changedAt"`
@@ -90,7 +90,7 @@ func (d Draft) Check(currency string, now time.Time) error {
 	return v.asError()
 }
 
-// Create makes the product from a draft that passed Check. Error: [ErrExists].
+// Create fills the product from a draft that passed Check. Error: [ErrExists].
 func (p *Product) Create(d Draft, now time.Time) error {
 	if p.Exists() {
 		return ErrExists
@@ -113,8 +113,8 @@ type Change struct {
 
 // Apply changes the product and returns the names of the fields that differ, in the API's spelling; none if the change
 // changes nothing. A new base price takes effect at once and replaces scheduled prices in effect, not those to come.
-// Only the fields that differ are checked: what is stored may break a rule that is younger, or one that time has
-// overtaken, and must not be in the way of another change. Errors: [ErrNoProduct], [Violations].
+// Only the fields that differ are checked: a stored field may break a newer rule, or a rule about the time, and must not
+// prevent another change. Errors: [ErrNoProduct], [Violations].
 func (p *Product) Apply(c Change, now time.Time) ([]string, error) {
 	if !p.Exists() {
 		return nil, ErrNoProduct

@@ -11,9 +11,9 @@ type Claim struct {
 	ExpiresAt time.Time
 }
 
-// Reserve holds the units of a claim and locks its price, or refuses for want of stock by writing a tombstone, so that
-// the refusal is final. A repeat gives the stored hold, whatever the claim's price is by now. changed tells whether
-// the document must be written. Errors: [ErrNotOpen], [ErrOtherQuantity], [ErrTooManyHolds], [ErrPast].
+// Reserve holds the units of a claim and locks its price. If there is not enough stock it writes a tombstone, so that the
+// refusal is final. A repeat returns the stored hold, whatever price the claim has by now. changed reports whether the
+// document must be written. Errors: [ErrNotOpen], [ErrOtherQuantity], [ErrTooManyHolds], [ErrPast].
 func (s *Stock) Reserve(c Claim, past *Past) (hold Hold, changed bool, err error) {
 	if !s.Exists() {
 		return Hold{}, false, ErrNotOpen
@@ -44,7 +44,7 @@ func (s *Stock) Reserve(c Claim, past *Past) (hold Hold, changed bool, err error
 }
 
 // Refuse writes the tombstone of an order that cannot be reserved as a whole, unless the order has a hold here already:
-// then that decides. refused is the SKU to blame, which may be another one. Errors: [ErrNotOpen], [ErrPast].
+// then that one decides. refused is the SKU that the reason is about, which may be another one. Errors: [ErrNotOpen], [ErrPast].
 func (s *Stock) Refuse(o Order, reason Reason, refused string, past *Past) (hold Hold, changed bool, err error) {
 	if !s.Exists() {
 		return Hold{}, false, ErrNotOpen

@@ -13,7 +13,7 @@ import (
 // MaxQuery is the longest search text in characters.
 const MaxQuery = 100
 
-// Weights of a term by where it occurs; a whole word counts more than the beginning of one.
+// Weights of a term by where it occurs. A whole word has more weight than the beginning of one.
 const (
 	inName        = 12
 	inSKU         = 8

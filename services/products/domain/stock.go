@@ -12,13 +12,13 @@ const (
 	// KeepFinished is how many finished holds the head keeps at least.
 	KeepFinished = 16
 	// KeepWindow is how far back, counted from the newest order, the head keeps finished holds beyond that number: an
-	// order that comes a little later than others of its time shall not have to look for itself in the archive.
+	// order that comes a little later than others of its time is still found without the archive.
 	KeepWindow = 2 * time.Second
-	// MaxFinished is how many finished holds the head keeps at most, give or take a batch.
+	// MaxFinished is about how many finished holds the head keeps at most; it may be a batch more.
 	MaxFinished = 256
 	// ArchiveBatch is how many finished holds move to the archive at once.
 	ArchiveBatch = 32
-	// MaxActiveHolds bounds the reservations of one SKU under way at once.
+	// MaxActiveHolds bounds the open reservations of one SKU.
 	MaxActiveHolds = 2000
 	// KeepCorrections is how many corrections with a key the head remembers.
 	KeepCorrections = 32
