@@ -58,15 +58,16 @@ type options struct {
 		build bool
 		daprd string
 	}
-	migrate   migrateOptions
-	images    imagesOptions
-	secrets   secretsOptions
-	k8s       k8sOptions
-	access    access
-	importing struct{ skipBad bool }
-	letters   lettersOptions
-	waiting   waitingOptions
-	test      struct {
+	migrate    migrateOptions
+	images     imagesOptions
+	secrets    secretsOptions
+	k8s        k8sOptions
+	access     access
+	importing  struct{ skipBad bool }
+	newService newOptions
+	letters    lettersOptions
+	waiting    waitingOptions
+	test       struct {
 		short, matrix bool
 		target        string
 		run           string
@@ -79,7 +80,7 @@ func commands() []command {
 		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
 		orderCommand(), ordersCommand(), deadLettersCommand(), auditCommand(), importCommand(), migrateCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(),
 		imagesCommand(), secretsCommand(), seedCommand(), k8sImagesCommand(), k8sSecretsCommand(), k8sRenderCommand(),
-		versionCommand(),
+		newServiceCommand(), versionCommand(),
 	}
 }
 
@@ -148,8 +149,8 @@ func (c *cli) dispatch(ctx context.Context, args []string) error {
 	case "help", "-h", "-help", "--help":
 		return c.helpFor(args[1:])
 	}
-	if ofCluster(args) {
-		c.clusterHelp()
+	if ofGroup(args) {
+		c.groupHelp(args[0])
 		return nil
 	}
 	args = joined(args)
@@ -171,17 +172,20 @@ func (c *cli) dispatch(ctx context.Context, args []string) error {
 	return chosen.run(ctx, c, flags)
 }
 
+// groups are the first words of commands of two words, with what those are for.
+var groups = map[string]string{"k8s": "Commands for a cluster of Kubernetes", "new": "Commands that add to the project"}
+
 // joined makes one name of a command of two words.
 func joined(args []string) []string {
-	if args[0] != "k8s" || len(args) == 1 {
+	if groups[args[0]] == "" || len(args) == 1 {
 		return args
 	}
-	return append([]string{"k8s " + args[1]}, args[2:]...)
+	return append([]string{args[0] + " " + args[1]}, args[2:]...)
 }
 
-// ofCluster reports whether the commands of k8s are asked for, and not one of them.
-func ofCluster(args []string) bool {
-	return args[0] == "k8s" && (len(args) == 1 || slices.Contains([]string{"help", "-h", "-help", "--help"}, args[1]))
+// ofGroup reports whether the commands of a group are asked for, and not one of them.
+func ofGroup(args []string) bool {
+	return groups[args[0]] != "" && (len(args) == 1 || slices.Contains([]string{"help", "-h", "-help", "--help"}, args[1]))
 }
 
 func find(name string) (command, error) {
@@ -327,8 +331,8 @@ func (c *cli) helpFor(args []string) error {
 		c.help(c.out)
 		return nil
 	}
-	if ofCluster(args) {
-		c.clusterHelp()
+	if ofGroup(args) {
+		c.groupHelp(args[0])
 		return nil
 	}
 	chosen, err := find(joined(args)[0])
@@ -339,15 +343,15 @@ func (c *cli) helpFor(args []string) error {
 	return nil
 }
 
-// clusterHelp lists the commands of two words.
-func (c *cli) clusterHelp() {
-	fmt.Fprint(c.out, "Commands for a cluster of Kubernetes\n\nUsage: go run ./dapr k8s COMMAND [flags]\n\n")
+// groupHelp lists the commands of two words that begin with one.
+func (c *cli) groupHelp(first string) {
+	fmt.Fprintf(c.out, "%s\n\nUsage: go run ./dapr %s COMMAND [flags]\n\n", groups[first], first)
 	for _, known := range commands() {
-		if strings.HasPrefix(known.name, "k8s ") {
+		if strings.HasPrefix(known.name, first+" ") {
 			fmt.Fprintf(c.out, "  %-12s %s\n", known.name, known.summary)
 		}
 	}
-	fmt.Fprint(c.out, "\nMore on a command: go run ./dapr help k8s COMMAND\n")
+	fmt.Fprintf(c.out, "\nMore on a command: go run ./dapr help %s COMMAND\n", first)
 }
 
 func (c *cli) describe(chosen command) {

@@ -87,6 +87,29 @@ func Apps(root string) ([]string, error) {
 	return plan.ids(), nil
 }
 
+// AppPort is an app of a run file with its ports, in an order that is the same for all apps.
+type AppPort struct {
+	ID    string
+	Ports []int
+}
+
+// AppPorts are the programs that the run file of a repository lists, with their ports.
+func AppPorts(root string) ([]AppPort, error) {
+	plan, err := readPlan(filepath.Join(root, "dapr", "dapr.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	var all []AppPort
+	for _, a := range plan.Apps {
+		one := AppPort{ID: a.ID}
+		for _, port := range a.ports() {
+			one.Ports = append(one.Ports, *port)
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
 // BrokerAtHand is the kind of broker that a choice of Options.Broker leads to on
 // this machine, as "auto" leads to one that is installed.
 func BrokerAtHand(choice string) (string, error) {
