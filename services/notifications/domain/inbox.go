@@ -23,16 +23,16 @@ const (
 )
 
 var (
-	// ErrUnregistered says that the inbox does not exist and was not announced: enter it in the registry first.
+	// ErrUnregistered says that the inbox does not exist and has no entry in the registry: add the entry first.
 	ErrUnregistered = errors.New("the inbox is not registered")
 	// ErrFull says that the head has to be sealed before it takes another entry.
 	ErrFull = errors.New("the inbox has to be sealed first")
-	// ErrNotInHead says that a notification is not among those in the head.
+	// ErrNotInHead says that a notification is not in the head.
 	ErrNotInHead = errors.New("the notification is not in the head of the inbox")
 )
 
-// UncheckedError says that events are older than something in the archive, so that they may lie there: look for them in
-// the guards of their minutes, and deliver those that are in none with Attempt.Segments.
+// UncheckedError says that events are older than an archived event, so that they may be archived themselves: look for them in
+// the guards of their minutes, and deliver those that are in no guard with Attempt.Segments.
 type UncheckedError struct {
 	Segments int
 	Notices  []Notice
@@ -40,23 +40,23 @@ type UncheckedError struct {
 
 // Error implements error.
 func (e *UncheckedError) Error() string {
-	return fmt.Sprintf("%d events may lie in one of %d archive segments", len(e.Notices), e.Segments)
+	return fmt.Sprintf("%d events may be in one of %d archive segments", len(e.Notices), e.Segments)
 }
 
 // Inbox is the list of a user's notifications: a head with the newest entries and immutable segments of SegmentSize
-// entries each. It takes an event exactly once, however late it is delivered again, by this invariant:
+// entries each. It stores an event exactly once, however late it is delivered again, by this invariant:
 //
-//	each event that was ever taken is in the head or in the guard of its minute
+//	each stored event is in the head or in the guard of its minute
 //
-// An entry leaves the head only after its guard was written (Sealable, then Seal), and an event older than ArchivedUntil
-// enters only with the proof that its guard did not have it when the archive was as long as it is now. Younger ones, and
-// that is all but a few, need no look at any guard.
+// An entry leaves the head only after its guard was written (Sealable, then Seal). An event older than ArchivedUntil is stored
+// only if its guard did not have it when the archive was as long as it is now. Nearly all events are younger and need no
+// guard to be read.
 type Inbox struct {
 	document.Root
 	UserID string `json:"userId"`
-	// Entry is the entry of the registry that announces this inbox; others for the same user are void.
+	// Entry is the entry of this inbox in the registry. Other entries of the same user are not valid.
 	Entry string `json:"entry"`
-	// Total counts the events ever taken.
+	// Total counts all stored events.
 	Total int `json:"total"`
 	// Segments counts the archive segments.
 	Segments int `json:"segments,omitempty"`
@@ -73,7 +73,7 @@ type Entry struct {
 	// OccurredAt is the time of the event, CreatedAt that of the notification. CreatedAt never decreases along an inbox.
 	OccurredAt time.Time `json:"occurredAt"`
 	CreatedAt  time.Time `json:"createdAt"`
-	// ReadAt is when the user read it; for an entry read after it was archived the guard has it.
+	// ReadAt is when the user read it. If it was read after it was archived, its guard has the time.
 	ReadAt time.Time `json:"readAt,omitzero"`
 	Data   Data      `json:"data,omitzero"`
 }
@@ -87,12 +87,12 @@ func (e Entry) Subject() string {
 	return rest
 }
 
-// Attempt is what a delivery brings along.
+// Attempt is what a delivery knows about the inbox.
 type Attempt struct {
 	Now time.Time
-	// Entry is the registry entry that announces the inbox; it may be empty when the inbox exists.
+	// Entry is the entry of the inbox in the registry. It may be empty if the inbox exists.
 	Entry string
-	// Segments is the length of the archive at some moment after which no guard had any of the events.
+	// Segments is the length of the archive before the guards were read and had none of the events.
 	Segments int
 }
 
