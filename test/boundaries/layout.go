@@ -130,6 +130,9 @@ func (l *layout) problems(name string) {
 	})
 }
 
+// errorMethods are those of error types, which may stand beside the use case that returns them.
+var errorMethods = []string{"Error", "Unwrap", "Is"}
+
 // useCases checks the types of app that have a method Do.
 func (l *layout) useCases() {
 	exported := make(map[string][]string) // exported methods by type
@@ -146,7 +149,7 @@ func (l *layout) useCases() {
 			}
 			of := receiver(f.Recv.List[0].Type)
 			exported[of] = append(exported[of], f.Name.Name)
-			if !slices.Contains(in[name], of) {
+			if !slices.Contains(in[name], of) && !slices.Contains(errorMethods, f.Name.Name) {
 				in[name] = append(in[name], of)
 			}
 			if f.Name.Name == "Do" {
