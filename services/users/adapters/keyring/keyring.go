@@ -229,7 +229,7 @@ func readPrivate(path string) ([]byte, error) {
 		return nil, fmt.Errorf("reading a key: %w", err)
 	}
 	if info.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("everybody can read the key file %s (mode %s): change its mode to 0600", filepath.Base(path), info.Mode().Perm())
+		return nil, fmt.Errorf("everybody can read the key file %s (mode %s): run chmod 0600 on it", filepath.Base(path), info.Mode().Perm())
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
