@@ -167,11 +167,13 @@ func TestADamagedTreeIsNoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for key, damage := range map[string]func(string){
-		prefix + "/0-3": g.store.Remove,
-		prefix + "/1-0": func(key string) { g.store.Overwrite(key, []byte(`{"refs":["x"]}`)) },
-	} {
-		damage(key)
+	// The leaf first: a find passes the damaged document above it before it reaches the leaf.
+	for _, key := range []string{prefix + "/0-3", prefix + "/1-0"} {
+		if key == prefix+"/0-3" {
+			g.store.Remove(key)
+		} else {
+			g.store.Overwrite(key, []byte(`{"refs":["x"]}`))
+		}
 		if _, _, _, err := g.find(t.Context(), 3); !errors.Is(err, document.ErrArchive) || !strings.Contains(err.Error(), key) {
 			t.Errorf("%s damaged: %v", key, err)
 		}
