@@ -119,7 +119,7 @@ func unauthorized(challenge string, cause error) *Refusal {
 func forbidden(needed []string, missing string) *Refusal {
 	return &Refusal{
 		Challenge: fmt.Sprintf(`Bearer realm="caravan", error="insufficient_scope", scope=%q`, strings.Join(needed, " ")),
-		problem:   problem.Forbidden("The access token does not carry the permission this needs."),
+		problem:   problem.Forbidden("The access token does not have the permission that this needs."),
 		cause:     fmt.Errorf("the caller lacks %s", missing),
 	}
 }

@@ -230,7 +230,7 @@ func (e *Edge) hold(x *exchange, r *http.Request) error {
 	defer context.AfterFunc(e.draining, cancel)()
 	err := e.Forwarder.Forward(x, r.WithContext(ctx), &x.call)
 	if errors.Is(err, proxy.ErrCallerLeft) && r.Context().Err() == nil {
-		return problem.Unavailable("draining", "This instance is stopping; ask again.", time.Second)
+		return problem.Unavailable("draining", "This instance is stopping. Repeat the request.", time.Second)
 	}
 	return err
 }
@@ -284,7 +284,7 @@ func (e *Edge) enter(x *exchange) (leave func(), err error) {
 	}
 	if counter.Add(1) > most {
 		counter.Add(-1)
-		return nil, problem.Unavailable("overloaded", "There are too many requests at once.", time.Second)
+		return nil, problem.Unavailable("overloaded", "There are too many requests at the same time.", time.Second)
 	}
 	return func() { counter.Add(-1) }, nil
 }

@@ -173,8 +173,11 @@ func Forbidden(detail string) *Problem {
 
 // NotFound is a 404 about what ("order", "product"). What another person owns is not found, too.
 func NotFound(what string) *Problem {
-	return New(http.StatusNotFound, "not-found", "There is no such resource", what+" not found")
+	return New(http.StatusNotFound, "not-found", "There is no such resource", sentence(what+" not found"))
 }
+
+// sentence gives a text a capital and a full stop.
+func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] + "." }
 
 // Conflict is a 409: the request contradicts the state of the resource.
 func Conflict(slug, detail string) *Problem {
@@ -194,13 +197,13 @@ func ReusedKey() *Problem {
 // TooLarge is a 413: the body is larger than limit bytes.
 func TooLarge(limit int64) *Problem {
 	return New(http.StatusRequestEntityTooLarge, "too-large", "The request body is too large",
-		fmt.Sprintf("the limit is %d bytes", limit))
+		fmt.Sprintf("The limit is %d bytes.", limit))
 }
 
 // UnsupportedMedia is a 415: the body is not application/json.
 func UnsupportedMedia() *Problem {
 	return New(http.StatusUnsupportedMediaType, "unsupported-media-type", "The media type is not supported",
-		"send application/json")
+		"Send application/json.")
 }
 
 // TooMany is a 429: the caller is over its rate and may try again after the given time.
@@ -224,7 +227,7 @@ func Busy(slug, detail string, retryAfter time.Duration) *Problem {
 	return p
 }
 
-// Internal is a 500 that tells nothing: the cause is in the log under the correlation id.
+// Internal is a 500 without details: the cause is in the log under the correlation id.
 func Internal() *Problem {
 	return New(http.StatusInternalServerError, "internal", "Something went wrong on our side", "")
 }

@@ -62,7 +62,7 @@ func Decode(r *http.Request, dst any, options ...Option) error {
 	if !isJSON(r.Header.Get("Content-Type")) {
 		// The gateway drops the media type of a body that is not there, and behind a sidecar that one comes in chunks.
 		if n, err := r.Body.Read(make([]byte, 1)); n == 0 && errors.Is(err, io.EOF) {
-			return problem.Malformed("a body is required")
+			return problem.Malformed("The request needs a body.")
 		}
 		return problem.UnsupportedMedia()
 	}
@@ -168,9 +168,9 @@ func unreadable(err error) error {
 		return problem.New(http.StatusRequestTimeout, "request-timeout", "The request took too long to arrive", "")
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return problem.Malformed("the body ended early")
+		return problem.Malformed("The body ended before it was complete.")
 	}
-	return problem.Malformed("the body is not framed correctly") // net/http has no error of its own for this
+	return problem.Malformed("The body is not framed correctly.") // net/http has no error of its own for this
 }
 
 func isJSON(contentType string) bool {
@@ -206,12 +206,12 @@ func describe(body []byte, err error) error {
 				Field: fieldOf(syntactic.JSONPointer), Code: "duplicate", Message: "appears more than once",
 			})
 		}
-		return problem.Malformed(fmt.Sprintf("the body is not valid JSON at byte %d", syntactic.ByteOffset))
+		return problem.Malformed(fmt.Sprintf("The body is not valid JSON at byte %d.", syntactic.ByteOffset))
 	}
 	if len(bytes.TrimSpace(body)) == 0 {
-		return problem.Malformed("the body is empty")
+		return problem.Malformed("The body is empty.")
 	}
-	return problem.Malformed("the body is not valid JSON")
+	return problem.Malformed("The body is not valid JSON.")
 }
 
 func expected(err *json.SemanticError) string {

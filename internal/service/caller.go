@@ -12,7 +12,7 @@ import (
 func Caller(r *http.Request) (token.Claims, error) {
 	c, ok := token.From(r.Context())
 	if !ok {
-		return token.Claims{}, problem.Unauthorized("send an access token")
+		return token.Claims{}, problem.Unauthorized("Send an access token.")
 	}
 	return c, nil
 }
@@ -25,7 +25,7 @@ func Require(r *http.Request, permission string) (token.Claims, error) {
 		return token.Claims{}, err
 	}
 	if !c.Can(permission) {
-		return token.Claims{}, problem.Forbidden("the permission " + permission + " is needed")
+		return token.Claims{}, problem.Forbidden("This needs the permission " + permission + ".")
 	}
 	return c, nil
 }
@@ -38,7 +38,7 @@ func bearer(r *http.Request) (string, error) {
 	}
 	scheme, raw, found := strings.Cut(values[0], " ")
 	if len(values) > 1 || !found || !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(raw) == "" {
-		return "", problem.Unauthorized("send one Authorization header: Bearer and an access token")
+		return "", problem.Unauthorized("Send one Authorization header: Bearer and an access token.")
 	}
 	return strings.TrimSpace(raw), nil
 }

@@ -31,11 +31,11 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.matched {
 		return
 	}
-	// The mux answered by itself; its words are gone, its status and its Allow header are kept.
+	// The mux answered by itself; its text is dropped, its status and its Allow header are kept.
 	refusal := problem.NotFound("route")
 	if x.status == http.StatusMethodNotAllowed {
 		refusal = problem.New(x.status, "method-not-allowed", "The method is not allowed here",
-			"allowed: "+x.Header().Get("Allow"))
+			"Allowed: "+x.Header().Get("Allow")+".")
 	}
 	x.Header().Del("Location") // of a redirect to a tidier path, which no client of ours needs
 	x.status = 0
@@ -134,10 +134,10 @@ func (s *Service) admit(ctx context.Context, x *exchange, r *http.Request, rt *r
 	presented := r.Header[appTokenHeader]
 	if s.Settings.App.Token == "" || len(presented) != 1 ||
 		subtle.ConstantTimeCompare([]byte(presented[0]), []byte(s.Settings.App.Token)) != 1 {
-		return ctx, problem.Unauthorized("this address answers its sidecar only")
+		return ctx, problem.Unauthorized("This address answers its sidecar only.")
 	}
 	if !s.startedSoon(ctx) {
-		return ctx, problem.Unavailable("starting", "the service is starting", time.Second)
+		return ctx, problem.Unavailable("starting", "The service is starting.", time.Second)
 	}
 	if !rt.readsTokens() {
 		return ctx, nil

@@ -31,16 +31,16 @@ func (e *Error) Problem() *problem.Problem { return e.problem() }
 var (
 	// ErrInvalid means that this is not a token of ours: form, header, signature or claims.
 	ErrInvalid = &Error{"token: invalid access token", func() *problem.Problem {
-		return problem.Unauthorized("the access token is not valid")
+		return problem.Unauthorized("The access token is not valid.")
 	}}
 	// ErrExpired means that the token was good until it expired.
 	ErrExpired = &Error{"token: expired access token", func() *problem.Problem {
-		return problem.Unauthorized("the access token has expired")
+		return problem.Unauthorized("The access token has expired.")
 	}}
 	// ErrKeysUnavailable means that the token cannot be verified, because the issuer's keys could
 	// not be fetched: a 503, never a 401, or clients would log people out during an outage.
 	ErrKeysUnavailable = &Error{"token: the issuer's keys are unavailable", func() *problem.Problem {
-		return problem.Unavailable("keys-unavailable", "access tokens cannot be verified right now", 2*time.Second)
+		return problem.Unavailable("keys-unavailable", "Access tokens cannot be verified right now.", 2*time.Second)
 	}}
 )
 

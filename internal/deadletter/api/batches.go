@@ -152,7 +152,7 @@ func batchProblem(err error) error {
 	case errors.Is(err, deadletter.ErrOperation):
 		return problem.ReusedKey()
 	case errors.Is(err, deadletter.ErrTooManyBatches):
-		return problem.Conflict("too-many-batches", "So many batches are running that one of them has to end first.")
+		return problem.Conflict("too-many-batches", "Too many batches are running. Wait until one of them has ended.")
 	case errors.Is(err, deadletter.ErrBatchEnded):
 		return problem.Conflict("batch-ended", "The batch has finished and cannot be cancelled.")
 	}
