@@ -11,6 +11,7 @@ import (
 	"caravan/gateway/route"
 	"caravan/internal/request"
 	"caravan/internal/service"
+	users "caravan/services/users/contract"
 )
 
 // The files that state what the API is.
@@ -113,12 +114,19 @@ func (c *comparison) described(o *operation, r *route.Route) {
 	}
 	for status, need := range map[string]bool{
 		"400": r.App != route.Gateway, "429": r.Rate != route.Unlimited, "503": r.App != route.Gateway,
-		"401": r.Access.Kind != route.Public, "403": r.Access.Kind == route.Permitted, "413": r.Body > 0, "404": len(r.Params()) > 0,
+		"401": r.Access.Kind != route.Public, "403": refusable(r.Access), "413": r.Body > 0, "404": len(r.Params()) > 0,
 	} {
 		if need && o.Responses.Value(status) == nil {
 			c.differ(r.Name, "%s lacks the answer %s, which follows from %s", documentFile, status, routesFile)
 		}
 	}
+}
+
+// refusable reports whether there are users without the permissions that are needed. Nobody lacks those of every role.
+func refusable(a route.Access) bool {
+	return slices.ContainsFunc(a.Permissions, func(p string) bool {
+		return slices.ContainsFunc(users.Roles(), func(role string) bool { return !slices.Contains(users.PermissionsOf([]string{role}), p) })
+	})
 }
 
 // access is what a caller needs, in the words of the routes.

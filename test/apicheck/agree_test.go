@@ -134,7 +134,7 @@ func TestEveryDisagreementIsNamed(t *testing.T) {
 		"optional and public":          {inRoutes(`app: products, access: optional`, `app: products, access: public`), "GET /v1/products/{sku}: gateway/openapi.yaml has the access optional"},
 		"a key that nobody repeats by": {inRoutes("app: orders, access: [\"orders:place\"], retry: keyed", "app: orders, access: [\"orders:place\"]"), "POST /v1/orders: gateway/openapi.yaml has an Idempotency-Key: true"},
 		"a body that is not taken":     {inDocument("operationId: getWallet\n", "operationId: getWallet\n      requestBody: { $ref: \"#/components/requestBodies/Registration\" }\n"), "GET /v1/wallet: gateway/openapi.yaml has a body"},
-		"a wait that is not described": {inDocument("        - name: wait\n", "        - name: patience\n"), "GET /v1/orders/{id}: gateway/openapi.yaml has the query parameters [patience]"},
+		"a wait that is not described": {inDocument("        - name: wait\n", "        - name: hold\n"), "GET /v1/orders/{id}: gateway/openapi.yaml has the query parameters [hold]"},
 		"a query that is not known": {inService("products", "/v1/products", func(r *service.Registration) { delete(r.Parameters, "q") }),
 			"GET /v1/products: gateway/openapi.yaml has the query parameters map[category:false cursor:false limit:false q:false], services/products/adapters/http.go has map[category:false cursor:false limit:false]"},
 		"a query that may be empty": {inDocument("          allowEmptyValue: true\n", ""), "GET /v1/ops/orders: gateway/openapi.yaml has the query parameters"},

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 
@@ -23,8 +22,8 @@ import (
 type Document struct {
 	spec *openapi3.T
 
-	mu       sync.Mutex
-	answered map[string]bool
+	mu   sync.Mutex
+	seen map[string]map[int]bool // statuses by operation
 }
 
 // Parse reads and validates a document. It must be OpenAPI 3.1, whose schemas
@@ -40,30 +39,7 @@ func Parse(ctx context.Context, raw []byte) (*Document, error) {
 	if err := spec.Validate(ctx, openapi3.IsOpenAPI31OrLater()); err != nil {
 		return nil, fmt.Errorf("the OpenAPI document is invalid: %w", err)
 	}
-	return &Document{spec: spec, answered: make(map[string]bool)}, nil
-}
-
-// Unanswered lists "METHOD /path" of every operation that has not been checked
-// with a success, sorted.
-func (d *Document) Unanswered() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var operations []string
-	for path, item := range d.spec.Paths.Map() {
-		for method := range item.Operations() {
-			if name := method + " " + path; !d.answered[name] {
-				operations = append(operations, name)
-			}
-		}
-	}
-	slices.Sort(operations)
-	return operations
-}
-
-func (d *Document) note(route *routers.Route) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.answered[route.Method+" "+route.Path] = true
+	return &Document{spec: spec, seen: make(map[string]map[int]bool)}, nil
 }
 
 // errUndocumented says that the document has no such operation.
@@ -121,8 +97,8 @@ func (d *Document) Check(ctx context.Context, request *http.Request, sent []byte
 		RejectWhenRequestBodyNotSpecified: true, SkipSettingDefaults: true,
 	}
 	asked := &openapi3filter.RequestValidationInput{Request: copied, PathParams: values, Route: route, Options: options}
+	d.note(route, response.StatusCode)
 	if response.StatusCode < http.StatusMultipleChoices {
-		d.note(route)
 		if err := openapi3filter.ValidateRequest(ctx, asked); err != nil {
 			return fmt.Errorf("the request was accepted, but the document forbids it: %s", brief(err))
 		}
