@@ -97,9 +97,6 @@ func Plan(root, name string) ([]Change, error) {
 	}
 	var wrong []error
 	for _, p := range places() {
-		if _, err := os.Stat(filepath.Join(root, builds)); p.file == builds && errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		change, err := p.change(root, s)
 		if err != nil {
 			wrong = append(wrong, err)
