@@ -56,9 +56,9 @@ var planted = []struct {
 	{"use cases on the sidecar", Package{Path: "services/orders/app", Imports: []string{"internal/sidecar"}}, "application layer imports no adapter", "internal/sidecar"},
 	{"adapters on the sidecar", Package{Path: "services/orders/adapters/rest", Imports: []string{"internal/sidecar", "net/http"}}, "", ""},
 
-	{"a body with free text", source("services/orders/adapters", "type b struct{ R []item }\ntype item struct { Note *string `json:\"note\"` }\nfunc f() { var x b; request.Decode(w, r, &x) }"), "has a rule", "note is text"},
-	{"a body with text of another length only", source("services/orders/adapters", "func f() { var x struct { R string `json:\"r\" validate:\"max=5\"` }; request.DecodeOptional(w, r, &x) }"), "has a rule", "r is text"},
-	{"a body whose text has rules", source("services/orders/adapters", "type b struct { R string `json:\"r\" validate:\"required,line,max=5\"`; N int; S []string `json:\"s\" validate:\"dive,sku\"` }\nfunc f() { var x b; request.Decode(w, r, &x) }\ntype answer struct { T string }"), "", ""},
+	{"a body with free text", source("services/orders/adapters", "type b struct{ R []item }\ntype item struct { Note *string `json:\"note\"` }\nfunc f() { var x b; request.Decode(r, &x) }"), "has a rule", "note is text"},
+	{"a body with text of another length only", source("services/orders/adapters", "func f() { var x struct { R string `json:\"r\" validate:\"max=5\"` }; request.DecodeOptional(r, &x) }"), "has a rule", "r is text"},
+	{"a body whose text has rules", source("services/orders/adapters", "type b struct { R string `json:\"r\" validate:\"required,line,max=5\"`; N int; S []string `json:\"s\" validate:\"dive,sku\"` }\nfunc f() { var x b; request.Decode(r, &x) }\ntype answer struct { T string }"), "", ""},
 	{"a domain that looks at the clock", source("services/orders/domain", "import \"time\"\nvar at = time.Now()"), "passed in", "time.Now"},
 	{"an audit that sleeps", source("services/orders/audit", "import \"time\"\nfunc f() { time.Sleep(1) }"), "passed in", "time.Sleep"},
 	{"use cases that sleep", source("services/orders/app", "import \"time\"\nfunc f() { time.Sleep(1) }"), "passed in", "time.Sleep"},

@@ -72,10 +72,10 @@ func (b *bodies) function(f *ast.FuncDecl) {
 			}
 		case *ast.CallExpr:
 			selector, ok := n.Fun.(*ast.SelectorExpr)
-			if !ok || len(n.Args) < 3 || !strings.HasPrefix(selector.Sel.Name, "Decode") {
+			if !ok || len(n.Args) < 2 || !strings.HasPrefix(selector.Sel.Name, "Decode") || !isPackage(selector.X, "request") {
 				return true
 			}
-			if pointer, ok := n.Args[2].(*ast.UnaryExpr); ok {
+			if pointer, ok := n.Args[1].(*ast.UnaryExpr); ok {
 				if variable, ok := pointer.X.(*ast.Ident); ok {
 					b.check(variables[variable.Name], "", nil)
 				}
@@ -120,4 +120,10 @@ func ruled(tag reflect.StructTag) bool {
 		word, _, _ := strings.Cut(rule, "=")
 		return slices.Contains(textRules, word)
 	})
+}
+
+// isPackage reports whether an expression is the name of an imported package.
+func isPackage(e ast.Expr, name string) bool {
+	ident, ok := e.(*ast.Ident)
+	return ok && ident.Name == name
 }

@@ -24,11 +24,6 @@ var allowedWords = map[string][]string{
 	"test/boundaries/words_test.go": nil,                   // this list; nil allows every word
 }
 
-// unchecked are folders whose texts are not checked.
-var unchecked = []string{
-	"services", // until their rework is merged
-}
-
 func privateIn(text string) []string {
 	var found []string
 	for _, word := range privateWords.FindAllString(capital.ReplaceAllString(text, "$1 $2"), -1) {
@@ -50,7 +45,7 @@ func TestWordsAreStandard(t *testing.T) {
 			return err
 		}
 		if entry.IsDir() {
-			if name != "." && strings.HasPrefix(entry.Name(), ".") && entry.Name() != ".ci" || slices.Contains(unchecked, name) {
+			if name != "." && strings.HasPrefix(entry.Name(), ".") && entry.Name() != ".ci" {
 				return fs.SkipDir
 			}
 			return nil

@@ -107,7 +107,7 @@ type deposit struct {
 	CreatedAt          time.Time
 }
 
-func TestWalletOfANewUserIsEmpty(t *testing.T) {
+func TestAWalletIsEmptyAtFirst(t *testing.T) {
 	w := newServer(t).do(call{method: "GET", path: "/v1/wallet", user: alice})
 	none := money.New(0, "EUR")
 	if got := decode[wallet](t, w); w.Code != 200 || got != (wallet{none, none, none}) {

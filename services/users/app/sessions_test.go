@@ -40,7 +40,7 @@ func TestLogInClaims(t *testing.T) {
 	}
 }
 
-// A stranger learns nothing from the answer, and it takes the same work.
+// Somebody without an account learns nothing from the answer, and it takes the same work.
 func TestLogInRefusesAlike(t *testing.T) {
 	w := newWorld()
 	w.register(t, "ada@example.com")

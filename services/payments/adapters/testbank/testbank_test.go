@@ -54,7 +54,7 @@ func TestChargeBySource(t *testing.T) {
 	}
 }
 
-func TestSilenceEndsWithTheCallersPatience(t *testing.T) {
+func TestSilenceEndsWithTheCallersDeadline(t *testing.T) {
 	bank := newBank(documenttest.NewStore(), time.Hour)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
