@@ -69,7 +69,7 @@ var mutants = []mutant{
 		old: `case s.Level().Available() < c.Quantity:`, new: `case s.Level().Available() < c.Quantity-1_000_000:`,
 		service: products.App, invariant: products.InvariantStock},
 	{name: "leaves of the archive are not written", file: "services/products/domain/archive.go",
-		old: `archive(ref.Key(sku, 0), leaf)`, new: `_ = archive`,
+		old: `s.Archived.Add(&s.Root, `, new: `s.Archived.Add(new(document.Root), `,
 		service: products.App, invariant: products.InvariantArchive, calm: true},
 	{name: "a correction is booked and not counted", file: "services/products/domain/correct.go",
 		old: "s.OnHand += c.Change\n\ts.Received += c.Change", new: "s.OnHand += c.Change",
