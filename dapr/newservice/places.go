@@ -65,6 +65,7 @@ func places() []place {
 		{"services/users/contract/permissions.go", permission},
 		{"services/orders/*/others.go", audited},
 		{"test/apicheck/agree_test.go", built},
+		{"test/sim/program.go", steps(built, simulated)},
 	}...)
 }
 
@@ -248,7 +249,7 @@ func audited(s *service, content string) (string, error) {
 	return formatted(strings.Replace(content, open, fmt.Sprintf("%s\n\t\t%s.App: %s.PathAudit,\n", open, s.Name, s.Name), 1))
 }
 
-// built has a test build the service to see which routes it registers.
+// built has a test build the service.
 func built(s *service, content string) (string, error) {
 	entry := fmt.Sprintf("%q: %s.Build", model, model)
 	imports := strings.Index(content, "\n)\n")
@@ -258,6 +259,15 @@ func built(s *service, content string) (string, error) {
 	imported := fmt.Sprintf("\t%s \"caravan/services/%s/assembly\"\n", s.Name, s.Name)
 	content = content[:imports+1] + imported + content[imports+1:]
 	return formatted(strings.Replace(content, entry, entry+", "+s.like(entry), 1))
+}
+
+// simulated has the simulation start the service, whose audit orders asks for.
+func simulated(s *service, content string) (string, error) {
+	list := regexp.MustCompile(`(var apps = \[\]string\{[^}]*)\}`)
+	if !list.MatchString(content) {
+		return "", fmt.Errorf("it does not list apps")
+	}
+	return list.ReplaceAllString(content, "${1}, \""+s.Name+"\"}"), nil
 }
 
 func formatted(source string) (string, error) {

@@ -76,7 +76,7 @@ func Build(_ context.Context, s *service.Service) error {
 		Statuses:      app.OrderStatuses{Orders: orders},
 		Audit: &audit.Audit{
 			Orders: auditedOrders, Lists: auditedLists, Reader: audited.Reader, Trail: audited.Trail(),
-			Invoker: s.Sidecar.Invoker(), Clock: s.Clock,
+			Invoker: s.Sidecar.Invoker(), Clock: s.Clock, Others: audit.Others(),
 		},
 		Steps: saga.Steps(), Breakers: s.Sidecar.Breakers,
 	}.Register(s)

@@ -31,6 +31,8 @@ type Audit struct {
 	Trail   feed.Trail
 	Invoker invoke.Invoker
 	Clock   clock.Clock
+	// Others are the services that check only themselves, with the paths of their audits; see [Others].
+	Others map[string]string
 
 	mu      sync.Mutex
 	running *run
@@ -96,7 +98,7 @@ func (a *Audit) walk(ctx context.Context, started time.Time) *walk {
 	parts := map[string]func(context.Context) error{
 		products.App: w.stock, payments.App: w.money, "users": w.users, "notifications": w.inboxes,
 	}
-	for app, path := range others() {
+	for app, path := range a.Others {
 		parts[app] = w.other(app, path)
 	}
 	for service, part := range parts {

@@ -6,8 +6,8 @@ import (
 	"caravan/internal/audit"
 )
 
-// others are the services that check only themselves, with the paths of their audits. "go run ./dapr new service" adds to it.
-func others() map[string]string {
+// Others are the services that check only themselves, with the paths of their audits. "go run ./dapr new service" adds to it.
+func Others() map[string]string {
 	return map[string]string{}
 }
 
