@@ -427,3 +427,18 @@ func FuzzCursor(f *testing.F) {
 		}
 	})
 }
+
+// A product that leaves the cache while it is read is not taken for one that does not exist.
+func TestAFullCacheHidesNoProduct(t *testing.T) {
+	s := newStand()
+	for n := range 5 {
+		s.sell(t, fmt.Sprintf("SKU-%d", n), 1)
+	}
+	reader := s.replica()
+	reader.shared.LimitCache(1)
+	for range 3 {
+		if got := list(t, reader, domain.Query{}); len(got) != 5 {
+			t.Errorf("%d of 5 products are listed: %v", len(got), got)
+		}
+	}
+}

@@ -24,3 +24,6 @@ func (s *Shop) Known(ctx context.Context) (*domain.Catalogue, error) {
 	known, err := s.index.current(ctx)
 	return known.Catalogue, err
 }
+
+// LimitCache has the cache keep at most that many products.
+func (s *Shop) LimitCache(size int) { s.cache.size = size }

@@ -71,6 +71,7 @@ func (o *fakeOrders) Statuses(context.Context, []string) (map[string]string, err
 // shop is one process with all use cases.
 type shop struct {
 	documents *app.Documents
+	shared    *app.Shop
 	Create    app.CreateProduct
 	Change    app.ChangeProduct
 	Correct   app.CorrectStock
@@ -106,8 +107,8 @@ func (s *stand) over(store document.Store, clk *fakeClock) *shop {
 	})
 	shared := app.NewShop(documents, clk, time.Second)
 	return &shop{
-		documents: documents,
-		Create:    app.CreateProduct{Shop: shared, Currency: "EUR"}, Change: app.ChangeProduct{Shop: shared}, Correct: app.CorrectStock{Shop: shared},
+		documents: documents, shared: shared,
+		Create: app.CreateProduct{Shop: shared, Currency: "EUR"}, Change: app.ChangeProduct{Shop: shared}, Correct: app.CorrectStock{Shop: shared},
 		Get: app.GetProduct{Shop: shared}, List: app.ListProducts{Shop: shared},
 		Reserve: app.ReserveStock{Shop: shared, Currency: "EUR", TTL: 30 * time.Minute},
 		Commit:  app.CommitStock{Shop: shared}, Release: app.ReleaseStock{Shop: shared},

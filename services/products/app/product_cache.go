@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"caravan/internal/clock"
+	"caravan/internal/document"
 	"caravan/services/products/domain"
 )
 
@@ -23,6 +24,7 @@ type productCache struct {
 	documents *Documents
 	clock     clock.Clock
 	maxAge    time.Duration
+	size      int // the most entries, cacheSize outside of tests
 	reads     singleflight.Group
 
 	mu      sync.Mutex
@@ -43,21 +45,23 @@ type cached struct {
 }
 
 func newProductCache(documents *Documents, clk clock.Clock, maxAge time.Duration) *productCache {
-	return &productCache{documents: documents, clock: clk, maxAge: maxAge, entries: make(map[string]*cached)}
+	return &productCache{documents: documents, clock: clk, maxAge: maxAge, size: cacheSize, entries: make(map[string]*cached)}
 }
 
 // items returns the products of the SKUs. One that does not exist is absent.
 func (c *productCache) items(ctx context.Context, skus ...string) (map[string]Item, error) {
 	var failure error
+	var loaded map[string]Item
 	if stale := c.stale(skus); len(stale) > 0 {
 		read := c.reads.DoChan(strings.Join(stale, " "), func() (any, error) {
 			// Other readers wait for this too, so it does not end when the first one leaves.
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 			defer cancel()
-			return nil, c.load(ctx, c.stale(stale))
+			return c.load(ctx, c.stale(stale))
 		})
 		select {
 		case result := <-read:
+			loaded, _ = result.Val.(map[string]Item)
 			failure = result.Err
 		case <-ctx.Done():
 			failure = ctx.Err()
@@ -75,8 +79,15 @@ func (c *productCache) items(ctx context.Context, skus ...string) (map[string]It
 		if failure != nil && (!ok || !entry.usable(now)) {
 			return nil, fmt.Errorf("reading product %s: %w", sku, failure)
 		}
-		if ok && entry.Product != nil {
-			items[sku] = entry.Item
+		item, read := loaded[sku]
+		switch {
+		case ok:
+			item = entry.Item
+		case !read: // it had an entry when this began, and other readers needed the place
+			return nil, document.Unavailable{Err: fmt.Errorf("product %s left the cache while it was read", sku)}
+		}
+		if item.Product != nil {
+			items[sku] = item
 		}
 	}
 	return items, nil
@@ -95,8 +106,9 @@ func (c *productCache) stale(skus []string) (stale []string) {
 	return stale
 }
 
-// load reads products and levels from the store.
-func (c *productCache) load(ctx context.Context, skus []string) error {
+// load reads products and levels from the store. It returns them too, as an entry may leave the cache at once: what is not in the
+// cache need not be absent in the store.
+func (c *productCache) load(ctx context.Context, skus []string) (map[string]Item, error) {
 	readAt := c.clock.Now()
 	products, err := c.documents.Products.GetMany(ctx, skus...)
 	var levels map[string]*level
@@ -105,6 +117,7 @@ func (c *productCache) load(ctx context.Context, skus []string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	loaded := make(map[string]Item, len(skus))
 	for _, sku := range skus {
 		if err != nil {
 			if entry, ok := c.entries[sku]; ok {
@@ -118,8 +131,9 @@ func (c *productCache) load(ctx context.Context, skus []string) error {
 		if stock, ok := levels[sku]; ok {
 			entry.level(domain.Level{OnHand: stock.OnHand, Reserved: stock.Reserved}, stock.Revision)
 		}
+		loaded[sku] = entry.Item
 	}
-	return err
+	return loaded, err
 }
 
 // entry finds or makes the entry of a SKU. Callers hold c.mu.
@@ -128,7 +142,7 @@ func (c *productCache) entry(sku string) *cached {
 		return entry
 	}
 	for other := range c.entries { // any entry can go: one that is in use comes back with its next read
-		if len(c.entries) < cacheSize {
+		if len(c.entries) < c.size {
 			break
 		}
 		delete(c.entries, other)
