@@ -65,7 +65,7 @@ func TestAStuckHandlerDoesNotHoldTheConsumerForEver(t *testing.T) {
 			t.Errorf("readiness shows %+v", p)
 		}
 		err := <-s.monitor.Broken()
-		if took := time.Since(began); !errors.Is(err, subscription.ErrHandlerTimeout) || took < s.Settings.Heartbeat.Stuck || took > s.Settings.Heartbeat.Stuck+time.Minute {
+		if took := time.Since(began); !errors.Is(err, subscription.ErrHandlerTimeout) || took < s.Settings.Heartbeat.HandlerTimeout || took > s.Settings.Heartbeat.HandlerTimeout+time.Minute {
 			t.Errorf("after %s the program is to end for %v", took, err)
 		}
 		close(release)

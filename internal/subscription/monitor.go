@@ -18,7 +18,7 @@
 // Two more rules:
 //
 //   - While publishing fails, nothing is concluded. The broker is unavailable, and a sidecar that ends now cannot start again.
-//   - A handler that runs longer than Settings.Stuck cannot be ended, so the program ends instead: see Broken.
+//   - A handler that runs longer than Settings.HandlerTimeout cannot be ended, so the program ends instead: see Broken.
 //
 // Replicas share the deliveries of a topic. Each sends as many heartbeats as the others, so each can expect its share. Silence
 // may still be chance, so a probe of many heartbeats comes before a repair. docs/adr/0008-subscription-repair.md has the
@@ -49,11 +49,11 @@ var ErrHandlerTimeout = errors.New("the handler does not return")
 
 // Settings say how dead subscriptions are found and how often they are repaired.
 type Settings struct {
-	Every     time.Duration `mapstructure:"every" default:"10s" help:"time between two heartbeats through each subscribed topic; 0 sends none and repairs nothing" validate:"min=0"`
-	Bound     time.Duration `mapstructure:"bound" default:"30s" help:"a subscription is dead if the sidecar accepts heartbeats and none arrives for this long" validate:"gtefield=Every"`
-	FirstRest time.Duration `mapstructure:"first_rest" default:"1m" help:"time between the first two restarts of the sidecar; it doubles with each restart" validate:"min=1s"`
-	MostRest  time.Duration `mapstructure:"most_rest" default:"5m" help:"longest time between two restarts of the sidecar" validate:"gtefield=FirstRest"`
-	Stuck     time.Duration `mapstructure:"stuck" default:"2m" help:"the program ends, to be restarted, if a handler works on one event for this long" validate:"min=1s"`
+	Every          time.Duration `mapstructure:"every" default:"10s" help:"time between two heartbeats through each subscribed topic; 0 sends none and repairs nothing" validate:"min=0"`
+	Bound          time.Duration `mapstructure:"bound" default:"30s" help:"a subscription is dead if the sidecar accepts heartbeats and none arrives for this long" validate:"gtefield=Every"`
+	FirstInterval  time.Duration `mapstructure:"first_interval" default:"1m" help:"time between the first two restarts of the sidecar; it doubles with each restart" validate:"min=1s"`
+	MaxInterval    time.Duration `mapstructure:"max_interval" default:"5m" help:"longest time between two restarts of the sidecar" validate:"gtefield=FirstInterval"`
+	HandlerTimeout time.Duration `mapstructure:"handler_timeout" default:"2m" help:"the program ends, to be restarted, if a handler works on one event for this long" validate:"min=1s"`
 }
 
 // Sidecar is what a Monitor needs of the sidecar.
@@ -95,7 +95,7 @@ type Monitor struct {
 
 // New makes a Monitor and registers its metrics.
 func New(o Options) (*Monitor, error) {
-	m := &Monitor{Options: o, broken: make(chan error, 1), interval: o.Settings.FirstRest}
+	m := &Monitor{Options: o, broken: make(chan error, 1), interval: o.Settings.FirstInterval}
 	for _, topic := range o.Topics {
 		m.subscriptions = append(m.subscriptions, &state{topic: topic, full: topic})
 	}
@@ -139,7 +139,7 @@ func (m *Monitor) evaluate(ctx context.Context) {
 	m.mu.Lock()
 	for _, s := range m.subscriptions {
 		seen := m.Subscriber.Traffic(s.topic)
-		if !seen.Oldest.IsZero() && now.Sub(seen.Oldest) > m.Settings.Stuck {
+		if !seen.Oldest.IsZero() && now.Sub(seen.Oldest) > m.Settings.HandlerTimeout {
 			m.endProgram(ctx, s, seen, now)
 		}
 		reason, probe := s.evaluate(now, seen.Last, m.Settings)
@@ -152,8 +152,8 @@ func (m *Monitor) evaluate(ctx context.Context) {
 		}
 	}
 	due := now.Sub(m.repaired) >= m.interval || m.repaired.IsZero()
-	if len(dead) == 0 && !m.repaired.IsZero() && now.Sub(m.repaired) > 2*m.Settings.MostRest {
-		m.interval, m.repaired = m.Settings.FirstRest, time.Time{} // the last repair has held: the next fault is a new one
+	if len(dead) == 0 && !m.repaired.IsZero() && now.Sub(m.repaired) > 2*m.Settings.MaxInterval {
+		m.interval, m.repaired = m.Settings.FirstInterval, time.Time{} // the last repair has held: the next fault is a new one
 	}
 	m.mu.Unlock()
 	for _, s := range silent {
@@ -196,7 +196,7 @@ func (m *Monitor) endProgram(ctx context.Context, s *state, seen sidecar.Traffic
 	reason := fmt.Errorf("a handler of %s has worked on event %q for %s: %w", s.full, seen.OldestEvent, now.Sub(seen.Oldest).Round(time.Second), ErrHandlerTimeout)
 	select {
 	case m.broken <- reason:
-		m.restarts.Add(ctx, 1, metric.WithAttributes(attribute.String("topic", s.full), attribute.String("reason", "stuck")))
+		m.restarts.Add(ctx, 1, metric.WithAttributes(attribute.String("topic", s.full), attribute.String("reason", "handler_timeout")))
 	default: // the end was asked for before
 	}
 }

@@ -24,7 +24,7 @@ import (
 const appToken = "the-app-token"
 
 // settings are the defaults of the tags.
-var settings = Settings{Every: 10 * time.Second, Bound: 30 * time.Second, FirstRest: time.Minute, MostRest: 5 * time.Minute, Stuck: 2 * time.Minute}
+var settings = Settings{Every: 10 * time.Second, Bound: 30 * time.Second, FirstInterval: time.Minute, MaxInterval: 5 * time.Minute, HandlerTimeout: 2 * time.Minute}
 
 // fakeBroker hands each message to one of the replicas whose subscription lives, and knows nothing of one
 // that is published while it is down.

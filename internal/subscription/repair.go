@@ -24,7 +24,7 @@ func (m *Monitor) repair(ctx context.Context, dead []*state, reasons []string) {
 	}
 	m.mu.Lock()
 	if !m.repaired.IsZero() {
-		m.interval = min(2*m.interval, m.Settings.MostRest)
+		m.interval = min(2*m.interval, m.Settings.MaxInterval)
 	}
 	m.repaired = m.Clock.Now()
 	m.repairs++

@@ -61,7 +61,7 @@ func start(t *testing.T, options launcher.Options) *stack {
 	env := map[string]string{
 		"CARAVAN_FEED_PULL_INTERVAL": "24h",
 		"CARAVAN_HEARTBEAT_EVERY":    "1s", "CARAVAN_HEARTBEAT_BOUND": "6s",
-		"CARAVAN_HEARTBEAT_FIRST_REST": "10s", "CARAVAN_HEARTBEAT_MOST_REST": "30s",
+		"CARAVAN_HEARTBEAT_FIRST_INTERVAL": "10s", "CARAVAN_HEARTBEAT_MAX_INTERVAL": "30s",
 	}
 	maps.Copy(env, options.Env[consumer])
 	options.Env = map[string]map[string]string{consumer: env}
