@@ -8,12 +8,12 @@ import (
 	"caravan/internal/event"
 )
 
-// InvariantTimeline is the name of the invariant that the events of an aggregate, those in its head and those in its
-// timeline segments, are numbered from 1 without a gap, each with the id that follows from its number.
+// InvariantTimeline is the name of an invariant: the events of an aggregate, in its head and in its timeline segments,
+// are numbered from 1 without a gap, and each id follows from the number.
 const InvariantTimeline = "events-without-gap"
 
-// AuditTimeline checks the events in the head of the aggregate under key; source and subject are what its events carry.
-// It returns those events.
+// AuditTimeline checks the events in the head of the aggregate under key and returns them. The events must have the
+// given source and subject.
 func AuditTimeline(into *audit.Results, key, source, subject string, r *Root) []event.Event {
 	first := r.TimelineSegments*timelineSegment + 1
 	last := first + int64(len(r.Timeline)) - 1
@@ -22,8 +22,8 @@ func AuditTimeline(into *audit.Results, key, source, subject string, r *Root) []
 	return r.Timeline
 }
 
-// AuditTimelineSegment checks the n-th (from 0) timeline segment of the aggregate under key and returns its events. r
-// must be the root of the aggregate as read at or after the segment came to be.
+// AuditTimelineSegment checks timeline segment n (from 0) of the aggregate under key and returns its events. r must be
+// the root of the aggregate, read when the segment existed already.
 func AuditTimelineSegment(ctx context.Context, store Store, into *audit.Results, key, source, subject string, r *Root, n int64) ([]event.Event, error) {
 	at := TimelineSegmentKey(key, n)
 	var events []event.Event
@@ -36,7 +36,7 @@ func AuditTimelineSegment(ctx context.Context, store Store, into *audit.Results,
 	return events, nil
 }
 
-// numbered checks that events are those from a number on.
+// numbered checks that the numbers of events begin with first and have no gap.
 func numbered(into *audit.Results, key, source, subject string, first int64, events []event.Event) {
 	for i, e := range events {
 		n := first + int64(i)

@@ -9,17 +9,15 @@ import (
 	"caravan/internal/page"
 )
 
-// Chain is a list per owner that never grows into one large document: a head
-// with the newest entries and immutable segments with the older ones. A page
-// costs the same with ten entries as with a million.
+// Chain is a list per owner that never grows into one large document. A head holds the newest entries, and immutable
+// segments hold the older ones. A page costs the same with ten entries as with a million.
 type Chain[E any] struct {
 	heads *Repository[chainHead[E], *chainHead[E]]
 	store Store
 	size  int
 }
 
-// chainHead holds the newest entries, oldest first. Segment k holds the entries
-// with index k*size to (k+1)*size-1.
+// chainHead holds the newest entries, oldest first. Segment k holds the entries with index k*size to (k+1)*size-1.
 type chainHead[E any] struct {
 	Root
 	Segments int             `json:"segments,omitempty"`
@@ -31,16 +29,15 @@ type chainEntry[E any] struct {
 	Value E      `json:"value"`
 }
 
-// NewChain makes a Chain whose documents start with prefix and whose segments
-// hold size entries each. Clock and ids come from opts; its other fields are
-// not used, as a chain emits no events.
+// NewChain makes a Chain whose documents start with prefix and whose segments hold size entries each. It takes clock
+// and ids from opts. It does not use the other fields, because a chain emits no events.
 func NewChain[E any](store Store, prefix string, size int, opts Options) *Chain[E] {
 	heads := NewRepository[chainHead[E]](store, Options{Prefix: prefix, Clock: opts.Clock, IDs: opts.IDs, Timeout: opts.Timeout})
 	return &Chain[E]{heads: heads, store: store, size: size}
 }
 
-// Prepend puts an entry in front of an owner's list. An entryID that is among
-// the newest entries (at least size of them) is not added again.
+// Prepend puts an entry in front of an owner's list. It does not add an entryID again that is among the newest entries
+// (at least size of them).
 func (c *Chain[E]) Prepend(ctx context.Context, owner, entryID string, value E) error {
 	_, err := c.heads.Update(ctx, owner, func(h *chainHead[E]) error {
 		for _, e := range h.Entries {
@@ -62,14 +59,15 @@ func (c *Chain[E]) Prepend(ctx context.Context, owner, entryID string, value E) 
 	return nil
 }
 
-// position is the content of a cursor: entries below Before are still to come.
-// Counting from the oldest entry keeps it valid while new ones arrive.
+// position is the content of a cursor: entries below Before are still to come. It counts from the oldest entry, so it
+// stays valid while new entries arrive.
 type position struct {
 	Before int `json:"b"`
 }
 
-// CursorBefore returns the cursor of the page that begins so many entries before the end of a page, whose next cursor is
-// given. It is right although entries arrive meanwhile, which a count from the newest entry is not.
+// CursorBefore returns the cursor of a page that begins the given number of entries before the end of another page;
+// next is the next cursor of that page. The result stays valid while entries arrive. A count from the newest entry
+// would not.
 func CursorBefore(next string, entries int) (string, error) {
 	at := position{} // of the end of the list
 	if err := page.Decode(next, &at); err != nil {
@@ -82,8 +80,8 @@ func CursorBefore(next string, entries int) (string, error) {
 	return page.Encode(at), nil
 }
 
-// Page returns up to limit entries of an owner, newest first, from the position
-// of cursor (empty: the newest), and the cursor of the next page or "".
+// Page returns up to limit entries of an owner, newest first, and the cursor of the next page or "". It begins at
+// cursor; an empty cursor is the newest entry.
 func (c *Chain[E]) Page(ctx context.Context, owner, cursor string, limit int) ([]E, string, error) {
 	at := position{Before: math.MaxInt}
 	if err := page.Decode(cursor, &at); err != nil {

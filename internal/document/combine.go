@@ -10,11 +10,11 @@ import (
 // combineMax bounds how many waiting commands share one write.
 const combineMax = 128
 
-// warmFor is how long a record that was read ahead stays usable. An older one
-// is not wrong, compare-and-swap decides, only likely to be useless.
+// warmFor is how long a record that was read ahead is used. An older one would do no harm, because compare-and-swap
+// decides, but it is probably out of date.
 const warmFor = 2 * time.Second
 
-// warmMax bounds the records read ahead and not yet used.
+// warmMax limits the number of records that were read ahead and are not used yet.
 const warmMax = 4096
 
 // command is one caller's Update of a document.
@@ -31,13 +31,12 @@ func (c *command[P]) finish(doc P, err error) {
 	close(c.done)
 }
 
-// queue holds the commands that wait for one key. It exists while a goroutine
-// works on that key.
+// queue holds the commands that wait for one key. It exists while a goroutine works on that key.
 type queue[P any] struct {
 	waiting []*command[P]
 }
 
-// enqueue hands a command to the goroutine of its key, starting one if needed.
+// enqueue hands a command to the goroutine of its key. It starts one if there is none.
 func (r *Repository[T, P]) enqueue(id string, c *command[P]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,7 +49,7 @@ func (r *Repository[T, P]) enqueue(id string, c *command[P]) {
 	go r.work(id, q)
 }
 
-// work folds the waiting commands of one key into writes until none is left.
+// work combines the waiting commands of one key into writes until no command is left.
 func (r *Repository[T, P]) work(id string, q *queue[P]) {
 	for {
 		r.mu.Lock()
@@ -69,8 +68,8 @@ func (r *Repository[T, P]) work(id string, q *queue[P]) {
 	}
 }
 
-// attended drops the commands whose callers have left while they waited. Their
-// callers got the answer that the outcome is unknown, and may have repeated them.
+// attended drops the commands whose callers left while they waited. Those callers got the answer that the outcome is
+// unknown, and may have repeated their commands.
 func attended[P any](commands []*command[P]) []*command[P] {
 	var left []*command[P]
 	for _, c := range commands {
@@ -129,7 +128,7 @@ func (r *Repository[T, P]) readAhead(ctx context.Context, id string) {
 	}
 }
 
-// takeWarm gives the record read ahead for id, once.
+// takeWarm returns the record that was read ahead for id, and removes it.
 func (r *Repository[T, P]) takeWarm(id string) (Record, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

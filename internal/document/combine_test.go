@@ -59,7 +59,7 @@ func TestCommandsThatShareTheFirstWriteSeeTheDocumentExist(t *testing.T) {
 	}
 }
 
-// slowStore takes its time for every write.
+// slowStore needs time for every write.
 type slowStore struct {
 	mapStore
 	takes time.Duration
@@ -70,8 +70,8 @@ func (s slowStore) Put(ctx context.Context, key string, value []byte, etag strin
 	return s.mapStore.Put(ctx, key, value, etag)
 }
 
-// A command whose caller has left while others were written is not carried out: its caller was told that the outcome is
-// unknown, and may have done something else since.
+// A command is not applied when its caller left while others were written. The caller got the answer that the outcome
+// is unknown, and may have done something else since.
 func TestACommandIsDroppedWhenItsCallerLeavesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		repo := NewRepository[created](slowStore{mapStore{}, 2 * time.Second}, Options{Clock: clock.System{}, IDs: id.Random{}})
@@ -98,8 +98,8 @@ func TestACommandIsDroppedWhenItsCallerLeavesTheQueue(t *testing.T) {
 	})
 }
 
-// An event is as old as the write that brings it, or the feed would look for it elsewhere: a command may have waited
-// behind others, or in a program that stood still.
+// An event gets the time of the write that stores it, because the feed looks for it around that time. Its command may
+// have waited behind others, or in a program that was paused.
 func TestEventsOfACommandThatWaitedBearTheTimeOfItsWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		repo := NewRepository[created](mapStore{}, Options{Clock: clock.System{}, IDs: id.Random{}, Source: "things"})
@@ -124,10 +124,10 @@ func TestEventsOfACommandThatWaitedBearTheTimeOfItsWrite(t *testing.T) {
 	})
 }
 
-// slowIndex takes its time for the first entries.
+// slowIndex needs time for the first entries.
 type slowIndex struct {
 	takes   []time.Duration
-	entered []time.Time // when each was asked for
+	entered []time.Time // when each was requested
 }
 
 func (x *slowIndex) Append(context.Context, string) error {
@@ -139,7 +139,7 @@ func (x *slowIndex) Append(context.Context, string) error {
 	return nil
 }
 
-// The feed trusts that a write follows its entry at once. So one that took long is made again.
+// The feed relies on a write soon after its index entry. When an entry took long, the repository makes another one.
 func TestAWriteNeverFollowsAnOldIndexEntry(t *testing.T) {
 	for _, takes := range []time.Duration{0, indexFresh - 1, indexFresh + time.Second, eventFresh + time.Second, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestAWriteNeverFollowsAnOldIndexEntry(t *testing.T) {
 	}
 }
 
-// watch is a clock that is set.
+// watch is a clock that the test sets.
 type watch struct{ now time.Time }
 
 func (w *watch) Now() time.Time { return w.now }
@@ -183,7 +183,7 @@ func (x *settingIndex) Append(context.Context, string) error {
 	return nil
 }
 
-// A clock that is set back leaves neither an event nor its entry in what is the future by then.
+// When the clock is set back, neither an event nor its index entry keeps a time that is now in the future.
 func TestAClockIsSetBackWhileADocumentIsWritten(t *testing.T) {
 	began := time.Unix(1_800_000_000, 0)
 	for _, c := range []struct{ deciding, indexing time.Duration }{{time.Minute, 0}, {0, time.Minute}, {time.Minute, time.Minute}} {
@@ -211,13 +211,13 @@ func TestAClockIsSetBackWhileADocumentIsWritten(t *testing.T) {
 	}
 }
 
-// collector is a relay that keeps what it is given.
+// collector is a relay that keeps the events it gets.
 type collector struct{ events []event.Event }
 
 func (c *collector) Publish(events []event.Event) { c.events = append(c.events, events...) }
 
-// The head of a document stays small however many commands share its writes, and all their events are published, those
-// that leave the head with the same write, too.
+// The head of a document stays small when many commands share its writes. All their events are published, also those
+// that leave the head with the same write.
 func TestManyCommandsInOneWriteDoNotSwellTheTimeline(t *testing.T) {
 	relay := &collector{}
 	repo := NewRepository[created](mapStore{}, Options{Clock: clock.System{}, IDs: id.Random{}, Source: "things", Relay: relay})

@@ -40,7 +40,7 @@ func (d *tally) apply(operation string, now time.Time) error {
 	return nil
 }
 
-// A decision that panics fails alone: those that share its write are stored, and the process lives.
+// A decision that panics fails alone. The other commands of its write are stored, and the process continues.
 func TestAPanickingDecisionHarmsNobodyElse(t *testing.T) {
 	store := documenttest.NewStore()
 	first := make(chan struct{})
@@ -140,7 +140,7 @@ func TestUpdateStoresStateAndEventTogether(t *testing.T) {
 	}
 }
 
-// An id of which no key can be made is that of nothing: the store is not asked, and other documents are read.
+// An id that makes no valid key is not found. The store is not called, and the other documents are read.
 func TestAnIDThatMakesNoKeyIsOfNothing(t *testing.T) {
 	store, rec := documenttest.NewStore(), &recorder{}
 	repo := newTallies(store, rec)
@@ -213,8 +213,8 @@ func TestARefusalLeavesTheCommandsBesideItAlone(t *testing.T) {
 	}
 }
 
-// TestEveryOperationTakesEffectOnceWhateverTheStoreAnswers lets two replicas
-// work on few documents over a store that loses replies and refuses writes.
+// TestEveryOperationTakesEffectOnceWhateverTheStoreAnswers lets two replicas work on few documents. Their store loses
+// replies and refuses writes.
 func TestEveryOperationTakesEffectOnceWhateverTheStoreAnswers(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
@@ -322,9 +322,9 @@ func TestChainPagesEachEntryOnceWhileItGrows(t *testing.T) {
 			if err != nil {
 				rt.Fatal(err)
 			}
-			add(more) // new entries do not disturb a walk under way
+			add(more) // new entries do not change a walk that has begun
 			more++
-			done := rapid.IntRange(min(1, len(values)), len(values)).Draw(rt, "done") // who walks may stop within a page
+			done := rapid.IntRange(min(1, len(values)), len(values)).Draw(rt, "done") // a reader may stop within a page
 			if next, err = document.CursorBefore(next, len(values)-done); err != nil {
 				rt.Fatal(err)
 			}

@@ -9,22 +9,22 @@ import (
 	"caravan/internal/problem"
 )
 
-// MaxKey is the longest key of a document in bytes; an index of PostgreSQL takes 2,704 with the app's id.
+// MaxKey is the longest key of a document in bytes. An index of PostgreSQL takes 2,704 bytes, the app's id included.
 const MaxKey = 512
 
-// ErrKey says that no store can hold a document under the key. It never passes.
+// ErrKey says that no store can hold a document under the key. A repeat has the same result.
 var ErrKey error = invalidKey{}
 
 type invalidKey struct{}
 
 func (invalidKey) Error() string { return "no document can have this key" }
 
-// Problem is what a public caller gets: a key that cannot be is the key of nothing.
+// Problem is the answer to a public caller: no resource can have a key that is not valid.
 func (invalidKey) Problem() *problem.Problem { return problem.NotFound("resource") }
 
-// CheckKey returns an error that wraps ErrKey for a key that some store or sidecar refuses: "||" separates the app's id
-// from the key, and control characters and bytes that are not UTF-8 end a call of PostgreSQL with all others in it.
-// Every Store applies it before it reads or writes.
+// CheckKey returns an error that wraps ErrKey for a key that some store or sidecar refuses. "||" separates the app's id
+// from the key. Control characters and bytes that are not UTF-8 make a whole call of PostgreSQL fail, with all other
+// keys in it. Every Store applies CheckKey before it reads or writes.
 func CheckKey(key string) error {
 	switch {
 	case key == "" || len(key) > MaxKey:
@@ -35,7 +35,7 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// CheckKeys is CheckKey for several keys.
+// CheckKeys applies CheckKey to several keys.
 func CheckKeys(keys ...string) error {
 	for _, key := range keys {
 		if err := CheckKey(key); err != nil {

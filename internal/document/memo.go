@@ -5,8 +5,8 @@ import (
 	"maps"
 )
 
-// Memo is a Store that reads each document once and keeps it: for a short piece of work over documents that never
-// change, such as archives. A document that it did not find it looks for again. It is not safe for concurrent use.
+// Memo is a Store that reads each document once and keeps it. It is for short work on documents that never change, such
+// as archives. It reads a document again that it did not find before. It is not safe for concurrent use.
 type Memo struct {
 	Store
 	kept map[string]Record

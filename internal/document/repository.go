@@ -13,14 +13,14 @@ import (
 	"caravan/internal/id"
 )
 
-// Index remembers, before a document is written, that it is about to have a new
-// event, so that a feed can find it (see package feed).
+// Index records that a document will get a new event, before the document is written. So a feed can find the event (see
+// package feed).
 type Index interface {
 	Append(ctx context.Context, key string) error
 }
 
-// Relay publishes events after their document was written, off the caller's
-// path. It may lose them: the feed delivers what it loses.
+// Relay publishes events after their document was written. The caller does not wait for it. It may lose events, and
+// then the feed delivers them.
 type Relay interface {
 	Publish(events []event.Event)
 }
@@ -31,15 +31,15 @@ type Options struct {
 	Prefix string
 	// Source is the service name that the events carry.
 	Source string
-	// Subject comes before the id in the subject of the events. Two kinds of aggregates of one source that have the same
-	// ids need it, as their events would have the same ids too.
+	// Subject comes before the id in the subject of the events. Two kinds of aggregates of one source need it if they
+	// have the same ids. Otherwise their events would have the same ids too.
 	Subject string
-	// Index and Relay are needed by aggregates that emit events.
+	// Aggregates that emit events need Index and Relay.
 	Index Index
 	Relay Relay
 	Clock clock.Clock
 	IDs   id.Source
-	// Timeout bounds one write with all its read-backs; 8 s when zero.
+	// Timeout limits one write with all its read-backs. Zero means 8 s.
 	Timeout time.Duration
 }
 
@@ -53,9 +53,8 @@ type aggregate[T any] interface {
 type Repository[T any, P aggregate[T]] struct {
 	store Store
 	opts  Options
-	// warm tells whether another write of the document is expected within
-	// moments; if so it is read again right after a write, so that the next
-	// command finds its ETag ready instead of waiting for a read.
+	// warm reports whether another write of the document is expected soon. If so, the document is read again right
+	// after a write. The next command then has its ETag at once and waits for no read.
 	warm func(P) bool
 
 	mu     sync.Mutex
@@ -79,8 +78,8 @@ func NewRepository[T any, P aggregate[T]](store Store, opts Options) *Repository
 	}
 }
 
-// Warm sets the rule by which a freshly written document is read ahead for its
-// next write, and returns the repository. The cost is one read off the path.
+// Warm sets the rule by which a document is read ahead after a write, for its next write. It returns the repository.
+// The cost is one read that no caller waits for.
 func (r *Repository[T, P]) Warm(expectsWrite func(P) bool) *Repository[T, P] {
 	r.warm = expectsWrite
 	return r
@@ -102,7 +101,7 @@ func (r *Repository[T, P]) Get(ctx context.Context, id string) (P, error) {
 	return doc, nil
 }
 
-// GetMany reads several aggregates; those that do not exist are absent. That includes ids of which no key can be made.
+// GetMany reads several aggregates. The result leaves out those that do not exist, and ids that make no valid key.
 func (r *Repository[T, P]) GetMany(ctx context.Context, ids ...string) (map[string]P, error) {
 	keys := make([]string, 0, len(ids))
 	for _, id := range ids {
@@ -132,7 +131,7 @@ func (r *Repository[T, P]) GetMany(ctx context.Context, ids ...string) (map[stri
 	return docs, nil
 }
 
-// decode makes an aggregate of a record; a record without value is a new one.
+// decode makes an aggregate from a record. A record without a value makes a new one.
 func decode[T any, P aggregate[T]](key string, record Record) (P, error) {
 	doc := P(new(T))
 	if len(record.Value) == 0 {
@@ -146,15 +145,13 @@ func decode[T any, P aggregate[T]](key string, record Record) (P, error) {
 
 // Update changes one aggregate by compare-and-swap and returns it as stored.
 //
-// decide gets the current document (Revision 0 when there is none), changes it
-// and returns nil; or returns ErrUnchanged to write nothing; or refuses with
-// any other error, which Update returns. It must be a repeatable function of the
-// document: it runs again when another writer was faster, and runs together with
-// the other Updates of the same key that wait in this process, which share one
-// write. It must recognise an operation that was applied before.
+// decide gets the current document (Revision 0 when there is none). It changes the document and returns nil, or returns
+// ErrUnchanged to write nothing, or refuses with any other error, which Update returns. It must depend on the document
+// only: it runs again when another writer was faster, and it runs together with other Updates of the same key that wait
+// in this process and share one write. It must recognise an operation that was applied before.
 //
-// An id of which no key can be made is refused with ErrKey. The returned document is shared with those others: read it
-// only.
+// Update refuses an id that makes no valid key with ErrKey. The other Updates get the same returned document: do not
+// change it.
 func (r *Repository[T, P]) Update(ctx context.Context, id string, decide func(doc P) error) (P, error) {
 	if err := CheckKey(r.Key(id)); err != nil {
 		return nil, fmt.Errorf("updating: %w", err)
@@ -169,8 +166,8 @@ func (r *Repository[T, P]) Update(ctx context.Context, id string, decide func(do
 	}
 }
 
-// attribute completes the events that one command added, and gives those of a
-// command that has waited for long, or whose clock was set back since, the present time.
+// attribute completes the events that one command added. It gives them the present time if the command waited for long,
+// or if the clock was set back since.
 func (r *Repository[T, P]) attribute(ctx context.Context, id string, events []event.Event) {
 	if len(events) == 0 {
 		return

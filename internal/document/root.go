@@ -9,23 +9,21 @@ import (
 	"caravan/internal/event"
 )
 
-// Timeline bounds: an aggregate keeps at most timelineMax events in its head;
-// the oldest timelineSegment of them move to a segment document when it is full.
+// An aggregate keeps at most timelineMax events in its head. When the head is full, the oldest timelineSegment of them
+// move to a segment document.
 const (
 	timelineMax     = 32
 	timelineSegment = 16
 )
 
-// Root is embedded in every aggregate document. It carries the revision that
-// compare-and-swap protects and the events that the aggregate has produced, so
-// that a state change and its events are one write.
+// Root is embedded in every aggregate document. It contains the revision that compare-and-swap protects and the events
+// that the aggregate produced. So a state change and its events are one write.
 type Root struct {
-	// Revision counts the writes of the document from 1; 0 means it does not
-	// exist yet. A decision that shares its write with earlier ones sees the
-	// revision that this write will have.
+	// Revision counts the writes of the document from 1; 0 means that it does not exist yet. A decision that shares its
+	// write with earlier ones sees the revision of this write.
 	Revision int64 `json:"revision"`
-	// WriteID names the write that produced this revision. After a write of
-	// unknown outcome it tells whose write is stored.
+	// WriteID is the id of the write that produced this revision. After a write with an unknown outcome it shows whose
+	// write is stored.
 	WriteID string `json:"writeId"`
 	// Sequence is the number of events produced so far.
 	Sequence int64 `json:"sequence,omitempty"`
@@ -34,8 +32,7 @@ type Root struct {
 	// TimelineSegments counts the segment documents that older events moved to.
 	TimelineSegments int64 `json:"timelineSegments,omitempty"`
 
-	// Sealed holds what Archive moved out of the aggregate, until a later write
-	// has put it into documents of its own.
+	// Sealed holds what Archive moved out of the aggregate, until a later write has stored it in documents of its own.
 	Sealed []Sealed `json:"sealed,omitempty"`
 }
 
@@ -50,19 +47,17 @@ func (r *Root) root() *Root { return r }
 // Exists reports whether the document has been written before.
 func (r *Root) Exists() bool { return r.Revision > 0 }
 
-// Emit appends an event to the timeline. The repository adds source, subject,
-// correlation id and trace context. data must encode to a JSON object; one that
-// cannot be encoded is a programming error and panics.
+// Emit appends an event to the timeline. The repository adds source, subject, correlation id and trace context. data
+// must encode to a JSON object. Data that cannot be encoded is a programming error, and Emit panics.
 func (r *Root) Emit(typ string, now time.Time, data any) {
 	r.Sequence++
 	r.Timeline = append(r.Timeline, event.Event{Type: typ, Sequence: r.Sequence, Time: now.UTC(), Data: encode(typ, data)})
 }
 
-// Archive moves value out of the aggregate into an immutable document under
-// key. The move takes two writes: this one keeps the value in Sealed, where
-// compare-and-swap fixes its content, and the next one first writes the archive
-// document and then drops it here. So two racing writers never disagree about
-// an archive, and a crash in between loses nothing. Read with ReadArchive.
+// Archive moves value out of the aggregate into an immutable document under key. The move takes two writes. The first
+// one keeps the value in Sealed, where compare-and-swap fixes its content. The next one writes the archive document and
+// then removes the value from Sealed. So two concurrent writers always agree about an archive, and a crash between the
+// writes loses nothing. ReadArchive reads it.
 func (r *Root) Archive(key string, value any) {
 	r.Sealed = append(r.Sealed, Sealed{Key: key, Value: encode(key, value)})
 }
@@ -75,9 +70,8 @@ func encode(what string, v any) json.RawMessage {
 	return b
 }
 
-// ReadArchive reads what Archive put under key into v. It reports false when
-// nothing was ever archived there. r must be the root of the aggregate as read
-// at or after that archiving.
+// ReadArchive reads into v what Archive stored under key. It reports false when nothing was ever archived there. r must
+// be the root of the aggregate, read after the call of Archive.
 func ReadArchive(ctx context.Context, store Store, r *Root, key string, v any) (bool, error) {
 	for _, s := range r.Sealed {
 		if s.Key == key {
@@ -107,8 +101,8 @@ func (r *Root) trimTimeline(key string) {
 	}
 }
 
-// TimelineSegmentKey is the key of the n-th (from 0) segment of older events of
-// the aggregate under key; it holds a JSON array of events, oldest first.
+// TimelineSegmentKey is the key of segment n (from 0) of older events of the aggregate under key. The segment is a JSON
+// array of events, oldest first.
 func TimelineSegmentKey(key string, n int64) string {
 	return fmt.Sprintf("%s/timeline/%d", key, n)
 }

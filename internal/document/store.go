@@ -1,10 +1,9 @@
-// Package document keeps aggregates as single JSON documents written with
-// compare-and-swap, the only guarantee that SQLite, PostgreSQL and Redis all
-// give through Dapr's state API (docs/adr/0002-single-key-compare-and-swap.md).
+// Package document keeps each aggregate as one JSON document and writes it with compare-and-swap. This is the only
+// guarantee that SQLite, PostgreSQL and Redis all give through Dapr's state API
+// (docs/adr/0002-single-key-compare-and-swap.md).
 //
-// What must change together lives in one document. A failed write is "unknown"
-// and is read back before anything is decided; commands are idempotent by
-// operation ids that the document itself remembers.
+// What must change together is in one document. A failed write has an unknown outcome, and the document is read back
+// before anything is decided. Commands are idempotent: the document itself remembers their operation ids.
 package document
 
 import (
@@ -21,16 +20,14 @@ type Record struct {
 	ETag  string
 }
 
-// Store is the port to a key-value store with compare-and-swap on one key. It refuses keys that CheckKey refuses, with
-// that error, before anything is read or written.
+// Store is the port to a key-value store with compare-and-swap on one key. It returns the error of CheckKey for a key
+// that CheckKey refuses, before it reads or writes anything.
 type Store interface {
-	// Get reads the documents of keys; a key without a document is absent from
-	// the result.
+	// Get reads the documents of keys. The result has no entry for a key without a document.
 	Get(ctx context.Context, keys ...string) (map[string]Record, error)
-	// Put writes value if the stored document still has the given ETag, or, with
-	// an empty ETag, if there is none yet. Any error leaves the outcome unknown:
-	// stores report conflicts in different ways, and a write that timed out may
-	// still land. The caller reads back to learn what happened.
+	// Put writes value if the stored document still has the given ETag. An empty ETag means that there must be no
+	// document yet. After any error the outcome is unknown: stores report conflicts in different ways, and a write that
+	// timed out may still be stored later. The caller reads the document to find out what happened.
 	Put(ctx context.Context, key string, value []byte, etag string) error
 }
 
@@ -41,11 +38,11 @@ type notFound struct{}
 
 func (notFound) Error() string { return "document not found" }
 
-// Problem tells a public caller.
+// Problem is the answer to a public caller.
 func (notFound) Problem() *problem.Problem { return problem.NotFound("resource") }
 
-// ErrUnknown says that a write could neither be confirmed nor ruled out within
-// its deadline. Repeating the command is safe; it may pass later.
+// ErrUnknown says that a write was neither confirmed nor excluded before its deadline. Repeating the command is safe,
+// and may succeed later.
 var ErrUnknown error = unknown{}
 
 type unknown struct{}
@@ -53,7 +50,7 @@ type unknown struct{}
 func (unknown) Error() string   { return "outcome of the write is unknown" }
 func (unknown) Temporary() bool { return true }
 
-// Problem tells a public caller to try again: the command is idempotent.
+// Problem asks a public caller to try again, because the command is idempotent.
 func (unknown) Problem() *problem.Problem {
 	return problem.Unavailable("outcome-unknown", "The request may or may not have taken effect. Repeating it with the same Idempotency-Key is safe.", time.Second)
 }
@@ -70,11 +67,11 @@ func (u Unavailable) Unwrap() error { return u.Err }
 // Temporary reports that the same read may succeed later.
 func (Unavailable) Temporary() bool { return true }
 
-// Problem tells a public caller to try again later.
+// Problem asks a public caller to try again later.
 func (Unavailable) Problem() *problem.Problem {
 	return problem.Unavailable("store-unavailable", "The store is not available.", 2*time.Second)
 }
 
-// ErrUnchanged is returned by a decision that has nothing to write, such as a
-// repeated operation. The caller of Update gets the document and no error.
+// ErrUnchanged is returned by a decision that has nothing to write, such as a repeated operation. The caller of Update
+// gets the document and no error.
 var ErrUnchanged = errors.New("document unchanged")

@@ -11,37 +11,37 @@ import (
 	"strconv"
 )
 
-// Fanout is how many references one level of a Tree gathers before they move into a node of the next level.
+// Fanout is how many references one level of a Tree collects before they move into a node of the next level.
 const Fanout = 8
 
-// ErrArchive says that an archive document is missing or cannot be read: something that was stored is lost.
+// ErrArchive says that an archive document is missing or cannot be read: stored data is lost.
 var ErrArchive = errors.New("an archive document is damaged")
 
-// Summary describes what is below a reference, so that a search leaves out what cannot have what it looks for: a range of
-// times, for instance. Its pointer must be an encoding.TextUnmarshaler.
+// Summary describes what is below a reference, for example a range of times. A search skips a reference whose summary
+// excludes what it looks for. The pointer type must be an encoding.TextUnmarshaler.
 type Summary[S any] interface {
 	encoding.TextMarshaler
-	// Merge describes all that both describe.
+	// Merge returns a summary that covers both.
 	Merge(S) S
 }
 
-// Tree is the part of an aggregate that finds its archive: immutable leaf documents of old entries, in the order in which they
-// were archived. It is stored in the aggregate, and grows only at its newest end:
+// Tree is the index of an aggregate's archive: immutable leaf documents of old entries, in the order in which they were
+// archived. It is stored in the aggregate, and grows only at its newest end:
 //
 //	levels[0]   leaf 9, leaf 10                       fewer than Fanout references in each level
 //	levels[1]   node of the leaves 0 to 7 ──▶ leaf 0, leaf 1, … leaf 7
 //	levels[2]   (a node of eight nodes, from leaf 64 on)
 //
-// When a level is full, its references move into a node, which is an archive document too. So the aggregate keeps fewer than
-// Fanout references a level, and any leaf is found with one read a level: five for 4,096 leaves.
+// When a level is full, its references move into a node, which is an archive document too. So the aggregate keeps fewer
+// than Fanout references a level, and finding a leaf takes one read a level: five for 4,096 leaves.
 type Tree[S Summary[S]] struct {
 	// Leaves counts the leaves.
 	Leaves int64 `json:"leaves,omitempty"`
-	// Levels hold the references to leaves (0) and to nodes of rising height, oldest first.
+	// Levels hold the references, oldest first: to leaves in level 0, to nodes in the levels above.
 	Levels [][]Ref[S] `json:"levels,omitempty"`
 }
 
-// Ref points to a leaf or a node. It is stored as a text: First, a space, and the summary.
+// Ref points to a leaf or a node. Its stored form is a text: First, a space, and the summary.
 type Ref[S Summary[S]] struct {
 	// First is the number of its first leaf, counted from 0.
 	First   int64
@@ -72,12 +72,12 @@ func (r *Ref[S]) UnmarshalText(data []byte) error {
 	return nil
 }
 
-// TreeKey is the key of the leaf (level 0) or node whose first leaf has that number, in the tree under prefix.
+// TreeKey is the key of a leaf (level 0) or a node in the tree under prefix; first is the number of its first leaf.
 func TreeKey(prefix string, level int, first int64) string {
 	return fmt.Sprintf("%s/%d-%d", prefix, level, first)
 }
 
-// LeavesBelow is how many leaves a reference of a level leads to.
+// LeavesBelow is how many leaves are below a reference of a level.
 func LeavesBelow(level int) int64 {
 	leaves := int64(1)
 	for range level {
@@ -86,7 +86,7 @@ func LeavesBelow(level int) int64 {
 	return leaves
 }
 
-// Add archives a leaf, and a node for each level that is full. root is that of the aggregate, see Root.Archive.
+// Add archives a leaf, and a node for each level that is full. root is the root of the aggregate, see Root.Archive.
 func (t *Tree[S]) Add(root *Root, prefix string, leaf any, summary S) {
 	ref := Ref[S]{First: t.Leaves, Summary: summary}
 	root.Archive(TreeKey(prefix, 0, ref.First), leaf)
@@ -106,7 +106,7 @@ func (t *Tree[S]) Add(root *Root, prefix string, leaf any, summary S) {
 	}
 }
 
-// Ref is the reference that leads to the node.
+// Ref is the reference to the node.
 func (n TreeNode[S]) Ref() Ref[S] {
 	r := n.Refs[0]
 	for _, child := range n.Refs[1:] {
@@ -115,7 +115,7 @@ func (n TreeNode[S]) Ref() Ref[S] {
 	return r
 }
 
-// Grown reports whether something that within accepts may have been added since the tree had that many leaves.
+// Grown reports whether leaves that within accepts may have been added since the tree had the given number of leaves.
 func (t *Tree[S]) Grown(leaves int64, within func(S) bool) bool {
 	for level, refs := range t.Levels {
 		for _, r := range refs {
@@ -127,7 +127,7 @@ func (t *Tree[S]) Grown(leaves int64, within func(S) bool) bool {
 	return false
 }
 
-// Check returns what is wrong with the tree itself, "" for nothing: the references have to lead to all leaves.
+// Check returns what is wrong with the tree itself, or "": the references have to cover all leaves.
 func (t *Tree[S]) Check() string {
 	leaves := int64(0)
 	for level := len(t.Levels) - 1; level >= 0; level-- {
@@ -147,19 +147,19 @@ func (t *Tree[S]) Check() string {
 // Walk reads the archive of an aggregate.
 type Walk[S Summary[S]] struct {
 	Store Store
-	// Prefix is the one that the leaves were added with, and Root that of the aggregate as it was read with the tree.
+	// Prefix is the one that Add got. Root is the root of the aggregate, read together with the tree.
 	Prefix string
 	Root   *Root
-	// NewestFirst has the newest leaf come first, not the oldest.
+	// NewestFirst means that the newest leaf comes first. Otherwise the oldest one does.
 	NewestFirst bool
-	// Within says whether to look below a reference of a level. Nil accepts all.
+	// Within reports whether to read what is below a reference of a level. Nil accepts all.
 	Within func(r Ref[S], level int) bool
-	// Node is called with each node that is read, if it is not nil.
+	// Node, if not nil, is called with each node that is read.
 	Node func(r Ref[S], level int, node TreeNode[S])
 }
 
-// Leaves visits the leaves of a tree that the walk accepts, until visit returns false. It reads all accepted documents below
-// one node, or of one level of the aggregate, in one call of the store. An error is ErrArchive or one of the store.
+// Leaves visits the leaves of a tree that the walk accepts, until visit returns false. One call of the store reads all
+// accepted documents below one node, or of one level of the aggregate. An error is ErrArchive or one of the store.
 func Leaves[L any, S Summary[S]](ctx context.Context, t *Tree[S], w Walk[S], visit func(r Ref[S], leaf L) bool) error {
 	levels := make([]int, len(t.Levels))
 	for i := range levels {
@@ -176,7 +176,7 @@ func Leaves[L any, S Summary[S]](ctx context.Context, t *Tree[S], w Walk[S], vis
 	return nil
 }
 
-// below visits the leaves below references of one level, and reports whether to go on.
+// below visits the leaves below references of one level, and reports whether to continue.
 func below[L any, S Summary[S]](ctx context.Context, w Walk[S], refs []Ref[S], level int, visit func(Ref[S], L) bool) (bool, error) {
 	var accepted []Ref[S]
 	for _, r := range refs {
@@ -218,8 +218,8 @@ func below[L any, S Summary[S]](ctx context.Context, w Walk[S], refs []Ref[S], l
 	return true, nil
 }
 
-// read reads documents in the order of their references. Until the write after the one that archived it, a document is
-// still in the aggregate itself.
+// read reads documents in the order of their references. An archived document is in the aggregate itself until the next
+// write.
 func (w Walk[S]) read(ctx context.Context, refs []Ref[S], level int) ([]json.RawMessage, error) {
 	values := make([]json.RawMessage, len(refs))
 	missing := make(map[string]int)

@@ -39,7 +39,7 @@ type archive struct {
 	Tree document.Tree[extent] `json:"tree"`
 }
 
-// grove is an archive over a store that counts what is read.
+// grove is an archive in a store that counts reads.
 type grove struct {
 	store     *documenttest.FakeStore
 	archives  *document.Repository[archive, *archive]
@@ -60,7 +60,7 @@ func newGrove() *grove {
 
 const prefix = "archive/a/old"
 
-// add archives one leaf of numbers in a write of its own.
+// add archives one leaf of numbers in one write.
 func (g *grove) add(ctx context.Context, numbers ...int) error {
 	_, err := g.archives.Update(ctx, "a", func(a *archive) error {
 		a.Tree.Add(&a.Root, prefix, numbers, extent{slices.Min(numbers), slices.Max(numbers)})
@@ -69,7 +69,7 @@ func (g *grove) add(ctx context.Context, numbers ...int) error {
 	return err
 }
 
-// find searches the archive for a number and says how many calls and documents that took.
+// find searches the archive for a number. It returns how many calls and documents that took.
 func (g *grove) find(ctx context.Context, number int) (found bool, calls, documents int, err error) {
 	a, err := g.archives.Get(ctx, "a")
 	if err != nil {
@@ -85,7 +85,7 @@ func (g *grove) find(ctx context.Context, number int) (found bool, calls, docume
 	return found, g.calls, g.documents, err
 }
 
-// Whatever was archived is found, in both directions in its order, and nothing else is.
+// A walk finds all that was archived and nothing else, in both directions and in order.
 func TestATreeFindsWhatWasArchived(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		ctx := t.Context()
@@ -139,7 +139,7 @@ func TestATreeFindsWhatWasArchived(t *testing.T) {
 	})
 }
 
-// A search reads one document a level where entries leave in their order, and the aggregate stays small.
+// A search reads one document a level if the entries were archived in order, and the aggregate stays small.
 func TestATreeIsSearchedInItsHeight(t *testing.T) {
 	g := newGrove()
 	const leaves = 1000
@@ -159,7 +159,7 @@ func TestATreeIsSearchedInItsHeight(t *testing.T) {
 	}
 }
 
-// A lost or broken archive document is an error that names it, and a head that was tampered with is seen.
+// A lost or broken archive document causes an error that names it. A changed head is noticed.
 func TestADamagedTreeIsNoticed(t *testing.T) {
 	g := newGrove()
 	for i := range 20 {
@@ -167,7 +167,7 @@ func TestADamagedTreeIsNoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The leaf first: a find passes the damaged document above it before it reaches the leaf.
+	// The leaf comes first: a search reads the damaged node above a leaf before it reads the leaf.
 	for _, key := range []string{prefix + "/0-3", prefix + "/1-0"} {
 		if key == prefix+"/0-3" {
 			g.store.Remove(key)
@@ -192,7 +192,6 @@ func TestADamagedTreeIsNoticed(t *testing.T) {
 	}
 }
 
-// The stored form of a tree.
 func TestATreeIsStoredAsText(t *testing.T) {
 	const stored = `{"leaves":9,"levels":[["8 16 17"],["0 0 15"]]}`
 	var tree document.Tree[extent]
@@ -209,7 +208,8 @@ func TestATreeIsStoredAsText(t *testing.T) {
 	}
 }
 
-// BenchmarkTreeSearch searches archives of rising size; calls of the store are what a search costs on a real one.
+// BenchmarkTreeSearch searches archives of rising size. On a real store, the cost of a search is its calls of the
+// store.
 func BenchmarkTreeSearch(b *testing.B) {
 	for _, leaves := range []int{10, 100, 1_000, 10_000} {
 		g := newGrove()

@@ -14,13 +14,12 @@ import (
 )
 
 const (
-	// indexFresh is the largest age of an index entry at the moment its document is
-	// written. The feed reads a bucket only after it has settled, so a write must
-	// not follow its index entry by long (see package feed).
+	// indexFresh is the largest age of an index entry at the moment its document is written. The feed reads a bucket
+	// only after it has settled, so a write must follow soon after its index entry (see package feed).
 	indexFresh = 5 * time.Second
-	// eventFresh is the largest age of an event at the moment it is decided about, and
-	// again at its first write. Its time is that of the command, which may have waited;
-	// the feed looks for events around the time of their index entry (see package feed).
+	// eventFresh is the largest age of an event when it is decided, and again at its first write. An event has the time
+	// of its command, which may have waited. The feed looks for events around the time of their index entry (see
+	// package feed).
 	eventFresh = 10 * time.Second
 )
 
@@ -30,19 +29,19 @@ type update[T any, P aggregate[T]] struct {
 	id   string
 	key  string
 
-	base    Record // what the decision starts from
+	base    Record // the document before the decision
 	warm    bool   // base was read ahead and may be stale
 	indexed time.Time
 	wrote   bool
 
 	sequence int64         // of the newest event in base
-	sealed   int           // how many sealed archives base holds
+	sealed   int           // how many sealed archives base has
 	revision int64         // of base
-	events   []event.Event // that the decision added
+	events   []event.Event // added by the decision
 }
 
-// guarded is run with a panic turned into an error: this is the repository's own
-// goroutine, where a panic would end the process and leave the callers waiting.
+// guarded is run, but turns a panic into an error. The goroutine belongs to the repository: a panic in it would end the
+// process while callers wait.
 func (u *update[T, P]) guarded(ctx context.Context, commands []*command[P]) (doc P, outcomes []error, err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -52,7 +51,7 @@ func (u *update[T, P]) guarded(ctx context.Context, commands []*command[P]) (doc
 	return u.run(ctx, commands)
 }
 
-// run decides and writes until the commands are applied, refused or out of time.
+// run decides and writes until every command is applied or refused, or until the time is over.
 func (u *update[T, P]) run(ctx context.Context, commands []*command[P]) (P, []error, error) {
 	if u.base, u.warm = u.repo.takeWarm(u.id); !u.warm {
 		if err := u.load(ctx); err != nil {
@@ -65,7 +64,7 @@ func (u *update[T, P]) run(ctx context.Context, commands []*command[P]) (P, []er
 			return nil, nil, err
 		}
 		if !changed && u.warm {
-			// A refusal must rest on the present document, not on one read ahead.
+			// A refusal must depend on the present document, not on one that was read ahead.
 			if err := u.load(ctx); err != nil {
 				return nil, nil, err
 			}
@@ -89,7 +88,7 @@ func (u *update[T, P]) run(ctx context.Context, commands []*command[P]) (P, []er
 	}
 }
 
-// load reads the document afresh.
+// load reads the present document.
 func (u *update[T, P]) load(ctx context.Context) error {
 	records, err := u.repo.store.Get(ctx, u.key)
 	if err != nil {
@@ -99,9 +98,8 @@ func (u *update[T, P]) load(ctx context.Context) error {
 	return nil
 }
 
-// decide runs every command on a copy of the base. A command that refuses must
-// leave the document alone; as one that does not would corrupt the others'
-// write, the rest is decided again without it.
+// decide runs every command on a copy of the base. A command that refuses must not change the document. If one does,
+// its change would spoil the write of the others, so decide runs the others again without it.
 func (u *update[T, P]) decide(commands []*command[P]) (doc P, outcomes []error, changed bool, err error) {
 	outcomes = make([]error, len(commands))
 	for clean := false; !clean; {
@@ -125,14 +123,14 @@ func (u *update[T, P]) decide(commands []*command[P]) (doc P, outcomes []error, 
 	return doc, outcomes, changed, nil
 }
 
-// refusal reports whether a decision ended in an error of its own.
+// refusal reports whether a decision returned an error of its own.
 func refusal(err error) bool { return err != nil && !errors.Is(err, ErrUnchanged) }
 
-// PanicError says that deciding about a document, or writing it, panicked.
+// PanicError says that a decision about a document, or its write, panicked.
 type PanicError struct {
 	Key   string
-	Value any    // what it panicked with
-	Stack []byte // where
+	Value any    // the value of the panic
+	Stack []byte // where it panicked
 }
 
 // Error names the document and the value of the panic.
@@ -140,8 +138,8 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("panic while updating %s: %v", e.Key, e.Value)
 }
 
-// apply runs one command and attributes the events it added. A panic of the
-// decision is its refusal alone: the commands of others share the write.
+// apply runs one command and attributes the events that it added. If the decision panics, only this command is refused,
+// because the commands of others share the write.
 func (u *update[T, P]) apply(doc P, c *command[P]) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -153,16 +151,15 @@ func (u *update[T, P]) apply(doc P, c *command[P]) (err error) {
 	if err := c.decide(doc); err != nil {
 		return err
 	}
-	// The commands after this one find a document that exists.
+	// The next commands see a document that exists.
 	root.Revision = u.revision + 1
 	added := int(root.Sequence - before)
 	u.repo.attribute(c.ctx, u.id, root.Timeline[len(root.Timeline)-added:])
 	return nil
 }
 
-// write stores the decided document. It reports false when it has to be decided
-// again: another writer was faster, whose document u.base then is, or its events
-// have become old.
+// write stores the decided document. It reports false when the document has to be decided again: another writer was
+// faster (u.base is then that document), or the events have become too old.
 func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
 	root := doc.root()
 	if err := u.archive(ctx, root); err != nil {
@@ -180,7 +177,7 @@ func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
 			if err := u.index(ctx); err != nil {
 				return false, err
 			}
-			// Once it has been tried, only the same write may follow.
+			// After the first attempt, only the same write may follow.
 			if attempt == 0 && u.stale() {
 				return false, nil
 			}
@@ -196,7 +193,7 @@ func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		// Unchanged: only the same write may follow, as it may still land late.
+		// The document is unchanged. Only the same write may follow, because the first one may still be stored late.
 		if err := u.repo.opts.Clock.Sleep(ctx, backoff(attempt)); err != nil {
 			return false, fmt.Errorf("%w: %w", ErrUnknown, putErr)
 		}
@@ -208,8 +205,8 @@ func (u *update[T, P]) index(ctx context.Context) error {
 	if u.repo.opts.Index == nil {
 		return nil
 	}
-	// An entry that took long, or a program that stood still, is as late as a document that did; one made before the
-	// clock was set back lies where nobody looks for this write.
+	// An entry may be too old when the store was slow or the program was paused. When the clock was set back, the entry
+	// is in a bucket where the feed does not look for this write.
 	for now := u.repo.opts.Clock.Now(); now.Sub(u.indexed).Abs() >= indexFresh; now = u.repo.opts.Clock.Now() {
 		if err := u.repo.opts.Index.Append(ctx, u.key); err != nil {
 			return fmt.Errorf("indexing for the feed: %w", err)
@@ -219,15 +216,15 @@ func (u *update[T, P]) index(ctx context.Context) error {
 	return nil
 }
 
-// stale reports whether a new event has become too old since it was decided: the
-// program stood still, or its archive or its index took long.
+// stale reports whether a new event has become too old since it was decided. The program was paused, or the archive or
+// the index took long.
 func (u *update[T, P]) stale() bool {
 	now := u.repo.opts.Clock.Now()
 	return slices.ContainsFunc(u.events, func(e event.Event) bool { return now.Sub(e.Time).Abs() > eventFresh })
 }
 
-// readBack learns what a failed write left behind: ours is stored, another's
-// document is (moved), or nothing has changed. It insists until ctx ends.
+// readBack finds out what a failed write did: our document is stored, another one is (moved), or nothing has changed.
+// It tries until ctx ends.
 func (u *update[T, P]) readBack(ctx context.Context, writeID string) (stored, moved bool, err error) {
 	for attempt := 0; ; attempt++ {
 		records, err := u.repo.store.Get(ctx, u.key)
@@ -255,7 +252,7 @@ func (u *update[T, P]) readBack(ctx context.Context, writeID string) (stored, mo
 	}
 }
 
-// archive writes what earlier writes sealed and drops it from the head.
+// archive writes what earlier writes sealed, and removes it from the head.
 func (u *update[T, P]) archive(ctx context.Context, root *Root) error {
 	for _, s := range root.Sealed[:u.sealed] {
 		if err := createOnce(ctx, u.repo.store, s.Key, s.Value); err != nil {
@@ -266,8 +263,8 @@ func (u *update[T, P]) archive(ctx context.Context, root *Root) error {
 	return nil
 }
 
-// createOnce creates an immutable document. Every writer of it writes the same
-// content, so finding it there is success.
+// createOnce creates an immutable document. Every writer writes the same content, so a document that exists already is
+// a success.
 func createOnce(ctx context.Context, store Store, key string, value []byte) error {
 	putErr := store.Put(ctx, key, value, "")
 	if putErr == nil {
@@ -283,14 +280,13 @@ func createOnce(ctx context.Context, store Store, key string, value []byte) erro
 	return nil
 }
 
-// publish hands the new events to the relay.
 func (u *update[T, P]) publish() {
 	if u.repo.opts.Relay != nil && len(u.events) > 0 {
 		u.repo.opts.Relay.Publish(u.events)
 	}
 }
 
-// backoff grows from 2 ms to 250 ms; callers' own rhythm spreads them.
+// backoff grows from 2 ms to 250 ms. It needs no random part, because callers come at different times.
 func backoff(attempt int) time.Duration {
 	return min(2*time.Millisecond<<min(attempt, 7), 250*time.Millisecond)
 }

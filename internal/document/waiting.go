@@ -13,15 +13,15 @@ const (
 	longestWait = 5 * time.Second
 )
 
-// waiting is a store whose reads wait for it.
+// waiting is a store whose reads wait while it is unavailable.
 type waiting struct {
 	Store
 	clock clock.Clock
 	limit time.Duration
 }
 
-// Waiting returns a store whose reads wait while the store is unavailable, each for up to limit. It is for work that
-// nobody waits for and that would have to begin again, such as an audit; a request is better refused soon.
+// Waiting returns a store whose reads wait while the store is unavailable, each for up to limit. It is for work without
+// a waiting caller that would have to start from the beginning, such as an audit. A request should fail early instead.
 func Waiting(store Store, clk clock.Clock, limit time.Duration) Store {
 	return waiting{Store: store, clock: clk, limit: limit}
 }

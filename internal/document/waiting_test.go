@@ -11,7 +11,7 @@ import (
 	"caravan/internal/document"
 )
 
-// away is a store that cannot be read until a time.
+// away is a store that cannot be read until a given time.
 type away struct {
 	document.Store
 	until time.Time
@@ -29,7 +29,7 @@ func (a *away) Get(context.Context, ...string) (map[string]document.Record, erro
 func TestWaiting(t *testing.T) {
 	broken := document.Unavailable{Err: errors.New("connection reset by peer")}
 	for name, c := range map[string]struct {
-		away, gone time.Duration // how long the store is away; when the caller gives up
+		away, gone time.Duration // how long the store is unavailable; when the caller gives up
 		with, want error
 		reads      int
 	}{

@@ -15,9 +15,8 @@ import (
 	"caravan/internal/id"
 )
 
-// Contract checks that a store keeps the promises that package document builds
-// on. It runs over the fake and, through a real sidecar, over every component
-// set. Keys are new in each run, so a used store will do.
+// Contract checks that a store keeps the promises that package document needs. It runs on the fake store and, through a
+// real sidecar, on every component set. Each run makes new keys, so the store may contain other documents.
 func Contract(t *testing.T, store document.Store) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -122,7 +121,7 @@ func Contract(t *testing.T, store document.Store) {
 	})
 }
 
-// BadKeys are keys that some store or sidecar cannot take.
+// BadKeys are keys that some store or sidecar does not accept.
 func BadKeys() []string {
 	return []string{"", "a||b", "a|||b", "a\x00b", "a\nb", "a\u0085b", "a\x7f", "a\xffb", "a\xed\xa0\x80", strings.Repeat("k", document.MaxKey+1)}
 }
@@ -132,7 +131,7 @@ type counter struct {
 	Applied map[string]bool `json:"applied"`
 }
 
-// counters has two repositories, as two replicas have, count on one document.
+// counters makes two repositories, as of two replicas, which both count in one document.
 func counters(ctx context.Context, t *testing.T, store document.Store, owner string) {
 	t.Helper()
 	replicas := make([]*document.Repository[counter, *counter], 2)
@@ -192,5 +191,5 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// ErrInjected is the error that tests inject into a FakeStore.
+// ErrInjected is the error that tests make a FakeStore return.
 var ErrInjected = errors.New("injected fault")

@@ -10,23 +10,23 @@ import (
 	"caravan/internal/document"
 )
 
-// ErrCrashed is what a crashed Replica returns for everything.
+// ErrCrashed is the error of every operation of a crashed Replica.
 var ErrCrashed = errors.New("this replica has crashed")
 
-// Replica is the outside of one replica of a program: its store, its clock and its ids. It can crash after a number of store
-// operations. From then on nothing works any more.
+// Replica is the environment of one replica of a program: its store, its clock and its ids. It can crash after a number
+// of store operations. Then every operation fails.
 type Replica struct {
 	// Store is shared by all replicas.
 	Store *FakeStore
-	// Name starts the ids of the replica.
+	// Name is the prefix of the ids of the replica.
 	Name string
 	// Time is the time of the replica's clock.
 	Time func() time.Time
-	// Meanwhile, if set, runs before each read of a document with this key, as a concurrent change by others.
+	// Meanwhile, if set, runs before each read of a key. It simulates a concurrent change by others.
 	Meanwhile func(key string)
-	// Left is the number of store operations until the crash; negative is never.
+	// Left is the number of store operations until the crash. A negative number means never.
 	Left int
-	// Lands says that the write during which the replica crashes is stored.
+	// Lands means that the store keeps the write during which the replica crashes.
 	Lands bool
 
 	mu  sync.Mutex

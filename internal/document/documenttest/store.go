@@ -1,5 +1,5 @@
-// Package documenttest has a fake store in memory for tests of code over
-// package document, and the contract suite that every real store must pass.
+// Package documenttest has a fake store in memory, for tests of code that uses package document, and the contract suite
+// that every real store must pass.
 package documenttest
 
 import (
@@ -14,17 +14,17 @@ import (
 	"caravan/internal/document"
 )
 
-// FakeStore is an in-memory document.Store that can misbehave as real ones do.
+// FakeStore is a document.Store in memory that can fail as real ones do.
 type FakeStore struct {
 	mu      sync.Mutex
 	records map[string]document.Record
 	etag    int
 
-	// BeforePut, if set, runs before each write; an error from it is returned
-	// and the write does not happen.
+	// BeforePut, if set, runs before each write. If it returns an error, the write does not happen and returns that
+	// error.
 	BeforePut func(key string, value []byte) error
-	// AfterPut, if set, runs after each write that happened; an error from it is
-	// returned although the write is stored: the unknown outcome.
+	// AfterPut, if set, runs after each write that happened. Its error is returned although the write is stored: the
+	// outcome is unknown to the caller.
 	AfterPut func(key string, value []byte) error
 	// BeforeGet, if set, runs before each read; its error is returned.
 	BeforeGet func(keys []string) error
@@ -100,7 +100,7 @@ func (s *FakeStore) Keys() []string {
 	return slices.Sorted(maps.Keys(s.records))
 }
 
-// Overwrite stores value whatever is there: for planting violations.
+// Overwrite stores value without a check of the ETag. Tests use it to plant violations.
 func (s *FakeStore) Overwrite(key string, value []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +108,7 @@ func (s *FakeStore) Overwrite(key string, value []byte) {
 	s.records[key] = document.Record{Value: slices.Clone(value), ETag: strconv.Itoa(s.etag)}
 }
 
-// Remove forgets what is stored under key: for planting violations.
+// Remove deletes the document under key. Tests use it to plant violations.
 func (s *FakeStore) Remove(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
