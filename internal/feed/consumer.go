@@ -6,14 +6,14 @@ import (
 	"caravan/internal/event"
 )
 
-// Consumer handles the events of producers. It receives an event in two ways: pushed by the broker, which is fast, and pulled
-// from the producer's feed, which is complete.
+// Consumer handles the events of producers. It receives an event in two ways: the broker pushes it, which is fast, and
+// it pulls it from the producer's feed, which is complete.
 type Consumer struct {
 	// Handle handles an event. It returns when its effect is stored.
 	Handle event.Handler
 	// Collector, if not nil, takes pushed events in place of Handle.
 	Collector Collector
-	// Seen has the events that were handled, pushed or pulled.
+	// Seen has the events that were handled, whether pushed or pulled.
 	Seen *Seen
 	// DeadLetters has the events that can never be handled.
 	DeadLetters DeadLetters
@@ -24,8 +24,8 @@ type Consumer struct {
 type Collector interface {
 	// Take is an event.Handler. It may return before the event is stored.
 	Take(ctx context.Context, e event.Event) error
-	// Run stores the events that were taken, until ctx ends. It calls settle for each of them: with no error when the event is
-	// stored, or with a final error when it can never be. If settle fails, Run calls it again later.
+	// Run stores the events that were taken, until ctx ends. It calls settle for each of them: with no error when the
+	// event is stored, or with a final error when it can never be stored. If settle fails, Run calls it again later.
 	Run(ctx context.Context, settle func(ctx context.Context, e event.Event, err error) error) error
 }
 

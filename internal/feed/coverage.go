@@ -12,24 +12,24 @@ import (
 	"caravan/internal/event"
 )
 
-// InvariantIndexed is the name of the invariant that each event of a document can be found by the feed: the document's
-// key was entered in the index around the time of the event.
+// InvariantIndexed is the name of an invariant: the feed can find each event of a document, because the index has the
+// document's key around the time of the event.
 const InvariantIndexed = "event-in-feed"
 
 const (
-	// coverageOrder makes the memory of a Coverage 4 MiB: with a million entries one in a million events that the feed
-	// misses is taken for found.
+	// coverageOrder makes the memory of a Coverage 4 MiB. With a million entries, it accepts one in a million events
+	// that the feed misses as found.
 	coverageOrder = 25
 	// coverageStep is how many keys one Extend reads.
 	coverageStep = 20_000
 )
 
-// Coverage answers for an audit whether the index leads to the events of documents. It reads the index once and keeps
-// what it saw in a fixed amount of memory. It is safe for concurrent use.
+// Coverage tells an audit whether the index leads to the events of documents. It reads the index once and keeps a
+// summary of fixed size in memory. It is safe for concurrent use.
 type Coverage struct {
 	reader *Reader
 
-	mu   sync.Mutex // never held while reading
+	mu   sync.Mutex // not held during a read
 	at   Cursor
 	seen *bloom.Filter
 }
@@ -37,14 +37,14 @@ type Coverage struct {
 // NewCoverage makes a Coverage of the index that a Reader reads.
 func NewCoverage(r *Reader) *Coverage { return &Coverage{reader: r} }
 
-// Restart forgets what was read, so that the index is read as it is now.
+// Restart discards what was read. The index is then read again.
 func (c *Coverage) Restart() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at, c.seen = Cursor{}, bloom.New(coverageOrder)
 }
 
-// Extend reads a further part of the index and reports whether it has come to where the index is not final yet.
+// Extend reads a further part of the index. It reports whether it has reached the part that is not final yet.
 func (c *Coverage) Extend(ctx context.Context) (complete bool, err error) {
 	c.mu.Lock()
 	from, seen := c.at, c.seen
@@ -66,7 +66,7 @@ func (c *Coverage) Extend(ctx context.Context) (complete bool, err error) {
 	if c.at == from {
 		c.at = keys.Next
 	}
-	if c.at == (Cursor{}) { // nothing was ever entered
+	if c.at == (Cursor{}) { // the index is empty
 		c.at.Bucket = c.reader.timing.bucket(c.reader.clock.Now().Add(-c.reader.timing.Settle))
 	}
 	return keys.End, nil
@@ -74,8 +74,8 @@ func (c *Coverage) Extend(ctx context.Context) (complete bool, err error) {
 
 func entered(b Bucket, key string) string { return strconv.FormatInt(int64(b), 36) + " " + key }
 
-// Check checks that the index leads to the events of the document under key. Events that are too young for the index to
-// be final about them are left out.
+// Check checks that the index leads to the events of the document under key. It leaves out events that are so young
+// that their part of the index is not final.
 func (c *Coverage) Check(into *audit.Results, key string, events []event.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +88,7 @@ func (c *Coverage) Check(into *audit.Results, key string, events []event.Event) 
 	}
 }
 
-// leadsTo reports whether key was entered in a bucket by which Reader.Events finds an event of that time.
+// leadsTo reports whether key is in a bucket through which Reader.Events finds an event of that time.
 func (c *Coverage) leadsTo(key string, at time.Time) bool {
 	timing := c.reader.timing
 	for b := timing.bucket(at.Add(-eventAfter)); b <= timing.bucket(at.Add(eventBefore)); b = timing.next(b) {

@@ -25,7 +25,7 @@ import (
 	"caravan/internal/id"
 )
 
-// fakeClock moves only when told to, or when somebody sleeps.
+// fakeClock moves only when the test moves it, or in Sleep.
 type fakeClock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -84,9 +84,8 @@ func (f fakeInvoker) Invoke(ctx context.Context, _, path string, in, out any) er
 	return json.Unmarshal(w.Body.Bytes(), out)
 }
 
-// TestThePullDeliversEveryEventThatWasWritten has two replicas write over a
-// store that loses replies, while a consumer pulls, fails and restarts. Nothing
-// is pushed: the feed alone must be complete.
+// TestThePullDeliversEveryEventThatWasWritten has two replicas write to a store that loses replies, while a consumer
+// pulls, fails and restarts. Nothing is pushed, so the feed alone must be complete.
 func TestThePullDeliversEveryEventThatWasWritten(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dice := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 7))
@@ -133,9 +132,9 @@ func TestThePullDeliversEveryEventThatWasWritten(t *testing.T) {
 			clk.advance(time.Duration(dice.IntN(5000)) * time.Millisecond)
 			switch dice.IntN(6) {
 			case 0:
-				_ = puller.Pull(rt.Context()) // a failed pull goes on later
+				_ = puller.Pull(rt.Context()) // a later pull continues after a failed one
 			case 1:
-				puller = newPuller() // a restart forgets what was seen
+				puller = newPuller() // a restart loses the list of events seen
 			}
 		}
 		clk.advance(time.Minute)
@@ -151,8 +150,8 @@ func TestThePullDeliversEveryEventThatWasWritten(t *testing.T) {
 	})
 }
 
-// TestWhatCannotBeHandledIsDeadLettered pulls a feed with events of every kind that a handler can not handle: none is lost,
-// and none holds up those behind it. What cannot be dead-lettered is not skipped.
+// TestWhatCannotBeHandledIsDeadLettered pulls a feed with every kind of event that a handler cannot handle. None is
+// lost, and none blocks the events behind it. An event is not skipped while its dead letter cannot be stored.
 func TestWhatCannotBeHandledIsDeadLettered(t *testing.T) {
 	producer, consumer, clk := documenttest.NewStore(), documenttest.NewStore(), newClock()
 	timing := Timing{Bucket: 10 * time.Second, Settle: 30 * time.Second}
@@ -200,7 +199,7 @@ func TestWhatCannotBeHandledIsDeadLettered(t *testing.T) {
 		Clock: clk, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
 	}
 	full = errors.New("the dead letters are full")
-	if err := puller.Pull(t.Context()); !errors.Is(err, full) && !event.Retriable(err) { // the first of them is told
+	if err := puller.Pull(t.Context()); !errors.Is(err, full) && !event.Retriable(err) { // the first error is returned
 		t.Fatalf("pulled past what could not be dead-lettered: %v", err)
 	}
 	if at, err := StoredCursor(t.Context(), consumer, "notes"); err != nil || at != "" {
@@ -225,8 +224,8 @@ func TestWhatCannotBeHandledIsDeadLettered(t *testing.T) {
 	}
 }
 
-// After a long time without the broker there is much to pull: a handler that waits for its store must not hold up the
-// others.
+// After a long time without the broker there are many events to pull. A handler that waits for its store must not delay
+// the others.
 func TestPulledEventsAreHandledManyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		events := written(t, 4*deliveries)
@@ -245,7 +244,7 @@ func TestPulledEventsAreHandledManyAtOnce(t *testing.T) {
 	})
 }
 
-// A consumer whose store is away is not asked to try a whole page, one time-out after another.
+// When the store of a consumer is unavailable, the consumer does not try a whole page, one time-out after another.
 func TestAPageIsLeftWhenItCannotBeHandled(t *testing.T) {
 	away := event.Retry(errors.New("the store is away"))
 	var tried atomic.Int32
@@ -262,7 +261,7 @@ func TestAPageIsLeftWhenItCannotBeHandled(t *testing.T) {
 	}
 }
 
-// written are so many events, each of a document of its own.
+// written makes n events, each of its own document.
 func written(t *testing.T, n int) []event.Event {
 	t.Helper()
 	store, clk := documenttest.NewStore(), newClock()
@@ -278,7 +277,7 @@ func written(t *testing.T, n int) []event.Event {
 	return events
 }
 
-// spoil has the feed serve, beside a document, a copy of it whose event is malformed.
+// spoil makes the feed serve a copy of a document whose event is malformed, beside the document itself.
 func spoil(t *testing.T, store *documenttest.FakeStore, from, to string) {
 	t.Helper()
 	var key string
@@ -374,8 +373,8 @@ func TestEventsOfALongTimelineAreFoundInItsSegments(t *testing.T) {
 	}
 }
 
-// What a reader calls final is so although its clock is ahead of the writers', and although a store lands each write as
-// late as it may.
+// What a reader calls final stays final, although its clock is ahead of the writers' clocks, and although a store
+// applies each write as late as it may.
 func TestAReaderWhoseClockIsAheadMissesNothing(t *testing.T) {
 	producer, consumer, writer, reader := documenttest.NewStore(), documenttest.NewStore(), newClock(), newClock()
 	reader.advance(15 * time.Second)
@@ -403,7 +402,7 @@ func TestAReaderWhoseClockIsAheadMissesNothing(t *testing.T) {
 	}
 	producer.BeforePut = func(key string, _ []byte) error {
 		if strings.HasPrefix(key, "note/") {
-			pass(28 * time.Second) // 8 s until the last try leaves, and 20 s until it lands
+			pass(28 * time.Second) // 8 s until the last attempt is sent, and 20 s until it is stored
 		}
 		return nil
 	}
@@ -420,8 +419,8 @@ func TestAReaderWhoseClockIsAheadMissesNothing(t *testing.T) {
 	}
 }
 
-// A reader that looks ahead continues where its previous call ended, whether by its limit or by its time, and stores only
-// what is final: entries may still come before the others.
+// A reader that looks ahead continues where its previous call ended, whether at its limit or at its deadline. It stores
+// only a final place, because other entries may still be added before the later ones.
 func TestWhatIsNotFinalIsNeverSettled(t *testing.T) {
 	store, clk := documenttest.NewStore(), newClock()
 	timing := DefaultTiming()
@@ -456,7 +455,7 @@ func TestWhatIsNotFinalIsNeverSettled(t *testing.T) {
 	}
 }
 
-// A wallet may have thousands of segments; the feed of long ago must not read all that came since.
+// A wallet may have thousands of segments. A reader of an old part of the feed must not read all later segments.
 func TestTheFeedLooksIntoFewSegmentsOfALongTimeline(t *testing.T) {
 	store, clk := documenttest.NewStore(), newClock()
 	timing := DefaultTiming()
@@ -498,8 +497,8 @@ func TestTheFeedLooksIntoFewSegmentsOfALongTimeline(t *testing.T) {
 	}
 }
 
-// A page ends when it has taken long, and the next goes on behind it: a reader waits only so long for an answer, and a
-// page that always takes longer would never be read.
+// A page ends when it has taken long, and the next page continues after it. A reader waits for an answer only for a
+// limited time, so a page that always takes longer would never be read.
 func TestAPageThatTakesLongEndsEarly(t *testing.T) {
 	store, clk := documenttest.NewStore(), newClock()
 	timing := DefaultTiming()
@@ -541,8 +540,8 @@ func TestAPageThatTakesLongEndsEarly(t *testing.T) {
 	}
 }
 
-// Documents that are written all the time are in every bucket, and their events lie around several: a page has each event
-// once, and fits into the sidecar's 4 MiB.
+// Documents that are written all the time are in every bucket, and their events belong to several buckets. A page has
+// each event once, and stays below the sidecar's 4 MiB.
 func TestAPageOfBusyDocumentsIsSmall(t *testing.T) {
 	store, clk := documenttest.NewStore(), newClock()
 	timing := DefaultTiming()
@@ -611,7 +610,7 @@ func FuzzParseCursor(f *testing.F) {
 	})
 }
 
-// fakePublisher fails as often as it is told to.
+// fakePublisher fails as often as the test says.
 type fakePublisher struct {
 	mu     sync.Mutex
 	fail   int
@@ -645,7 +644,7 @@ func TestTheRelayTriesAgainAndFlushesWhenItStops(t *testing.T) {
 	stop()
 	<-done
 	relay.Publish([]event.Event{{ID: "notes/a/2"}, {ID: "notes/a/3"}})
-	if err := relay.Run(ctx); err != nil { // stopped before it starts: only flushes
+	if err := relay.Run(ctx); err != nil { // stopped before it starts: only publishes what is queued
 		t.Fatal(err)
 	}
 	if published, dropped := relay.Counts(); published != 3 || dropped != 0 || len(p.events) != 3 {
@@ -667,8 +666,8 @@ func TestTheRelayLeavesToTheFeedWhatTheBrokerRefuses(t *testing.T) {
 	}
 }
 
-// The feed begins where the replica with the fastest clock first writes; those behind it write into
-// buckets before that, which were never read (found by simulation, seed 59).
+// The feed begins where the replica with the fastest clock writes first. Replicas with slower clocks write into earlier
+// buckets, which were never read (found by simulation, seed 59).
 func TestAReplicaBehindTheFirstIsRead(t *testing.T) {
 	store, fast, slow := documenttest.NewStore(), newClock(), newClock()
 	slow.advance(-8 * time.Second)

@@ -1,11 +1,10 @@
 // Package feed makes events reliable over a broker that may lose them.
 //
-// A publish that Dapr answers with success can still be lost, so the broker is
-// the fast path and the documents are the truth. Before a document with a new
-// event is written, its key is entered in an index of the current time bucket;
-// after the write the event is published. Consumers get events pushed by the
-// broker and, on a slow clock, pull what producers' documents hold and handle
-// what they have not seen. Handlers are idempotent, so both may deliver.
+// A publish that Dapr confirms can still be lost. So the broker is only the fast way, and the documents are complete.
+// Before a document with a new event is written, its key is entered in an index of the current time bucket. After the
+// write the event is published. The broker pushes events to consumers. Consumers also pull, at longer intervals, the
+// events in the producers' documents, and handle those that they have not seen. An event may come both ways, because
+// handlers are idempotent.
 package feed
 
 import (
@@ -24,8 +23,8 @@ import (
 )
 
 const (
-	// slots spread the index writers of several replicas over separate chains
-	// of entries, so that they rarely meet; readers read them all.
+	// slots distribute the index writers of several replicas over separate sequences of entries, so that they rarely
+	// collide. Readers read all slots.
 	slots = 4
 	// entryKeys bounds the keys in one index entry document.
 	entryKeys = 256
@@ -33,16 +32,14 @@ const (
 	firstKey = "feed/first"
 )
 
-// Timing says how the feed divides and trusts time.
+// Timing says how the feed divides time, and when it takes a bucket as final.
 type Timing struct {
 	// Bucket is the length of one index bucket; at least 1 s.
 	Bucket time.Duration
-	// Settle is the age at which a bucket is final: by then every write whose
-	// index entry lies in it has landed or failed. It covers the time from the
-	// entry until the last try of its write leaves (8 s, the deadline of an update),
-	// the longest late write of a store (20 s), and the most by which a reader's
-	// clock may be ahead of a writer's or a sidecar may stand still with a write
-	// (15 s).
+	// Settle is the age at which a bucket is final: every write whose index entry is in it has by then been stored or
+	// has failed. It includes the time from the entry until the last attempt of its write is sent (8 s, the deadline of
+	// an update), the longest delay of a write in a store (20 s), and 15 s for a reader's clock that is ahead of a
+	// writer's or a sidecar that pauses with a write.
 	Settle time.Duration
 }
 
@@ -59,11 +56,10 @@ func (t Timing) bucket(at time.Time) Bucket {
 
 func (t Timing) next(b Bucket) Bucket { return b + Bucket(max(t.Bucket, time.Second)/time.Second) }
 
-// Index enters keys into the buckets; it implements document.Index.
+// Index enters keys into the buckets. It implements document.Index.
 //
-// An entry is a document feed/<bucket>/<slot>/<n> that is created once and never
-// changed, with n counting from 0 without gaps, so that a writer needs no read
-// and a reader stops at the first n that is missing.
+// An entry is a document feed/<bucket>/<slot>/<n> that is created once and never changes. n counts from 0 without gaps.
+// So a writer needs no read, and a reader stops at the first n that is missing.
 type Index struct {
 	store  document.Store
 	clock  clock.Clock
@@ -78,7 +74,7 @@ type Index struct {
 	began   bool
 }
 
-// NewIndex makes the Index of one process; writer is an id of the process.
+// NewIndex makes the Index of one process. writer is an id of the process.
 func NewIndex(store document.Store, clk clock.Clock, timing Timing, writer string) *Index {
 	h := fnv.New32a()
 	h.Write([]byte(writer))
@@ -87,8 +83,8 @@ func NewIndex(store document.Store, clk clock.Clock, timing Timing, writer strin
 	return x
 }
 
-// Append enters a key in the current bucket. A key that this process has
-// entered in it before costs nothing.
+// Append enters a key in the current bucket. It costs nothing if this process has entered the key in that bucket
+// before.
 func (x *Index) Append(ctx context.Context, key string) error {
 	x.mu.Lock()
 	known := x.bucket == x.timing.bucket(x.clock.Now()) && x.entered[key]
@@ -100,8 +96,7 @@ func (x *Index) Append(ctx context.Context, key string) error {
 	return err
 }
 
-// enter writes one index entry for the keys that wait. Only one enter runs at a
-// time, which makes it the owner of bucket and next.
+// enter writes one index entry for the keys that wait. Only one enter runs at a time, so it alone uses bucket and next.
 func (x *Index) enter(ctx context.Context, keys []string) []batch.Result[struct{}] {
 	err := x.write(ctx, keys)
 	results := make([]batch.Result[struct{}], len(keys))
@@ -146,9 +141,8 @@ func (x *Index) write(ctx context.Context, keys []string) error {
 	return nil
 }
 
-// create makes one entry document; it reports false when another replica's
-// entry has that number. It never leaves a number undecided, as a gap would hide
-// the entries after it.
+// create makes one entry document. It reports false when another replica's entry has that number. It returns only when
+// the number is taken, because readers would not see entries after a gap.
 func (x *Index) create(ctx context.Context, key string, value []byte) (bool, error) {
 	for attempt := 0; ; attempt++ {
 		putErr := x.store.Put(ctx, key, value, "")
@@ -158,7 +152,7 @@ func (x *Index) create(ctx context.Context, key string, value []byte) (bool, err
 		records, err := x.store.Get(ctx, key)
 		if err == nil {
 			if r, ok := records[key]; ok {
-				// The same keys from another replica serve as well as ours.
+				// The same keys from another replica are as good as ours.
 				return string(r.Value) == string(value), nil
 			}
 		}
@@ -168,7 +162,7 @@ func (x *Index) create(ctx context.Context, key string, value []byte) (bool, err
 	}
 }
 
-// begin notes, once, from which bucket on the feed is to be read.
+// begin stores, once, the bucket in which the feed begins.
 func (x *Index) begin(ctx context.Context) error {
 	x.mu.Lock()
 	began := x.began
@@ -176,7 +170,7 @@ func (x *Index) begin(ctx context.Context) error {
 	if began {
 		return nil
 	}
-	// Another replica's clock may be behind this one: what it enters belongs to the feed too.
+	// The clock of another replica may be behind this one. The feed must include its entries too.
 	value, err := json.Marshal(x.timing.bucket(x.clock.Now().Add(-window)))
 	if err != nil {
 		return fmt.Errorf("encoding the first bucket: %w", err)

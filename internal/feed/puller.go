@@ -17,20 +17,18 @@ import (
 	"caravan/internal/invoke"
 )
 
-// Puller pulls the feed of one producer on a slow clock and hands what was not
-// seen to a handler. It is what makes delivery complete; the broker only makes
-// it fast.
+// Puller pulls the feed of one producer at long intervals and hands each event that was not seen to a handler. It makes
+// delivery complete; the broker only makes it fast.
 type Puller struct {
 	// Producer is the app whose feed is pulled.
 	Producer string
 	Invoker  invoke.Invoker
 	Store    document.Store
-	// Seen remembers the events that were handled, pushed or pulled.
+	// Seen has the events that were handled, whether pushed or pulled.
 	Seen   *Seen
 	Handle event.Handler
-	// DeadLetter stores an event that Handle can never handle, and why. While it
-	// fails, the Puller repeats that event's page, as it would lose the event
-	// otherwise. It and Handle are called for several events at once.
+	// DeadLetter stores an event that Handle can never handle, and why. While it fails, the Puller repeats that event's
+	// page, because otherwise the event would be lost. DeadLetter and Handle are called for several events at once.
 	DeadLetter func(ctx context.Context, e event.Event, cause error) error
 	Clock      clock.Clock
 	IDs        id.Source
@@ -50,10 +48,10 @@ func cursorsOf(store document.Store, clk clock.Clock, ids id.Source) *document.R
 	return document.NewRepository[cursorDocument](store, document.Options{Prefix: "cursor/", Clock: clk, IDs: ids})
 }
 
-// StoredCursor is the place in a producer's feed that the consumer with the given store pulls from, or "" when it never
-// stored one.
+// StoredCursor is the place from which the consumer with the given store pulls a producer's feed, or "" when the
+// consumer has stored none yet.
 func StoredCursor(ctx context.Context, store document.Store, producer string) (string, error) {
-	docs, err := cursorsOf(store, nil, nil).GetMany(ctx, producer) // reading needs no time and no ids
+	docs, err := cursorsOf(store, nil, nil).GetMany(ctx, producer) // a read needs neither time nor ids
 	if err != nil {
 		return "", fmt.Errorf("reading the cursor: %w", err)
 	}
@@ -76,7 +74,7 @@ func (p *Puller) Run(ctx context.Context) error {
 	}
 }
 
-// Pull reads the feed from the stored cursor to its end once.
+// Pull reads the feed once, from the stored cursor to the end.
 func (p *Puller) Pull(ctx context.Context) error {
 	if p.cursors == nil {
 		p.cursors = cursorsOf(p.Store, p.Clock, p.IDs)
@@ -107,14 +105,14 @@ func (p *Puller) Pull(ctx context.Context) error {
 	}
 }
 
-// deliveries is how many pulled events are handled at once. After a long time without the broker there are many, and
-// those for one document share its writes.
+// deliveries is how many pulled events are handled at once. There are many after a long time without the broker, and
+// events for one document share its writes.
 const deliveries = 32
 
-// deliverAll hands events over, in no order. When one of them cannot be handled now it leaves off: what is under way is
-// handled, the rest comes with the next pull.
+// deliverAll hands events over, in no order. When an event cannot be handled now, it starts no further ones. It waits
+// for those that have started; the next pull delivers the rest.
 func (p *Puller) deliverAll(ctx context.Context, events []event.Event) error {
-	var group errgroup.Group // without a context: one that fails takes nothing from the others
+	var group errgroup.Group // without a context: a failure does not cancel the others
 	group.SetLimit(deliveries)
 	var failed atomic.Bool
 	for _, e := range events {
@@ -132,8 +130,8 @@ func (p *Puller) deliverAll(ctx context.Context, events []event.Event) error {
 	return group.Wait()
 }
 
-// deliver handles one event. One that can never be handled becomes a dead letter, so
-// that it is not lost and does not stop the feed.
+// deliver handles one event. An event that can never be handled becomes a dead letter, so it is not lost and does not
+// stop the feed.
 func (p *Puller) deliver(ctx context.Context, e event.Event) error {
 	malformed := e.Check()
 	if malformed == nil && p.Seen.Has(e.ID) {
@@ -156,13 +154,13 @@ func (p *Puller) deliver(ctx context.Context, e event.Event) error {
 			return fmt.Errorf("dead-lettering pulled event %s: %w", e.ID, err)
 		}
 	}
-	if malformed == nil { // what is malformed may bear the id of another
+	if malformed == nil { // a malformed event may have the id of another
 		p.Seen.Add(e.ID)
 	}
 	return nil
 }
 
-// advance stores the cursor, never backwards.
+// advance stores the cursor. It never moves it backwards.
 func (p *Puller) advance(ctx context.Context, settled string) error {
 	to, err := ParseCursor(settled)
 	if err != nil {
@@ -181,7 +179,7 @@ func (p *Puller) advance(ctx context.Context, settled string) error {
 	return nil
 }
 
-// Before reports whether c lies before o in the feed.
+// Before reports whether c is before o in the feed.
 func (c Cursor) Before(o Cursor) bool {
 	if c.Bucket != o.Bucket {
 		return c.Bucket < o.Bucket

@@ -18,8 +18,8 @@ import (
 	"caravan/internal/problem"
 )
 
-// Cursor is a place in the feed: an index entry. Its text form is
-// "<bucket>.<slot>.<n>"; the zero Cursor is the beginning.
+// Cursor is a place in the feed: an index entry. Its text form is "<bucket>.<slot>.<n>". The zero Cursor is the
+// beginning.
 type Cursor struct {
 	Bucket Bucket
 	Slot   int
@@ -50,7 +50,7 @@ func ParseCursor(s string) (Cursor, error) {
 	return Cursor{Bucket: Bucket(bucket), Slot: slot, N: n}, nil
 }
 
-// Reader reads the keys and events that a service's Index has entered.
+// Reader reads a service's index and the events that it leads to.
 type Reader struct {
 	store  document.Store
 	clock  clock.Clock
@@ -64,36 +64,34 @@ func NewReader(store document.Store, clk clock.Clock, timing Timing) *Reader {
 
 // Keys is a part of the feed: the keys of some index entries.
 type Keys struct {
-	// Buckets holds the keys by the bucket they were entered in, oldest first.
+	// Buckets holds the keys by bucket, oldest first.
 	Buckets []BucketKeys
-	// Next is where to read on.
+	// Next is where the next call continues.
 	Next Cursor
-	// Settled is the furthest place that is final; a reader that stores its
-	// place stores this one, and reads on from Next while it runs. Once Next lies
-	// beyond it, a reader that goes on takes no later one from its further calls: what
-	// becomes final between two calls was read before it was.
+	// Settled is the furthest place that is final. A reader that stores its place stores Settled, and continues from
+	// Next while it runs. Once Next is after Settled, the reader must not take a later Settled from its further calls:
+	// it may have read a part of the feed before that part became final.
 	Settled Cursor
 	// End is set when nothing was left to read.
 	End bool
 }
 
-// BucketKeys are keys that were entered in one bucket.
+// BucketKeys are the keys of one bucket.
 type BucketKeys struct {
 	Bucket Bucket
 	Keys   []string
-	// Next is the place behind them.
+	// Next is the place after them.
 	Next Cursor
 }
 
-// readAhead is how many entry numbers of a slot are asked for at once.
+// readAhead is how many entries of a slot are read at once.
 const readAhead = 8
 
-// keysTime is how long one Keys goes on: a slow store gives less in it.
+// keysTime limits one Keys call. A slow store returns less in that time.
 const keysTime = 3 * time.Second
 
-// Keys reads the feed from a cursor, up to about limit keys or for 3 s, and only
-// buckets that ended at least age ago. A negative age reaches into the current
-// bucket, which may still grow behind the reader.
+// Keys reads the feed from a cursor: up to about limit keys or for 3 s, and only buckets that ended at least age ago. A
+// negative age includes the current bucket, which may still get entries before the place that was read.
 func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Duration) (Keys, error) {
 	now := r.clock.Now()
 	enough := now.Add(keysTime)
@@ -107,7 +105,7 @@ func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Dura
 	out := Keys{Next: from, Settled: from}
 	newest := r.timing.bucket(now.Add(-age))
 	settled := r.timing.bucket(now.Add(-r.timing.Settle))
-	if from.Bucket >= settled { // a reader that continues where its previous call ended
+	if from.Bucket >= settled { // the reader continues where its previous call ended
 		out.Settled = Cursor{Bucket: settled}
 	}
 	count, quiet := 0, from.Slot == 0 && from.N == 0
@@ -148,14 +146,14 @@ func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Dura
 }
 
 const (
-	// skipAhead is how many buckets one read looks into after an empty one.
+	// skipAhead is how many buckets one read covers after an empty one.
 	skipAhead = 16
-	// skipMost bounds the buckets that one Keys passes by that way.
+	// skipMost limits the buckets that one Keys skips in this way.
 	skipMost = 4096
 )
 
-// skip passes by buckets without entries, up to a bucket, until a time, and no more than skipMost of them, and counts
-// them. A feed is quiet for most of its life, and one read of many buckets costs little more than one of one slot.
+// skip skips buckets without entries: up to the bucket end, until the time enough, and no more than skipMost of them.
+// It counts them. A feed is mostly empty, and one read of many buckets costs little more than one of one slot.
 func (r *Reader) skip(ctx context.Context, b, end Bucket, enough time.Time, skipped *int) (Bucket, error) {
 	for b < end && *skipped < skipMost && r.clock.Now().Before(enough) {
 		var keys []string
@@ -200,10 +198,10 @@ func (r *Reader) first(ctx context.Context) (Bucket, error) {
 	return b, nil
 }
 
-// front is what was read of a bucket at once: the first entries of its slots, which mostly are all there are.
+// front has what one read returned of a bucket: the first entries of its slots. Most buckets have no more.
 type front struct {
 	bucket  Bucket
-	slot    int // the first one that was read
+	slot    int // the first slot that was read
 	records map[string]document.Record
 }
 
@@ -233,8 +231,7 @@ func (r *Reader) entries(ctx context.Context, known *front, at Cursor) (wanted [
 	return wanted, records, nil
 }
 
-// slotKeys reads entries of one slot of one bucket from a cursor, and tells
-// where the next place is.
+// slotKeys reads entries of one slot of one bucket from a cursor. It returns the next place too.
 func (r *Reader) slotKeys(ctx context.Context, known *front, at Cursor, limit int) ([]string, Cursor, error) {
 	var keys []string
 	for len(keys) < max(limit, 1) {
@@ -260,7 +257,7 @@ func (r *Reader) slotKeys(ctx context.Context, known *front, at Cursor, limit in
 	return keys, at, nil
 }
 
-// following is the beginning of the next slot or bucket.
+// following returns the beginning of the next slot or bucket.
 func (r *Reader) following(c Cursor) Cursor {
 	if c.Slot+1 < slots {
 		return Cursor{Bucket: c.Bucket, Slot: c.Slot + 1}
@@ -269,17 +266,17 @@ func (r *Reader) following(c Cursor) Cursor {
 }
 
 const (
-	// window is more than clocks may differ (see Timing.Settle) and an event may be old when it is written: where to look
-	// costs little, so here is a good measure of it.
+	// window is more than the difference between clocks (see Timing.Settle) and more than the age of an event at its
+	// write. A larger range to search costs little, so it is generous.
 	window = time.Minute
-	// eventBefore and eventAfter are how far before and after the bucket its key was entered in an event's time may lie.
-	// The same program stamps both: an event is at most 10 s old when it is written, and its entry at most 5 s (package
-	// document); the rest is for clocks that are set meanwhile.
+	// eventBefore and eventAfter limit how far the time of an event may be before and after the bucket of its key. The
+	// same program sets both times: an event is at most 10 s old when it is written, and its entry at most 5 s (package
+	// document). The rest allows for clocks that are set in between.
 	eventBefore = 30 * time.Second
 	eventAfter  = 10 * time.Second
 )
 
-// Events reads the events of the documents whose keys were entered in some buckets: those decided around that time.
+// Events reads the events of the documents whose keys are in some buckets: those decided around that time.
 func (r *Reader) Events(ctx context.Context, buckets ...BucketKeys) ([]event.Event, error) {
 	var keys []string
 	around := make(map[string]span)
@@ -308,10 +305,10 @@ func (r *Reader) Events(ctx context.Context, buckets ...BucketKeys) ([]event.Eve
 	return events, nil
 }
 
-// span is the time from one moment up to another.
+// span is the time from one moment to another.
 type span struct{ from, to time.Time }
 
-// with is the span that reaches over both.
+// with returns the span that covers both.
 func (s span) with(o span) span {
 	if o.from.Before(s.from) {
 		s.from = o.from
@@ -322,15 +319,15 @@ func (s span) with(o span) span {
 	return s
 }
 
-// timelines are the events of several documents, each of its span, in the order of their keys. They are read at once, as
-// reads that come together travel together.
+// timelines returns the events of several documents in the order of their keys, each within its span. It starts all
+// reads at once, because concurrent reads share a call of the store.
 func (r *Reader) timelines(ctx context.Context, keys []string, records map[string]document.Record, of map[string]span) ([][]event.Event, error) {
 	timelines := make([][]event.Event, len(keys))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, key := range keys {
 		record, ok := records[key]
 		if !ok {
-			continue // entered, but never written
+			continue // its key was entered, but it was never written
 		}
 		group.Go(func() (err error) {
 			timelines[i], err = r.timeline(ctx, key, record, of[key])
@@ -343,9 +340,9 @@ func (r *Reader) timelines(ctx context.Context, keys []string, records map[strin
 	return timelines, nil
 }
 
-// timeline is the events of a document in a span of time: of those in its head, and of those that moved from it to
-// segments. Events stand in the order of their writes; their times are that of the clocks of several replicas, and may
-// be out of order by as much as those differ.
+// timeline returns the events of a document within a span of time, from its head and from its segments. Events are in
+// the order of their writes. Their times come from the clocks of several replicas, so they may be out of order by the
+// difference of those clocks.
 func (r *Reader) timeline(ctx context.Context, key string, record document.Record, of span) ([]event.Event, error) {
 	var root document.Root
 	if err := json.Unmarshal(record.Value, &root); err != nil {
@@ -376,8 +373,8 @@ func (r *Reader) timeline(ctx context.Context, key string, record document.Recor
 	return events, nil
 }
 
-// segmentsBefore is how many of a document's segments begin before a time. A wallet or a stock may have thousands: it
-// looks into few of them.
+// segmentsBefore is how many of a document's segments begin before a time. A wallet or a stock may have thousands of
+// segments, so it reads only a few of them.
 func segmentsBefore(segments int64, at time.Time, read func(n int64) ([]event.Event, error)) (int64, error) {
 	var failed error
 	n := sort.Search(int(segments), func(n int) bool {
@@ -391,7 +388,7 @@ func segmentsBefore(segments int64, at time.Time, read func(n int64) ([]event.Ev
 	return int64(n), failed
 }
 
-// segment reads the n-th (from 0) segment of a timeline.
+// segment reads segment n (from 0) of a timeline.
 func (r *Reader) segment(ctx context.Context, key string, root *document.Root, n int64) ([]event.Event, error) {
 	var events []event.Event
 	found, err := document.ReadArchive(ctx, r.store, root, document.TimelineSegmentKey(key, n), &events)
@@ -404,10 +401,10 @@ func (r *Reader) segment(ctx context.Context, key string, root *document.Root, n
 	return events, nil
 }
 
-// Ahead is an age, to be given to Keys as a negative one, that reaches past the
-// current bucket whatever the difference of the replicas' clocks.
+// Ahead is an age for Keys, to be passed as a negative number. It includes the buckets after the current one that
+// replicas with a faster clock may use.
 func (r *Reader) Ahead() time.Duration { return window }
 
-// Final is the age from which on every event is in the part of the feed that is served: its bucket has settled, whatever
-// the difference of the replicas' clocks.
+// Final is the age from which every event is in the part of the feed that is served. By then its bucket has settled,
+// whatever the difference of the replicas' clocks.
 func (r *Reader) Final() time.Duration { return r.timing.Settle + r.timing.Bucket + 2*window }

@@ -11,8 +11,7 @@ import (
 	"caravan/internal/event"
 )
 
-// Publisher sends events of one topic to the broker. Success is no proof that
-// the broker has them.
+// Publisher sends events of one topic to the broker. Success does not prove that the broker has them.
 type Publisher interface {
 	Publish(ctx context.Context, topic string, events []event.Event) error
 }
@@ -23,20 +22,19 @@ const (
 	relayTimeout = 10 * time.Second
 )
 
-// Relay publishes events off the path of the requests that caused them; it
-// implements document.Relay. When the broker is slow or unavailable it drops events
-// and does not delay requests: consumers pull those from the feed.
+// Relay publishes events, and the requests that caused them do not wait. It implements document.Relay. When the broker
+// is slow or unavailable it drops events: consumers pull those from the feed.
 type Relay struct {
 	publisher Publisher
 	topic     string
 	clock     clock.Clock
 	log       *slog.Logger
-	queue     chan *event.Event // pointers, as most of its places are empty
+	queue     chan *event.Event // pointers, because most places of the queue are empty
 	dropped   atomic.Int64
 	published atomic.Int64
 }
 
-// NewRelay makes a Relay for one topic; Run must be running for it to work.
+// NewRelay makes a Relay for one topic. It publishes while Run runs.
 func NewRelay(p Publisher, topic string, clk clock.Clock, log *slog.Logger) *Relay {
 	return &Relay{publisher: p, topic: topic, clock: clk, log: log, queue: make(chan *event.Event, relayQueue)}
 }
@@ -45,16 +43,15 @@ func NewRelay(p Publisher, topic string, clk clock.Clock, log *slog.Logger) *Rel
 func (r *Relay) Publish(events []event.Event) {
 	for _, e := range events {
 		select {
-		case r.queue <- &e: // a copy, as one of a document's events would keep all of them in memory
+		case r.queue <- &e: // a copy: a pointer into the slice would keep all events of the document in memory
 		default:
 			r.dropped.Add(1)
 		}
 	}
 }
 
-// Only is the relay for the types of events that publish accepts. The others
-// are not pushed, which saves a write in the broker for each of its queues; those
-// who want them pull the feed.
+// Only returns a relay for the types of events that publish accepts. The other types are not pushed, which saves a
+// write in the broker for each of its queues. Consumers of those types pull the feed.
 func (r *Relay) Only(publish func(typ string) bool) document.Relay { return selective{r, publish} }
 
 type selective struct {
@@ -70,12 +67,10 @@ func (s selective) Publish(events []event.Event) {
 	}
 }
 
-// Counts are how many events were handed to the broker and how many were left
-// to the feed.
+// Counts returns how many events were handed to the broker and how many were left to the feed.
 func (r *Relay) Counts() (published, dropped int64) { return r.published.Load(), r.dropped.Load() }
 
-// Run publishes until ctx ends, and then what is queued already, within the
-// time that the broker takes for it but at most 5 s.
+// Run publishes until ctx ends. Then it publishes what is in the queue, for at most 5 s.
 func (r *Relay) Run(ctx context.Context) error {
 	for {
 		select {
@@ -101,7 +96,7 @@ func (r *Relay) flush(ctx context.Context) {
 	}
 }
 
-// gather takes what waits behind the first event.
+// gather takes the events that wait in the queue behind the first one.
 func (r *Relay) gather(first event.Event) []event.Event {
 	events := []event.Event{first}
 	for len(events) < relayBatch {
@@ -115,7 +110,7 @@ func (r *Relay) gather(first event.Event) []event.Event {
 	return events
 }
 
-// send publishes with two more tries, and then leaves the events to the feed.
+// send tries to publish three times. Then it leaves the events to the feed.
 func (r *Relay) send(ctx context.Context, events []event.Event) {
 	for attempt := range 3 {
 		err := r.publish(ctx, events)

@@ -14,13 +14,13 @@ import (
 // Path is where a producer serves its feed to other services.
 const Path = "/internal/feed"
 
-// Request asks for events from a cursor ("" for the beginning) on.
+// Request asks for the events after a cursor; "" is the beginning.
 type Request struct {
 	Cursor string `json:"cursor"`
 }
 
-// Response is a part of the feed. The reader goes on at Next and stores
-// Settled; End says that there is nothing more for now.
+// Response is a part of the feed. The reader continues at Next and stores Settled. End says that there is nothing more
+// for now.
 type Response struct {
 	Events  []event.Event `json:"events"`
 	Next    string        `json:"next"`
@@ -29,18 +29,17 @@ type Response struct {
 }
 
 const (
-	// pageKeys and pageEvents are about how many documents and events one answer
-	// covers. It has to stay well below the sidecar's 4 MiB; an event has up to 700
-	// bytes.
+	// pageKeys and pageEvents are about how many documents and events are in one answer. An answer has to stay well
+	// below the sidecar's 4 MiB, and an event has up to 700 bytes.
 	pageKeys   = 400
 	pageEvents = 2000
-	// pageTime is how long an answer gathers events, once it has the keys. What a slow
-	// store gives in that time is enough; the reader comes again for the rest.
+	// pageTime is how long an answer collects events once it has the keys. A slow store returns fewer events in that
+	// time, and the reader asks for the rest later.
 	pageTime = 3 * time.Second
 )
 
-// Serve answers Path from a Reader. It gives only buckets that have settled:
-// younger events are on their way through the broker.
+// Serve answers Path from a Reader. It returns only buckets that have settled, because the broker delivers younger
+// events.
 func Serve(r *Reader) request.Handler {
 	return func(req *http.Request) (request.Answer, error) {
 		var in Request
@@ -63,8 +62,8 @@ func Serve(r *Reader) request.Handler {
 	}
 }
 
-// page reads events from a cursor on: as many as fit, and as many as can be had in a moment. It reads as many buckets at
-// once as have few events, as most documents of one bucket are in the next one, too.
+// page reads events from a cursor on, as many as fit and as a short time allows. It reads several buckets at once as
+// long as they have few events, because most documents of one bucket are in the next one too.
 func (r *Reader) page(ctx context.Context, from Cursor) (Response, error) {
 	keys, err := r.Keys(ctx, from, pageKeys, r.timing.Settle)
 	if err != nil {
@@ -72,7 +71,7 @@ func (r *Reader) page(ctx context.Context, from Cursor) (Response, error) {
 	}
 	enough := r.clock.Now().Add(pageTime)
 	out := Response{Events: []event.Event{}}
-	type identity struct { // a malformed event may bear the id of another
+	type identity struct { // a malformed event may have the id of another
 		id, subject string
 		sequence    int64
 	}

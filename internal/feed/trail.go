@@ -13,18 +13,18 @@ import (
 
 // Trail audits the events of a service's documents: whether they are complete and whether the feed leads to them.
 type Trail struct {
-	// Store has the documents and Source is the service that their events name.
+	// Store has the documents. Source is the service in their events.
 	Store    document.Store
 	Source   string
 	Coverage *Coverage
 }
 
-// TrailInvariants are those that a Trail checks.
+// TrailInvariants are the invariants that a Trail checks.
 var TrailInvariants = []string{document.InvariantTimeline, InvariantIndexed}
 
-// Begin begins one page of an audit: it reads cursor into at, a pointer to the position of the service's own walk, and a part
-// of the index. The page knows the given invariants and those of a Trail. While the index has not been read as a whole, ready
-// is false and the page is complete as it is: the next one goes on from the same position.
+// Begin begins one page of an audit. It reads cursor into at, which points to the position of the service's own walk,
+// and it reads a part of the index. The page knows the given invariants and those of a Trail. ready is false until the
+// whole index was read. Then the page is complete as it is, and the next one continues from the same position.
 func (t Trail) Begin(ctx context.Context, cursor string, at any, invariants ...string) (p audit.Page, ready bool, err error) {
 	if err := page.Decode(cursor, at); err != nil {
 		return audit.Page{}, false, err
@@ -42,7 +42,7 @@ func (t Trail) Begin(ctx context.Context, cursor string, at any, invariants ...s
 	return p, ready, nil
 }
 
-// ReadIndex reads the whole index, for an audit that has no pages.
+// ReadIndex reads the whole index, for an audit without pages.
 func (t Trail) ReadIndex(ctx context.Context) error {
 	t.Coverage.Restart()
 	for {
@@ -52,14 +52,14 @@ func (t Trail) ReadIndex(ctx context.Context) error {
 	}
 }
 
-// Head checks the events in the head of the document under key and returns them; subject is the id that they name.
+// Head checks the events in the head of the document under key and returns them. subject is the id in the events.
 func (t Trail) Head(into *audit.Results, key, subject string, root *document.Root) []event.Event {
 	events := document.AuditTimeline(into, key, t.Source, subject, root)
 	t.Coverage.Check(into, key, events)
 	return events
 }
 
-// Segment checks the n-th (from 0) timeline segment of the document under key and returns its events.
+// Segment checks timeline segment n (from 0) of the document under key and returns its events.
 func (t Trail) Segment(ctx context.Context, into *audit.Results, key, subject string, root *document.Root, n int64) ([]event.Event, error) {
 	events, err := document.AuditTimelineSegment(ctx, t.Store, into, key, t.Source, subject, root, n)
 	if err != nil {
@@ -69,9 +69,9 @@ func (t Trail) Segment(ctx context.Context, into *audit.Results, key, subject st
 	return events, nil
 }
 
-// Segments checks the timeline segments of the document under key from number from (0 is the first) on. It takes each from
-// budget, the number of segments that the page may still read, and returns the number of the next one:
-// root.TimelineSegments when all are done. visit, which may be nil, gets the events.
+// Segments checks the timeline segments of the document under key, beginning with number from (0 is the first). It
+// takes each from budget, the number of segments that the page may still read. It returns the number of the next
+// segment, which is root.TimelineSegments when all are done. visit gets the events and may be nil.
 func (t Trail) Segments(ctx context.Context, into *audit.Results, key, subject string, root *document.Root, from int64, budget *int,
 	visit func([]event.Event)) (int64, error) {
 	for ; from < root.TimelineSegments && *budget > 0; from++ {
