@@ -1,6 +1,5 @@
-// Package sidecar is the client of the Dapr sidecar, through which a service
-// reaches everything outside: documents, events and other services. It
-// implements the ports of packages document, feed and invoke.
+// Package sidecar is the client of the Dapr sidecar, through which a service reaches everything outside: documents,
+// events and other services. It implements the ports of packages document, feed and invoke.
 package sidecar
 
 import (
@@ -30,7 +29,7 @@ const (
 	PubSubName = "pubsub"
 )
 
-// Options say where the sidecar is and how to talk to it.
+// Options configure a Client.
 type Options struct {
 	// AppID is this app's Dapr id.
 	AppID string
@@ -40,14 +39,13 @@ type Options struct {
 	HTTPPort, GRPCPort int
 	// Token is sent to the sidecar as dapr-api-token.
 	Token string
-	// AppToken is what the sidecar sends to us as dapr-api-token.
+	// AppToken is what the sidecar sends to this program as dapr-api-token.
 	AppToken string
-	// WriteLanes is how many calls that write documents may be under way at once
-	// and WriteBatch how many documents one of them writes at most. Zero takes
-	// the defaults, which suit stores that write many documents in parallel.
+	// WriteLanes is how many calls that write documents may run at once, and WriteBatch how many documents one of them
+	// writes at most. Zero means the defaults, which suit stores that write many documents in parallel.
 	WriteLanes, WriteBatch int
-	// Stopping reports whether the program has begun to stop; nil stands for no. From then on a call does not wait for a
-	// sidecar that is not there: it was told to stop as well, and does not come back.
+	// Stopping reports whether the program has begun to stop; nil means that it never does. A call then no longer waits
+	// for an unavailable sidecar: the sidecar is stopping too and will not come back.
 	Stopping func() bool
 	Log      *slog.Logger
 	Clock    clock.Clock
@@ -63,20 +61,20 @@ type Client struct {
 	breakers *breakers
 }
 
-// maxMessage is the largest gRPC message in bytes that passes between us and
-// the sidecar in one call, such as a bulk read of documents.
+// maxMessage is the largest gRPC message in bytes between this program and the sidecar, such as a bulk read of
+// documents.
 const maxMessage = 16 << 20
 
-// New makes a Client. It does not wait for the sidecar: calls fail until the
-// sidecar listens, and Outbound tells when it does.
+// New makes a Client. It does not wait for the sidecar. Calls fail until the sidecar listens; Outbound reports whether
+// it does.
 func New(opts Options) (*Client, error) {
 	if opts.Host == "" {
 		opts.Host = "127.0.0.1"
 	}
 	conn, err := grpc.NewClient(net.JoinHostPort(opts.Host, strconv.Itoa(opts.GRPCPort)),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		// The configuration would come from a TXT record of the sidecar's name. In a network without a way out,
-		// as containers have, nobody answers that question, and the connection would wait ten seconds for it.
+		// gRPC would look for a configuration in a TXT record of the sidecar's name. In a network without Internet
+		// access, as containers have, nobody answers, and the connection would wait ten seconds.
 		grpc.WithDisableServiceConfig(),
 		grpc.WithChainUnaryInterceptor(withToken(opts.Token), failFast(opts.Stopping)),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
@@ -88,8 +86,8 @@ func New(opts Options) (*Client, error) {
 	return Over(opts, dapr.NewClientWithConnection(conn), &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, IdleConnTimeout: 90 * time.Second}), nil
 }
 
-// Over makes a Client over the two APIs of a sidecar: gRPC as the SDK gives it,
-// and HTTP. The simulation passes a simulated sidecar.
+// Over makes a Client that uses the two given APIs of a sidecar: gRPC through the SDK, and HTTP. The simulation passes
+// a simulated sidecar.
 func Over(opts Options, sdk dapr.Client, transport http.RoundTripper) *Client {
 	return &Client{
 		opts: opts, base: "http://" + net.JoinHostPort(opts.Host, strconv.Itoa(opts.HTTPPort)),
@@ -107,10 +105,10 @@ func (c *Client) Invoker() invoke.Invoker { return invoker{c} }
 // Publisher publishes events.
 func (c *Client) Publisher() feed.Publisher { return publisher{c.sdk} }
 
-// Breakers lists what was observed of the sidecar's circuit breakers.
+// Breakers lists what this process has observed of the sidecar's circuit breakers.
 func (c *Client) Breakers() []Breaker { return c.breakers.list() }
 
-// Close ends the connections.
+// Close closes the connections.
 func (c *Client) Close() error {
 	c.http.CloseIdleConnections()
 	c.sdk.Close()
@@ -131,9 +129,9 @@ func (c *Client) Outbound(ctx context.Context) error {
 	return nil
 }
 
-// Subscriptions lists the topics that the sidecar has subscribed for this app
-// (https://docs.dapr.io/reference/api/metadata_api/). A consumer whose topic is
-// missing gets nothing and has to say so.
+// Subscriptions lists the topics to which the sidecar has subscribed for this app
+// (https://docs.dapr.io/reference/api/metadata_api/). A consumer gets no events of a topic that is missing there, and
+// has to report that.
 func (c *Client) Subscriptions(ctx context.Context) ([]string, error) {
 	response, err := c.get(ctx, "/v1.0/metadata")
 	if err != nil {
@@ -172,7 +170,7 @@ func (c *Client) get(ctx context.Context, path string) (*http.Response, error) {
 	return response, nil
 }
 
-// cancelBody ends the request's context with its body.
+// cancelBody cancels the request's context when the body is closed.
 type cancelBody struct {
 	io.ReadCloser
 	cancel context.CancelFunc

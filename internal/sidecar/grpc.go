@@ -9,16 +9,15 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// tokenHeader authenticates calls to the sidecar, and the sidecar's calls to us
+// tokenHeader authenticates calls to the sidecar, and the sidecar's calls to this program
 // (https://docs.dapr.io/operations/security/api-token/).
 const tokenHeader = "dapr-api-token"
 
-// reconnect is how fast a lost connection to the sidecar is tried again: it is
-// on the same host and comes back within seconds.
+// reconnect sets how often a lost connection to the sidecar is tried again. The sidecar is on the same host and returns
+// within seconds.
 var reconnect = backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}
 
-// withToken adds the API token. The SDK's own interceptor replaces all outgoing
-// metadata instead of adding to it.
+// withToken adds the API token. The interceptor of the SDK would replace all outgoing metadata instead.
 func withToken(token string) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		if token != "" {
@@ -28,7 +27,7 @@ func withToken(token string) grpc.UnaryClientInterceptor {
 	}
 }
 
-// failFast makes a call fail at once instead of waiting for the sidecar, once the program is stopping.
+// failFast makes a call fail at once, without waiting for the sidecar, when the program is stopping.
 func failFast(stopping func() bool) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		if stopping != nil && stopping() {

@@ -15,29 +15,28 @@ import (
 	"caravan/internal/event"
 )
 
-// HeartbeatType is the type of the events that a consumer publishes to a topic
-// only to see them come back. No handler of the application gets them.
+// HeartbeatType is the type of the events that a consumer publishes to a topic only to receive them. The application's
+// handlers do not get them.
 const HeartbeatType = "caravan.heartbeat.v1"
 
-// heartbeatLife is how long a broker that can expire messages keeps a heartbeat
-// nobody has taken, so that they do not pile up before a dead subscription.
+// heartbeatLife is how long a broker that can expire messages keeps a heartbeat that was not delivered. So heartbeats
+// do not collect in the queue of a dead subscription.
 const heartbeatLife = time.Minute
 
-// Heartbeat is a message that a replica sends through the broker to the
-// consumers of a topic, itself among them.
+// Heartbeat is a message that a replica sends through the broker to the consumers of a topic, which include itself.
 type Heartbeat struct {
 	// App is the consumer's app id.
 	App string
-	// Replica tells the consumer's replicas apart.
+	// Replica identifies the replica among those of the consumer.
 	Replica string
 	// Number counts the heartbeats of a replica from 1.
 	Number int64
-	// Time is when it was sent.
+	// Time is when the heartbeat was sent.
 	Time time.Time
 }
 
-// SendHeartbeat publishes a heartbeat to a topic. As with every publish, success says
-// that the sidecar took it, not that the broker has it.
+// SendHeartbeat publishes a heartbeat to a topic. As with every publish, success means that the sidecar accepted it,
+// not that the broker has it.
 func (c *Client) SendHeartbeat(ctx context.Context, topic string, h Heartbeat) error {
 	e := event.Event{
 		ID: event.ID(h.App, h.Replica, h.Number), Type: HeartbeatType, Source: h.App, Subject: h.Replica, Sequence: h.Number, Time: h.Time,
@@ -49,7 +48,7 @@ func (c *Client) SendHeartbeat(ctx context.Context, topic string, h Heartbeat) e
 	response := c.sdk.PublishEvents(ctx, PubSubName, topic, []any{dapr.PublishEventsEvent{
 		EntryID: e.ID, Data: body, ContentType: event.ContentType,
 		Metadata: map[string]string{
-			// One key each: brokers with partitions spread them over all.
+			// Each heartbeat has its own key, so a broker with partitions distributes them over all partitions.
 			"partitionKey": e.ID,
 			"ttlInSeconds": strconv.Itoa(int(heartbeatLife.Seconds())),
 		},
@@ -60,11 +59,11 @@ func (c *Client) SendHeartbeat(ctx context.Context, topic string, h Heartbeat) e
 	return nil
 }
 
-// IsHeartbeat reports whether a delivery is a heartbeat: as an event, or in the
-// wrapping that the sidecar puts around what it delivers raw.
+// IsHeartbeat reports whether a delivery is a heartbeat, either as an event or in the envelope that the sidecar adds to
+// a raw delivery.
 func IsHeartbeat(delivery []byte) bool {
 	if !bytes.Contains(delivery, []byte(`"data_base64"`)) && !bytes.Contains(delivery, []byte(HeartbeatType)) {
-		return false // which spares most events the decoding
+		return false // most events need not be decoded
 	}
 	var envelope struct {
 		Type string `json:"type"`
@@ -81,8 +80,8 @@ func IsHeartbeat(delivery []byte) bool {
 	return json.Unmarshal(inner, &envelope) == nil && envelope.Type == HeartbeatType
 }
 
-// Shutdown asks the sidecar to end (https://docs.dapr.io/reference/api/health_api/),
-// at once if force is set. Its supervisor starts it again.
+// Shutdown asks the sidecar to stop (https://docs.dapr.io/reference/api/health_api/), at once if force is set. Its
+// supervisor starts it again.
 func (c *Client) Shutdown(ctx context.Context, force bool) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1.0/shutdown", nil)
 	if err != nil {
@@ -98,7 +97,7 @@ func (c *Client) Shutdown(ctx context.Context, force bool) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode >= http.StatusMultipleChoices {
-		body, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // only to say more
+		body, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // only for the error text
 		return fmt.Errorf("asking the sidecar to end: status %d: %s", response.StatusCode, body)
 	}
 	return nil

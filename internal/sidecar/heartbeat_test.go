@@ -70,8 +70,8 @@ func TestHeartbeatsReachNoHandlerAndAreASignOfLife(t *testing.T) {
 	}
 }
 
-// A message above the limit of a body comes to the dead letters as well, larger still by its base64. What was read of it
-// is kept, as nothing stands behind them that would take it.
+// A message above the limit of a body may become a dead letter too, and base64 makes it larger still. The part that was
+// read is kept, because no other place would keep the message.
 func TestALargeDeadLetterIsTakenInPart(t *testing.T) {
 	now := time.Now()
 	s := NewSubscriber(SubscriberOptions{Token: appToken, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})

@@ -22,20 +22,19 @@ import (
 	"caravan/internal/problem"
 )
 
-// maxAnswer bounds the body of an answer in bytes.
+// maxAnswer limits the body of an answer in bytes.
 const maxAnswer = 8 << 20
 
-// invoker implements invoke.Invoker over the sidecar's HTTP API. The SDK's
-// InvokeMethod loses status and headers.
+// invoker implements invoke.Invoker with the sidecar's HTTP API, because the SDK's InvokeMethod loses status and
+// headers.
 type invoker struct{ c *Client }
 
-// Invoke posts in to path of app and decodes the answer into out, which may be
-// nil. The sidecar adds the app's token, finds an instance, and applies the
-// policies of dapr/resources/resiliency.yaml.
+// Invoke posts in to path of app and decodes the answer into out, which may be nil. The sidecar adds the app's token,
+// finds an instance, and applies the policies of dapr/resources/resiliency.yaml.
 func (i invoker) Invoke(ctx context.Context, app, path string, in, out any) error {
 	ctx, span := otel.Tracer("caravan/internal/sidecar").Start(ctx, "invoke "+app+path, trace.WithSpanKind(trace.SpanKindClient))
 	defer span.End()
-	body, err := jsonv2.Marshal(in) // which writes a nil slice as []: null is refused
+	body, err := jsonv2.Marshal(in) // writes a nil slice as [], because null is refused
 	if err != nil {
 		return fmt.Errorf("encoding command to %s%s: %w", app, path, err)
 	}
@@ -80,7 +79,7 @@ func (i invoker) setHeaders(ctx context.Context, h http.Header) {
 	}
 }
 
-// failed notes what an error says about the circuit breaker.
+// failed records what an error reveals about the circuit breaker.
 func (i invoker) failed(err *invoke.Error) error {
 	if err.BreakerOpen {
 		i.c.breakers.opened(err.App+err.Path, err.App)
@@ -88,8 +87,8 @@ func (i invoker) failed(err *invoke.Error) error {
 	return err
 }
 
-// refusal reads an answer that is not a success: a problem of the callee, or an
-// error of the sidecars, which is {"errorCode", "message"} with status 500.
+// refusal reads an answer that is not a success: a problem from the callee, or an error of the sidecars, which is
+// {"errorCode", "message"} with status 500.
 func refusal(app, path string, response *http.Response, body []byte) *invoke.Error {
 	e := &invoke.Error{App: app, Path: path, Status: response.StatusCode}
 	if strings.HasPrefix(response.Header.Get("Content-Type"), "application/problem+json") {
@@ -107,10 +106,9 @@ func refusal(app, path string, response *http.Response, body []byte) *invoke.Err
 	return e
 }
 
-// Breaker is what this process has observed of one circuit breaker of its
-// sidecar. Dapr has no API for their state.
+// Breaker is what this process has observed of one circuit breaker of its sidecar. Dapr has no API for their state.
 type Breaker struct {
-	// Target is the app and path that the breaker guards.
+	// Target is the app and path that the breaker protects.
 	Target string `json:"target"`
 	// App is the app of the target.
 	App string `json:"app"`
@@ -118,9 +116,9 @@ type Breaker struct {
 	State string `json:"state"`
 	// Since is when it was first seen in that state.
 	Since time.Time `json:"since"`
-	// Refused counts the calls that it refused since it opened.
+	// Refused counts the calls that the breaker refused since it opened.
 	Refused int64 `json:"refused"`
-	// Opened counts how often it was seen to open.
+	// Opened counts how often the breaker was seen to open.
 	Opened int64 `json:"opened"`
 }
 

@@ -11,8 +11,7 @@ import (
 
 type publisher struct{ sdk dapr.Client }
 
-// Publish implements feed.Publisher. Trace context and correlation id travel
-// inside each CloudEvent.
+// Publish implements feed.Publisher. Each CloudEvent contains its trace context and correlation id.
 func (p publisher) Publish(ctx context.Context, topic string, events []event.Event) error {
 	entries := make([]any, len(events))
 	for i, e := range events {

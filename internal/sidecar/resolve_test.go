@@ -14,8 +14,8 @@ import (
 	"caravan/internal/clock"
 )
 
-// TestAConnectionToANameWaitsForItsAddressAlone has a name server as a container has it in a network without a way
-// out: it knows the sidecar's address and never answers a question for a TXT record.
+// TestAConnectionToANameWaitsForItsAddressAlone has a name server as in a container without Internet access. It knows
+// the sidecar's address and never answers a question for a TXT record.
 func TestAConnectionToANameWaitsForItsAddressAlone(t *testing.T) {
 	useNameServer(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -34,14 +34,14 @@ func TestAConnectionToANameWaitsForItsAddressAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second) // less than one question waits
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second) // less than the wait for one question
 	defer cancel()
 	if _, err := grpc_health_v1.NewHealthClient(client.sdk.GrpcClientConn()).Check(ctx, &grpc_health_v1.HealthCheckRequest{}); err != nil {
 		t.Errorf("the first call fails: %v", err)
 	}
 }
 
-// useNameServer has this process ask a name server that answers 127.0.0.1 for every name, and nothing else.
+// useNameServer makes this process use a name server that answers 127.0.0.1 for every name.
 func useNameServer(t *testing.T) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -78,7 +78,7 @@ func answerAddresses(conn net.PacketConn) {
 				Header: dnsmessage.ResourceHeader{Name: question.Name, Type: question.Type, Class: question.Class, TTL: 1},
 				Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
 			}}
-		case dnsmessage.TypeAAAA: // there is none
+		case dnsmessage.TypeAAAA: // no such address
 		default:
 			continue
 		}

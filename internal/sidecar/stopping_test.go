@@ -14,7 +14,7 @@ import (
 	"caravan/internal/clock"
 )
 
-// TestAProgramThatStopsDoesNotWaitForItsSidecar: a sidecar that is not there is waited for, but by a program that stops.
+// TestAProgramThatStopsDoesNotWaitForItsSidecar: only a program that is not stopping waits for its sidecar.
 func TestAProgramThatStopsDoesNotWaitForItsSidecar(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -24,8 +24,8 @@ const (
 	storeTimeout = 5 * time.Second
 )
 
-// store is a document.Store over Dapr's state API. Reads and writes that come
-// together travel together; each write keeps its own ETag.
+// store is a document.Store that uses Dapr's state API. Concurrent reads share a call, and so do concurrent writes;
+// each write keeps its own ETag.
 type store struct {
 	sdk  dapr.Client
 	gets *batch.Batcher[string, document.Record]
@@ -46,12 +46,12 @@ func newStore(sdk dapr.Client, writeLanes, writeBatch int) *store {
 	return s
 }
 
-// errAbsent marks, inside a batch, a key that is proven to have no document.
+// errAbsent marks, in a batch, a key that certainly has no document.
 var errAbsent = errors.New("absent")
 
 // Get implements document.Store.
 func (s *store) Get(ctx context.Context, keys ...string) (map[string]document.Record, error) {
-	if err := document.CheckKeys(keys...); err != nil { // or it would fail the reads of others in its batch
+	if err := document.CheckKeys(keys...); err != nil { // otherwise it would make other reads of its batch fail
 		return nil, err
 	}
 	if len(keys) == 1 {
@@ -79,12 +79,12 @@ func (s *store) Get(ctx context.Context, keys ...string) (map[string]document.Re
 	return records, nil
 }
 
-// absentMark is the metadata by which our own sidecar says that the store has no document under a key of a bulk read
-// (package store of dapr/daprd).
+// absentMark is the metadata with which Caravan's sidecar says, in a bulk read, that the store has no document under a
+// key (package store of dapr/daprd).
 const absentMark = "absent"
 
-// getAll reads one batch of keys; equal keys are asked for once. Each has its own outcome, as unrelated requests share
-// the batch.
+// getAll reads one batch of keys, and reads equal keys once. Each key has its own outcome, because unrelated requests
+// share the batch.
 func (s *store) getAll(ctx context.Context, keys []string) []batch.Result[document.Record] {
 	distinct := slices.Compact(slices.Sorted(slices.Values(keys)))
 	found := make(map[string]batch.Result[document.Record], len(distinct))
@@ -100,9 +100,9 @@ func (s *store) getAll(ctx context.Context, keys []string) []batch.Result[docume
 	return results
 }
 
-// bulk reads many keys in one call and returns those for which the answer proves nothing. An item without value and
-// without error means either that there is no document or that the store's component lost its connection before it read
-// that far: BulkGet of Dapr's PostgreSQL and SQLite components does not say which (components-contrib 1.18.0).
+// bulk reads many keys in one call and returns those for which the answer is not certain. An item without value and
+// without error has two possible causes: there is no document, or the store's component lost its connection before it
+// read the key. BulkGet of Dapr's PostgreSQL and SQLite components does not say which (components-contrib 1.18.0).
 func (s *store) bulk(ctx context.Context, keys []string, found map[string]batch.Result[document.Record]) (unproven []string) {
 	items, err := s.sdk.GetBulkState(ctx, StoreName, keys, nil, 0)
 	if err != nil {
@@ -129,7 +129,8 @@ func (s *store) bulk(ctx context.Context, keys []string, found map[string]batch.
 	return unproven
 }
 
-// each reads keys one by one, a few at once. The answer to a single key is proof: every component reports an error there.
+// each reads keys one by one, a few at once. The answer for a single key is certain: every component reports its
+// errors.
 func (s *store) each(ctx context.Context, keys []string, found map[string]batch.Result[document.Record]) {
 	results := make([]batch.Result[document.Record], len(keys))
 	var group errgroup.Group
@@ -170,9 +171,8 @@ func (s *store) Put(ctx context.Context, key string, value []byte, etag string) 
 	return err
 }
 
-// putAll writes one batch. Dapr performs the writes one by one, each under its
-// own ETag, and answers with one error for all if any failed; the documents
-// layer reads back which ones did.
+// putAll writes one batch. Dapr writes the documents one by one, each with its own ETag, and returns one error for all
+// if any failed. Package document then reads back which writes succeeded.
 func (s *store) putAll(ctx context.Context, puts []put) []batch.Result[struct{}] {
 	items := make([]*dapr.SetStateItem, len(puts))
 	for i, p := range puts {

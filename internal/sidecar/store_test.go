@@ -14,14 +14,14 @@ import (
 	"caravan/internal/document"
 )
 
-// lossySidecar is a sidecar whose component loses its connection within a bulk read: from some key on it answers as if
-// there were no documents, without an error. Methods that are not used here are those of the nil Client in it.
+// lossySidecar is a sidecar whose component loses its connection during a bulk read: from some key on it answers as if
+// there were no documents, without an error. It embeds a nil Client for the methods that are not used here.
 type lossySidecar struct {
 	dapr.Client
 	documents map[string]string
 	reads     int               // keys that a bulk read gets before the connection breaks
 	omits     bool              // what was not read is missing from the answer
-	marks     bool              // absent keys are marked, as our own sidecar does
+	marks     bool              // absent keys are marked, as Caravan's sidecar does
 	failing   map[string]error  // single reads that fail
 	failed    map[string]string // errors of items in a bulk read
 
@@ -63,7 +63,7 @@ func (s *lossySidecar) GetBulkState(_ context.Context, _ string, keys []string, 
 	return items, nil
 }
 
-// What a broken bulk read leaves out is there nevertheless, and what was not read is never absent.
+// What a broken bulk read leaves out is found, and a key that was not read is never taken for absent.
 func TestABrokenBulkReadIsNoAbsence(t *testing.T) {
 	documents := make(map[string]string)
 	var keys []string
@@ -93,7 +93,7 @@ func TestABrokenBulkReadIsNoAbsence(t *testing.T) {
 	}
 }
 
-// A component that proves absence costs no second read, and one that does not costs one only for what is absent.
+// A component that marks absent keys needs no second read. Another one needs a second read only for absent keys.
 func TestProofIsAskedForOnlyWhereItIsMissing(t *testing.T) {
 	for marks, want := range map[bool][]string{true: nil, false: {"none1", "none2"}} {
 		sdk := &lossySidecar{documents: map[string]string{"a": "{}", "b": "{}"}, reads: 9, marks: marks}
@@ -107,7 +107,7 @@ func TestProofIsAskedForOnlyWhereItIsMissing(t *testing.T) {
 	}
 }
 
-// Reads of different callers travel together: the error of one is not the error of another.
+// Reads of different callers share a call. The error of one read is not the error of another.
 func TestAnErrorOfOneKeyIsItsOwn(t *testing.T) {
 	sdk := &lossySidecar{documents: map[string]string{"a": "{}"}, reads: 9, failed: map[string]string{"bad": "no such key"}}
 	results := newStore(sdk, 0, 0).getAll(t.Context(), []string{"a", "bad", "none"})

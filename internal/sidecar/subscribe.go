@@ -22,12 +22,11 @@ import (
 	"caravan/internal/event"
 )
 
-// EventPath starts the routes that dapr/resources/subscriptions.yaml delivers topics to.
+// EventPath is the prefix of the routes to which dapr/resources/subscriptions.yaml delivers topics.
 const EventPath = "/events/"
 
-// Subscriber receives events from the sidecar through the SDK's service, behind
-// a guard: the SDK checks no token on topic routes and answers 303 to a
-// malformed event, which daprd would deliver again for ever.
+// Subscriber receives events from the sidecar through the SDK's service, with a check in front of it. The SDK checks no
+// token on topic routes. It also answers 303 to a malformed event, which daprd would deliver again without end.
 type Subscriber struct {
 	options SubscriberOptions
 	mux     *chi.Mux
@@ -35,30 +34,27 @@ type Subscriber struct {
 	traffic *traffic
 }
 
-// SubscriberOptions say how deliveries are taken.
+// SubscriberOptions configure a Subscriber.
 type SubscriberOptions struct {
-	// Token is what the sidecar presents with each delivery.
+	// Token is what the sidecar sends with each delivery.
 	Token string
 	// Log takes a line for each event.
 	Log *slog.Logger
-	// Now is the time.
+	// Now returns the present time.
 	Now func() time.Time
-	// Limit is how long a handler may keep a delivery. After that the sidecar is
-	// told to deliver it again, whatever the handler still does; it must be
-	// longer than the deadline in the handler's context. 0 is no limit.
+	// Limit is how long a handler may keep a delivery. After that the sidecar is asked to deliver it again, although
+	// the handler may still run. It must be longer than the deadline in the handler's context. 0 means no limit.
 	Limit time.Duration
 }
 
-// NewSubscriber makes a Subscriber. Subscriptions are declared in
-// dapr/resources/subscriptions.yaml, not programmatically, as the SDK can name no
-// dead-letter topic.
+// NewSubscriber makes a Subscriber. Subscriptions are declared in dapr/resources/subscriptions.yaml and not in code,
+// because the SDK cannot set a dead-letter topic.
 func NewSubscriber(options SubscriberOptions) *Subscriber {
 	mux := chi.NewRouter()
 	return &Subscriber{options: options, mux: mux, service: daprhttp.NewServiceWithMux("", mux), traffic: newTraffic(options.Now)}
 }
 
-// Handle routes the deliveries of a topic to h. An event on which h panics goes
-// to the dead letters.
+// Handle routes the deliveries of a topic to h. An event on which h panics becomes a dead letter.
 func (s *Subscriber) Handle(topic string, h event.Handler) error {
 	h = event.Protect(h)
 	subscription := &common.Subscription{PubsubName: PubSubName, Topic: topic, Route: EventPath + topic}
@@ -68,8 +64,8 @@ func (s *Subscriber) Handle(topic string, h event.Handler) error {
 	})
 }
 
-// deliver runs the handler in the context of the event's cause and logs the
-// outcome. It returns what the SDK turns into SUCCESS, RETRY or DROP.
+// deliver runs the handler in the context of the event's cause and logs the outcome. The SDK turns its result into
+// SUCCESS, RETRY or DROP.
 func (s *Subscriber) deliver(ctx context.Context, topic string, e event.Event, h event.Handler) (retry bool, err error) {
 	ctx = correlation.Remote(ctx, e.CorrelationID, e.TraceParent)
 	ctx, span := otel.Tracer("caravan/internal/sidecar").Start(ctx, "event "+e.Type)
@@ -90,9 +86,8 @@ func (s *Subscriber) deliver(ctx context.Context, topic string, e event.Event, h
 	return retry, err
 }
 
-// handle runs the handler and waits for it no longer than the limit. One that
-// overstays goes on for as long as it likes, for nothing can end it; it stays
-// in the books as in flight, and the delivery is made again.
+// handle runs the handler and waits for it no longer than the limit. Nothing can stop a handler that takes longer: it
+// still counts as in flight, and the event is delivered again.
 func (s *Subscriber) handle(ctx context.Context, topic string, e event.Event, h event.Handler) error {
 	done := s.traffic.begin(topic, e.ID)
 	if s.options.Limit <= 0 {
@@ -100,7 +95,7 @@ func (s *Subscriber) handle(ctx context.Context, topic string, e event.Event, h 
 		return h(ctx, e)
 	}
 	result := make(chan error, 1)
-	go func() { // ends with the handler
+	go func() { // ends when the handler returns
 		defer done()
 		result <- h(ctx, e)
 	}()
@@ -116,7 +111,7 @@ func (s *Subscriber) handle(ctx context.Context, topic string, e event.Event, h 
 
 type eventKey struct{}
 
-// Handler serves the event routes. Heartbeats end here.
+// Handler serves the event routes. It does not pass heartbeats on.
 func (s *Subscriber) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost || subtle.ConstantTimeCompare([]byte(r.Header.Get(tokenHeader)), []byte(s.options.Token)) != 1 {
@@ -133,7 +128,7 @@ func (s *Subscriber) Handler() http.Handler {
 		s.traffic.came(topic)
 		e, parseErr := event.Parse(body)
 		if parseErr != nil || tooLarge != nil {
-			// Never a 4xx: only DROP takes a poison message to the dead letters.
+			// The answer is never a 4xx: only DROP makes a poison message a dead letter.
 			s.options.Log.ErrorContext(r.Context(), "malformed event goes to the dead letters", "path", r.URL.Path, "error", errors.Join(parseErr, err))
 			status(w, common.SubscriptionResponseStatusDrop)
 			return
@@ -149,11 +144,12 @@ func (s *Subscriber) Handler() http.Handler {
 	})
 }
 
-// Raw answers the deliveries of a topic whose messages may be anything, such as a topic of dead letters. It hands each body to
-// take; an error of take asks for another delivery. It never drops a message: nothing else would keep it.
+// Raw answers the deliveries of a topic whose messages may be anything, such as a topic of dead letters. It passes each
+// body to take. If take returns an error, the message is delivered again. Raw never drops a message, because no other
+// place would keep it.
 //
-// Deliveries count as traffic, and heartbeats end here. A body that is larger than the limit is cut there: if it were
-// refused, it would be delivered for ever. The caller has checked the token.
+// Deliveries count as traffic, and heartbeats are not passed on. A body larger than the limit is cut, because a refused
+// message would be delivered without end. The caller has checked the token.
 func (s *Subscriber) Raw(topic string, take func(ctx context.Context, body []byte) error) func(w http.ResponseWriter, r *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		body, err := io.ReadAll(r.Body)
@@ -176,14 +172,13 @@ func (s *Subscriber) Raw(topic string, take func(ctx context.Context, body []byt
 	}
 }
 
-// Traffic is what came in from a topic.
+// Traffic returns what came in from a topic.
 func (s *Subscriber) Traffic(topic string) Traffic { return s.traffic.of(topic) }
 
-// Replicas is how many replicas of an app have sent heartbeats since then that
-// came to this one.
+// Replicas is how many replicas of an app have sent heartbeats since then that reached this replica.
 func (s *Subscriber) Replicas(app string, since time.Time) int { return s.traffic.replicas(app, since) }
 
 func status(w http.ResponseWriter, s common.SubscriptionResponseStatus) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(common.SubscriptionResponse{Status: s}) // the sidecar tries again if it does not get this
+	_ = json.NewEncoder(w).Encode(common.SubscriptionResponse{Status: s}) // without this answer, the sidecar delivers again
 }

@@ -7,20 +7,20 @@ import (
 
 // Traffic is what a consumer has seen of one of its topics.
 type Traffic struct {
-	// Last is when the last message came in, of any kind; zero if none has.
+	// Last is when the last message of any kind came in; zero if none did.
 	Last time.Time
 	// InFlight counts the deliveries whose handlers have not returned.
 	InFlight int
-	// Oldest is when the oldest of them came in; zero if there is none.
+	// Oldest is when the oldest of these deliveries came in; zero if there is none.
 	Oldest time.Time
-	// OldestEvent is its event's id, "" for what is no event.
+	// OldestEvent is the id of its event, or "" if it is not an event.
 	OldestEvent string
 }
 
-// replicasKept bounds how many replicas are remembered.
+// replicasKept limits how many replicas are remembered.
 const replicasKept = 1000
 
-// traffic keeps the books of all topics.
+// traffic records what came in from all topics.
 type traffic struct {
 	now func() time.Time
 
@@ -41,20 +41,20 @@ func newTraffic(now func() time.Time) *traffic {
 	}
 }
 
-// came notes that a message of a topic came in.
+// came records that a message of a topic came in.
 func (t *traffic) came(topic string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last[topic] = t.now()
 }
 
-// beat notes a replica's heartbeat.
+// beat records a replica's heartbeat.
 func (t *traffic) beat(app, replica string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := [2]string{app, replica}
 	if _, known := t.beats[key]; !known && len(t.beats) >= replicasKept {
-		clear(t.beats) // those that live are back with their next heartbeat
+		clear(t.beats) // running replicas are added again with their next heartbeat
 	}
 	t.beats[key] = t.now()
 }
@@ -71,8 +71,7 @@ func (t *traffic) replicas(app string, since time.Time) int {
 	return n
 }
 
-// begin notes that a handler has got a delivery, until the function that it
-// returns is called.
+// begin records that a handler has a delivery, until the returned function is called.
 func (t *traffic) begin(topic, event string) (done func()) {
 	f := &flight{began: t.now(), event: event}
 	t.mu.Lock()
