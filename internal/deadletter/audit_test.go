@@ -12,7 +12,7 @@ import (
 	"caravan/internal/document/documenttest"
 )
 
-// audited walks the whole audit and returns its counts and findings.
+// audited runs the whole audit and returns its counts and findings.
 func audited(ctx context.Context, q *deadletter.Queue) (map[string]int64, []audit.Finding, error) {
 	page := audit.NewPage(deadletter.InvariantDecidedOnce)
 	for cursor := ""; ; {
@@ -23,7 +23,7 @@ func audited(ctx context.Context, q *deadletter.Queue) (map[string]int64, []audi
 	}
 }
 
-// TestAudit has more letters than a page, one discarded, and then one that contradicts itself.
+// TestAudit has more letters than fit on a page and one discarded letter. Later, one letter contradicts itself.
 func TestAudit(t *testing.T) {
 	store := documenttest.NewStore()
 	q := replica(store, "a").queue()
@@ -44,7 +44,7 @@ func TestAudit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	letter.Status = deadletter.StatusReplayed // and nobody decided that
+	letter.Status = deadletter.StatusReplayed // without an action that decided it
 	value, err := json.Marshal(letter)
 	if err != nil {
 		t.Fatal(err)

@@ -16,17 +16,17 @@ const (
 	BatchDiscard BatchKind = "discard"
 )
 
-// BatchStatus is how far a Batch has come.
+// BatchStatus is the state of a Batch.
 type BatchStatus string
 
-// A batch runs until it has been through all letters, or is cancelled; both are final.
+// A batch runs until it has processed all letters or is cancelled; both are final.
 const (
 	BatchRunning   BatchStatus = "running"
 	BatchFinished  BatchStatus = "finished"
 	BatchCancelled BatchStatus = "cancelled"
 )
 
-// Bounds of a Batch.
+// Limits of a Batch.
 const (
 	// PerSecondMax is the highest rate of a batch, in letters a second.
 	PerSecondMax = 100
@@ -44,9 +44,9 @@ var (
 // Batch replays or discards all open letters that a filter selects, at a limited rate. It walks the list of letters from the
 // newest at the time of the request to the oldest.
 //
-// Any replica can work on it, one at a time: the one that has claimed it, until the claim expires. The history of a letter has
-// what a batch did to it, under the batch's id. So the next worker, which starts from the last cursor that was written, does
-// nothing twice and counts everything once.
+// Any replica can work on it, one at a time: the replica that has claimed it, until the claim expires. The history of a
+// letter records what a batch did to it, under the batch's id. So the next worker, which continues from the last stored
+// cursor, repeats no action and counts everything once.
 type Batch struct {
 	document.Root
 	ID   string    `json:"id"`
@@ -68,15 +68,15 @@ type Batch struct {
 	Progress
 	// Cursor is where the walk continues.
 	Cursor string `json:"cursor,omitempty"`
-	// Worker has claimed the batch until Lease and may renew the claim.
+	// Worker is the worker with the claim on the batch. It may renew the claim until Lease.
 	Worker string    `json:"worker,omitempty"`
 	Lease  time.Time `json:"lease,omitzero"`
 }
 
 // Progress counts what a batch has done.
 type Progress struct {
-	// Scanned counts the letters looked at, Done those that were replayed or discarded, and Failed those whose replay
-	// failed; the latter stay open.
+	// Scanned counts the letters that were examined, Done those that were replayed or discarded, and Failed those whose
+	// replay failed. A failed letter stays open.
 	Scanned int `json:"scanned"`
 	Done    int `json:"done"`
 	Failed  int `json:"failed"`
@@ -114,8 +114,8 @@ func (b *Batch) Start(request Batch, now time.Time) error {
 	return nil
 }
 
-// Claim claims the batch for a worker, or renews the claim. Errors: ErrBatchEnded; ErrBatchTaken while another worker has it;
-// document.ErrNotFound.
+// Claim claims the batch for a worker, or renews the claim. Errors: ErrBatchEnded; ErrBatchTaken while another worker
+// has the claim; document.ErrNotFound.
 func (b *Batch) Claim(worker string, now time.Time, lease time.Duration) error {
 	switch {
 	case !b.Exists():
@@ -129,9 +129,9 @@ func (b *Batch) Claim(worker string, now time.Time, lease time.Duration) error {
 	return nil
 }
 
-// Advance records the progress of the worker that has the batch, and the next cursor; "" is the end. It renews the claim.
-// Progress is counted after a cancellation too. Errors: ErrBatchTaken when another worker has claimed the batch meanwhile: that
-// worker has done the same or will do it.
+// Advance records the progress of the worker with the claim, and the next cursor; "" is the end. It renews the claim.
+// It also counts progress after a cancellation. Errors: ErrBatchTaken when another worker has claimed the batch
+// meanwhile: that worker has done the same or will do it.
 func (b *Batch) Advance(worker string, more Progress, cursor string, now time.Time, lease time.Duration) error {
 	switch {
 	case !b.Exists():
@@ -144,14 +144,14 @@ func (b *Batch) Advance(worker string, more Progress, cursor string, now time.Ti
 	b.Add(more)
 	b.Cursor, b.Lease = cursor, now.Add(lease).UTC()
 	if b.Status == BatchCancelled {
-		b.Worker = "" // it has nothing more to do
+		b.Worker = "" // no work is left
 	} else if cursor == "" {
 		b.Status, b.EndedAt, b.Worker = BatchFinished, now.UTC(), ""
 	}
 	return nil
 }
 
-// Cancel stops the batch; its results so far remain. Doing so again changes nothing. Errors: ErrBatchEnded for one that
+// Cancel stops the batch; its results so far remain. A repeat changes nothing. Errors: ErrBatchEnded for a batch that
 // has finished; document.ErrNotFound.
 func (b *Batch) Cancel(by string, now time.Time) error {
 	switch {
@@ -172,13 +172,13 @@ const activeMax = 8
 // ErrTooManyBatches is returned for a new batch while activeMax of them run.
 var ErrTooManyBatches = errors.New("too many batches are running")
 
-// ActiveBatches lists the running batches for the workers: a store cannot be searched.
+// ActiveBatches lists the running batches for the workers, because a store cannot be searched.
 type ActiveBatches struct {
 	document.Root
 	Batches []ActiveBatch `json:"batches"`
 }
 
-// ActiveBatch is a batch that runs, or that is about to be written. At is when it was added.
+// ActiveBatch is a batch that runs, or whose document is about to be written. At is when it was added.
 type ActiveBatch struct {
 	ID string    `json:"id"`
 	At time.Time `json:"at"`

@@ -14,8 +14,8 @@ import (
 
 const lease = 15 * time.Second
 
-// TestABatchHasOneWorkerAndOneEnd has workers, a canceller and time do anything in any order: what one stretch of work
-// counts is counted once, by whoever has the batch, and the end is final.
+// TestABatchHasOneWorkerAndOneEnd runs workers, a cancellation and the clock in any order. Each part of the work is
+// counted once, by the worker with the claim, and the end is final.
 func TestABatchHasOneWorkerAndOneEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := &deadletter.Batch{}

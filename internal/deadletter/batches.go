@@ -19,14 +19,14 @@ type BatchRequest struct {
 	// PerSecond is the most letters a second, 1 to PerSecondMax.
 	PerSecond int
 	Reason    string
-	// By is the member of staff, Key their Idempotency-Key, and Fingerprint identifies the request.
+	// By is the member of staff, Key is their Idempotency-Key, and Fingerprint identifies the request.
 	By, Key, Fingerprint string
 }
 
-// StartBatch accepts a batch, which a BatchWorker of any replica then carries out. A repeat with the same key returns the
+// StartBatch accepts a batch; a BatchWorker of any replica then runs it. A repeat with the same key returns the
 // existing batch. Errors: ErrOperation for a key that was used with another request; ErrTooManyBatches.
 //
-// The batch is added to the active ones before it is written, so that a crash cannot leave one without a worker.
+// The batch becomes active before its document is written, so that a crash cannot leave a batch without a worker.
 func (q *Queue) StartBatch(ctx context.Context, r BatchRequest) (*Batch, error) {
 	r.Filter.Status = StatusOpen
 	request := Batch{
@@ -76,8 +76,8 @@ func (q *Queue) leaveBatch(ctx context.Context, batchID string) error {
 	return nil
 }
 
-// ensureActive adds a running batch to the active ones again if it is missing: its document may have been written late, after
-// batchLate.
+// ensureActive adds a running batch to the active ones again if it is missing. That happens when its document was
+// written after batchLate.
 func (q *Queue) ensureActive(ctx context.Context, batch *Batch) error {
 	if batch.Status != BatchRunning {
 		return nil
@@ -120,8 +120,8 @@ func (q *Queue) ShowBatch(ctx context.Context, kind BatchKind, batchID string) (
 	return batch, q.ensureActive(ctx, batch)
 }
 
-// ListBatches returns batches of a kind, newest first, and the cursor of the next page or "". A page has up to limit of
-// them, and may have fewer although more follow.
+// ListBatches returns batches of a kind, newest first, and the cursor of the next page or "". A page has at most limit
+// batches, and may have fewer although more follow.
 func (q *Queue) ListBatches(ctx context.Context, kind BatchKind, cursor string, limit int) ([]*Batch, string, error) {
 	entries, next, err := q.batchEntries.Page(ctx, everything, cursor, limit)
 	if err != nil {
@@ -144,7 +144,7 @@ func (q *Queue) ListBatches(ctx context.Context, kind BatchKind, cursor string, 
 	return list, next, nil
 }
 
-// CancelBatch stops a batch within about a second; its results so far remain. Doing so again changes nothing. Errors:
+// CancelBatch stops a batch within about a second; its results so far remain. A repeat changes nothing. Errors:
 // document.ErrNotFound; ErrBatchEnded.
 func (q *Queue) CancelBatch(ctx context.Context, kind BatchKind, batchID, by string) (*Batch, error) {
 	if _, err := q.ShowBatch(ctx, kind, batchID); err != nil && !errors.Is(err, ErrTooManyBatches) {

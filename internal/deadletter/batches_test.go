@@ -16,7 +16,7 @@ import (
 	"caravan/internal/event"
 )
 
-// moving is a clock that moves only while somebody sleeps. Sleeping it notes how long.
+// moving is a clock that moves only in Sleep. It records how long the sleeps were.
 type moving struct {
 	process
 	mu    *sync.Mutex
@@ -49,10 +49,10 @@ func (m moving) advance(d time.Duration) {
 	*m.at = m.at.Add(d)
 }
 
-// queue is that of the process, over the clock.
+// queue is the queue of the process with this clock.
 func (m moving) queue() *deadletter.Queue { return queueOver(m.process, m) }
 
-// broken makes events of users fail for good while their inboxes cannot be read, and returns what repairs them.
+// broken makes events of users fail permanently, because their inboxes cannot be read. repair ends that.
 func broken(store *documenttest.FakeStore, users ...string) (repair func()) {
 	var mu sync.Mutex
 	away := true
@@ -73,7 +73,7 @@ func broken(store *documenttest.FakeStore, users ...string) (repair func()) {
 	}
 }
 
-// dead makes dead letters of events, as a consumer that cannot handle them does.
+// dead turns events into dead letters, as a consumer that cannot handle them does.
 func dead(t testing.TB, n *deadletter.Queue, events ...event.Event) {
 	t.Helper()
 	for _, e := range events {
@@ -91,7 +91,7 @@ func replayAll(key string, f deadletter.Filter, perSecond int) deadletter.BatchR
 	return deadletter.BatchRequest{Kind: deadletter.BatchReplay, Filter: f, PerSecond: perSecond, Reason: "repaired", By: "ada", Key: key, Fingerprint: fmt.Sprint(f, perSecond)}
 }
 
-// active is what a worker finds of a batch.
+// active returns the entry by which a worker finds a batch.
 func active(b *deadletter.Batch) deadletter.ActiveBatch {
 	return deadletter.ActiveBatch{ID: b.ID, At: b.RequestedAt}
 }
@@ -134,7 +134,7 @@ func TestABatchReplaysAllThatItsFilterChoosesAtItsRate(t *testing.T) {
 		t.Errorf("31 letters at 5 a second took %s", took)
 	}
 	letters := listed(t, n, deadletter.Filter{Status: deadletter.StatusOpen})
-	if len(letters) != 7 { // of u2, the poison and the one that came later
+	if len(letters) != 7 { // those of u2, the poison message and the one that came later
 		t.Errorf("%d letters are open", len(letters))
 	}
 	for _, l := range listed(t, n, deadletter.Filter{Status: deadletter.StatusReplayed}) {
@@ -248,7 +248,7 @@ func TestSoManyBatchesAtATime(t *testing.T) {
 	}
 }
 
-// A failure that may pass is waited for; one that does not is counted, once, and the batch goes on.
+// A batch waits when a failure is temporary. It counts a permanent failure once, and continues.
 func TestABatchRepeatsWhatFailsForAMoment(t *testing.T) {
 	for _, c := range []struct {
 		fails        int

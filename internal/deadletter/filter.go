@@ -12,7 +12,7 @@ type Filter struct {
 	Consumer string `json:"consumer,omitempty"`
 	Topic    string `json:"topic,omitempty"`
 	Type     string `json:"type,omitempty"`
-	// Reason is a part of the letter's reason or of its latest failure, in upper or lower case.
+	// Reason is a part of the letter's reason or of its latest failure. Upper and lower case are equal.
 	Reason string `json:"reason,omitempty"`
 	// Since and Until limit the time at which the letter was first seen; Until itself is excluded.
 	Since time.Time `json:"since,omitzero"`

@@ -11,7 +11,7 @@ import (
 // Status is the state of a dead letter.
 type Status string
 
-// A dead letter is open until it was replayed with success or discarded with a reason; both are final.
+// A dead letter is open until it was replayed successfully or discarded with a reason; both are final.
 const (
 	StatusOpen      Status = "open"
 	StatusReplayed  Status = "replayed"
@@ -30,40 +30,40 @@ var (
 // ActionKind says what an Action was.
 type ActionKind string
 
-// What is done about a dead letter.
+// The kinds of actions on a dead letter.
 const (
-	// ActionReceived: it was kept.
+	// ActionReceived: the letter was stored.
 	ActionReceived ActionKind = "received"
-	// ActionFailed: its event was handled again and failed; Outcome says why.
+	// ActionFailed: the event was handled again and failed; Outcome says why.
 	ActionFailed ActionKind = "replay_failed"
-	// ActionReplayed: its event was handled again, with success.
+	// ActionReplayed: the event was handled again, successfully.
 	ActionReplayed ActionKind = "replayed"
-	// ActionDiscarded: staff decided not to handle it.
+	// ActionDiscarded: staff decided not to handle the event.
 	ActionDiscarded ActionKind = "discarded"
 )
 
-// Action is something that was done about a dead letter: what, when, by whom and why.
+// Action is one step in the history of a dead letter: what was done, when, by whom and why.
 type Action struct {
-	// Operation identifies the request, so that its repeat is recognised.
+	// Operation identifies the request, so that a repeat is recognised.
 	Operation string     `json:"operation"`
 	Kind      ActionKind `json:"kind"`
 	At        time.Time  `json:"at"`
 	// By is the id of a user, or the app id of the service itself.
 	By string `json:"by"`
-	// Reason is why, in the words of who did it.
+	// Reason is the reason that the user gave.
 	Reason string `json:"reason,omitempty"`
-	// Outcome is what came of it, if that was not success.
+	// Outcome is the result, if it was not success.
 	Outcome string `json:"outcome,omitempty"`
 }
 
-// historyMax bounds the actions that a dead letter remembers: its first and the newest others.
+// historyMax limits the history of a dead letter: it keeps the first action and the newest ones.
 const historyMax = 50
 
-// Letter is a message that could not be handled, and what was done about it.
+// Letter is a message that could not be handled, and its history.
 type Letter struct {
 	document.Root
 	Message
-	// Entry is the list entry of this document; other entries for the same letter are void.
+	// Entry is the list entry of this document. Other entries for the same letter are not valid.
 	Entry     string    `json:"entry"`
 	FirstSeen time.Time `json:"firstSeen"`
 	Status    Status    `json:"status"`
@@ -72,7 +72,7 @@ type Letter struct {
 	LastAttempt time.Time `json:"lastAttempt"`
 	// LastFailure is why the latest attempt failed.
 	LastFailure string `json:"lastFailure,omitempty"`
-	// History is what was done about it, oldest first; Forgotten counts what it no longer holds.
+	// History lists the actions on the letter, oldest first. Forgotten counts actions that are no longer in it.
 	History   []Action `json:"history"`
 	Forgotten int      `json:"forgotten,omitempty"`
 	// Note is why it was discarded.
@@ -92,7 +92,7 @@ func (d *Letter) Receive(l Message, entry string, attempts int, now time.Time) e
 	return nil
 }
 
-// Done is the action of an operation, if the history still has it.
+// Done returns the action of an operation, if the history still has it.
 func (d *Letter) Done(operation string) (Action, bool) {
 	for _, a := range d.History {
 		if a.Operation == operation {
@@ -114,8 +114,8 @@ func (d *Letter) Failed(a Action) error {
 	return nil
 }
 
-// Replayed records that the message was handled. Doing so again changes nothing. Errors: ErrDiscarded,
-// ErrOperation, document.ErrNotFound.
+// Replayed records that the message was handled. A repeat changes nothing. Errors: ErrDiscarded, ErrOperation,
+// document.ErrNotFound.
 func (d *Letter) Replayed(a Action) error {
 	a.Kind, a.Outcome = ActionReplayed, ""
 	if err := d.refuse(a, StatusOpen, StatusReplayed); err != nil {
@@ -127,8 +127,8 @@ func (d *Letter) Replayed(a Action) error {
 	return nil
 }
 
-// Discard closes the letter unhandled, for a.Reason. Doing so again changes nothing, not even the note. Errors:
-// ErrReplayed, ErrOperation, document.ErrNotFound.
+// Discard closes the letter without handling it; a.Reason says why. A repeat changes nothing, not even the note.
+// Errors: ErrReplayed, ErrOperation, document.ErrNotFound.
 func (d *Letter) Discard(a Action) error {
 	a.Kind, a.Outcome = ActionDiscarded, ""
 	if err := d.refuse(a, StatusOpen, StatusDiscarded); err != nil {
@@ -140,8 +140,8 @@ func (d *Letter) Discard(a Action) error {
 	return nil
 }
 
-// refuse returns nil if the letter is open and the action is new. Otherwise it says why not; in one of the states fits that
-// is document.ErrUnchanged.
+// refuse returns nil if the letter is open and the action is new. Otherwise it returns why not. If the letter has one
+// of the states fits, that is document.ErrUnchanged.
 func (d *Letter) refuse(a Action, fits ...Status) error {
 	if !d.Exists() {
 		return document.ErrNotFound

@@ -14,7 +14,7 @@ import (
 	"caravan/internal/document"
 )
 
-// letterModel is what a dead letter should be, kept as simply as can be.
+// letterModel is the expected state of a dead letter, in the simplest form.
 type letterModel struct {
 	status   deadletter.Status
 	attempts int
@@ -23,8 +23,8 @@ type letterModel struct {
 	order    []string                     // operations, oldest first
 }
 
-// TestTheLifeOfADeadLetter does anything to a letter in any order, with repeats, and compares it with a model: decisions
-// are final, repeats change nothing, nothing is done without a trace, and what is kept has bounds.
+// TestTheLifeOfADeadLetter applies actions to a letter in any order, with repeats, and compares it with a model:
+// decisions are final, repeats change nothing, every action leaves a trace, and the stored history is limited.
 func TestTheLifeOfADeadLetter(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d := &deadletter.Letter{}
@@ -39,7 +39,7 @@ func TestTheLifeOfADeadLetter(t *testing.T) {
 			before := snapshot(d)
 			kind := rapid.SampledFrom([]string{"receive", "fail", "fail", "fail", "fail", "fail", "fail", "replay", "discard"}).Draw(rt, "kind")
 			if n < actions*2/3 && kind != "receive" {
-				kind = "fail" // decisions end all, so that they come late
+				kind = "fail" // a decision ends the letter, so decisions come late
 			}
 			err := m.do(d, kind, a, now)
 			if err != nil && snapshot(d) != before {
@@ -61,7 +61,7 @@ func snapshot(d *deadletter.Letter) string {
 	return string(raw)
 }
 
-// do applies an action to letter and model, and returns what the letter says; it panics when the model disagrees.
+// do applies an action to letter and model, and returns the letter's answer. It panics when the model disagrees.
 func (m *letterModel) do(d *deadletter.Letter, kind string, a deadletter.Action, now time.Time) (err error) {
 	var want error
 	switch known, repeat := m.done[a.Operation]; {

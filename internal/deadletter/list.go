@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// lettersPerRead bounds one bulk read of dead letters, whose payloads may be large.
+	// lettersPerRead limits one bulk read of dead letters, because their payloads may be large.
 	lettersPerRead = 16
-	// lettersScanned bounds the letters that one request looks through for those that its filter selects.
+	// lettersScanned limits the letters that one request examines for those that its filter selects.
 	lettersScanned = 1000
-	// clocksApart is how far the clocks of two replicas may be apart: the list is in the order of arrival only so far.
+	// clocksApart is how far the clocks of two replicas may differ, and so how far the list may be out of order.
 	clocksApart = time.Minute
 )
 
-// List returns dead letters that the filter selects, newest first, and the cursor of the next page or "". A page has up
-// to limit of them. It may have fewer although more follow: one request looks through a bounded number.
+// List returns dead letters that the filter selects, newest first, and the cursor of the next page or "". A page has at
+// most limit letters. It may have fewer although more follow, because one request examines a limited number.
 func (q *Queue) List(ctx context.Context, filter Filter, cursor string, limit int) ([]*Letter, string, error) {
 	list := make([]*Letter, 0, limit)
 	for scanned := 0; scanned < lettersScanned; {
@@ -45,15 +45,15 @@ func (q *Queue) List(ctx context.Context, filter Filter, cursor string, limit in
 
 // letterStretch is a part of the list of dead letters, newest first.
 type letterStretch struct {
-	// letters are those that a filter may select by what the list has; the filter still has to check the letters.
+	// letters are those that may match the filter, by their list entries. The filter still has to check them.
 	letters []placed
-	// length is the number of entries of the list that the stretch covers, and next the cursor behind them, or "".
+	// length is how many list entries the stretch covers. next is the cursor after them, or "".
 	length int
 	next   string
-	end    string // the cursor behind the stretch, also if nothing that follows can fit
+	end    string // the cursor after the stretch, also if nothing that follows can match
 }
 
-// after is the cursor behind the first entries of the stretch.
+// after returns the cursor after the first entries of the stretch.
 func (s letterStretch) after(entries int) (string, error) {
 	return document.CursorBefore(s.end, s.length-entries)
 }
@@ -74,7 +74,7 @@ func (q *Queue) lettersFrom(ctx context.Context, filter Filter, cursor string) (
 	var ids []string
 	for _, e := range entries {
 		if e.before(filter.Since) {
-			s.next = "" // and so are all that follow
+			s.next = "" // all entries that follow are too old as well
 		} else if e.may(filter) {
 			ids = append(ids, e.ID)
 		}
@@ -96,7 +96,7 @@ func (l listed) before(t time.Time) bool {
 	return !t.IsZero() && !l.At.IsZero() && l.At.Before(t.Add(-clocksApart))
 }
 
-// may reports whether a letter can match a filter, by its entry.
+// may reports whether a letter can match a filter, by what its list entry says.
 func (l listed) may(f Filter) bool {
 	if l.At.IsZero() {
 		return true

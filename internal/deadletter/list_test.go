@@ -118,7 +118,7 @@ func TestLettersThatArriveWhileTheListIsRead(t *testing.T) {
 	}
 	others, arrived := replica(store, "b").queue(), 0
 	n := list.queue()
-	list.Meanwhile = func(string) { // before each read of the one that lists
+	list.Meanwhile = func(string) { // before each read by the one that lists
 		arrived++
 		if err := others.DeadLetter(t.Context(), orderEvent("u1", 1000+arrived, noon), errors.New("later")); err != nil {
 			t.Error(err)

@@ -13,10 +13,10 @@ import (
 	"caravan/internal/id"
 )
 
-// PayloadMax is the largest message, in bytes, that is kept whole and can be replayed. Our events have about 1 KiB.
+// PayloadMax is the largest message in bytes that is kept whole and can be replayed. An event has about 1 KiB.
 const PayloadMax = 64 << 10
 
-// attributeMax bounds what is kept of an attribute of a message that may be anything, in bytes.
+// attributeMax limits a stored attribute of a message, in bytes, because a message may contain anything.
 const attributeMax = 200
 
 // Message is a message that could not be handled, as far as it can be parsed.
@@ -25,16 +25,16 @@ type Message struct {
 	ID string `json:"id"`
 	// Consumer is the app that could not handle it.
 	Consumer string `json:"consumer,omitempty"`
-	// Topic is where the message was published, "" if it does not say.
+	// Topic is where the message was published, or "" if the message does not say.
 	Topic string `json:"topic,omitempty"`
 	// EventID, Type and Subject are attributes of the message. They may be wrong.
 	EventID string `json:"eventId,omitempty"`
 	Type    string `json:"type,omitempty"`
 	Subject string `json:"subject,omitempty"`
-	// CorrelationID and TraceParent link it to its cause, if they are valid.
+	// CorrelationID and TraceParent link the message to its cause, if they are valid.
 	CorrelationID string `json:"correlationId,omitempty"`
 	TraceParent   string `json:"traceparent,omitempty"`
-	// Reason says why it cannot be handled.
+	// Reason says why the message cannot be handled.
 	Reason string `json:"reason"`
 	// Size is the length of the message in bytes.
 	Size int `json:"size"`
@@ -58,7 +58,7 @@ const exhausted = "not handled within the attempts allowed"
 // envelope is any JSON object.
 type envelope map[string]json.RawMessage
 
-// text is a string member, cut to attributeMax. It is "" if the member is missing or not a string.
+// text returns a string member, cut to attributeMax. It is "" if the member is missing or not a string.
 func (e envelope) text(name string) string {
 	var s string
 	if json.Unmarshal(e[name], &s) != nil {
@@ -102,7 +102,7 @@ func ReadMessage(body []byte, check func(e event.Event) error) Message {
 	if err == nil {
 		l.ID = ID(e.ID)
 		l.Topic = e.Source
-		if check != nil { // a panic of it is a reason like any other
+		if check != nil { // if check panics, that is the reason
 			err = event.Protect(func(_ context.Context, e event.Event) error { return check(e) })(context.Background(), e)
 		}
 	} else {
@@ -132,7 +132,7 @@ func parse(body []byte) envelope {
 	return e
 }
 
-// wrapped is the message inside an envelope that the sidecar made for a message that is not a CloudEvent.
+// wrapped returns the message in an envelope that the sidecar made for a message that is not a CloudEvent.
 func (e envelope) wrapped() ([]byte, bool) {
 	if _, own := e["data"]; own {
 		return nil, false
@@ -145,7 +145,7 @@ func (e envelope) wrapped() ([]byte, bool) {
 	return body, err == nil
 }
 
-// Event is the event to handle again. The error says why it cannot be.
+// Event returns the event to handle again. The error says why that is impossible.
 func (l Message) Event() (event.Event, error) {
 	if l.Truncated() {
 		return event.Event{}, fmt.Errorf("%w: of %d bytes only %d were kept", event.ErrMalformed, l.Size, len(l.Payload))

@@ -31,8 +31,8 @@ func TestReadMessage(t *testing.T) {
 	poison := string(body(t, "orders.confirmed.v1", "o1", map[string]any{"orderId": "o1", "userId": "u1"}))
 	tests := map[string]struct {
 		body                 string
-		topic, event, reason string // reason is a part of it
-		payload              string // "" is the body
+		topic, event, reason string // reason is a part of the letter's reason
+		payload              string // "" means the body
 	}{
 		"exhausted":         {body: good, topic: "users", event: "users/u1/1", reason: "not handled within the attempts allowed"},
 		"malformed payload": {body: poison, topic: "orders", event: "orders/o1/1", reason: "total"},
@@ -65,7 +65,7 @@ func TestReadMessage(t *testing.T) {
 func TestAMessageIsTheSamePushedOrPulled(t *testing.T) {
 	e := fact(t, "users.registered.v1", "u1", map[string]any{"userId": 7})
 	plain := body(t, "users.registered.v1", "u1", map[string]any{"userId": 7})
-	// The sidecar adds attributes of its own on the way.
+	// The sidecar adds attributes of its own during delivery.
 	var pushed map[string]any
 	if err := json.Unmarshal(plain, &pushed); err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func TestWhatIsSaidOfAnExhaustedLetter(t *testing.T) {
 	}
 }
 
-// FuzzReadMessage gives it any bytes: nothing may be refused, grow without bound or be read differently twice.
+// FuzzReadMessage reads any bytes: none is refused, the result has a limited size, and a second read gives the same.
 func FuzzReadMessage(f *testing.F) {
 	f.Add(body(f, "users.registered.v1", "u1", map[string]any{"userId": "u1"}))
 	f.Add(body(f, "orders.confirmed.v1", "o1", map[string]any{"total": "much"}))

@@ -1,8 +1,8 @@
 // Package deadletter keeps the messages that a consumer of events could not handle, and lets staff replay or discard them.
 //
-// Messages come from two sources. The sidecar delivers those that the broker's consumer refused or did not handle within
-// its attempts (Receive). Events that were pulled from a feed, or acknowledged before they were handled, have no broker that
-// could do this, so their consumer hands them over itself (DeadLetter).
+// Messages come from two sources. The sidecar delivers messages that the broker's consumer refused or did not handle
+// within its attempts (Receive). Events that were pulled from a feed, or acknowledged before they were handled, have no
+// broker that could do this, so their consumer passes them itself (DeadLetter).
 //
 // A consumer gets its Queue from service.Consume; package deadletter/api has the routes for staff.
 package deadletter
@@ -30,11 +30,11 @@ const (
 )
 
 const (
-	// everything owns the one list of letters, and the one of batches.
+	// everything is the owner of the one list of letters and of the one list of batches.
 	everything = "all"
 	// entriesPerSegment is the number of entries in one segment of a list.
 	entriesPerSegment = 50
-	// failuresMax is about how many events the Queue remembers the failed deliveries of.
+	// failuresMax is about how many events with failed deliveries the Queue remembers.
 	failuresMax = 4096
 )
 
@@ -42,7 +42,7 @@ const (
 const (
 	// OutcomeDead: the message became a dead letter.
 	OutcomeDead = "dead"
-	// outcomeAction comes before the kind of an action on a letter.
+	// outcomeAction is the prefix before the kind of an action on a letter.
 	outcomeAction = "letter_"
 )
 
@@ -50,8 +50,8 @@ const (
 type Options struct {
 	// Consumer is the app whose dead letters these are.
 	Consumer string
-	// Handle handles an event; a replay calls it. Check, which may be nil, returns why Handle can never handle a well-formed
-	// event, and nil for one that it can.
+	// Handle handles an event; a replay calls it. Check, which may be nil, returns why Handle can never handle a
+	// well-formed event, or nil if Handle can.
 	Handle event.Handler
 	Check  func(e event.Event) error
 	Store  document.Store
@@ -98,11 +98,11 @@ func New(o Options) *Queue {
 	}
 }
 
-// listed is one entry of the list of letters or of batches, as a store cannot be scanned. An entry is written before its
-// document, by each attempt to create that, so it is valid only if the document names it. Thus the list has each document
-// once.
+// listed is one entry of the list of letters or of batches, which exists because a store cannot be scanned. Each
+// attempt to create a document writes an entry first, so an entry is valid only if the document names it. Thus the list
+// has each document once.
 type listed struct {
-	// ID is the id of the document, Entry that of the entry.
+	// ID is the id of the document. Entry is the id of the entry.
 	ID    string `json:"id"`
 	Entry string `json:"entry"`
 	// Topic, Type and At repeat attributes of a letter and the time of the entry, so that a search need not read each letter.

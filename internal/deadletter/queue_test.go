@@ -16,7 +16,7 @@ import (
 
 var byStaff = deadletter.Instruction{By: "staff"}
 
-// only receives one dead letter and returns it as it is listed.
+// only receives one dead letter and returns it as the list has it.
 func only(t *testing.T, n *deadletter.Queue, body []byte) *deadletter.Letter {
 	t.Helper()
 	if err := n.Receive(t.Context(), body); err != nil {
@@ -79,7 +79,7 @@ func TestReplayHandlesTheEventOnce(t *testing.T) {
 	if _, err := n.Discard(t.Context(), letter, deadletter.Instruction{By: "staff", Reason: "why"}); !errors.Is(err, deadletter.ErrReplayed) {
 		t.Errorf("discarding it: %v", err)
 	}
-	// The broker may deliver a dead letter again, too.
+	// The broker may deliver a dead letter again.
 	if again := only(t, n, cloudEvent(t, e)); again.Status != deadletter.StatusReplayed || again.DecidedBy != "staff" {
 		t.Errorf("after another delivery it is %s by %s", again.Status, again.DecidedBy)
 	}
@@ -125,7 +125,7 @@ func TestThereIsNoSuchDeadLetter(t *testing.T) {
 	}
 }
 
-// A crash anywhere while a dead letter is kept or replayed: it comes again, is listed once, and its event told once.
+// After a crash at any point, a dead letter is delivered again, is listed once, and its event has its effect once.
 func TestACrashKeepsADeadLetterOnce(t *testing.T) {
 	e := orderEvent("u1", 1, noon)
 	for _, lands := range []bool{false, true} {
@@ -133,7 +133,7 @@ func TestACrashKeepsADeadLetterOnce(t *testing.T) {
 			store := documenttest.NewStore()
 			p := process{&documenttest.Replica{Store: store, Name: "a", Time: func() time.Time { return noon }, Left: at, Lands: lands}}
 			doomed := p.queue()
-			_ = doomed.Receive(t.Context(), cloudEvent(t, e)) // what the crash leaves behind is the point
+			_ = doomed.Receive(t.Context(), cloudEvent(t, e)) // the test looks at what the crash leaves behind
 			heir := replica(store, "b").queue()
 			letter := only(t, heir, cloudEvent(t, e))
 			if _, err := heir.Replay(t.Context(), letter.ID, byStaff); err != nil {
@@ -149,8 +149,8 @@ func TestACrashKeepsADeadLetterOnce(t *testing.T) {
 	}
 }
 
-// A failure that may pass, and does not: the letter is kept, tried again by itself a few times, and then left to staff,
-// as the broker would bring it for ever.
+// A letter fails with a temporary error again and again. It is stored and tried a few times automatically. Then it
+// waits for staff, because the broker would deliver it without end.
 func TestADeadLetterThatKeepsFailingIsLeftToStaff(t *testing.T) {
 	store := documenttest.NewStore()
 	n := replica(store, "a").queue()
@@ -176,7 +176,7 @@ func TestADeadLetterThatKeepsFailingIsLeftToStaff(t *testing.T) {
 	if err != nil || letter.Status != deadletter.StatusOpen || letter.Attempts != 4 || len(letter.History) != 4 {
 		t.Fatalf("kept %+v, %v", letter, err)
 	}
-	// A repeat of a request that failed in a way that may pass tries again.
+	// A repeat of a request that failed with a temporary error tries again.
 	in := deadletter.Instruction{By: "ada", Reason: "again", Key: "k"}
 	if _, err := n.Replay(t.Context(), letter.ID, in); !event.Retriable(err) {
 		t.Errorf("replayed: %v", err)
@@ -187,7 +187,7 @@ func TestADeadLetterThatKeepsFailingIsLeftToStaff(t *testing.T) {
 	}
 }
 
-// The broker brings an event that it gave up without a word of why. The replica that failed to handle it knows.
+// The broker does not say why it gave up an event. The replica that failed to handle it knows.
 func TestAnExhaustedEventTellsWhy(t *testing.T) {
 	store := documenttest.NewStore()
 	n := replica(store, "a").queue()

@@ -10,7 +10,7 @@ import (
 )
 
 // automaticMax is how often the consumer itself tries a dead letter again while the error is retriable. Each try is one
-// delivery by the broker. After that the letter waits for staff: the broker would deliver it for ever.
+// delivery by the broker. After that the letter waits for staff, because the broker would deliver it without end.
 const automaticMax = 3
 
 // onArrival is the reason in the history for these tries.
@@ -49,7 +49,7 @@ func (q *Queue) automatic(d *Letter) (attempts int) {
 }
 
 // Failed remembers that a delivery of an event failed. The broker does not say why when it delivers the event as a dead
-// letter. Only this replica knows it, and only until it forgets: then the letter has no details of the failure.
+// letter. Only this replica knows. When it forgets, the letter has no details of the failure.
 func (q *Queue) Failed(eventID string, err error) {
 	q.failures.Update(eventID, func(f failure) failure { return failure{attempts: f.attempts + 1, last: Reason(err)} })
 }

@@ -14,18 +14,18 @@ import (
 type Instruction struct {
 	// By is the id of a user, or the app id of the consumer itself.
 	By string
-	// Reason is why, in their words.
+	// Reason is the reason that they gave.
 	Reason string
 	// Key is the client's Idempotency-Key, "" for none: a repeat with the same key gets the same answer and leaves no
 	// other trace.
 	Key string
-	// operation replaces Key; a batch has its own.
+	// operation replaces Key. Each batch has its own.
 	operation string
-	// last says that a retriable failure is final for this operation.
+	// last means that a retriable failure is final for this operation.
 	last bool
 }
 
-// action is the instruction as the letter's history has it.
+// action returns the instruction as an entry of the letter's history.
 func (q *Queue) action(letterID string, in Instruction) Action {
 	operation := in.operation
 	switch {
@@ -46,13 +46,13 @@ func (e *UnreplayableError) Error() string {
 	return "the message still cannot be handled: " + Reason(e.Cause)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *UnreplayableError) Unwrap() error { return e.Cause }
 
-// Replay handles a dead letter again, like any delivery of its event, and marks it as replayed. A repeat has no second effect,
-// nor has an event that was handled meanwhile. A letter that was replayed before is returned unchanged. Errors:
-// document.ErrNotFound; ErrDiscarded; ErrOperation; *UnreplayableError for a message that still cannot be handled; a
-// retriable error for one that may be handled later.
+// Replay handles a dead letter again, like any delivery of its event, and marks it as replayed. A repeat has no second
+// effect. Neither has an event that was handled meanwhile. A letter that was replayed before is returned unchanged.
+// Errors: document.ErrNotFound; ErrDiscarded; ErrOperation; *UnreplayableError for a message that still cannot be
+// handled; a retriable error for one that may be handled later.
 func (q *Queue) Replay(ctx context.Context, letterID string, in Instruction) (*Letter, error) {
 	letter, err := q.Show(ctx, letterID)
 	if err != nil {
@@ -114,7 +114,7 @@ func (q *Queue) failed(ctx context.Context, letter *Letter, in Instruction, a Ac
 	if _, err := q.act(ctx, letter.ID, a, (*Letter).Failed); err != nil {
 		q.Log.WarnContext(ctx, "a failed replay could not be noted", "dead_letter", letter.ID, "error", err)
 		if in.operation != "" {
-			return err // the history is how the batch learns that it is done with the letter
+			return err // the batch learns from the history that this letter is done
 		}
 	}
 	return answer
@@ -140,8 +140,8 @@ func (q *Queue) act(ctx context.Context, letterID string, a Action, apply func(*
 	return letter, nil
 }
 
-// Discard closes a dead letter unhandled, for a reason. A letter that was discarded before is returned unchanged. Errors:
-// document.ErrNotFound; ErrReplayed; ErrOperation.
+// Discard closes a dead letter without handling it, for a reason. A letter that was discarded before is returned
+// unchanged. Errors: document.ErrNotFound; ErrReplayed; ErrOperation.
 func (q *Queue) Discard(ctx context.Context, letterID string, in Instruction) (*Letter, error) {
 	if !id.Valid(letterID) {
 		return nil, document.ErrNotFound
@@ -152,7 +152,7 @@ func (q *Queue) Discard(ctx context.Context, letterID string, in Instruction) (*
 // Show reads one dead letter with its whole message and history. Errors: document.ErrNotFound.
 func (q *Queue) Show(ctx context.Context, letterID string) (*Letter, error) {
 	if !id.Valid(letterID) {
-		return nil, document.ErrNotFound // it could be the key of another document
+		return nil, document.ErrNotFound // the id could be the key of another document
 	}
 	letter, err := q.letters.Get(ctx, letterID)
 	if err != nil {

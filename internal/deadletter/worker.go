@@ -17,14 +17,14 @@ const (
 	// batchLease is how long a worker's claim on a batch is valid, and batchWrite how often the worker renews it.
 	batchLease = 15 * time.Second
 	batchWrite = time.Second
-	// batchTries is how often a batch tries one letter while the failure is retriable, a batchPause apart.
+	// batchTries is how often a batch tries one letter while the failure is retriable, with batchPause between.
 	batchTries = 5
 	batchPause = time.Second
 	// batchLate is the age at which an active batch without a document is removed.
 	batchLate = time.Minute
 )
 
-// BatchWorker carries out batches of dead letters. Any number of replicas may have one.
+// BatchWorker runs batches of dead letters. Any number of replicas may have one.
 type BatchWorker struct {
 	q  *Queue
 	id string
@@ -38,7 +38,7 @@ func NewBatchWorker(q *Queue) *BatchWorker {
 	return &BatchWorker{q: q, id: q.IDs.New(), busy: make(map[string]bool)}
 }
 
-// Run carries out batches until ctx ends. Another replica, or this one after a restart, then continues them.
+// Run runs batches until ctx ends. Another replica, or this one after a restart, then continues them.
 func (w *BatchWorker) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -94,7 +94,7 @@ func protected(f func() error) error {
 	return event.Protect(func(context.Context, event.Event) error { return f() })(context.Background(), event.Event{})
 }
 
-// Work carries out an active batch to its end, unless another worker has claimed it.
+// Work runs an active batch to its end, unless another worker has claimed it.
 func (w *BatchWorker) Work(ctx context.Context, a ActiveBatch) error {
 	now := w.q.Clock.Now()
 	batch, err := w.q.batches.Update(ctx, a.ID, func(b *Batch) error { return b.Claim(w.id, now, batchLease) })
@@ -116,14 +116,14 @@ func (w *BatchWorker) Work(ctx context.Context, a ActiveBatch) error {
 // batchRun is one worker's work on a batch.
 type batchRun struct {
 	w     *BatchWorker
-	batch *Batch // as last written
+	batch *Batch // as it was last written
 
-	undone  Progress  // what was done since
-	written time.Time // when that was
-	next    time.Time // when the next letter may be touched
+	undone  Progress  // done since the last write
+	written time.Time // the time of the last write
+	next    time.Time // the earliest time for the next letter
 }
 
-// run walks the list of letters. It returns nil when the batch has ended, or went to another worker.
+// run reads the list of letters. It returns nil when the batch has ended, or when another worker has claimed it.
 func (r *batchRun) run(ctx context.Context) error {
 	cursor := r.batch.Cursor
 	for {
@@ -150,7 +150,7 @@ func (r *batchRun) run(ctx context.Context) error {
 	}
 }
 
-// search is the part of the filter that the work of the batch does not change.
+// search is the part of the filter whose result the batch itself does not change.
 func (r *batchRun) search() Filter {
 	f := r.batch.Filter
 	return Filter{Consumer: f.Consumer, Topic: f.Topic, Type: f.Type, Since: f.Since, Until: f.Until}
@@ -159,12 +159,12 @@ func (r *batchRun) search() Filter {
 // due reports whether the progress should be written.
 func (r *batchRun) due() bool { return r.w.q.Clock.Now().Sub(r.written) >= batchWrite }
 
-// through processes the letters of a stretch until the progress has to be written. It returns how many entries of the list it
-// has passed.
+// through processes the letters of a stretch until the progress has to be written. It returns how many entries of the
+// list are done.
 func (r *batchRun) through(ctx context.Context, s letterStretch) (passed int, err error) {
 	for _, l := range s.letters {
 		if l.FirstSeen.After(r.batch.RequestedAt) {
-			continue // it is newer than the batch, which has to end
+			continue // the letter is newer than the batch; without this limit the batch might never end
 		}
 		if err := r.letter(ctx, l.Letter); err != nil {
 			return 0, err
@@ -177,7 +177,7 @@ func (r *batchRun) through(ctx context.Context, s letterStretch) (passed int, er
 	return s.length, nil
 }
 
-// write stores the progress and the next cursor, and reports whether this worker goes on with the batch.
+// write stores the progress and the next cursor, and reports whether this worker continues with the batch.
 func (r *batchRun) write(ctx context.Context, cursor string) (running bool, err error) {
 	q, now := r.w.q, r.w.q.Clock.Now()
 	ended := false
@@ -199,8 +199,8 @@ func (r *batchRun) write(ctx context.Context, cursor string) (running bool, err 
 	return batch.Status == BatchRunning, nil
 }
 
-// letter replays or discards one letter, if the filter selects it, and counts it. What this batch did before is only counted:
-// the previous worker may have crashed between the letter and its count.
+// letter replays or discards one letter if the filter selects it, and counts it. If this batch has done that already,
+// it only counts it, because the previous worker may have crashed between the two.
 func (r *batchRun) letter(ctx context.Context, l *Letter) error {
 	if done, ok := l.Done(r.batch.ID); ok {
 		r.count(l.ID, done)
@@ -219,7 +219,7 @@ func (r *batchRun) letter(ctx context.Context, l *Letter) error {
 	if err != nil {
 		return fmt.Errorf("reading what a batch did: %w", err)
 	}
-	if done, ok := l.Done(r.batch.ID); ok { // otherwise another client was faster
+	if done, ok := l.Done(r.batch.ID); ok { // otherwise another client decided first
 		r.count(l.ID, done)
 	}
 	return nil
@@ -246,7 +246,7 @@ func (r *batchRun) pace(ctx context.Context) error {
 	return nil
 }
 
-// act replays or discards a letter and repeats that while the failure is retriable. An error means that the batch cannot go on.
+// act replays or discards a letter, and repeats that while the failure is retriable. An error stops the batch.
 func (r *batchRun) act(ctx context.Context, l *Letter) error {
 	for try := 1; ; try++ {
 		in := Instruction{By: r.batch.RequestedBy, Reason: r.batch.Reason, operation: r.batch.ID, last: try == batchTries}

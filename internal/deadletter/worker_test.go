@@ -15,8 +15,8 @@ import (
 	"caravan/internal/event"
 )
 
-// TestABatchSurvivesAnyCrash crashes the worker of a batch at each touch of the store in turn; another replica finishes
-// the batch. Each letter is then replayed once, by one action, and counted once.
+// TestABatchSurvivesAnyCrash crashes the worker of a batch at each operation of the store in turn, and another replica
+// finishes the batch. Each letter is replayed once, by one action, and counted once.
 func TestABatchSurvivesAnyCrash(t *testing.T) {
 	const letters = 5
 	for _, lands := range []bool{false, true} {
@@ -31,13 +31,13 @@ func TestABatchSurvivesAnyCrash(t *testing.T) {
 			poison.Data = []byte(`{}`)
 			dead(t, n, poison)
 			repair()
-			batch, err := n.StartBatch(t.Context(), replayAll("k", deadletter.Filter{}, 1)) // each letter's progress is written
+			batch, err := n.StartBatch(t.Context(), replayAll("k", deadletter.Filter{}, 1)) // the progress of each letter is written
 			if err != nil {
 				t.Fatal(err)
 			}
 			p := process{&documenttest.Replica{Store: store, Name: "doomed", Time: healthy.Now, Left: at, Lands: lands}}
 			doomed := moving{p, healthy.mu, healthy.at, healthy.slept}
-			_ = deadletter.NewBatchWorker(doomed.queue()).Work(t.Context(), active(batch)) // what it leaves behind is the point
+			_ = deadletter.NewBatchWorker(doomed.queue()).Work(t.Context(), active(batch)) // the test looks at what the worker leaves behind
 			*healthy.at = healthy.at.Add(time.Minute)
 			if err := deadletter.NewBatchWorker(n).Work(t.Context(), active(batch)); err != nil {
 				t.Fatalf("crash at %d: %v", at, err)
@@ -61,7 +61,7 @@ func TestABatchSurvivesAnyCrash(t *testing.T) {
 	}
 }
 
-// Two workers that both think they have the batch, as its claim lapsed while one was frozen, replay each letter once
+// Two workers both act as if they had the claim, because it expired while one was paused. They replay each letter once
 // and count it once.
 func TestTwoWorkersOfOneBatch(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -77,7 +77,7 @@ func TestTwoWorkersOfOneBatch(t *testing.T) {
 			rt.Fatal(err)
 		}
 		frozenAt := rapid.IntRange(1, 60).Draw(rt, "frozenAt")
-		// The other one has the batch meanwhile, perhaps only for a while.
+		// The other worker has the claim meanwhile, perhaps only for a while.
 		other := replica(store, "other")
 		other.Left = rapid.SampledFrom([]int{-1, -1, 5, 12, 20, 30, 40}).Draw(rt, "other lives for")
 		slow := replica(store, "slow")
@@ -109,7 +109,7 @@ func TestTwoWorkersOfOneBatch(t *testing.T) {
 	})
 }
 
-// A worker finds the batches that run by itself, and stops when it is told to.
+// A worker finds the running batches without help, and stops when its context ends.
 func TestAWorkerFindsItsBatches(t *testing.T) {
 	store := documenttest.NewStore()
 	n := replica(store, "a").queue()
@@ -135,7 +135,7 @@ func TestAWorkerFindsItsBatches(t *testing.T) {
 	}
 }
 
-// Letters that arrive while a batch is in its first stretch of the list move no other into its way again.
+// Letters that arrive while a batch is in its first stretch of the list do not make it process another letter twice.
 func TestLettersThatArriveInABatchsFirstSecond(t *testing.T) {
 	for _, kind := range []deadletter.BatchKind{deadletter.BatchReplay, deadletter.BatchDiscard} {
 		for _, arriving := range []int{1, 3, 20, 60} {

@@ -30,7 +30,7 @@ func (temporary) Temporary() bool { return true }
 // process is a replica of the consumer.
 type process struct{ *documenttest.Replica }
 
-// replica is a process over a store that does not crash.
+// replica is a process that does not crash.
 func replica(store *documenttest.FakeStore, name string) process {
 	return process{&documenttest.Replica{Store: store, Name: name, Time: func() time.Time { return noon }, Left: -1}}
 }
@@ -100,7 +100,7 @@ func check(e event.Event) error {
 	return nil
 }
 
-// orderEvent is the n-th event of a user, about an order of its own.
+// orderEvent is event n of a user, about its own order.
 func orderEvent(userID string, n int, at time.Time) event.Event {
 	order := fmt.Sprintf("%s-order-%d", userID, n)
 	return event.Event{
@@ -118,8 +118,8 @@ func orderEvents(userID string, n int) []event.Event {
 	return events
 }
 
-// exactlyOnce says what is wrong when the inboxes do not hold exactly the events of each user once, or when the audit finds
-// something.
+// exactlyOnce returns what is wrong when the inboxes do not contain the events of each user exactly once, or when the
+// audit finds something.
 func exactlyOnce(ctx context.Context, q *deadletter.Queue, events map[string][]event.Event) error {
 	if _, findings, err := audited(ctx, q); err != nil || len(findings) > 0 {
 		return fmt.Errorf("the audit found %v, %w", findings, err)

@@ -25,13 +25,13 @@ import (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// stopped is a clock at noon on which nobody waits.
+// stopped is a clock that stays at noon; no test sleeps on it.
 type stopped struct{}
 
 func (stopped) Now() time.Time                             { return noon }
 func (stopped) Sleep(context.Context, time.Duration) error { return context.DeadlineExceeded }
 
-// server is the routes of a queue over a fake store, behind the permissions as service.Consume puts them.
+// server has the routes of a queue with a fake store, behind the permissions that service.Consume sets.
 type server struct {
 	servicetest.Server
 	store *documenttest.FakeStore
@@ -257,7 +257,7 @@ func TestADeadLetterInDetail(t *testing.T) {
 		t.Fatalf("found %+v", list)
 	}
 	target := "/v1/ops/dead-letters/" + list.Items[0].ID
-	// A failure is kept, too, and a repeat of the request with its key neither tries again nor is noted again.
+	// A failure is recorded too. A repeat of the request with its key neither tries again nor records it again.
 	for range 2 {
 		w := s.keyed(t, "r1", target+"/replay", `{"reason":"is it well?"}`)
 		if w.Code != 422 || slug(t, w) != "dead-letter-unreplayable" || !strings.Contains(w.Body.String(), "broken") {

@@ -31,7 +31,7 @@ func (f filter) domain() deadletter.Filter {
 	return deadletter.Filter{Consumer: f.Consumer, Topic: f.Topic, Type: f.Type, Reason: f.Reason, Since: f.Since.UTC(), Until: f.Until.UTC()}
 }
 
-// The bodies of the requests for a batch. The filter is required, so that nobody replays all by accident.
+// These are the bodies of the requests for a batch. The filter is required, so that nobody replays all by accident.
 type (
 	replayAll struct {
 		Filter    *filter `json:"filter" validate:"required"`
@@ -56,7 +56,7 @@ type Batch struct {
 	Reason      string    `json:"reason,omitempty"`
 	RequestedBy string    `json:"requestedBy"`
 	RequestedAt time.Time `json:"requestedAt"`
-	// Scanned, Done and Failed count letters: looked at, replayed or discarded, and those that still cannot be handled.
+	// Scanned counts the letters examined, Done those replayed or discarded, and Failed those that failed again.
 	Scanned  int       `json:"scanned"`
 	Done     int       `json:"done"`
 	Failed   int       `json:"failed"`

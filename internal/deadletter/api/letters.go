@@ -59,7 +59,7 @@ type DeadLetterDetail struct {
 	Forgotten int      `json:"forgotten,omitempty"`
 }
 
-// Action is something that was done to a dead letter.
+// Action is one step in the history of a dead letter.
 type Action struct {
 	Kind string    `json:"kind"`
 	At   time.Time `json:"at"`
@@ -69,7 +69,6 @@ type Action struct {
 	Outcome string `json:"outcome,omitempty"`
 }
 
-// The bodies of the requests about one letter.
 type (
 	replayOne struct {
 		Reason string `json:"reason,omitempty" validate:"line,max=500"`
@@ -178,7 +177,7 @@ func (a api) discard(r *http.Request, by string) (request.Answer, error) {
 	return request.OK(showLetter(letter)), nil
 }
 
-// instruction says who asks for an action, and with which Idempotency-Key, if any.
+// instruction returns who asks for an action, and with which Idempotency-Key, if any.
 func instruction(r *http.Request, by string) (deadletter.Instruction, error) {
 	key, err := request.OptionalIdempotencyKey(r)
 	return deadletter.Instruction{By: by, Key: key}, err

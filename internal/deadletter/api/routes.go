@@ -13,11 +13,11 @@ const Path = "/v1/ops/dead-letters"
 
 // Route is one route for staff.
 type Route struct {
-	// Pattern is one of service.Public.
+	// Pattern is a pattern as for service.Public.
 	Pattern string
-	// Write says that the caller needs the permission to change dead letters, not only to read them.
+	// Write means that the caller needs the permission to change dead letters, not only to read them.
 	Write bool
-	// Handle answers a request of the user with the id by.
+	// Handle answers a request of the user with the id in by.
 	Handle func(r *http.Request, by string) (request.Answer, error)
 }
 
