@@ -10,11 +10,11 @@ import (
 	"caravan/internal/problem"
 )
 
-// callTimeout bounds one batched call. The sidecar's own timeout and retries
-// (dapr/resources/resiliency.yaml) lie within it.
+// callTimeout limits one batched call. It is longer than the sidecar's own timeout and retries
+// (dapr/resources/resiliency.yaml).
 const callTimeout = 12 * time.Second
 
-// Envelope carries one command of a batch with the context of its own cause.
+// Envelope contains one command of a batch and the context of the command's own cause.
 type Envelope[C any] struct {
 	Command       C      `json:"command"`
 	CorrelationID string `json:"correlationId,omitempty"`
@@ -26,8 +26,7 @@ type Request[C any] struct {
 	Commands []Envelope[C] `json:"commands"`
 }
 
-// Outcome is the answer to one command: a result, or the reason why there is
-// none yet.
+// Outcome is the answer to one command: a result, or the reason why there is none yet.
 type Outcome[R any] struct {
 	Result *R       `json:"result,omitempty"`
 	Error  *Failure `json:"error,omitempty"`
@@ -38,17 +37,16 @@ type Failure struct {
 	Status int    `json:"status"`
 	Slug   string `json:"slug"`
 	Detail string `json:"detail,omitempty"`
-	// Shed says that the service is well and only had no place for this command.
+	// Shed means that the service works and only had no capacity for this command.
 	Shed bool `json:"shed,omitempty"`
 }
 
-// Response is the body of the answer to a batched call, in the order asked.
+// Response is the body of the answer to a batched call, in the order of the request.
 type Response[R any] struct {
 	Results []Outcome[R] `json:"results"`
 }
 
-// Batch sends commands of type C to one path of one app. Commands that are
-// issued while a call is under way travel together in the next.
+// Batch sends commands of type C to one path of one app. Commands that come while a call runs share the next call.
 type Batch[C, R any] struct {
 	batcher *batch.Batcher[Envelope[C], R]
 }

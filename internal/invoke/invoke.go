@@ -1,10 +1,9 @@
-// Package invoke lets one service command another. The sidecars carry the call
-// (discovery, timeout, retry, circuit breaker); this package gives it typed
-// commands, typed outcomes and batching.
+// Package invoke lets one service send commands to another. The sidecars make the call (discovery, timeout, retry,
+// circuit breaker). This package adds typed commands, typed outcomes and batching.
 //
-// A business refusal is an outcome in a 200, never a 4xx: Dapr's circuit breaker
-// counts 4xx as failures, and its key is "app:path", so paths are fixed and ids
-// travel in the body (https://docs.dapr.io/operations/resiliency/policies/).
+// A business refusal is an outcome in a 200, never a 4xx, because Dapr's circuit breaker counts 4xx as failures. The
+// key of a breaker is "app:path", so paths are fixed and ids are in the body
+// (https://docs.dapr.io/operations/resiliency/policies/).
 package invoke
 
 import (
@@ -16,15 +15,15 @@ import (
 	"caravan/internal/problem"
 )
 
-// Invoker posts a JSON command to a path of another app and decodes its answer
-// into out. Its errors are *Error, or the end of ctx.
+// Invoker posts a JSON command to a path of another app and decodes its answer into out. Its errors are *Error, or the
+// end of ctx.
 type Invoker interface {
 	Invoke(ctx context.Context, app, path string, in, out any) error
 }
 
-// ErrUnavailable matches every failure to get an answer: the service or its
-// sidecar is away, late, overloaded, or the circuit breaker is open. Whether the
-// command took effect is unknown; repeating it is safe and may succeed later.
+// ErrUnavailable matches every failure to get an answer: the service or its sidecar is unavailable, slow or overloaded,
+// or the circuit breaker is open. It is unknown whether the command took effect. Repeating it is safe and may succeed
+// later.
 var ErrUnavailable = errors.New("service unavailable")
 
 // Error says why a call got no usable answer.
@@ -33,8 +32,8 @@ type Error struct {
 	App, Path string
 	// Status is the HTTP status, or 0 when there was no response.
 	Status int
-	// BreakerOpen is set when the caller's sidecar refused the call because its
-	// circuit breaker for this target is open.
+	// BreakerOpen means that the caller's sidecar refused the call, because its circuit breaker for this target is
+	// open.
 	BreakerOpen bool
 	// Detail is the callee's problem, if it sent one.
 	Detail *problem.Problem
@@ -66,8 +65,8 @@ func (e *Error) Temporary() bool {
 // Is makes errors.Is(err, ErrUnavailable) true for temporary failures.
 func (e *Error) Is(target error) bool { return target == ErrUnavailable && e.Temporary() }
 
-// Problem is what a public caller is told: the dependency is not available, or,
-// for a refusal by the callee, an internal error, as our own call was wrong.
+// Problem is the answer to a public caller: the dependency is not available. If the callee refused the call, it is an
+// internal error, because our own call was wrong.
 func (e *Error) Problem() *problem.Problem {
 	if e.Temporary() {
 		return problem.Unavailable("service-unavailable", "A service that this request needs is not available.", time.Second)

@@ -20,7 +20,7 @@ import (
 
 type double struct{ N int }
 
-// fakeInvoker calls the served handler in this process, as two sidecars would.
+// fakeInvoker calls the served handler in this process. It stands for two sidecars.
 type fakeInvoker struct {
 	serve func(ctx context.Context, c double) (double, error)
 	mu    sync.Mutex
@@ -28,7 +28,7 @@ type fakeInvoker struct {
 }
 
 func (f *fakeInvoker) Invoke(ctx context.Context, app, path string, in, out any) error {
-	time.Sleep(time.Millisecond) // a call takes time: virtual, inside a synctest bubble
+	time.Sleep(time.Millisecond) // a call takes time, which is virtual in a synctest bubble
 	f.mu.Lock()
 	f.calls++
 	f.mu.Unlock()
@@ -94,7 +94,7 @@ func TestACallInWhichNothingSucceedsFailsAsAWhole(t *testing.T) {
 	}
 }
 
-// A command that is shed for a reason of its own must not close the path to all others.
+// A command that is shed for a reason of its own must not block the path for all others.
 func TestACallWithAShedCommandIsAnAnswer(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("POST", "/internal/double", strings.NewReader(`{"commands":[{"command":{"N":1}}]}`))

@@ -16,20 +16,18 @@ import (
 	"caravan/internal/request"
 )
 
-// Limits of one batched call, in bytes, commands, and commands at once.
+// Limits of one batched call: bytes, commands, and commands at the same time.
 const (
 	maxBody     = 1 << 20
 	maxCommands = 256
 	concurrency = 64
 )
 
-// Serve answers a batched path. Each command runs with the correlation id and
-// trace of its own cause and is logged by itself. handle returns a typed outcome
-// for everything the business can answer; an error means that there is no answer
-// now, and the caller will ask again. When not one command got an answer the
-// whole call is a 503, so that the caller's circuit breaker sees it; not so when
-// one was only shed, at a limit of its own such as the holds of one SKU: that
-// must not close the path to all others.
+// Serve answers a batched path. Each command runs with the correlation id and trace of its own cause, and has its own
+// log line. handle returns a typed outcome for everything that the business can answer. An error means that there is no
+// answer now, and the caller will ask again. When no command got an answer, the whole call is a 503, so that the
+// caller's circuit breaker counts it. A command that was shed counts as answered: it met its own limit, such as the
+// holds of one SKU, and that must not block the path for all others.
 func Serve[C, R any](log *slog.Logger, handle func(ctx context.Context, command C) (R, error)) request.Handler {
 	return func(r *http.Request) (request.Answer, error) {
 		var batch Request[C]
@@ -90,8 +88,7 @@ func runOne[C, R any](ctx context.Context, log *slog.Logger, path string, c Enve
 	return Outcome[R]{Result: &result}
 }
 
-// label is what a command or result says of itself in a log line; one that
-// says nothing is not written out.
+// label returns how a command or result describes itself in a log line. It is empty for one that has no description.
 func label(v any) slog.Value {
 	if l, ok := v.(slog.LogValuer); ok {
 		return l.LogValue()
@@ -99,8 +96,7 @@ func label(v any) slog.Value {
 	return slog.StringValue("")
 }
 
-// commonFailure is the answer to a call in which no command succeeded and each
-// failed for a passing reason.
+// commonFailure is the answer to a call in which no command succeeded and each failed for a temporary reason.
 func commonFailure[R any](outcomes []Outcome[R]) error {
 	for _, o := range outcomes {
 		if o.Error == nil || o.Error.Status < http.StatusInternalServerError || o.Error.Shed {
