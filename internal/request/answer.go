@@ -6,11 +6,11 @@ import (
 	"caravan/internal/problem"
 )
 
-// Handler answers one request with a value or an error, and writes nothing itself: the chassis writes the answer, or the
-// problem that the error becomes (see package problem), and its one line in the log.
+// Handler answers one request with a value or an error, and writes nothing itself. The chassis writes the answer, or
+// the problem for the error (see package problem), and one log line.
 type Handler = func(r *http.Request) (Answer, error)
 
-// Answer is what a request is answered with. The zero Answer is for errors only.
+// Answer is the answer to a request. The zero Answer is for errors only.
 type Answer struct {
 	status  int
 	body    any
@@ -26,12 +26,12 @@ func OK(body any) Answer { return Reply(http.StatusOK, body) }
 // NoContent answers 204.
 func NoContent() Answer { return Reply(http.StatusNoContent, nil) }
 
-// Created answers 201, with the path of what was made as its Location.
+// Created answers 201. The Location is the path of the created resource.
 func Created(location string, body any) Answer {
 	return Reply(http.StatusCreated, body).With("Location", location)
 }
 
-// Accepted answers 202, with the path at which the outcome will be found as its Location, unless that is "".
+// Accepted answers 202. The Location is the path at which the outcome will be found, unless it is "".
 func Accepted(location string, body any) Answer {
 	answer := Reply(http.StatusAccepted, body)
 	if location == "" {
@@ -54,7 +54,7 @@ func (a Answer) Write(w http.ResponseWriter) {
 	Respond(w, a.status, a.body)
 }
 
-// HTTP serves a handler outside of the chassis, as tests do.
+// HTTP serves a handler without the chassis, for tests.
 func HTTP(h Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		answer, err := h(r)

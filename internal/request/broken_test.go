@@ -12,7 +12,7 @@ import (
 	"caravan/internal/problem"
 )
 
-// A body that can not be read is refused as its sender's fault, however its reading fails.
+// A body that cannot be read is refused as a fault of the sender, whatever the cause.
 func TestBodiesThatCanNotBeRead(t *testing.T) {
 	const header = "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 	const chunked = header + "Transfer-Encoding: chunked\r\n\r\n"

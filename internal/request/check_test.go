@@ -8,7 +8,7 @@ import (
 	"caravan/internal/problem"
 )
 
-// span has a rule about two members together.
+// span has a rule about two fields together.
 type span struct {
 	From int    `json:"from" validate:"min=1"`
 	To   int    `json:"to"`
@@ -25,7 +25,7 @@ func (s *span) Check() (faults []problem.FieldError) {
 	return faults
 }
 
-// All faults of a body come at once: of its members, of the tags and of Check, one about each field.
+// One answer has all faults of a body: of its members, of the tags and of Check, one for each field.
 func TestCheckIsReportedWithTheTags(t *testing.T) {
 	for body, want := range map[string][]string{
 		`{"from":1,"to":2,"note":""}`:     nil,

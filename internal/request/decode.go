@@ -1,5 +1,5 @@
-// Package request reads what a client sent and answers it: strict JSON bodies, pages, idempotency
-// keys. Whatever is wrong comes back as a problem that names the field as the client wrote it.
+// Package request reads requests and answers them: strict JSON bodies, pages, idempotency keys. Each fault becomes a
+// problem with the field's name as the client wrote it.
 package request
 
 import (
@@ -24,7 +24,7 @@ import (
 	"caravan/internal/problem"
 )
 
-// DefaultLimit is the largest body in bytes that Decode reads unless told otherwise: 64 KiB.
+// DefaultLimit is the largest body in bytes that Decode reads without WithLimit: 64 KiB.
 const DefaultLimit = 64 << 10
 
 // Option changes how Decode reads.
@@ -40,27 +40,26 @@ func WithLimit(bytes int64) Option {
 	return func(s *settings) { s.limit = bytes }
 }
 
-// SomeMember refuses a body without any member: a change that changes nothing is a mistake.
+// SomeMember refuses a body without any member. A change that changes nothing is a mistake.
 func SomeMember() Option {
 	return func(s *settings) { s.nonEmpty = true }
 }
 
-// Decode reads the request's JSON body into dst, a pointer, and checks the validator tags of the
-// struct it points to (https://pkg.go.dev/github.com/go-playground/validator/v10) and its Check, if it is a Checker.
+// Decode reads the request's JSON body into dst, a pointer. It checks the validator tags of the struct it points to
+// (https://pkg.go.dev/github.com/go-playground/validator/v10), and Check if the struct is a Checker.
 //
-// The body must be one JSON value in UTF-8 whose member names match exactly: unknown and repeated
-// members and anything after the value are refused (RFC 8259 leaves their meaning open, and two
-// readers that differ in it are a hole). A null is refused wherever it is, a member without
-// omitempty or omitzero is required, and one with omitempty must not be sent empty. Times are read
-// by clock.Parse. Errors are problems: 415 for another media type, 413 for a
-// body over the limit, 400 for the rest, naming the fields by their JSON path.
+// The body must be one JSON value in UTF-8 whose member names match exactly. Decode refuses unknown and repeated
+// members and anything after the value: RFC 8259 leaves their meaning open, so two readers may disagree, which
+// attackers can use. null is refused everywhere, a member without omitempty or omitzero is required, and one with
+// omitempty must not be empty. clock.Parse reads the times. Errors are problems: 415 for another media type, 413 for a
+// body over the limit, 400 for the rest, with the JSON paths of the fields.
 func Decode(r *http.Request, dst any, options ...Option) error {
 	set := settings{limit: DefaultLimit}
 	for _, option := range options {
 		option(&set)
 	}
 	if !isJSON(r.Header.Get("Content-Type")) {
-		// The gateway drops the media type of a body that is not there, and behind a sidecar that one comes in chunks.
+		// The gateway drops the media type of an absent body, and behind a sidecar an absent body arrives in chunks.
 		if n, err := r.Body.Read(make([]byte, 1)); n == 0 && errors.Is(err, io.EOF) {
 			return problem.Malformed("The request needs a body.")
 		}
@@ -79,9 +78,8 @@ func Decode(r *http.Request, dst any, options ...Option) error {
 	return parse(body.Bytes(), dst, set)
 }
 
-// DecodeOptional is Decode for a body that may be left out, whatever its media type is then said to
-// be; dst stays as it is. The length alone does not tell: behind a sidecar every body comes in chunks,
-// also one of no bytes.
+// DecodeOptional is Decode for a body that may be absent, whatever its media type is; dst then stays as it is. The
+// length is not enough to know that: behind a sidecar every body arrives in chunks, also one of no bytes.
 func DecodeOptional(r *http.Request, dst any, options ...Option) error {
 	body := bufio.NewReader(r.Body)
 	switch _, err := body.Peek(1); {
@@ -90,12 +88,12 @@ func DecodeOptional(r *http.Request, dst any, options ...Option) error {
 	case err != nil:
 		return unreadable(err)
 	}
-	r.Body = io.NopCloser(body) // the server closes what it gave
+	r.Body = io.NopCloser(body) // the server closes the original body
 	return Decode(r, dst, options...)
 }
 
-// NoBody is for a request that needs no body: it may have none, or an empty object, as some clients
-// send with every POST. What else it says would be ignored, so it is refused.
+// NoBody is for a request without a body. It also accepts an empty object, because some clients send one with every
+// POST. It refuses anything else, because it would be ignored.
 func NoBody(r *http.Request) error {
 	return DecodeOptional(r, &struct{}{})
 }
@@ -114,8 +112,8 @@ func parse(body []byte, dst any, set settings) error {
 	return invalid(merge(checkMembers(body, reflect.TypeOf(dst), set.nonEmpty), broken))
 }
 
-// merge adds to faults those of a later check that are about other fields: to a rule an absent member looks like one that
-// is zero.
+// merge adds those faults of a later check that are about other fields. The later check cannot distinguish an absent
+// member from a zero one.
 func merge(wrong, later []problem.FieldError) []problem.FieldError {
 	first := wrong
 	for _, e := range later {
@@ -127,7 +125,7 @@ func merge(wrong, later []problem.FieldError) []problem.FieldError {
 	return wrong
 }
 
-// invalid is the error of all faults, nil if there is none.
+// invalid is the error for all faults, or nil if there is none.
 func invalid(wrong []problem.FieldError) error {
 	if len(wrong) == 0 {
 		return nil
@@ -135,13 +133,13 @@ func invalid(wrong []problem.FieldError) error {
 	return problem.Invalid(wrong...)
 }
 
-// within reports whether a field is another one or a part of it.
+// within reports whether field equals of or is a part of it.
 func within(field, of string) bool {
 	rest, ok := strings.CutPrefix(field, of)
 	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
-// times reads every time.Time of a body by the one rule for times from outside.
+// times reads every time.Time of a body with the rule for all times from outside.
 var times = json.UnmarshalFromFunc(func(decoder *jsontext.Decoder, t *time.Time) error {
 	token, err := decoder.ReadToken()
 	if err != nil {
@@ -152,7 +150,7 @@ var times = json.UnmarshalFromFunc(func(decoder *jsontext.Decoder, t *time.Time)
 	case jsontext.KindString:
 		*t, err = clock.Parse(token.String())
 		return err
-	case jsontext.KindNull: // which checkMembers refuses
+	case jsontext.KindNull: // checkMembers refuses it
 		return nil
 	default:
 		return clock.ErrTime
@@ -170,7 +168,7 @@ func unreadable(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return problem.Malformed("The body ended before it was complete.")
 	}
-	return problem.Malformed("The body is not framed correctly.") // net/http has no error of its own for this
+	return problem.Malformed("The body is not framed correctly.") // net/http has no error value for this
 }
 
 func isJSON(contentType string) bool {
@@ -185,8 +183,8 @@ func isJSON(contentType string) bool {
 	return !given || strings.EqualFold(charset, "utf-8")
 }
 
-// describe turns an error of the JSON package into a problem. A mistake that belongs to a field is
-// reported on the field, without the library's words: those name Go types.
+// describe turns an error of the JSON package into a problem. A mistake in a field is reported for the field, without
+// the text of the library, which contains Go types.
 func describe(body []byte, err error) error {
 	var semantic *json.SemanticError
 	if errors.As(err, &semantic) {
@@ -236,15 +234,15 @@ func expected(err *json.SemanticError) string {
 		return "must be an array"
 	case reflect.Map, reflect.Struct:
 		if err.JSONKind == jsontext.KindBeginObject || err.JSONKind == jsontext.KindString {
-			return "is not valid" // a type with a form of its own, such as a time
+			return "is not valid" // a type with its own syntax, such as a time
 		}
 		return "must be an object"
 	}
 	return "has the wrong type"
 }
 
-// fieldOf writes a JSON pointer (RFC 6901) the way people write paths: /items/0/quantity is
-// items[0].quantity. The whole body is "".
+// fieldOf converts a JSON pointer (RFC 6901) into the usual form: /items/0/quantity is items[0].quantity. The whole
+// body is "".
 func fieldOf(pointer jsontext.Pointer) string {
 	var b strings.Builder
 	for part := range pointer.Tokens() {
@@ -260,7 +258,7 @@ func fieldOf(pointer jsontext.Pointer) string {
 	return b.String()
 }
 
-// shorten bounds a name that is the client's text, so that an error can hold it.
+// shorten limits the length of a name from the client, so that an error can contain it.
 func shorten(name string) string {
 	if len(name) > 64 {
 		name = name[:64] + "…"

@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// Function serves a function of a body: it reads the body, as Decode does, and answers 200 with what the function returns.
-// It fits calls from other services, which say everything in the body.
+// Function serves a function of a body: it reads the body, as Decode does, and answers 200 with the result. It is for
+// calls from other services, which put everything in the body.
 func Function[In, Out any](do func(ctx context.Context, in In) (Out, error), options ...Option) Handler {
 	return func(r *http.Request) (Answer, error) {
 		var in In

@@ -13,17 +13,16 @@ import (
 	"caravan/internal/problem"
 )
 
-// IdempotencyHeader names the key under which a repeated request finds its first answer
+// IdempotencyHeader names the key by which a repeated request gets its first answer again
 // (draft-ietf-httpapi-idempotency-key-header).
 const IdempotencyHeader = "Idempotency-Key"
 
 // MaxIdempotencyKey is the longest key in bytes, without its quotes.
 const MaxIdempotencyKey = 255
 
-// IdempotencyKey reads the header Idempotency-Key: the draft's quoted string (RFC 8941, 3.3.3), or
-// a bare token as most clients send it. `"abc"` and `abc` are the same key. A key is 1 to 255
-// printable ASCII characters; only a quoted one may hold spaces. A missing, repeated or wrong key is
-// a 400 that names the header.
+// IdempotencyKey reads the header Idempotency-Key: the quoted string of the draft (RFC 8941, 3.3.3), or a bare token as
+// most clients send it. `"abc"` and `abc` are the same key. A key is 1 to 255 printable ASCII characters; only a quoted
+// one may contain spaces. A missing, repeated or wrong key is a 400 that names the header.
 func IdempotencyKey(r *http.Request) (string, error) {
 	values := r.Header.Values(IdempotencyHeader)
 	switch len(values) {
@@ -35,8 +34,8 @@ func IdempotencyKey(r *http.Request) (string, error) {
 	return "", invalidKey("duplicate", "appears more than once")
 }
 
-// OptionalIdempotencyKey is IdempotencyKey for a request that may come without a key, which is "". A
-// header that is there but empty is refused: whoever sends it relies on a key.
+// OptionalIdempotencyKey is IdempotencyKey for a request that may have no key, which is "". It refuses an empty header,
+// because the client that sends it relies on a key.
 func OptionalIdempotencyKey(r *http.Request) (string, error) {
 	if len(r.Header.Values(IdempotencyHeader)) == 0 {
 		return "", nil
@@ -70,7 +69,7 @@ func parseKey(value string) (string, error) {
 	return key, nil
 }
 
-// unquote reads an sf-string, in which only the quote and the backslash may be escaped.
+// unquote reads an sf-string, in which only quotes and backslashes may be escaped.
 func unquote(value string) (string, bool) {
 	if len(value) < 2 || value[len(value)-1] != '"' {
 		return "", false
@@ -97,10 +96,10 @@ func invalidKey(code, message string) error {
 	return problem.Invalid(problem.FieldError{Field: IdempotencyHeader, Code: code, Message: message})
 }
 
-// Fingerprint is the SHA-256 in hex of v's canonical JSON (RFC 8785, except that whole numbers keep
-// their digits: as doubles, two amounts above 2^53 could look alike). Two requests with one
-// idempotency key are the same request if their fingerprints are equal. It panics when v cannot be
-// written as JSON, which is a mistake in the program: v was read from JSON.
+// Fingerprint is the SHA-256 in hex of v's canonical JSON (RFC 8785, except that whole numbers keep their digits: as
+// doubles, two amounts above 2^53 could be equal). Two requests with one idempotency key are the same request if their
+// fingerprints are equal. It panics when v cannot be written as JSON. That is a programming error, because v was read
+// from JSON.
 func Fingerprint(v any) string {
 	data, err := json.Marshal(v, json.Deterministic(true))
 	if err == nil {

@@ -12,11 +12,11 @@ import (
 	"caravan/internal/problem"
 )
 
-// What a body leaves out is not the same as what it sends as zero, and in a Go struct the two cannot be
-// distinguished: "all of it" and "an amount that the client failed to fill in" look alike. So the members are checked in the
-// JSON itself, against the json tags of the struct that it was read into:
+// An absent member and a zero one have different meanings, but a Go struct cannot distinguish them: "all of it" looks
+// like "an amount that the client failed to fill in". So the members are checked in the JSON itself, against the json
+// tags of the struct:
 //
-//   - null is refused everywhere. No member of ours means anything by it.
+//   - null is refused everywhere, because it has no meaning in our API.
 //   - A member without omitempty or omitzero is required.
 //   - A member with omitempty is never sent empty ("", [], {}): for us that is the same as absent, and a filter that is
 //     empty by mistake would choose everything. With omitzero it may be empty.
@@ -64,7 +64,7 @@ func element(t reflect.Type) reflect.Type {
 	return t
 }
 
-// checkMembers reports the members of a body that may not be as they are. The body was read into a value of type t
+// checkMembers reports the members of a body that are not allowed as they are. The body was read into a value of type t
 // before, so it is valid JSON of that form.
 func checkMembers(body []byte, t reflect.Type, nonEmpty bool) []problem.FieldError {
 	m := members{decoder: jsontext.NewDecoder(bytes.NewReader(body))}
@@ -72,13 +72,13 @@ func checkMembers(body []byte, t reflect.Type, nonEmpty bool) []problem.FieldErr
 	return m.wrong
 }
 
-// members walks through the JSON of a body.
+// members reads through the JSON of a body.
 type members struct {
 	decoder *jsontext.Decoder
 	wrong   []problem.FieldError
 }
 
-// value walks through one value of a type, which may be nil for one that says nothing about its members.
+// value reads through one value of type t. A nil t has no rules about its members.
 func (m *members) value(t reflect.Type, nonEmpty bool) {
 	if t != nil {
 		t = element(t)
@@ -102,7 +102,7 @@ func (m *members) value(t reflect.Type, nonEmpty bool) {
 		for ; m.decoder.PeekKind() != jsontext.KindEndArray; count++ {
 			m.value(inner(t), false)
 		}
-		_, _ = m.decoder.ReadToken() // the end, which was seen
+		_, _ = m.decoder.ReadToken() // the end, which was peeked already
 	default:
 		return
 	}
@@ -115,13 +115,13 @@ func (m *members) value(t reflect.Type, nonEmpty bool) {
 	}
 }
 
-// object walks through the members of an object, whose beginning was read, and counts them.
+// object reads through the members of an object after its beginning, and counts them.
 func (m *members) object(at jsontext.Pointer, t reflect.Type) (count int) {
 	var known []field
 	if t != nil && t.Kind() == reflect.Struct && t != reflect.TypeFor[time.Time]() {
 		known = fieldsOf(t)
 	}
-	var seen uint64 // bit by bit; no body of ours has so many members
+	var seen uint64 // one bit a member; our bodies have at most 64
 	for ; m.decoder.PeekKind() != jsontext.KindEndObject; count++ {
 		name, err := m.decoder.ReadToken()
 		if err != nil {
@@ -137,7 +137,7 @@ func (m *members) object(at jsontext.Pointer, t reflect.Type) (count int) {
 		}
 		m.value(of, nonEmpty)
 	}
-	_, _ = m.decoder.ReadToken() // the end, which was seen
+	_, _ = m.decoder.ReadToken() // the end, which was peeked already
 	for i, f := range known {
 		if f.required && seen&(1<<i) == 0 {
 			m.report(at.AppendToken(f.name), "required", "is required")

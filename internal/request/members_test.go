@@ -10,7 +10,7 @@ import (
 	"caravan/internal/problem"
 )
 
-// change has members that are all optional, in each of the two ways.
+// change has members that are all optional, with omitempty or with omitzero.
 type change struct {
 	Name  *string           `json:"name,omitzero"`
 	Tags  *[]string         `json:"tags,omitzero"`
@@ -42,7 +42,7 @@ func TestMembersThatAreOptional(t *testing.T) {
 	}
 }
 
-// said lists the fields and codes of a problem.
+// said returns the fields and codes of a problem.
 func said(err error) string {
 	var p *problem.Problem
 	if !errors.As(err, &p) {
@@ -55,7 +55,7 @@ func said(err error) string {
 	return strings.Join(parts, " ")
 }
 
-// An embedded struct has its members where the outer one has its own.
+// The members of an embedded struct are at the same place as those of the outer struct.
 func TestMembersOfAnEmbeddedStruct(t *testing.T) {
 	type outer struct {
 		line

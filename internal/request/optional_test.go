@@ -9,7 +9,7 @@ import (
 	"caravan/internal/problem"
 )
 
-// A body that may be left out may be so in any way that HTTP has; one that is there has to be right.
+// An optional body may be absent in every way that HTTP allows. If there is a body, it has to be valid.
 func TestDecodeOptional(t *testing.T) {
 	type body struct {
 		Reason string `json:"reason" validate:"max=5"`

@@ -14,12 +14,12 @@ import (
 	"caravan/internal/problem"
 )
 
-// Parameters are the query parameters that an operation knows, each with whether it may be left empty. The zero value
-// knows none.
+// Parameters are the query parameters that an operation knows. The value says whether the parameter may be empty. The
+// zero value knows none.
 type Parameters map[string]bool
 
-// SplitPattern splits the pattern of a route into that of http.ServeMux and the query parameters that are declared
-// behind it, joined by "&". A "=" behind a name lets it be empty:
+// SplitPattern splits the pattern of a route into a pattern of http.ServeMux and the query parameters, which follow "?"
+// and are joined by "&". A "=" after a name allows it to be empty:
 //
 //	GET /v1/ops/orders?status&waiting=&limit&cursor
 func SplitPattern(pattern string) (string, Parameters) {
@@ -33,10 +33,10 @@ func SplitPattern(pattern string) (string, Parameters) {
 	return pattern, known
 }
 
-// Check returns a problem.Invalid that names every parameter of a query that the operation does not know, that appears
-// more than once, that is empty, or that cannot be read. Ignoring a parameter widens the answer: a list of one state
-// becomes the list of all. After Check, r.URL.Query() holds what the client wrote and nothing is lost: url.ParseQuery
-// drops what it cannot read, such as a pair with a semicolon.
+// Check returns a problem.Invalid for every parameter of a query that is unknown, repeated, empty or not readable.
+// Ignoring a parameter would widen the answer: a list of one state would become the list of all. After Check,
+// r.URL.Query() contains everything that the client wrote. Without Check, url.ParseQuery would drop what it cannot
+// read, such as a pair with a semicolon.
 func (p Parameters) Check(query string) error {
 	if query == "" {
 		return nil
@@ -57,7 +57,7 @@ func (p Parameters) Check(query string) error {
 	return nil
 }
 
-// fault is what is wrong with one pair of a query; without a code nothing is.
+// fault returns what is wrong with one pair of a query. An empty code means nothing.
 func (p Parameters) fault(pair string, seen map[string]bool) problem.FieldError {
 	name, value, readable := readPair(pair)
 	fault := problem.FieldError{Field: shorten(name)}
@@ -76,7 +76,7 @@ func (p Parameters) fault(pair string, seen map[string]bool) problem.FieldError 
 	return fault
 }
 
-// readPair decodes one pair. Of one that is not readable the name is as far as it can be told.
+// readPair decodes one pair. If the pair is not readable, the name is the part that is.
 func readPair(pair string) (name, value string, readable bool) {
 	written, rest, _ := strings.Cut(pair, "=")
 	name, errName := url.QueryUnescape(written)
@@ -93,7 +93,7 @@ func plain(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
-// duration is the form of a duration in a query: no sign, no bare 0, and no unit below a millisecond.
+// duration is the syntax of a duration in a query: no sign, no bare 0, and no unit below a millisecond.
 var duration = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
 
 // Duration reads a duration such as 1.5s, 300ms or 1h30m and reports whether the text is one.
@@ -102,7 +102,7 @@ func Duration(text string) (time.Duration, bool) {
 	return d, err == nil && duration.MatchString(text)
 }
 
-// The bounds of a page: a list never answers more than MaxPage entries at once.
+// The limits of a page. A list never returns more than MaxPage entries at once.
 const (
 	DefaultPage = 20
 	MaxPage     = 100

@@ -17,7 +17,7 @@ type written struct {
 	Ref     string   `json:"ref,omitempty" validate:"omitempty,plainid"`
 }
 
-// A word in a field's tag cleans its text before the other rules of the field are applied.
+// A tag of a field cleans its text before the other rules of the field are applied.
 func TestTextIsCleanedByATag(t *testing.T) {
 	var got written
 	body := `{"reason":" cafe\u0301s\n","note":"\u00a0hi ","details":"a\r\nb\r","name":"A \u2003 B","skus":["TEA-1"],"ref":"a.b_c-1"}`
@@ -59,7 +59,7 @@ func TestTextThatBreaksItsRuleIsNamed(t *testing.T) {
 	}
 }
 
-// What cannot be changed has to be clean already.
+// A value that cannot be changed has to be clean already.
 func TestAValueIsValidatedWithoutBeingCleaned(t *testing.T) {
 	if err := Validate(written{Reason: "fine"}); err != nil {
 		t.Error(err)

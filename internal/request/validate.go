@@ -17,8 +17,7 @@ import (
 	"caravan/internal/text"
 )
 
-// rules is made once: the validator caches what it learns about each type, and is safe for use by
-// many goroutines.
+// rules is made once, because the validator caches the rules of each type. Many goroutines may use it.
 var rules = sync.OnceValue(func() *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterTagNameFunc(func(field reflect.StructField) string {
@@ -50,8 +49,8 @@ var rules = sync.OnceValue(func() *validator.Validate {
 // textRules are the rules of text that people write, by the tag that applies them.
 var textRules = map[string]text.Rule{"line": text.Line, "multiline": text.Multiline, "name": text.Name}
 
-// registerText adds a rule that cleans the field it is about, where that can be changed. Text of spaces alone is refused
-// here, so that it does not matter whether "required" comes before or after the rule.
+// registerText adds a rule that cleans its field if the field can be changed. The rule refuses text that has only
+// spaces, so "required" may come before or after it.
 func registerText(v *validator.Validate, tag string) {
 	err := v.RegisterValidation(tag, func(level validator.FieldLevel) bool {
 		field := level.Field()
@@ -69,7 +68,7 @@ func registerText(v *validator.Validate, tag string) {
 	}
 }
 
-// explainText says why a text is refused.
+// explainText returns why a text is refused.
 func explainText(rule text.Rule, value any) string {
 	switch clean, err := rule.Clean(reflect.ValueOf(value).String(), 0); {
 	case err != nil:
@@ -85,7 +84,7 @@ func ofString(valid func(string) bool) func(reflect.Value) bool {
 	return func(f reflect.Value) bool { return valid(f.String()) }
 }
 
-// register adds a rule about a field. It panics on a mistake in the rule's own name only.
+// register adds a rule about a field. It panics only on a mistake in the rule's name.
 func register(v *validator.Validate, tag string, valid func(reflect.Value) bool) {
 	err := v.RegisterValidation(tag, func(level validator.FieldLevel) bool { return valid(level.Field()) })
 	if err != nil {
@@ -93,12 +92,11 @@ func register(v *validator.Validate, tag string, valid func(reflect.Value) bool)
 	}
 }
 
-// Validate checks the validator tags of v, a struct or a pointer to one; anything else passes. These
-// rules are ours: "currency" (a known ISO 4217 code, applied to each money.Money by itself), "id" (a
-// UUID in canonical form), "plainid" (see id.Plain), "sku" (see id.ValidSKU), "time" (see
-// clock.Acceptable), and for text that people write "line", "multiline" and "name" (see package text):
-// behind a pointer they also clean the field. Rules that tags cannot express are those of a Checker. The error is a
-// problem.Invalid with every broken rule.
+// Validate checks the validator tags of v, a struct or a pointer to one; it accepts anything else. Caravan adds these
+// rules: "currency" (a known ISO 4217 code, applied to each money.Money by itself), "id" (a UUID in canonical form),
+// "plainid" (see id.Plain), "sku" (see id.ValidSKU), "time" (see clock.Acceptable), and "line", "multiline" and "name"
+// for text that people write (see package text). These text rules also clean the field behind a pointer. A Checker has
+// the rules that tags cannot express. The error is a problem.Invalid with every broken rule.
 func Validate(v any) error {
 	wrong, err := faults(v)
 	if err != nil {
@@ -107,8 +105,8 @@ func Validate(v any) error {
 	return invalid(wrong)
 }
 
-// Checker is a value with rules that tags cannot express. Check returns every broken one. It is called although a tag may
-// be broken: what it reports about a field with a broken tag is left out.
+// Checker is a value with rules that tags cannot express. Check returns every broken one. It is called even if a tag is
+// broken; its faults about such a field are ignored.
 type Checker interface {
 	Check() []problem.FieldError
 }
@@ -143,7 +141,7 @@ func brokenTags(v any) ([]problem.FieldError, error) {
 	}
 	fields := make([]problem.FieldError, 0, len(broken))
 	for _, rule := range broken {
-		// The namespace starts with the name of the Go type, which is no business of the client's.
+		// The namespace begins with the name of the Go type, which the client must not see.
 		_, path, found := strings.Cut(rule.Namespace(), ".")
 		if !found {
 			path = rule.Field()
