@@ -20,10 +20,9 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// render writes the resources each sidecar loads: the files of dapr/resources and of the
-// chosen component sets that are in its scope, with the settings that say where
-// broker and store are. One folder per app, as daprd refuses two components of
-// one name in what it is given, whatever their scopes.
+// render writes the resources that each sidecar loads: the files of dapr/resources and of the chosen component sets
+// that are in its scope, with the settings for the addresses of broker and store. Each app has its own folder, because
+// daprd refuses two components of the same name, whatever their scopes.
 func (s *Stack) render() error {
 	var common []manifest.Document
 	for _, folder := range s.plan.resources {
@@ -63,7 +62,7 @@ func (s *Stack) render() error {
 	return s.renderConfiguration()
 }
 
-// override gives components the settings they read from those.
+// override changes the settings of components to the given ones.
 func override(documents []manifest.Document, settings map[string]string) []manifest.Document {
 	for _, d := range documents {
 		if d.Component == nil {
@@ -96,7 +95,7 @@ func (s *Stack) nameResolutionFile() string { return filepath.Join(s.dir, "run",
 func (s *Stack) resources(a *app) string    { return filepath.Join(s.dir, "run", "resources", a.ID) }
 func (s *Stack) configFile() string         { return filepath.Join(s.dir, "run", "config.yaml") }
 
-// startApps starts every sidecar and program at once: each waits for the other.
+// startApps starts every sidecar and program at once, because each waits for the other.
 func (s *Stack) startApps() error {
 	var started []*process.Process
 	for _, a := range s.plan.Apps {
@@ -169,18 +168,18 @@ func (s *Stack) sidecarSpec(a *app, name string, told Link) process.Spec {
 		Args: args,
 		Env:  append(env, s.telemetryEnv(name+"-daprd")...),
 		Dir:  s.root,
-		// It exits when it cannot reach one of them at its start.
+		// The sidecar exits when it cannot reach one of them at its start.
 		Needs: s.servers(),
-		// 204 once components are loaded and the program can be reached.
+		// The probe returns 204 once components are loaded and the program can be reached.
 		Ready: probe(fmt.Sprintf("http://127.0.0.1:%d/v1.0/healthz", a.HTTPPort), http.StatusNoContent),
 	}
 }
 
-// listOf writes a path as a flag of daprd that takes a list, as a line of CSV.
+// listOf writes a path for a flag of daprd that takes a list, as a line of CSV.
 func listOf(path string) string {
 	var line strings.Builder
 	writer := csv.NewWriter(&line)
-	_ = writer.Write([]string{path}) // a strings.Builder takes everything
+	_ = writer.Write([]string{path}) // a strings.Builder never fails
 	writer.Flush()
 	return strings.TrimSuffix(line.String(), "\n")
 }
@@ -206,13 +205,13 @@ func (s *Stack) programSpec(a *app, name string, told Link) process.Spec {
 		Env:   s.programEnv(a, name, told),
 		Dir:   a.Dir,
 		Ready: probe(fmt.Sprintf("http://127.0.0.1:%d/readyz", a.Port), http.StatusOK),
-		// It drains: what it has taken is finished first.
+		// The program drains: it first finishes the requests that it has accepted.
 		StopTimeout: 15 * time.Second,
 	}
 }
 
-// programEnv is a program's environment: what the Dapr CLI would set, the run
-// file's own variables, and the launcher's.
+// programEnv is a program's environment: the variables that the Dapr CLI would set, those of the run file, and the
+// launcher's.
 func (s *Stack) programEnv(a *app, name string, told Link) []string {
 	env := s.baseEnv()
 	for _, variable := range os.Environ() {
@@ -238,7 +237,7 @@ func (s *Stack) programEnv(a *app, name string, told Link) []string {
 	return append(env, s.telemetryEnv(name)...)
 }
 
-// ownEnv is what only this launcher knows about an app.
+// ownEnv has the variables of an app that only this launcher knows.
 func (s *Stack) ownEnv(a *app) map[string]string {
 	if a.ID != "users" {
 		return nil
@@ -250,8 +249,8 @@ func (s *Stack) ownEnv(a *app) map[string]string {
 	}
 }
 
-// baseEnv is what every process gets of the user's environment: not the whole
-// of it, so that a stray DAPR_ or OTEL_ variable changes nothing.
+// baseEnv is the part of the user's environment that every process gets. It is not the whole environment, so that other
+// DAPR_ or OTEL_ variables change nothing.
 func (s *Stack) baseEnv() []string {
 	var env []string
 	for _, key := range []string{"PATH", "HOME", "USER", "LANG", "TMPDIR", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
@@ -270,14 +269,14 @@ func (s *Stack) telemetryEnv(service string) []string {
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + s.options.OTLPEndpoint,
 		"OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
 		"OTEL_EXPORTER_OTLP_INSECURE=true",
-		// Sidecar and program under names of their own.
+		// Sidecar and program have different names.
 		"OTEL_SERVICE_NAME=" + service,
-		// Spans within a second instead of five: somebody is watching.
+		// Spans are sent within a second instead of five, because somebody is watching.
 		"OTEL_BSP_SCHEDULE_DELAY=300",
 	}
 }
 
-// probe asks a URL for a status.
+// probe requests a URL and expects a status.
 func probe(url string, want int) func(context.Context) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	return func(ctx context.Context) error {

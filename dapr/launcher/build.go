@@ -12,14 +12,13 @@ import (
 	"syscall"
 )
 
-// buildPrograms builds Go packages of the repository into the folder bin, one
-// binary per package, named as its folder.
+// buildPrograms builds Go packages of the repository into the folder bin, one binary per package with the name of its
+// folder.
 func buildPrograms(ctx context.Context, root, bin string, packages []string) error {
 	return goBuild(ctx, root, bin, nil, nil, packages)
 }
 
-// goBuild builds Go packages of the repository into a folder, with more
-// environment and flags for the go command.
+// goBuild builds Go packages of the repository into a folder, with additional environment and flags for the go command.
 func goBuild(ctx context.Context, root, folder string, environ, flags, packages []string) error {
 	if len(packages) == 0 {
 		return nil
@@ -45,23 +44,20 @@ func goBuild(ctx context.Context, root, folder string, environ, flags, packages 
 	return nil
 }
 
-// goCommand is a go command in a folder that neither needs git nor its trust:
-// git refuses a folder of another user, as mounts and containers have them, and
-// "go build" and "go list" then fail, because they would record the revision.
+// goCommand is a go command in a folder that does not call git. git refuses a folder of another user, as mounts and
+// containers have them. "go build" and "go list" would then fail, because they want to record the revision.
 func goCommand(ctx context.Context, folder, verb string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, "go", append([]string{verb, "-buildvcs=false"}, args...)...)
 	command.Dir = folder
 	return command
 }
 
-// BinFolder is where programs are built for the stacks of a folder. That of
-// <root>/.dapr is where the Dapr CLI finds daprd, through runtimePath of the run
-// file.
+// BinFolder is where the programs for the stacks of a folder are built. For <root>/.dapr, the Dapr CLI finds daprd
+// there, through runtimePath of the run file.
 func BinFolder(dir string) string { return filepath.Join(dir, "bin") }
 
-// lockFile takes the exclusive lock of a file, waiting for it, so that two
-// launchers on one repository do not write the same binary at once. The kernel
-// drops the lock with the process.
+// lockFile waits for the exclusive lock of a file and takes it, so that two launchers in one repository do not write
+// the same binary at once. The kernel releases the lock when the process ends.
 func lockFile(path string) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("making a folder: %w", err)

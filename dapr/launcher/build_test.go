@@ -12,9 +12,8 @@ import (
 	"testing"
 )
 
-// distrustfulGit puts a git first on the PATH that refuses every folder, as git
-// does with one of another user, and undoes settings of the go command that
-// would hide it.
+// distrustfulGit puts a git first on the PATH that refuses every folder, as git does with a folder of another user. It
+// removes settings of the go command that would hide this.
 func distrustfulGit(t *testing.T) {
 	t.Helper()
 	folder := t.TempDir()
@@ -26,7 +25,7 @@ func distrustfulGit(t *testing.T) {
 	t.Setenv("GOFLAGS", "-buildvcs=auto")
 }
 
-// smallRepository is a repository whose packages are quickly built.
+// smallRepository is a repository whose packages build quickly.
 func smallRepository(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -80,8 +79,7 @@ func TestProgramsAreBuiltWhereGitDoesNotTrustTheFolder(t *testing.T) {
 // asksGit matches go commands that record the revision, in Go, shell and YAML.
 var asksGit = regexp.MustCompile(`("go", "|\bgo )(build|install|list)\b`)
 
-// TestNoGoCommandAsksGit looks for go commands that this project starts in
-// another way than by goCommand.
+// TestNoGoCommandAsksGit looks for go commands in this project that are not started through goCommand.
 func TestNoGoCommandAsksGit(t *testing.T) {
 	checked := 0
 	check := func(file string) {

@@ -11,8 +11,7 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// console shows what happens to a person: the launcher's own remarks, and log
-// lines under the name of the process they come from.
+// console shows messages to a person: the launcher's own remarks, and log lines with the name of their process.
 type console struct {
 	verbose bool
 	colours map[string]string
@@ -45,15 +44,15 @@ func (c *console) say(format string, args ...any) {
 	fmt.Fprintf(c.out, format+"\n", args...)
 }
 
-// mute holds log lines back while a summary is printed; remarks still show.
+// mute holds log lines back while a summary is printed. Remarks are still shown.
 func (c *console) mute(muted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.muted = muted
 }
 
-// line shows a log line of a process: programs all of them, sidecars and
-// servers from warnings up unless verbose.
+// line shows a log line of a process. It shows all lines of programs, but those of sidecars and servers only from
+// warnings up, unless verbose.
 func (c *console) line(name string, raw []byte) {
 	if c.out == io.Discard {
 		return
@@ -74,15 +73,14 @@ func (c *console) isProgram(name string) bool {
 	return !strings.HasSuffix(name, "-daprd") && !strings.HasPrefix(name, "broker") && name != "store"
 }
 
-// changed remarks on a process that ended by itself.
+// changed prints a remark when a process ended by itself.
 func (c *console) changed(status process.Status) {
 	if status.State == process.Waiting {
 		c.say("%s ended (%s); starting it again.", status.Name, status.LastExit)
 	}
 }
 
-// Format renders a log line as "name | time level message key=value …", in
-// colour when asked for.
+// Format renders a log line as "name | time level message key=value …", in colour if coloured is set.
 func Format(line LogLine, colour string, coloured bool) string {
 	prefix := fmt.Sprintf("%-19s| ", line.Process)
 	if coloured {
@@ -111,7 +109,7 @@ func Format(line LogLine, colour string, coloured bool) string {
 	return prefix + at + level + " " + line.Message + attributes
 }
 
-// attributes are the fields a person may want beside the message, in order.
+// attributes are the fields that a person may want to see besides the message, in order.
 func (l LogLine) attributes() string {
 	decoder := json.NewDecoder(strings.NewReader(l.Raw))
 	decoder.UseNumber()
@@ -148,8 +146,7 @@ func (l LogLine) attributes() string {
 	return b.String()
 }
 
-// serious reports whether the line is a warning or worse. Lines that are not
-// JSON count when they look like a crash.
+// serious reports whether the line is a warning or worse. A line that is not JSON counts if it looks like a crash.
 func (l LogLine) serious() bool {
 	if l.Fields == nil {
 		lower := strings.ToLower(l.Raw)
@@ -162,7 +159,7 @@ func (l LogLine) serious() bool {
 	return false
 }
 
-// parseTime reads the time formats programs, sidecars and brokers write.
+// parseTime reads the time formats that programs, sidecars and brokers write.
 func parseTime(text string) time.Time {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999-07:00"} {
 		if at, err := time.Parse(layout, text); err == nil {

@@ -30,12 +30,11 @@ type Report struct {
 	Processes []ProcessReport `json:"processes"`
 }
 
-// ProcessReport is the state of one process, with the memory and the processor
-// time of all that it started, too.
+// ProcessReport is the state of one process. Memory and processor time include all processes that it started.
 type ProcessReport struct {
 	process.Status
 	process.Memory
-	CPU time.Duration `json:"cpu"` // of its present life, in nanoseconds
+	CPU time.Duration `json:"cpu"` // since its start, in nanoseconds
 }
 
 // Report looks at every process.
@@ -55,8 +54,8 @@ func (s *Stack) Report(since time.Time) Report {
 	return report
 }
 
-// socketAddress is the address of the control socket. A path longer than a
-// socket address may be (108 bytes, unix(7)) is reached through the open folder.
+// socketAddress is the address of the control socket. If the path is longer than a socket address may be (108 bytes,
+// unix(7)), the address goes through the open folder.
 func socketAddress(dir string) (address string, release func(), err error) {
 	path := filepath.Join(dir, "run", "control.sock")
 	const longest = 100
@@ -70,9 +69,8 @@ func socketAddress(dir string) (address string, release func(), err error) {
 	return fmt.Sprintf("/proc/self/fd/%d/control.sock", folder.Fd()), func() { _ = folder.Close() }, nil
 }
 
-// ServeControl answers status, restart, stop, start, kill and down on the
-// stack's control socket until the context ends; down is called when somebody
-// asks for the whole stack to end.
+// ServeControl answers status, restart, stop, start, kill and down on the stack's control socket until the context
+// ends. It calls down when somebody wants to stop the whole stack.
 func (s *Stack) ServeControl(ctx context.Context, down func()) error {
 	address, release, err := socketAddress(s.dir)
 	if err != nil {
@@ -136,7 +134,7 @@ func (s *Stack) controlHandler(down func()) http.Handler {
 // ErrNotUp says that no stack runs in the folder.
 var ErrNotUp = errors.New("no stack is running here")
 
-// Control commands the stack that runs in a folder, from another process.
+// Control sends commands, from another process, to the stack that runs in a folder.
 type Control struct {
 	dir    string
 	client *http.Client
@@ -163,7 +161,7 @@ func Connect(ctx context.Context, dir string) (*Control, error) {
 	return c, nil
 }
 
-// Report asks for the state of the stack.
+// Report returns the state of the stack.
 func (c *Control) Report(ctx context.Context) (Report, error) {
 	var report Report
 	body, err := c.ask(ctx, http.MethodGet, "status", nil)
@@ -200,7 +198,7 @@ func (c *Control) Kill(ctx context.Context, name string, signal syscall.Signal) 
 	return err
 }
 
-// Down asks the stack to end, and waits until its launcher has.
+// Down stops the stack and waits until its launcher has ended.
 func (c *Control) Down(ctx context.Context) error {
 	report, err := c.Report(ctx)
 	if err != nil {

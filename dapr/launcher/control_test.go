@@ -15,8 +15,8 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// smallStack is a stack without programs or servers, but one process, for the
-// parts that do not care what runs.
+// smallStack is a stack without programs and servers, but with one process. It is for tests that do not need any
+// particular program.
 func smallStack(t *testing.T, dir string, log *bytes.Buffer) *Stack {
 	t.Helper()
 	options := Options{Root: repository, Dir: dir, FreePorts: true}
@@ -46,7 +46,7 @@ func smallStack(t *testing.T, dir string, log *bytes.Buffer) *Stack {
 func TestControlOfAStackInAnyFolder(t *testing.T) {
 	for name, dir := range map[string]string{
 		"short": t.TempDir(),
-		"deep":  filepath.Join(t.TempDir(), strings.Repeat("deeper/", 20)), // beyond what a socket address holds
+		"deep":  filepath.Join(t.TempDir(), strings.Repeat("deeper/", 20)), // longer than a socket address may be
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := Connect(t.Context(), dir); !errors.Is(err, ErrNotUp) {

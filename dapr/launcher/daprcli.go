@@ -16,7 +16,7 @@ import (
 	"caravan/dapr/launcher/manifest"
 )
 
-// PrepareDaprCLI makes the folder in which the sidecars have their files under the Dapr CLI. They do not make it, and end.
+// PrepareDaprCLI makes the folder for the files of sidecars under the Dapr CLI. Without the folder the sidecars end.
 func PrepareDaprCLI(root string) error {
 	if err := os.MkdirAll(filepath.Join(root, ".dapr", "data"), 0o700); err != nil {
 		return fmt.Errorf("making the folder for data: %w", err)
@@ -24,7 +24,7 @@ func PrepareDaprCLI(root string) error {
 	return nil
 }
 
-// checkDaprCLI says what would stop "dapr run -f dapr/dapr.yaml". The launcher needs none of it.
+// checkDaprCLI reports what would prevent "dapr run -f dapr/dapr.yaml". The launcher needs none of it.
 func checkDaprCLI(ctx context.Context, p *plan, root string, getenv func(string) string) Finding {
 	path, err := exec.LookPath("dapr")
 	if err != nil {
@@ -62,7 +62,7 @@ func checkDaprCLI(ctx context.Context, p *plan, root string, getenv func(string)
 
 var cliVersionPattern = regexp.MustCompile(`(?m)^CLI version: v?(\S+)`)
 
-// cliVersion is the CLI's own of the two that it prints.
+// cliVersion returns the version of the CLI itself, one of the two that it prints.
 func cliVersion(output string) string {
 	if match := cliVersionPattern.FindStringSubmatch(output); match != nil {
 		return match[1]
@@ -70,7 +70,7 @@ func cliVersion(output string) string {
 	return "an unknown version"
 }
 
-// recentCLI reports whether a version is 1.17.1 or newer. One built by hand says "edge": whoever has it knows.
+// recentCLI reports whether a version is 1.17.1 or newer. It accepts "edge", the version of a CLI built from source.
 func recentCLI(version string) bool {
 	major, minor, known := parseVersion(version)
 	if !known {
@@ -81,7 +81,7 @@ func recentCLI(version string) bool {
 	return major > 1 || major == 1 && (minor > 17 || minor == 17 && number >= 1)
 }
 
-// brokerAddress is where the component files expect the broker that the run file names.
+// brokerAddress is the address at which the component files expect the broker of the run file.
 func (p *plan) brokerAddress() (string, error) {
 	folder := filepath.Join(p.Apps[0].Dir, p.Broker)
 	documents, err := manifest.ReadFolder(folder)

@@ -27,7 +27,7 @@ type cliRunFile struct {
 	Apps       []cliApp  `yaml:"apps"`
 	Version    int       `yaml:"version"`
 	Name       string    `yaml:"name,omitempty"`
-	Components string    `yaml:"x-components"` // ours, as is the next
+	Components string    `yaml:"x-components"` // an extension of ours, as is the next
 	Broker     string    `yaml:"x-broker"`
 }
 
@@ -106,7 +106,7 @@ func readLikeCLI(folder string, raw []byte) ([]cliApp, error) {
 	return file.Apps, nil
 }
 
-// resolve makes paths relative to a folder and demands that they exist.
+// resolve makes paths relative to a folder and requires that they exist.
 func (s *cliShared) resolve(folder string) error {
 	paths := []*string{&s.ConfigFile, &s.DaprdInstallPath, &s.ResourcesPath}
 	for i := range s.ResourcesPaths {
@@ -124,7 +124,7 @@ func (s *cliShared) resolve(folder string) error {
 	return nil
 }
 
-// merge takes what an app does not set from the common section: whole lists, but single variables.
+// merge copies what an app does not set from the common section: whole lists, but single variables.
 func (a *cliApp) merge(common cliShared) {
 	own, shared := reflect.ValueOf(&a.Shared).Elem(), reflect.ValueOf(common)
 	for i := range own.NumField() {
@@ -151,7 +151,7 @@ func (a *cliApp) setDefaults() {
 			}
 		}
 	}
-	// With a runtime of 1.15 or newer installed; an address of spaces becomes none afterwards.
+	// These are the addresses with a runtime of 1.15 or newer. An address of spaces later becomes none.
 	if a.Shared.SchedulerHostAddress == nil || *a.Shared.SchedulerHostAddress == "" {
 		a.Shared.SchedulerHostAddress = new(string)
 		*a.Shared.SchedulerHostAddress = "localhost:50006"
@@ -162,7 +162,7 @@ func (a *cliApp) setDefaults() {
 	}
 }
 
-// flags are those that the CLI gives a sidecar, but for the resources.
+// flags are the flags that the CLI gives a sidecar, without those for the resources.
 func (a *cliApp) flags() map[string]string {
 	flags := map[string]string{}
 	for _, value := range []reflect.Value{reflect.ValueOf(*a), reflect.ValueOf(a.Shared)} {
@@ -187,7 +187,7 @@ func (a *cliApp) flags() map[string]string {
 	return flags
 }
 
-// environment is what the CLI adds to a program's.
+// environment is what the CLI adds to a program's environment.
 func (a *cliApp) environment() map[string]string {
 	env := map[string]string{"APP_PROTOCOL": a.Shared.AppProtocol}
 	value := reflect.ValueOf(*a)
@@ -200,7 +200,7 @@ func (a *cliApp) environment() map[string]string {
 	return env
 }
 
-// complain compares what the CLI would start from a run file with what the launcher starts from the one in the repository.
+// complain compares what the CLI would start from a run file with what the launcher starts from that of the repository.
 func complain(s *Stack, raw []byte) []string {
 	apps, err := readLikeCLI(filepath.Join(repository, "dapr"), raw)
 	if err != nil {
@@ -220,7 +220,7 @@ func complain(s *Stack, raw []byte) []string {
 	return complaints
 }
 
-// Flags of one side alone: the CLI's have daprd's own defaults, or say where files are.
+// These flags are set on one side only: the CLI's have daprd's own defaults, or say where files are.
 var (
 	cliOnly      = []string{"--config", "--profile-port", "--app-max-concurrency", "--max-body-size"}
 	launcherOnly = []string{
@@ -273,7 +273,7 @@ func differences(cli, launcher map[string]string) []string {
 	return found
 }
 
-// checkResources demands resources and nothing else in the folders of an app, each resource once, and all that the app needs.
+// checkResources requires that the folders of an app have resources only, each once, and all that the app needs.
 func checkResources(a *cliApp) []string {
 	var complaints []string
 	have := map[string]bool{}
@@ -388,7 +388,7 @@ func TestDoctorNamesWhatWouldStopTheDaprCLI(t *testing.T) {
 		}
 	}
 	install("1.17.0")
-	// A broker of the test's own, at first one that is not there.
+	// The test has its own broker, which does not exist at first.
 	broker := filepath.Join(folder, "broker")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -506,7 +506,7 @@ func TestDocumentedCommandsOfTheDaprCLIAreRight(t *testing.T) {
 	}
 }
 
-// documentedRuns are the words of the commands in docs/running.md that run one service with the Dapr CLI.
+// documentedRuns returns the words of the commands in docs/running.md that run one service with the Dapr CLI.
 func documentedRuns(t *testing.T) [][]string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(repository, "docs", "running.md"))

@@ -20,27 +20,24 @@ import (
 	"time"
 )
 
-// Sidecar is a daprd this launcher may run.
+// Sidecar is a daprd that this launcher may run.
 type Sidecar struct {
 	Path    string
-	Version string // as it says itself; "" when it does not
+	Version string // as it reports itself; "" if it does not
 	Source  string // where it was found: "--daprd", "PATH", "~/.dapr/bin", "built"
 }
 
-// The oldest daprd whose RabbitMQ component survives a lost subscription and
-// whose invocation does not buffer what has no length (release notes of 1.17.2
-// and 1.17.7).
+// This is the oldest daprd whose RabbitMQ component recovers from a lost subscription and whose invocation does not
+// buffer a body of unknown length (release notes of 1.17.2 and 1.17.7).
 const minMajor, minMinor = 1, 17
 
-// SidecarVersion is what the daprd built here says it is; go.mod of dapr/daprd
-// pins the source.
+// SidecarVersion is the version that the daprd built here reports. go.mod of dapr/daprd pins the source.
 const SidecarVersion = "1.18.1"
 
 const thisPlatform = runtime.GOOS + "/" + runtime.GOARCH
 
-// findSidecar returns the daprd given, or the first that is new enough on the
-// PATH and in ~/.dapr/bin, or the one built earlier; ok is false when one has
-// to be built.
+// findSidecar returns the given daprd, or the first that is new enough on the PATH and in ~/.dapr/bin, or the one built
+// earlier. ok is false when one has to be built.
 func findSidecar(ctx context.Context, given, root, bin string, getenv func(string) string) (found Sidecar, ok bool, err error) {
 	if given != "" {
 		path, err := filepath.Abs(given)
@@ -51,7 +48,7 @@ func findSidecar(ctx context.Context, given, root, bin string, getenv func(strin
 		if err != nil {
 			return Sidecar{}, false, err
 		}
-		// A daprd built by hand says "edge" or nothing; whoever names it knows.
+		// A daprd built from source says "edge" or nothing. The user who names it knows its version.
 		if _, _, known := parseVersion(version); known && !recent {
 			return Sidecar{}, false, fmt.Errorf("%s is version %s; at least %d.%d is needed", path, version, minMajor, minMinor)
 		}
@@ -106,13 +103,13 @@ func parseVersion(version string) (major, minor int, known bool) {
 	return major, minor, true
 }
 
-// builtSidecar says where the daprd built from dapr/daprd belongs: in the user's
-// cache, keyed by its source and the compiler, so that a second clone of the
-// repository does not build it again. A platform is as linux/amd64.
+// builtSidecar returns the place of the daprd that is built from dapr/daprd: in the user's cache, with a key of its
+// source and the compiler, so that a second clone of the repository does not build it again. platform is such as
+// linux/amd64.
 func builtSidecar(root, bin, platform string) (Sidecar, error) {
 	hash := sha256.New()
 	source := filepath.Join(root, "dapr", "daprd")
-	for _, folder := range []string{"", "resolve", "store"} { // not storecopy: it is a program of its own
+	for _, folder := range []string{"", "resolve", "store"} { // not storecopy, which is another program
 		if err := hashFolder(hash, source, folder); err != nil {
 			return Sidecar{}, fmt.Errorf("reading the source of daprd: %w", err)
 		}
@@ -120,7 +117,7 @@ func builtSidecar(root, bin, platform string) (Sidecar, error) {
 	fmt.Fprintf(hash, "%s %s", runtime.Version(), platform)
 	key := hex.EncodeToString(hash.Sum(nil))[:16]
 	cache, err := os.UserCacheDir()
-	if err != nil { // no HOME: keep it beside the programs
+	if err != nil { // without HOME, it is kept beside the programs
 		cache = filepath.Join(filepath.Dir(bin), "cache")
 	}
 	return Sidecar{
@@ -129,7 +126,7 @@ func builtSidecar(root, bin, platform string) (Sidecar, error) {
 	}, nil
 }
 
-// hashFolder adds the files of a folder, but not those of its folders and not its tests.
+// hashFolder adds the files of a folder, without its sub-folders and tests.
 func hashFolder(hash io.Writer, source, folder string) error {
 	files, err := os.ReadDir(filepath.Join(source, folder))
 	if err != nil {
@@ -148,9 +145,8 @@ func hashFolder(hash io.Writer, source, folder string) error {
 	return nil
 }
 
-// EnsureSidecar returns a daprd that can be run, building one if there is none;
-// progress is written to log. It also links it to daprd in the folder bin: in that
-// of the repository's .dapr the stock Dapr CLI looks for it.
+// EnsureSidecar returns a daprd that can be run, and builds one if there is none. It writes progress to log. It also
+// makes a link named daprd in the folder bin, because the stock Dapr CLI looks for it in the repository's .dapr.
 func EnsureSidecar(ctx context.Context, root, bin, given string, log io.Writer) (Sidecar, error) {
 	sidecar, ok, err := findSidecar(ctx, given, root, bin, os.Getenv)
 	if err != nil {
@@ -166,7 +162,7 @@ func EnsureSidecar(ctx context.Context, root, bin, given string, log io.Writer) 
 	return sidecar, linkSidecar(bin, sidecar.Path)
 }
 
-// ensureBuilt builds dapr/daprd to where builtSidecar says, unless it is there.
+// ensureBuilt builds dapr/daprd at the place that builtSidecar returns, unless it exists.
 func ensureBuilt(ctx context.Context, root, target, platform string, log io.Writer) error {
 	if _, err := os.Stat(target); err == nil {
 		return nil
@@ -176,7 +172,7 @@ func ensureBuilt(ctx context.Context, root, target, platform string, log io.Writ
 		return err
 	}
 	defer unlock()
-	if _, err := os.Stat(target); err == nil { // somebody built it while we waited
+	if _, err := os.Stat(target); err == nil { // another process built it meanwhile
 		return nil
 	}
 	return buildSidecar(ctx, root, target, platform, log)
@@ -199,15 +195,15 @@ func linkSidecar(bin, target string) error {
 	return nil
 }
 
-// buildSidecar builds dapr/daprd. From nothing it takes minutes, so it says how
-// far it is: packages compiled, of all there are.
+// buildSidecar builds dapr/daprd. The first build takes minutes, so it reports progress: packages compiled, of all
+// packages.
 func buildSidecar(ctx context.Context, root, target, platform string, log io.Writer) error {
 	began := time.Now()
 	source := filepath.Join(root, "dapr", "daprd")
 	fmt.Fprintf(log, "Building the sidecar for %s. This happens once and takes some minutes; later starts find it in %s.\n", platform, filepath.Dir(target))
 	progress := &buildProgress{what: "daprd", platform: platform, log: log, began: began}
 	defer progress.tell(ctx)()
-	// Listing what the build compiles downloads it, the first half of the wait.
+	// Listing the packages of the build downloads them, which is the first half of the wait.
 	packages, err := progress.run(ctx, source, "list", "-deps", ".")
 	if err != nil {
 		return err
@@ -228,7 +224,7 @@ func buildSidecar(ctx context.Context, root, target, platform string, log io.Wri
 	return nil
 }
 
-// buildProgress counts what a build has done, from the names go build -v prints.
+// buildProgress counts the names that go build -v prints.
 type buildProgress struct {
 	what       string
 	platform   string
@@ -239,8 +235,7 @@ type buildProgress struct {
 	downloaded atomic.Int64
 }
 
-// run runs a go command in the folder, counting what it says, and returns its
-// standard output.
+// run runs a go command in the folder, counts its messages, and returns its standard output.
 func (p *buildProgress) run(ctx context.Context, folder string, args ...string) ([]byte, error) {
 	command := goCommand(ctx, folder, args[0], args[1:]...)
 	system, arch, _ := strings.Cut(p.platform, "/")
@@ -261,7 +256,7 @@ func (p *buildProgress) run(ctx context.Context, folder string, args ...string) 
 	return output.Bytes(), nil
 }
 
-// read counts until the output ends, and returns the lines that are no progress.
+// read counts until the output ends, and returns the lines that are not about progress.
 func (p *buildProgress) read(output io.Reader) string {
 	var trouble strings.Builder
 	scanner := bufio.NewScanner(output)

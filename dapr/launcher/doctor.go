@@ -15,25 +15,25 @@ import (
 	"caravan/dapr/launcher/manifest"
 )
 
-// Severity says how much a finding matters.
+// Severity says how important a finding is.
 type Severity int
 
 // The severities of a finding.
 const (
-	Good     Severity = iota // there
-	Optional                 // not there, and a stack runs without it
-	Bad                      // a stack cannot run like this
+	Good     Severity = iota // present
+	Optional                 // missing, and a stack runs without it
+	Bad                      // a stack cannot run
 )
 
-// Finding is one thing a machine has or lacks.
+// Finding is one thing that a machine has or lacks.
 type Finding struct {
 	Severity Severity
 	What     string
 	Detail   string
-	Advice   string // what to do about it; "" for nothing
+	Advice   string // what to do about it; "" if nothing
 }
 
-// Diagnose looks at what a stack of the repository needs on this machine.
+// Diagnose checks what a stack of the repository needs on this machine.
 func Diagnose(ctx context.Context, root, dir, daprd string) ([]Finding, error) {
 	plan, err := readPlan(filepath.Join(root, "dapr", "dapr.yaml"))
 	if err != nil {
@@ -75,8 +75,7 @@ func checkSidecar(ctx context.Context, root, dir, given string) Finding {
 	return Finding{Good, "daprd", fmt.Sprintf("%s at %s (%s)", sidecar.Version, sidecar.Path, sidecar.Source), ""}
 }
 
-// Missing are the kinds of servers that are neither installed nor named by their
-// environment variable.
+// Missing are the kinds of servers that are not installed and not named by their environment variable.
 func Missing() []infra.Found {
 	return slices.DeleteFunc(survey(), func(found infra.Found) bool { return found.Path != "" })
 }
@@ -97,8 +96,7 @@ func checkServers() []Finding {
 	return findings
 }
 
-// checkFiles reads every component, configuration, resiliency and subscription
-// file as strictly as the test does.
+// checkFiles reads all component, configuration, resiliency and subscription files as strictly as the test does.
 func checkFiles(p *plan) Finding {
 	documents, err := manifest.Read(filepath.Join(p.folder, p.Common.ConfigFilePath))
 	if err != nil {
@@ -147,7 +145,7 @@ func checkDisk(dir string) Finding {
 	return Finding{Good, "disk", fmt.Sprintf("%d GB free at %s", free>>30, dir), ""}
 }
 
-// checkPlanPorts tries the ports of the run file, unless a stack has them.
+// checkPlanPorts checks that the ports of the run file are free, unless a stack uses them.
 func checkPlanPorts(ctx context.Context, p *plan, dir string) []Finding {
 	if control, err := Connect(ctx, dir); err == nil {
 		if report, err := control.Report(ctx); err == nil {

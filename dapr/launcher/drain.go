@@ -15,27 +15,23 @@ import (
 	_ "modernc.org/sqlite" // the driver of the name resolution's database
 )
 
-// drainTime is how long a replica goes on serving after it was taken out of the
-// name resolution: calls that had found it by then are over, except those that a
-// client has asked to be held back.
+// drainTime is how long a replica continues to serve after it was removed from the name resolution. Calls that had
+// found it before are over by then, except long polls.
 const drainTime = 1500 * time.Millisecond
 
-// forgetTime is how long a replica that serves again is not called yet: other
-// sidecars remember for about a second that its address took no connection, and
-// fail calls to it without trying (gRPC's first connection back-off).
+// forgetTime is how long a replica that serves again is not called. For about a second, other sidecars remember that
+// its address accepted no connection, and fail calls to it without trying (gRPC's first connection back-off).
 const forgetTime = 2 * time.Second
 
-// Roll restarts one replica of an app, program and sidecar, without a call
-// failing for it as long as there is another replica: it is taken out of the
-// name resolution, ends what it has begun, stops, starts again and is put back.
-// It returns once the replica serves.
+// Roll restarts one replica of an app, program and sidecar. No call fails because of that if there is another replica.
+// Roll removes the replica from the name resolution, lets it finish its calls, stops it, starts it again and puts it
+// back. It returns when the replica serves.
 //
-// A sidecar does neither by itself: it is found from its start on, before its
-// program serves, and for seconds after its end (Dapr 1.18 does not close the
-// component).
+// A sidecar alone does not do that: other sidecars find it as soon as it starts, before its program serves, and for
+// seconds after its end (Dapr 1.18 does not close the component).
 func (s *Stack) Roll(ctx context.Context, replica string) (err error) {
 	sidecar := replica + "-daprd"
-	if !strings.HasPrefix(replica, "gateway") { // which is called from outside only
+	if !strings.HasPrefix(replica, "gateway") { // the gateway is only called from outside
 		list, draining := s.unlist(ctx, sidecar)
 		if draining != nil {
 			return draining
@@ -45,7 +41,7 @@ func (s *Stack) Roll(ctx context.Context, replica string) (err error) {
 			return fmt.Errorf("draining %s: %w", replica, ctx.Err())
 		}
 	}
-	// The program needs its sidecar to end what it has begun.
+	// The program stops first, because it needs its sidecar to finish its calls.
 	for _, name := range []string{replica, sidecar} {
 		if err := s.StopProcess(ctx, name); err != nil {
 			return err
@@ -60,8 +56,8 @@ func (s *Stack) Roll(ctx context.Context, replica string) (err error) {
 	return nil
 }
 
-// raiseInOrder starts a sidecar, and its program once the sidecar takes calls,
-// so that what the program serves from its first moment on can be passed on.
+// raiseInOrder starts a sidecar, and its program when the sidecar accepts calls. So the sidecar can deliver the
+// program's calls from the first one on.
 func (s *Stack) raiseInOrder(ctx context.Context, sidecar, program string) error {
 	if err := s.Raise(sidecar); err != nil {
 		return err
@@ -87,7 +83,7 @@ func (s *Stack) raiseInOrder(ctx context.Context, sidecar, program string) error
 	return nil
 }
 
-// rest waits and reports whether the context is still alive.
+// rest waits and reports whether the context has not ended.
 func rest(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -99,10 +95,9 @@ func rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// unlist takes a sidecar out of the name resolution, also if it restarts,
-// until list puts it back. Its entry gets another name rather than being
-// deleted: a sidecar that finds its entry gone ends at once (components-contrib,
-// nameresolution/sqlite).
+// unlist removes a sidecar from the name resolution until list puts it back. A restart of the sidecar changes nothing.
+// Its entry gets another name and is not deleted, because a sidecar whose entry is missing ends at once
+// (components-contrib, nameresolution/sqlite).
 func (s *Stack) unlist(ctx context.Context, sidecar string) (list func(context.Context) error, err error) {
 	s.mu.Lock()
 	address, ok := s.internal[sidecar]
@@ -110,8 +105,7 @@ func (s *Stack) unlist(ctx context.Context, sidecar string) (list func(context.C
 	if !ok {
 		return nil, fmt.Errorf("draining %s: its address is not known", sidecar)
 	}
-	// The address is the launcher's own, host and port: a trigger takes no
-	// parameters.
+	// The address, host and port, comes from the launcher itself: a trigger takes no parameters.
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("draining %s: %w", sidecar, err)
@@ -132,10 +126,10 @@ func (s *Stack) unlist(ctx context.Context, sidecar string) (list func(context.C
 	}, nil
 }
 
-// unlisted begins the name of an app that is not to be found.
+// unlisted is the prefix of the name of an app that must not be found.
 const unlisted = "unlisted "
 
-// changeHosts changes the name resolution's database at one stroke.
+// changeHosts changes the name resolution's database in one transaction.
 func (s *Stack) changeHosts(ctx context.Context, statements ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

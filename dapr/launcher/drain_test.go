@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// TestUnlistedReplicasAreNotFound: a replica that is drained is not found by
-// its app's name, also when its sidecar registers again, and is found again when
-// it is put back; the other replica always is.
+// TestUnlistedReplicasAreNotFound: a drained replica is not found by its app's name, even if its sidecar registers
+// again. It is found again when it is put back. The other replica is always found.
 func TestUnlistedReplicasAreNotFound(t *testing.T) {
 	s := &Stack{dir: t.TempDir(), internal: map[string]string{"orders-2-daprd": "127.0.0.1:2"}}
 	if err := os.Mkdir(filepath.Join(s.dir, "run"), 0o700); err != nil {
@@ -26,7 +25,7 @@ func TestUnlistedReplicasAreNotFound(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// As components-contrib makes and writes it.
+	// components-contrib makes and writes the table in this way.
 	execute("CREATE TABLE hosts (registration_id TEXT NOT NULL PRIMARY KEY, address TEXT NOT NULL, app_id TEXT NOT NULL, namespace TEXT NOT NULL, last_update INTEGER NOT NULL)")
 	execute("CREATE UNIQUE INDEX hosts_address_idx ON hosts (address)")
 	execute("REPLACE INTO hosts VALUES ('a', '127.0.0.1:1', 'orders', '', 1)")

@@ -15,15 +15,13 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// FaultLog is the name under which the faults of a stack stand among its logs.
+// FaultLog is the name of the log that has the faults of a stack.
 const FaultLog = "faults"
 
-// ErrNoFault says that a fault cannot be brought about in this stack; what it
-// wraps says why.
+// ErrNoFault says that a fault is not possible in this stack. It is wrapped with the reason.
 var ErrNoFault = errors.New("this fault is not possible here")
 
-// Crash kills a process as a crash would, without a warning, and keeps it down
-// until Raise. One that is down already stays down.
+// Crash kills a process without a warning, and keeps it down until Raise. A process that is down already stays down.
 func (s *Stack) Crash(ctx context.Context, name string) error {
 	p, err := s.process(name)
 	if err != nil {
@@ -36,8 +34,8 @@ func (s *Stack) Crash(ctx context.Context, name string) error {
 	return nil
 }
 
-// Raise starts a process that is down and returns at once; unlike a process
-// that ended by itself it is not made to pause first.
+// Raise starts a process that is down and returns at once. There is no pause first, as there is for a process that
+// ended by itself.
 func (s *Stack) Raise(name string) error {
 	p, err := s.process(name)
 	if err != nil {
@@ -47,8 +45,7 @@ func (s *Stack) Raise(name string) error {
 	return nil
 }
 
-// AwaitProcess waits until a process is ready, however often it restarts
-// meanwhile.
+// AwaitProcess waits until a process is ready, however often it restarts meanwhile.
 func (s *Stack) AwaitProcess(ctx context.Context, name string) error {
 	const anyNumber = 1 << 30
 	p, err := s.process(name)
@@ -58,8 +55,8 @@ func (s *Stack) AwaitProcess(ctx context.Context, name string) error {
 	return p.WaitReady(ctx, anyNumber)
 }
 
-// Remark writes a line into the stack's logs, as the process FaultLog, and shows
-// it like the launcher's own remarks. Attributes are those of log/slog.
+// Remark writes a line into the stack's logs, with the process name FaultLog, and shows it like the launcher's own
+// remarks. Attributes are those of log/slog.
 func (s *Stack) Remark(message string, attributes ...any) error {
 	file, err := os.OpenFile(filepath.Join(s.dir, "logs", FaultLog+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -87,7 +84,7 @@ func Apps(root string) ([]string, error) {
 	return plan.ids(), nil
 }
 
-// AppPort is an app of a run file with its ports, in an order that is the same for all apps.
+// AppPort is an app of a run file and its ports. Their order is the same for all apps.
 type AppPort struct {
 	ID    string
 	Ports []int
@@ -110,8 +107,8 @@ func AppPorts(root string) ([]AppPort, error) {
 	return all, nil
 }
 
-// BrokerAtHand is the kind of broker that a choice of Options.Broker leads to on
-// this machine, as "auto" leads to one that is installed.
+// BrokerAtHand returns the kind of broker that a choice of Options.Broker means on this machine. For example, "auto"
+// means one that is installed.
 func BrokerAtHand(choice string) (string, error) {
 	nowhere := infra.Place{
 		Dir: os.DevNull, Getenv: os.Getenv, Port: func() (int, error) { return 0, nil },
@@ -121,15 +118,14 @@ func BrokerAtHand(choice string) (string, error) {
 	return server.Kind, err
 }
 
-// CanProxy reports whether a proxy can stand between sidecars and a broker or
-// store of a kind: not before files, nor before a broker that tells its clients
-// where to find it.
+// CanProxy reports whether a proxy can be put between sidecars and a broker or store of a kind. It cannot with files,
+// nor with a broker that sends its address to its clients.
 func CanProxy(kind string) bool {
 	return kind != "sqlite" && kind != "kafka"
 }
 
-// HasBrokerFaults reports whether BreakBroker knows a kind of broker.
+// HasBrokerFaults reports whether BreakBroker supports a kind of broker.
 func HasBrokerFaults(kind string) bool { return kind == "rabbitmq" && os.Getenv("RABBITMQ_URL") == "" }
 
-// HasServer reports whether a kind of store is a process, rather than files.
+// HasServer reports whether a kind of store is a server process. Otherwise it is files.
 func HasServer(kind string) bool { return kind != "sqlite" }

@@ -12,27 +12,25 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// BrokerFault is a fault that a broker is told to have by its own tools.
+// BrokerFault is a fault that a broker's own tools can cause.
 type BrokerFault string
 
 // The faults of a broker.
 const (
-	// MemoryAlarm: the broker believes that its memory is used up and takes
-	// nothing from publishers.
+	// MemoryAlarm: the broker acts as if its memory were used up and accepts nothing from publishers.
 	MemoryAlarm BrokerFault = "memory alarm"
-	// DiskAlarm: the same for its disk.
+	// DiskAlarm: the same for the disk.
 	DiskAlarm BrokerFault = "disk alarm"
-	// AppStopped: the broker's process runs, and serves nobody.
+	// AppStopped: the broker's process runs, but does not serve.
 	AppStopped BrokerFault = "application stopped"
 	// Disconnected: the broker closes every client's connection.
 	Disconnected BrokerFault = "connections closed"
 )
 
-// brokerCommands bring a fault about and heal it again.
+// brokerCommands start and end a fault.
 type brokerCommands struct{ begin, heal []string }
 
-// rabbitCommands are those of rabbitmqctl(8). Healing restores what the
-// launcher configures (infra).
+// rabbitCommands are commands of rabbitmqctl(8). The end of a fault restores what the launcher configures (infra).
 var rabbitCommands = map[BrokerFault]brokerCommands{
 	MemoryAlarm:  {[]string{"set_vm_memory_high_watermark", "absolute", "1MB"}, []string{"set_vm_memory_high_watermark", "absolute", "384MB"}},
 	DiskAlarm:    {[]string{"set_disk_free_limit", "100000GB"}, []string{"set_disk_free_limit", "50MB"}},
@@ -40,9 +38,8 @@ var rabbitCommands = map[BrokerFault]brokerCommands{
 	Disconnected: {[]string{"close_all_connections", "a fault on purpose"}, nil},
 }
 
-// BreakBroker brings a fault about, and returns what heals it. ErrNoFault says
-// that this stack's broker has no such fault: it is of another kind, or it is
-// not the stack's own.
+// BreakBroker causes a fault and returns a function that ends it. ErrNoFault says that this stack's broker does not
+// have such a fault: it is of another kind, or it does not belong to the stack.
 func (s *Stack) BreakBroker(ctx context.Context, fault BrokerFault) (heal func(context.Context) error, err error) {
 	tool, err := s.brokerTool()
 	if err != nil {
@@ -61,7 +58,7 @@ func (s *Stack) BreakBroker(ctx context.Context, fault BrokerFault) (heal func(c
 	return heal, tool(ctx, commands.begin)
 }
 
-// CanBreakBroker says why BreakBroker cannot work in this stack; nil: it can.
+// CanBreakBroker says why BreakBroker cannot work in this stack; nil means that it can.
 func (s *Stack) CanBreakBroker() error {
 	_, err := s.brokerTool()
 	return err
@@ -79,7 +76,7 @@ func (s *Stack) brokerTool() (func(ctx context.Context, args []string) error, er
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		command := exec.CommandContext(ctx, program, args...)
-		// The node's own environment: it names the node, and its port mapper.
+		// The command runs in the node's environment, which has the names of the node and its port mapper.
 		command.Env, command.Dir = spec.Env, spec.Dir
 		if output, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("rabbitmqctl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(output)))

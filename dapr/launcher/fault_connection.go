@@ -23,8 +23,8 @@ import (
 	"caravan/dapr/launcher/infra"
 )
 
-// proxies are the proxies between sidecars and their servers, one for each
-// sidecar and server, so that one may be cut off while the others go on.
+// proxies are the proxies between sidecars and servers. Each pair has its own, so that one can be cut while the others
+// continue.
 type proxies struct {
 	server *toxiproxy.ApiServer
 	mu     sync.Mutex
@@ -39,9 +39,8 @@ func newProxies() *proxies {
 	}
 }
 
-// reroute puts a proxy between an app's sidecar and a server, and returns the
-// settings that lead to it. Files, and brokers that tell their clients where to
-// go, are left as they are.
+// reroute puts a proxy between an app's sidecar and a server, and returns the settings that use it. It leaves files,
+// and brokers that send their address to their clients, as they are.
 func (s *Stack) reroute(app, what string, server infra.Server) (map[string]string, error) {
 	settings := map[string]string{}
 	maps.Copy(settings, server.Settings(app))
@@ -90,8 +89,8 @@ func (p *proxies) close() {
 	}
 }
 
-// Connections are the connections that BreakConnection can break: a sidecar's app and
-// "broker" or "store", as "orders:broker". None unless Options.Proxies is set.
+// Connections are the connections that BreakConnection can break, such as "orders:broker": a sidecar's app and "broker"
+// or "store". There are none unless Options.Proxies is set.
 func (s *Stack) Connections() []string {
 	if s.proxies == nil {
 		return nil
@@ -101,21 +100,19 @@ func (s *Stack) Connections() []string {
 	return slices.Sorted(maps.Keys(s.proxies.byName))
 }
 
-// ConnectionFault is a fault of a connection between a sidecar and its server. The
-// zero value cuts it: connections are closed and none is made until it heals.
+// ConnectionFault is a fault of a connection between a sidecar and its server. The zero value cuts it: connections are
+// closed, and no new one is possible until the fault ends.
 type ConnectionFault struct {
-	// Toxic is a kind of toxiproxy's, or FrameCut; "" cuts the connection.
+	// Toxic is a kind of toxic of toxiproxy, or FrameCut. "" cuts the connection.
 	Toxic string
-	// Upstream is the direction towards the server; otherwise what the server
-	// sends is affected.
+	// Upstream is the direction towards the server. Otherwise the fault affects what the server sends.
 	Upstream   bool
 	Attributes map[string]any
-	// Reconnect closes the connections that exist, so that all have the fault from
-	// their first byte.
+	// Reconnect closes the existing connections, so that all have the fault from their first byte.
 	Reconnect bool
 }
 
-// BreakConnection brings a fault of a connection about, and returns what heals it.
+// BreakConnection causes a fault of a connection and returns a function that ends it.
 func (s *Stack) BreakConnection(name string, fault ConnectionFault) (heal func() error, err error) {
 	proxy, err := s.connection(name)
 	if err != nil {
@@ -155,9 +152,8 @@ func (s *Stack) BreakConnection(name string, fault ConnectionFault) (heal func()
 	}, nil
 }
 
-// changeProxy changes the toxics of a proxy. Toxiproxy changes connections one
-// by one once each stands still, which one whose end has stopped reading never
-// does: then they are all closed, which lets it go on.
+// changeProxy changes the toxics of a proxy. Toxiproxy changes each connection when it is idle. A connection whose
+// reader has stopped never is; then all connections are closed, and the change can continue.
 func changeProxy(proxy *toxiproxy.Proxy, change func() error) error {
 	const timeout = 2 * time.Second
 	changed := make(chan error, 1)

@@ -8,17 +8,16 @@ import (
 	"github.com/Shopify/toxiproxy/v2/toxics"
 )
 
-// FrameCut closes a connection of AMQP 0-9-1 in front of a share of the frames
-// that carry one method: attributes "class", "method" and "share" (0 to 1). In
-// front of basic.ack from the broker it loses a confirmation, in front of
-// basic.publish from a sidecar the message as well. The fault has to be there
-// from a connection's first byte (ConnectionFault.Reconnect).
+// FrameCut closes a connection of AMQP 0-9-1 before some of the frames of one method. Its attributes are "class",
+// "method" and "share" (0 to 1). Before basic.ack from the broker it loses a confirmation. Before basic.publish from a
+// sidecar it loses the message as well. The fault has to be active from a connection's first byte
+// (ConnectionFault.Reconnect).
 const FrameCut = "frame_cut"
 
-// frameCut is the name among toxiproxy's toxics.
+// frameCut is the name of the toxic in toxiproxy.
 const frameCut = FrameCut
 
-// The classes and methods of AMQP 0-9-1 that are worth cutting off.
+// The classes and methods of AMQP 0-9-1 that tests cut.
 const (
 	AMQPBasic   = 60
 	AMQPPublish = 40
@@ -66,12 +65,12 @@ func (t *frameCutToxic) hit(class, method uint16) bool {
 	return class == t.Class && method == t.Method && rand.Float64() < t.Share
 }
 
-// frameReader follows the frames of one direction of a connection: a type, a
-// channel, a length, a payload and an end mark (AMQP 0-9-1, section 2.3.5).
+// frameReader parses the frames of one direction of a connection: a type, a channel, a length, a payload and an end
+// mark (AMQP 0-9-1, section 2.3.5).
 type frameReader struct {
-	head    []byte // of the frame under way, until its method is known
-	rest    int    // bytes of the frame that are still to come
-	lost    bool   // what was read was no frame: nothing is cut any more
+	head    []byte // of the present frame, until its method is known
+	rest    int    // bytes that are still missing of the frame
+	lost    bool   // the data was not a frame: nothing more is cut
 	started bool
 }
 
@@ -82,8 +81,7 @@ const (
 	methodFrame  = 1
 )
 
-// read takes what has come and returns how much of it to pass on, and whether
-// to close the connection there.
+// read processes new data. It returns how much of it to pass on, and whether to close the connection there.
 func (f *frameReader) read(data []byte, hit func(class, method uint16) bool) (keep int, cut bool) {
 	for at := 0; at < len(data) && !f.lost; {
 		if f.rest > 0 {
@@ -100,15 +98,14 @@ func (f *frameReader) read(data []byte, hit func(class, method uint16) bool) (ke
 		}
 		class, method, isMethod := f.open()
 		if isMethod && hit(class, method) {
-			// Of a head that came in pieces, pieces have passed: half a frame
-			// is as good as none.
+			// If the head arrived in pieces, some have been passed on. Half a frame has no effect.
 			return max(0, at-methodHeader), true
 		}
 	}
 	return len(data), false
 }
 
-// wanted is how long the head of the frame under way is.
+// wanted is the length of the head of the present frame.
 func (f *frameReader) wanted() int {
 	if !f.started && len(f.head) > 0 && f.head[0] == 'A' {
 		return len("AMQP\x00\x00\x09\x01") // the client's greeting
@@ -119,7 +116,7 @@ func (f *frameReader) wanted() int {
 	return frameHeader
 }
 
-// open reads a head that is complete and sets how much of its frame follows.
+// open reads a complete head and sets how much of its frame follows.
 func (f *frameReader) open() (class, method uint16, isMethod bool) {
 	head := f.head
 	f.head = f.head[:0]

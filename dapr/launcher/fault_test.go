@@ -24,16 +24,15 @@ func frame(class, method uint16, body int) []byte {
 	return append(append(out, payload...), 0xCE)
 }
 
-// content is one AMQP frame of content, which may look like anything.
+// content is one AMQP frame of content, which may look like a method.
 func content(body []byte) []byte {
 	const bodyFrame = 3
 	out := append([]byte{bodyFrame, 0, 1}, binary.BigEndian.AppendUint32(nil, uint32(len(body)))...)
 	return append(append(out, body...), 0xCE)
 }
 
-// TestFramesAreFollowed: however a stream is cut into pieces, the connection is
-// closed in front of the frame with the method, and content that looks like one
-// is none.
+// TestFramesAreFollowed: the connection is closed before the frame with the method, however the stream is split.
+// Content that looks like such a frame does not count.
 func TestFramesAreFollowed(t *testing.T) {
 	before := bytes.Join([][]byte{[]byte("AMQP\x00\x00\x09\x01"), frame(10, 11, 40), content(frame(AMQPBasic, AMQPAck, 9)), frame(20, 10, 0)}, nil)
 	stream := bytes.Join([][]byte{before, frame(AMQPBasic, AMQPAck, 9), frame(20, 11, 3)}, nil)
@@ -60,7 +59,7 @@ func TestFramesAreFollowed(t *testing.T) {
 	}
 }
 
-// echo is a server that sends back what it gets.
+// echo is a server that sends back what it receives.
 func echo(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -83,7 +82,7 @@ func echo(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// proxied is a stack with a proxy before an echo server.
+// proxied is a stack with a proxy in front of an echo server.
 func proxied(t *testing.T) (s *Stack, address string) {
 	t.Helper()
 	upstream := echo(t)

@@ -10,12 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-// longestFolder is how many bytes the path of a stack's folder may have: SQLite
-// opens no file whose path has more than 512, and the names in it need the rest.
+// longestFolder is how many bytes the path of a stack's folder may have. SQLite opens no file whose path has more than
+// 512 bytes, and the names in the folder need the rest.
 const longestFolder = 400
 
-// checkFolders refuses, before anything is started, paths that some program of
-// a stack could not be given; all others are escaped where they are written.
+// checkFolders refuses, before anything starts, paths that some program of a stack cannot use. All other paths are
+// escaped where they are written.
 func checkFolders(root, dir string) error {
 	if bad := unwritable(root, "\\"); bad != "" {
 		return fmt.Errorf("the path of the repository, %q, has %s, which Go cannot build in: move it, or enter it by a symbolic link", root, bad)
@@ -30,8 +30,8 @@ func checkFolders(root, dir string) error {
 	return nil
 }
 
-// unwritable names what is in a path that cannot stay: control characters, bytes
-// that are no UTF-8 and the characters given; "" for nothing.
+// unwritable names what a path must not contain: control characters, bytes that are not UTF-8, and the given
+// characters. "" means that the path is fine.
 func unwritable(path, more string) string {
 	if !utf8.ValidString(path) {
 		return "bytes that are not UTF-8"

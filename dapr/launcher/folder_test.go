@@ -19,8 +19,8 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// strangeNames are names of folders that mean something to a program which gets
-// a path: in URIs, shells, Erlang, YAML, CSV, globs, daprd's settings, or fmt.
+// strangeNames are names of folders that have a special meaning for a program which gets a path: in URIs, shells,
+// Erlang, YAML, CSV, globs, daprd's settings, or fmt.
 var strangeNames = []string{
 	"it's issue#42 100%? ü", "a#b", "100%", "a%20b", "what?", "a?_pragma=synchronous(OFF)", "a&b=c+d", "a;b,c", "a:b@c", `"quoted"`, "$HOME", "${HOME}",
 	"`id`", "$(id)", "{appID}", "{uuid}", "[x]*", `back\slash`, "~", "-dash", " spaces at the ends ", "!", "a|b<c>d", "日本", "e\u0301", "\u200b\u202e", "%s%d%!", "'", "''", ":memory:", "- yaml: [",
@@ -50,7 +50,7 @@ func TestSQLiteOpensTheFileThatIsMeant(t *testing.T) {
 	}
 }
 
-// checkUntouchedByDaprd: what daprd replaces in its files is not in the text.
+// checkUntouchedByDaprd checks that the text contains nothing that daprd replaces in its files.
 func checkUntouchedByDaprd(t *testing.T, text string) {
 	t.Helper()
 	if os.ExpandEnv(text) != text || strings.ContainsAny(text, "{}") {
@@ -58,8 +58,8 @@ func checkUntouchedByDaprd(t *testing.T, text string) {
 	}
 }
 
-// asComponentReads builds the data source's name as GetConnectionString of
-// common/authentication/sqlite/metadata.go in components-contrib does.
+// asComponentReads builds the data source name as GetConnectionString does (common/authentication/sqlite/metadata.go in
+// components-contrib).
 func asComponentReads(t *testing.T, connection string) string {
 	t.Helper()
 	file, query, _ := strings.Cut(connection, "?")
@@ -100,7 +100,7 @@ func TestSidecarsGetThePathsThatAreMeant(t *testing.T) {
 			args := s.sidecarSpec(a, a.ID, Link{}).Args
 			for flag, want := range map[string]string{"--resources-path": s.resources(a), "--config": s.configFile()} {
 				value := args[slices.Index(args, flag)+1]
-				list, err := csv.NewReader(strings.NewReader(value)).Read() // as spf13/pflag reads a list
+				list, err := csv.NewReader(strings.NewReader(value)).Read() // spf13/pflag reads a list in this way
 				if err != nil || len(list) != 1 || list[0] != want {
 					t.Errorf("%s %q is read as %q, %v", flag, value, list, err)
 				}
@@ -118,7 +118,7 @@ func checkNameResolution(t *testing.T, s *Stack) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	documents, err := manifest.Decode("config.yaml", []byte(os.ExpandEnv(string(raw)))) // as daprd reads it
+	documents, err := manifest.Decode("config.yaml", []byte(os.ExpandEnv(string(raw)))) // daprd reads it in this way
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,8 +200,8 @@ func TestFoldersThatCannotBeGivenToProgramsAreRefused(t *testing.T) {
 	}
 }
 
-// TestServersStartInAFolderOfAnyName starts each private server alone, in the
-// worst of folders, twice: what the first start wrote has to be found again.
+// TestServersStartInAFolderOfAnyName starts each private server alone, in the worst of folders, twice. The second start
+// has to find what the first one wrote.
 func TestServersStartInAFolderOfAnyName(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts real processes")
@@ -233,7 +233,7 @@ func startAlone(t *testing.T, kind, dir string, choose func(string, infra.Place)
 	defer ports.Release()
 	server, err := choose(kind, infra.Place{Dir: dir, Port: ports.Take, Getenv: func(name string) string {
 		if slices.Contains(infra.Variables(), name) {
-			return "" // a private one is meant
+			return "" // so that the server is a private one
 		}
 		return os.Getenv(name)
 	}})

@@ -19,25 +19,25 @@ import (
 	"caravan/dapr/launcher/image"
 )
 
-// imageUser is the user of every container: nobody on any machine, as in distroless images.
+// imageUser is the user of every container. No machine has it as a real user, as in distroless images.
 const imageUser = 65532
 
-// programImage is what differs between the images. The Dockerfile has a target of each name; a test compares them.
+// programImage is what differs between the images. The Dockerfile has a target for each name; a test compares them.
 type programImage struct {
 	name    string            // "users" becomes caravan/users
 	source  string            // Go package; of the sidecar's own module when it is sidecarSource
 	folders []string          // of the user, for volumes
 	files   map[string]string // in the image: in the repository
 	workDir string
-	bare    bool // no entry point but a default command: who starts the container names the binary
+	bare    bool // a default command instead of an entry point: a container names the binary to run
 }
 
 const sidecarSource = "dapr/daprd"
 
-// appFolders are the folders for volumes in the images of apps that need any.
+// appFolders are the folders for volumes in the images of apps that need them.
 var appFolders = map[string][]string{"users": {"/keys"}}
 
-// programImages are all images of the project: those of the apps in dapr/dapr.yaml, in its order, and those of its tools.
+// programImages are all images of the project: those of the apps in dapr/dapr.yaml, in its order, and of the tools.
 func programImages(root string) ([]programImage, error) {
 	plan, err := readPlan(filepath.Join(root, "dapr", "dapr.yaml"))
 	if err != nil {
@@ -54,7 +54,7 @@ func programImages(root string) ([]programImage, error) {
 func toolImages() []programImage {
 	return []programImage{
 		{name: "embeddedbroker", source: "./dapr/launcher/embeddedbroker", folders: []string{"/data"}},
-		// The command line: it fills the shop. It expects the repository around it.
+		// The command line, which fills the shop. It needs the repository.
 		{name: "dapr", source: "./dapr", workDir: "/caravan", files: map[string]string{
 			"/caravan/dapr/dapr.yaml":                  "dapr/dapr.yaml",
 			"/caravan/services/products/catalogue.csv": "services/products/catalogue.csv",
@@ -73,14 +73,14 @@ type ImageOptions struct {
 	Log     io.Writer // progress
 }
 
-// ClusterImages are the names of the images that the files in k8s/ use: the apps, their sidecar and the broker for development.
+// ClusterImages are the names of the images in k8s/: the apps, their sidecar and the broker for development.
 func ClusterImages(root string) ([]string, error) {
 	apps, err := Apps(root)
 	return append(apps, "daprd", "embeddedbroker"), err
 }
 
-// MakeImages builds the programs on this machine and writes their images, as "docker load" reads them. Nothing is
-// downloaded but Go modules.
+// MakeImages builds the programs on this machine and writes their images in the form that "docker load" reads. It
+// downloads only Go modules.
 func MakeImages(ctx context.Context, options ImageOptions, out io.Writer) error {
 	chosen, err := chooseImages(options.Root, options.Only)
 	if err != nil {
@@ -137,7 +137,7 @@ func chooseImages(root string, only []string) ([]programImage, error) {
 	return chosen, nil
 }
 
-// image is the program's image, from the binaries in a folder.
+// image returns the program's image, from the binaries in a folder.
 func (p programImage) image(options ImageOptions, binaries map[string]string, certificates string) image.Image {
 	var own []image.File
 	for _, folder := range p.folders {
@@ -166,7 +166,7 @@ func (p programImage) image(options ImageOptions, binaries map[string]string, ce
 	}
 }
 
-// buildForImages builds static binaries, and returns where each is.
+// buildForImages builds static binaries, and returns the path of each.
 func buildForImages(ctx context.Context, options ImageOptions, chosen []programImage, arch, revision string) (map[string]string, error) {
 	folder := filepath.Join(options.Root, ".dapr", "images", arch)
 	binaries := map[string]string{}
@@ -190,13 +190,13 @@ func buildForImages(ctx context.Context, options ImageOptions, chosen []programI
 	return binaries, goBuild(ctx, options.Root, folder, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch}, flags, packages)
 }
 
-// revision is what the repository says of itself.
+// revision is the revision of the repository.
 type revision struct {
 	revision string
 	at       time.Time
 }
 
-// readRevision asks git; without it the revision is unknown and the time zero.
+// readRevision asks git. Without git the revision is unknown and the time is zero.
 func readRevision(ctx context.Context, root string) revision {
 	git := func(args ...string) string {
 		command := exec.CommandContext(ctx, "git", args...)
@@ -215,7 +215,7 @@ func readRevision(ctx context.Context, root string) revision {
 	return revision{hash, time.Unix(at, 0)}
 }
 
-// certificateBundle is this machine's file of the authorities it trusts, where crypto/x509 looks for it.
+// certificateBundle is the file of the authorities that this machine trusts, where crypto/x509 looks for it.
 func certificateBundle() (string, error) {
 	candidates := []string{
 		os.Getenv("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
@@ -229,7 +229,7 @@ func certificateBundle() (string, error) {
 	return "", errors.New("no bundle of CA certificates was found for the images: install ca-certificates, or name a file in SSL_CERT_FILE")
 }
 
-// Docker is the engine that the docker command reaches.
+// Docker is the engine that the docker command uses.
 type Docker struct {
 	Version string
 	Arch    string // as Go names it
@@ -252,7 +252,7 @@ func FindDocker(ctx context.Context) (Docker, error) {
 	return Docker{Version: version, Arch: cmp.Or(arch, runtime.GOARCH)}, nil
 }
 
-// Load hands an archive of images to the engine, as it is written.
+// Load passes an archive of images to the engine while it is written.
 func (Docker) Load(ctx context.Context, write func(io.Writer) error) error {
 	command := exec.CommandContext(ctx, "docker", "load", "--quiet")
 	var said strings.Builder
@@ -267,7 +267,7 @@ func (Docker) Load(ctx context.Context, write func(io.Writer) error) error {
 	written := write(archive)
 	closed := archive.Close()
 	if written != nil {
-		// The engine reads an archive that ends early: what it then says is of no use.
+		// The engine's error about an incomplete archive is of no use.
 		_ = command.Wait()
 		return written
 	}

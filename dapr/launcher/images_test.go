@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// target is what a stage of the Dockerfile makes of an image.
+// target is the image that a stage of the Dockerfile makes.
 type target struct {
 	folders    []string
 	files      []string
@@ -58,7 +58,7 @@ func TestTheDockerfileMakesTheSameImages(t *testing.T) {
 	}
 }
 
-// quoted is how a Dockerfile writes a command; none is empty.
+// quoted formats a command as in a Dockerfile; an empty command is "".
 func quoted(words []string) string {
 	if len(words) == 0 {
 		return ""
@@ -66,7 +66,7 @@ func quoted(words []string) string {
 	return fmt.Sprintf("%q", words)
 }
 
-// readTargets reads the stages that are made of "base".
+// readTargets reads the stages that start from "base".
 func readTargets(t *testing.T, file string) map[string]target {
 	t.Helper()
 	content, err := os.ReadFile(file)

@@ -195,7 +195,7 @@ func testProgram(t *testing.T) func(string) string {
 	return func(string) string { return path }
 }
 
-// leaveOut skips a test for want of something that this machine does not have. In CI, which installs it, the test fails.
+// leaveOut skips a test when this machine lacks something. In CI, which installs it, the test fails.
 func leaveOut(t *testing.T, reason any) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -220,9 +220,8 @@ func sidecarForTests(t *testing.T) string {
 	return given
 }
 
-// TestStackOfEveryBrokerAndStore runs a small stack for real: two minimal apps
-// with their sidecars call each other, publish, and keep state, and every
-// process survives being killed. Nothing is left when it has stopped.
+// TestStackOfEveryBrokerAndStore runs a small real stack. Two minimal apps with sidecars call each other, publish, and
+// keep state, and every process recovers from a kill. After the stop nothing is left.
 func TestStackOfEveryBrokerAndStore(t *testing.T) {
 	daprd := sidecarForTests(t)
 	program := testProgram(t)
@@ -246,7 +245,7 @@ func TestStackOfEveryBrokerAndStore(t *testing.T) {
 
 func startForTest(t *testing.T, options Options) *Stack {
 	t.Helper()
-	// Of a name that means something to almost every program that gets it.
+	// The name of the folder has a special meaning for almost every program that gets it.
 	options.Root, options.Dir, options.FreePorts = repository, filepath.Join(t.TempDir(), "it's issue#42 100%? ü"), true
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -353,7 +352,7 @@ func checkEvents(t *testing.T, s *Stack, mark string) {
 	t.Helper()
 	consumer, _ := s.Process("notifications")
 	eventually(t, "delivery of event "+mark, func() (bool, string) {
-		// Published until heard: only the change feed promises more (DESIGN 5).
+		// The event is published until it is received: only the change feed guarantees delivery.
 		_, published := sidecar(t, s, "users", "POST", "/v1.0/publish/pubsub/users", fmt.Sprintf("%q", mark))
 		response, err := http.Get(consumer.URL + "/events")
 		if err != nil {
@@ -365,9 +364,8 @@ func checkEvents(t *testing.T, s *Stack, mark string) {
 	})
 }
 
-// awaitQueuesOnDisk waits until RabbitMQ has written down which quorum queues it
-// has: it does so some seconds after declaring one, and a queue it was killed
-// before is known to it afterwards and never works again (seen with 3.10.8).
+// awaitQueuesOnDisk waits until RabbitMQ has stored its list of quorum queues, some seconds after it declared them. If
+// it is killed before, it knows the queue afterwards, but the queue never works again (seen with 3.10.8).
 func awaitQueuesOnDisk(t *testing.T, s *Stack) {
 	t.Helper()
 	if s.BrokerKind() != "rabbitmq" {
@@ -388,7 +386,7 @@ func awaitQueuesOnDisk(t *testing.T, s *Stack) {
 	})
 }
 
-// checkRecovery kills processes and waits until each lives again.
+// checkRecovery kills processes and waits until each is ready again.
 func checkRecovery(t *testing.T, s *Stack, names ...string) {
 	t.Helper()
 	for _, name := range names {

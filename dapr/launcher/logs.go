@@ -17,14 +17,14 @@ import (
 type LogLine struct {
 	Process string
 	Raw     string
-	// The rest is empty when the line is not JSON.
+	// The other fields are empty when the line is not JSON.
 	Time    time.Time
 	Level   string // upper case, as INFO
 	Message string
 	Fields  map[string]any
 }
 
-// Field is a field as text, "" when the line does not have it.
+// Field returns a field as text, or "" when the line does not have it.
 func (l LogLine) Field(field string) string {
 	if value, ok := l.Fields[field]; ok && value != nil {
 		return fmt.Sprint(value)
@@ -47,8 +47,8 @@ func ParseLine(name, raw string) LogLine {
 	return line
 }
 
-// ReadLogs reads the log lines of the stack in a folder that accept takes (nil:
-// all), in order of their times; lines without one stay behind the line before.
+// ReadLogs reads the log lines of the stack in a folder that accept returns true for (nil: all), in order of their
+// times. A line without a time follows the line before it.
 func ReadLogs(dir string, accept func(LogLine) bool) ([]LogLine, error) {
 	var all []LogLine
 	for _, file := range logFiles(dir) {
@@ -71,8 +71,8 @@ func Logged(dir string) []string {
 	return names
 }
 
-// logFiles are the logs of a stack's processes, in order of their names; none
-// where no stack has run. The folder may be called anything, also "[x]".
+// logFiles are the logs of a stack's processes, in order of their names. There are none where no stack has run. The
+// folder may have any name, such as "[x]".
 func logFiles(dir string) []string {
 	folder := filepath.Join(dir, "logs")
 	entries, _ := os.ReadDir(folder)
@@ -112,8 +112,8 @@ func readLog(path string, accept func(LogLine) bool) ([]LogLine, error) {
 	return lines, nil
 }
 
-// FollowLogs shows the log lines that accept takes as they are written, from
-// those already there on, until the context ends.
+// FollowLogs shows the existing log lines that accept returns true for, and new ones as they are written, until the
+// context ends.
 func FollowLogs(ctx context.Context, dir string, accept func(LogLine) bool, show func(LogLine)) error {
 	past, err := ReadLogs(dir, accept)
 	if err != nil {
@@ -135,7 +135,7 @@ func FollowLogs(ctx context.Context, dir string, accept func(LogLine) bool, show
 		case <-ticker.C:
 		}
 		for path, size := range logSizes(dir) {
-			if size < offsets[path] { // set aside; a new one has begun
+			if size < offsets[path] { // the old file was renamed, and a new one has begun
 				offsets[path] = 0
 			}
 			offsets[path] += readSince(path, offsets[path], func(line LogLine) {
@@ -157,8 +157,7 @@ func logSizes(dir string) map[string]int64 {
 	return sizes
 }
 
-// readSince reads the whole lines of a file from an offset on, and returns how
-// many bytes they take.
+// readSince reads the complete lines of a file from an offset on, and returns how many bytes they have.
 func readSince(path string, offset int64, show func(LogLine)) (read int64) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -173,7 +172,7 @@ func readSince(path string, offset int64, show func(LogLine)) (read int64) {
 	for {
 		line, err := reader.ReadString('\n')
 		if err != nil {
-			return read // half a line, or none: next time
+			return read // an incomplete line, or none: it is read next time
 		}
 		read += int64(len(line))
 		show(ParseLine(name, strings.TrimRight(line, "\n")))

@@ -18,8 +18,7 @@ type User struct {
 	Role     string `json:"role"`
 }
 
-// Metadata is what programs outside the stack may want to know, as it is
-// written to run/stack.json.
+// Metadata is the information for programs outside the stack, the content of run/stack.json.
 func (s *Stack) Metadata() Metadata {
 	m := Metadata{
 		Gateway: s.GatewayURL(),
@@ -35,8 +34,7 @@ func (s *Stack) Metadata() Metadata {
 	return m
 }
 
-// Publish writes run/stack.json with the users given, and again whenever a
-// process gets another pid.
+// Publish writes run/stack.json with the given users. It is written again whenever a process gets another pid.
 func (s *Stack) Publish(users []User) error {
 	s.mu.Lock()
 	s.users, s.published = users, true
@@ -78,14 +76,14 @@ func (s *Stack) writeMetadata() error {
 // Metadata is the content of run/stack.json.
 type Metadata struct {
 	Gateway   string        `json:"gateway"`
-	Mail      string        `json:"mail"` // the page of the mail catcher; "" without one
+	Mail      string        `json:"mail"` // the page of the mail catcher; "" if there is none
 	Broker    BrokerInfo    `json:"broker"`
 	Store     StoreInfo     `json:"store"`
 	Users     []User        `json:"users"`
 	Processes []ProcessInfo `json:"processes"`
 }
 
-// BrokerInfo is the broker in use; its URL holds credentials.
+// BrokerInfo is the broker in use. Its URL contains credentials.
 type BrokerInfo struct {
 	Kind string `json:"kind"`
 	URL  string `json:"url"`

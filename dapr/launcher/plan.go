@@ -1,6 +1,5 @@
-// Package launcher runs a whole Caravan stack on one machine: broker, store,
-// and every program with its sidecar, as dapr/dapr.yaml lists them. The command
-// line (go run ./dapr) and the end-to-end tests both use it.
+// Package launcher runs a whole Caravan stack on one machine: broker, store, and every program in dapr/dapr.yaml with
+// its sidecar. Both the command line (go run ./dapr) and the end-to-end tests use it.
 package launcher
 
 import (
@@ -23,13 +22,13 @@ type plan struct {
 	Common     shared   `yaml:"common"`
 	Apps       []*app   `yaml:"apps"`
 	Components string   `yaml:"x-components"` // the folder of the component sets
-	Broker     string   `yaml:"x-broker"`     // for the Dapr CLI, by aliases; here --broker says it
+	Broker     string   `yaml:"x-broker"`     // for the Dapr CLI, by aliases; --broker overrides it here
 	resources  []string // common resource folders
 	folder     string   // of the run file
 }
 
-// shared are the settings of the run file this launcher follows; any other key
-// is refused, because it would be followed by the Dapr CLI and ignored here.
+// shared are the settings of the run file that this launcher supports. It refuses any other key, because only the Dapr
+// CLI would follow it.
 type shared struct {
 	ResourcesPaths       []string          `yaml:"resourcesPaths"`
 	ConfigFilePath       string            `yaml:"configFilePath"`
@@ -72,7 +71,7 @@ func readPlan(file string) (*plan, error) {
 	for _, path := range p.Common.ResourcesPaths {
 		p.resources = append(p.resources, filepath.Join(p.folder, path))
 	}
-	// Off under the Dapr CLI, which restarts no sidecar. This launcher does.
+	// The file turns this off for the Dapr CLI, which restarts no sidecar. This launcher does.
 	delete(p.Common.Env, "CARAVAN_HEARTBEAT_EVERY")
 	for _, a := range p.Apps {
 		a.Dir = filepath.Join(p.folder, a.Dir)
@@ -127,7 +126,7 @@ func (a *app) ports() []*int {
 	return []*int{&a.Port, &a.HTTPPort, &a.GRPCPort, &a.InternalGRPCPort, &a.MetricsPort}
 }
 
-// ids are the app ids in the file's order.
+// ids are the app ids in the order of the file.
 func (p *plan) ids() []string {
 	var ids []string
 	for _, a := range p.Apps {
@@ -150,8 +149,7 @@ func (p *plan) only(names []string) error {
 	return nil
 }
 
-// findRoot returns the nearest folder at or above the start that holds a run
-// file, the root of the repository.
+// findRoot returns the nearest folder at or above the start that has a run file: the root of the repository.
 func findRoot(start string) (string, error) {
 	for folder := start; ; folder = filepath.Dir(folder) {
 		if raw, err := os.ReadFile(filepath.Join(folder, "go.mod")); err == nil && bytes.HasPrefix(raw, []byte("module caravan\n")) {
@@ -163,7 +161,7 @@ func findRoot(start string) (string, error) {
 	}
 }
 
-// topics are all that somebody subscribes to.
+// topics are all topics with a subscriber.
 func (p *plan) topics() ([]string, error) {
 	var topics []string
 	for _, folder := range p.resources {

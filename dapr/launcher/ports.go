@@ -8,15 +8,15 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// PortsError says which ports that a stack needs cannot be had. They are many
-// when another stack runs with the same run file.
+// PortsError says which ports of a stack are not available. There are many if another stack runs with the same run
+// file.
 type PortsError struct {
 	Problems []error
 	Ports    int  // how many the stack needs
-	Chosen   bool // it is about the port in Options.Port alone
+	Chosen   bool // only the port in Options.Port is meant
 }
 
-// Error is short, however many they are, and says what to do.
+// Error is short, even for many ports, and says what to do.
 func (e *PortsError) Error() string {
 	if e.Chosen {
 		return e.Problems[0].Error() + "; choose another with --port"
@@ -34,7 +34,7 @@ func (e *PortsError) Error() string {
 	return strings.Join(append(lines, advice), "\n")
 }
 
-// Unwrap is each port's own error.
+// Unwrap returns the error of each port.
 func (e *PortsError) Unwrap() []error { return e.Problems }
 
 // choosePorts takes free ports, or checks that the run file's are free.
@@ -60,7 +60,7 @@ func (s *Stack) choosePorts() error {
 	return s.plan.checkPorts()
 }
 
-// gatewayApp is the app whose port a person may choose.
+// gatewayApp is the app whose port the user may choose.
 const gatewayApp = "gateway"
 
 // choosePort gives the gateway the port of Options.Port.
@@ -106,7 +106,7 @@ func (p *plan) checkPorts() error {
 	return failed
 }
 
-// purposeOf names the process that listens on an app's port.
+// purposeOf returns the name of the process that listens on an app's port.
 func purposeOf(a *app, index int) string {
 	if index == 0 {
 		return a.ID
@@ -114,7 +114,7 @@ func purposeOf(a *app, index int) string {
 	return a.ID + "-daprd"
 }
 
-// checkPort refuses a number that is no port.
+// checkPort refuses a number that is not a port.
 func checkPort(port int) error {
 	if port < 0 || port > 65535 {
 		return errors.New("the gateway's port has to be from 1 to 65535")

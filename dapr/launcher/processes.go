@@ -15,7 +15,7 @@ type UnknownProcessError struct {
 	Known []string
 }
 
-// Error lists the names there are.
+// Error lists the existing names.
 func (e *UnknownProcessError) Error() string {
 	return fmt.Sprintf("no process is called %q; there are %s", e.Name, strings.Join(e.Known, ", "))
 }
@@ -40,7 +40,7 @@ func (s *Stack) Process(name string) (process.Status, error) {
 	return p.Status(), nil
 }
 
-// Processes are all of them, in start order.
+// Processes are all processes, in start order.
 func (s *Stack) Processes() []process.Status {
 	var all []process.Status
 	for _, p := range s.all() {
@@ -49,8 +49,7 @@ func (s *Stack) Processes() []process.Status {
 	return all
 }
 
-// Kill sends a signal to a process and its descendants; one that ends of it is
-// started again.
+// Kill sends a signal to a process and its descendants. If the process ends, it is started again.
 func (s *Stack) Kill(name string, signal syscall.Signal) error {
 	p, err := s.process(name)
 	if err != nil {
@@ -69,8 +68,7 @@ func (s *Stack) StopProcess(ctx context.Context, name string) error {
 	return nil
 }
 
-// StartProcess starts a stopped process again and waits until it is ready, no
-// longer than Options.Timeout.
+// StartProcess starts a stopped process again and waits until it is ready, but at most Options.Timeout.
 func (s *Stack) StartProcess(ctx context.Context, name string) error {
 	p, err := s.process(name)
 	if err != nil {
@@ -99,7 +97,7 @@ func (s *Stack) Logs(name string) (string, error) {
 	return p.LogPath(), nil
 }
 
-// LogLines reads the log lines of every process that match accepts, by time.
+// LogLines reads the log lines of all processes that accept returns true for, in order of their times.
 func (s *Stack) LogLines(accept func(LogLine) bool) ([]LogLine, error) {
 	return ReadLogs(s.dir, accept)
 }

@@ -19,13 +19,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Options say what stack to start. The zero value is the whole stack of the
-// repository the current directory is in, with the broker and store at hand.
+// Options say what stack to start. The zero value is the whole stack of the repository of the current directory, with
+// the broker and store that are available.
 type Options struct {
 	Root   string // the repository; found from the current directory when ""
 	Dir    string // the stack's state; <Root>/.dapr when ""
 	Bin    string // where programs are built; <Root>/.dapr/bin when ""
-	Broker string // one of Brokers(); the preferred one at hand when ""
+	Broker string // one of Brokers(); when "" the preferred one that is available
 	Store  string // one of Stores(); the first when ""
 	Daprd  string // path of the sidecar; found or built when ""
 
@@ -33,7 +33,7 @@ type Options struct {
 	Port      int            // the gateway's port, over the run file's; 0: as there
 	Only      []string       // start these apps only; all when empty
 	Replicas  map[string]int // how many of an app; the second is called "<app>-2"
-	Fresh     bool           // forget data and secrets of earlier runs first
+	Fresh     bool           // delete data and secrets of earlier runs first
 	// Timeout is how long a server may take to become ready, and then all
 	// programs and sidecars; DefaultTimeout when 0.
 	Timeout time.Duration
@@ -42,29 +42,29 @@ type Options struct {
 	Env map[string]map[string]string
 	// Program replaces an app's program by another binary; "" keeps it.
 	Program func(name string) string
-	// Between lets a test stand between each program and its sidecar: it gets their
-	// addresses and returns the addresses that each gets of the other.
+	// Between lets a test put a proxy between each program and its sidecar. It gets their addresses and returns the
+	// addresses that each gets of the other.
 	Between func(Link) (Link, error)
-	// Settings adds settings to the component that leads an app to a server, as
-	// "orders:broker" or "users:store", by name.
+	// Settings adds settings, by name, to the component that connects an app to a server, such as "orders:broker" or
+	// "users:store".
 	Settings map[string]map[string]string
 	// Proxies puts a proxy between each sidecar and each server, for BreakConnection.
 	Proxies bool
-	// SmallDisk puts the database files of a store that has no server on a disk
-	// of that many bytes, for FillDisk; 0 leaves them in the folder.
+	// SmallDisk puts the database files of a store without a server on a disk of that many bytes, for FillDisk. 0
+	// leaves them in the folder.
 	SmallDisk int64
-	// OTLPEndpoint is where programs and sidecars send spans, as
-	// http://127.0.0.1:4318; nowhere when "".
+	// OTLPEndpoint is where programs and sidecars send spans, such as http://127.0.0.1:4318. They send none when it is
+	// "".
 	OTLPEndpoint string
 
 	Log     io.Writer // what happens, and every program's log lines; nil: nowhere
 	Colour  bool      // colour the names before log lines
-	Verbose bool      // also show what sidecars and servers say below warnings
+	Verbose bool      // also show what sidecars and servers log below warnings
 	Quiet   bool      // hold log lines back until ShowLogs
 }
 
-// DefaultTimeout is for machines that are busy with many other things: a process
-// that fails ends long before, and is not waited for.
+// DefaultTimeout is for machines that do many other things. A process that fails ends long before that, and then the
+// wait ends too.
 const DefaultTimeout = 5 * time.Minute
 
 // Brokers are the choices of Options.Broker.
@@ -73,8 +73,7 @@ func Brokers() []string { return infra.Brokers() }
 // Stores are the choices of Options.Store.
 func Stores() []string { return infra.Stores() }
 
-// ServerVariables are the environment variables that name brokers and stores
-// which already run, to be used instead of private ones.
+// ServerVariables are the environment variables for brokers and stores that already run and replace private ones.
 func ServerVariables() []string { return infra.Variables() }
 
 // ErrRunning says that a stack already runs in the folder.
@@ -105,12 +104,11 @@ type Stack struct {
 	published bool
 }
 
-// tokens guard the calls between a program and its sidecar.
+// tokens protect the calls between a program and its sidecar.
 type tokens struct{ api, app string }
 
-// Start starts a stack and returns once every process has been started; the
-// broker and the store are ready by then, the programs when WaitReady says so.
-// When it fails, nothing is left running.
+// Start starts a stack and returns when every process has been started. Then the broker and the store are ready;
+// WaitReady waits for the programs. If it fails, nothing is left running.
 func Start(ctx context.Context, options Options) (*Stack, error) {
 	s, err := newStack(options)
 	if err != nil {
@@ -216,7 +214,7 @@ func (s *Stack) start(ctx context.Context) error {
 	return s.startApps()
 }
 
-// prepareFolder claims the stack's folder and clears what the last run left.
+// prepareFolder locks the stack's folder and removes what the last run left.
 func (s *Stack) prepareFolder() error {
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return fmt.Errorf("preparing the stack's folder: %w", err)
@@ -247,7 +245,7 @@ func (s *Stack) prepareFolder() error {
 	return nil
 }
 
-// claim locks the folder against a second stack; ErrRunning when one has it.
+// claim locks the folder against a second stack. It returns ErrRunning when another stack has it.
 func claim(path string) (release func(), err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -368,9 +366,8 @@ func (s *Stack) add(spec process.Spec) (*process.Process, error) {
 	return p, nil
 }
 
-// WaitReady waits until every process that is wanted is ready; the error names
-// the first that is not, with the end of its log. It waits no longer than
-// Options.Timeout.
+// WaitReady waits until every process that should run is ready, but at most Options.Timeout. The error names the first
+// process that is not ready, with the end of its log.
 func (s *Stack) WaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
@@ -384,9 +381,8 @@ func (s *Stack) WaitReady(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Stop stops every process, programs first, then sidecars, then broker and
-// store, and returns once none is left. When the context ends, what is left is
-// killed.
+// Stop stops every process: programs, then sidecars, then broker and store. It returns when none is left. When the
+// context ends, it kills those that are left.
 func (s *Stack) Stop(ctx context.Context) { s.stopped.Do(func() { s.stop(ctx) }) }
 
 func (s *Stack) stop(ctx context.Context) {
@@ -399,7 +395,7 @@ func (s *Stack) stop(ctx context.Context) {
 	s.published = false
 	s.mu.Unlock()
 	apps, sidecars, servers := s.byKind()
-	// Broker before its port mapper.
+	// The broker stops before its port mapper.
 	slices.Reverse(servers)
 	for _, group := range [][]*process.Process{apps, sidecars} {
 		closeAll(ctx, group)
@@ -458,16 +454,16 @@ func (s *Stack) GatewayURL() string {
 	return ""
 }
 
-// BrokerKind is the broker as Options.Broker names it, never "auto".
+// BrokerKind is the kind of broker as in Options.Broker, never "auto".
 func (s *Stack) BrokerKind() string { return s.broker.Kind }
 
-// StoreKind is the store as Options.Store names it.
+// StoreKind is the kind of store as in Options.Store.
 func (s *Stack) StoreKind() string { return s.store.Kind }
 
-// APIToken is what a caller of a sidecar sends as dapr-api-token.
+// APIToken is the token that a caller of a sidecar sends as dapr-api-token.
 func (s *Stack) APIToken() string { return s.tokens.api }
 
-// AppToken is what a sidecar sends to its program as dapr-api-token.
+// AppToken is the token that a sidecar sends to its program as dapr-api-token.
 func (s *Stack) AppToken() string { return s.tokens.app }
 
 // Admin is the first administrator, which the users service creates at start.

@@ -13,29 +13,29 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// StoreServers are the servers of one or more kinds of store in the folder of a stopped stack. No stack can start in the folder
-// until they are closed.
+// StoreServers are the servers of one or more kinds of store in the folder of a stopped stack. Until Close, no stack
+// can start in the folder.
 type StoreServers struct {
 	stack   *Stack // its folder, plan and servers; no programs
 	servers map[string]infra.Server
 	release func()
 }
 
-// StoreComponent is a store as its component file describes it to a sidecar.
+// StoreComponent is a store as its component file describes it.
 type StoreComponent struct {
 	Type     string            `json:"type"`
 	Settings map[string]string `json:"settings"`
 }
 
-// OpenStores takes the folder of a stopped stack, by the Root, Dir, Bin and Log of the options. While a stack runs in it, the
-// error is ErrRunning.
+// OpenStores locks the folder of a stopped stack. It uses Root, Dir, Bin and Log of the options. The error is
+// ErrRunning while a stack runs in the folder.
 func OpenStores(options Options) (*StoreServers, error) {
 	s, err := newStack(options)
 	if err != nil {
 		return nil, err
 	}
 	logs := filepath.Join(s.dir, "logs", "migrate")
-	// A database server that will not run as root has to get in.
+	// A database server that does not run as root needs access.
 	for _, folder := range []string{filepath.Join(s.dir, "data"), logs} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return nil, fmt.Errorf("preparing the stack's folder: %w", err)
@@ -62,7 +62,7 @@ func (s *StoreServers) Start(ctx context.Context, kinds ...string) error {
 	for _, kind := range kinds {
 		server := s.servers[kind]
 		for i := range server.Processes {
-			server.Processes[i].Name += "-" + server.Kind // there may be two
+			server.Processes[i].Name += "-" + server.Kind // there may be two stores
 		}
 		if err := s.stack.startServer(ctx, server); err != nil {
 			return err
@@ -71,7 +71,7 @@ func (s *StoreServers) Start(ctx context.Context, kinds ...string) error {
 	return nil
 }
 
-// Close stops the servers and frees the folder.
+// Close stops the servers and releases the folder.
 func (s *StoreServers) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -99,7 +99,7 @@ func (s *StoreServers) Apps() []string {
 	return ids
 }
 
-// Component is the store component of an app with a kind that was started, nil if the app keeps no documents.
+// Component is the store component of an app with a kind that was started. It is nil if the app stores no documents.
 func (s *StoreServers) Component(kind, app string) (*StoreComponent, error) {
 	server := s.servers[kind]
 	documents, err := manifest.ReadSet(filepath.Join(s.stack.plan.Components, server.Set), app)
@@ -121,8 +121,8 @@ func (s *StoreServers) Component(kind, app string) (*StoreComponent, error) {
 	return &StoreComponent{Type: found.Spec.Type, Settings: settings}, nil
 }
 
-// BuildSidecarProgram builds a program of the module of the sidecar, dapr/daprd/<name>, whose store components it uses: this
-// module has no driver of any store. It returns the program's path.
+// BuildSidecarProgram builds the program dapr/daprd/<name> of the sidecar's module, because this module has no driver
+// of any store. It returns the program's path.
 func (s *StoreServers) BuildSidecarProgram(ctx context.Context, name string) (string, error) {
 	bin, log := s.stack.options.Bin, s.stack.options.Log
 	target := filepath.Join(bin, name)
@@ -133,7 +133,7 @@ func (s *StoreServers) BuildSidecarProgram(ctx context.Context, name string) (st
 	defer unlock()
 	progress := &buildProgress{what: name, log: log, began: time.Now()}
 	defer progress.tell(ctx)()
-	// The same flags as for daprd, so that what was compiled for it is used again.
+	// The flags are the same as for daprd, so that its compiled packages are used again.
 	_, err = progress.run(ctx, filepath.Join(s.stack.root, "dapr", "daprd"), "build", "-v", "-trimpath", "-ldflags", "-s -w", "-o", target, "./"+name)
 	return target, err
 }

@@ -15,7 +15,7 @@ import (
 	"caravan/dapr/launcher"
 )
 
-// ReadLogs returns the lines of one process, or of all, that accept takes, in order of their times.
+// ReadLogs returns the lines of one process, or of all, that accept returns true for, in order of their times.
 func (p *Project) ReadLogs(ctx context.Context, name string, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
 	chosen, err := p.logged(ctx, name)
 	if err != nil {
@@ -36,7 +36,7 @@ func (p *Project) ReadLogs(ctx context.Context, name string, accept func(launche
 	return all, nil
 }
 
-// FollowLogs shows the lines that accept takes, those there are and those to come, until the context ends.
+// FollowLogs shows the existing and future lines that accept returns true for, until the context ends.
 func (p *Project) FollowLogs(ctx context.Context, name string, accept func(launcher.LogLine) bool, show func(launcher.LogLine)) error {
 	chosen, err := p.logged(ctx, name)
 	if err != nil {
@@ -59,7 +59,7 @@ func (p *Project) FollowLogs(ctx context.Context, name string, accept func(launc
 	return nil
 }
 
-// logged are the containers of one process, or of all.
+// logged returns the containers of one process, or of all.
 func (p *Project) logged(ctx context.Context, name string) ([]Container, error) {
 	if name == "" {
 		return p.Containers(ctx)
@@ -67,7 +67,7 @@ func (p *Project) logged(ctx context.Context, name string) ([]Container, error) 
 	return p.of(ctx, name)
 }
 
-// followLogs asks again when "docker logs" ends, as it does with the container's process.
+// followLogs runs "docker logs" again when it ends, which happens whenever the container's process ends.
 func (k Container) followLogs(ctx context.Context, show func(launcher.LogLine)) {
 	args := []string{"--follow"}
 	ticker := time.NewTicker(500 * time.Millisecond)
@@ -85,7 +85,7 @@ func (k Container) followLogs(ctx context.Context, show func(launcher.LogLine)) 
 	}
 }
 
-// logs passes on every line that "docker logs" shows, and returns the time of the last.
+// logs passes on every line of "docker logs", and returns the time of the last one.
 func (k Container) logs(ctx context.Context, args []string, pass func(launcher.LogLine)) (last time.Time, err error) {
 	command := exec.CommandContext(ctx, "docker", append(append([]string{"logs", "--timestamps"}, args...), k.ID)...)
 	reader, writer := io.Pipe()
@@ -103,7 +103,7 @@ func (k Container) logs(ctx context.Context, args []string, pass func(launcher.L
 	for scanner.Scan() {
 		stamp, text, _ := strings.Cut(scanner.Text(), " ")
 		at, err := time.Parse(time.RFC3339Nano, stamp)
-		if err != nil { // what docker itself has to say
+		if err != nil { // a message of docker itself
 			text = scanner.Text()
 		} else {
 			last = at
@@ -114,7 +114,7 @@ func (k Container) logs(ctx context.Context, args []string, pass func(launcher.L
 		}
 		pass(line)
 	}
-	_ = reader.CloseWithError(io.ErrClosedPipe) // a line too long: docker ends
+	_ = reader.CloseWithError(io.ErrClosedPipe) // after a line that is too long, docker stops
 	if err := cmp.Or(scanner.Err(), <-ended); err != nil {
 		return last, fmt.Errorf("reading the log of %s: %w", k.Name(), err)
 	}

@@ -1,4 +1,4 @@
-// Package compose sees and changes the containers of a stack that docker compose runs, in the launcher's words.
+// Package compose inspects and changes the containers of a stack that docker compose runs, with the launcher's terms.
 package compose
 
 import (
@@ -21,14 +21,14 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// Project is a stack that docker compose runs. Its containers are found by the labels that Compose gives them, so that
-// nobody has to know with which files it was started.
+// Project is a stack that docker compose runs. Its containers are found by the labels that Compose sets, so it does not
+// matter with which files the stack was started.
 type Project struct {
 	Name    string
 	Gateway string // the URL that the gateway should have, for reports while it does not run
 }
 
-// Container is what "docker inspect" says of one.
+// Container is the output of "docker inspect" for one container.
 type Container struct {
 	ID           string `json:"Id"`
 	RestartCount int
@@ -53,13 +53,13 @@ type Container struct {
 	}
 }
 
-// Name is that of the process, as "orders-daprd".
+// Name is the name of the process, such as "orders-daprd".
 func (k Container) Name() string { return k.Config.Labels["com.docker.compose.service"] }
 
-// Done is the state of a container that has ended as it should, as "seed".
+// Done is the state of a container whose work is finished, such as "seed".
 const Done process.State = "done"
 
-// state is that of the container in the launcher's words.
+// state returns the state of the container as a state of the launcher.
 func (k Container) state() process.State {
 	s := k.State
 	switch {
@@ -79,7 +79,7 @@ func (k Container) state() process.State {
 	return process.State(s.Status) // paused
 }
 
-// Status is that of the container as the launcher would report a process.
+// Status returns the container's status as the launcher would report it for a process.
 func (k Container) Status() process.Status {
 	status := process.Status{Name: k.Name(), State: k.state(), PID: k.State.Pid, Restarts: k.RestartCount, Since: k.State.StartedAt}
 	if k.State.Pid == 0 {
@@ -91,8 +91,8 @@ func (k Container) Status() process.Status {
 	return status
 }
 
-// Address is where the container's port is reached on the engine's own machine, which is on all of its networks, also
-// those without a way out; "" while it has no address. It may be another one in the container's next life.
+// Address is where the container's port is reached on the machine of the engine, which is on all of its networks, also
+// those without Internet access. It is "" while the container has no address. A restart may change it.
 func (k Container) Address(port string) string {
 	for _, network := range k.NetworkSettings.Networks {
 		if network.IPAddress != "" {
@@ -102,12 +102,12 @@ func (k Container) Address(port string) string {
 	return ""
 }
 
-// Published is where the first of the container's published ports is reached, as 127.0.0.1:8080; "" while it publishes none,
-// as when it does not run.
+// Published is the address of the first published port of the container, such as 127.0.0.1:8080. It is "" if the
+// container publishes none or does not run.
 func (k Container) Published() string {
 	for _, port := range slices.Sorted(maps.Keys(k.NetworkSettings.Ports)) {
 		published := k.NetworkSettings.Ports[port]
-		if len(published) == 0 { // exposed to other containers only
+		if len(published) == 0 { // for other containers only
 			continue
 		}
 		host := published[0].HostIP
@@ -119,7 +119,7 @@ func (k Container) Published() string {
 	return ""
 }
 
-// Getenv is a variable of the container's environment.
+// Getenv returns a variable of the container's environment.
 func (k Container) Getenv(name string) string {
 	for _, entry := range k.Config.Env {
 		if value, found := strings.CutPrefix(entry, name+"="); found {
@@ -129,7 +129,7 @@ func (k Container) Getenv(name string) string {
 	return ""
 }
 
-// Flag is a flag that the container's program was started with, as --dapr-http-port=3500.
+// Flag returns a flag of the container's program, such as --dapr-http-port=3500.
 func (k Container) Flag(name string) string {
 	for _, word := range k.Args {
 		if value, found := strings.CutPrefix(word, name+"="); found {
@@ -139,14 +139,14 @@ func (k Container) Flag(name string) string {
 	return ""
 }
 
-// here reports whether the container's process is one of this machine. The engine may be elsewhere, or in a virtual
-// machine, and the same number is another process here.
+// here reports whether the container's process runs on this machine. The engine may be elsewhere or in a virtual
+// machine; the same process number is then a different process here.
 func (k Container) here() bool {
 	groups, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", k.State.Pid))
 	return k.State.Pid > 0 && strings.Contains(string(groups), k.ID)
 }
 
-// CPU is the processor time that the container has used in this life, on the engine's own machine.
+// CPU is the processor time that the container has used since its start. It is known on the engine's machine only.
 func (k Container) CPU() time.Duration {
 	if !k.here() {
 		return 0
@@ -154,7 +154,7 @@ func (k Container) CPU() time.Duration {
 	return process.TreeCPU(k.State.Pid)
 }
 
-// docker runs the docker command and returns what it wrote.
+// docker runs the docker command and returns its output.
 func docker(ctx context.Context, args ...string) ([]byte, error) {
 	command := exec.CommandContext(ctx, "docker", args...)
 	var out, said bytes.Buffer
@@ -172,16 +172,16 @@ func docker(ctx context.Context, args ...string) ([]byte, error) {
 	return nil, fmt.Errorf("docker %s: %w: %s", args[0], err, strings.TrimSpace(said.String()))
 }
 
-// ErrNotUp is answered where Docker knows that what is asked for does not run.
+// ErrNotUp is returned when Docker knows that the container or stack does not run.
 var ErrNotUp = errors.New("it does not run")
 
-// notUp is an ErrNotUp that says more.
+// notUp is an ErrNotUp with a text of its own.
 type notUp struct{ text string }
 
 func (e *notUp) Error() string        { return e.text }
 func (e *notUp) Is(target error) bool { return target == ErrNotUp }
 
-// Containers are those of the project, in order of their names.
+// Containers returns the containers of the project, in order of their names.
 func (p *Project) Containers(ctx context.Context) ([]Container, error) {
 	ids, err := docker(ctx, "ps", "--all", "--quiet", "--no-trunc",
 		"--filter", "label=com.docker.compose.project="+p.Name, "--filter", "label=com.docker.compose.oneoff=False")
@@ -204,7 +204,7 @@ func (p *Project) Containers(ctx context.Context) ([]Container, error) {
 	return all, nil
 }
 
-// of are the containers of one process; more than one while it is replaced.
+// of returns the containers of one process. There are several while it is replaced.
 func (p *Project) of(ctx context.Context, name string) ([]Container, error) {
 	all, err := p.Containers(ctx)
 	if err != nil {
@@ -224,7 +224,7 @@ func (p *Project) of(ctx context.Context, name string) ([]Container, error) {
 	return own, nil
 }
 
-// GatewayURL is where the running gateway is reached, as Docker knows it. The error is ErrNotUp when it is not reached at all.
+// GatewayURL returns the address of the running gateway, from Docker. The error is ErrNotUp if there is none.
 func (p *Project) GatewayURL(ctx context.Context) (string, error) {
 	all, err := p.Containers(ctx)
 	if err != nil {
@@ -238,7 +238,7 @@ func (p *Project) GatewayURL(ctx context.Context) (string, error) {
 	return "", &notUp{fmt.Sprintf("the gateway of project %q of docker compose does not run; see: go run ./dapr status --target compose", p.Name)}
 }
 
-// Report looks at every container. Memory and processor time are known on the engine's own machine alone.
+// Report inspects every container. Memory and processor time are known on the engine's machine only.
 func (p *Project) Report(ctx context.Context) (launcher.Report, error) {
 	all, err := p.Containers(ctx)
 	if err != nil {
@@ -266,7 +266,7 @@ func (p *Project) Report(ctx context.Context) (launcher.Report, error) {
 	return report, nil
 }
 
-// each runs a docker command about the containers of a process.
+// each runs a docker command for the containers of a process.
 func (p *Project) each(ctx context.Context, name, verb string) error {
 	own, err := p.of(ctx, name)
 	if err != nil {
@@ -280,12 +280,12 @@ func (p *Project) each(ctx context.Context, name, verb string) error {
 	return err
 }
 
-// Crash ends a process by SIGKILL and keeps it down: Docker takes "docker kill" for a stop by hand.
+// Crash ends a process by SIGKILL. It stays down, because Docker treats "docker kill" as a manual stop.
 func (p *Project) Crash(ctx context.Context, name string) error {
 	return p.each(ctx, name, "kill")
 }
 
-// Stop stops a process, within its grace period, and keeps it down.
+// Stop stops a process within its grace period. It stays down.
 func (p *Project) Stop(ctx context.Context, name string) error {
 	return p.each(ctx, name, "stop")
 }
@@ -333,8 +333,8 @@ func (p *Project) waitReady(ctx context.Context, name string, limit time.Duratio
 	}
 }
 
-// Kill sends a signal to a process from outside its container. "docker kill" would not do: Docker takes it for a stop by
-// hand, and leaves the container down.
+// Kill sends a signal to a process from outside its container. "docker kill" would not do: Docker treats it as a manual
+// stop and leaves the container down.
 func (p *Project) Kill(ctx context.Context, name string, signal syscall.Signal) error {
 	own, err := p.of(ctx, name)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 var requiredVariable = regexp.MustCompile(`\$\{([A-Z0-9_]+):\?`)
 
-// RequiredVariables are the variables without which the compose files of a folder are refused.
+// RequiredVariables are the variables that the compose files of a folder require.
 func RequiredVariables(folder string) ([]string, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
 	if err != nil || len(files) == 0 {
@@ -32,7 +32,7 @@ func RequiredVariables(folder string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// Complete adds the variables that the text of an .env file lacks, each with a value of its own.
+// Complete adds the variables that are missing in the text of an .env file, each with its own value.
 func Complete(text string, wanted []string) (completed string, added int) {
 	if text == "" {
 		text = "# Secrets of the stack in compose/, made by: go run ./dapr secrets\n"
@@ -50,7 +50,7 @@ func Complete(text string, wanted []string) (completed string, added int) {
 	return text, added
 }
 
-// ParseEnv reads the text of an .env file: NAME=value in each line, perhaps in quotes.
+// ParseEnv reads the text of an .env file: NAME=value in each line, with or without quotes.
 func ParseEnv(text string) map[string]string {
 	values := map[string]string{}
 	for line := range strings.Lines(text) {

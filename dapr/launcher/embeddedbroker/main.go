@@ -1,7 +1,6 @@
-// Command embeddedbroker is the message broker of a stack on a machine that has
-// none installed: one node that speaks Kafka's protocol and keeps its log on
-// disk, synced before it answers. It is kfake of the franz-go project, which
-// calls itself a fake for tests; it is no replacement for a Kafka cluster.
+// Command embeddedbroker is the message broker of a stack on a machine where none is installed. It is one node with
+// Kafka's protocol that keeps its log on disk and syncs it before it answers. It uses kfake of the franz-go project,
+// which calls itself a fake for tests. It does not replace a Kafka cluster.
 package main
 
 import (
@@ -65,8 +64,8 @@ func run() error {
 		kfake.SyncWrites(),
 		kfake.AllowAutoTopicCreation(),
 		kfake.DefaultNumPartitions(partitions),
-		// A topic that a client brings about is only written down when the broker
-		// ends in order; after a crash it would exist again, but empty.
+		// The broker stores the topics that clients create only when it ends normally. After a crash such a topic would
+		// exist again, but empty.
 		kfake.SeedTopics(partitions, strings.FieldsFunc(*topics, func(r rune) bool { return r == ',' })...),
 		kfake.WithLogger(kfake.BasicLogger(os.Stdout, kfake.LogLevelWarn)),
 	)
@@ -79,7 +78,7 @@ func run() error {
 	return nil
 }
 
-// listenOn listens on one address of the machine; kfake by itself would take every interface.
+// listenOn listens on one address of the machine. kfake alone would listen on every interface.
 func listenOn(host, advertise string) func(network, address string) (net.Listener, error) {
 	return func(network, address string) (net.Listener, error) {
 		_, port, err := net.SplitHostPort(address)
@@ -94,7 +93,7 @@ func listenOn(host, advertise string) func(network, address string) (net.Listene
 	}
 }
 
-// advertised is a listener that gives another address as its own: kfake sends its clients to that one.
+// advertised is a listener that reports another address as its own: kfake sends its clients to that address.
 type advertised struct {
 	net.Listener
 	address string

@@ -1,5 +1,5 @@
-// Package image writes container images without a builder: the files of each as a layer, in an archive that
-// "docker load" reads (https://github.com/moby/docker-image-spec, "Combined Image JSON + Filesystem Changeset Format").
+// Package image writes container images without a builder. The files of an image are a layer in an archive that "docker
+// load" reads (https://github.com/moby/docker-image-spec, "Combined Image JSON + Filesystem Changeset Format").
 package image
 
 import (
@@ -28,7 +28,7 @@ type File struct {
 type Config struct {
 	User       string
 	Entrypoint []string          `json:",omitempty"`
-	Cmd        []string          `json:",omitempty"` // what is run unless the container says otherwise
+	Cmd        []string          `json:",omitempty"` // the command, unless the container has another one
 	WorkingDir string            `json:",omitempty"`
 	Labels     map[string]string `json:",omitempty"`
 }
@@ -90,7 +90,7 @@ func (a *Archive) Add(image Image) error {
 	return nil
 }
 
-// Close writes what names the images, and ends the archive.
+// Close writes the names of the images, and ends the archive.
 func (a *Archive) Close() error {
 	manifest, err := json.Marshal(a.manifest)
 	if err != nil {
@@ -102,7 +102,7 @@ func (a *Archive) Close() error {
 	return a.out.Close()
 }
 
-// put writes a blob once, and returns its name: its digest.
+// put writes a blob once, and returns its name, which is its digest.
 func (a *Archive) put(content []byte, extension string) (name string, err error) {
 	sum := sha256.Sum256(content)
 	name = hex.EncodeToString(sum[:]) + extension
@@ -113,7 +113,7 @@ func (a *Archive) put(content []byte, extension string) (name string, err error)
 	return name, write(a.out, tar.Header{Name: name, Mode: 0o644}, content)
 }
 
-// pack makes a layer. The same files make the same bytes: no time and no name of this machine is in it.
+// pack makes a layer. The same files give the same bytes: it contains no time and no name of this machine.
 func pack(files []File) ([]byte, error) {
 	var layer bytes.Buffer
 	out := tar.NewWriter(&layer)

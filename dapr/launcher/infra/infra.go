@@ -1,10 +1,8 @@
-// Package infra starts the servers a stack stands on: a message broker and a
-// state store, each a private one under the stack's folder, or one that already
-// runs somewhere and is named by an environment variable.
+// Package infra starts the servers of a stack: a message broker and a state store. Each is either a private one under
+// the stack's folder, or one that already runs and is named by an environment variable.
 //
-// This package and its siblings under dapr/launcher are the only Go code
-// that knows a broker or store by name; services see the components "pubsub"
-// and "store".
+// Only this package and its siblings under dapr/launcher know a broker or store by name. Services know the components
+// "pubsub" and "store".
 package infra
 
 import (
@@ -22,26 +20,26 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// Server is one broker or store, ready to be started.
+// Server is one broker or store that can be started.
 type Server struct {
 	Kind string // as --broker and --store name it
 	URL  string // where programs reach it, with credentials; "" for files
 	Set  string // the component set that talks to it, a folder of components/
 
-	// Programs are packages under dapr/launcher to be built first.
+	// Programs are packages under dapr/launcher that must be built first.
 	Programs []string
-	// Processes are run in this order, each once the one before is ready. None
-	// for a server that already runs, or for files.
+	// Processes are started in this order, each when the one before is ready. There are none for files, or for a server
+	// that already runs.
 	Processes []process.Spec
-	// Prepare runs before the first process, as to create a database; may be nil.
+	// Prepare runs before the first process, for example to create a database. It may be nil.
 	Prepare func(ctx context.Context) error
-	// Settings override the set's component settings, for one app.
+	// Settings override the component settings of the set, for one app.
 	Settings func(app string) map[string]string
-	// Notice says plainly what was chosen when that may surprise.
+	// Notice tells the user which server was chosen when that may surprise.
 	Notice string
 }
 
-// Place is where and with what a private server runs.
+// Place says where a private server runs, and what it uses.
 type Place struct {
 	Dir     string                       // the stack's folder; data goes under Dir/data
 	Topics  []string                     // what a private broker has to have before the first message
@@ -49,12 +47,11 @@ type Place struct {
 	Program func(name string) string     // path of a program the launcher built
 	Getenv  func(name string) string     // the user's environment
 	Find    func(string) (string, error) // finds an installed program; nil is exec.LookPath
-	// NoPackages leaves out the folders outside the PATH that packages install to.
+	// NoPackages ignores the folders outside the PATH in which packages install programs.
 	NoPackages bool
 }
 
-// ErrNotInstalled says that a server is neither installed nor named by its
-// environment variable.
+// ErrNotInstalled says that a server is not installed and not named by its environment variable.
 var ErrNotInstalled = errors.New("not installed")
 
 // kind is one choice of --broker or --store.
@@ -81,7 +78,7 @@ func stores() []kind {
 	}
 }
 
-// Variables are the environment variables that name servers which already run.
+// Variables are the environment variables for servers that already run.
 func Variables() []string {
 	var all []string
 	for _, k := range append(brokers(), stores()...) {
@@ -92,7 +89,7 @@ func Variables() []string {
 	return all
 }
 
-// Auto is the broker choice that takes the first kind at hand.
+// Auto is the broker choice for the first kind that is available.
 const Auto = "auto"
 
 // Brokers are the choices of --broker.
@@ -109,8 +106,8 @@ func names(kinds []kind) []string {
 	return all
 }
 
-// Broker returns the broker of that kind; Auto (or "") takes the first kind at
-// hand and says so when it is not the preferred one.
+// Broker returns the broker of that kind. Auto (or "") takes the first available kind, and says so if it is not the
+// preferred one.
 func Broker(name string, place Place) (Server, error) {
 	if name != Auto && name != "" {
 		return choose("broker", brokers(), name, place)
@@ -150,10 +147,10 @@ func choose(what string, kinds []kind, name string, place Place) (Server, error)
 	return server, err
 }
 
-// Found is what doctor says about one kind of server.
+// Found is what doctor reports about one kind of server.
 type Found struct {
 	What, Name string
-	Path       string // where it is, "" if it is not there
+	Path       string // the path, or "" if it is missing
 	Advice     string // how to get it
 }
 
@@ -187,8 +184,8 @@ func survey(what string, k kind, place Place) Found {
 	return found
 }
 
-// Secret reads <dir>/secrets/<name>, making up a random one first if there is
-// none, so that data written under a password is readable on the next start.
+// Secret reads <dir>/secrets/<name>. If the file is missing, it creates a random secret, so that data written with a
+// password is readable at the next start.
 func Secret(dir, name string) (string, error) {
 	folder := filepath.Join(dir, "secrets")
 	file := filepath.Join(folder, name)
@@ -211,7 +208,7 @@ func Secret(dir, name string) (string, error) {
 	return secret, nil
 }
 
-// find looks for a program on the PATH and then where distributions put it.
+// find looks for a program on the PATH, and then in the folders that distributions use.
 func (p Place) find(name string, elsewhere ...string) (string, error) {
 	for _, pattern := range elsewhere {
 		if p.NoPackages {
@@ -239,12 +236,12 @@ func same(settings map[string]string) func(string) map[string]string {
 	return func(string) map[string]string { return settings }
 }
 
-// environment is what a private server gets of the user's environment.
+// environment is the part of the user's environment that a private server gets.
 func (p Place) environment(more ...string) []string {
 	return append([]string{"PATH=" + p.Getenv("PATH"), "LANG=C.UTF-8", "TZ=UTC"}, more...)
 }
 
-// folders makes the folders a private server keeps its files in.
+// folders makes the folders for the files of a private server.
 func folders(paths ...string) error {
 	for _, path := range paths {
 		if err := os.MkdirAll(path, 0o700); err != nil {

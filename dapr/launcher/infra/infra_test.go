@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// somewhere is a place with the programs installed that are named, and the
-// environment given.
+// somewhere is a place with the given programs installed and the given environment.
 func somewhere(t *testing.T, env map[string]string, installed ...string) Place {
 	t.Helper()
 	port := 20000

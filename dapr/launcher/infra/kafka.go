@@ -11,8 +11,7 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// embeddedBroker is the program that speaks Kafka's protocol when KAFKA_BROKERS
-// names no cluster.
+// embeddedBroker is the program with Kafka's protocol that runs when KAFKA_BROKERS names no cluster.
 const embeddedBroker = "embeddedbroker"
 
 // topicMaker is the program that makes topics on a running cluster.
@@ -27,8 +26,8 @@ func makeTopics(ctx context.Context, place Place, brokers string) error {
 	return nil
 }
 
-// kafka is the cluster at KAFKA_BROKERS, or the embedded broker: one node that
-// keeps its log on disk, for development and tests.
+// kafka is the cluster at KAFKA_BROKERS, or the embedded broker: one node that keeps its log on disk, for development
+// and tests.
 func kafka(place Place) (Server, error) {
 	server := Server{Kind: "kafka", Set: "kafka"}
 	if brokers := place.Getenv("KAFKA_BROKERS"); brokers != "" {

@@ -16,8 +16,7 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// postgres is the server at POSTGRES_URL, or a private cluster of the installed
-// PostgreSQL.
+// postgres is the server at POSTGRES_URL, or a private cluster of the installed PostgreSQL.
 func postgres(place Place) (Server, error) {
 	server := Server{Kind: "postgres", Set: "postgres"}
 	if url := place.Getenv("POSTGRES_URL"); url != "" {
@@ -25,7 +24,7 @@ func postgres(place Place) (Server, error) {
 		server.Settings = same(map[string]string{"connectionString": url})
 		return server, nil
 	}
-	// Debian keeps the server's programs off the PATH, one folder per version.
+	// Debian keeps the server's programs outside of the PATH, in one folder per version.
 	initdb, err := place.find("initdb", "/usr/lib/postgresql/*/bin/initdb", "/usr/pgsql-*/bin/initdb")
 	if err != nil {
 		return Server{}, err
@@ -63,10 +62,9 @@ type cluster struct {
 	owner      *syscall.Credential // nil when it runs as the current user
 }
 
-// chooseUser picks the user the server runs as: it refuses to run as root.
-// Root starts it as the user postgres; where that user cannot reach the stack's
-// folder, as under /tmp, root starts it in a user namespace in which root's
-// files belong to an ordinary user.
+// chooseUser chooses the user of the server, which refuses to run as root. Root starts it as the user postgres. If that
+// user cannot access the stack's folder, as under /tmp, root starts it in a user namespace in which root's files belong
+// to an ordinary user.
 func (c *cluster) chooseUser() error {
 	if os.Getuid() != 0 {
 		return nil
@@ -92,8 +90,7 @@ func (c *cluster) chooseUser() error {
 	return nil
 }
 
-// reachable reports whether every user may pass through all folders down to
-// the path (those that exist yet).
+// reachable reports whether every user may access all existing folders of the path.
 func reachable(path string) bool {
 	for {
 		info, err := os.Stat(path)
@@ -155,7 +152,7 @@ func (c *cluster) server() process.Spec {
 		Args: []string{
 			"-D", c.data, "-p", port,
 			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-			// An answered commit is on disk.
+			// A confirmed commit is on disk.
 			"-c", "fsync=on", "-c", "synchronous_commit=on",
 			"-c", "shared_buffers=64MB", "-c", "max_connections=100",
 			"-c", "log_destination=stderr", "-c", "logging_collector=off",
@@ -168,7 +165,7 @@ func (c *cluster) server() process.Spec {
 			probe.Env = c.place.environment()
 			return probe.Run()
 		},
-		// Fast shutdown: SIGTERM would wait for the sidecars' connections.
+		// SIGINT is a fast shutdown. SIGTERM would wait for the sidecars' connections.
 		StopSignal:  syscall.SIGINT,
 		StopTimeout: 20 * time.Second,
 	}

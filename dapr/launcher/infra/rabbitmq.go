@@ -16,9 +16,8 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// rabbitmq is the node at RABBITMQ_URL, or a private node of Debian's package,
-// run as the current user and apart from the system's service: own ports, own
-// data, own Erlang port mapper.
+// rabbitmq is the node at RABBITMQ_URL, or a private node of Debian's package. A private node runs as the current user
+// and shares nothing with the system's service: it has its own ports, data and Erlang port mapper.
 func rabbitmq(place Place) (Server, error) {
 	server := Server{Kind: "rabbitmq", Set: "rabbitmq"}
 	if url := place.Getenv("RABBITMQ_URL"); url != "" {
@@ -26,7 +25,7 @@ func rabbitmq(place Place) (Server, error) {
 		server.Settings = same(map[string]string{"connectionString": url})
 		return server, nil
 	}
-	// Not /usr/sbin/rabbitmq-server, which insists on root or the user rabbitmq.
+	// /usr/sbin/rabbitmq-server would require root or the user rabbitmq.
 	program, err := place.find("rabbitmq-server", "/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server")
 	if err != nil {
 		return Server{}, err
@@ -74,9 +73,8 @@ func (n *rabbitNode) reserve() (err error) {
 	return nil
 }
 
-// settle makes the node's folder. The node asks for its free space by a shell
-// command with the path between apostrophes, and waits for ever when there is
-// one in the path. Such a folder is reached through the open file instead.
+// settle makes the node's folder. To find its free disk space, the node runs a shell command with the path between
+// apostrophes. If the path contains one, the node waits without end, so it gets a path through the open folder.
 func (n *rabbitNode) settle(path string) (err error) {
 	if err := folders(path); err != nil {
 		return err
@@ -92,13 +90,13 @@ func (n *rabbitNode) settle(path string) (err error) {
 	return nil
 }
 
-// elect is Erlang that a node evaluates when it starts. Nodes in containers are given the same file.
+// elect is Erlang that a node evaluates when it starts. Nodes in containers use the same file.
 //
 //go:embed elect.erl
 var elect string
 
-// configure writes the node's files. Memory is kept small: the default lets
-// the write-ahead log of quorum queues hold 512 MB.
+// configure writes the node's files. It limits the memory, because by default the write-ahead log of quorum queues may
+// take 512 MB.
 func (n *rabbitNode) configure() error {
 	if err := folders(filepath.Join(n.home, "log")); err != nil {
 		return err
@@ -130,8 +128,8 @@ func (n *rabbitNode) configure() error {
 	return nil
 }
 
-// mapper is the Erlang port mapper. Left to itself the node would start one as
-// a daemon that outlives it.
+// mapper is the Erlang port mapper. Otherwise the node would start one as a daemon, which would stay after the node
+// ends.
 func (n *rabbitNode) mapper(program string) process.Spec {
 	return process.Spec{
 		Name: "broker-epmd",
@@ -155,8 +153,8 @@ func (n *rabbitNode) server(program string) process.Spec {
 		Dir:  n.place.Dir,
 		Env: n.place.environment(
 			"HOME="+n.home,
-			// The node's data is named after it; its port mapper is its own, so
-			// the name need not be unique on the machine.
+			// The node's data has the node's name. The node has its own port mapper, so the name need not be unique on
+			// the machine.
 			"RABBITMQ_NODENAME=caravan@localhost",
 			"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",
 			"RABBITMQ_NODE_PORT="+strconv.Itoa(n.port),
@@ -171,12 +169,12 @@ func (n *rabbitNode) server(program string) process.Spec {
 			"RABBITMQ_GENERATED_CONFIG_DIR="+at("generated"),
 			"RABBITMQ_CONF_ENV_FILE="+at("env.conf"),
 			"RABBITMQ_PID_FILE="+at("pid"),
-			// Replaces the start script by the Erlang machine instead of waiting
-			// for it, so that signals and the parent's death reach the machine.
+			// With this the Erlang machine replaces the start script, which would otherwise wait for it. So signals and
+			// the parent's death reach the machine.
 			"RABBITMQ_ALLOW_INPUT=true",
 			"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-noinput +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none "+
 				"-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} "+
-				// The start script splits this at spaces, which the path may have.
+				// The start script splits this at spaces, which the path may contain.
 				`-eval ok=file:eval(filename:join(os:getenv("HOME"),"elect.erl"))`,
 			"ERL_CRASH_DUMP_SECONDS=0",
 		),
@@ -187,8 +185,8 @@ func (n *rabbitNode) server(program string) process.Spec {
 	}
 }
 
-// greetAMQP opens an AMQP 0-9-1 connection as far as the server's first frame,
-// which it sends once it takes clients (section 2.2.4 of the specification).
+// greetAMQP opens an AMQP 0-9-1 connection and reads the server's first frame, which the server sends when it accepts
+// clients (section 2.2.4 of the specification).
 func greetAMQP(conn net.Conn) error {
 	if _, err := conn.Write([]byte("AMQP\x00\x00\x09\x01")); err != nil {
 		return fmt.Errorf("greeting the broker: %w", err)
@@ -204,7 +202,7 @@ func greetAMQP(conn net.Conn) error {
 	return nil
 }
 
-// dial connects to a port of this machine and lets check speak over it.
+// dial connects to a port of this machine and calls check with the connection.
 func dial(ctx context.Context, port int, check func(net.Conn) error) error {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))

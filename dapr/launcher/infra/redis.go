@@ -15,21 +15,18 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// redis is the server at REDIS_URL, or a private one of the installed Redis
-// that writes every command to disk before it answers.
+// redis is the server at REDIS_URL, or a private one that writes every command to disk before it answers.
 func redis(place Place) (Server, error) {
 	return redisServer(place, Server{Kind: "redis", Set: "redis"}, "REDIS_URL", "store")
 }
 
-// redisStreams is a server of the same make that is used as a broker. It is one
-// of its own, also beside a store of that kind: what a broker holds has no place
-// in the store's memory, nor in its log.
+// redisStreams is a Redis server that is used as a broker. It is a separate server, also if the store is Redis, so that
+// the broker's data is not in the store's memory and log.
 func redisStreams(place Place) (Server, error) {
 	return redisServer(place, Server{Kind: "redis-streams", Set: "redis-streams"}, "REDIS_STREAMS_URL", "broker")
 }
 
-// redisServer is the server that the variable names, or a private one, in the
-// role of "store" or "broker".
+// redisServer is the server in the variable, or a private one. role is "store" or "broker".
 func redisServer(place Place, server Server, variable, role string) (Server, error) {
 	if raw := place.Getenv(variable); raw != "" {
 		settings, err := runningRedis(variable, raw)
@@ -61,8 +58,8 @@ func redisServer(place Place, server Server, variable, role string) (Server, err
 		Name: role,
 		URL:  "redis://" + address,
 		Path: program,
-		// It takes *, ? and [ in the path for a pattern, and starts without any
-		// settings when that matches nothing. It keeps its files where it runs.
+		// Redis takes *, ? and [ in the path as a pattern, and starts without settings when nothing matches. It keeps
+		// its files in the folder in which it runs.
 		Args:  []string{"/proc/self/cwd/" + redisFile},
 		Env:   place.environment(),
 		Dir:   data,
@@ -71,8 +68,8 @@ func redisServer(place Place, server Server, variable, role string) (Server, err
 	return server, nil
 }
 
-// runningRedis reads redis://[user:password@]host[:port][/database], or rediss
-// for TLS, as the settings of a component.
+// runningRedis converts redis://[user:password@]host[:port][/database], or rediss for TLS, into settings of a
+// component.
 func runningRedis(variable, raw string) (map[string]string, error) {
 	address, err := url.Parse(raw)
 	if err != nil || (address.Scheme != "redis" && address.Scheme != "rediss") || address.Hostname() == "" {
@@ -111,11 +108,11 @@ func configureRedis(data string, port int, password string) error {
 		"requirepass " + password,
 		"save \"\"",
 		"appendonly yes",
-		// A write is answered when it is on disk.
+		// Redis answers a write when it is on disk.
 		"appendfsync always",
-		// A rewrite of the log must not let answers run ahead of the disk.
+		// Answers must wait for the disk even while the log is rewritten.
 		"no-appendfsync-on-rewrite no",
-		// What does not fit is refused and not made room for.
+		// When the memory is full, writes are refused and nothing is evicted.
 		"maxmemory-policy noeviction",
 		"daemonize no",
 		"",
@@ -126,8 +123,7 @@ func configureRedis(data string, port int, password string) error {
 	return nil
 }
 
-// pingRedis checks that the server answers, which it does not while it loads
-// its data.
+// pingRedis checks that the server answers. It does not answer while it loads its data.
 func pingRedis(password string) func(net.Conn) error {
 	return func(conn net.Conn) error {
 		if _, err := fmt.Fprintf(conn, "AUTH %s\r\nPING\r\n", password); err != nil {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// sqlite is a database file per service, opened by its sidecar: no server.
+// sqlite is a database file per service, which its sidecar opens. There is no server.
 func sqlite(place Place) (Server, error) {
 	data := filepath.Join(place.Dir, "data")
 	return Server{
@@ -22,17 +22,16 @@ func sqlite(place Place) (Server, error) {
 	}, nil
 }
 
-// SQLiteURI is the file at a path, as SQLite reads it in a connection string
+// SQLiteURI is the file at a path, in the form that SQLite reads in a connection string
 // (https://www.sqlite.org/uri.html).
 func SQLiteURI(path string) string { return "file:" + EscapePath(path) }
 
-// EscapePath writes a path so that it means itself in a URI, and in the files
-// that daprd reads: it replaces $NAME in its configuration by environment
-// variables, and {appID} in the settings of components by the app.
+// EscapePath escapes a path for URIs and for the files of daprd. In its configuration daprd replaces $NAME by
+// environment variables, and in the settings of components {appID} by the app.
 func EscapePath(path string) string {
 	parts := strings.Split(path, "/")
 	for i, part := range parts {
-		// All but letters, digits and -._~ is escaped; only a space becomes "+".
+		// QueryEscape escapes everything but letters, digits and -._~, but it writes a space as "+".
 		parts[i] = strings.ReplaceAll(url.QueryEscape(part), "+", "%20")
 	}
 	return strings.Join(parts, "/")

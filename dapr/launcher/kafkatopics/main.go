@@ -1,8 +1,6 @@
-// Command kafkatopics makes the topics of a stack on a running Kafka cluster
-// that has them not: many clusters create none by themselves, and a consumer
-// that joins before its topic exists waits until it looks again. How many
-// partitions and replicas a topic gets is the cluster's own default; a topic
-// that exists is left as it is.
+// Command kafkatopics creates the missing topics of a stack on a running Kafka cluster. Many clusters do not create
+// topics automatically, and a consumer that joins before its topic exists waits until its next check. The cluster's
+// defaults decide how many partitions and replicas a topic has. Existing topics stay as they are.
 package main
 
 import (
@@ -36,7 +34,7 @@ func main() {
 	}
 }
 
-// ensure makes the topics that are missing, and returns them.
+// ensure creates the missing topics, and returns them.
 func ensure(ctx context.Context, brokers, topics []string) (made []string, err error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
@@ -59,7 +57,7 @@ func ensure(ctx context.Context, brokers, topics []string) (made []string, err e
 		return nil, fmt.Errorf("making topics: %w", err)
 	}
 	for _, topic := range response.Topics {
-		// Another stack may have made it meanwhile.
+		// Another stack may have created it meanwhile.
 		if err := kerr.ErrorForCode(topic.ErrorCode); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			return nil, fmt.Errorf("making topic %s: %w", topic.Topic, err)
 		}

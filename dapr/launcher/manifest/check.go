@@ -9,17 +9,16 @@ import (
 	"time"
 )
 
-// Violation is one thing wrong with a resource.
+// Violation is one mistake in a resource.
 type Violation struct {
 	At     string // file, kind and name
 	Detail string
 }
 
-// String is the violation as one line.
+// String returns the violation as one line.
 func (v Violation) String() string { return v.At + ": " + v.Detail }
 
-// Check returns what is wrong with the documents, each looked at by itself and
-// all of them together. The apps are every app id of the system.
+// Check returns what is wrong with the documents, each by itself and all together. apps are all app ids of the system.
 func Check(documents []Document, apps []string) []Violation {
 	c := checker{apps: apps}
 	for _, d := range documents {
@@ -131,8 +130,8 @@ func (c *checker) subscription(s *Subscription) {
 		c.report("queueType is %q, want quorum: a classic queue is one copy on one disk", s.Spec.Metadata["queueType"])
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Spec.Metadata)) {
-		// metadata/utils.go, read by daprd itself; then pubsub/rabbitmq/rabbitmq.go,
-		// the reqMetadata keys of a subscription.
+		// daprd itself reads those in metadata/utils.go; the others are the reqMetadata keys of a subscription in
+		// pubsub/rabbitmq/rabbitmq.go.
 		if known := []string{"rawPayload", "queueType", "singleActiveConsumer", "maxLen", "maxLenBytes", "maxPriority", "routingKey", "queueName"}; !slices.Contains(known, key) {
 			c.report("nothing reads the subscription setting %q%s", key, suggestion(key, known))
 		}
@@ -256,9 +255,8 @@ func (c *checker) duration(what, value string) {
 	}
 }
 
-// coverage checks what no document shows alone: every caller lists every callee,
-// and every consumer repeats a failed delivery before giving it up. It applies
-// when the documents hold any resiliency at all.
+// coverage checks what needs all documents: every caller lists every callee, and every consumer repeats a failed
+// delivery before it gives up. It applies only if the documents have any resiliency.
 func (c *checker) coverage(documents []Document) {
 	callers := map[string]*Resiliency{}
 	consumers := map[string]bool{}
@@ -302,7 +300,7 @@ func (c *checker) coverage(documents []Document) {
 
 func contains(value, part string) bool { return strings.Contains(value, part) }
 
-// suggestion is the known name nearest to a misspelt one, as ", did you mean x?".
+// suggestion is the known name that is nearest to a misspelt one, as ", did you mean x?".
 func suggestion(name string, known []string) string {
 	if nearest := Nearest(name, known); nearest != "" {
 		return fmt.Sprintf("; did you mean %q?", nearest)

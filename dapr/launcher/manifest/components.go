@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// The settings each component type reads, as the fields of its metadata struct
-// in github.com/dapr/components-contrib v1.18.0 say. A setting not listed here
-// is ignored by the component without a word; Dapr's documentation names some.
+// These are the settings that each component type reads, from the fields of its metadata struct in
+// github.com/dapr/components-contrib v1.18.0. A component ignores any other setting without a message, and Dapr's
+// documentation mentions some of those.
 var knownSettings = map[string][]string{
 	// pubsub/rabbitmq/metadata.go, struct rabbitmqMetadata; pubsub.TLSProperties.
 	"pubsub.rabbitmq": {
@@ -45,8 +45,8 @@ var knownSettings = map[string][]string{
 		"sentinelMasterName", "failover", "enableTLS", "insecureSkipTLSVerify", "clientCert", "clientKey",
 		"ttlInSeconds", "queryIndexes", "keyPrefix",
 	},
-	// The same struct without mdonly:"state"; redeliverInterval is read by
-	// ParseClientFromProperties in redis.go beside it.
+	// The same struct without mdonly:"state". ParseClientFromProperties in redis.go of that folder reads
+	// redeliverInterval.
 	"pubsub.redis": {
 		"redisHost", "redisPort", "redisPassword", "redisUsername", "sentinelPassword", "sentinelUsername", "redisDB",
 		"redisType", "redisMaxRetries", "redisMinRetryInterval", "redisMaxRetryInterval", "dialTimeout", "readTimeout",
@@ -69,7 +69,7 @@ var knownSettings = map[string][]string{
 	},
 }
 
-// rule is what one setting must be, because something is lost otherwise.
+// rule is a requirement for one setting, because otherwise something is lost.
 type rule struct {
 	setting string
 	accept  func(value string, set bool) bool
@@ -96,8 +96,7 @@ func mustNotBeSet(setting, reason string) rule {
 	return rule{setting, func(_ string, set bool) bool { return !set }, "must not be set: " + reason}
 }
 
-// mustBeNumber is for durations that the component reads only as a bare number
-// of milliseconds, at least so many.
+// mustBeNumber is for durations that the component reads only as a plain number of milliseconds. least is the minimum.
 func mustBeNumber(setting string, least int, reason string) rule {
 	return rule{setting, func(got string, _ bool) bool {
 		n, err := strconv.Atoi(got)
@@ -105,7 +104,7 @@ func mustBeNumber(setting string, least int, reason string) rule {
 	}, fmt.Sprintf("must be a number of at least %d without a unit: %s", least, reason)}
 }
 
-// mustLast is for durations that must not be shorter.
+// mustLast is for durations with a minimum.
 func mustLast(setting string, least time.Duration, reason string) rule {
 	return rule{setting, func(got string, _ bool) bool {
 		d, err := time.ParseDuration(got)
@@ -113,9 +112,8 @@ func mustLast(setting string, least time.Duration, reason string) rule {
 	}, fmt.Sprintf("must be at least %s: %s", least, reason)}
 }
 
-// lossless holds, by component type, the settings whose default (or whose
-// opposite) loses or reorders what was accepted. Each was read in the source of
-// the component; reconnectWait, an ignored name, is caught as an unknown key.
+// lossless has, by component type, the settings whose default (or whose opposite) loses or reorders accepted messages
+// or data. Each comes from the source of the component. reconnectWait, which is ignored, is found as an unknown key.
 var lossless = map[string][]rule{
 	"pubsub.rabbitmq": {
 		must("durable", "true", "queues would not survive a restart of the broker"),

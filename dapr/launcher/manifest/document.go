@@ -1,6 +1,5 @@
-// Package manifest reads Dapr's declarative files more strictly than daprd
-// does: daprd ignores a key it does not know, and many of its components'
-// defaults lose data, so a misspelt setting is a lost message months later.
+// Package manifest reads Dapr's declarative files more strictly than daprd does. daprd ignores an unknown key, and the
+// defaults of many components lose data. So a misspelt setting becomes a lost message months later.
 package manifest
 
 import (
@@ -16,12 +15,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Metadata is a resource's name; namespaces are not used here.
+// Metadata is a resource's name. Namespaces are not used here.
 type Metadata struct {
 	Name string `yaml:"name"`
 }
 
-// Header is what every Dapr resource begins with.
+// Header is the beginning of every Dapr resource.
 type Header struct {
 	APIVersion string   `yaml:"apiVersion"`
 	Kind       string   `yaml:"kind"`
@@ -47,7 +46,7 @@ type ComponentSpec struct {
 	Metadata     []Item `yaml:"metadata"`
 }
 
-// Item is one setting of a component: a literal value, or where to find it.
+// Item is one setting of a component: a literal value, or a reference to it.
 type Item struct {
 	Name         string `yaml:"name"`
 	Value        string `yaml:"value"`
@@ -58,7 +57,7 @@ type Item struct {
 	} `yaml:"secretKeyRef,omitempty"`
 }
 
-// Value is a setting's literal value and whether it is set.
+// Value returns a setting's literal value and whether it is set.
 func (c *Component) Value(name string) (string, bool) {
 	for _, item := range c.Spec.Metadata {
 		if item.Name == name {
@@ -68,7 +67,7 @@ func (c *Component) Value(name string) (string, bool) {
 	return "", false
 }
 
-// Set gives a setting a literal value.
+// Set sets the literal value of a setting.
 func (c *Component) Set(name, value string) {
 	for i, item := range c.Spec.Metadata {
 		if item.Name == name {
@@ -222,12 +221,12 @@ type Document struct {
 	Resiliency    *Resiliency
 }
 
-// At says where the document stands, for messages.
+// At is the place of the document, for messages.
 func (d Document) At() string {
 	return fmt.Sprintf("%s: %s %s", d.File, d.Kind, d.Metadata.Name)
 }
 
-// Scopes are the apps the resource is for; none means all of them.
+// Scopes are the apps that the resource is for. If there are none, it is for all.
 func (d Document) Scopes() []string {
 	switch {
 	case d.Component != nil:
@@ -245,8 +244,8 @@ func (d Document) For(app string) bool {
 	return len(d.Scopes()) == 0 || slices.Contains(d.Scopes(), app)
 }
 
-// Read decodes every Dapr resource of a file. A document of another kind, or
-// with a key its kind does not have, is an error naming the file and line.
+// Read decodes every Dapr resource of a file. A document of another kind, or with a key that its kind does not have, is
+// an error with file and line.
 func Read(file string) ([]Document, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
@@ -335,11 +334,10 @@ func DecodeStrict(node *yaml.Node, target any) error {
 	return nil
 }
 
-// kustomization is a file for Kubernetes, which daprd skips by its kind.
+// kustomization is a file for Kubernetes. daprd skips it because of its kind.
 const kustomization = "kustomization.yaml"
 
-// ReadFolder reads the resources of a folder as daprd would: its YAML files in
-// order, no sub-folders.
+// ReadFolder reads the resources of a folder as daprd would: its YAML files in order, without sub-folders.
 func ReadFolder(folder string) ([]Document, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -360,8 +358,8 @@ func ReadFolder(folder string) ([]Document, error) {
 	return documents, nil
 }
 
-// ReadSet reads a component set for an app: the folder of the set, and in it
-// the folder named as the app, where an app has components of its own.
+// ReadSet reads a component set for an app: the folder of the set, and in it the folder with the app's name, if the app
+// has components of its own.
 func ReadSet(folder, app string) ([]Document, error) {
 	documents, err := ReadFolder(folder)
 	if err != nil {
@@ -375,8 +373,8 @@ func ReadSet(folder, app string) ([]Document, error) {
 	return append(documents, more...), err
 }
 
-// Write writes the documents' resources as one file per document, named by kind
-// and name, readable by their owner only: connection strings hold passwords.
+// Write writes each document into a file named by kind and name. Only the owner can read the files, because connection
+// strings contain passwords.
 func Write(folder string, documents []Document) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("writing resources: %w", err)

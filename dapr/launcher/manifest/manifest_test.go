@@ -31,8 +31,8 @@ var apps = func() []string {
 	return ids
 }()
 
-// repositoryFiles are every Dapr resource file of the repository that runs on
-// one machine, which the launcher renders or the stock CLI reads.
+// repositoryFiles are all Dapr resource files of the repository for one machine, which the launcher renders or the
+// stock CLI reads.
 func repositoryFiles(t *testing.T) []string {
 	t.Helper()
 	files := []string{filepath.Join(root, "dapr", "config.yaml")}
@@ -72,7 +72,7 @@ func TestRepositoryResourcesLoseNothing(t *testing.T) {
 	}
 }
 
-// planted is a change to one repository file and what the checker must say.
+// planted is a change to one repository file, and what the checker must report.
 type planted struct {
 	name, file, old, new, want string
 }

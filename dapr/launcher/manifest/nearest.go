@@ -2,8 +2,8 @@ package manifest
 
 import "strings"
 
-// Nearest returns the candidate that differs least from a misspelt name, or ""
-// when none is near: more than a third of the name would have to change.
+// Nearest returns the candidate that differs least from a misspelt name. It returns "" if more than a third of the name
+// would have to change.
 func Nearest(name string, candidates []string) string {
 	best, least := "", len(name)/3+1
 	for _, candidate := range candidates {

@@ -15,14 +15,14 @@ import (
 type FailedError struct {
 	Name     string
 	Waited   time.Duration
-	LastExit string // how it ended, "" if it is running but not ready
-	Probe    error  // what its readiness probe said last
+	LastExit string // how it ended; "" if it runs but is not ready
+	Probe    error  // the last result of its readiness probe
 	Log      string // its last lines
 	LogPath  string
-	cause    error // why the wait ended, nil if the process kept ending
+	cause    error // why the wait ended; nil if the process ended again and again
 }
 
-// Error names the cause first, then a few lines of the log.
+// Error begins with the cause; a few lines of the log follow.
 func (e *FailedError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is not ready after %s: %s\n", e.Name, e.Waited.Round(100*time.Millisecond), e.reason())
@@ -43,15 +43,15 @@ func (e *FailedError) reason() string {
 	return "it runs, but does not serve"
 }
 
-// Unwrap is why the wait ended: context.DeadlineExceeded, context.Canceled, or
-// nil when the process kept ending.
+// Unwrap returns why the wait ended: context.DeadlineExceeded, context.Canceled, or nil when the process ended again
+// and again.
 func (e *FailedError) Unwrap() error { return e.cause }
 
 // TimedOut reports whether more time might have helped.
 func (e *FailedError) TimedOut() bool { return errors.Is(e.cause, context.DeadlineExceeded) }
 
-// relevantLines are the last lines of a log that speak of an error, or else its
-// last ones: few, and each cut to what fits a terminal.
+// relevantLines are the last lines of a log that are about an error, or otherwise its last lines. They are few, and
+// each is cut to fit a terminal.
 func relevantLines(log string) []string {
 	const most, mostOthers = 5, 3
 	var errors, others []string
@@ -71,7 +71,7 @@ func relevantLines(log string) []string {
 	return others[max(0, len(others)-mostOthers):]
 }
 
-// readable is a log line without the fields that only machines read.
+// readable returns a log line without the fields that are for machines.
 func readable(line string) (text string, isError bool) {
 	var fields struct {
 		Level, Msg, Message string

@@ -9,14 +9,14 @@ import (
 	"sync"
 )
 
-// maxLogBytes is when a log file is set aside as <name>.log.1, so that a stack
-// left running for weeks keeps at most twice as much per process.
+// maxLogBytes is the size at which a log file is renamed to <name>.log.1. So a stack that runs for weeks keeps at most
+// twice as much per process.
 const maxLogBytes = 64 << 20
 
-// maxLineBytes is where an endless line is cut into several.
+// maxLineBytes is the length at which a line without end is split.
 const maxLineBytes = 256 << 10
 
-// logFile is the log of one process over all its lives.
+// logFile is the log of one process over all its restarts.
 type logFile struct {
 	path string
 	echo func(line []byte) // may be nil
@@ -41,9 +41,8 @@ func openLog(path string, echo func([]byte)) (*logFile, error) {
 	return &logFile{path: path, echo: echo, file: file}, nil
 }
 
-// copyFrom writes lines as they come until the reader ends. What has come
-// together is written together: under load a process logs thousands of lines a
-// second.
+// copyFrom writes lines until the reader ends. It writes all lines that have arrived at once, because under load a
+// process logs thousands of lines a second.
 func (l *logFile) copyFrom(r io.Reader) {
 	buffer := make([]byte, maxLineBytes)
 	held := 0 // bytes of a line that has not ended yet
@@ -52,7 +51,7 @@ func (l *logFile) copyFrom(r io.Reader) {
 		held += n
 		end := bytes.LastIndexByte(buffer[:held], '\n') + 1
 		if end == 0 && (held == len(buffer) || err != nil) {
-			end = held // a line without end
+			end = held // no end of line
 		}
 		if end > 0 {
 			l.write(buffer[:end])
@@ -64,7 +63,7 @@ func (l *logFile) copyFrom(r io.Reader) {
 	}
 }
 
-// write appends whole lines.
+// write appends complete lines.
 func (l *logFile) write(lines []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,7 +102,7 @@ func (l *logFile) lastLines() string {
 	lines := l.tail[max(0, len(l.tail)-tailBytes):]
 	if len(l.tail) > tailBytes {
 		if _, rest, cut := bytes.Cut(lines, []byte{'\n'}); cut {
-			lines = rest // the first line is cut
+			lines = rest // the first line is incomplete
 		}
 	}
 	return string(lines)

@@ -12,14 +12,13 @@ import (
 	"time"
 )
 
-// Memory is what processes hold in RAM, in bytes.
+// Memory is how much RAM processes use, in bytes.
 type Memory struct {
 	RSS int64 `json:"rss"` // resident, shared pages counted in every process
-	PSS int64 `json:"pss"` // resident, shared pages divided among those who share them
+	PSS int64 `json:"pss"` // resident, shared pages divided among the processes that share them
 }
 
-// TreeMemory sums the memory of a process and of all that it started; zero when
-// they are gone.
+// TreeMemory sums the memory of a process and of all that it started. It is zero when they have ended.
 func TreeMemory(root int) Memory {
 	var sum Memory
 	for _, pid := range tree(root) {
@@ -54,8 +53,7 @@ func processMemory(pid int) Memory {
 	return m
 }
 
-// TreeCPU sums the processor time that a process and all that it started have
-// used in their lives; those that have ended are not counted.
+// TreeCPU sums the processor time of a process and of all that it started. It does not count those that have ended.
 func TreeCPU(root int) time.Duration {
 	const userTime, systemTime = 11, 12 // fields 14 and 15 of proc(5), counted from the state
 	const tick = 10 * time.Millisecond  // USER_HZ is 100 on every architecture Go runs Linux on
@@ -73,9 +71,8 @@ func TreeCPU(root int) time.Duration {
 	return sum
 }
 
-// tree lists a process and all that it started: its descendants, whatever group
-// they are in, as each of PostgreSQL's is in one of its own, and the members of
-// its group, whose parents may have ended.
+// tree lists a process and all that it started: its descendants in any group, because each process of PostgreSQL has
+// its own, and the members of its group, whose parents may have ended.
 func tree(root int) []int {
 	const parent, group = 1, 2
 	children, members := map[int][]int{}, []int{}
@@ -103,8 +100,8 @@ func tree(root int) []int {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// statFields are the fields of a /proc stat file after the command name, which
-// may itself hold spaces and parentheses: state, ppid, pgrp, ... (proc(5)).
+// statFields are the fields of a /proc stat file after the command name: state, ppid, pgrp, ... (proc(5)). The command
+// name itself may contain spaces and parentheses.
 func statFields(path string) []string {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -117,8 +114,8 @@ func statFields(path string) []string {
 	return strings.Fields(string(raw)[end+1:])
 }
 
-// StartTime identifies one life of a pid: clock ticks since boot at which the
-// process started, "" when there is none. Two lives of a reused pid differ.
+// StartTime identifies the process with a pid: the clock ticks from boot to its start, or "" if there is none. It
+// differs when a pid is used again.
 func StartTime(pid int) string {
 	const startTime = 19 // field 22 of proc(5), counted from the state
 	if f := statFields(fmt.Sprintf("/proc/%d/stat", pid)); len(f) > startTime {

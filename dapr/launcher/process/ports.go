@@ -15,17 +15,15 @@ import (
 	"syscall"
 )
 
-// The range free ports are taken from: above the ports services are known by,
-// below the range Linux gives to outgoing connections (32768 and up), so that
-// no connection of another process can take a port between choosing and using it.
+// Free ports come from this range. It is above the well-known ports and below the range that Linux uses for outgoing
+// connections (32768 and up), so no such connection can take a port between its choice and its use.
 const (
 	firstFreePort = 20000
 	lastFreePort  = 31999
 )
 
-// Ports hands out ports of 127.0.0.1 that nothing else uses. A port stays
-// reserved against other launchers on the machine until Release: each is
-// guarded by a lock on a file that the kernel drops with the process.
+// Ports hands out unused ports of 127.0.0.1. Until Release, a port is reserved against other launchers on the machine:
+// for each port there is a locked file, and the kernel releases the lock when the process ends.
 type Ports struct {
 	dir string
 
@@ -63,8 +61,8 @@ func (p *Ports) Take() (int, error) {
 	return 0, fmt.Errorf("no port between %d and %d is free", firstFreePort, lastFreePort)
 }
 
-// Reserve keeps a port that somebody chose from being handed out by Take, here
-// or by another launcher; false when another has it.
+// Reserve reserves a port that the user chose, so that no Take here or in another launcher returns it. It returns false
+// when another launcher has it.
 func (p *Ports) Reserve(port int) (bool, error) {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return false, fmt.Errorf("reserving a port: %w", err)
@@ -114,7 +112,7 @@ func listen(port int) error {
 	return listener.Close()
 }
 
-// PortInUseError says that a port the stack needs is taken, and by whom.
+// PortInUseError says that a port of the stack is taken, and by whom.
 type PortInUseError struct {
 	Port    int
 	Purpose string // what the stack wanted it for, as "orders"
@@ -122,7 +120,7 @@ type PortInUseError struct {
 	Command string // the holder's command line
 }
 
-// Error reads as one line of a list for a person.
+// Error is one line of a list for a person.
 func (e *PortInUseError) Error() string {
 	if e.PID == 0 {
 		return fmt.Sprintf("port %d, wanted for %s, is in use by a process of another user", e.Port, e.Purpose)
@@ -130,8 +128,8 @@ func (e *PortInUseError) Error() string {
 	return fmt.Sprintf("port %d, wanted for %s, is in use by pid %d (%s)", e.Port, e.Purpose, e.PID, e.Command)
 }
 
-// CheckPort returns a *PortInUseError when another process listens on the port
-// of 127.0.0.1, and another error when it cannot be listened on otherwise.
+// CheckPort returns a *PortInUseError when another process listens on the port of 127.0.0.1, and another error when it
+// cannot be used for another reason.
 func CheckPort(port int, purpose string) error {
 	err := listen(port)
 	switch {
@@ -146,8 +144,8 @@ func CheckPort(port int, purpose string) error {
 	return &PortInUseError{Port: port, Purpose: purpose, PID: pid, Command: command}
 }
 
-// portHolder finds the process that listens on a port: the socket's inode
-// stands in /proc/net/tcp, and one of /proc/<pid>/fd links to it.
+// portHolder finds the process that listens on a port: /proc/net/tcp has the inode of the socket, and one of
+// /proc/<pid>/fd links to it.
 func portHolder(port int) (pid int, command string) {
 	inodes := map[string]bool{}
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -194,7 +192,7 @@ func listeningInodes(table string, port int, inodes map[string]bool) {
 	}
 }
 
-// CommandLine is the command line of a running process, "" when it is gone.
+// CommandLine is the command line of a running process, or "" if it has ended.
 func CommandLine(pid int) string {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil || errors.Is(err, os.ErrNotExist) {

@@ -14,18 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// State is where a process stands.
+// State is the state of a process.
 type State string
 
 // The states of a process.
 const (
 	Starting State = "starting" // running, its readiness probe has not passed yet
 	Ready    State = "ready"    // running, and its probe has passed since it started
-	Waiting  State = "waiting"  // ended by itself, to be started again after a pause
-	Stopped  State = "stopped"  // kept down until somebody starts it
+	Waiting  State = "waiting"  // ended by itself; it is started again after a pause
+	Stopped  State = "stopped"  // stays down until somebody starts it
 )
 
-// Spec says how one process is run.
+// Spec says how one process runs.
 type Spec struct {
 	Name string
 	URL  string // where it can be reached, for people; may be empty
@@ -33,21 +33,20 @@ type Spec struct {
 	Args []string
 	Env  []string // the whole environment, as KEY=value
 	Dir  string
-	// Attributes may change the user the process runs as; the launcher adds the
-	// process group and the parent-death signal.
+	// Attributes may change the user of the process. The launcher adds the process group and the parent-death signal.
 	Attributes syscall.SysProcAttr
-	// Needs must all be ready before it is started or started again, as a sidecar
-	// needs the broker it connects to at start.
+	// Needs must all be ready before each start. For example, a sidecar needs the broker to which it connects at its
+	// start.
 	Needs []*Process
-	// Ready probes whether the process serves; nil means it does once it runs.
+	// Ready probes whether the process serves; nil means that it serves when it runs.
 	Ready func(ctx context.Context) error
-	// StopSignal asks it to end; SIGTERM when zero.
+	// StopSignal asks the process to end; SIGTERM when zero.
 	StopSignal syscall.Signal
 	// StopTimeout is how long it may take to end before SIGKILL; 10 s when zero.
 	StopTimeout time.Duration
 }
 
-// Status is a process as others see it.
+// Status is the public state of a process.
 type Status struct {
 	Name     string    `json:"name"`
 	State    State     `json:"state"`
@@ -55,7 +54,7 @@ type Status struct {
 	URL      string    `json:"url,omitempty"`
 	Restarts int       `json:"restarts"`
 	Since    time.Time `json:"since"`
-	LastExit string    `json:"lastExit,omitempty"` // how its last life ended, as "signal: killed"
+	LastExit string    `json:"lastExit,omitempty"` // how it ended last, such as "signal: killed"
 }
 
 // Supervisor owns a set of processes.
@@ -66,17 +65,16 @@ type Supervisor struct {
 	spawner *spawner
 }
 
-// NewSupervisor returns a supervisor that writes <dir>/<name>.log for each
-// process, shows every line to echo as well (nil: nowhere) and calls changed
-// (nil: nobody) after each change of a process's state.
+// NewSupervisor returns a supervisor that writes <dir>/<name>.log for each process. It also passes every line to echo,
+// and calls changed after each change of a process's state. Both may be nil.
 func NewSupervisor(dir string, echo func(name string, line []byte), changed func(Status)) *Supervisor {
 	return &Supervisor{logs: dir, echo: echo, changed: changed, spawner: newSpawner()}
 }
 
-// Close ends the supervisor; every process must have been closed before.
+// Close ends the supervisor. Every process must have been closed before.
 func (s *Supervisor) Close() { s.spawner.close() }
 
-// Process is one supervised process over all its lives.
+// Process is one supervised process over all its restarts.
 type Process struct {
 	spec       Spec
 	supervisor *Supervisor
@@ -89,21 +87,21 @@ type Process struct {
 	restarts int
 	since    time.Time
 	lastExit string
-	turn     chan struct{} // closed and replaced at every change
+	turn     chan struct{} // closed and replaced at each change
 
 	quit   chan struct{}
 	closed chan struct{}
 }
 
-// Back-off between the lives of a process that keeps ending: doubling from the
-// first to the last, starting over once it has lived for steadyAfter.
+// The pause before the restart of a process that ends again and again doubles from the first to the last. It begins
+// again with the first when the process has run for steadyAfter.
 const (
 	firstPause  = 200 * time.Millisecond
 	lastPause   = 10 * time.Second
 	steadyAfter = 30 * time.Second
 )
 
-// Add takes a process under supervision; it is stopped until Start.
+// Add adds a process to the supervisor. It is stopped until Start.
 func (s *Supervisor) Add(spec Spec) (*Process, error) {
 	if spec.StopSignal == 0 {
 		spec.StopSignal = syscall.SIGTERM
@@ -128,13 +126,13 @@ func (s *Supervisor) Add(spec Spec) (*Process, error) {
 	return p, nil
 }
 
-// Name is the process's name, as "orders-daprd".
+// Name is the name of the process, such as "orders-daprd".
 func (p *Process) Name() string { return p.spec.Name }
 
-// LogPath is the file its output goes to.
+// LogPath is the file of its output.
 func (p *Process) LogPath() string { return p.log.path }
 
-// Status is the process now.
+// Status is the present status of the process.
 func (p *Process) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,12 +146,11 @@ func (p *Process) status() Status {
 	}
 }
 
-// Start wants the process up, and returns at once.
+// Start asks for the process to run, and returns at once.
 func (p *Process) Start() { p.want(true) }
 
-// Stop wants the process down and waits until it is: asked first, killed when
-// it has not ended after its stop timeout or when the context ends. It stays
-// down until Start.
+// Stop asks the process to end and waits for that. It kills the process after its stop timeout or when the context
+// ends. The process stays down until Start.
 func (p *Process) Stop(ctx context.Context) {
 	p.want(false)
 	killed := false
@@ -180,7 +177,7 @@ func (p *Process) Stop(ctx context.Context) {
 	}
 }
 
-// Close stops the process for good.
+// Close stops the process permanently.
 func (p *Process) Close(ctx context.Context) {
 	p.Stop(ctx)
 	close(p.quit)
@@ -188,11 +185,11 @@ func (p *Process) Close(ctx context.Context) {
 	p.log.close()
 }
 
-// ErrNotRunning answers a signal to a process that has no life to end.
+// ErrNotRunning is returned for a signal to a process that does not run.
 var ErrNotRunning = errors.New("not running")
 
-// Signal sends a signal to the process and its descendants. One that ends of it
-// is started again, unlike after Stop.
+// Signal sends a signal to the process and its descendants. If the process ends, it is started again, unlike after
+// Stop.
 func (p *Process) Signal(signal syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,8 +202,8 @@ func (p *Process) Signal(signal syscall.Signal) error {
 	return nil
 }
 
-// WaitReady waits until the process is ready, or returns a *FailedError when
-// the context ends first or the process has ended more than maxRestarts times.
+// WaitReady waits until the process is ready. It returns a *FailedError when the context ends first or the process has
+// ended more than maxRestarts times.
 func (p *Process) WaitReady(ctx context.Context, maxRestarts int) error {
 	first, _ := p.observe()
 	began := time.Now()
@@ -266,7 +263,7 @@ func (p *Process) want(up bool) {
 	})
 }
 
-// supervise gives the process one life after another.
+// supervise runs the process again and again.
 func (p *Process) supervise() {
 	defer close(p.closed)
 	pause := firstPause
@@ -301,7 +298,7 @@ func (p *Process) supervise() {
 	}
 }
 
-// awaitWanted waits until the process is wanted up; false when it never will be.
+// awaitWanted waits until the process should run. It returns false after Close.
 func (p *Process) awaitWanted() bool {
 	for {
 		p.mu.Lock()
@@ -310,7 +307,7 @@ func (p *Process) awaitWanted() bool {
 		if wanted {
 			return true
 		}
-		if state != Stopped { // started and stopped again before its first life
+		if state != Stopped { // it was started and stopped before it ran
 			p.change(func() { p.state = Stopped })
 			continue
 		}
@@ -322,8 +319,7 @@ func (p *Process) awaitWanted() bool {
 	}
 }
 
-// awaitNeeds waits until what the process needs is ready; false when it is no
-// longer wanted itself.
+// awaitNeeds waits until the processes in Needs are ready. It returns false when this process should no longer run.
 func (p *Process) awaitNeeds() bool {
 	for _, need := range p.spec.Needs {
 		for {
@@ -346,7 +342,7 @@ func (p *Process) awaitNeeds() bool {
 	return true
 }
 
-// rest pauses before the next life, less when the process is stopped meanwhile.
+// rest pauses before the next start. A stop ends the pause.
 func (p *Process) rest(pause time.Duration) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -393,14 +389,14 @@ func (p *Process) live() error {
 	}()
 
 	waitForExit(cmd.Process.Pid)
-	// What the process left behind ends with it. It is not reaped yet, so its
-	// group's number cannot belong to anybody else.
+	// The descendants of the process end with it. It is not reaped yet, so no other process can have the number of its
+	// group.
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	end()
 	<-probed
 	<-asked
 	p.mu.Lock()
-	p.pid = 0 // no signal may go out once the number is free
+	p.pid = 0 // no signal may be sent when the number is free
 	err = cmd.Wait()
 	p.mu.Unlock()
 	<-copied
@@ -427,7 +423,7 @@ func (p *Process) launch() (*exec.Cmd, *os.File, error) {
 	return cmd, output, nil
 }
 
-// probe asks until the process is ready or this life of it has ended.
+// probe probes until the process is ready or has ended.
 func (p *Process) probe(ctx context.Context) {
 	const often, timeout = 50 * time.Millisecond, 2 * time.Second
 	ticker := time.NewTicker(often)
@@ -453,7 +449,7 @@ func (p *Process) probeOnce(ctx context.Context, timeout time.Duration) error {
 	return p.spec.Ready(ctx)
 }
 
-// askToEnd sends the stop signal once the process is no longer wanted.
+// askToEnd sends the stop signal when the process should no longer run.
 func (p *Process) askToEnd(ctx context.Context) {
 	for {
 		p.mu.Lock()
@@ -471,19 +467,19 @@ func (p *Process) askToEnd(ctx context.Context) {
 	}
 }
 
-// signalSelf signals the process without its descendants, which it ends itself.
+// signalSelf sends a signal to the process only, because it ends its descendants itself.
 func (p *Process) signalSelf(signal syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pid == 0 {
 		return ErrNotRunning
 	}
-	// One that was frozen (kill -STOP) could not act on being asked.
+	// A process that was paused (kill -STOP) could not react to the signal.
 	_ = syscall.Kill(-p.pid, syscall.SIGCONT)
 	return syscall.Kill(p.pid, signal)
 }
 
-// waitForExit waits until the child has ended, and leaves it to be reaped.
+// waitForExit waits until the child has ended, and does not reap it.
 func waitForExit(pid int) {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)

@@ -111,7 +111,7 @@ func TestDescendantsEndWithTheProcess(t *testing.T) {
 	raw, _ := os.ReadFile(file)
 	child, _ := strconv.Atoi(strings.TrimSpace(string(raw)))
 	p.Stop(context.Background())
-	// A killed orphan is reaped by init a moment later.
+	// init reaps a killed orphan a moment later.
 	deadline := time.Now().Add(waitLimit)
 	for f := statFields("/proc/" + strconv.Itoa(child) + "/stat"); len(f) > 0 && f[0] != "Z"; f = statFields("/proc/" + strconv.Itoa(child) + "/stat") {
 		if time.Now().After(deadline) {
@@ -142,7 +142,7 @@ func TestWaitReadyExplainsWhatEnded(t *testing.T) {
 	defer cancel()
 	err := p.WaitReady(ctx, 0)
 	for ; err == nil || !strings.Contains(err.Error(), "exit status"); err = p.WaitReady(ctx, 0) {
-		if ctx.Err() != nil { // it may be seen in the instant for which it runs, as it has no probe
+		if ctx.Err() != nil { // without a probe, it may be seen ready in the moment in which it runs
 			t.Fatal(err)
 		}
 	}
@@ -214,7 +214,7 @@ func TestProcessWaitsForWhatItNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, sidecar, "waiting", func(s Status) bool { return s.State == Waiting })
-	sidecar.Stop(context.Background()) // does not hang on what it needs
+	sidecar.Stop(context.Background()) // does not wait for what it needs
 }
 
 func TestMissingProgramIsAFailureNotAPanic(t *testing.T) {
@@ -272,8 +272,8 @@ func TestTakenPortsDiffer(t *testing.T) {
 	}
 }
 
-// TestWhatAProcessUses counts what it started: a child in a group of its own, as each of PostgreSQL's is, and
-// one whose parent has ended.
+// TestWhatAProcessUses counts the processes that it started: a child with its own group, as each process of PostgreSQL
+// has one, and a child whose parent has ended.
 func TestWhatAProcessUses(t *testing.T) {
 	dir := t.TempDir()
 	p := supervise(t, Spec{

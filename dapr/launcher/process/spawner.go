@@ -1,6 +1,5 @@
-// Package process runs operating-system processes for the launcher: each in a
-// process group of its own that dies with the launcher, restarted with back-off
-// when it ends, its output kept in a log file.
+// Package process runs operating-system processes for the launcher. Each has its own process group, ends when the
+// launcher does, is restarted with back-off when it ends, and writes its output to a log file.
 //
 // It is written for Linux: it relies on the parent-death signal and on /proc.
 package process
@@ -10,10 +9,9 @@ import (
 	"runtime"
 )
 
-// spawner starts processes from one operating-system thread that lives as long
-// as the supervisor. The parent-death signal of a child is sent when the thread
-// that forked it ends, not when the process does (prctl(2), PR_SET_PDEATHSIG),
-// and the Go runtime may end any other thread at any time.
+// spawner starts processes from one operating-system thread that exists as long as the supervisor. A child gets the
+// parent-death signal when the thread that forked it ends, not the process (prctl(2), PR_SET_PDEATHSIG), and the Go
+// runtime may end any other thread at any time.
 type spawner struct {
 	requests chan func()
 	done     chan struct{}
@@ -39,7 +37,7 @@ func (s *spawner) start(cmd *exec.Cmd) error {
 	return <-result
 }
 
-// close ends the thread; every process it started must have ended before.
+// close ends the thread. Every process that it started must have ended before.
 func (s *spawner) close() {
 	close(s.requests)
 	<-s.done

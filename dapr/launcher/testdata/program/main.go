@@ -1,5 +1,5 @@
-// Command program is a minimal app for the launcher's tests: it is ready once
-// its sidecar is, answers /internal/echo, and remembers the events it is sent.
+// Command program is a minimal app for the launcher's tests. It is ready when its sidecar is, answers /internal/echo,
+// and remembers the events it receives.
 package main
 
 import (
