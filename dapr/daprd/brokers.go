@@ -27,7 +27,7 @@ func (k *awaitedKafka) Init(ctx context.Context, metadata pubsub.Metadata) error
 	connected, err := await.Connected(ctx, k.log, func(ctx context.Context) (*kafka.PubSub, error) {
 		fresh := kafka.NewKafka(k.log).(*kafka.PubSub)
 		if err := fresh.Init(ctx, copyOf(metadata)); err != nil {
-			_ = fresh.Close() // it has no connection
+			_ = fresh.Close() // it has no connection yet
 			return nil, err
 		}
 		return fresh, nil
@@ -38,7 +38,7 @@ func (k *awaitedKafka) Init(ctx context.Context, metadata pubsub.Metadata) error
 	return err
 }
 
-// redisStreams is what the Redis Streams component can do.
+// redisStreams is the interface of the Redis Streams component.
 type redisStreams interface {
 	pubsub.PubSub
 	health.Pinger
@@ -59,7 +59,7 @@ func (r *awaitedRedisStreams) Init(ctx context.Context, metadata pubsub.Metadata
 	connected, err := await.Connected(ctx, r.log, func(ctx context.Context) (redisStreams, error) {
 		fresh := redis.NewRedisStreams(r.log).(redisStreams)
 		if err := fresh.Init(ctx, copyOf(metadata)); err != nil {
-			_ = fresh.Close() // it has no connection
+			_ = fresh.Close() // it has no connection yet
 			return nil, err
 		}
 		return fresh, nil

@@ -26,8 +26,8 @@ import (
 	"caravan/dapr/daprd/store"
 )
 
-// components registers every component a file under components/ may name, and
-// the name resolutions of a laptop, of compose and of Kubernetes.
+// components registers every component that a file under components/ may name, and the name resolutions for one
+// machine, for compose and for Kubernetes.
 func components(contrib, log logger.Logger, directory *resolve.Directory) *registry.Options {
 	brokers, stores := pubsub.NewRegistry(), state.NewRegistry()
 	brokers.Logger, stores.Logger = contrib, contrib

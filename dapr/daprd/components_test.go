@@ -15,11 +15,11 @@ import (
 	"caravan/dapr/daprd/store"
 )
 
-// enough is more connections than any component tries by itself when it is initialized once.
+// enough is more connections than any component tries in one initialization.
 const enough = 12
 
-// TestComponentsWaitForTheirServer holds that no component gives up when its server does not answer at the first attempt,
-// and that each ends with its time.
+// TestComponentsWaitForTheirServer checks that no component gives up when its server does not answer the first attempt,
+// and that each gives up when its time is over.
 func TestComponentsWaitForTheirServer(t *testing.T) {
 	log := logger.NewLogger("components")
 	log.SetOutputLevel(logger.FatalLevel)
@@ -85,7 +85,7 @@ func TestComponentsWaitForTheirServer(t *testing.T) {
 	}
 }
 
-// booting is a server that turns away whoever connects, as a broker does while it starts.
+// booting is a server that refuses every connection, as a broker does while it starts.
 func booting(t *testing.T) (address string, turnedAway <-chan struct{}) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -103,7 +103,7 @@ func booting(t *testing.T) (address string, turnedAway <-chan struct{}) {
 			_ = connection.Close()
 			select {
 			case connections <- struct{}{}:
-			default: // the test has counted enough
+			default: // the test has seen enough
 			}
 		}
 	}()

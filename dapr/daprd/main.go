@@ -1,14 +1,12 @@
-// Command daprd is the Dapr sidecar this project runs: the stock Dapr runtime
-// wired to the components this project uses and to no other.
+// Command daprd is the Dapr sidecar of this project: the stock Dapr runtime with the components that the project uses
+// and no others.
 //
-// Stock Dapr offers two sets of components by build tag: "stablecomponents"
-// lacks the name resolution and the mail binding used here, and "allcomponents"
-// does not compile with Go 1.26. Choosing the components here also leaves out
-// the SDKs of every cloud, which makes the sidecar build in a fraction of the
-// time and start with a fraction of the memory.
+// Stock Dapr offers two sets of components by build tag. "stablecomponents" lacks the name resolution and the mail
+// binding that we use, and "allcomponents" does not compile with Go 1.26. Our own choice of components also leaves out
+// the SDKs of all clouds. So the sidecar needs a fraction of the build time and starts with a fraction of the memory.
 //
-// The wiring follows github.com/dapr/dapr/cmd/daprd/app (Apache-2.0), whose
-// command-line flags it keeps: a stock daprd may stand in for this one.
+// The code follows github.com/dapr/dapr/cmd/daprd/app (Apache-2.0) and keeps its command-line flags, so a stock daprd
+// can replace this one.
 //
 //	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version=1.18.1" .
 package main
@@ -62,8 +60,8 @@ func main() {
 	serve(log, opts, resolve.Register(logger.NewLogger("dapr.contrib"), opts.Mode == string(modes.KubernetesMode)))
 }
 
-// serve runs the runtime until SIGTERM or SIGINT; SIGHUP restarts it with
-// the configuration then on disk.
+// serve runs the runtime until SIGTERM or SIGINT. SIGHUP restarts it with the configuration that is on disk at that
+// time.
 func serve(log logger.Logger, opts *options.Options, directory *resolve.Directory) {
 	ctx := signals.Context()
 	hangups := signals.OnHUP(ctx)
@@ -79,7 +77,7 @@ func serve(log logger.Logger, opts *options.Options, directory *resolve.Director
 			if err := run(hctx, log, opts, directory); err != nil {
 				log.Fatalf("Fatal error from runtime: %s", err)
 			}
-			// The runtime ended by itself, through the shutdown API.
+			// The shutdown API ended the runtime.
 			if hctx.Err() == nil {
 				return
 			}
@@ -87,7 +85,7 @@ func serve(log logger.Logger, opts *options.Options, directory *resolve.Director
 	}
 }
 
-// run runs one life of the runtime, beside the provider of its identity.
+// run runs the runtime once, together with the provider of its identity.
 func run(ctx context.Context, log logger.Logger, opts *options.Options, directory *resolve.Directory) error {
 	health := healthz.New()
 	identity, err := security.New(ctx, security.Options{
@@ -120,8 +118,7 @@ func run(ctx context.Context, log logger.Logger, opts *options.Options, director
 	).Run(ctx)
 }
 
-// runtimeConfig maps the command line to the runtime's configuration, field by
-// field as the stock command does.
+// runtimeConfig converts the command line into the runtime's configuration, field by field as the stock command does.
 func runtimeConfig(log logger.Logger, opts *options.Options, health healthz.Healthz, handler security.Handler, directory *resolve.Directory) *runtime.Config {
 	return &runtime.Config{
 		AppID:                         opts.AppID,

@@ -15,15 +15,12 @@ import (
 	"caravan/dapr/daprd/await"
 )
 
-// apart is the RabbitMQ component with a connection for each subscription and
-// one for publishing. The component itself puts all of them on one channel, and
-// after a lost connection its subscriptions are renewed at the same time: one
-// registers its consumer outside of the lock under which another declares its
-// queue (pubsub/rabbitmq/rabbitmq.go of components-contrib 1.18.0,
-// subscribeForever), the two answers are mixed up ("unexpected command
-// received"), and the broker is left with a consumer that nobody listens to. It
-// is given every other message of that queue, which then waits for an
-// acknowledgement until the sidecar ends.
+// apart is the RabbitMQ component with one connection for each subscription and one for publishing. The stock component
+// puts all of them on one channel and renews all subscriptions at the same time after a lost connection. One
+// subscription then registers its consumer outside of the lock under which another declares its queue
+// (pubsub/rabbitmq/rabbitmq.go of components-contrib 1.18.0, subscribeForever). The two answers are mixed up
+// ("unexpected command received"), and the broker keeps a consumer that nobody reads from. The broker gives it every
+// other message of that queue, and these messages wait for an acknowledgement until the sidecar ends.
 type apart struct {
 	pubsub.PubSub // publishes
 	log           logger.Logger
@@ -51,15 +48,14 @@ func (a *apart) Init(ctx context.Context, metadata pubsub.Metadata) error {
 	return nil
 }
 
-// copyOf is a copy whose settings a component may change.
+// copyOf returns a copy whose settings a component may change.
 func copyOf(metadata pubsub.Metadata) pubsub.Metadata {
 	metadata.Properties = maps.Clone(metadata.Properties)
 	return metadata
 }
 
-// Subscribe implements pubsub.PubSub. The connection outlives the subscription,
-// so that deliveries in hand can still be acknowledged, and a later subscription
-// to the topic uses it again.
+// Subscribe implements pubsub.PubSub. The connection stays open after the subscription ends, so that deliveries in
+// progress can still be acknowledged. A later subscription to the topic uses the connection again.
 func (a *apart) Subscribe(ctx context.Context, request pubsub.SubscribeRequest, handler pubsub.Handler) error {
 	subscriber, err := a.subscriber(ctx, request.Topic)
 	if err != nil {
@@ -105,15 +101,14 @@ func (a *apart) connect(ctx context.Context, metadata pubsub.Metadata) (pubsub.P
 	return await.Connected(ctx, a.log, func(ctx context.Context) (pubsub.PubSub, error) {
 		connected := rabbitmq.NewRabbitMQ(a.log)
 		if err := connected.Init(ctx, copyOf(metadata)); err != nil {
-			_ = connected.Close() // it has no connection
+			_ = connected.Close() // it has no connection yet
 			return nil, err
 		}
 		return connected, nil
 	})
 }
 
-// Close implements pubsub.PubSub: subscriptions first, then publishing, which
-// their dead letters need.
+// Close implements pubsub.PubSub. It closes the subscriptions first, because their dead letters need the publisher.
 func (a *apart) Close() error {
 	a.mu.Lock()
 	a.closed = true

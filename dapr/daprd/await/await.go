@@ -1,8 +1,8 @@
 // Package await lets a component wait for its server.
 //
-// A component of components-contrib connects once, and the sidecar ends when that fails. A sidecar that is started before
-// its broker or store then ends several times, and what restarts it makes pauses that grow: a sidecar that is killed
-// minutes later is still away for 20 s and more on Kubernetes.
+// A component of components-contrib connects once, and the sidecar ends when that fails. A sidecar that starts before
+// its broker or store then ends several times, and the pauses between its restarts grow. If it is killed minutes later,
+// it is still unavailable for 20 s and more on Kubernetes.
 package await
 
 import (
@@ -17,7 +17,7 @@ import (
 const pause = time.Second
 
 // Connected repeats attempts to connect until one succeeds or the context ends (initTimeout of a component's file, when
-// the sidecar starts). It returns the error of the last attempt. A failure is logged once for each text that it has.
+// the sidecar starts). It returns the error of the last attempt. It logs each different error text once.
 func Connected[T any](ctx context.Context, log logger.Logger, attempt func(context.Context) (T, error)) (T, error) {
 	said := ""
 	for {

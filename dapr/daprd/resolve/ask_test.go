@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// TestALostQuestionIsAskedAgain holds that a question that DNS does not answer costs calls half a second, and not their
-// failure.
+// TestALostQuestionIsAskedAgain checks that a question without an answer from DNS delays calls by half a second and
+// does not make them fail.
 func TestALostQuestionIsAskedAgain(t *testing.T) {
 	notFound := &net.DNSError{Err: "no such host", Name: "orders-dapr", IsNotFound: true}
 	for name, c := range map[string]struct {
-		lost  int   // questions before one is answered
+		lost  int   // unanswered questions before the first answer
 		with  error // the answer
 		asked int
 		took  time.Duration

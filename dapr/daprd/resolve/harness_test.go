@@ -20,10 +20,10 @@ import (
 // waitLimit is how long a test waits for a condition.
 const waitLimit = 30 * time.Second
 
-// directory is a DNS of one name.
+// directory is a DNS with one name.
 type directory struct {
 	addresses atomic.Pointer[[]string]
-	looks     atomic.Int64 // how often it was asked
+	looks     atomic.Int64 // how many questions it got
 }
 
 func (d *directory) set(addresses ...string) { d.addresses.Store(&addresses) }
@@ -36,17 +36,17 @@ func (d *directory) look(context.Context, string) ([]string, error) {
 	return nil, errors.New("no such host")
 }
 
-// fake is the sidecar of a replica: it answers calls, or says why not.
+// fake is the sidecar of a replica: it answers calls, or says why it cannot.
 type fake struct {
 	internals.UnimplementedServiceInvocationServer
 	address string
 	server  *grpc.Server
 	fails   atomic.Pointer[error]
-	hold    chan struct{} // closed to let calls go that are held
+	hold    chan struct{} // held calls continue when it is closed
 	calls   atomic.Int64
 }
 
-// CallLocal answers at once, "held" when it is told to.
+// CallLocal answers at once, except calls of the method "held".
 func (f *fake) CallLocal(ctx context.Context, _ *internals.InternalInvokeRequest) (*internals.InternalInvokeResponse, error) {
 	f.calls.Add(1)
 	if failure := f.fails.Load(); failure != nil {
@@ -58,7 +58,7 @@ func (f *fake) CallLocal(ctx context.Context, _ *internals.InternalInvokeRequest
 	return &internals.InternalInvokeResponse{Headers: map[string]*internals.ListStringValue{"by": {Values: []string{f.address}}}}, nil
 }
 
-// serve starts the sidecar at an address of this machine: all of 127.0.0.0/8 are.
+// serve starts the sidecar at a local address. All of 127.0.0.0/8 are.
 func (f *fake) serve(t *testing.T, port string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(f.address, port))
@@ -99,7 +99,7 @@ func newStack(t *testing.T, addresses ...string) *stack {
 		s.set(addresses...)
 	}
 	looking := &Directory{log: logger.NewLogger("test"), host: s.look}
-	conn, err := grpc.DialContext(t.Context(), scheme+":///orders-daprd:"+port, //nolint:staticcheck // as Dapr does
+	conn, err := grpc.DialContext(t.Context(), scheme+":///orders-daprd:"+port, //nolint:staticcheck // Dapr dials in this way
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithResolvers(looking),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingPolicy":"round_robin"}`))
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *stack) call(ctx context.Context) (string, error) {
 	return response.GetHeaders()["by"].GetValues()[0], nil
 }
 
-// until calls until a call satisfies.
+// until repeats calls until satisfied returns true.
 func (s *stack) until(t *testing.T, what string, satisfied func(by string, err error) bool) {
 	t.Helper()
 	var by string
@@ -134,7 +134,7 @@ func (s *stack) until(t *testing.T, what string, satisfied func(by string, err e
 	t.Fatalf("no call within %s: %s; the last was answered by %q, %v", waitLimit, what, by, err)
 }
 
-// both calls until each of the addresses has answered.
+// all repeats calls until each of the addresses has answered.
 func (s *stack) all(t *testing.T, addresses ...string) {
 	t.Helper()
 	for _, address := range addresses {
@@ -142,7 +142,7 @@ func (s *stack) all(t *testing.T, addresses ...string) {
 	}
 }
 
-// load calls from several goroutines until it is stopped, which returns how many calls there were and how they failed.
+// load calls from several goroutines until stop, which returns the number of calls and the errors.
 func (s *stack) load(t *testing.T, callers int) (stop func() (int64, []error)) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup

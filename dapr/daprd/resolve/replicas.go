@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// redial is how long after a failed attempt a replica is dialled again. gRPC's own pauses grow to two minutes.
+	// redial is the pause after a failed attempt to dial a replica. gRPC's own pauses grow to two minutes.
 	redial = 500 * time.Millisecond
-	// avoided is how long calls go to other replicas after one could not be delivered; then one call tries again.
+	// avoided is how long calls avoid a replica after one could not be delivered to it. Then one call tries it again.
 	avoided = time.Second
 )
 
@@ -40,9 +40,9 @@ func (b balancers) Build(connection balancer.ClientConn, _ balancer.BuildOptions
 type replicas struct {
 	log        logger.Logger
 	connection balancer.ClientConn
-	turn       atomic.Uint32 // whose turn it is
+	turn       atomic.Uint32 // the number of the next replica
 
-	mu        sync.Mutex // gRPC calls one method at a time; the timers do not wait for it
+	mu        sync.Mutex // gRPC calls one method at a time, but the timers do not wait for it
 	closed    bool
 	byAddress map[string]*replica
 	order     []*replica
@@ -52,23 +52,23 @@ type replicas struct {
 type replica struct {
 	address resolver.Address
 	log     logger.Logger
-	done    func(balancer.DoneInfo) // of a call
-	tried   func(balancer.DoneInfo) // of a call while calls go elsewhere
+	done    func(balancer.DoneInfo) // after a call
+	tried   func(balancer.DoneInfo) // after a call while others avoid the replica
 
 	// Guarded by replicas.mu.
 	conn   balancer.SubConn
 	state  connectivity.State
-	failed error       // why it could not be dialled last; nil once it could
+	failed error       // the last error of dialling; nil after a success
 	again  *time.Timer // dials again; nil before the first failure
 
-	avoid atomic.Int64 // until when calls go elsewhere, in nanoseconds since 1970; 0 if they do not
+	avoid atomic.Int64 // until when calls avoid it, in nanoseconds since 1970; 0 if they do not
 }
 
-// UpdateClientConnState implements balancer.Balancer: these are the addresses.
+// UpdateClientConnState implements balancer.Balancer. gRPC calls it with the addresses.
 func (b *replicas) UpdateClientConnState(s balancer.ClientConnState) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.order = b.order[:0:0] // the picker has the old one
+	b.order = b.order[:0:0] // a copy, because the picker uses the old one
 	found := make(map[string]bool, len(s.ResolverState.Addresses))
 	for _, address := range s.ResolverState.Addresses {
 		r := b.byAddress[address.Addr]
@@ -90,20 +90,20 @@ func (b *replicas) UpdateClientConnState(s balancer.ClientConnState) error {
 	return nil
 }
 
-// ResolverError implements balancer.Balancer: the name could not be looked up, and there are no addresses.
+// ResolverError implements balancer.Balancer. gRPC calls it when the look-up failed and there are no addresses.
 func (b *replicas) ResolverError(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.publish(err)
 }
 
-// UpdateSubConnState implements balancer.Balancer. Each connection has a listener of its own.
+// UpdateSubConnState implements balancer.Balancer. It does nothing, because each connection has its own listener.
 func (b *replicas) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {}
 
-// ExitIdle implements balancer.Balancer. It is never idle.
+// ExitIdle implements balancer.Balancer. It does nothing, because the balancer is never idle.
 func (b *replicas) ExitIdle() {}
 
-// Close implements balancer.Balancer. gRPC closes the connections.
+// Close implements balancer.Balancer. gRPC itself closes the connections.
 func (b *replicas) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -113,13 +113,13 @@ func (b *replicas) Close() {
 	}
 }
 
-// dial begins a connection to a replica. A fresh one forgets the pauses that gRPC makes after failures.
+// dial begins a new connection to a replica. gRPC's pauses after failures do not apply to a new one.
 func (b *replicas) dial(r *replica) {
 	var conn balancer.SubConn
 	conn, err := b.connection.NewSubConn([]resolver.Address{r.address}, balancer.NewSubConnOptions{
 		StateListener: func(s balancer.SubConnState) { b.changed(r, conn, s) },
 	})
-	if err != nil { // the connection is being closed
+	if err != nil { // the connection is closing
 		r.failed = err
 		return
 	}
@@ -127,7 +127,7 @@ func (b *replicas) dial(r *replica) {
 	conn.Connect()
 }
 
-// changed is what gRPC says about a connection.
+// changed handles a new state of a connection, which gRPC reports.
 func (b *replicas) changed(r *replica, conn balancer.SubConn, s balancer.SubConnState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -139,7 +139,7 @@ func (b *replicas) changed(r *replica, conn balancer.SubConn, s balancer.SubConn
 	switch {
 	case r.state == connectivity.Ready:
 		r.failed = nil
-	case r.state == connectivity.Idle: // it broke, or the other side said goodbye
+	case r.state == connectivity.Idle: // it broke, or the other side closed it
 		conn.Connect()
 	case r.state == connectivity.TransientFailure:
 		if r.failed == nil {
@@ -155,7 +155,7 @@ func (b *replicas) changed(r *replica, conn balancer.SubConn, s balancer.SubConn
 	b.publish(nil)
 }
 
-// redial replaces a connection that could not be made.
+// redial replaces a connection after a failed attempt.
 func (b *replicas) redial(r *replica, conn balancer.SubConn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -166,8 +166,8 @@ func (b *replicas) redial(r *replica, conn balancer.SubConn) {
 	conn.Shutdown()
 }
 
-// publish tells gRPC which replicas calls may go to. While none is connected, calls wait as long as there is one that was
-// not tried yet, and fail at once otherwise.
+// publish tells gRPC which replicas may get calls. While none is connected, calls wait if some replica was not tried
+// yet. Otherwise they fail at once.
 func (b *replicas) publish(lookup error) {
 	var ready []connected
 	var failures []error
@@ -190,16 +190,16 @@ func (b *replicas) publish(lookup error) {
 	}
 }
 
-// messageUndialled begins the error of a call that was not sent, as no replica could be connected to. The gateway knows it.
+// messageUndialled begins the error of a call that was not sent, because no replica could be dialled. The gateway uses it.
 const messageUndialled = "no replica can be reached"
 
 func newReplica(address resolver.Address, log logger.Logger) *replica {
 	r := &replica{address: address, log: log}
-	r.done, r.tried = r.finished, r.answered // once, and not for each call
+	r.done, r.tried = r.finished, r.answered // made once, not for each call
 	return r
 }
 
-// leave ends the connection of a replica that the name no longer gives. Calls on it may finish.
+// leave closes the connection of a replica that the name no longer has. Calls on it may finish.
 func (r *replica) leave() {
 	r.rest()
 	if r.conn != nil {
@@ -207,15 +207,15 @@ func (r *replica) leave() {
 	}
 }
 
-// rest gives up dialling again.
+// rest stops further attempts to dial.
 func (r *replica) rest() {
 	if r.again != nil {
 		r.again.Stop()
 	}
 }
 
-// finished is what became of a call. That it succeeded says nothing: it may have begun before another failed, as a program
-// that stops still answers what it has.
+// finished handles the result of a call. A success means nothing: the call may have begun before another one failed,
+// because a program that stops still answers the calls that it has.
 func (r *replica) finished(info balancer.DoneInfo) {
 	if info.Err == nil || !undelivered(info.Err) {
 		return
@@ -225,7 +225,7 @@ func (r *replica) finished(info balancer.DoneInfo) {
 	}
 }
 
-// answered is what became of a call that began after another failed.
+// answered handles the result of a call that began after another failed.
 func (r *replica) answered(info balancer.DoneInfo) {
 	if info.Err == nil {
 		r.avoid.Store(0)
@@ -234,8 +234,8 @@ func (r *replica) answered(info balancer.DoneInfo) {
 	r.finished(info)
 }
 
-// undelivered reports whether an error says that the sidecar or the program behind it is not there. A program that answers,
-// whatever it answers, gives no error.
+// undelivered reports whether an error means that the sidecar or the program behind it is unavailable. Any answer of a
+// program, whatever it is, gives no error.
 func undelivered(err error) bool {
 	switch s := status.Convert(err); s.Code() {
 	case codes.Unavailable:
@@ -246,11 +246,11 @@ func undelivered(err error) bool {
 	return false
 }
 
-// invokeFailed begins the error of a sidecar whose program did not answer.
+// invokeFailed is the prefix of the error of a sidecar whose program did not answer.
 var invokeFailed, _, _ = strings.Cut(messages.ErrChannelInvoke, "%")
 
-// usable reports whether the next call may go to the replica, and whom to tell what became of it. After a failure that is one
-// call at a time.
+// usable reports whether the next call may go to the replica, and returns the function for its result. After a failure
+// the replica gets one call at a time.
 func (r *replica) usable() (done func(balancer.DoneInfo), ok bool) {
 	until := r.avoid.Load()
 	if until == 0 {
@@ -260,7 +260,7 @@ func (r *replica) usable() (done func(balancer.DoneInfo), ok bool) {
 	return r.tried, now.UnixNano() >= until && r.avoid.CompareAndSwap(until, now.Add(avoided).UnixNano())
 }
 
-// picker chooses the replica of each call: one after the other.
+// picker chooses the replica of each call in turn.
 type picker struct {
 	turn  *atomic.Uint32
 	ready []connected
@@ -281,6 +281,6 @@ func (p *picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
 			return balancer.PickResult{SubConn: r.conn, Done: done}, nil
 		}
 	}
-	r := p.ready[turn%n] // better than none
+	r := p.ready[turn%n] // this is better than none
 	return balancer.PickResult{SubConn: r.conn, Done: r.tried}, nil
 }

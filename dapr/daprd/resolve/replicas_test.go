@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// shared is that of this process; tests make others, too.
+// shared is the Directory of this process. Tests make others, too.
 var shared *Directory
 
 func TestMain(m *testing.M) {
@@ -106,7 +106,7 @@ func TestReplicaWithoutProgramIsAvoided(t *testing.T) {
 				}
 				time.Sleep(time.Millisecond)
 			}
-			// One finds out, then one tries again each time.
+			// One call fails first. After that, one call fails each time that the replica is tried again.
 			if most := 1 + int(time.Since(began)/avoided); failed < 1 || failed > most {
 				t.Errorf("%d of %d calls failed, want 1 to %d", failed, calls, most)
 			}
@@ -116,13 +116,13 @@ func TestReplicaWithoutProgramIsAvoided(t *testing.T) {
 	}
 }
 
-// A program that stops answers the calls that it has while new ones are refused.
+// A program that stops answers the calls that it has, and refuses new ones.
 func TestAnAnswerOfBeforeIsNoReasonToComeBack(t *testing.T) {
 	s := newStack(t, "127.0.0.1", "127.0.0.2")
 	s.all(t, "127.0.0.1", "127.0.0.2")
 	const many = 20
 	held := make(chan error, many)
-	for range many { // half of them come to each
+	for range many { // each gets half of them
 		go func() {
 			_, err := s.call(metadata.AppendToOutgoingContext(t.Context(), "held", "yes"))
 			held <- err
@@ -206,9 +206,9 @@ func TestNamesGiveAndTakeAddresses(t *testing.T) {
 	s.set("127.0.0.2", "127.0.0.1", "127.0.0.2")
 	s.all(t, "127.0.0.1", "127.0.0.2")
 
-	// The address of a call that is held goes away: the call may finish.
+	// The address of a held call disappears from the name. The call may finish.
 	held := make(chan error, 2)
-	for range 2 { // one comes to each
+	for range 2 { // each gets one
 		go func() {
 			_, err := s.call(metadata.AppendToOutgoingContext(t.Context(), "held", "yes"))
 			held <- err
@@ -243,14 +243,14 @@ func TestNamesGiveAndTakeAddresses(t *testing.T) {
 		}
 	}
 
-	// A name that is not found changes nothing.
+	// When the name is not found, nothing changes.
 	s.addresses.Store(nil)
 	asked := s.looks.Load()
 	s.until(t, "two more lookups", func(_ string, err error) bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s.looks.Load() >= asked+2 // the first of them has had its effect when the second begins
+		return s.looks.Load() >= asked+2 // the first look has had its effect when the second begins
 	})
 	if _, err := s.call(t.Context()); err != nil {
 		t.Error(err)
@@ -307,7 +307,7 @@ func TestSeveralHosts(t *testing.T) {
 	}
 }
 
-// seeing is a connection that shows what it is told.
+// seeing is a connection that records what it is told.
 type seeing struct {
 	resolver.ClientConn
 	seen chan<- resolver.State

@@ -1,12 +1,12 @@
-// Package resolve is the names by which sidecars find each other: it spreads calls over the replicas of an app one by one.
+// Package resolve is the name resolution between sidecars. It distributes calls over the replicas of an app in turn.
 //
-// Dapr asks a name resolution for an address before each call and never tells it what became of the call. gRPC, which
-// carries calls between sidecars, knows that, and when a connection breaks. So ResolveID costs nothing: it answers with
-// a gRPC target of a scheme of our own, always the same for an app. Behind the target are a gRPC resolver, which looks the
-// name up again and again (watch), and a gRPC balancer, which keeps a connection to each replica and chooses for each call
-// among those that can be reached (replicas). Both live as long as the connection that Dapr keeps for the target.
+// Dapr asks a name resolution for an address before each call and never reports the result of the call. gRPC, which
+// makes the calls between sidecars, knows the result, and knows when a connection breaks. So ResolveID costs nothing:
+// it answers with a gRPC target of our own scheme, always the same for an app. The target has a gRPC resolver, which
+// looks the name up repeatedly (watch), and a gRPC balancer, which keeps a connection to each replica and chooses a
+// reachable one for each call (replicas). Both exist as long as the connection that Dapr keeps for the target.
 //
-// Names are looked up in DNS (NewDNS, the component "dns") or in the table that the component sqlite keeps (NewSQLite).
+// Names are looked up in DNS (NewDNS, the component "dns") or in the table of the component sqlite (NewSQLite).
 package resolve
 
 import (
@@ -24,16 +24,16 @@ import (
 	"github.com/dapr/kit/logger"
 )
 
-// maxNames is how many targets are remembered. A program calls a handful of apps.
+// maxNames is how many targets are remembered. A program calls only a few apps.
 const maxNames = 256
 
-// app is what a name is made of.
+// app has the parts of a name.
 type app struct {
 	id, namespace string
 	port          int
 }
 
-// targets are the gRPC targets of apps, made once.
+// targets are the gRPC targets of apps, each made once.
 type targets struct {
 	known atomic.Pointer[map[app]string] // replaced, never changed
 }
@@ -55,7 +55,7 @@ func (t *targets) of(request nameresolution.ResolveRequest, target func(app) (st
 	more := make(map[app]string, len(known)+1)
 	maps.Copy(more, known)
 	more[asked] = one
-	t.known.Store(&more) // what another call stored meanwhile is lost and made again
+	t.known.Store(&more) // if another call stored a target meanwhile, it is lost and made again
 	return one, nil
 }
 
@@ -66,9 +66,9 @@ type names struct {
 	targets  targets
 }
 
-// NewDNS returns the component "dns": a DNS name gives the addresses of all sidecars of an app, as Compose's DNS and a
-// headless Service of Kubernetes do. Its configuration has one key: template, host and port of an app's sidecars, such as
-// {{.ID}}-daprd:50002. It may use .ID, .Namespace and .Port, and name several hosts, separated by commas.
+// NewDNS returns the component "dns": a DNS name has the addresses of all sidecars of an app, as in Compose's DNS and a
+// headless Service of Kubernetes. The configuration has one key: template, the host and port of an app's sidecars, such
+// as {{.ID}}-daprd:50002. It may use .ID, .Namespace and .Port, and name several hosts, separated by commas.
 func (d *Directory) NewDNS(logger.Logger) nameresolution.Resolver { return &names{prefix: d.prefix} }
 
 // Init implements nameresolution.Resolver.

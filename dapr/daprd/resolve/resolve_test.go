@@ -30,7 +30,7 @@ func target(t *testing.T, text string) resolver.Target {
 	return resolver.Target{URL: *u}
 }
 
-// component is the name resolution with a configuration, as daprd makes it.
+// component is the name resolution with a configuration, made as daprd makes it.
 func component(t testing.TB, configuration any) (nameresolution.Resolver, error) {
 	n := (&Directory{prefix: "replicas:///"}).NewDNS(logger.NewLogger("test"))
 	t.Cleanup(func() { _ = n.Close() })
@@ -48,7 +48,7 @@ func TestResolveID(t *testing.T) {
 			t.Errorf("%s: %v", template, err)
 			continue
 		}
-		for range 2 { // made, and remembered
+		for range 2 { // made, and then remembered
 			got, err := n.ResolveID(t.Context(), nameresolution.ResolveRequest{ID: "orders", Namespace: "shop", Port: 3702})
 			if err != nil || got != want {
 				t.Errorf("%s: got %q, %v, want %q", template, got, err, want)
@@ -96,14 +96,14 @@ func TestInitRefuses(t *testing.T) {
 	}
 }
 
-// Dapr keeps the answers of a ResolverMulti for 20 seconds and chooses among them by itself.
+// Dapr keeps the answers of a ResolverMulti for 20 seconds and itself chooses one of them.
 func TestIsNoResolverMulti(t *testing.T) {
 	if _, ok := new(Directory).NewDNS(logger.NewLogger("test")).(nameresolution.ResolverMulti); ok {
 		t.Error("the component is a ResolverMulti")
 	}
 }
 
-// What one call pays for the name. Dapr asks kubernetes every 20 seconds only and keeps what it says; that is the time of one such question.
+// What the name costs each call. With kubernetes, Dapr asks only every 20 seconds; the figure is for one such question.
 func BenchmarkResolveID(b *testing.B) {
 	log := logger.NewLogger("test")
 	log.SetOutputLevel(logger.ErrorLevel)
@@ -143,7 +143,7 @@ func BenchmarkResolveID(b *testing.B) {
 	}
 }
 
-// What one call pays for the choice among replicas.
+// What the choice of a replica costs each call.
 func BenchmarkPick(b *testing.B) {
 	for _, sick := range []bool{false, true} {
 		b.Run(fmt.Sprintf("one is avoided=%t", sick), func(b *testing.B) {
@@ -166,7 +166,7 @@ func BenchmarkPick(b *testing.B) {
 	}
 }
 
-// In Kubernetes mode daprd puts "dns:///" before what the component answers.
+// In Kubernetes mode daprd puts "dns:///" before the component's answer.
 func TestKubernetesMode(t *testing.T) {
 	s := newStack(t, "127.0.0.1", "127.0.0.2")
 	n := shared.NewDNS(logger.NewLogger("test"))
@@ -182,7 +182,7 @@ func TestKubernetesMode(t *testing.T) {
 		t.Fatal(err)
 	}
 	for target, both := range map[string]bool{"dns:///" + named: true, "dns:///127.0.0.1:" + s.port: false} {
-		conn, err := grpc.DialContext(t.Context(), target, grpc.WithTransportCredentials(insecure.NewCredentials())) //nolint:staticcheck // as Dapr does
+		conn, err := grpc.DialContext(t.Context(), target, grpc.WithTransportCredentials(insecure.NewCredentials())) //nolint:staticcheck // Dapr dials in this way
 		if err != nil {
 			t.Fatal(err)
 		}

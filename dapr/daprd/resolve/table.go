@@ -18,14 +18,14 @@ import (
 // inTable is the authority of targets that are looked up in the table of the component sqlite.
 const inTable = "sqlite"
 
-// table is what the component sqlite of components-contrib v1.18.0 keeps: a row for each sidecar, which the sidecar renews.
+// table is the table of the component sqlite of components-contrib v1.18.0: each sidecar has a row and renews it.
 type table struct {
 	db    *sql.DB
 	query string
-	valid time.Duration // so old may a row be
+	valid time.Duration // the largest age of a row
 }
 
-// addresses are those of the sidecars of an app.
+// addresses returns the addresses of the sidecars of an app.
 func (t *table) addresses(ctx context.Context, id string) (found []string, err error) {
 	if t == nil {
 		return nil, errors.New("there is no table")
@@ -45,10 +45,10 @@ func (t *table) addresses(ctx context.Context, id string) (found []string, err e
 	return found, rows.Err()
 }
 
-// registered is the component "sqlite" with our way to find others: it registers this sidecar as the stock one does, and asks
-// the table twice a second for those that are called instead of at every call.
+// registered is the component "sqlite" with our own look-up. It registers this sidecar as the stock component does, but
+// it looks called apps up in the table twice a second instead of at every call.
 type registered struct {
-	nameresolution.Resolver // the stock one
+	nameresolution.Resolver // the stock component
 	directory               *Directory
 	log                     logger.Logger
 	targets                 targets
@@ -69,7 +69,7 @@ func (r *registered) Init(ctx context.Context, m nameresolution.Metadata) error 
 		auth.SqliteAuthMetadata `mapstructure:",squash"`
 		TableName               string        `mapstructure:"tableName"`
 		UpdateInterval          time.Duration `mapstructure:"updateInterval"`
-	}{TableName: "hosts", UpdateInterval: 5 * time.Second} // the stock one's defaults
+	}{TableName: "hosts", UpdateInterval: 5 * time.Second} // the defaults of the stock component
 	settings.BusyTimeout = lookTimeout / 2
 	if err := metadata.DecodeMetadata(m.Configuration, &settings); err != nil {
 		return fmt.Errorf("reading the configuration of the name resolution: %w", err)
@@ -83,7 +83,7 @@ func (r *registered) Init(ctx context.Context, m nameresolution.Metadata) error 
 	}
 	r.directory.table.Store(&table{
 		db: r.db, valid: settings.UpdateInterval,
-		// The name of the table was checked by the stock one.
+		// The stock component has checked the name of the table.
 		query: "SELECT address FROM " + settings.TableName + " WHERE app_id = ? AND unixepoch(CURRENT_TIMESTAMP) - last_update < ?",
 	})
 	return nil

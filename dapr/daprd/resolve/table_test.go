@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// TestTable registers two sidecars as the launcher's do, and calls them from a third; then the launcher drains one of them as
+// TestTable registers two sidecars as the launcher's do, and calls them from a third. Then it drains one of them as
 // dapr/launcher/drain.go does.
 func TestTable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "names.db")
@@ -51,7 +51,7 @@ func TestTable(t *testing.T) {
 	if err != nil || named != "replicas://sqlite/orders" {
 		t.Fatalf("orders is %q, %v", named, err)
 	}
-	conn, err := grpc.DialContext(t.Context(), named, //nolint:staticcheck // as Dapr does
+	conn, err := grpc.DialContext(t.Context(), named, //nolint:staticcheck // Dapr dials in this way
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithResolvers(directory))
 	if err != nil {
 		t.Fatal(err)
@@ -81,8 +81,8 @@ func TestTable(t *testing.T) {
 		t.Errorf("%d of %d calls failed: %v", len(failures), calls, failures[0])
 	}
 
-	// Who is in no row is nobody, at once.
-	nobody, err := grpc.DialContext(t.Context(), scheme+"://"+inTable+"/nobody", //nolint:staticcheck // as Dapr does
+	// A call of an app without a row fails at once.
+	nobody, err := grpc.DialContext(t.Context(), scheme+"://"+inTable+"/nobody", //nolint:staticcheck // Dapr dials in this way
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithResolvers(directory))
 	if err != nil {
 		t.Fatal(err)

@@ -16,23 +16,23 @@ import (
 	"google.golang.org/grpc/resolver/dns"
 )
 
-// scheme is that of the targets, and the name of the balancer.
+// scheme is the scheme of the targets, and the name of the balancer.
 const scheme = "replicas"
 
-// serviceConfig has gRPC balance with replicas, whatever the one who dials prefers.
+// serviceConfig makes gRPC use the balancer replicas, whatever the caller of Dial prefers.
 const serviceConfig = `{"loadBalancingConfig":[{"` + scheme + `":{}}]}`
 
 const (
-	lookAgain   = 100 * time.Millisecond // between two looks, however often a connection breaks
+	lookAgain   = 100 * time.Millisecond // between two looks, even if a connection breaks often
 	lookTimeout = 4 * time.Second
 )
 
-// attempts are how long DNS may take to answer a question, before it is asked again. A datagram may be lost, and on
-// Kubernetes both questions for a name, for IPv4 and IPv6 addresses, now and then are: they are sent at once, and the
-// kernel's address translation may take only one of them. The first look of a sidecar is waited for by calls.
+// attempts are how long each question to DNS may wait for an answer before it is repeated. A datagram may be lost. On
+// Kubernetes this happens now and then to the questions for IPv4 and IPv6 addresses: they are sent at the same time,
+// and the kernel's address translation may drop one. Calls wait for the first look of a sidecar.
 var attempts = []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}
 
-// Directory is what the targets of this process stand for.
+// Directory resolves the targets of this process.
 type Directory struct {
 	log    logger.Logger
 	prefix string // of targets that are looked up in DNS
@@ -40,8 +40,8 @@ type Directory struct {
 	table  atomic.Pointer[table] // of the component sqlite; nil if it is not used
 }
 
-// Register makes the targets known to gRPC. It is called once, when the program starts: gRPC keeps its schemes and
-// balancers for the whole process and does not lock them. In Kubernetes mode daprd makes every address one of gRPC's scheme
+// Register registers the targets with gRPC. It is called once, when the program starts, because gRPC keeps its schemes
+// and balancers for the whole process without a lock. In Kubernetes mode daprd puts every address into gRPC's scheme
 // dns, so there the targets are names of that scheme with a mark.
 func Register(log logger.Logger, kubernetes bool) *Directory {
 	d := &Directory{log: log, host: net.DefaultResolver.LookupHost, prefix: scheme + ":///"}
@@ -54,10 +54,10 @@ func Register(log logger.Logger, kubernetes bool) *Directory {
 	return d
 }
 
-// marked begins the names of the scheme dns that are ours.
+// marked is the prefix of our names in the scheme dns.
 const marked = scheme + "/"
 
-// marking is gRPC's scheme dns but for the names that are ours.
+// marking is gRPC's scheme dns, except for our names.
 type marking struct {
 	resolver.Builder
 	directory *Directory
@@ -76,7 +76,7 @@ func (m marking) Build(target resolver.Target, connection resolver.ClientConn, o
 // Scheme implements resolver.Builder.
 func (d *Directory) Scheme() string { return scheme }
 
-// Build implements resolver.Builder: it makes the gRPC resolver of a connection.
+// Build implements resolver.Builder. It makes the gRPC resolver of a connection.
 func (d *Directory) Build(target resolver.Target, connection resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
 	w := &watch{log: d.log, name: target.Endpoint(), connection: connection, now: make(chan struct{}, 1), ended: make(chan struct{})}
 	if target.URL.Host == inTable {
@@ -108,7 +108,7 @@ func (d *Directory) resolved(hosts []string, port string) func(context.Context) 
 	}
 }
 
-// ask asks DNS for a name, again while no answer comes.
+// ask asks DNS for a name, and repeats the question while there is no answer.
 func (d *Directory) ask(ctx context.Context, host string) (addresses []string, err error) {
 	for _, limit := range attempts {
 		bounded, cancel := context.WithTimeout(ctx, limit)
@@ -127,11 +127,11 @@ func (d *Directory) listed(id string) func(context.Context) ([]string, error) {
 	return func(ctx context.Context) ([]string, error) { return d.table.Load().addresses(ctx, id) }
 }
 
-// watch looks up a name again and again, until the connection is closed.
+// watch looks up a name repeatedly until the connection is closed.
 type watch struct {
 	log        logger.Logger
 	name       string
-	every      time.Duration // so long after it was added a replica is called
+	every      time.Duration // a new replica is called after at most this time
 	look       func(context.Context) ([]string, error)
 	connection resolver.ClientConn
 	stop       context.CancelFunc
@@ -140,7 +140,7 @@ type watch struct {
 	known      []string // the addresses that the connection knows
 }
 
-// ResolveNow implements resolver.Resolver: gRPC calls it when a connection broke.
+// ResolveNow implements resolver.Resolver. gRPC calls it when a connection broke.
 func (w *watch) ResolveNow(resolver.ResolveNowOptions) {
 	select {
 	case w.now <- struct{}{}:
@@ -158,15 +158,15 @@ func (w *watch) run(ctx context.Context) {
 	defer close(w.ended)
 	for {
 		w.update(ctx)
-		// Not sooner than this; then when the time has come or a connection broke.
+		// The first pause is the minimum. The second ends when its time is over or a connection broke.
 		if !pause(ctx, lookAgain, nil) || !pause(ctx, w.every-lookAgain, w.now) {
 			return
 		}
 	}
 }
 
-// update tells the connection what the name stands for now. Once there were addresses, a name that is not found changes
-// nothing: the connections say which replicas are there.
+// update passes the present addresses of the name to the connection. After the first addresses, a name that is not
+// found changes nothing, because the connections show which replicas are available.
 func (w *watch) update(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -188,12 +188,12 @@ func (w *watch) update(ctx context.Context) {
 	for _, address := range found {
 		state.Addresses = append(state.Addresses, resolver.Address{Addr: address})
 	}
-	_ = w.connection.UpdateState(state) // the balancer takes every list that is not empty
+	_ = w.connection.UpdateState(state) // the balancer accepts every list that is not empty
 }
 
 var errNobody = errors.New("no addresses")
 
-// pause waits, or until there is something in early, and reports whether the context is still alive.
+// pause waits for d or for a value in early. It reports whether the context has not ended.
 func pause(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

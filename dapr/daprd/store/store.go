@@ -1,9 +1,9 @@
-// Package store makes Dapr's state store components tell a document that does not exist from one that was not read.
+// Package store makes Dapr's state store components distinguish an absent document from one that was not read.
 //
-// BulkGet of the PostgreSQL and the SQLite component (components-contrib 1.18.0) never looks at rows.Err(). When a
-// connection breaks, or the time is up, while the rows arrive, the keys that were not read yet come back without value
-// and without error, exactly as keys that have no document. Whoever believes that shows an empty wallet, or answers 404
-// for an order that exists.
+// BulkGet of the PostgreSQL and the SQLite component (components-contrib 1.18.0) does not check rows.Err(). If a
+// connection breaks or the time is over while rows arrive, the remaining keys come back without value and without
+// error, exactly like keys without a document. A program that believes that shows an empty wallet, or answers 404 for
+// an order that exists.
 package store
 
 import (
@@ -20,12 +20,12 @@ import (
 	"caravan/dapr/daprd/await"
 )
 
-// Absent is the metadata of an item of a bulk read that says, with the value "true", that the store was asked and has
-// no document under that key. A sidecar with other components never sends it; a program that reads through one has to
-// ask for each key again that came back empty (package internal/sidecar of the main module).
+// Absent is the metadata of an item in a bulk read. The value "true" says that the store was asked and has no document
+// under the key. A sidecar with other components never sends it; then a program has to read each key again that came
+// back empty (package internal/sidecar of the main module).
 const Absent = "absent"
 
-// proofs is how many keys of one bulk read are asked for again at once.
+// proofs is how many keys of one bulk read are read again at once.
 const proofs = 8
 
 // NewPostgreSQL makes the PostgreSQL component (state.postgresql, v2), which waits for its server.
@@ -35,7 +35,7 @@ func NewPostgreSQL(log logger.Logger) state.Store {
 		return await.Connected(ctx, log, func(ctx context.Context) (component, error) {
 			connected := fresh()
 			if err := connected.Init(ctx, copyOf(metadata)); err != nil {
-				_ = connected.Close() // it has no connection
+				_ = connected.Close() // it has no connection yet
 				return nil, err
 			}
 			return connected, nil
@@ -48,8 +48,8 @@ func NewSQLite(log logger.Logger) state.Store {
 	return &proven{component: sqlite.NewSQLiteStateStore(log).(component)}
 }
 
-// NewRedis makes the Redis component (state.redis, v1), which waits for its server. Its bulk read is one read for each key
-// and reports the error of each, so that what comes back empty is absent.
+// NewRedis makes the Redis component (state.redis, v1), which waits for its server. Its bulk read reads each key by
+// itself and reports each error, so a key that comes back empty is absent.
 func NewRedis(log logger.Logger) state.Store {
 	fresh := func() component { return redis.NewRedisStateStore(log).(component) }
 	return &queryable{proven: proven{component: fresh(), reports: true, connect: func(ctx context.Context, metadata state.Metadata) (component, error) {
@@ -60,24 +60,24 @@ func NewRedis(log logger.Logger) state.Store {
 	}}}
 }
 
-// copyOf is a copy whose settings a component may change.
+// copyOf returns a copy whose settings a component may change.
 func copyOf(metadata state.Metadata) state.Metadata {
 	metadata.Properties = maps.Clone(metadata.Properties)
 	return metadata
 }
 
-// component is what all three components can do.
+// component is the interface of all three components.
 type component interface {
 	state.Store
 	state.TransactionalStore
 	state.KeysLiker
 }
 
-// proven is a component whose bulk read proves absence.
+// proven is a component whose bulk read marks absent keys.
 type proven struct {
 	component
 	reports bool // the component's own bulk read reports every error
-	// connect makes another component, with a connection. Without it the component is initialized as it is.
+	// connect makes another component, with a connection. Without connect, the component itself is initialized.
 	connect func(context.Context, state.Metadata) (component, error)
 }
 
@@ -101,10 +101,10 @@ func (p *proven) Init(ctx context.Context, metadata state.Metadata) error {
 	return err
 }
 
-// Ping implements health.Pinger as far as the component does.
+// Ping implements health.Pinger if the component does.
 func (p *proven) Ping(ctx context.Context) error { return state.Ping(ctx, p.component) }
 
-// BulkGet implements state.BulkStore. Each key is in the answer, with its value, with an error, or marked as Absent.
+// BulkGet implements state.BulkStore. The answer has each key: with its value, with an error, or marked as Absent.
 func (p *proven) BulkGet(ctx context.Context, requests []state.GetRequest, options state.BulkGetOpts) ([]state.BulkGetResponse, error) {
 	responses, err := p.component.BulkGet(ctx, requests, options)
 	if err != nil {
@@ -142,7 +142,7 @@ func (p *proven) BulkGet(ctx context.Context, requests []state.GetRequest, optio
 	return proven, ctx.Err()
 }
 
-// empty reports whether an answer says neither what is stored nor why it was not read.
+// empty reports whether an answer has neither a value nor an error.
 func empty(answer state.BulkGetResponse) bool {
 	return answer.Error == "" && answer.ETag == nil && len(answer.Data) == 0
 }

@@ -74,10 +74,10 @@ func TestBulkGetProvesAbsence(t *testing.T) {
 	}
 }
 
-// documents is how many documents the SQLite file has, each of many pages: a bulk read of them takes milliseconds.
+// documents is how many documents the SQLite file has. Each has many pages, so a bulk read of them takes milliseconds.
 const documents = 60
 
-// openSQLite opens a file as a sidecar does, with some settings of its own.
+// openSQLite opens a file as a sidecar does, with additional settings.
 func openSQLite(t *testing.T, path string, settings map[string]string) state.Store {
 	t.Helper()
 	log := logger.NewLogger("store")
@@ -116,7 +116,7 @@ func filled(t *testing.T, settings map[string]string) (path string, keys []strin
 	return path, keys
 }
 
-// documentsRead reads all documents once and reports whether each was read; it fails if one is said to be absent.
+// documentsRead reads all documents once and reports whether each was read. It fails if one is reported as absent.
 func documentsRead(ctx context.Context, t *testing.T, from state.Store, keys []string) bool {
 	t.Helper()
 	answers, err := from.BulkGet(ctx, requests(append(keys, "none")...), state.BulkGetOpts{})
@@ -137,7 +137,7 @@ func documentsRead(ctx context.Context, t *testing.T, from state.Store, keys []s
 	return whole
 }
 
-// The time for a read may be up at any row.
+// The time for a read may be over at any row.
 func TestSQLiteReadsThatTimeOut(t *testing.T) {
 	path, keys := filled(t, nil)
 	var whole, cut int
@@ -155,8 +155,8 @@ func TestSQLiteReadsThatTimeOut(t *testing.T) {
 	}
 }
 
-// The component's own limit for a query ends it while the caller still waits. This is the case in which the component
-// itself says that documents do not exist.
+// The component's own limit for a query ends the query while the caller still waits. In this case the component itself
+// says that documents do not exist.
 func TestSQLiteQueriesThatTimeOut(t *testing.T) {
 	path, keys := filled(t, nil)
 	var whole, cut int
@@ -174,7 +174,7 @@ func TestSQLiteQueriesThatTimeOut(t *testing.T) {
 	}
 }
 
-// limited gives each call to a component a time limit, as the component's setting "timeout" does; that one takes whole
+// limited gives each call to a component a time limit, like the component's setting "timeout", which takes only whole
 // seconds.
 type limited struct {
 	component
@@ -193,7 +193,7 @@ func (l limited) BulkGet(ctx context.Context, requests []state.GetRequest, optio
 	return l.component.BulkGet(ctx, requests, options)
 }
 
-// A file that loses its end while it is in use gives errors for what was there.
+// A file that loses its end while it is in use gives errors for the lost documents.
 func TestSQLiteFileThatCannotBeRead(t *testing.T) {
 	cut := 0
 	for part := range int64(10) {
@@ -217,7 +217,7 @@ func TestSQLiteFileThatCannotBeRead(t *testing.T) {
 
 // A file that another process has locked is busy, not empty.
 func TestSQLiteFileThatIsLocked(t *testing.T) {
-	settings := map[string]string{"busyTimeout": "50ms", "disableWAL": "true"} // with a WAL readers wait for no writer
+	settings := map[string]string{"busyTimeout": "50ms", "disableWAL": "true"} // with a WAL, readers do not wait for writers
 	path, keys := filled(t, settings)
 	opened := openSQLite(t, path, settings)
 	other := openSQLite(t, path, settings)
@@ -227,7 +227,7 @@ func TestSQLiteFileThatIsLocked(t *testing.T) {
 	}
 }
 
-// lock takes the file for one connection alone.
+// lock locks the file for one connection.
 func lock(t *testing.T, database *sql.DB) {
 	t.Helper()
 	connection, err := database.Conn(t.Context())

@@ -1,12 +1,9 @@
-// Command storecopy compares the documents of one app in two stores, and copies
-// them from one to the other. It uses the sidecar's own store components, so that what
-// it reads and writes is what a sidecar would read and write, in any store that
-// can list its keys. dapr/migrate runs it while
-// nothing else uses either store.
+// Command storecopy compares the documents of one app in two stores, and copies them from one to the other. It uses the
+// sidecar's own store components, so it reads and writes what a sidecar would, in any store that can list its keys.
+// dapr/migrate runs it while nothing else uses either store.
 //
-// It reads one job from its standard input and writes its progress and result
-// to its standard output, as JSON, one value per line. When the standard input
-// ends, its launcher has, and it ends too.
+// It reads one job from its standard input and writes progress and result to its standard output, as JSON, one value
+// per line. When its launcher ends, the standard input ends, and then storecopy ends too.
 package main
 
 import (
@@ -33,16 +30,16 @@ import (
 	stores "caravan/dapr/daprd/store"
 )
 
-// job is what to do.
+// job says what to do.
 type job struct {
-	// App is the id whose documents are meant.
+	// App is the app id of the documents.
 	App string `json:"app"`
 	// From is only read.
 	From component `json:"from"`
 	To   component `json:"to"`
-	// Copy writes what is missing; otherwise the two are compared only.
+	// Copy writes what is missing. Otherwise the two stores are only compared.
 	Copy bool `json:"copy"`
-	// Replace also overwrites what differs and deletes what From has not.
+	// Replace also overwrites what differs, and deletes what From does not have.
 	Replace bool `json:"replace"`
 }
 
@@ -59,17 +56,17 @@ type line struct {
 	Result *result `json:"result,omitempty"`
 }
 
-// result tells how the two stores compare. After a copy it tells what was found
-// on the way: compare again to know how they are now.
+// result is how the two stores compare. After a copy, it is how they compared before each document was copied; a new
+// comparison shows the present state.
 type result struct {
-	From      int    `json:"from"` // documents there
+	From      int    `json:"from"` // documents in From
 	To        int    `json:"to"`
 	Same      int    `json:"same"`
 	Missing   int    `json:"missing"`   // in To
-	Different int    `json:"different"` // in both, with other content
+	Different int    `json:"different"` // in both, with different content
 	Foreign   int    `json:"foreign"`   // only in To
 	Digest    string `json:"digest"`    // of all keys and contents of From
-	// Examples are keys that are different or foreign, the first few.
+	// Examples are the first few keys that are different or foreign.
 	Examples []string `json:"examples,omitempty"`
 }
 
@@ -89,7 +86,7 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	ctx, orphaned := context.WithCancelCause(ctx)
 	defer orphaned(nil)
-	go func() { // until the process ends
+	go func() { // ends with the process
 		_, _ = io.Copy(io.Discard, in)
 		orphaned(errors.New("the launcher is gone"))
 	}()
@@ -110,13 +107,13 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	return nil
 }
 
-// store is what is needed of a state store.
+// store is the part of a state store that is needed here.
 type store interface {
 	state.Store
 	state.KeysLiker
 }
 
-// open opens a store as a sidecar would.
+// open opens a store as a sidecar does.
 func open(ctx context.Context, c component) (store, error) {
 	log := logger.NewLogger("storecopy")
 	log.SetOutput(os.Stderr)
@@ -138,8 +135,8 @@ func open(ctx context.Context, c component) (store, error) {
 	return opened, opened.Init(ctx, state.Metadata{Base: metadata.Base{Name: "store", Properties: c.Settings}})
 }
 
-// batch is how many documents are read at a time, and lanes how many are read
-// or written at once where the component does one by one.
+// batch is how many documents are read at a time. lanes is how many are read or written at once if the component
+// handles them one by one.
 const (
 	batch = 100
 	lanes = 8
@@ -183,8 +180,8 @@ func (c *copier) all(ctx context.Context) error {
 	return c.out.Encode(line{Done: done, Of: len(keys), Result: &c.found})
 }
 
-// keys lists the keys of the app's documents, in order, each once: a store may
-// take letter case lightly, or give a key twice.
+// keys lists the keys of the app's documents, in order and each once. A store may ignore letter case, or list a key
+// twice.
 func (c *copier) keys(ctx context.Context, from store) ([]string, error) {
 	prefix := c.App + "||"
 	response, err := from.KeysLike(ctx, &state.KeysLikeRequest{Pattern: prefix + "%"})
@@ -196,7 +193,7 @@ func (c *copier) keys(ctx context.Context, from store) ([]string, error) {
 	return slices.Compact(keys), nil
 }
 
-// foreign counts the keys that only the target has, and deletes them if asked.
+// foreign counts the keys that only the target has, and deletes them if the job says so.
 func (c *copier) foreign(ctx context.Context, keys, there []string) error {
 	var foreign []string
 	for _, key := range there {
@@ -259,8 +256,7 @@ func (c *copier) some(ctx context.Context, keys []string) error {
 	return c.write(ctx, append(absent, differing...), here)
 }
 
-// hash adds a document to the digest, with lengths, so that no two sets of
-// documents look the same.
+// hash adds a document to the digest, with lengths, so that different sets of documents have different digests.
 func (c *copier) hash(key string, value []byte) {
 	var lengths [16]byte
 	binary.BigEndian.PutUint64(lengths[:8], uint64(len(key)))
@@ -275,7 +271,7 @@ func (c *copier) example(keys ...string) {
 	c.found.Examples = append(c.found.Examples, keys[:min(len(keys), max(0, enough-len(c.found.Examples)))]...)
 }
 
-// read reads documents; one that does not exist is absent from the answer.
+// read reads documents. The answer has no entry for a document that does not exist.
 func read(ctx context.Context, from store, keys []string) (map[string][]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -299,8 +295,8 @@ func read(ctx context.Context, from store, keys []string) (map[string][]byte, er
 	return values, nil
 }
 
-// write creates documents as services do, first writer wins: one store marks
-// such documents, and lets nobody overwrite them without having read them.
+// write creates documents as services do, with "first writer wins". One store marks such documents, and then refuses to
+// overwrite them without a read before.
 func (c *copier) write(ctx context.Context, keys []string, values map[string][]byte) error {
 	if len(keys) == 0 {
 		return nil

@@ -17,8 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// settings are those of the repository's own component file, with another
-// database file.
+// settings are those of the repository's own component file, with another database file.
 func settings(t *testing.T, database string) map[string]string {
 	t.Helper()
 	raw, err := os.ReadFile("../../../components/sqlite/orders/store.yaml")
@@ -43,8 +42,8 @@ func settings(t *testing.T, database string) map[string]string {
 	return read
 }
 
-// TestCommitsReachTheDisk asks the database itself, through the connections that
-// Dapr's component makes with the repository's settings: it syncs at each commit.
+// TestCommitsReachTheDisk checks that the database syncs at each commit. It asks the database through connections that
+// Dapr's component makes with the repository's settings.
 func TestCommitsReachTheDisk(t *testing.T) {
 	opened := sqlite.NewSQLiteStateStore(logger.NewLogger("storecopy")).(*sqlite.SQLiteStore)
 	properties := settings(t, filepath.Join(t.TempDir(), "orders.db"))
@@ -52,7 +51,7 @@ func TestCommitsReachTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer opened.Close()
-	// Settings are a connection's own, so more than one is asked.
+	// Each connection has its own settings, so several are checked.
 	database := opened.GetDBAccess().GetConnection()
 	for range 3 {
 		connection, err := database.Conn(t.Context())
@@ -104,7 +103,7 @@ func (f files) run(ctx context.Context, how job) (result, error) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	// A leash that is held until the test is over.
+	// leash stays open until the test is over.
 	reader, leash, err := os.Pipe()
 	if err != nil {
 		f.t.Fatal(err)
