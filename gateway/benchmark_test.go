@@ -30,8 +30,8 @@ import (
 	users "caravan/services/users/contract"
 )
 
-// The benchmark's proxies run in processes of their own, because only then their processor time can be told from that
-// of clients and service. This test binary is that process when the variable names which proxy to be.
+// Each proxy of the benchmark runs in its own process, because otherwise its processor time could not be separated from
+// that of clients and service. This test binary is that process when the variable names a proxy.
 const (
 	benchProxy    = "CARAVAN_BENCH_PROXY"
 	benchUpstream = "CARAVAN_BENCH_UPSTREAM"
@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serveProxy is the proxy process: it prints its address and a token, and its processor time for every line it reads.
+// serveProxy is the proxy process. It prints its address and a token, and its processor time for every line it reads.
 func serveProxy(kind, upstream string) error {
 	target, err := url.Parse(upstream)
 	if err != nil {
@@ -145,7 +145,7 @@ func startProxy(b *testing.B, kind, upstream string) *proxyProcess {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		_ = in.Close() // which ends it
+		_ = in.Close() // this ends the process
 		_ = p.command.Wait()
 	})
 	p.in, p.out = in, bufio.NewReader(out)
@@ -169,7 +169,7 @@ func (p *proxyProcess) cpu(b *testing.B) time.Duration {
 	return time.Duration(ns)
 }
 
-// load sends requests from a few clients and returns the proxy's processor time for each.
+// load sends requests from a few clients and returns the proxy's processor time per request.
 func (p *proxyProcess) load(b *testing.B, client *http.Client, requests int) time.Duration {
 	b.Helper()
 	const clients = 8
@@ -222,7 +222,7 @@ func BenchmarkPolicyChain(b *testing.B) {
 		withChain = append(withChain, chain.load(b, client, 4000))
 		without = append(without, bare.load(b, client, 4000))
 	}
-	b.ReportMetric(0, "ns/op") // says nothing here
+	b.ReportMetric(0, "ns/op") // this figure means nothing here
 	b.ReportMetric(float64(median(withChain).Nanoseconds())/1000, "chain-us/req")
 	b.ReportMetric(float64(median(without).Nanoseconds())/1000, "bare-us/req")
 	b.ReportMetric(float64(median(withChain))/float64(median(without)), "ratio")

@@ -38,7 +38,7 @@ import (
 	users "caravan/services/users/contract"
 )
 
-// testSettings are the defaults, with limits that a test does not meet by chance.
+// testSettings are the defaults, with limits that no test reaches by accident.
 func testSettings() settings {
 	return settings{
 		Limit:   limitSettings{Enabled: true, Scale: 1000, Callers: 10_000, Public: 1200, SignedIn: 1200, Credentials: 20, Refused: 120},
@@ -48,7 +48,7 @@ func testSettings() settings {
 	}
 }
 
-// lockedBuffer is a log that may be written and read at once.
+// lockedBuffer is a log that may be written and read concurrently.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -66,7 +66,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// fakeInvoker answers what orders says about its breakers.
+// fakeInvoker answers as orders does when it is asked about its breakers.
 type fakeInvoker struct{ err error }
 
 func (f fakeInvoker) Invoke(_ context.Context, app, path string, _, out any) error {
@@ -133,7 +133,7 @@ func newStage(t testing.TB, cfg settings) *stage {
 	return s
 }
 
-// answerShape is a fake service: it answers readiness, and everything else with a problem of its own.
+// answerShape is a fake service. It answers readiness checks, and everything else with a problem of its own.
 func answerShape(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/readyz" {
 		w.Header().Set("Content-Type", "application/json")
@@ -212,7 +212,7 @@ func fill(pattern string) string {
 	return regexp.MustCompile(`\{[a-z]+\}`).ReplaceAllString(pattern, "0198c0de-0000-7000-8000-000000000001")
 }
 
-// Every route lets exactly those in whom it names, for every kind of caller.
+// Every route admits exactly the callers that it names, for every kind of caller.
 func TestAccessMatrix(t *testing.T) {
 	s := newStage(t, testSettings())
 	callers := map[string]struct {
@@ -227,7 +227,7 @@ func TestAccessMatrix(t *testing.T) {
 	}
 	for _, r := range s.table.Routes() {
 		for name, caller := range callers {
-			want := 0 // let in
+			want := 0 // admitted
 			switch {
 			case r.Access.Kind == route.Public, r.Access.Kind == route.Optional && caller.bearer == "":
 			case caller.roles == nil:
@@ -278,7 +278,7 @@ func TestOptionalAccess(t *testing.T) {
 	}
 }
 
-// raw sends bytes over a connection of its own and reads the answer, so that no client library tidies them up.
+// raw sends bytes over a new connection and reads the answer. A client library would correct the bytes.
 func (s *stage) raw(request string) answer {
 	s.t.Helper()
 	connection, err := net.Dial("tcp", s.server.Listener.Addr().String())
@@ -305,7 +305,7 @@ func (s *stage) raw(request string) answer {
 	return answer{response, body}
 }
 
-// No spelling of a path reaches what is inside.
+// No spelling of a path reaches an internal path.
 func TestPathTricks(t *testing.T) {
 	s := newStage(t, testSettings())
 	admin := s.tokenOf(users.RoleAdmin)
@@ -340,7 +340,7 @@ func TestPathTricks(t *testing.T) {
 	}
 }
 
-// No header chooses the target, claims an identity or names a trace of ours.
+// No header chooses the target, claims an identity or sets one of our trace ids.
 func TestHeaderSpoofing(t *testing.T) {
 	s := newStage(t, testSettings())
 	names := []string{
@@ -556,7 +556,7 @@ func TestKeysUnavailable(t *testing.T) {
 	}
 }
 
-// Everything the gateway answers itself fits its published description.
+// Every answer of the gateway itself matches its published description.
 func TestAnswersFitTheDescription(t *testing.T) {
 	cfg := testSettings()
 	cfg.Limit.Scale, cfg.Limit.Credentials = 1, 1
@@ -570,7 +570,7 @@ func TestAnswersFitTheDescription(t *testing.T) {
 		t.Fatal(err)
 	}
 	staff := s.tokenOf(users.RoleStaff)
-	s.do("POST", "/v1/sessions", "", "") // the one that a client has; a service answers it
+	s.do("POST", "/v1/sessions", "", "") // the only one that the limit allows; a service answers it
 	for _, tc := range []struct{ method, path, bearer string }{
 		{"GET", "/livez", ""}, {"GET", "/readyz", ""}, {"GET", "/healthz", ""}, {"GET", "/openapi.json", ""},
 		{"GET", "/v1/ops/services", staff}, {"GET", "/v1/ops/breakers", staff}, {"GET", "/v1/ops/audit", ""}, {"GET", "/v1/ops/audit", s.tokenOf()},

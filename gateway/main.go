@@ -1,5 +1,5 @@
-// Command gateway is the single entry point of Caravan: it finds the route of a request, counts and identifies its
-// caller, and forwards it to the service that answers. It holds no business rule and no state that matters.
+// Command gateway is the single entry point of Caravan. It finds the route of a request, counts and identifies its
+// caller, and forwards the request to the service that answers it. It has no business rules and no important state.
 package main
 
 import (
@@ -70,8 +70,8 @@ func build(_ context.Context, s *service.Service) error {
 	return nil
 }
 
-// withMetrics serves /metrics to who shows the app token, as a scraper of ours can. For everybody
-// else there is no such path: the gateway's port is the public one.
+// withMetrics serves /metrics to callers with the app token, such as our scraper. For all others the path does not
+// exist, because the gateway's port is public.
 func withMetrics(front, chassis http.Handler, appToken string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		shown := r.Header.Get("dapr-api-token")
@@ -83,7 +83,7 @@ func withMetrics(front, chassis http.Handler, appToken string) http.Handler {
 	})
 }
 
-// surroundings is what the gateway stands on.
+// surroundings is what the gateway uses from outside.
 type surroundings struct {
 	Probes   http.Handler // answers /livez and /readyz
 	Log      *slog.Logger
@@ -142,7 +142,7 @@ func assemble(cfg settings, on surroundings) (*edge.Edge, error) {
 	})
 }
 
-// reportRepeats counts and logs the calls that were sent a second time.
+// reportRepeats counts and logs the calls that were sent twice.
 func reportRepeats(log *slog.Logger, meter metric.Meter) (proxy.Repeated, error) {
 	counter, err := meter.Int64Counter("gateway.repeats", metric.WithDescription("Calls sent a second time, by app, how the first was lost, and whether the second was."))
 	if err != nil {
@@ -156,7 +156,7 @@ func reportRepeats(log *slog.Logger, meter metric.Meter) (proxy.Repeated, error)
 	}, nil
 }
 
-// loadRoutes reads the route table from a file, or the one that is built in.
+// loadRoutes reads the route table from a file. Without a file it is the built-in one.
 func loadRoutes(file string) (*route.Table, error) {
 	source := routesYAML
 	if file != "" {

@@ -22,7 +22,7 @@ type settings struct {
 	Health  healthSettings  `mapstructure:"health"`
 }
 
-// limitSettings are requests per minute of one caller, which may be spent at once.
+// limitSettings are requests per minute of one caller, which may come all at once.
 type limitSettings struct {
 	Enabled     bool  `mapstructure:"enabled" default:"true" help:"whether callers are limited"`
 	Scale       int64 `mapstructure:"scale" default:"1" help:"factor on all limits, for tests and benchmarks" validate:"min=1,max=1000000"`
@@ -33,7 +33,7 @@ type limitSettings struct {
 	Refused     int64 `mapstructure:"refused" default:"120" help:"calls with bad credentials per minute and client address" validate:"min=1,max=1000000"`
 }
 
-// forwardSettings bound what is forwarded.
+// forwardSettings limit what is forwarded.
 type forwardSettings struct {
 	DialTimeout time.Duration `mapstructure:"dial_timeout" default:"1s" help:"for connecting to the sidecar" validate:"min=10ms,max=1m"`
 	Proxies     int           `mapstructure:"proxies" default:"0" help:"trusted proxies in front, each of which appends to X-Forwarded-For" validate:"min=0,max=10"`
@@ -41,7 +41,7 @@ type forwardSettings struct {
 	Held        int64         `mapstructure:"held" default:"512" help:"long polls held at once, on top of those" validate:"min=1"`
 }
 
-// breakerSettings say when the gateway stops asking a service that fails.
+// breakerSettings say when the gateway stops calling a service that fails.
 type breakerSettings struct {
 	Consecutive uint32        `mapstructure:"consecutive" default:"5" help:"failures in a row that open it" validate:"min=1"`
 	Ratio       float64       `mapstructure:"ratio" default:"0.5" help:"share of failures that opens it" validate:"gt=0,max=1"`

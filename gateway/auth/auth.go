@@ -1,5 +1,5 @@
-// Package auth decides at the edge who a caller is and whether a route is open to them. The services verify the same
-// token again and decide about the objects it may touch; the edge keeps everybody else out.
+// Package auth decides at the edge who a caller is and whether they may use a route. The services verify the same token
+// again and decide about their objects. The edge refuses all other callers.
 package auth
 
 import (
@@ -25,24 +25,24 @@ type Verifier interface {
 	Verify(ctx context.Context, raw string) (token.Claims, error)
 }
 
-// Refusal is a caller who is not let in. It wraps the reason.
+// Refusal is the error for a caller who is refused. It wraps the reason.
 type Refusal struct {
 	Challenge string // value of the WWW-Authenticate header; "" if there is none to send
 	problem   *problem.Problem
 	cause     error
 }
 
-// Error says why, for the log. It never holds the token.
+// Error returns the reason, for the log. It never contains the token.
 func (r *Refusal) Error() string { return r.cause.Error() }
 
 // Unwrap returns the reason.
 func (r *Refusal) Unwrap() error { return r.cause }
 
-// Problem is what the client is told. All tokens that are not accepted get the same answer, so that it tells an attacker
-// nothing about how far a forged one came.
+// Problem is the answer to the client. It is the same for all tokens that are not accepted, so an attacker does not
+// learn which check a forged token failed.
 func (r *Refusal) Problem() *problem.Problem { return r.problem }
 
-// Identify returns the claims of the request's access token. It returns a *Refusal: 401 without acceptable credentials,
+// Identify returns the claims of the request's access token. The error is a *Refusal: 401 without valid credentials,
 // 503 when tokens cannot be verified at the moment.
 func Identify(r *http.Request, v Verifier) (token.Claims, error) {
 	raw, err := bearer(r.Header)
@@ -59,10 +59,10 @@ func Identify(r *http.Request, v Verifier) (token.Claims, error) {
 	return token.Claims{}, &Refusal{problem: problem.From(err), cause: fmt.Errorf("verifying an access token: %w", err)}
 }
 
-// Presented reports whether the request carries credentials, of whatever quality.
+// Presented reports whether the request has credentials, valid or not.
 func Presented(r *http.Request) bool { return len(r.Header["Authorization"]) > 0 }
 
-// Permit decides whether the claims open the route; if not, it returns a *Refusal with 403.
+// Permit decides whether the claims allow the route. If not, it returns a *Refusal with 403.
 func Permit(access route.Access, claims token.Claims) error {
 	switch access.Kind {
 	case route.Public, route.Optional, route.SignedIn:
@@ -78,8 +78,8 @@ func Permit(access route.Access, claims token.Claims) error {
 	return forbidden(nil, "a declared access")
 }
 
-// bearer returns the token of a single well-formed Authorization header (RFC 6750, section 2.1). Tokens in queries,
-// cookies or bodies are never looked at.
+// bearer returns the token of a single well-formed Authorization header (RFC 6750, section 2.1). It ignores tokens in
+// queries, cookies and bodies.
 func bearer(h http.Header) (string, error) {
 	values := h["Authorization"]
 	switch {

@@ -13,7 +13,7 @@ import (
 	"caravan/internal/token"
 )
 
-// fakeVerifier accepts the one token "good.to.ken".
+// fakeVerifier accepts only the token "good.to.ken".
 type fakeVerifier struct{ asked []string }
 
 func (f *fakeVerifier) Verify(_ context.Context, raw string) (token.Claims, error) {

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// maxHops is how many proxies may stand in front of the gateway.
+// maxHops is how many proxies may be in front of the gateway.
 const maxHops = 10
 
-// ClientAddress returns the address a request is accounted to. With proxies == 0 it is the peer of the connection, and
-// what X-Forwarded-For says is ignored, as every client can write one. Behind that many proxies of our own, each of
-// which appends the peer it saw, the client is the proxies-th entry from the right; entries further left are the
-// client's own words. When there are too few entries or the one that counts is not an address, the peer stands in: a
-// caller can not choose whom it is counted as. The result is invalid only if remote is not an address.
+// ClientAddress returns the address under which a request is counted. With proxies == 0 it is the peer of the
+// connection, and X-Forwarded-For is ignored, because every client can write it. Otherwise each of our proxies appends
+// the peer that it saw, so the client is the entry number proxies from the right. Entries to the left come from the
+// client itself. If there are too few entries, or the entry is not an address, the result is the peer: a caller cannot
+// choose under which address it is counted. The result is invalid only if remote is not an address.
 func ClientAddress(remote string, forwarded []string, proxies int) netip.Addr {
 	peer := netip.Addr{}
 	if parsed, err := netip.ParseAddrPort(remote); err == nil {
@@ -32,7 +32,7 @@ func ClientAddress(remote string, forwarded []string, proxies int) netip.Addr {
 	return client
 }
 
-// fromRight returns the n-th entry from the right of a list header, which may be spread over several lines.
+// fromRight returns the n-th entry from the right of a list header, which may have several lines.
 func fromRight(lines []string, n int) (string, bool) {
 	for i := len(lines) - 1; i >= 0; i-- {
 		line := lines[i]
@@ -51,7 +51,7 @@ func fromRight(lines []string, n int) (string, bool) {
 	return "", false
 }
 
-// hop reads one entry: an address, which some proxies write with its port and IPv6 in brackets.
+// hop reads one entry: an address, to which some proxies add a port, and brackets for IPv6.
 func hop(entry string) (netip.Addr, bool) {
 	if a, err := netip.ParseAddr(entry); err == nil {
 		return a.Unmap().WithZone(""), true

@@ -41,8 +41,8 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// Whatever a client writes to the left of what our proxies appended changes nothing, and the result never carries a zone
-// or an IPv4 address in IPv6 clothes, which would make one client two callers.
+// What a client writes to the left of our proxies' entries changes nothing. The result never has a zone and is never an
+// IPv4 address mapped into IPv6, because then one client would count as two callers.
 func FuzzClientAddress(f *testing.F) {
 	f.Add("203.0.113.9", 1)
 	f.Add("a,b,,[::1]:x, 1.2.3.4", 3)

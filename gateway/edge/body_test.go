@@ -37,7 +37,7 @@ type front struct {
 	log      *lines
 }
 
-// lines is a log that is written and read at once.
+// lines is a log that may be written and read concurrently.
 type lines struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -55,7 +55,7 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-// newFront opens a breaker at the first failure, so that none goes unnoticed.
+// newFront makes a front whose breaker opens at the first failure, so that no failure is missed.
 func newFront(t testing.TB) *front {
 	t.Helper()
 	table, err := route.Parse([]byte(bodyRoutes), route.Known{})
@@ -81,8 +81,8 @@ func newFront(t testing.TB) *front {
 	return f
 }
 
-// exchange sends bytes over a connection of its own, closes the sending half if asked to, and returns all that comes
-// back until the gateway closes the connection.
+// exchange sends bytes over a new connection and closes the sending half if half is set. It returns everything that
+// comes back until the gateway closes the connection.
 func (f *front) exchange(t testing.TB, sent string, half bool) string {
 	t.Helper()
 	connection, err := net.Dial("tcp", f.address)
@@ -106,7 +106,7 @@ func (f *front) exchange(t testing.TB, sent string, half bool) string {
 	return string(received)
 }
 
-// answers splits what came back into responses.
+// answers splits the received bytes into responses.
 func answers(t testing.TB, received string) (all []*http.Response) {
 	t.Helper()
 	reader := bufio.NewReader(strings.NewReader(received))
@@ -141,10 +141,10 @@ func lengthPost(n int) string {
 	return fmt.Sprintf("POST /orders HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", n)
 }
 
-// A body that can not be read is its client's fault: a 400 that closes the connection, and nothing for the breaker.
+// A body that cannot be read is the client's fault: a 400 that closes the connection and does not count as a failure.
 func TestBodiesThatCanNotBeReadAreAnswered(t *testing.T) {
 	f := newFront(t)
-	more := strings.Repeat("x", 1<<20) // what a client has sent already when it is refused
+	more := strings.Repeat("x", 1<<20) // the client has sent it before it is refused
 	for name, tc := range map[string]struct {
 		sent   string
 		half   bool
@@ -201,8 +201,8 @@ func TestBodiesThatCanNotBeReadAreAnswered(t *testing.T) {
 	})
 }
 
-// Whatever part of a request a client has sent when it closes its sending half, it gets an answer once its header is
-// whole: what it asked for only if the body is whole, too.
+// A client may close its sending half after any part of a request. It gets an answer if the header is complete, and the
+// requested result only if the body is complete too.
 func TestEveryPrefixOfARequestIsAnswered(t *testing.T) {
 	f := newFront(t)
 	for name, whole := range map[string]string{
@@ -219,9 +219,9 @@ func TestEveryPrefixOfARequestIsAnswered(t *testing.T) {
 				t.Errorf("%s: %d answers to %q", name, len(all), whole[:n])
 			case n < header && len(all) == 1 && all[0].StatusCode != 400:
 				t.Errorf("%s: half a header %q got %d", name, whole[:n], all[0].StatusCode)
-			case n < header: // net/http closes the connection, or answers itself
+			case n < header: // net/http closes the connection or sends an answer
 			case len(all) == 0:
-				if n < len(whole) || name != "no body taken" { // a request without effect may be given up when its client leaves
+				if n < len(whole) || name != "no body taken" { // a request without effect may be abandoned when its client leaves
 					t.Errorf("%s: %q got no answer", name, whole[:n])
 				}
 			case n < len(whole):
@@ -236,7 +236,7 @@ func TestEveryPrefixOfARequestIsAnswered(t *testing.T) {
 	}
 }
 
-// A body that nobody takes delays no answer, whatever its client does about it, and what follows it is no request.
+// A body that is not used delays no answer, whatever its client does. What follows the body is not taken for a request.
 func TestBodiesThatNobodyTakes(t *testing.T) {
 	f := newFront(t)
 	const chunked = " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -284,7 +284,7 @@ func TestBodiesThatNobodyTakes(t *testing.T) {
 	}
 }
 
-// Bodies that arrive whole leave the connection open for the next request.
+// A body that is complete leaves the connection open for the next request.
 func TestConnectionsOutliveGoodBodies(t *testing.T) {
 	f := newFront(t)
 	one := chunkedPost + "2\r\n{}\r\n0\r\n\r\n"

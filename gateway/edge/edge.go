@@ -1,5 +1,5 @@
-// Package edge is what every request passes on its way in: the request target is checked, a trace and a correlation id
-// begin, the route is found, the caller is counted, identified and admitted, and the service is asked. It holds no
+// Package edge has the steps of every incoming request: the request target is checked, a trace and a correlation id
+// begin, the route is found, the caller is counted, identified and admitted, and the service is called. It contains no
 // business rule.
 package edge
 
@@ -27,13 +27,13 @@ import (
 	"caravan/internal/token"
 )
 
-// RefusedRate is the rate class that counts, by client address, requests whose credentials were not accepted.
+// RefusedRate is the rate class for requests whose credentials were not accepted, counted by client address.
 const RefusedRate = "refused"
 
-// Handler answers a route of the gateway itself. An error becomes a problem.
+// Handler answers a route of the gateway itself. The edge turns its error into a problem.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
-// Forwarder asks services; *proxy.Forwarder is one.
+// Forwarder calls services; *proxy.Forwarder is one.
 type Forwarder interface {
 	Forward(w http.ResponseWriter, r *http.Request, c *proxy.Call) error
 }
@@ -44,10 +44,10 @@ type Settings struct {
 	Local     map[string]Handler // by route name, for exactly the routes of app gateway
 	Forwarder Forwarder
 	Verifier  auth.Verifier
-	Limiter   *limit.Limiter // nil: nobody is limited
-	Proxies   int            // how many proxies of our own stand in front, 0 to 10
-	// Concurrent is how many requests may be forwarded at once, and Held how many of those that wait for something on
-	// top of it. What exceeds them is refused at once, which a client can handle better than an answer that comes late.
+	Limiter   *limit.Limiter // nil: no limits
+	Proxies   int            // how many of our proxies are in front, 0 to 10
+	// Concurrent is how many requests may be forwarded at once. Held is how many long polls may be forwarded in
+	// addition. Further ones are refused at once, because a client can handle that better than a late answer.
 	Concurrent, Held int64
 
 	Log    *slog.Logger
@@ -70,7 +70,7 @@ type Edge struct {
 	drain     context.CancelFunc
 }
 
-// endpoint is a route with everything that can be looked up before the first request.
+// endpoint is a route with everything that can be prepared before the first request.
 type endpoint struct {
 	name     string // "" when no route matched
 	route    *route.Route
@@ -111,8 +111,8 @@ func New(s Settings) (*Edge, error) {
 	return e, e.addUnmatched(durations)
 }
 
-// addUnmatched prepares what happens to requests without a route: they count as public ones, so that probing for paths
-// is limited, too.
+// addUnmatched prepares the answers to requests without a route. They count as public requests, so that searching for
+// paths is limited too.
 func (e *Edge) addUnmatched(durations *durations) (err error) {
 	e.unmatched = &endpoint{measured: durations.of("", "")}
 	if e.unmatched.class, err = e.class(route.PublicRate); err != nil {
@@ -133,7 +133,7 @@ func (e *Edge) class(name string) (*limit.Class, error) {
 	return class, nil
 }
 
-// exchange is one request on its way through.
+// exchange is one request and its state.
 type exchange struct {
 	recorder
 	call     proxy.Call
@@ -143,24 +143,23 @@ type exchange struct {
 	subject  string
 	started  time.Time
 	span     trace.Span
-	err      error // why there is no service's answer
-	dropped  bool  // the body was read, as nobody takes it
-	aborted  bool  // the connection is to be broken, as there is no whole answer
-	panicked any   // what the handler panicked with, and where
+	err      error // why there is no answer of a service
+	dropped  bool  // the body was read without being used
+	aborted  bool  // the connection must be broken, because the answer is not complete
+	panicked any   // the value of the handler's panic, and its place
 	stack    []byte
 }
 
-// Drain ends the requests that are held open, so that a program that stops does not wait for what they wait for. All
-// others finish.
+// Drain ends the long polls, so that a program that stops does not wait for them. All other requests finish.
 func (e *Edge) Drain() { e.drain() }
 
-// ServeHTTP passes one request through the edge.
+// ServeHTTP handles one request.
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{recorder: recorder{ResponseWriter: w}, started: e.Clock.Now()}
 	refusal := e.route(x, r)
 	r = e.begin(x, r)
 	defer e.end(x, r)
-	defer x.rescue() // before end, which decides what becomes of a panic
+	defer x.rescue() // before end, which decides what a panic becomes
 	e.decorate(x, r)
 	if refusal == nil {
 		refusal = e.admit(x, r)
@@ -172,7 +171,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// route finds the route and notes it in x; without one the error carries the answer.
+// route finds the route and stores it in x. If there is none, the error contains the answer.
 func (e *Edge) route(x *exchange, r *http.Request) error {
 	x.endpoint = e.unmatched
 	path, query, err := route.SplitTarget(r.RequestURI)
@@ -195,7 +194,7 @@ func (e *Edge) route(x *exchange, r *http.Request) error {
 	return nil
 }
 
-// admit lets the request through to whoever answers it, or returns why not.
+// admit passes the request to its handler or service, or returns why not.
 func (e *Edge) admit(x *exchange, r *http.Request) error {
 	leave, err := e.enter(x)
 	if err != nil {
@@ -223,7 +222,7 @@ func (e *Edge) admit(x *exchange, r *http.Request) error {
 	return e.Forwarder.Forward(x, r, &x.call)
 }
 
-// hold forwards a request that waits, for as long as the program does not stop.
+// hold forwards a long poll until the program stops.
 func (e *Edge) hold(x *exchange, r *http.Request) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -235,7 +234,8 @@ func (e *Edge) hold(x *exchange, r *http.Request) error {
 	return err
 }
 
-// identify counts the caller and finds out who it is: by address where nobody needs to be known, by subject otherwise.
+// identify counts the caller and finds out who it is: by address on routes without credentials, by subject on all
+// others.
 func (e *Edge) identify(x *exchange, r *http.Request) (token.Claims, error) {
 	address := e.address(x)
 	access := x.call.Match.Route.Access
@@ -258,7 +258,7 @@ func (e *Edge) identify(x *exchange, r *http.Request) (token.Claims, error) {
 	return claims, auth.Permit(access, claims)
 }
 
-// count takes one request from a caller's quota and announces what is left of it.
+// count takes one request from a caller's quota and sets the headers that say what is left.
 func (e *Edge) count(x *exchange, class *limit.Class, caller limit.Key) error {
 	if class == nil {
 		return nil
@@ -273,7 +273,7 @@ func (e *Edge) count(x *exchange, class *limit.Class, caller limit.Key) error {
 	return problem.TooMany(d.RetryAfter())
 }
 
-// enter takes a place among the requests that are forwarded at once.
+// enter takes one of the places for requests that are forwarded at once.
 func (e *Edge) enter(x *exchange) (leave func(), err error) {
 	counter, most := &e.running, e.Concurrent
 	switch {
@@ -289,18 +289,18 @@ func (e *Edge) enter(x *exchange) (leave func(), err error) {
 	return func() { counter.Add(-1) }, nil
 }
 
-// refuse answers an error.
+// refuse writes the answer for an error.
 func (e *Edge) refuse(x *exchange, r *http.Request, err error) {
 	x.err = err
 	if errors.Is(err, proxy.ErrCallerLeft) {
-		// Returning would send an empty 200, which a client that only closed its sending side would believe.
+		// A return would send an empty 200, and a client that only closed its sending half would believe it.
 		x.aborted = true
 		return
 	}
 	if errors.Is(err, proxy.ErrBody) {
 		closeAfter(x.ResponseWriter)
 	} else {
-		_ = e.drop(x, r) // why it is refused is decided
+		_ = e.drop(x, r) // the reason of the refusal is already known
 	}
 	var refusal *auth.Refusal
 	if errors.As(err, &refusal) && refusal.Challenge != "" {
@@ -309,12 +309,12 @@ func (e *Edge) refuse(x *exchange, r *http.Request, err error) {
 	problem.Write(x, r, err)
 }
 
-// begin starts the request's trace and gives it its correlation id.
+// begin starts the request's trace and sets its correlation id.
 func (e *Edge) begin(x *exchange, r *http.Request) *http.Request {
 	ctx := r.Context()
 	if route := x.endpoint.route; route != nil && route.Body > 0 {
-		// A command that arrived whole is carried out and answered, also if its client has closed its sending half, which
-		// net/http takes for a client that left.
+		// A complete command is executed and answered, even if its client has closed its sending half. net/http treats
+		// such a client as one that left.
 		ctx = context.WithoutCancel(ctx)
 	}
 	correlationID := ""
@@ -330,8 +330,8 @@ func (e *Edge) begin(x *exchange, r *http.Request) *http.Request {
 	return r.WithContext(ctx)
 }
 
-// start begins a trace of our own: outsiders do not get to name our traces or decide which are sampled. What the client
-// sent becomes a link, by which its trace and ours find each other.
+// start begins a trace of our own, because clients must not choose our trace ids or which traces are sampled. The
+// client's trace becomes a link, which connects the two.
 func (e *Edge) start(ctx context.Context, x *exchange, r *http.Request) (context.Context, trace.Span) {
 	name := x.endpoint.name
 	if name == "" {

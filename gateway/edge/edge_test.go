@@ -32,7 +32,7 @@ func (f fakeForwarder) Forward(w http.ResponseWriter, r *http.Request, c *proxy.
 	return f(w, r, c)
 }
 
-// fakeVerifier takes everybody for u1.
+// fakeVerifier accepts everybody as u1.
 type fakeVerifier struct{}
 
 func (fakeVerifier) Verify(context.Context, string) (token.Claims, error) {
@@ -101,7 +101,7 @@ func TestPanicsBecomeProblemsOrBrokenConnections(t *testing.T) {
 	}
 }
 
-// A client that closes its sending side looks like one that left; it must not be told 200 for what was not done.
+// A client that closes its sending half looks like one that left. It must get no 200 if nothing was done.
 func TestACallerWhoLeftIsNotToldThatAllIsWell(t *testing.T) {
 	_, server := start(t, newSettings(t, func(_ http.ResponseWriter, r *http.Request, _ *proxy.Call) error {
 		<-r.Context().Done()

@@ -17,22 +17,22 @@ import (
 )
 
 const (
-	// slowest is the longest answer for which the server's own write deadline leaves room.
+	// slowest is the longest answer for which the server's own write deadline is sufficient.
 	slowest = 10 * time.Second
 	// writing is how long a client may take to receive an answer.
 	writing = 10 * time.Second
-	// statusCallerLeft stands in logs and metrics for a request whose caller went away unanswered.
+	// statusCallerLeft is the status in logs and metrics for a request whose caller left before the answer.
 	statusCallerLeft = 499
 )
 
-// field is a response header that is the same on every answer.
+// field is a response header with the same value in every answer.
 type field struct {
 	name  string
 	value []string
 }
 
-// securityFields are on every answer. The API serves data to programs: no browser should sniff, frame, run or cache it
-// unless a service says otherwise.
+// securityFields are in every answer. The API serves data to programs, so a browser must not sniff, frame, run or cache
+// it unless a service says otherwise.
 func securityFields() []field {
 	return []field{
 		{"Cache-Control", []string{"no-store"}},
@@ -43,8 +43,8 @@ func securityFields() []field {
 	}
 }
 
-// decorate sets the headers of every answer. Values are shared between requests: net/http only reads them, and whoever
-// changes a header replaces its value.
+// decorate sets the headers of every answer. Requests share the values: net/http only reads them, and code that changes
+// a header replaces the value.
 func (e *Edge) decorate(x *exchange, r *http.Request) {
 	header := x.Header()
 	for _, f := range e.security {
@@ -63,7 +63,7 @@ func (e *Edge) decorate(x *exchange, r *http.Request) {
 	}
 }
 
-// address is the caller's key by address. Callers whose address is not known, as on a Unix socket, count as one.
+// address is the caller's key by address. Callers without a known address, as on a Unix socket, count as one caller.
 func (e *Edge) address(x *exchange) limit.Key {
 	if !x.client.IsValid() {
 		return limit.Address(netip.IPv6Unspecified())
@@ -71,9 +71,9 @@ func (e *Edge) address(x *exchange) limit.Key {
 	return limit.Address(x.client)
 }
 
-// extend gives a slow or held answer the time that it was promised. The read deadline has to go along: net/http watches
-// the connection while a handler runs, and takes a deadline that passes for a client that left. A writer without
-// deadlines, as in tests, has none to extend.
+// extend extends the deadlines for a slow answer or a long poll. The read deadline has to move too: net/http watches
+// the connection while a handler runs, and treats an expired deadline like a client that left. In tests a writer may
+// have no deadlines to extend.
 func (e *Edge) extend(x *exchange) {
 	deadline := e.Clock.Now().Add(x.call.Timeout + writing)
 	connection := http.NewResponseController(x.ResponseWriter)
@@ -81,7 +81,7 @@ func (e *Edge) extend(x *exchange) {
 	_ = connection.SetWriteDeadline(deadline)
 }
 
-// rescue notes a panic. It must be deferred directly.
+// rescue records a panic. It must be deferred directly.
 func (x *exchange) rescue() {
 	switch value := recover(); value {
 	case nil:
@@ -92,7 +92,7 @@ func (x *exchange) rescue() {
 	}
 }
 
-// end settles the request: a panic becomes a 500 if nothing was sent yet and breaks the connection otherwise, and every
+// end finishes the request. A panic becomes a 500 if nothing was sent yet, and otherwise breaks the connection. Every
 // request leaves one log line, one measurement and one span.
 func (e *Edge) end(x *exchange, r *http.Request) {
 	if x.panicked != nil {
@@ -122,11 +122,11 @@ func (e *Edge) end(x *exchange, r *http.Request) {
 	}
 	x.span.End()
 	if x.aborted {
-		panic(http.ErrAbortHandler) // net/http closes the connection, so the client sees that the answer is not whole
+		panic(http.ErrAbortHandler) // net/http closes the connection, so the client sees that the answer is incomplete
 	}
 }
 
-// log writes the access log. It names the route and not the path: a path can hold anything.
+// log writes the access log. It has the route instead of the path, because a path may contain anything.
 func (e *Edge) log(x *exchange, r *http.Request, status int, took time.Duration) {
 	attrs := make([]slog.Attr, 0, 8)
 	attrs = append(attrs,

@@ -10,8 +10,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// durations is the instrument http.server.request.duration of OpenTelemetry's HTTP semantic conventions. The chassis has
-// it, too; with the same description both are one.
+// durations is the instrument http.server.request.duration of OpenTelemetry's HTTP semantic conventions. The chassis
+// has the same instrument; with the same description both are one.
 type durations struct{ histogram metric.Float64Histogram }
 
 func newDurations(meter metric.Meter) (*durations, error) {
@@ -23,8 +23,8 @@ func newDurations(meter metric.Meter) (*durations, error) {
 	return &durations{histogram: histogram}, nil
 }
 
-// measured records the requests of one route. The attribute sets are made once per status, as hashing them for every
-// request costs more than the measurement.
+// measured records the requests of one route. It makes the attribute sets once per status, because hashing them for
+// every request would cost more than the measurement.
 type measured struct {
 	histogram metric.Float64Histogram
 	route     []attribute.KeyValue

@@ -2,17 +2,17 @@ package edge
 
 import "net/http"
 
-// recorder notes what is answered. It lets http.ResponseController through to the connection.
+// recorder records the answer. It gives http.ResponseController access to the connection.
 type recorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
 }
 
-// Unwrap gives http.ResponseController the writer that can flush and set deadlines.
+// Unwrap returns the writer that can flush and set deadlines, for http.ResponseController.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader notes the first final status.
+// WriteHeader records the first final status.
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
 		w.status = status

@@ -1,5 +1,5 @@
-// Package health asks every service through the sidecar whether it is ready, which proves the whole way to it: the
-// gateway's sidecar, name resolution, the service's sidecar and the service itself.
+// Package health asks every service through the sidecar whether it is ready. That checks the whole path: the gateway's
+// sidecar, name resolution, the service's sidecar and the service itself.
 package health
 
 import (
@@ -19,16 +19,16 @@ import (
 	"caravan/internal/request"
 )
 
-// What a service can be.
+// The states of a service.
 const (
-	Ready       = "ready"       // it says so
-	Unready     = "unready"     // it says that it is not
-	Unreachable = "unreachable" // it says nothing in time
+	Ready       = "ready"       // it says that it is ready
+	Unready     = "unready"     // it says that it is not ready
+	Unreachable = "unreachable" // it does not answer in time
 )
 
 const (
 	maxAnswer = 64 << 10
-	// believed is how long an answer counts, so that health checks do not become a load on every service.
+	// believed is how long an answer is used again, so that health checks do not become a load for every service.
 	believed = time.Second
 )
 
@@ -37,8 +37,8 @@ type Status struct {
 	Name     string
 	State    string
 	Duration time.Duration
-	Checks   map[string]string // what the service says about its own conditions
-	Detail   string            // why it is unreachable; for operators, not for the public
+	Checks   map[string]string // the service's own conditions
+	Detail   string            // why it is unreachable; for operators, not public
 }
 
 // Checker asks the services. It is safe for concurrent use.
@@ -56,7 +56,7 @@ type Checker struct {
 	asked time.Time
 }
 
-// New returns a checker of the apps. Each gets limit to answer; all are asked at once.
+// New returns a checker of the apps. Each app has limit to answer. All are asked at once.
 func New(apps []string, sidecar *url.URL, token string, transport http.RoundTripper, limit time.Duration, clk clock.Clock) *Checker {
 	return &Checker{
 		apps: apps, sidecar: sidecar, token: token, limit: limit, clock: clk,
@@ -64,12 +64,12 @@ func New(apps []string, sidecar *url.URL, token string, transport http.RoundTrip
 	}
 }
 
-// Services returns the readiness of every service, in the order of the apps and at most a second old.
+// Services returns the readiness of every service, in the order of the apps. The answer is at most a second old.
 func (c *Checker) Services(ctx context.Context) []Status {
 	if recent := c.recent(); recent != nil {
 		return recent
 	}
-	// One round serves all who ask at the same time, so it does not end with the first of them.
+	// Concurrent callers share one round, so it does not end when the first of them leaves.
 	all, _, _ := c.group.Do("", func() (any, error) {
 		found := c.ask(context.WithoutCancel(ctx))
 		c.mu.Lock()
@@ -127,7 +127,7 @@ func (c *Checker) probe(ctx context.Context, app string) Status {
 	return read(status, response)
 }
 
-// read tells a service's own answer, which has checks, from one that a sidecar gave in its place.
+// read distinguishes a service's own answer, which has checks, from an answer of a sidecar.
 func read(status Status, response *http.Response) Status {
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	var answer struct {
@@ -172,5 +172,5 @@ func (c *Checker) Serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// Milliseconds is a duration as answers carry it.
+// Milliseconds is a duration in the form of the answers.
 func Milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,6 +1,6 @@
-// Package limit counts requests against rate classes with the generic cell rate algorithm (GCRA, ITU-T I.371): one
-// instant per caller, no window edges at which twice the quota passes, and a bounded memory that never refuses a new
-// caller.
+// Package limit counts requests by rate class with the generic cell rate algorithm (GCRA, ITU-T I.371). It stores one
+// time per caller. There are no window edges at which twice the quota passes, and the memory is limited without
+// refusing new callers.
 package limit
 
 import (
@@ -14,20 +14,20 @@ import (
 	"caravan/internal/clock"
 )
 
-const shardCount = 64 // a power of two; enough that two cores seldom meet on one lock
+const shardCount = 64 // a power of two; enough that two cores seldom need the same lock
 
-// Policy is one rate class: Quota requests in each Window, which may be spent at once.
+// Policy is one rate class: Quota requests in each Window, which may come all at once.
 type Policy struct {
 	Name   string
 	Quota  int64
 	Window time.Duration
 }
 
-// Key names one caller within a class. It has a fixed size so that a long subject costs no more than a short one.
+// Key identifies one caller within a class. It has a fixed size, so that a long subject costs no more than a short one.
 type Key [16]byte
 
-// Address returns the key of a client address. An IPv6 client controls a whole /64, so all of one counts as one caller;
-// an IPv4 address mapped into IPv6 counts as the IPv4 address.
+// Address returns the key of a client address. An IPv6 client controls a whole /64, so each /64 is one caller. An IPv4
+// address mapped into IPv6 counts as the IPv4 address.
 func Address(a netip.Addr) Key {
 	key := Key(a.As16())
 	if a.Is6() && !a.Is4In6() {
@@ -56,8 +56,8 @@ type callerKey struct {
 	key   Key
 }
 
-// New returns a limiter that remembers at most about callers callers. When it is full, the caller who has used least of
-// its quota is forgotten.
+// New returns a limiter that remembers about callers callers at most. When it is full, it forgets the caller who has
+// used the least of its quota.
 func New(policies []Policy, callers int, clk clock.Clock) (*Limiter, error) {
 	l := &Limiter{clock: clk, start: clk.Now(), classes: make(map[string]*Class), seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 	if len(policies) > 200 || callers < shardCount {
@@ -85,7 +85,7 @@ func New(policies []Policy, callers int, clk clock.Clock) (*Limiter, error) {
 // Class returns the class of a name, or nil if there is none.
 func (l *Limiter) Class(name string) *Class { return l.classes[name] }
 
-// Subject returns the key of an authenticated subject. The keys of one process mean nothing to another.
+// Subject returns the key of an authenticated subject. Another process has different keys.
 func (l *Limiter) Subject(subject string) Key {
 	var key Key
 	for i, seed := range l.seeds {
@@ -111,12 +111,12 @@ type Class struct {
 type Decision struct {
 	Allowed   bool
 	Remaining int64         // requests that would be allowed right now
-	Reset     time.Duration // until the whole quota is back; if refused, until the next request is allowed
+	Reset     time.Duration // until the whole quota is available; if refused, until the next request is allowed
 	class     *Class
 }
 
-// Take counts one request of a caller and decides whether it may pass. A refused request costs nothing, so a caller who
-// waits as long as it was told always gets through.
+// Take counts one request of a caller and decides whether it is allowed. A refused request costs nothing, so a caller
+// who waits for the given time is always admitted.
 func (c *Class) Take(key Key) Decision {
 	now := int64(c.limiter.clock.Now().Sub(c.limiter.start))
 	s := &c.limiter.shards[(key[0]^key[3]^key[7]^key[12]^key[15])%shardCount]
@@ -136,8 +136,8 @@ func (c *Class) Take(key Key) Decision {
 	return Decision{Allowed: true, Remaining: (c.window - (next - now)) / c.interval, Reset: time.Duration(next - now), class: c}
 }
 
-// forget makes room: it looks at a few callers in the map's random order, drops those whose quota is whole again, and
-// failing that the one who has used least.
+// forget makes room. It looks at a few callers in the map's random order and removes those whose quota is complete
+// again. If there are none, it removes the one who has used the least.
 func (s *shard) forget(now int64) {
 	var least callerKey
 	smallest, seen, dropped := int64(0), 0, 0
@@ -158,7 +158,7 @@ func (s *shard) forget(now int64) {
 	}
 }
 
-// Callers returns how many callers are remembered.
+// Callers returns the number of remembered callers.
 func (l *Limiter) Callers() int {
 	total := 0
 	for i := range l.shards {
@@ -169,8 +169,8 @@ func (l *Limiter) Callers() int {
 	return total
 }
 
-// RetryAfter is how long a refused caller has to wait: whole seconds, rounded up, at least one (a Retry-After of 0 makes
-// clients hammer). It is 0 for an allowed request.
+// RetryAfter is how long a refused caller has to wait, in whole seconds, rounded up, at least one, because with a
+// Retry-After of 0 clients repeat at once. It is 0 for an allowed request.
 func (d Decision) RetryAfter() time.Duration {
 	if d.Allowed {
 		return 0
@@ -179,11 +179,11 @@ func (d Decision) RetryAfter() time.Duration {
 }
 
 // Policy returns the value of the RateLimit-Policy field (draft-ietf-httpapi-ratelimit-headers-10): the class with its
-// quota q in each window of w seconds. The slice is shared and must not be changed.
+// quota q in each window of w seconds. Do not change the slice, because it is shared.
 func (d Decision) Policy() []string { return d.class.policy }
 
-// Field returns the value of the RateLimit field: what remains of the quota now (r) and the seconds until it changes for
-// the better (t), which on a refused request equals Retry-After.
+// Field returns the value of the RateLimit field: what remains of the quota now (r) and the seconds until it increases
+// (t). For a refused request t equals Retry-After.
 func (d Decision) Field() string {
 	b := make([]byte, 0, 48)
 	b = append(b, d.class.item...)

@@ -16,7 +16,7 @@ import (
 	"caravan/internal/clock"
 )
 
-// fakeClock is a clock that moves only when told.
+// fakeClock is a clock that moves only when the test moves it.
 type fakeClock struct{ ns atomic.Int64 }
 
 func (c *fakeClock) Now() time.Time                             { return time.Unix(0, c.ns.Load()).UTC() }
@@ -120,8 +120,8 @@ func TestConcurrentCallersNeverExceedTheQuota(t *testing.T) {
 	}
 }
 
-// In any interval at most the quota plus what came back during it passes; a caller who waits as told gets through; and
-// the fields are well-formed structured fields whose t equals Retry-After on refusal.
+// In any interval, at most the quota and what returned to it in that time pass. A caller who waits as told is admitted.
+// The fields are well-formed structured fields, and t equals Retry-After for a refused request.
 func TestProperties(t *testing.T) {
 	field := regexp.MustCompile(`^"a";r=(\d+);t=(\d+)$`)
 	rapid.Check(t, func(t *rapid.T) {

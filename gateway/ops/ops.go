@@ -1,5 +1,5 @@
-// Package ops answers what operators ask the gateway itself: which services are ready and which circuit breakers are
-// open.
+// Package ops answers operators' questions about the gateway itself: which services are ready and which circuit
+// breakers are open.
 package ops
 
 import (
@@ -13,13 +13,13 @@ import (
 	"caravan/internal/request"
 )
 
-// ordersApp drives the saga, whose calls of other services its sidecar guards with breakers.
+// ordersApp drives the saga. The breakers of its sidecar protect its calls of other services.
 const ordersApp = "orders"
 
-// breakersPath answers POST {} with what orders has seen of those breakers.
+// breakersPath answers POST {} with what orders has observed of those breakers.
 const breakersPath = "/internal/breakers"
 
-// breakersTimeout is how long orders has to answer about its breakers.
+// breakersTimeout is how long orders may take to answer about its breakers.
 const breakersTimeout = 2 * time.Second
 
 // Invoker calls another program through the sidecar; invoke.Invoker is one.
@@ -34,7 +34,7 @@ type Operations struct {
 	Invoker  Invoker
 }
 
-// noParameters are the query parameters of what answers in full always. A filter that is ignored would widen the answer.
+// noParameters are the query parameters of a complete answer: none. An ignored filter would widen the answer.
 var noParameters request.Parameters
 
 type list[T any] struct {
@@ -71,7 +71,7 @@ func (o *Operations) ListServices(w http.ResponseWriter, r *http.Request) error 
 
 type breakers struct {
 	Items    []breaker `json:"items"`
-	Complete bool      `json:"complete"` // whether orders has told about its own
+	Complete bool      `json:"complete"` // whether it includes those of orders
 }
 
 // breaker is a circuit breaker of the gateway, or one that orders has observed in its sidecar.
@@ -88,8 +88,8 @@ type breaker struct {
 	Opened              *int64    `json:"opened,omitempty"`
 }
 
-// ListBreakers answers GET /v1/ops/breakers. When orders can not be asked, which is when operators look, the answer
-// says that it is not complete.
+// ListBreakers answers GET /v1/ops/breakers. If orders does not answer, which is when operators look, the answer says
+// that it is not complete.
 func (o *Operations) ListBreakers(w http.ResponseWriter, r *http.Request) error {
 	if err := noParameters.Check(r.URL.RawQuery); err != nil {
 		return err
@@ -108,7 +108,7 @@ func (o *Operations) ListBreakers(w http.ResponseWriter, r *http.Request) error 
 	return nil
 }
 
-// observed asks orders, whose answer has the form of sidecar.Breaker.
+// observed asks orders. The answer has the form of sidecar.Breaker.
 func (o *Operations) observed(ctx context.Context) ([]breaker, error) {
 	ctx, cancel := context.WithTimeout(ctx, breakersTimeout)
 	defer cancel()

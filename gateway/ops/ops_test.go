@@ -8,7 +8,7 @@ import (
 	"caravan/internal/problem"
 )
 
-// A filter that does not exist must not be answered with everything.
+// A request with an unknown filter must not get everything.
 func TestAQueryIsRefused(t *testing.T) {
 	o := &Operations{}
 	for path, handle := range map[string]func(http.ResponseWriter, *http.Request) error{

@@ -13,35 +13,35 @@ import (
 	"caravan/internal/problem"
 )
 
-// ErrBody means that the request's body did not arrive whole, through its client's fault. Nothing behind it on the
-// connection is a request.
+// ErrBody means that the request's body did not arrive completely, because of the client. What follows it on the
+// connection is not a request.
 var ErrBody = errors.New("the body did not arrive whole")
 
-// limitedBody is a request body that passes through, and is kept until the call is over, in case it has to be sent again. It
-// remembers how far the client got: a call that failed because its own client was slow, broke off or sent too much says
-// nothing about the service, and must not open the breaker for everybody else.
+// limitedBody is a request body that is forwarded, and kept until the call ends in case it has to be sent again. It
+// records how the client behaved: a call that failed because its own client was slow, stopped or sent too much says
+// nothing about the service, and must not open the breaker for all others.
 type limitedBody struct {
 	io.ReadCloser
-	kept     []byte       // what was read; whole and never written again once complete
+	kept     []byte       // the bytes read; once complete, they do not change
 	half     time.Time    // when half of the call's time is over
-	missing  atomic.Int64 // bytes that were announced and not read yet; negative if none were announced
+	missing  atomic.Int64 // announced bytes that were not read yet; negative if none were announced
 	asked    atomic.Bool  // whether the transport has begun to read
 	complete atomic.Bool
-	slow     atomic.Bool // whether it was complete after half of the call's time only
+	slow     atomic.Bool // whether it was complete only after half of the call's time
 	exceeded atomic.Pointer[http.MaxBytesError]
 	late     atomic.Bool
 	left     atomic.Bool           // the connection broke
-	broken   atomic.Pointer[error] // the body ended early or is not framed as HTTP demands
+	broken   atomic.Pointer[error] // the body ended early or violates the framing of HTTP
 }
 
-// bodyGrace is how long after the call's deadline a client that stopped sending is let go of.
+// bodyGrace is how long after the call's deadline the gateway waits for a client that stopped sending.
 const bodyGrace = 250 * time.Millisecond
 
-// newLimitedBody also bounds the wait for the client: an http.Transport whose context has ended still waits for the
-// read of the body that it is in, which only a deadline of the connection can end.
+// newLimitedBody also limits the wait for the client. When its context has ended, an http.Transport still waits for its
+// current read of the body. Only a deadline of the connection can end that read.
 func newLimitedBody(w http.ResponseWriter, r *http.Request, limit int64, deadline time.Time) *limitedBody {
 	now := time.Now()
-	_ = http.NewResponseController(w).SetReadDeadline(deadline.Add(bodyGrace))  // not every writer can, as in tests
+	_ = http.NewResponseController(w).SetReadDeadline(deadline.Add(bodyGrace))  // not every writer supports it, for example in tests
 	b := &limitedBody{ReadCloser: r.Body, half: now.Add(deadline.Sub(now) / 2)} // net/http reads no more than was announced
 	b.missing.Store(r.ContentLength)
 	b.kept = make([]byte, 0, max(0, min(r.ContentLength, limit)))
@@ -65,7 +65,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// whole returns the body if all of it has come.
+// whole returns the body if it is complete.
 func (b *limitedBody) whole() ([]byte, bool) {
 	if !b.complete.Load() {
 		return nil, false
@@ -73,12 +73,12 @@ func (b *limitedBody) whole() ([]byte, bool) {
 	return b.kept, true
 }
 
-// note remembers why a read was the last one.
+// note records why a read was the last one.
 func (b *limitedBody) note(err error) {
 	var tooLarge *http.MaxBytesError
 	var connection *net.OpError
 	switch {
-	case err == io.EOF: // readers return it as it is
+	case err == io.EOF: // readers return io.EOF unwrapped
 		b.finish()
 	case errors.As(err, &tooLarge):
 		b.exceeded.Store(tooLarge)
@@ -86,13 +86,13 @@ func (b *limitedBody) note(err error) {
 		b.late.Store(true)
 	case errors.As(err, &connection):
 		b.left.Store(true)
-	case !b.complete.Load() && !errors.Is(err, http.ErrBodyReadAfterClose): // which the transport does when the sidecar fails
+	case !b.complete.Load() && !errors.Is(err, http.ErrBodyReadAfterClose): // the transport closes the body when the sidecar fails
 		b.broken.Store(&err)
 	}
 }
 
-// refusal is what the client is answered if its body did not arrive whole, or nil. The edge keeps the request's context
-// from ending with the client's half of the connection, so that the read that failed has returned before.
+// refusal is the answer to a client whose body did not arrive completely, or nil. The edge keeps the request's context
+// alive when the client closes its half of the connection, so the failed read has returned before.
 func (b *limitedBody) refusal() error {
 	if b == nil {
 		return nil
@@ -112,7 +112,7 @@ func (b *limitedBody) refusal() error {
 // errLate refuses a request whose body took too long.
 var errLate = unreadable(problem.New(http.StatusRequestTimeout, "request-timeout", "The request took too long to arrive", ""), ErrBody)
 
-// Unreadable is the problem of a body whose reading failed. It is an ErrBody.
+// Unreadable is the problem for a body that could not be read. It is an ErrBody.
 func Unreadable(err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -127,14 +127,14 @@ func unreadable(p *problem.Problem, cause error) error {
 	return &failedCall{problem: p, cause: cause}
 }
 
-// finish notes that all has come, and whether that left the service its share of the time.
+// finish records that the body is complete, and whether enough time was left for the service.
 func (b *limitedBody) finish() {
 	if b.complete.CompareAndSwap(false, true) && time.Now().After(b.half) {
 		b.slow.Store(true)
 	}
 }
 
-// dawdled reports whether the client took the time in which the service should have answered.
+// dawdled reports whether the client used up the time of the service.
 func (b *limitedBody) dawdled() bool {
 	return b.late.Load() || b.slow.Load() || b.asked.Load() && !b.complete.Load()
 }

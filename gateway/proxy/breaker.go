@@ -13,28 +13,28 @@ import (
 	"caravan/internal/problem"
 )
 
-// BreakerSettings says when the gateway stops asking a service that fails.
+// BreakerSettings say when the gateway stops calling a service that fails.
 type BreakerSettings struct {
-	// Consecutive failures after which the breaker opens.
+	// Consecutive is how many failures in a row open the breaker.
 	Consecutive uint32
-	// Ratio of failures among at least Requests requests of the last Window after which it opens, 0 to 1.
+	// Ratio is the share of failures, 0 to 1, that opens it, among at least Requests requests of the last Window.
 	Ratio    float64
 	Requests uint32
 	Window   time.Duration
-	// Open is how long nothing is asked before a few probes are let through.
+	// Open is how long no calls are made before a few probes.
 	Open time.Duration
-	// Probes is how many requests must succeed in a row, at most so many at once, before it closes again.
+	// Probes is how many requests must succeed in a row before it closes again. At most as many run at once.
 	Probes uint32
 }
 
-// errExcluded marks a call that says nothing about the service: its caller went away.
+// errExcluded marks a call that says nothing about the service, because its caller left.
 var errExcluded = errors.New("the caller went away")
 
-// errFailed marks a call that the service or the way to it failed.
+// errFailed marks a call that failed in the service or on the way to it.
 var errFailed = errors.New("the service failed")
 
 // Breakers is one circuit breaker per app. Only real failures count: no answer, 502, 503, 504, or a sidecar that could
-// not deliver the call. A refusal (4xx) or a caller who goes away never does.
+// not deliver the call. A refusal (4xx) or a caller who left does not count.
 type Breakers struct {
 	settings BreakerSettings
 	byApp    map[string]*breaker
@@ -87,8 +87,8 @@ func newBreaker(app string, s BreakerSettings, changed func(app, from, to string
 	return b
 }
 
-// allow admits a call to an app, whose outcome must be reported to done: nil, errFailed or errExcluded. The error is a
-// 503 problem that says when to come back.
+// allow admits a call to an app. The caller must report the outcome to done: nil, errFailed or errExcluded. The error
+// is a 503 problem with the time to come back.
 func (b *Breakers) allow(app string) (done func(error), err error) {
 	one := b.byApp[app]
 	if one == nil {
@@ -106,7 +106,7 @@ func (b *Breakers) allow(app string) (done func(error), err error) {
 func (b *Breakers) Status() []BreakerStatus {
 	all := make([]BreakerStatus, 0, len(b.byApp))
 	for app, one := range b.byApp {
-		state, counts := one.State(), one.Counts() // the state first: asking for it may begin another window
+		state, counts := one.State(), one.Counts() // the state first, because reading it may begin another window
 		all = append(all, BreakerStatus{
 			App: app, State: state.String(), Since: *one.since.Load(),
 			Requests: counts.Requests, Failures: counts.TotalFailures, ConsecutiveFailures: counts.ConsecutiveFailures,

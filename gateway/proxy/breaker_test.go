@@ -11,7 +11,7 @@ import (
 	"caravan/internal/problem"
 )
 
-// wait lets the bubble's virtual time pass.
+// wait lets the virtual time of the bubble pass.
 func wait(t *testing.T, d time.Duration) {
 	t.Helper()
 	if err := (clock.System{}).Sleep(t.Context(), d); err != nil {
@@ -40,7 +40,7 @@ func TestBreakerOpensOnFailuresAndClosesAfterProbes(t *testing.T) {
 		}
 		call(errFailed)
 		call(errFailed)
-		call(errExcluded) // says nothing, and does not end the row
+		call(errExcluded) // does not count, and does not end the sequence
 		call(errFailed)
 		if _, err := b.allow("orders"); problem.From(err).Status != 503 || problem.From(err).RetryAfter != 5*time.Second {
 			t.Fatalf("an open breaker answers %v", err)

@@ -9,13 +9,13 @@ import (
 	"caravan/internal/problem"
 )
 
-// maxForwarded is the most bytes of one forwarded request header: daprd has a budget for all headers together
-// (--read-buffer-size), and what exceeds it fails there with an answer that no client understands.
+// maxForwarded is the most bytes of one forwarded request header. daprd has a limit for all headers together
+// (--read-buffer-size). A request over that limit fails in daprd with an answer that no client understands.
 const maxForwarded = 1 << 10
 
-// requestHeaders may travel from the client to a service. Everything else stays outside: above all dapr-app-id, which
-// overrides the target of an invocation, and every header that claims an identity. Those marked single must not be
-// repeated, as two readers could pick different values.
+// requestHeaders are forwarded from the client to a service. All others are dropped, above all dapr-app-id, which
+// overrides the target of an invocation, and every header that claims an identity. Headers marked single must not be
+// repeated, because two readers could take different values.
 func requestHeaders() []allowed {
 	return []allowed{
 		{name: "Content-Type", single: true, body: true},
@@ -31,10 +31,10 @@ func requestHeaders() []allowed {
 type allowed struct {
 	name   string
 	single bool
-	body   bool // describes a body, and is dropped when there is none
+	body   bool // describes a body, and is dropped if there is none
 }
 
-// responseHeaders may travel from a service to the client. Content-Length is set again.
+// responseHeaders are passed from a service to the client. Content-Length is set again.
 func responseHeaders() []string {
 	return []string{
 		"Content-Type", "Content-Language", "Location", "Etag", "Last-Modified", "Cache-Control", "Expires", "Vary", "Retry-After",
@@ -42,7 +42,7 @@ func responseHeaders() []string {
 	}
 }
 
-// forward fills out with the client's headers that may pass. The values are shared with in, which is never changed.
+// forward copies the allowed headers of the client to out. The values are shared with in, which never changes.
 func (f *Forwarder) forward(out, in http.Header, hasBody bool) error {
 	for _, h := range f.requestHeaders {
 		values := in[h.name]
@@ -64,7 +64,7 @@ func (f *Forwarder) forward(out, in http.Header, hasBody bool) error {
 	return nil
 }
 
-// identify adds the headers that only the gateway may set. It comes after forward, so nothing of the client survives.
+// identify adds the headers that only the gateway may set. It runs after forward and replaces the client's values.
 func (f *Forwarder) identify(out http.Header, r *http.Request, c *Call) {
 	values := make([]string, 0, 6) // one allocation for all of them
 	set := func(name, value string) {
@@ -84,7 +84,7 @@ func (f *Forwarder) identify(out http.Header, r *http.Request, c *Call) {
 	out["User-Agent"] = nil // net/http adds its own otherwise
 }
 
-// answer copies the service's headers that may pass to the client.
+// answer copies the allowed headers of the service to the client.
 func (f *Forwarder) answer(out, in http.Header) {
 	for _, name := range f.responseHeaders {
 		if values := in[name]; len(values) > 0 {
@@ -96,8 +96,8 @@ func (f *Forwarder) answer(out, in http.Header) {
 	}
 }
 
-// local reports whether a location is a path of this API. A service behind the gateway can not name another host, which
-// it only could by repeating what a client sent it.
+// local reports whether a location is a path of this API. A service behind the gateway must not name another host: it
+// could have that name only from a client.
 func local(location string) bool {
 	return strings.HasPrefix(location, "/") && !strings.HasPrefix(location, "//") && !strings.ContainsAny(location, "\\\r\n")
 }

@@ -14,20 +14,20 @@ import (
 	"caravan/internal/problem"
 )
 
-// The first and the longest pause before the service is asked again.
+// The first and the longest pause before the service is called again.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = time.Second
 )
 
-// await asks for an answer that the service may hold back for as long as the caller allows. While the service is
-// unavailable, as during a restart, it is asked again for the rest of that time, and once more at its end.
+// await makes a long poll, for which the caller allows a wait. While the service is unavailable, as during a restart,
+// it is called again for the rest of that time, and once more at its end.
 func (f *Forwarder) await(r *http.Request, out *http.Request, c *Call) (*http.Response, error) {
 	until, left := time.Now().Add(c.Wait), c.Wait
 	for try := 0; ; try++ {
 		hold, final := left, left == 0
 		if f.breakers.probing(c.Match.Route.App) {
-			hold = 0 // a probe that is held back would keep the breaker from closing
+			hold = 0 // a probe that waits would keep the breaker from closing
 		}
 		if try > 0 || hold < left {
 			out = again(out, c, hold)
@@ -52,7 +52,7 @@ func (f *Forwarder) await(r *http.Request, out *http.Request, c *Call) (*http.Re
 	}
 }
 
-// passing reports whether the outcome of a call means that the service is unavailable and may answer soon.
+// passing reports whether the result of a call means that the service is unavailable and may answer soon.
 func passing(response *http.Response, err error) bool {
 	if err == nil {
 		return errors.Is(failure(response), errFailed)
@@ -60,7 +60,7 @@ func passing(response *http.Response, err error) bool {
 	return !errors.Is(err, ErrCallerLeft) && problem.From(err).Status == http.StatusServiceUnavailable
 }
 
-// again is the same request with another time to hold the answer back.
+// again is the same request with another wait.
 func again(out *http.Request, c *Call, hold time.Duration) *http.Request {
 	next, target := out.WithContext(out.Context()), *out.URL
 	target.RawQuery = c.Match.Route.Holding(c.Query, hold)
@@ -68,7 +68,7 @@ func again(out *http.Request, c *Call, hold time.Duration) *http.Request {
 	return next
 }
 
-// probing reports whether the next call of an app decides about closing its breaker.
+// probing reports whether the next call of an app is a probe of its breaker.
 func (b *Breakers) probing(app string) bool {
 	one := b.byApp[app]
 	return one != nil && one.State() == gobreaker.StateHalfOpen

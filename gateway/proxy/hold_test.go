@@ -18,15 +18,15 @@ import (
 	"caravan/internal/problem"
 )
 
-// restarting is a service that is away for some time, and then holds its answer back until its order has ended.
+// restarting is a service that is unavailable for some time. Then it answers long polls when its order has ended.
 type restarting struct {
 	t        *testing.T
-	from, to time.Time // when it is away
+	from, to time.Time // when it is unavailable
 	ends     time.Time // when the order ends
 	away     func() (*http.Response, error)
 	hangs    bool            // it never answers
-	asked    []time.Duration // the waits it was asked for
-	at       []time.Time     // and when
+	asked    []time.Duration // the wait of each request
+	at       []time.Time     // the time of each request
 }
 
 // RoundTrip answers a request.
@@ -51,7 +51,7 @@ func (s *restarting) RoundTrip(r *http.Request) (*http.Response, error) {
 	if s.ends.Before(until) {
 		until = s.ends
 	}
-	if s.from.After(now) && s.from.Before(until) { // it ends while it holds the answer
+	if s.from.After(now) && s.from.Before(until) { // it stops during the long poll
 		if err := pass(r.Context(), s.from.Sub(now)); err != nil {
 			return nil, err
 		}
@@ -120,7 +120,7 @@ func problemOf(p *problem.Problem) func() (*http.Response, error) {
 	}
 }
 
-// Whatever a service that restarts answers, a request that waits outlasts it.
+// A long poll survives a restart of the service, whatever the service answers meanwhile.
 func TestAHeldRequestOutlastsARestart(t *testing.T) {
 	for name, away := range map[string]func() (*http.Response, error){
 		"refused":    func() (*http.Response, error) { return nil, syscall.ECONNREFUSED },
@@ -165,7 +165,7 @@ func TestAHeldRequestOutlastsARestart(t *testing.T) {
 	}
 }
 
-// One that stays away gets the caller a 503 at the end of the wait, with a time to come back, and is not asked too often.
+// If a service stays unavailable, it is not called too often. At the end the caller gets a 503 with a Retry-After.
 func TestAHeldRequestEndsWithItsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -192,7 +192,7 @@ func TestAHeldRequestEndsWithItsWait(t *testing.T) {
 	})
 }
 
-// A breaker that others opened is waited for, and held requests that probe the service do not keep it from closing.
+// A long poll waits for a breaker that other calls opened. Long polls as probes do not keep it from closing.
 func TestAHeldRequestWaitsForTheBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -235,7 +235,7 @@ func TestAHeldRequestWaitsForTheBreaker(t *testing.T) {
 	})
 }
 
-// A caller who leaves ends the asking, and what the service refuses is final.
+// When a caller leaves, the calls end. A refusal by the service is final.
 func TestWhatEndsAHeldRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -1,7 +1,7 @@
-// Package proxy carries a request that the edge has let in to the service that answers it, through the gateway's Dapr
-// sidecar. It builds a new request from what the route and the allow-lists name instead of copying the client's and
-// taking things away: Dapr chooses the target of an invocation from headers before it looks at the URL, so a header
-// that slips through could reach any app.
+// Package proxy forwards a request that the edge has admitted to the service that answers it, through the gateway's
+// Dapr sidecar. It builds a new request from the route and the allow-lists. It does not copy the client's request and
+// remove things from it: Dapr chooses the target of an invocation from headers before it looks at the URL, so one
+// header too many could reach any app.
 package proxy
 
 import (
@@ -24,12 +24,12 @@ import (
 
 const (
 	slugUnavailable = "service-unavailable"
-	retryAfter      = 2 * time.Second // what a client is told to wait when nothing better is known
-	maxErrorBody    = 8 << 10         // of an error that did not come from a service, as much as is read for the log
+	retryAfter      = 2 * time.Second // the client's wait when nothing better is known
+	maxErrorBody    = 8 << 10         // how much of an error that is not from a service is read for the log
 	copyBuffer      = 32 << 10
 )
 
-// ErrCallerLeft means that the client went away before it was answered; there is nobody left to answer.
+// ErrCallerLeft means that the client left before the answer, so nobody receives one.
 var ErrCallerLeft = errors.New("the caller went away")
 
 // Settings of a Forwarder.
@@ -68,8 +68,8 @@ func New(s Settings) *Forwarder {
 	return f
 }
 
-// NewTransport returns the one transport to the sidecar. All traffic goes to a single host, for which the two idle
-// connections that net/http keeps by default would mean a new connection for nearly every request under load.
+// NewTransport returns the one transport to the sidecar. All traffic goes to a single host. By default net/http keeps
+// two idle connections per host, so under load nearly every request would need a new connection.
 func NewTransport(dial time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: dial, KeepAlive: 30 * time.Second}
 	return &http.Transport{
@@ -77,7 +77,7 @@ func NewTransport(dial time.Duration) *http.Transport {
 		MaxIdleConns:           512,
 		MaxIdleConnsPerHost:    512,
 		IdleConnTimeout:        90 * time.Second,
-		DisableCompression:     true, // bodies pass as they are
+		DisableCompression:     true, // bodies are not changed
 		MaxResponseHeaderBytes: 64 << 10,
 		ExpectContinueTimeout:  time.Second,
 	}
@@ -88,13 +88,13 @@ type Call struct {
 	Match      route.Match
 	Query      string // as the client wrote it, checked by route.SplitTarget
 	Client     string // the client's address
-	Authorized bool   // the bearer token was verified and goes along
+	Authorized bool   // the bearer token was verified and is forwarded
 	Timeout    time.Duration
-	Wait       time.Duration // how much of Timeout the caller allows the service to hold its answer back
+	Wait       time.Duration // the part of Timeout that a long poll may wait
 }
 
-// Forward asks the service and passes its answer on. An error means that nothing was written yet, and is ErrCallerLeft
-// or carries the problem to answer with. If the answer breaks off in the middle Forward panics with
+// Forward calls the service and passes its answer on. After an error nothing has been written yet; the error is
+// ErrCallerLeft or contains the problem to answer with. If the answer breaks off, Forward panics with
 // http.ErrAbortHandler, so that the client sees a broken answer instead of a short one.
 func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) error {
 	ctx, cancel := context.WithTimeout(r.Context(), c.Timeout)
@@ -104,7 +104,7 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 		return err
 	}
 	if body != nil {
-		// The transport may still read the body when it has returned; after the handler nobody may (golang/go#46866).
+		// The transport may still read the body after its return, but after the handler nobody may (golang/go#46866).
 		defer body.Close()
 	}
 	out, err := f.request(ctx, r, c, body)
@@ -125,9 +125,9 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 	return nil
 }
 
-// ask asks the service and reports to its breaker what became of it: one outcome for a call, also if it was sent twice. The
-// failure of a later try of a call that is held back is not counted: it is that of the first. An error carries the problem
-// to answer with.
+// ask calls the service and reports the result to its breaker: one outcome per call, even if the call was sent twice.
+// If a later try of a long poll fails, that is not counted, because it is the same failure as the first. An error
+// contains the problem to answer with.
 func (f *Forwarder) ask(r, out *http.Request, c *Call, body *limitedBody, later bool) (*http.Response, error) {
 	done, err := f.breakers.allow(c.Match.Route.App)
 	if err != nil {
@@ -150,7 +150,7 @@ func (f *Forwarder) ask(r, out *http.Request, c *Call, body *limitedBody, later 
 	return a.response, err
 }
 
-// body returns the request's body, nil if the route takes none or none was sent.
+// body returns the request's body. It is nil if the route has none or none was sent.
 func (f *Forwarder) body(ctx context.Context, w http.ResponseWriter, r *http.Request, route *route.Route) (*limitedBody, error) {
 	if r.ContentLength == 0 || route.Body == 0 {
 		return nil, nil
@@ -184,7 +184,7 @@ func (f *Forwarder) request(ctx context.Context, r *http.Request, c *Call, body 
 	return out.WithContext(ctx), nil
 }
 
-// classify decides what a failed exchange says about the service, and what the client gets as an answer.
+// classify decides what a failed exchange means for the breaker, and what the client gets as an answer.
 func classify(r *http.Request, ctx context.Context, body *limitedBody, err error) (outcome, refusal error) {
 	if refusal := body.refusal(); refusal != nil { // the client's own fault comes first
 		return errExcluded, refusal
@@ -200,8 +200,8 @@ func classify(r *http.Request, ctx context.Context, body *limitedBody, err error
 	return errFailed, unavailable("The service can not be reached at the moment.", err)
 }
 
-// failure is the outcome of an answered call. A request that the service shed says nothing about the next one: a flood
-// of logins, which cost much, must not close the service to everybody else.
+// failure is the outcome of an answered call. If the service shed a request, that says nothing about the next one: many
+// logins, which are expensive, must not block the service for all others.
 func failure(response *http.Response) error {
 	if response.Header.Get(problem.ShedHeader) != "" {
 		return errExcluded
@@ -213,9 +213,9 @@ func failure(response *http.Response) error {
 	return nil
 }
 
-// foreign reports whether an answer did not come from a service: services answer every error with a problem, while
-// daprd answers application/json with an errorCode, or plain text. Success without content is 204 with services; daprd
-// 1.18.1 answers some calls of an app that is down, 5 of 18,000 in a test, with an empty 200.
+// foreign reports whether an answer is not from a service. Services answer every error with a problem; daprd answers
+// application/json with an errorCode, or plain text. Services answer a success without content with 204; daprd 1.18.1
+// answers some calls of an app that is down, 5 of 18,000 in a test, with an empty 200.
 func foreign(response *http.Response) bool {
 	if response.StatusCode == http.StatusOK && response.ContentLength == 0 && response.Request.Method != http.MethodHead {
 		return true
@@ -230,9 +230,9 @@ func foreign(response *http.Response) bool {
 	return err != nil || media != problem.ContentType
 }
 
-// translate turns an answer that no service gave into a problem: a 503, and a failure for the breaker, unless the sidecar
-// refused the form of this very request, which its client can change. What the sidecar says names apps, addresses and
-// how often it tried; that goes to the log only.
+// translate turns an answer that is not from a service into a problem. That is a 503, and a failure for the breaker,
+// unless the sidecar refused the form of this request, which its client can change. The sidecar's text has apps,
+// addresses and numbers of tries, so it goes to the log only.
 func (a answer) translate() (outcome, refusal error) {
 	switch a.response.StatusCode {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
@@ -263,10 +263,10 @@ func (f *Forwarder) deliver(w http.ResponseWriter, r *http.Request, response *ht
 	}
 }
 
-// bare hides everything but Write, so that io.CopyBuffer uses the buffer it is given.
+// bare hides everything but Write, so that io.CopyBuffer uses its buffer.
 type bare struct{ io.Writer }
 
-// flushing sends each part of an event stream on as it comes.
+// flushing sends each part of an event stream at once.
 type flushing struct {
 	w          io.Writer
 	controller *http.ResponseController
@@ -281,7 +281,7 @@ func (f flushing) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// failedCall is a call without a usable answer: a problem for the client, the cause for the log.
+// failedCall is a call without a usable answer. It has a problem for the client and the cause for the log.
 type failedCall struct {
 	problem *problem.Problem
 	cause   error
@@ -291,11 +291,11 @@ func unavailable(detail string, cause error) error {
 	return &failedCall{problem: problem.Unavailable(slugUnavailable, detail, retryAfter), cause: cause}
 }
 
-// Error says what happened.
+// Error describes the failure.
 func (e *failedCall) Error() string { return "forwarding a request: " + e.cause.Error() }
 
 // Unwrap returns the cause.
 func (e *failedCall) Unwrap() error { return e.cause }
 
-// Problem is what the client is told.
+// Problem is the answer to the client.
 func (e *failedCall) Problem() *problem.Problem { return e.problem }

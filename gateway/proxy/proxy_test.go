@@ -146,7 +146,7 @@ func TestAnswersOfTheSidecarItselfBecomeProblems(t *testing.T) {
 	s := newStage(t, settings())
 	for name, tc := range map[string]struct {
 		handler http.HandlerFunc
-		status  int // 0: passes through
+		status  int // 0: passed on
 	}{
 		"no such app":   {nil, 503},
 		"breaker open":  {refusing(500, "ERR_DIRECT_INVOKE", "failed to invoke, id: orders, err: circuit breaker is open"), 503},
@@ -276,17 +276,17 @@ func TestTimeoutAndCallerLeft(t *testing.T) {
 	}
 }
 
-// brokenBody gives a byte and then an error.
+// brokenBody returns one byte and then an error.
 type brokenBody struct{ err error }
 
 func (b brokenBody) Read(p []byte) (int, error) { return copy(p, "{"), b.err }
 func (b brokenBody) Close() error               { return nil }
 
-// A client that stops sending is let go of, and is the only one to suffer.
+// A client that stops sending loses its connection, and has no effect on others.
 func TestSlowBodies(t *testing.T) {
 	s := newStage(t, BreakerSettings{Consecutive: 1, Ratio: 1, Requests: 1, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
 	s.sidecar.Handle("orders", func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-	s.table.Routes()[1].Timeout = time.Second // the request is on its way by then
+	s.table.Routes()[1].Timeout = time.Second // the request has started by then
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		match, err := s.table.Match(r.Method, r.URL.Path)
 		if err == nil {
@@ -320,8 +320,8 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
-// A client that sends its last byte around the deadline leaves the service no time, which says nothing about the service.
-// One that sends in time and is not answered does.
+// A client that sends its last byte near the deadline leaves the service no time. That says nothing about the service.
+// A client that sends in time and gets no answer does.
 func TestBodiesThatAreCompleteTooLate(t *testing.T) {
 	const timeout = time.Second
 	for after, want := range map[time.Duration]struct {
@@ -336,7 +336,7 @@ func TestBodiesThatAreCompleteTooLate(t *testing.T) {
 		s := newStage(t, BreakerSettings{Consecutive: 1, Ratio: 1, Requests: 1, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
 		s.sidecar.Handle("orders", func(_ http.ResponseWriter, r *http.Request) {
 			if _, err := io.Copy(io.Discard, r.Body); err == nil {
-				<-r.Context().Done() // the service takes its time
+				<-r.Context().Done() // the service is slow
 			}
 		})
 		s.table.Routes()[1].Timeout = timeout
@@ -362,12 +362,12 @@ func TestBodiesThatAreCompleteTooLate(t *testing.T) {
 	}
 }
 
-// readerFunc reads by a function.
+// readerFunc is a reader made from a function.
 type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A flood that a service sheds is answered as it says, and closes the service to nobody; a failure with the same status does.
+// Requests that a service sheds get its answer and do not open the breaker. A failure with the same status does.
 func TestShedRequestsDoNotOpenTheBreaker(t *testing.T) {
 	s := newStage(t, BreakerSettings{Consecutive: 3, Ratio: 0.5, Requests: 5, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
 	var busy atomic.Bool
@@ -397,7 +397,7 @@ func TestShedRequestsDoNotOpenTheBreaker(t *testing.T) {
 	}
 }
 
-// What a client does to its own request never opens the breaker for the others.
+// Nothing that a client does to its own request opens the breaker for the others.
 func TestClientsCanNotOpenTheBreaker(t *testing.T) {
 	s := newStage(t, BreakerSettings{Consecutive: 1, Ratio: 1, Requests: 1, Window: 10 * time.Second, Open: time.Hour, Probes: 1})
 	read := func(w http.ResponseWriter, r *http.Request) {
@@ -451,7 +451,7 @@ func TestClientsCanNotOpenTheBreaker(t *testing.T) {
 	}
 }
 
-// A sidecar that fails while a body is on its way is not the client's fault, although the body is not read to its end.
+// A sidecar that fails during a body is not the client's fault, although the body is not read to its end.
 func TestASidecarThatFailsWithinABody(t *testing.T) {
 	s := newStage(t, settings())
 	s.forwarder.transport = fakeTransport(func(r *http.Request) (*http.Response, error) {
@@ -462,7 +462,7 @@ func TestASidecarThatFailsWithinABody(t *testing.T) {
 		return nil, syscall.ECONNRESET
 	})
 	r := httptest.NewRequest("POST", "/v1/orders", nil)
-	r.Body, r.ContentLength = brokenBody{err: http.ErrBodyReadAfterClose}, 100 // as the transport closes it
+	r.Body, r.ContentLength = brokenBody{err: http.ErrBodyReadAfterClose}, 100 // the transport closes it in this way
 	if _, err := s.do(t, r, true); problem.From(err) == nil || problem.From(err).Status != 503 {
 		t.Errorf("got %v", err)
 	}
@@ -490,7 +490,7 @@ func TestABrokenAnswerIsNotPassedOffAsWhole(t *testing.T) {
 	t.Errorf("the handler went on: %v", err)
 }
 
-// The forwarder answers as httputil.ReverseProxy does, apart from what the allow-lists take away on purpose.
+// The forwarder answers as httputil.ReverseProxy does, apart from what the allow-lists remove.
 func TestSameAsReverseProxy(t *testing.T) {
 	s := newStage(t, settings())
 	s.sidecar.Handle("orders", func(w http.ResponseWriter, r *http.Request) {
@@ -563,8 +563,8 @@ func TestSameAsReverseProxy(t *testing.T) {
 	}
 }
 
-// compare reports differences. The recorder keeps what a server would drop from the answer to HEAD, so that body is not
-// looked at.
+// compare reports differences. It ignores the body of an answer to HEAD, because the recorder keeps what a server would
+// drop.
 func compare(t *testing.T, name string, mine, theirs *http.Response, head bool) {
 	t.Helper()
 	a, errA := io.ReadAll(mine.Body)
@@ -588,7 +588,7 @@ func compare(t *testing.T, name string, mine, theirs *http.Response, head bool) 
 	}
 }
 
-// Whatever headers a client sends, only allowed names with the client's values and the gateway's own reach the sidecar.
+// Only allowed names with the client's values and the gateway's own headers reach the sidecar, whatever a client sends.
 func FuzzHeaderFilter(f *testing.F) {
 	for _, name := range []string{"Dapr-App-Id", "dapr-app-id", "DAPR_APP_ID", "Authorization", "X-Correlation-Id", "Accept", "Traceparent", "Connection", "Content-Type "} {
 		f.Add(name, "payments", "X-Forwarded-For", "10.0.0.1")

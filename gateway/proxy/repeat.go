@@ -14,28 +14,28 @@ import (
 	"caravan/gateway/route"
 )
 
-// Loss is how a call failed on its way, without an answer of the program that was asked.
+// Loss is how a call failed without an answer of the program that it was for.
 type Loss int
 
 // The kinds of loss.
 const (
 	None   Loss = iota // there is an answer, or the time is over
-	Unsent             // nobody got the call
-	Lost               // somebody may have got it; the answer did not come
+	Unsent             // no program received the call
+	Lost               // a program may have received it; the answer was lost
 )
 
-// String names the loss in logs and metrics.
+// String returns the loss as in logs and metrics.
 func (l Loss) String() string { return [...]string{"none", "unsent", "lost"}[l] }
 
 // Repeat is a call that was sent a second time.
 type Repeat struct {
 	Route  *route.Route
 	Loss   Loss
-	Cause  error // what became of the first try
-	Failed bool  // whether the second was without an answer, too
+	Cause  error // the error of the first try
+	Failed bool  // whether the second try got no answer either
 }
 
-// answer is what became of a try. A sidecar's own words are read, those of a service are not.
+// answer is the result of a try. The text of a sidecar is read; that of a service is not.
 type answer struct {
 	response *http.Response
 	err      error
@@ -43,7 +43,7 @@ type answer struct {
 	said     []byte
 }
 
-// try asks once.
+// try makes one call.
 func (f *Forwarder) try(out *http.Request) answer {
 	response, err := f.transport.RoundTrip(out)
 	a := answer{response: response, err: err}
@@ -59,8 +59,8 @@ func (f *Forwarder) try(out *http.Request) answer {
 	return a
 }
 
-// exchange asks, and once more if the call was lost on its way and may be sent again. The sidecar knows by then which
-// replica is not there and asks another one (dapr/daprd/resolve).
+// exchange makes a call, and once more if the call was lost and may be sent again. By then the sidecar knows which
+// replica is unavailable, and calls another one (dapr/daprd/resolve).
 func (f *Forwarder) exchange(out *http.Request, c *Call, body *limitedBody) answer {
 	first := f.try(out)
 	loss := first.loss()
@@ -82,8 +82,8 @@ func (f *Forwarder) exchange(out *http.Request, c *Call, body *limitedBody) answ
 	return second
 }
 
-// mayRepeat reports whether a call that was lost may be sent again. What nobody got may always be; what somebody may have
-// got may be if a second time changes nothing. A call that is held back has repeats of its own, see await.
+// mayRepeat reports whether a lost call may be sent again. A call that no program received always may. A call that a
+// program may have received may if a second one changes nothing. A long poll has its own repeats, see await.
 func mayRepeat(c *Call, out *http.Request, loss Loss) bool {
 	if c.Wait > 0 && c.Match.Route.Retry == route.RetrySafe {
 		return false
@@ -102,10 +102,10 @@ func mayRepeat(c *Call, out *http.Request, loss Loss) bool {
 	return false
 }
 
-// loss tells whether a call was lost on its way.
+// loss returns whether and how a call was lost.
 func (a answer) loss() Loss {
 	switch {
-	case errors.Is(a.err, syscall.ECONNREFUSED): // the sidecar of the gateway itself is not there
+	case errors.Is(a.err, syscall.ECONNREFUSED): // the gateway's own sidecar is unavailable
 		return Unsent
 	case a.err != nil && connectionFailed(a.err):
 		return Lost
@@ -121,27 +121,27 @@ func (a answer) loss() Loss {
 	return lossOf(said.Message)
 }
 
-// lossOf reads it from what daprd 1.18.1 says, ours or a stock one. A client cannot write these words there: of what it
-// sends only the path gets into an error, where it has no spaces.
+// lossOf reads the loss from the messages of daprd 1.18.1, ours or a stock one. A client cannot put these texts there:
+// of its request only the path gets into an error, and there it has no spaces.
 func lossOf(message string) Loss {
 	has := func(words string) bool { return strings.Contains(message, words) }
 	switch {
-	case has("context deadline exceeded"), has("context canceled"): // it was asked, and is slow
+	case has("context deadline exceeded"), has("context canceled"): // it was called, and is slow
 		return None
 	case has("no replica can be reached"), // dapr/daprd/resolve
-		has("Error while dialing"),                             // gRPC, of another sidecar
-		has("error invoking app channel") && has(": dial tcp"), // the other sidecar, of its program
+		has("Error while dialing"),                             // gRPC, about another sidecar
+		has("error invoking app channel") && has(": dial tcp"), // the other sidecar, about its program
 		has("app channel is not initialized"), has("app is not in a healthy state"),
 		has("invoke API is not ready"): // the gateway's own sidecar, while it starts
 		return Unsent
 	case has("code = Unavailable"), // the connection to the other sidecar broke
-		has("error invoking app channel"): // that between the other sidecar and its program
+		has("error invoking app channel"): // the connection between the other sidecar and its program
 		return Lost
 	}
 	return None
 }
 
-// cause is why there is no answer of a program.
+// cause is the reason why there is no answer of a program.
 func (a answer) cause() error {
 	if a.err != nil {
 		return a.err
@@ -155,5 +155,5 @@ func connectionFailed(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// Repeated is called at every repeat.
+// Repeated is called for every repeat.
 type Repeated func(ctx context.Context, r Repeat)

@@ -16,10 +16,10 @@ import (
 	"caravan/internal/problem"
 )
 
-// planted is a failure of a try, as daprd 1.18.1 and the network bring it about.
+// planted is a failure of a try, as daprd 1.18.1 and the network cause it.
 type planted func(r *http.Request) (*http.Response, error)
 
-// sidecarSays is an error in daprd's own form.
+// sidecarSays is an error in the form of daprd.
 func sidecarSays(message string) planted {
 	return func(r *http.Request) (*http.Response, error) {
 		body := fmt.Sprintf(`{"errorCode":"ERR_DIRECT_INVOKE","message":%q}`, "failed to invoke, id: orders, err: "+message)
@@ -44,7 +44,7 @@ func reply(r *http.Request, status int, contentType, body string) *http.Response
 
 const invokeFailed = `rpc error: code = Internal desc = error invoking app channel: Post "http://orders:7003/v1/orders": `
 
-// How each failure is classified, and so which calls are sent again.
+// The class of each failure, and so which calls are sent again.
 var plantedFailures = map[string]struct {
 	failure planted
 	loss    Loss
@@ -79,7 +79,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 	const body = `{"items":[]}`
 	for call, tc := range map[string]struct {
 		method, target, key, body string
-		lost                      bool // whether it is sent again though it may have arrived
+		lost                      bool // whether it is sent again although it may have arrived
 	}{
 		"safe":                   {"GET", "/v1/orders/o1", "", "", true},
 		"safe, not on offer":     {"GET", "/v1/products", "", "", false},
@@ -145,7 +145,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 	}
 }
 
-// A call that fails twice is not sent a third time, and is one failure.
+// A call that fails twice is not sent a third time, and counts as one failure.
 func TestNothingIsSentThreeTimes(t *testing.T) {
 	for failure, plan := range plantedFailures {
 		if plan.loss == None {
@@ -173,7 +173,7 @@ func TestNothingIsSentThreeTimes(t *testing.T) {
 	}
 }
 
-// Nothing is sent again once its caller has left or its time is over.
+// Nothing is sent again when its caller has left or its time is over.
 func TestNothingIsSentAgainForNobody(t *testing.T) {
 	for name, tc := range map[string]struct {
 		timeout time.Duration
@@ -198,7 +198,7 @@ func TestNothingIsSentAgainForNobody(t *testing.T) {
 	}
 }
 
-// A body that has not come whole can not be sent again.
+// A body that is not complete cannot be sent again.
 func TestABodyThatIsStillComingIsNotSentAgain(t *testing.T) {
 	s := newStage(t, settings())
 	sent := 0
@@ -216,7 +216,7 @@ func TestABodyThatIsStillComingIsNotSentAgain(t *testing.T) {
 	}
 }
 
-// An answer that breaks off is not asked for again: a part of it was passed on.
+// An answer that breaks off is not requested again, because a part of it was passed on.
 func TestABrokenAnswerIsNotAskedForAgain(t *testing.T) {
 	s := newStage(t, settings())
 	sent := 0

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Defaults and bounds of a route's settings.
+// Defaults and limits of a route's settings.
 const (
 	defaultBody    = 64 << 10
 	maxBody        = 16 << 20
@@ -19,9 +19,9 @@ const (
 	maxTimeout     = 2 * time.Minute
 )
 
-// classes that a route has when it names none; they must exist in the rate configuration.
+// The classes of routes that name none. They must exist in the rate configuration.
 const (
-	// PublicRate is the class of public and optional routes, counted by client address, or by subject where one is known.
+	// PublicRate is the class of public and optional routes, counted by client address, or by subject if it is known.
 	PublicRate = "public"
 	// SignedInRate is the class of all other routes, counted by subject.
 	SignedInRate = "signedIn"
@@ -29,7 +29,7 @@ const (
 
 var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
 
-// Known lists the names that a route file may use. A nil list means that any well-formed name is accepted.
+// Known lists the names that a route file may use. A nil list accepts every well-formed name.
 type Known struct {
 	Rates       []string
 	Permissions []string
@@ -189,8 +189,8 @@ func (p *parser) pattern(item, n *yaml.Node) (string, []segment) {
 	return n.Value, segments
 }
 
-// reserved reports whether a path is one that only sidecars and other services may call (DESIGN: the gateway's routes
-// can name neither a Dapr callback nor an internal path).
+// reserved reports whether a path is one that only sidecars and other services may call. A route of the gateway must
+// name neither a Dapr callback nor an internal path.
 func reserved(path string) bool {
 	for _, prefix := range []string{"/internal", "/events", "/dapr", "/v1.0", "/job", "/actors", "/healthz/outbound"} {
 		if path == prefix || strings.HasPrefix(path, prefix+"/") {

@@ -1,6 +1,6 @@
-// Package route holds the gateway's route table: which public call exists, which service answers it and who may make
-// it. The table is read strictly from routes.yaml when the gateway starts and never changes afterwards, so requests
-// match against it without a lock.
+// Package route has the gateway's route table: which public calls exist, which service answers them and who may make
+// them. The table is read strictly from routes.yaml when the gateway starts and never changes afterwards, so requests
+// need no lock.
 package route
 
 import (
@@ -13,27 +13,27 @@ import (
 // Gateway is the app name of the routes that the gateway answers itself.
 const Gateway = "gateway"
 
-// Unlimited is the rate class of a route that is not limited: the probes of a load balancer must always be answered.
+// Unlimited is the rate class of a route without a limit: the probes of a load balancer must always get an answer.
 const Unlimited = "none"
 
 // Kind says what a caller must present to use a route.
 type Kind int
 
 const (
-	// Undeclared is the zero Kind; no loaded route has it, so a forgotten decision can not open a route.
+	// Undeclared is the zero Kind. No loaded route has it, so a missing decision cannot open a route.
 	Undeclared Kind = iota
-	// Public routes need no credentials, and credentials sent to them are neither read nor forwarded.
+	// Public routes need no credentials. Credentials that a client sends are neither read nor forwarded.
 	Public
-	// Optional routes need no credentials, but tell more to some callers: an access token is verified and forwarded if
-	// there is one, and a bad one is refused.
+	// Optional routes need no credentials, but return more to some callers. If there is an access token, it is verified
+	// and forwarded, and a bad one is refused.
 	Optional
 	// SignedIn routes need a valid access token.
 	SignedIn
-	// Permitted routes need a valid access token that carries every permission the route names.
+	// Permitted routes need a valid access token with every permission that the route names.
 	Permitted
 )
 
-// String returns the spelling of routes.yaml.
+// String returns the name as in routes.yaml.
 func (k Kind) String() string {
 	switch k {
 	case Public:
@@ -49,21 +49,20 @@ func (k Kind) String() string {
 	}
 }
 
-// Access is the decision a route takes about its callers.
+// Access is a route's decision about its callers.
 type Access struct {
 	Kind        Kind
 	Permissions []string // all of them are needed; set for Permitted only
 }
 
-// Long describes a request that may be held open: a long poll. Its timeout is the route's own plus what the caller
-// asked for in the query parameter, up to Max.
+// Long describes a long poll. Its timeout is the route's own plus the time in the query parameter, up to Max.
 type Long struct {
 	Parameter string
 	Max       time.Duration
 }
 
-// Retry is which calls of a route may be sent once more when they were lost on their way, though the first may have
-// arrived. A call that certainly did not may always be.
+// Retry is which calls of a route may be sent once more if they were lost, although the first may have arrived. A call
+// that certainly did not arrive may always be sent again.
 type Retry string
 
 // The kinds of Retry.
@@ -83,7 +82,7 @@ type Route struct {
 	Rate    string        // rate class
 	Body    int64         // largest request body in bytes; 0 for methods without one
 	Timeout time.Duration // time the service has to answer
-	Retry   Retry         // which calls may be sent once more though the first may have arrived
+	Retry   Retry         // which calls may be sent once more although the first may have arrived
 	Long    *Long         // nil when the route does not hold requests
 	Line    int           // line of routes.yaml that declares it
 
@@ -107,9 +106,8 @@ func (r *Route) Params() []string {
 	return names
 }
 
-// TimeoutOf returns how long the service has to answer a request with this query, and whether the caller asked to have
-// the answer held back. A wait that can not be read or is too long adds nothing: the service will say what is wrong
-// with it.
+// TimeoutOf returns how long the service may take to answer a request with this query, and whether it is a long poll. A
+// wait that cannot be read or is too long adds nothing: the service will report what is wrong with it.
 func (r *Route) TimeoutOf(query string) (timeout time.Duration, held bool) {
 	if r.Long == nil || query == "" {
 		return r.Timeout, false
@@ -125,11 +123,11 @@ func (r *Route) TimeoutOf(query string) (timeout time.Duration, held bool) {
 	return r.Timeout + wait, true
 }
 
-// Holding is the query with another time for which the caller allows the answer to be held back.
+// Holding is the query with another wait.
 func (r *Route) Holding(query string, wait time.Duration) string {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return query // which asked for no wait then
+		return query // it asks for no wait
 	}
 	values.Set(r.Long.Parameter, strconv.FormatInt(wait.Milliseconds(), 10)+"ms")
 	return values.Encode()
@@ -149,8 +147,9 @@ func (m *Match) Value(i int) string {
 	return m.values[i]
 }
 
-// Target returns the path to ask of the service: the route's own literal segments and the validated parameters, never
-// the client's text. Parameters hold unreserved characters only (RFC 3986, section 2.3), so nothing is left to escape.
+// Target returns the path of the call to the service: the route's own literal segments and the validated parameters,
+// never the client's text. Parameters contain only unreserved characters (RFC 3986, section 2.3), so nothing needs
+// escaping.
 func (m *Match) Target(prefix string) string {
 	var b strings.Builder
 	size, next := len(prefix), 0

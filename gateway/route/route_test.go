@@ -123,7 +123,7 @@ func TestSplitTargetAccepts(t *testing.T) {
 	}
 }
 
-// Whatever a client writes, the path asked of a service is one of the table's shapes, is clean, has nothing to decode,
+// Whatever a client writes, the path that a service gets is one of the table's shapes, is clean, has nothing to decode,
 // and is byte for byte the path that was checked.
 func FuzzMatch(f *testing.F) {
 	for _, seed := range []string{

@@ -26,11 +26,11 @@ type Table struct {
 	root   node
 }
 
-// node is the set of patterns that share a beginning.
+// node is the set of patterns with a common beginning.
 type node struct {
 	literal map[string]*node
 	param   *node
-	name    string // name of param, and the line that gave it
+	name    string // name of param, and the line that has it
 	line    int
 	methods map[string]*Route
 	refusal *MethodError // made once: an unknown method costs no allocation
@@ -42,8 +42,8 @@ func (t *Table) Routes() []*Route { return t.routes }
 // Apps returns the Dapr app ids of the services behind the gateway, in the order of the file.
 func (t *Table) Apps() []string { return t.apps }
 
-// Match finds the route of a method and a path that SplitTarget has accepted. HEAD matches the routes of GET (RFC 9110,
-// section 9.3.2). The error is ErrNotFound or a *MethodError.
+// Match finds the route for a method and a path that SplitTarget has accepted. HEAD matches the routes of GET (RFC
+// 9110, section 9.3.2). The error is ErrNotFound or a *MethodError.
 func (t *Table) Match(method, path string) (Match, error) {
 	var m Match
 	n := t.root.find(path[1:], &m, 0)
@@ -60,8 +60,8 @@ func (t *Table) Match(method, path string) (Match, error) {
 	return m, nil
 }
 
-// find walks the remaining segments. A literal is preferred to a parameter; when the literal leads nowhere the
-// parameter is tried, so /users/me and /users/{id}/roles can stand side by side.
+// find follows the remaining segments. It tries a literal before a parameter. If the literal leads to no route, it
+// tries the parameter, so both /users/me and /users/{id}/roles can exist.
 func (n *node) find(rest string, m *Match, params int) *node {
 	segment, after, more := strings.Cut(rest, "/")
 	if child := n.literal[segment]; child != nil {
@@ -86,8 +86,8 @@ func (n *node) descend(rest string, more bool, m *Match, params int) *node {
 	return n
 }
 
-// add puts a route into the tree. It refuses a second route of the same method and shape, and a parameter that has
-// another name elsewhere at the same place, which nearly always is a mistake.
+// add adds a route to the tree. It refuses a second route with the same method and shape. It also refuses a parameter
+// that has another name in another route at the same place, which nearly always is a mistake.
 func (t *Table) add(r *Route) error {
 	n := &t.root
 	for _, s := range r.segments {

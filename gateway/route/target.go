@@ -8,9 +8,9 @@ const (
 	maxParamBytes = 128
 )
 
-// TargetError says why a request target is refused. The gateway rejects what could be read in two ways instead of
-// normalising it: a path that two parsers understand differently reaches another route than the one that was checked
-// (CVE-2025-66490, CVE-2026-27587), and daprd itself cleans paths before it routes them.
+// TargetError says why a request target is refused. The gateway does not normalise a target that could be read in two
+// ways, but refuses it. If two parsers understand a path differently, it reaches another route than the one that was
+// checked (CVE-2025-66490, CVE-2026-27587), and daprd itself cleans paths before it routes them.
 type TargetError struct{ Reason string }
 
 // Error returns the reason, which is safe to show to the client.
@@ -61,8 +61,8 @@ func checkPath(path string) error {
 	return nil
 }
 
-// checkEscape refuses a percent-encoding that hides a separator, a dot, a control character or a byte beyond ASCII:
-// whatever decodes it would see another path than this router does.
+// checkEscape refuses a percent-encoding of a separator, a dot, a control character or a byte beyond ASCII. A program
+// that decodes it would see another path than this router.
 func checkEscape(path string, i int) error {
 	if i+2 >= len(path) {
 		return &TargetError{"The path holds an incomplete percent-encoding."}
@@ -103,8 +103,8 @@ func checkQuery(query string) error {
 	return nil
 }
 
-// Sets of ASCII characters as bit masks, one word for 0x00 to 0x3f and one for 0x40 to 0x7f: the checks run over every
-// byte of every request.
+// Sets of ASCII characters as bit masks, one word for 0x00 to 0x3f and one for 0x40 to 0x7f, because the checks read
+// every byte of every request.
 const (
 	digits      = (1<<10 - 1) << '0'
 	letters     = (1<<26-1)<<('A'-64) | (1<<26-1)<<('a'-64)
@@ -115,7 +115,7 @@ const (
 	lastOfASCII = 0x7f
 )
 
-// pathByte reports whether c may appear in a path: pchar of RFC 3986, section 3.3, with '%' introducing an escape.
+// pathByte reports whether c may be in a path: pchar of RFC 3986, section 3.3, with '%' for an escape.
 func pathByte(c byte) bool { return member(c, pathLow, pathHigh) }
 
 // unreserved reports whether c never needs escaping in a URI (RFC 3986, section 2.3).
@@ -128,8 +128,8 @@ func member(c byte, low, high uint64) bool {
 	return c <= lastOfASCII && high>>(c-64)&1 == 1
 }
 
-// validParam reports whether a segment may stand for a path parameter: an id or a SKU, 1 to 128 unreserved characters
-// beginning with a letter or a digit. Anything else can not name something that exists.
+// validParam reports whether a segment may be a path parameter: an id or a SKU, 1 to 128 unreserved characters
+// beginning with a letter or a digit. No other text can name something that exists.
 func validParam(segment string) bool {
 	if segment == "" || len(segment) > maxParamBytes {
 		return false

@@ -13,16 +13,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// shared is the member of the source that only holds what is merged elsewhere.
+// shared is a member of the source that only contains what is merged elsewhere.
 const shared = "x-shared"
 
-// Document is the OpenAPI document in the form it is served in.
+// Document is the OpenAPI document in the form in which it is served.
 type Document struct {
 	JSON []byte
 	etag string
 }
 
-// Load turns the YAML source of the document into JSON.
+// Load converts the YAML source of the document into JSON.
 func Load(source []byte) (*Document, error) {
 	var tree map[string]any
 	if err := yaml.Unmarshal(source, &tree); err != nil {
@@ -52,6 +52,6 @@ func (d *Document) Serve(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	header.Set("Content-Type", "application/json")
-	_, _ = w.Write(d.JSON) // a client that went away cannot be told
+	_, _ = w.Write(d.JSON) // the client has left and cannot get an error
 	return nil
 }

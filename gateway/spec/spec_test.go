@@ -44,7 +44,7 @@ func TestShippedDocumentIsValidOpenAPI31(t *testing.T) {
 	}
 }
 
-// The schemas of answers take what they describe and nothing else: a member nobody described is a leak.
+// The schemas of answers allow only the members that they describe: an undescribed member is a leak.
 func TestAnswersAreClosed(t *testing.T) {
 	_, parsed := shipped(t)
 	const (

@@ -190,7 +190,7 @@ func (b *replicas) publish(lookup error) {
 	}
 }
 
-// messageUndialled begins the error of a call that was not sent, because no replica could be dialled. The gateway uses it.
+// messageUndialled begins the error of a call when no replica could be dialled. The gateway looks for it.
 const messageUndialled = "no replica can be reached"
 
 func newReplica(address resolver.Address, log logger.Logger) *replica {

@@ -1,5 +1,5 @@
-// Package proxytest holds a fake Dapr sidecar for the gateway's tests. It imitates what makes daprd dangerous behind a
-// public edge, too: headers choose the target before the URL does, and paths are cleaned before they are routed.
+// Package proxytest has a fake Dapr sidecar for the gateway's tests. It also imitates what makes daprd dangerous behind
+// a public edge: headers choose the target before the URL does, and paths are cleaned before they are routed.
 package proxytest
 
 import (
@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// Token is the API token the fake sidecar asks for.
+// Token is the API token that the fake sidecar requires.
 const Token = "fake-sidecar-token"
 
 // Request is a request as the fake sidecar received it.
@@ -51,7 +51,7 @@ func (s *FakeSidecar) URL() *url.URL {
 	return u
 }
 
-// Handle makes app answer with h; nil takes the app away, so that invoking it fails as it does in daprd.
+// Handle makes app answer with h. Nil removes the app, and then invoking it fails as it does in daprd.
 func (s *FakeSidecar) Handle(app string, h http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,7 @@ func (s *FakeSidecar) Requests() []Request {
 	return append([]Request(nil), s.requests...)
 }
 
-// Stray returns what reached the sidecar other than as a plain invocation by URL: each entry is an attack that worked.
+// Stray returns what reached the sidecar other than as a plain invocation by URL. Each entry is a successful attack.
 func (s *FakeSidecar) Stray() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,8 +109,8 @@ func Refuse(w http.ResponseWriter, status int, code, message string) {
 	_, _ = w.Write(body)
 }
 
-// target finds app and method as daprd does (pkg/api/http/directmessaging.go), and names what a client must not be able
-// to bring about.
+// target finds app and method as daprd does (pkg/api/http/directmessaging.go). stray names what a client must not be
+// able to cause.
 func target(r *http.Request) (app, method, stray string) {
 	if app := r.Header.Get("dapr-app-id"); app != "" {
 		return app, r.URL.Path, "target by dapr-app-id: " + app
