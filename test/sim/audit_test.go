@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// auditedPlan is a shop that is audited all the time, with clocks that differ by up to 15 s and calls that take long, so
-// that everything is caught halfway: orders, and products that are being created.
+// auditedPlan is a shop that is audited all the time. Clocks differ by up to 15 s and calls take long, so audits see
+// orders and products in every state.
 func auditedPlan(seed uint64, keys string) Plan {
 	return Plan{Seed: seed, Keys: keys, Log: silent(), Audited: true,
 		Faults: Faults{Kind: Kind(seed % 3), Slow: 0.15, Skew: 7500 * time.Millisecond, Replicas: 2},

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Deliveries are tried again as dapr/resources/resiliency.yaml declares.
+// Deliveries are repeated as dapr/resources/resiliency.yaml declares.
 const (
 	deliveryRetries = 6
 	deliveryTimeout = 60 * time.Second
@@ -28,7 +28,7 @@ const (
 // subscription is one of dapr/resources/subscriptions.yaml.
 type subscription struct {
 	app, topic, route, deadLetters string
-	waiting                        []*message // nobody is there to take them
+	waiting                        []*message // no sidecar is there to take them
 }
 
 type message struct {
@@ -37,19 +37,19 @@ type message struct {
 	attempts int
 }
 
-// broker holds the messages of all subscriptions. It loses nothing that it has; what it was never
-// given is another matter.
+// broker holds the messages of all subscriptions. It loses no message that it has stored, but a publish may fail before
+// that.
 type broker struct {
 	world         *World
 	subscriptions []*subscription
 	down          bool
-	hung          bool            // it takes everything and answers nothing
+	hung          bool            // it accepts everything and answers nothing
 	published     map[string]bool // ids that were stored
 }
 
 func newBroker(w *World) *broker { return &broker{world: w, published: make(map[string]bool)} }
 
-// read takes the subscriptions from the repository's own file.
+// read reads the subscriptions from the repository's own file.
 func (b *broker) read(root string) error {
 	raw, err := os.ReadFile(filepath.Join(root, "dapr", "resources", "subscriptions.yaml"))
 	if err != nil {
@@ -78,12 +78,12 @@ func (b *broker) read(root string) error {
 	return nil
 }
 
-// consumer reports whether an app subscribes to anything.
+// consumer reports whether an app has a subscription.
 func (b *broker) consumer(app string) bool {
 	return slices.ContainsFunc(b.subscriptions, func(s *subscription) bool { return s.app == app })
 }
 
-// metadata is what a sidecar says of its subscriptions.
+// metadata is a sidecar's report of its subscriptions.
 func (b *broker) metadata(r *replica) []byte {
 	type entry struct {
 		Topic string `json:"topic"`
@@ -94,7 +94,7 @@ func (b *broker) metadata(r *replica) []byte {
 			list = append(list, entry{s.topic})
 		}
 	}
-	out, _ := json.Marshal(map[string]any{"subscriptions": list}) // strings only
+	out, _ := json.Marshal(map[string]any{"subscriptions": list}) // only strings
 	return out
 }
 
@@ -123,13 +123,13 @@ func (s sdk) PublishEvents(ctx context.Context, _, topic string, events []any, _
 	return dapr.PublishEventsResponse{Error: err}
 }
 
-// publish stores a message for every subscription to its topic, or only says so.
+// publish stores a message for every subscription to its topic, or only reports that it did.
 func (b *broker) publish(topic, id string, body []byte) error {
 	w := b.world
 	refused := status.Error(codes.Internal, "error when publish to topic in pubsub pubsub: connection closed")
 	switch {
 	case b.down, w.chance("publish lost", w.faults.PublishLost):
-		return nil // success, and lost (F1)
+		return nil // a success, but lost (F1)
 	case w.chance("publish fails", w.faults.PublishFails):
 		if w.rng.IntN(2) == 0 {
 			return refused
@@ -161,7 +161,7 @@ func (b *broker) schedule(s *subscription, m *message, pause time.Duration) {
 	b.world.after(pause, "push "+s.topic+" "+m.id, func() { b.push(s, m) })
 }
 
-// push delivers a message to one of the sidecars that hear the subscription.
+// push delivers a message to one of the sidecars with the subscription.
 func (b *broker) push(s *subscription, m *message) {
 	w := b.world
 	var hearing []*replica
@@ -186,7 +186,7 @@ func (b *broker) push(s *subscription, m *message) {
 	w.serve(r.program, label, event.to(ctx, s.route), func(answer *httptest.ResponseRecorder) {
 		cancel()
 		switch {
-		case r.sidecar.life != sidecar: // not acknowledged: it comes again
+		case r.sidecar.life != sidecar: // not acknowledged: it is delivered again
 			b.schedule(s, m, w.latency())
 		case answer == nil:
 			b.failed(s, m)
@@ -196,13 +196,13 @@ func (b *broker) push(s *subscription, m *message) {
 	})
 }
 
-// answered does what a sidecar does with a consumer's answer
+// answered handles a consumer's answer as a sidecar does
 // (https://docs.dapr.io/reference/api/pubsub_api/#expected-http-response).
 func (b *broker) answered(s *subscription, m *message, answer *httptest.ResponseRecorder) {
 	var said struct{ Status string }
 	unread := json.Unmarshal(answer.Body.Bytes(), &said)
 	switch {
-	case answer.Code == http.StatusNotFound: // dropped, without a trace (F10)
+	case answer.Code == http.StatusNotFound: // dropped without a trace (F10)
 	case answer.Code >= http.StatusMultipleChoices:
 		b.failed(s, m)
 	case unread == nil && said.Status == "RETRY":
@@ -212,7 +212,7 @@ func (b *broker) answered(s *subscription, m *message, answer *httptest.Response
 	}
 }
 
-// failed tries a delivery again after a while, or gives it up.
+// failed repeats a delivery after a while, or gives it up.
 func (b *broker) failed(s *subscription, m *message) {
 	m.attempts++
 	if m.attempts > deliveryRetries && s.deadLetters != "" {
@@ -228,7 +228,7 @@ func (b *broker) bury(s *subscription, m *message) {
 	}
 }
 
-// attach gives a sidecar that has just started what has waited for it.
+// attach gives a sidecar that has just started the messages that waited for it.
 func (b *broker) attach(r *replica) {
 	for _, s := range b.subscriptions {
 		if s.app == r.app && !r.sidecar.deaf {
@@ -244,7 +244,7 @@ func (b *broker) resume(s *subscription) {
 	s.waiting = nil
 }
 
-// outage takes the broker away for a while.
+// outage makes the broker unavailable for a while.
 func (b *broker) outage() {
 	if b.down || b.world.calm {
 		return

@@ -21,24 +21,24 @@ const (
 	currency   = "EUR"
 )
 
-// Size is how much happens in a run.
+// Size says how much happens in a run.
 type Size struct {
 	Products, Customers int
 	Orders              int // of each customer
 	Changes             int // of prices and stock, by staff
-	// Pause is how long a customer waits between two orders on average; at 0 they wait for nothing but answers. The first
-	// half of the orders comes within seconds all the same.
+	// Pause is how long a customer waits between two orders on average. At 0 they wait only for answers. The first half
+	// of the orders comes within seconds in any case.
 	Pause time.Duration
-	// Stock is how many units of each product there are in the beginning; at 0 it is little for some of them.
+	// Stock is how many units of each product there are at first. At 0 some products have few.
 	Stock int64
 }
 
-// Usual is the size of a run from a seed.
+// Usual is the size of a run for a seed.
 func Usual(rng *rand.Rand) Size {
 	return Size{Products: 1 + rng.IntN(3), Customers: 1 + rng.IntN(4), Orders: 1 + rng.IntN(3), Changes: rng.IntN(4)}
 }
 
-// shop is what the people of a run know: what was promised to them.
+// shop has the people of a run and what the system promised them.
 type shop struct {
 	world *World
 	size  Size
@@ -47,13 +47,13 @@ type shop struct {
 	mu        sync.Mutex
 	done      int
 	customers []*customer
-	corrected map[string]int64 // by SKU: what staff added
+	corrected map[string]int64 // by SKU: units added by staff
 	failures  []string
 	report    client.Audit
-	audits    int // that were complete while customers were in the shop
+	audits    int // audits that ended while customers were in the shop
 }
 
-// customer is one of them, with what they were told.
+// customer is one of the people, with the answers they got.
 type customer struct {
 	name     string
 	shop     *shop
@@ -74,7 +74,7 @@ func newShop(w *World, size Size) *shop {
 	return &shop{world: w, size: size, http: &http.Client{Transport: edge{w}}, corrected: make(map[string]int64)}
 }
 
-// open sends everybody in.
+// open starts all customers and staff.
 func (s *shop) open() {
 	go s.staff()
 	for n := range s.size.Customers {
@@ -94,7 +94,7 @@ func (s *shop) leave() {
 	s.done++
 }
 
-// empty reports whether everybody has gone home.
+// empty reports whether all of them have finished.
 func (s *shop) empty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,10 +107,10 @@ func (s *shop) fail(format string, args ...any) {
 	s.failures = append(s.failures, fmt.Sprintf(format, args...))
 }
 
-// persistence is how long anybody tries before they call it a failure of ours.
+// persistence is how long a person tries before the run reports a failure.
 const persistence = 30 * time.Minute
 
-// insist tries until the attempt succeeds or its refusal is final.
+// insist repeats an attempt until it succeeds or its refusal is final.
 func (c *customer) insist(what string, attempt func(ctx context.Context) (final bool, err error)) error {
 	deadline := time.Now().Add(persistence)
 	for pause := 200 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
@@ -129,13 +129,13 @@ func (c *customer) insist(what string, attempt func(ctx context.Context) (final 
 	}
 }
 
-// refused reports whether the answer is a decision and not a failure on the way.
+// refused reports whether the answer is a decision and not a failure of the call.
 func refused(err error) bool {
 	status := client.Status(err)
 	return status >= 400 && status < 500 && status != http.StatusUnauthorized && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout
 }
 
-// enter registers unless somebody did so before under this name, and logs in.
+// enter registers, unless this name is registered already, and logs in.
 func (c *customer) enter(email string, known bool) bool {
 	public := client.New("http://shop", c.shop.http)
 	if !known {
@@ -143,7 +143,7 @@ func (c *customer) enter(email string, known bool) bool {
 			_, err := public.RegisterUser(ctx, client.Registration{Email: email, Password: password, Name: "Customer " + c.name})
 			return refused(err), err
 		})
-		if err != nil && client.Status(err) != http.StatusConflict { // taken: by the attempt whose answer was lost
+		if err != nil && client.Status(err) != http.StatusConflict { // an earlier attempt registered it, and its answer was lost
 			c.shop.fail("%s could not register: %v", c.name, err)
 			return false
 		}
@@ -151,7 +151,7 @@ func (c *customer) enter(email string, known bool) bool {
 	err := c.insist("logging in", func(ctx context.Context) (bool, error) {
 		var err error
 		c.client, err = public.Login(ctx, email, password)
-		return false, err // the account may still be on its way
+		return false, err // the account may appear later
 	})
 	return err == nil
 }
@@ -170,7 +170,7 @@ func (c *customer) visit() {
 	}
 }
 
-// pause waits between the n-th order (from 0) and the next.
+// pause waits between order n (from 0) and the next.
 func (c *customer) pause(n int) {
 	mean := c.shop.size.Pause
 	if mean == 0 {
@@ -182,7 +182,7 @@ func (c *customer) pause(n int) {
 	time.Sleep(time.Duration(2 * c.rng.Float64() * float64(mean)))
 }
 
-// deposit uses the same key until there is an answer.
+// deposit repeats the same key until there is an answer.
 func (c *customer) deposit(key string, amount int64) {
 	source := [...]string{"tok_ok", "tok_ok", "tok_ok", "tok_timeout"}[c.rng.IntN(4)]
 	err := c.insist("depositing", func(ctx context.Context) (bool, error) {
@@ -196,7 +196,7 @@ func (c *customer) deposit(key string, amount int64) {
 	c.deposits[key] = amount
 }
 
-// order places an order, and sometimes cancels it at once or has it refunded.
+// order places an order. Sometimes it cancels the order at once, or has it refunded.
 func (c *customer) order(key string) {
 	placement := client.NewOrder{}
 	for n := range c.shop.size.Products {
@@ -226,7 +226,7 @@ func (c *customer) order(key string) {
 	}
 }
 
-// await looks until the order has come to an end.
+// await polls until the order has ended.
 func (c *customer) await(p *promise) {
 	_ = c.insist("waiting for order "+p.key, func(ctx context.Context) (bool, error) {
 		order, err := c.client.WaitForOrder(ctx, p.id, 5*time.Second)
@@ -239,7 +239,7 @@ func (c *customer) await(p *promise) {
 
 func sku(n int) string { return fmt.Sprintf("SIM-%d", n) }
 
-// initialStock is what each product begins with.
+// initialStock is the stock of each product at the beginning.
 func (s Size) initialStock(n int) int64 {
 	if s.Stock > 0 {
 		return s.Stock
@@ -247,7 +247,7 @@ func (s Size) initialStock(n int) int64 {
 	return [...]int64{4, 20, 100}[n%3]
 }
 
-// staff make the products, and then change prices and stock and give money back.
+// staff create the products, and then change prices and stock and refund money.
 func (s *shop) staff() {
 	defer s.leave()
 	c := &customer{name: "staff", shop: s, rng: rand.New(rand.NewPCG(s.world.seed, 99))}
@@ -260,7 +260,7 @@ func (s *shop) staff() {
 			_, err := c.client.CreateProduct(ctx, client.NewProduct{SKU: sku(n), Name: "Product " + sku(n), Category: "sim", Price: money.Money{Amount: int64(100 * (n + 1)), Currency: currency}, Stock: stock})
 			return refused(err), err
 		})
-		if err != nil && client.Status(err) != http.StatusConflict { // it exists: made by the attempt whose answer was lost
+		if err != nil && client.Status(err) != http.StatusConflict { // an earlier attempt created it, and its answer was lost
 			s.fail("product %s was refused: %v", sku(n), err)
 		}
 	}
@@ -285,7 +285,7 @@ func (c *customer) reprice(sku string) {
 	})
 }
 
-// restock adds units, once however often it asks.
+// restock adds units once, although it may ask several times.
 func (c *customer) restock(sku string) {
 	change, key := 1+c.rng.Int64N(5), fmt.Sprintf("delivery-%d", c.calls)
 	err := c.insist("restocking", func(ctx context.Context) (bool, error) {
@@ -301,7 +301,7 @@ func (c *customer) restock(sku string) {
 	c.shop.corrected[sku] += change
 }
 
-// refundSomething gives a part or all of a confirmed order back.
+// refundSomething refunds a part or all of a confirmed order.
 func (c *customer) refundSomething() {
 	var orders []client.OrderSummary
 	_ = c.insist("listing orders", func(ctx context.Context) (bool, error) {
@@ -314,12 +314,12 @@ func (c *customer) refundSomething() {
 	}
 	slices.SortFunc(orders, func(a, b client.OrderSummary) int { return strings.Compare(a.ID, b.ID) })
 	order := orders[c.rng.IntN(len(orders))]
-	var amount money.Money // none is all that is left
+	var amount money.Money // no amount means all that is left
 	if order.Total.Amount > 0 && c.rng.IntN(2) == 0 {
 		amount = money.Money{Amount: 1 + order.Total.Amount/3, Currency: currency}
 	}
 	key := strings.ReplaceAll(order.ID, "-", "")
-	_ = c.insist("refunding", func(ctx context.Context) (bool, error) { // refused: nothing is left to give back
+	_ = c.insist("refunding", func(ctx context.Context) (bool, error) { // refused: nothing is left to refund
 		_, err := c.client.RefundOrder(ctx, order.ID, key, client.Refund{Amount: amount, Reason: "simulated complaint"})
 		return refused(err), err
 	})

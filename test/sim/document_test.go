@@ -26,12 +26,12 @@ import (
 	"caravan/test/apicheck"
 )
 
-// TestTheDocumentIsKept sends what gateway/openapi.yaml forbids to the programs that answer it: for each operation with a
-// body its example with one thing wrong, in every place and way that the schema knows of, and for each query and
-// Idempotency-Key likewise. Each must be refused with a problem that names the field. Afterwards the example itself
-// must be accepted, which shows that what was refused was refused for that one thing, and changed nothing.
+// TestTheDocumentIsKept sends the programs what gateway/openapi.yaml forbids. For each operation with a body it sends
+// its example with one thing wrong, in every place and way that the schema has. It does the same for each query and
+// Idempotency-Key. Each must be refused with a problem that names the field. Then the example itself must be accepted,
+// which shows that each refusal had only that one reason, and changed nothing.
 //
-// An operation of which this test does not know how to ask fails it.
+// It fails for an operation that it does not know how to call.
 func TestTheDocumentIsKept(t *testing.T) {
 	source, err := os.ReadFile(filepath.Join(repository(), "gateway", "openapi.yaml"))
 	if err != nil {
@@ -70,10 +70,10 @@ func inQuietWorld(t *testing.T, keys string, f func(*World)) {
 	_ = w.run("goroutines to end", func() bool { return !w.now().Before(end) }, 5*time.Minute)
 }
 
-// direct takes a request straight to the program that answers it.
+// direct sends a request straight to the program that answers it.
 type direct struct{ world *World }
 
-// RoundTrip has the program handle the request.
+// RoundTrip lets the program handle the request.
 func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	app := answering(r.URL.Path)
 	switch {
@@ -97,13 +97,13 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, fmt.Errorf("nobody answers %s", r.URL.Path)
 }
 
-// clerk asks for everything, and may.
+// clerk calls every operation, with all permissions.
 type clerk struct {
 	t      *testing.T
 	http   *http.Client
 	client *client.Client
-	ids    map[string]string // what stands for {id} and {sku}, by operation
-	values map[string]string // of members that only a running shop has, by operation and member
+	ids    map[string]string // the values of {id} and {sku}, by operation
+	values map[string]string // of members that only a running shop knows, by operation and member
 	sent   int
 }
 
@@ -111,8 +111,8 @@ func newClerk(t *testing.T, w *World) *clerk {
 	return &clerk{t: t, http: &http.Client{Transport: direct{w}}, ids: make(map[string]string), values: make(map[string]string)}
 }
 
-// gatewayOnly are the operations that the gateway answers itself, with no body and no parameters. It refuses a query of
-// the last two (gateway/ops); the others tell everybody the same, whatever a monitor adds to their address.
+// gatewayOnly are the operations that the gateway answers itself, without body and parameters. It refuses a query of
+// the last two (gateway/ops). The others ignore a query, because a monitor may add one to their address.
 var gatewayOnly = []string{"live", "ready", "health", "describe", "opsListServices", "opsListBreakers"}
 
 func (c *clerk) check(operations []apicheck.Operation) {
@@ -128,7 +128,7 @@ func (c *clerk) check(operations []apicheck.Operation) {
 		c.queries(o)
 		c.keys(o)
 	}
-	// What ends the example's account comes last.
+	// Operations that end the example's account come last.
 	slices.SortStableFunc(operations, func(a, b apicheck.Operation) int { return order(a) - order(b) })
 	for _, o := range operations {
 		if !slices.Contains(gatewayOnly, o.ID) {
@@ -138,7 +138,7 @@ func (c *clerk) check(operations []apicheck.Operation) {
 	c.t.Logf("%d requests", c.sent)
 }
 
-// order puts the example of an operation behind those whose results it needs, and changes of the account to the end.
+// order puts the example of an operation after those whose results it needs, and changes of the account at the end.
 func order(o apicheck.Operation) int {
 	switch o.ID {
 	case "registerUser", "createProduct":
@@ -153,12 +153,12 @@ func order(o apicheck.Operation) int {
 	return 1
 }
 
-// prepare makes what the operations are about: an order of each kind, dead letters and batches of them.
+// prepare makes what the operations need: an order of each kind, dead letters and batches of them.
 func (c *clerk) prepare() {
 	ctx := context.Background()
 	var err error
 	c.client, err = client.New("http://shop", c.http).Login(ctx, adminEmail, password)
-	for err != nil { // the first admin may still be on its way
+	for err != nil { // the first admin may not exist yet
 		time.Sleep(time.Second)
 		c.client, err = client.New("http://shop", c.http).Login(ctx, adminEmail, password)
 	}
@@ -217,9 +217,9 @@ func (c *clerk) notices(ctx context.Context) string {
 	}
 }
 
-// letter makes a dead letter of a message and returns its id.
+// letter makes a dead letter from a message and returns its id.
 func (c *clerk) letter(ctx context.Context, message string) string {
-	r, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://shop/events/dead", strings.NewReader(message)) // a good URL
+	r, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://shop/events/dead", strings.NewReader(message)) // the URL is valid
 	if _, err := c.http.Do(r); err != nil {
 		c.t.Error(err)
 	}
@@ -244,7 +244,7 @@ func (c *clerk) bodies(o apicheck.Operation) {
 			c.t.Errorf("%s without a body: %d", o.ID, status)
 		}
 	}
-	if o.Example == nil && o.Method == http.MethodPost { // nothing may be asked for that would be ignored
+	if o.Example == nil && o.Method == http.MethodPost { // a body would be ignored, so it must be refused
 		if status, p := c.send(o, "", quoted(o.ID), []byte(`{"unexpected":1}`)); status != http.StatusBadRequest || !names(p, "unexpected") {
 			c.t.Errorf("%s with a body that nobody reads: %d %s", o.ID, status, said(p))
 		}
@@ -255,7 +255,7 @@ func (c *clerk) bodies(o apicheck.Operation) {
 func (c *clerk) queries(o apicheck.Operation) {
 	body := o.Example
 	if o.Example != nil {
-		body = []byte(`{}`) // so that one which is accepted does nothing
+		body = []byte(`{}`) // so that an accepted request does nothing
 	}
 	refused := func(query, field string) {
 		status, p := c.send(o, query, quoted(o.ID), body)
@@ -273,8 +273,8 @@ func (c *clerk) queries(o apicheck.Operation) {
 		if p.Name == "cursor" {
 			c.forged(o)
 		}
-		with := func(value string) string { // the others stay right
-			query, _ := url.ParseQuery(right) // made by Encode
+		with := func(value string) string { // the other parameters stay valid
+			query, _ := url.ParseQuery(right) // Encode made it
 			query.Del(p.Name)
 			return strings.TrimPrefix(query.Encode()+"&"+p.Name+value, "&")
 		}
@@ -296,7 +296,7 @@ func (c *clerk) queries(o apicheck.Operation) {
 	}
 }
 
-// forged sends cursors that no list gave. What is one by its form leads somewhere, and nowhere to a failure of ours.
+// forged sends cursors that no list returned. The answer must be a page or a problem, and never a server error.
 func (c *clerk) forged(o apicheck.Operation) {
 	for _, position := range []any{
 		map[string]any{}, nil, map[string]any{"b": nil}, map[string]any{"b": -1}, map[string]any{"b": 0}, map[string]any{"b": math.MaxInt64},
@@ -311,7 +311,7 @@ func (c *clerk) forged(o apicheck.Operation) {
 	}
 }
 
-// rightQuery is a query with everything that the operation knows, but for the cursor.
+// rightQuery is a query with every parameter that the operation knows, except the cursor.
 func (c *clerk) rightQuery(o apicheck.Operation) string {
 	query := url.Values{}
 	for _, p := range o.Query {
@@ -341,14 +341,14 @@ func (c *clerk) keys(o apicheck.Operation) {
 	}
 }
 
-// ended are operations whose example meets an order or a batch that has come to its end: the conflict says that the
-// request itself was read.
+// ended are operations whose example is about an order or a batch that has ended. The conflict shows that the request
+// itself was read.
 var ended = map[string]int{
 	"opsRetryOrder": http.StatusConflict, "cancelOrder": http.StatusConflict, "opsCancelOrder": http.StatusConflict, "opsReplayDeadLetter": http.StatusUnprocessableEntity,
 	"opsCancelReplay": http.StatusConflict, "opsCancelDiscard": http.StatusConflict,
 }
 
-// accepts sends the example of an operation, under a key with a space, and again under the same key.
+// accepts sends the example of an operation, with a key that contains a space, and repeats it with the same key.
 func (c *clerk) accepts(o apicheck.Operation) {
 	if strings.Contains(o.Path, "{") && c.ids[o.ID] == "" {
 		c.t.Errorf("nobody knows what to put into %s (%s)", o.Path, o.ID)
@@ -366,7 +366,7 @@ func (c *clerk) accepts(o apicheck.Operation) {
 	}
 }
 
-// filled is the example of an operation with the members that only a running shop knows.
+// filled is the example of an operation, with the members that only a running shop knows.
 func (c *clerk) filled(o apicheck.Operation) []byte {
 	if o.Example == nil {
 		return nil
@@ -381,7 +381,7 @@ func (c *clerk) filled(o apicheck.Operation) []byte {
 		}
 	}
 	if o.ID == "setUserRoles" {
-		body["roles"] = []string{"admin", "staff", "customer"} // an admin cannot stop being one
+		body["roles"] = []string{"admin", "staff", "customer"} // an admin must stay one
 	}
 	filled, err := json.Marshal(body)
 	if err != nil {
@@ -393,7 +393,7 @@ func (c *clerk) filled(o apicheck.Operation) []byte {
 // quoted is a key with a space, in the form of the draft.
 func quoted(name string) []string { return []string{`"the key of ` + name + `"`} }
 
-// send makes a request and reads the problem that comes back, if one does.
+// send makes a request and reads the problem of the answer, if it has one.
 func (c *clerk) send(o apicheck.Operation, query string, keys []string, body []byte) (status int, p problem.Problem) {
 	c.sent++
 	path := o.Path
@@ -419,7 +419,7 @@ func (c *clerk) send(o apicheck.Operation, query string, keys []string, body []b
 		c.t.Errorf("%s: %v", o.ID, err)
 		return 0, p
 	}
-	raw, _ := io.ReadAll(response.Body) // of a recorder
+	raw, _ := io.ReadAll(response.Body) // a recorder has no errors
 	if response.StatusCode >= 400 {
 		if err := json.Unmarshal(raw, &p); err != nil {
 			c.t.Errorf("%s answered %d %s", o.ID, response.StatusCode, raw)
@@ -428,7 +428,7 @@ func (c *clerk) send(o apicheck.Operation, query string, keys []string, body []b
 	return response.StatusCode, p
 }
 
-// names reports whether a problem is about a field, or about a part of it.
+// names reports whether a problem is about a field or a part of it.
 func names(p problem.Problem, field string) bool {
 	return slices.ContainsFunc(p.Errors, func(e problem.FieldError) bool {
 		rest, ok := strings.CutPrefix(e.Field, field)

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Documents are what the store of one service holds, for a test that changes it as no program would. They may be used
-// in Plan.Spoil only.
+// Documents are the documents in the store of one service. A test may change them as no program would, but only in
+// Plan.Spoil.
 type Documents struct{ store *store }
 
 // Keys lists what is stored, in order.
@@ -15,8 +15,8 @@ func (d Documents) Keys() []string { return d.store.keys() }
 // Get returns a document, nil if there is none.
 func (d Documents) Get(key string) []byte { return bytes.Clone(d.store.records[key].value) }
 
-// Put stores a document, whatever is there.
+// Put stores a document without a check of the ETag.
 func (d Documents) Put(key string, value []byte) { d.store.put(key, slices.Clone(value)) }
 
-// Remove forgets a document.
+// Remove deletes a document.
 func (d Documents) Remove(key string) { delete(d.store.records, key) }

@@ -6,81 +6,80 @@ import (
 	"time"
 )
 
-// Phase says on which side of an effect a program crashes.
+// Phase says whether a program crashes before or after an effect.
 type Phase int
 
 // The two sides of a call to the outside.
 const (
-	Before Phase = iota // the call never leaves
-	After               // the call took effect, and its answer finds nobody
+	Before Phase = iota // the call is not sent
+	After               // the call took effect, but nobody gets its answer
 )
 
-// CrashPoint is the n-th time that any program touches the outside, from 1.
+// CrashPoint is the n-th call to the outside of any program, from 1.
 type CrashPoint struct {
 	Boundary int
 	Phase    Phase
 }
 
-// String names the point.
+// String is the name of the point.
 func (p CrashPoint) String() string {
 	return fmt.Sprintf("%s #%d", [...]string{"before", "after"}[p.Phase], p.Boundary)
 }
 
-// Faults is how a world misbehaves: probabilities per occasion unless said otherwise.
+// Faults say how a world fails. Numbers are probabilities per occasion, unless the comment says otherwise.
 type Faults struct {
-	// Kind is the store whose ways are imitated.
+	// Kind is the store that is simulated.
 	Kind Kind
-	// Slow calls take up to four seconds a way.
+	// Slow calls take up to four seconds in each direction.
 	Slow float64
-	// ReadFails, WriteFails: the store refuses, with no effect.
+	// ReadFails, WriteFails: the store refuses a call, without effect.
 	ReadFails, WriteFails float64
 	// BulkReadCut: the connections to the store break during a read of many keys, and for a moment after it.
 	BulkReadCut float64
-	// StockSidecar: the sidecars are Dapr's own. On SQLite and PostgreSQL a read of many keys that is cut answers some of
-	// those that exist as if they did not, without an error (components-contrib v1.18.0: BulkGet never looks at rows.Err),
-	// and no answer marks a key that does not exist. Our own report the error.
+	// StockSidecar: the sidecars are Dapr's own. On SQLite and PostgreSQL, when a read of many keys breaks off, they
+	// report some existing keys as absent, without an error (components-contrib v1.18.0: BulkGet does not check
+	// rows.Err). They mark no absent keys. Our own sidecar reports the error.
 	StockSidecar bool
 	// WriteReplyLost: a write is stored and reported as failed.
 	WriteReplyLost float64
-	// WriteLate: a write is reported as failed, and is tried up to 20 s later.
+	// WriteLate: a write is reported as failed, and happens up to 20 s later.
 	WriteLate float64
 	// StoreDown is the mean time between outages of one service's store; 0 for none.
 	StoreDown time.Duration
-	// StoreHangs is the mean time between times in which one service's store answers nothing; 0 for none.
+	// StoreHangs is the mean time between hangs of one service's store, in which it answers nothing; 0 for none.
 	StoreHangs time.Duration
-	// CallLost, CallReplyLost: a call between services, or its answer, gets lost.
+	// CallLost, CallReplyLost: a call between services, or its answer, is lost.
 	CallLost, CallReplyLost float64
 	// CallTwice: a call is delivered a second time, up to 5 s later.
 	CallTwice float64
-	// PublishLost: a publish is answered with success, and lost.
+	// PublishLost: a publish is answered with success, but lost.
 	PublishLost float64
 	// PublishFails: a publish is answered with an error; half of them are stored.
 	PublishFails float64
-	// Redelivered: a message comes again, up to a minute later.
+	// Redelivered: a message is delivered again, up to a minute later.
 	Redelivered float64
-	// Delayed: a message is held back for up to a minute, and so overtaken.
+	// Delayed: a message is delayed for up to a minute, so that others overtake it.
 	Delayed float64
 	// BrokerDown is the mean time between outages of the broker; 0 for none.
 	BrokerDown time.Duration
-	// Deaf: a sidecar starts without its subscriptions, and its metadata shows them nevertheless in
-	// half of the cases.
+	// Deaf: a sidecar starts without its subscriptions. In half of the cases its metadata shows them nevertheless.
 	Deaf float64
 	// Crash and SidecarCrash are the mean times between crashes of any program or sidecar; 0 for none.
 	Crash, SidecarCrash time.Duration
-	// CrashAt crashes the program that touches the outside at these points.
+	// CrashAt crashes the program that calls the outside at these points.
 	CrashAt []CrashPoint
 	// Outage is one dependency that is unavailable for a while.
 	Outage Outage
-	// Replicas is how many of each service there are.
+	// Replicas is how many replicas each service has.
 	Replicas int
-	// Skew is the most by which a program's clock is off.
+	// Skew is the largest error of a program's clock.
 	Skew time.Duration
-	// Sabotage is a rule that is broken, to see that it is noticed.
+	// Sabotage is a broken rule, which the run must notice.
 	Sabotage Sabotage
 }
 
-// Drawn is a random selection of faults: not all at once in every run, as faults that hide each other
-// prove less (swarm testing, Groce et al. 2012).
+// Drawn is a random selection of faults. Not all occur in every run, because faults that hide each other prove less
+// (swarm testing, Groce et al. 2012).
 func Drawn(rng *rand.Rand) Faults {
 	some := func(most float64) float64 {
 		if rng.IntN(2) == 0 {

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// What dapr/resiliency*.yaml and the gateway declare.
+// Timeouts from dapr/resiliency*.yaml and the gateway.
 const (
-	stepTimeout = 2500 * time.Millisecond // orders' calls of products and payments
+	stepTimeout = 2500 * time.Millisecond // calls of orders to products and payments
 	callTimeout = 15 * time.Second        // every other call
 )
 
@@ -42,7 +42,7 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 				}})
 			})
 		})
-		if err != nil { // an answer may still come, and find nobody
+		if err != nil { // an answer may still come, but nobody gets it
 			return nil, err
 		}
 		return response, nil
@@ -73,7 +73,7 @@ func (w *World) sidecarAPI(r *replica, path string) *http.Response {
 	return respond(http.StatusNotFound, "text/plain", []byte("no such API"))
 }
 
-// request is what is left of a request when it travels.
+// request has the parts of a request that are sent on.
 type request struct {
 	method, path string
 	header       http.Header
@@ -109,7 +109,7 @@ func respond(status int, contentType string, body []byte) *http.Response {
 	}
 }
 
-// daprError is how a sidecar says that it could not invoke.
+// daprError is the answer of a sidecar that could not invoke.
 func daprError(message string) *http.Response {
 	body, _ := json.Marshal(map[string]string{"errorCode": "ERR_DIRECT_INVOKE", "message": message}) // a map of strings
 	return respond(http.StatusInternalServerError, "application/json", body)
@@ -127,8 +127,8 @@ func (i *invocation) step() bool {
 	return i.from == "orders" && (i.app == "products" || i.app == "payments")
 }
 
-// invoke delivers a call, once or twice as chance has it: only the saga repeats calls, but connections
-// that break make sidecars send again.
+// invoke delivers a call once, or by chance twice. Only the saga repeats calls, but sidecars send again when
+// connections break.
 func (w *World) invoke(i *invocation) {
 	timeout := callTimeout
 	if i.step() {
@@ -158,7 +158,7 @@ func (w *World) invoke(i *invocation) {
 	}
 }
 
-// deliver brings a call to one of the callee's replicas.
+// deliver passes a call to one of the callee's replicas.
 func (w *World) deliver(i *invocation, timeout time.Duration, then func(*http.Response)) {
 	if answer := w.faults.Sabotage.forgotten(i); answer != nil {
 		then(answer)
@@ -180,7 +180,7 @@ func (w *World) deliver(i *invocation, timeout time.Duration, then func(*http.Re
 	})
 }
 
-// pick chooses a replica of an app that runs beside a sidecar that runs.
+// pick chooses a replica of an app whose program and sidecar both run.
 func (w *World) pick(app string) *life {
 	var candidates []*life
 	for _, r := range w.replicas {
@@ -194,13 +194,13 @@ func (w *World) pick(app string) *life {
 	return candidates[w.rng.IntN(len(candidates))]
 }
 
-// edge is the way of customers to the services: the gateway without its policies.
+// edge connects customers with the services: the gateway without its policies.
 type edge struct{ world *World }
 
 // errLost is a connection that broke.
 var errLost = errors.New("connection reset by peer")
 
-// RoundTrip takes a request to the service that answers it.
+// RoundTrip sends a request to the service that answers it.
 func (e edge) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := e.world
 	in, err := copyOf(r)
@@ -240,7 +240,7 @@ func (e edge) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// answering is the app behind a public path.
+// answering is the app that answers a public path.
 func answering(path string) string {
 	for _, rule := range []struct{ prefix, app string }{
 		{"/v1/users", "users"}, {"/v1/sessions", "users"}, {"/v1/products", "products"}, {"/v1/wallet", "payments"},

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Part is a kind of thing that programs depend on.
+// Part is a kind of dependency of programs.
 type Part string
 
-// The parts of a world. There is one broker, and a store, a program and a sidecar of each service.
+// The parts of a world. There is one broker. Each service has a store, a program and a sidecar.
 const (
 	TheBroker  Part = "broker"
 	TheStore   Part = "store"
@@ -21,18 +21,18 @@ const (
 // Outage is one dependency that is unavailable for a while.
 type Outage struct {
 	Part Part
-	// App is the service whose part it is; empty for the broker.
+	// App is the service that the part belongs to; empty for the broker.
 	App string
-	// Hangs: it takes requests and answers none. Otherwise it refuses them.
+	// Hangs means that it accepts requests and answers none. Otherwise it refuses them.
 	Hangs bool
-	// Orders is how many orders have been accepted when it begins, a few milliseconds later, so that it meets orders in
+	// Orders is how many orders must be accepted before it begins, a few milliseconds later, so that it meets orders in
 	// different states.
 	Orders int
-	// For is how long it takes; 0 for no outage.
+	// For is how long it lasts; 0 for no outage.
 	For time.Duration
 }
 
-// String is its name, which holds no space.
+// String is its name, which contains no space.
 func (o Outage) String() string {
 	how := "down"
 	if o.Hangs {
@@ -41,7 +41,7 @@ func (o Outage) String() string {
 	return strings.Join(slices.DeleteFunc([]string{o.App, string(o.Part), how, o.For.String()}, func(s string) bool { return s == "" }), "-")
 }
 
-// outages are all dependencies in both ways, for each duration.
+// outages are the outages of all dependencies, refused and hung, for each duration.
 func outages(durations ...time.Duration) (all []Outage) {
 	for _, d := range durations {
 		for _, hangs := range []bool{false, true} {
@@ -57,13 +57,13 @@ func outages(durations ...time.Duration) (all []Outage) {
 }
 
 const (
-	// leastTaken is the longest that the first milliseconds of an order take, in which an outage begins.
+	// leastTaken is the longest time of the first milliseconds of an order, in which an outage begins.
 	leastTaken = 20 * time.Millisecond
-	// recoveryLimit is how long after an outage every order that it held up has to have ended.
+	// recoveryLimit is how long after an outage all orders that it delayed must have ended.
 	recoveryLimit = 45 * time.Second
 )
 
-// plan has the outage begin once enough orders were accepted.
+// planOutage makes the outage begin when enough orders were accepted.
 func (w *World) planOutage() {
 	o := w.faults.Outage
 	if o.For == 0 {
@@ -104,7 +104,7 @@ func (w *World) beginOutage() {
 	})
 }
 
-// setOutage takes the dependency away, or brings it back.
+// setOutage makes the dependency unavailable, or available again.
 func (w *World) setOutage(away bool) {
 	o := w.faults.Outage
 	switch {
@@ -145,7 +145,7 @@ func (w *World) setOutage(away bool) {
 	}
 }
 
-// freeze stops a program or its sidecar where it is, or lets it go on. What came to it meanwhile is handled then, late.
+// freeze pauses or continues a program or its sidecar. It handles late what arrived during the pause.
 func (r *replica) freeze(part Part, frozen bool) {
 	if r.frozen = ""; frozen {
 		r.frozen = part
@@ -158,7 +158,7 @@ func (r *replica) freeze(part Part, frozen bool) {
 	}
 }
 
-// timeRecovery measures how long the orders that an outage held up take to end.
+// timeRecovery measures how long the orders that an outage delayed take to end.
 func (w *World) timeRecovery() {
 	ended, open := w.now(), w.unfinished()
 	w.held = len(open)

@@ -17,8 +17,8 @@ func matrix() []Outage {
 	return outages(5*time.Second, 20*time.Second, time.Minute, 10*time.Minute)
 }
 
-// TestOutages takes each dependency away for each duration, while orders are on their way. Every accepted order has to
-// end, soon after the outage, and not by its deadline; what happened to money, stock and events has to be right.
+// TestOutages makes each dependency unavailable for each duration, while orders are in progress. Every accepted order
+// has to end soon after the outage, and not by its deadline. Money, stock and events have to be right.
 func TestOutages(t *testing.T) {
 	cells := matrix()
 	if *only != 0 {
@@ -48,7 +48,7 @@ func TestOutages(t *testing.T) {
 	t.Logf("%d outages, %d orders", *seeds, orders)
 }
 
-// TestAnOutageBeyondTheDeadlineIsSeen: an outage that outlasts the deadline of orders ends them, and the matrix would say so.
+// TestAnOutageBeyondTheDeadlineIsSeen: an outage longer than the deadline of orders ends them, which the matrix notices.
 func TestAnOutageBeyondTheDeadlineIsSeen(t *testing.T) {
 	plan := outagePlan(1, t.TempDir())
 	plan.Faults.Outage = Outage{Part: TheStore, App: "payments", Orders: 3, For: 20 * time.Minute}
@@ -58,7 +58,7 @@ func TestAnOutageBeyondTheDeadlineIsSeen(t *testing.T) {
 	}
 }
 
-// outagePlan is the run of a cell of the matrix; seeds beyond their number begin again, with other chances.
+// outagePlan is the run of a cell of the matrix. After the last cell, seeds repeat the cells with other chances.
 func outagePlan(seed uint64, keys string) Plan {
 	cells := matrix()
 	o := cells[int(seed-1)%len(cells)]

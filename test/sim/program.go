@@ -27,31 +27,31 @@ import (
 	users "caravan/services/users/assembly"
 )
 
-// programs are what runs in a world, by app id.
+// programs are the programs of a world, by app id.
 var programs = map[string]service.Build{
 	"users": users.Build, "products": products.Build, "orders": orders.Build, "payments": payments.Build, "notifications": notifications.Build,
 }
 
-// apps are their ids in the order of their start.
+// apps are their ids, in the order of their start.
 var apps = []string{"users", "products", "payments", "orders", "notifications"}
 
 const appToken = "app-token"
 
-// replica is a place for a program with its sidecar; both come and go.
+// replica is the place of one program and its sidecar. Both stop and start.
 type replica struct {
 	world   *World
 	app     string
 	number  int
-	program *life // nil while there is none
+	program *life // nil if none runs
 	lives   int
 	sidecar struct {
-		up, deaf, hidden bool // deaf: without subscriptions; hidden: and does not show it
-		stopped          bool // and stays so
+		up, deaf, hidden bool // deaf: without subscriptions; hidden: its metadata shows them
+		stopped          bool // and stays stopped
 		life             int
 	}
-	stopped bool     // no program is started
-	frozen  Part     // the program or the sidecar, if that answers nothing
-	held    []func() // what it will do when it goes on
+	stopped bool     // no program starts
+	frozen  Part     // the program or the sidecar, if it is paused
+	held    []func() // what it does when it continues
 }
 
 func (r *replica) String() string { return r.app + "." + strconv.Itoa(r.number) }
@@ -62,7 +62,7 @@ type life struct {
 	replica  *replica
 	number   int
 	service  *service.Service
-	gone     chan struct{} // closed by the crash
+	gone     chan struct{} // closed at the crash
 	stop     context.CancelFunc
 	inFlight map[*exchange]bool
 }
@@ -112,17 +112,16 @@ func (w *World) crashSidecar(r *replica) {
 	w.after(w.between(200*time.Millisecond, 3*time.Second), "sidecar of "+r.String()+" starts", func() { w.startSidecar(r) })
 }
 
-// settings make the programs brisk where their defaults are for real time: virtual hours cost little,
-// but not nothing.
+// settings make the programs faster where their defaults are for real time, because virtual hours have some cost too.
 func (w *World) settings(app string) map[string]string {
 	all := map[string]string{"app.token": appToken}
 	if app == "users" {
 		all["keys.dir"], all["bootstrap.email"], all["bootstrap.password"] = w.keys, adminEmail, password
-		// Hashes that cost nothing: nobody attacks here.
+		// The hashes are cheap, because there is no attacker.
 		all["password.memory"], all["password.iterations"] = "8", "1"
 	}
 	if app == "products" {
-		all["catalogue.reconcile"] = "1m" // what a crash left half made is repaired before the audit
+		all["catalogue.reconcile"] = "1m" // repairs what a crash left incomplete before the audit
 	}
 	return all
 }
@@ -149,8 +148,8 @@ func (w *World) start(r *replica) {
 	}
 	r.program = l
 	go func() {
-		// A crashed program runs into the void until it notices; nobody hears its end. One that ends
-		// by itself is restarted by its supervisor.
+		// A crashed program runs without effect until it notices; its result is ignored. A supervisor restarts a
+		// program that ends by itself.
 		err := l.service.Run(ctx)
 		w.arrive("end of "+l.String(), func() {
 			if !l.over() {
@@ -162,7 +161,7 @@ func (w *World) start(r *replica) {
 	}()
 }
 
-// crash ends a program as kill -9 does: nothing that it still does reaches the outside.
+// crash ends a program as kill -9 does. Nothing that it still does reaches the outside.
 func (w *World) crash(r *replica) {
 	l := r.program
 	if l == nil {
@@ -178,7 +177,7 @@ func (w *World) crash(r *replica) {
 	w.after(w.between(100*time.Millisecond, 3*time.Second), r.String()+" starts", func() { w.start(r) })
 }
 
-// close ends all programs for good.
+// close ends all programs permanently.
 func (w *World) close() {
 	w.closing = true
 	for _, r := range w.replicas {
@@ -190,14 +189,14 @@ func (w *World) close() {
 	}
 }
 
-// exchange is one request that a program is handling.
+// exchange is one request that a program handles.
 type exchange struct {
 	label string
 	over  bool
 	then  func(*httptest.ResponseRecorder)
 }
 
-// end reports the answer, or nil if the program gave none or did not live to give it; only the first counts.
+// end passes on the answer, or nil if the program gave none or crashed before. Only the first call counts.
 func (x *exchange) end(answer *httptest.ResponseRecorder) {
 	if !x.over {
 		x.over = true
@@ -205,7 +204,7 @@ func (x *exchange) end(answer *httptest.ResponseRecorder) {
 	}
 }
 
-// serve has a program handle a request and calls then in the world when it has answered or crashed.
+// serve lets a program handle a request. It calls then in the world when the program has answered or crashed.
 func (w *World) serve(l *life, label string, request *http.Request, then func(*httptest.ResponseRecorder)) {
 	if r := l.replica; r.frozen != "" {
 		r.held = append(r.held, func() {
@@ -219,7 +218,7 @@ func (w *World) serve(l *life, label string, request *http.Request, then func(*h
 	}
 	x := &exchange{label: label, then: then}
 	l.inFlight[x] = true
-	go func() { // ends with the handler, whose every wait ends by a deadline
+	go func() { // ends with the handler, whose waits all have a deadline
 		recorder := answerOf(l.service, request)
 		w.arrive("handled "+l.String()+" "+label, func() {
 			delete(l.inFlight, x)
@@ -230,7 +229,7 @@ func (w *World) serve(l *life, label string, request *http.Request, then func(*h
 	}()
 }
 
-// answerOf is a program's answer, or nil if it breaks the connection off, as net/http does then.
+// answerOf is a program's answer, or nil if it breaks the connection, as net/http does after a panic.
 func answerOf(program http.Handler, request *http.Request) (answer *httptest.ResponseRecorder) {
 	defer func() {
 		switch value := recover(); value {
@@ -249,15 +248,15 @@ func answerOf(program http.Handler, request *http.Request) (answer *httptest.Res
 // wristwatch is the clock of one program.
 type wristwatch struct {
 	clock.System
-	by     time.Duration // how far it is off
+	by     time.Duration // its error
 	random *randomness
 }
 
 // Now is the time by that clock.
 func (c wristwatch) Now() time.Time { return c.System.Now().Add(c.by) }
 
-// Sleep takes a little longer than asked, as sleeping does: two sleepers that woke at the very same
-// instant would go on in an order that the seed does not decide.
+// Sleep takes a little longer than asked, as in reality. If two sleepers woke at the same instant, the seed would not
+// decide their order.
 func (c wristwatch) Sleep(ctx context.Context, d time.Duration) error {
 	if d > 0 {
 		d += time.Duration(c.random.float() * float64(20*time.Microsecond))
@@ -265,7 +264,7 @@ func (c wristwatch) Sleep(ctx context.Context, d time.Duration) error {
 	return c.System.Sleep(ctx, d)
 }
 
-// randomness is the source of ids and jitter of one life of a program.
+// randomness is the source of ids and jitter for one life of a program.
 type randomness struct {
 	mu  sync.Mutex
 	rng *rand.Rand

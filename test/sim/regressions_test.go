@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// regression is a run that once failed. Its faults are written out, so that it stays the same when
-// those drawn from seeds change; the seeds are a few because chance decides what meets what.
+// regression is a run that failed once. Its faults are written out, so that it stays the same when the faults of seeds
+// change. It has a few seeds, because chance decides which events meet.
 type regression struct {
 	found  string // what was wrong, and what prevents it now
 	faults Faults

@@ -22,45 +22,45 @@ type Plan struct {
 	Seed   uint64
 	Faults Faults
 	Size   Size
-	// Keys is the folder of the signing keys; runs of one process share it.
+	// Keys is the folder of the signing keys. The runs of one process share it.
 	Keys string
 	Log  *slog.Logger
-	// Hasty runs do not wait for holds that orders left behind to expire: sound orders leave none, or next to none.
+	// Hasty runs do not wait until holds expire that orders left: correct orders leave almost none.
 	Hasty bool
-	// Whole runs keep their trace from the beginning.
+	// Whole runs keep their complete trace.
 	Whole bool
-	// Audited runs are audited all the time: while customers buy, nothing may be found either.
+	// Audited runs are audited all the time. Audits must find nothing while customers buy either.
 	Audited bool
-	// Spoil, if set, changes documents once everything has been at rest for a while, just before the audit.
+	// Spoil, if set, changes documents after everything has been at rest for a while, just before the audit.
 	Spoil func(stored func(app string) Documents)
 }
 
-// Seeded is the plan that follows from a seed alone.
+// Seeded is the plan for a seed.
 func Seeded(seed uint64, keys string, log *slog.Logger) Plan {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	return Plan{Seed: seed, Faults: Drawn(rng), Size: Usual(rng), Keys: keys, Log: log}
 }
 
-// Checkout is the plan of one customer who registers, pays in and buys, in a world without faults but
-// the crashes at the given points.
+// Checkout is the plan of one customer who registers, deposits and buys. The only faults are the crashes at the given
+// points.
 func Checkout(keys string, log *slog.Logger, points ...CrashPoint) Plan {
 	return Plan{Seed: 1, Faults: Faults{CrashAt: points}, Size: Size{Products: 2, Customers: 1, Orders: 1}, Keys: keys, Log: log}
 }
 
-// Result is what came of a run.
+// Result is the result of a run.
 type Result struct {
 	Violations []string
 	Digest     uint64        // of everything that happened until the audit, in order
-	Boundaries int           // how often programs touched the outside before the world was calm
-	Events     int           // that happened
-	Revisions  int           // of stocks and wallets, each checked when it was written
-	Virtual    time.Duration // that passed
+	Boundaries int           // calls of programs to the outside before the world was calm
+	Events     int           // events that happened
+	Revisions  int           // revisions of stocks and wallets, each checked when it was written
+	Virtual    time.Duration // virtual time that passed
 	Orders     int
-	Audits     int           // that came to their end while customers were in the shop
+	Audits     int           // audits that ended while customers were in the shop
 	Held       int           // orders that had not ended when the planned outage ended
-	Recovered  time.Duration // how long they took to end then
+	Recovered  time.Duration // how long these took to end then
 	Fired      map[string]int
-	Trace      []Noted // the end of it, or all
+	Trace      []Noted // the end of the trace, or all of it
 	Audit      client.Audit
 }
 
@@ -70,10 +70,10 @@ const (
 	settling = time.Hour
 )
 
-// Run performs a plan in a bubble of its own.
+// Run runs a plan in its own bubble.
 func Run(t *testing.T, plan Plan) (result Result) {
 	t.Helper()
-	// A collection would stop goroutines wherever they are and let them go on in another order.
+	// A garbage collection would pause goroutines at any place and let them continue in another order.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	synctest.Test(t, func(*testing.T) { result = plan.run() })
 	runtime.GC()
@@ -104,13 +104,13 @@ func (p Plan) run() Result {
 	}
 	if err == nil {
 		digested := w.digested()
-		if p.Spoil != nil { // the audit has to take the events for old ones
+		if p.Spoil != nil { // the audit must treat the events as old ones
 			old := w.now().Add(digestion + memory)
 			digested = func() bool { return !w.now().Before(old) }
 		}
 		err = w.run("events to arrive", digested, settling)
 	}
-	if err == nil { // a call that came a second time may have held a unit since
+	if err == nil { // a call that was delivered twice may have held a unit since
 		err = w.run("what came late to end", w.eachSecond(w.resting), settling)
 	}
 	result.Digest = w.digest.Sum64()
@@ -135,7 +135,7 @@ func (p Plan) run() Result {
 	}
 	w.calm = true
 	w.close()
-	// What is still on its way ends by its own deadline.
+	// What is still in progress ends by its own deadline.
 	end := w.now().Add(2 * time.Minute)
 	_ = w.run("goroutines to end", func() bool { return !w.now().Before(end) }, 5*time.Minute)
 	for _, c := range s.customers {
@@ -147,11 +147,11 @@ func (p Plan) run() Result {
 	return result
 }
 
-// storm is how long faults go on at most. What is promised is that everything comes to its end after
-// them, not that anything gets done between crashes that follow each other faster than a program starts.
+// storm is how long faults last at most. The system promises that everything ends after them. It does not promise
+// progress between crashes that follow each other faster than a program starts.
 const storm = 5 * time.Minute
 
-// torment keeps crashing and stopping things until the world is calm.
+// torment crashes and stops parts of the world until it is calm.
 func (w *World) torment() {
 	w.after(storm, "end of the storm", w.heal)
 	w.planOutage()
@@ -181,7 +181,7 @@ func (w *World) torment() {
 	often("broker outage", w.faults.BrokerDown, w.broker.outage)
 }
 
-// eachSecond asks a condition that costs something only once a second.
+// eachSecond checks an expensive condition only once a second.
 func (w *World) eachSecond(condition func() bool) func() bool {
 	var next time.Time
 	return func() bool {
@@ -193,7 +193,7 @@ func (w *World) eachSecond(condition func() bool) func() bool {
 	}
 }
 
-// heal ends all faults: what is down comes back by itself, and nothing new fails.
+// heal ends all faults: what is down returns by itself, and nothing new fails.
 func (w *World) heal() {
 	if w.calm {
 		return
@@ -207,7 +207,7 @@ func (w *World) heal() {
 	}
 }
 
-// String sums a result up.
+// String is a summary of the result.
 func (r Result) String() string {
 	fired := make([]string, 0, len(r.Fired))
 	for _, kind := range slices.Sorted(maps.Keys(r.Fired)) {
@@ -217,7 +217,7 @@ func (r Result) String() string {
 		r.Orders, r.Events, r.Boundaries, r.Virtual.Round(time.Second), strings.Join(fired, ", "))
 }
 
-// repository is the folder of the module, from where this file was compiled.
+// repository is the folder of the module in which this file was compiled.
 func repository() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..")

@@ -6,36 +6,36 @@ import (
 	"strings"
 )
 
-// Sabotage breaks a rule that everything rests on. A simulation that does not notice would prove
-// nothing; the tests plant each of these and demand that it is found.
+// Sabotage breaks a rule that everything depends on. A simulation that does not notice would prove nothing. The tests
+// plant each of these and require that it is found.
 type Sabotage string
 
-// What can be broken.
+// The rules that can be broken.
 const (
-	// LastWriteWins: the store takes writes whatever their ETag.
+	// LastWriteWins: the store accepts writes with any ETag.
 	LastWriteWins Sabotage = "the last write wins"
-	// WritesVanish: the store confirms one write in a hundred and forgets it.
+	// WritesVanish: the store confirms one write in a hundred without storing it.
 	WritesVanish Sabotage = "confirmed writes vanish"
-	// BrokerOnly: the feeds are empty, so that events come by the broker or not at all.
+	// BrokerOnly: the feeds are empty, so that only the broker delivers events.
 	BrokerOnly Sabotage = "events come by the broker only"
-	// ReleaseForgotten: the compensation of a reservation is answered and not done.
+	// ReleaseForgotten: the compensation of a reservation is answered but not done.
 	ReleaseForgotten Sabotage = "releases are forgotten"
 	// VoidForgotten: the same for the hold on the money.
 	VoidForgotten Sabotage = "voids are forgotten"
-	// CommitForgotten: units of confirmed orders do not leave the stock.
+	// CommitForgotten: units of confirmed orders stay in stock.
 	CommitForgotten Sabotage = "commits are forgotten"
-	// CaptureForgotten: money of confirmed orders does not leave the wallet.
+	// CaptureForgotten: money of confirmed orders stays in the wallet.
 	CaptureForgotten Sabotage = "captures are forgotten"
-	// RefundForgotten: money of refunded orders does not come back.
+	// RefundForgotten: money of refunded orders is not returned.
 	RefundForgotten Sabotage = "refunds are forgotten"
-	// FailuresRemembered: the wallet is not reached for some orders, which is remembered as the answer to every
+	// FailuresRemembered: for some orders the wallet is unavailable, and this is remembered as the answer to every
 	// repeat.
 	FailuresRemembered Sabotage = "failures are remembered as refusals"
-	// FreshKeys: each repetition of a request comes with another idempotency key.
+	// FreshKeys: each repeat of a request has another idempotency key.
 	FreshKeys Sabotage = "repetitions come with a fresh key"
 )
 
-// commands are those that a sabotage answers without carrying them out.
+// commands are the commands that a sabotage answers without executing them.
 var commands = map[Sabotage]struct{ app, method, outcome string }{
 	ReleaseForgotten: {"products", "/internal/release", "released"},
 	VoidForgotten:    {"payments", "/internal/void", "voided"},
@@ -46,7 +46,7 @@ var commands = map[Sabotage]struct{ app, method, outcome string }{
 	FailuresRemembered: {"payments", "/internal/authorize", "insufficient_funds"},
 }
 
-// forgotten is the answer to a call that is not carried out, if the sabotage is of that kind.
+// forgotten is the answer to a call that is not executed, if the sabotage is of that kind.
 func (s Sabotage) forgotten(i *invocation) *http.Response {
 	if s == BrokerOnly && i.method == "/internal/feed" {
 		return respond(http.StatusOK, "application/json", []byte(`{"events":[],"end":true}`))
@@ -63,7 +63,7 @@ func (s Sabotage) forgotten(i *invocation) *http.Response {
 	if json.Unmarshal(i.request.body, &asked) != nil || len(asked.Commands) == 0 {
 		return nil
 	}
-	if s == FailuresRemembered && asked.Commands[0].Command.OrderID[:1] > "3" { // three orders of four
+	if s == FailuresRemembered && asked.Commands[0].Command.OrderID[:1] > "3" { // three of four orders
 		return nil
 	}
 	results := make([]string, len(asked.Commands))

@@ -28,16 +28,16 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Package problem logs what a request failed with: here that is every day's business.
+	// Package problem logs the failures of requests, which are normal here.
 	slog.SetDefault(slog.New(slog.DiscardHandler))
-	runtime.GOMAXPROCS(1) // one thing at a time, so that a seed is enough to repeat a run
+	runtime.GOMAXPROCS(1) // one thread only, so that a seed is enough to repeat a run
 	os.Exit(m.Run())
 }
 
 func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// TestSeeds runs whole shops under random faults, each from one seed. One run needs one processor, so
-// the work is shared by as many processes as there are.
+// TestSeeds runs whole shops under random faults, each from one seed. One run needs one processor, so as many processes
+// as there are processors share the work.
 func TestSeeds(t *testing.T) {
 	if *only != 0 {
 		examine(t, Seeded(*only, t.TempDir(), slog.New(slog.NewJSONHandler(os.Stderr, nil))))
@@ -65,10 +65,10 @@ func TestSeeds(t *testing.T) {
 	t.Logf("%d seeds from %d: %d orders; faults: %v", *seeds, *first, orders, fired)
 }
 
-// progressEach is after how many seeds a long run says how far it is.
+// progressEach is after how many seeds a long run reports its progress.
 const progressEach = 2000
 
-// report fails the test for each violation and says how to see it again.
+// report fails the test for each violation and says how to repeat the run.
 func report(t *testing.T, again string, result Result) {
 	t.Helper()
 	if len(result.Violations) == 0 {
@@ -102,7 +102,7 @@ func lines(trace []Noted, between string) string {
 	return strings.Join(said, between)
 }
 
-// shareOut runs a test of this package in several processes, each with its share of n runs.
+// shareOut runs a test of this package in several processes. Each does its part of n runs.
 func shareOut(t *testing.T, test string, n int, args ...string) {
 	t.Helper()
 	began := time.Now()
@@ -118,7 +118,7 @@ func shareOut(t *testing.T, test string, n int, args ...string) {
 			var out, progress bytes.Buffer
 			command.Stdout, command.Stderr = &out, io.MultiWriter(&progress, os.Stderr)
 			failures[i] = command.Run()
-			output[i] = append(out.Bytes(), progress.Bytes()...) // a panic is reported there
+			output[i] = append(out.Bytes(), progress.Bytes()...) // it contains the report of a panic
 		})
 	}
 	all.Wait()
@@ -136,8 +136,8 @@ func shareOut(t *testing.T, test string, n int, args ...string) {
 	t.Logf("%d runs in %d processes took %s", n, workers, time.Since(began).Round(time.Second))
 }
 
-// TestCrashAtEachPoint crashes the program that touches the outside, before and after each of the
-// touches of a whole checkout: registration, login, deposit, order, confirmation and notice.
+// TestCrashAtEachPoint crashes a program before and after each call to the outside in a whole checkout: registration,
+// login, deposit, order, confirmation and notice.
 func TestCrashAtEachPoint(t *testing.T) {
 	keys := t.TempDir()
 	if *points != "" {
@@ -154,7 +154,7 @@ func TestCrashAtEachPoint(t *testing.T) {
 	t.Logf("%d touches of the outside, with a crash before and after each", undisturbed.Boundaries)
 }
 
-// TestCrashAtTwoPoints crashes at pairs of points: a second crash while the first is being repaired.
+// TestCrashAtTwoPoints crashes at pairs of points: the second crash comes during the recovery from the first.
 func TestCrashAtTwoPoints(t *testing.T) {
 	keys := t.TempDir()
 	n := Run(t, Checkout(keys, silent())).Boundaries
@@ -206,10 +206,10 @@ func parsePoints(t *testing.T, list string) (at []CrashPoint) {
 	return at
 }
 
-// TestARunCanBeRepeated runs seeds twice and compares everything that happened: without that, a
-// failing seed would be of no use. What the seed does not decide is the order of timers that fire at
-// the same nanosecond, such as the deadlines of two calls that left together; about one run in ten
-// meets that, more on a machine that is short of processors, and is repeated by running it a few times.
+// TestARunCanBeRepeated runs seeds twice and compares everything that happened. Otherwise a failing seed would be of no
+// use. The seed does not decide the order of timers for the same nanosecond, such as the deadlines of two calls that
+// were sent together. About one run in ten has such timers, more on a machine with few free processors. Such a seed
+// needs several runs.
 func TestARunCanBeRepeated(t *testing.T) {
 	const runs, wanted, tries = 25, 22, 4
 	keys := t.TempDir()
@@ -236,7 +236,7 @@ func TestARunCanBeRepeated(t *testing.T) {
 	}
 }
 
-// TestSabotageIsNoticed breaks one rule at a time and demands that some of a few seeds see it.
+// TestSabotageIsNoticed breaks one rule at a time and requires that at least one of a few seeds notices it.
 func TestSabotageIsNoticed(t *testing.T) {
 	const runs = 40
 	keys := t.TempDir()
@@ -257,8 +257,8 @@ func TestSabotageIsNoticed(t *testing.T) {
 	}
 }
 
-// TestForgottenReservationsExpire: even if no release ever arrived, the sweep of products asks orders
-// about old reservations and gives them back. So this one sabotage has to do no harm.
+// TestForgottenReservationsExpire: even if no release arrives, the sweep of products asks orders about old reservations
+// and releases them. So this one sabotage must do no harm.
 func TestForgottenReservationsExpire(t *testing.T) {
 	keys := t.TempDir()
 	for seed := uint64(1); seed <= 10; seed++ {

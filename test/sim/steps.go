@@ -11,8 +11,8 @@ import (
 	products "caravan/services/products/domain"
 )
 
-// steps are the checks of every single revision of stocks and wallets, as they are written: an invariant that is broken
-// for a moment and repaired before the audit comes shows here only.
+// steps checks every single revision of stocks and wallets when it is written. Only this finds an invariant that is
+// broken for a moment and repaired before the audit.
 type steps struct {
 	revisions int
 	results   audit.Results
@@ -45,7 +45,7 @@ func check[T any](s *steps, key string, value []byte, inspect func(*audit.Result
 	}
 }
 
-// violations are what was found, the first few of it.
+// violations are the first few violations that were found.
 func (s *steps) violations() []string {
 	var found []string
 	for _, f := range s.results.Findings[:min(len(s.results.Findings), 10)] {

@@ -16,7 +16,7 @@ import (
 	"caravan/internal/document"
 )
 
-// Kind is the store behind a simulated sidecar; they differ in what they answer.
+// Kind is the store behind a simulated sidecar. The stores differ in their answers.
 type Kind int
 
 // The three stores.
@@ -35,9 +35,9 @@ type store struct {
 	records map[string]record
 	version int
 	down    bool
-	hung    bool                           // it takes everything and answers nothing
-	cut     time.Time                      // until when its connections break
-	watch   func(key string, value []byte) // what is written; nil for nobody
+	hung    bool                           // it accepts everything and answers nothing
+	cut     time.Time                      // until when its connections are broken
+	watch   func(key string, value []byte) // gets what is written; may be nil
 }
 
 type record struct {
@@ -47,7 +47,7 @@ type record struct {
 
 func newStore(kind Kind) *store { return &store{kind: kind, records: make(map[string]record)} }
 
-// unkeyable is the answer to keys that daprd or a store cannot take.
+// unkeyable is the answer for keys that daprd or a store does not accept.
 func unkeyable(keys ...string) error {
 	if err := document.CheckKeys(keys...); err != nil {
 		return status.Error(codes.Internal, err.Error())
@@ -55,10 +55,10 @@ func unkeyable(keys ...string) error {
 	return nil
 }
 
-// longestCut is the longest that the connections to a store break.
+// longestCut is how long the connections to a store are broken at most.
 const longestCut = 300 * time.Millisecond
 
-// item is what a sidecar answers for a key. Our own marks what does not exist.
+// item is a sidecar's answer for a key. Our own sidecar marks absent keys.
 func (s *store) item(key string, marked bool) *dapr.BulkStateItem {
 	r, exists := s.records[key]
 	item := &dapr.BulkStateItem{Key: key, Value: slices.Clone(r.value), Etag: r.etag}
@@ -71,16 +71,16 @@ func (s *store) item(key string, marked bool) *dapr.BulkStateItem {
 // keys lists what is stored, in order.
 func (s *store) keys() []string { return slices.Sorted(maps.Keys(s.records)) }
 
-// errDown is the answer of a sidecar whose store is away.
+// errDown is the answer of a sidecar whose store is unavailable.
 func (s *store) errDown() error {
-	if s.kind == Redis { // its component takes any error of a write for a conflict
+	if s.kind == Redis { // its component reports every error of a write as a conflict
 		return status.Error(codes.Aborted, "failed saving state in state store store: possible etag mismatch. error from state store: dial tcp: connection refused")
 	}
 	return status.Error(codes.Internal, "failed saving state in state store store: connection refused")
 }
 
-// set is a write under first-write concurrency: with an ETag it replaces that very record, without
-// one it creates. The answers to a conflict differ between the stores (components-contrib v1.18.4).
+// set is a write with first-write concurrency. With an ETag it replaces that record, and without one it creates a
+// record. The stores answer a conflict in different ways (components-contrib v1.18.4).
 func (s *store) set(key string, value []byte, etag string) error {
 	if err := unkeyable(key); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (s *store) set(key string, value []byte, etag string) error {
 func (s *store) put(key string, value []byte) {
 	s.version++
 	etag := "e" + strconv.Itoa(s.version)
-	if s.kind == Redis { // a counter of the key, which starts again when the key was deleted
+	if s.kind == Redis { // a counter of the key, which starts again after a deletion
 		n, _ := strconv.Atoi(s.records[key].etag)
 		etag = strconv.Itoa(n + 1)
 	}
@@ -113,7 +113,7 @@ func (s *store) put(key string, value []byte) {
 	}
 }
 
-// remove deletes a key; the services never do, as Redis' ETags would start again.
+// remove deletes a key. The services never do that, because Redis' ETags would start again.
 func (s *store) remove(key, etag string) error {
 	if present, ok := s.records[key]; ok && etag != "" && present.etag != etag {
 		return status.Error(codes.Aborted, "possible etag mismatch")
@@ -122,8 +122,8 @@ func (s *store) remove(key, etag string) error {
 	return nil
 }
 
-// transact writes several records. On Redis each operation runs although another failed, and creating
-// overwrites: the services never use it.
+// transact writes several records. On Redis each operation runs although another failed, and creating overwrites. So
+// the services never use it.
 func (s *store) transact(operations []*dapr.StateOperation) error {
 	before := maps.Clone(s.records)
 	var failed error
@@ -147,14 +147,14 @@ func (s *store) transact(operations []*dapr.StateOperation) error {
 	return failed
 }
 
-// sdk is the gRPC API of a simulated sidecar. Methods that no program uses are those of the nil
-// Client in it: using one panics, and the run fails.
+// sdk is the gRPC API of a simulated sidecar. It embeds a nil Client for the methods that no program uses: a call of
+// one panics, and the run fails.
 type sdk struct {
 	dapr.Client
 	life *life
 }
 
-// Close has nothing to close.
+// Close does nothing.
 func (sdk) Close() {}
 
 // GetState reads one record.
@@ -166,7 +166,7 @@ func (s sdk) GetState(ctx context.Context, _, key string, _ map[string]string) (
 	return &dapr.StateItem{Key: key, Value: items[0].Value, Etag: items[0].Etag}, nil
 }
 
-// GetBulkState reads several records, each at its own time.
+// GetBulkState reads several records, each at another time.
 func (s sdk) GetBulkState(ctx context.Context, _ string, keys []string, _ map[string]string, _ int32) ([]*dapr.BulkStateItem, error) {
 	return s.read(ctx, true, keys...)
 }
@@ -209,8 +209,7 @@ func (s sdk) read(ctx context.Context, bulk bool, keys ...string) ([]*dapr.BulkS
 	return items, nil
 }
 
-// SaveBulkState writes records one by one, each under its own ETag; if any fails there is one error
-// for all.
+// SaveBulkState writes records one by one, each with its own ETag. If any fails, it returns one error for all.
 func (s sdk) SaveBulkState(ctx context.Context, _ string, items ...*dapr.SetStateItem) error {
 	w, from := s.life.world, s.life.replica
 	labels := make([]string, len(items))
@@ -235,8 +234,8 @@ func (s sdk) SaveBulkState(ctx context.Context, _ string, items ...*dapr.SetStat
 	})
 }
 
-// lateWrite is the longest that a write may land after it was given up: SQLite's component takes up to
-// 20 s (reliability research, F8).
+// lateWrite is how late a write may be stored after it was given up: SQLite's component takes up to 20 s (reliability
+// research, F8).
 const lateWrite = 20 * time.Second
 
 func (w *World) write(app string, item *dapr.SetStateItem) error {
@@ -263,7 +262,7 @@ func (w *World) write(app string, item *dapr.SetStateItem) error {
 	return store.set(item.Key, item.Value, etag)
 }
 
-// swallow takes writes and never answers. Half of them land nevertheless.
+// swallow accepts writes and never answers. Half of them are stored nevertheless.
 func (w *World) swallow(app string, items []*dapr.SetStateItem) {
 	for _, item := range items {
 		if w.rng.IntN(2) == 0 {
@@ -272,17 +271,17 @@ func (w *World) swallow(app string, items []*dapr.SetStateItem) {
 	}
 }
 
-// through takes a call into a sidecar, has it take effect there, and brings the answer back, unless
-// the sidecar dies on the way.
+// through sends a call into a sidecar, lets it take effect there, and returns the answer, unless the sidecar crashes
+// meanwhile.
 func (w *World) through(c *call, r *replica, effect func(reply func(error))) {
-	if !r.sidecar.up { // the client waits for the connection
+	if !r.sidecar.up { // the client waits for a connection
 		w.after(100*time.Millisecond, "wait for sidecar "+c.label, func() { w.through(c, r, effect) })
 		return
 	}
 	switch {
-	case r.frozen == TheProgram: // it does not get to call
+	case r.frozen == TheProgram: // it cannot make calls
 		return
-	case r.frozen == TheSidecar: // it finds half of the calls in its buffers when it goes on
+	case r.frozen == TheSidecar: // when it continues, half of the calls are in its buffers
 		if w.rng.IntN(2) == 0 {
 			r.held = append(r.held, func() { w.through(c, r, effect) })
 		}
@@ -306,7 +305,7 @@ func (w *World) through(c *call, r *replica, effect func(reply func(error))) {
 	})
 }
 
-// outage takes a store away for a while.
+// outage makes a store unavailable for a while.
 func (w *World) outage(app string) {
 	store := w.stores[app]
 	if store.down || w.calm {
@@ -317,8 +316,8 @@ func (w *World) outage(app string) {
 	w.after(w.between(200*time.Millisecond, 8*time.Second), fmt.Sprintf("store of %s is back", app), func() { store.down = false })
 }
 
-// hang has a store answer nothing for a while, as behind a network that swallows packets. What programs give up meanwhile
-// must not pile up and take effect when the store answers again.
+// hang makes a store answer nothing for a while, as in a network that drops packets. The calls that programs give up
+// meanwhile must not collect and take effect when the store answers again.
 func (w *World) hang(app string) {
 	store := w.stores[app]
 	if store.hung || w.calm {

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestStoresMisbehaveAsTheRealOnesDo holds the simulated stores to what was seen of the real ones
+// TestStoresMisbehaveAsTheRealOnesDo compares the simulated stores with observations of the real ones
 // (docs/brokers-and-stores.md).
 func TestStoresMisbehaveAsTheRealOnesDo(t *testing.T) {
 	for _, kind := range []Kind{SQLite, Postgres, Redis} {
@@ -29,8 +29,8 @@ func TestStoresMisbehaveAsTheRealOnesDo(t *testing.T) {
 	}
 }
 
-// TestRedisForgetsItsPast shows why no service deletes a document: the ETags of its next life are those
-// of the last, and a stale writer wins.
+// TestRedisForgetsItsPast shows why no service deletes a document: after a deletion the ETags are the same as before,
+// and a stale writer wins.
 func TestRedisForgetsItsPast(t *testing.T) {
 	for kind, stale := range map[Kind]bool{SQLite: false, Postgres: false, Redis: true} {
 		s := newStore(kind)
@@ -62,8 +62,7 @@ func TestRedisHalfCommits(t *testing.T) {
 	}
 }
 
-// TestNoProgramDeletesOrTransacts: the simulated sidecar has neither, so that a program that used one
-// would end its run.
+// TestNoProgramDeletesOrTransacts: the simulated sidecar can do neither, so a program that tried would end its run.
 func TestNoProgramDeletesOrTransacts(t *testing.T) {
 	for name, use := range map[string]func(dapr.Client) error{
 		"DeleteState":             func(c dapr.Client) error { return c.DeleteState(context.Background(), "store", "a", nil) },

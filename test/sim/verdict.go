@@ -16,8 +16,8 @@ import (
 	orders "caravan/services/orders/contract"
 )
 
-// inspect asks the system for its own audit and compares what customers were promised with what they
-// find. It runs in a calm world after everything came to rest, as one more person in the shop.
+// inspect runs the system's own audit and compares the promises to customers with the facts. It runs in a calm world at
+// rest, as one more person in the shop.
 func (s *shop) inspect() (violations []string) {
 	c := &customer{name: "auditor", shop: s, rng: s.world.rng}
 	if !c.enter(adminEmail, true) {
@@ -45,7 +45,7 @@ func (s *shop) inspect() (violations []string) {
 	return violations
 }
 
-// read asks until there is an answer. After the last fault a program may still restart its sidecar, and say so with a 503.
+// read repeats a call until there is an answer. After the last fault, a program that restarts its sidecar answers 503.
 func read[T any](c *customer, what string, ask func(context.Context) (T, error)) (got T, err error) {
 	err = c.insist("reading "+what, func(ctx context.Context) (bool, error) {
 		got, err = ask(ctx)
@@ -76,8 +76,8 @@ func (c *customer) audit() (violations []string) {
 	return violations
 }
 
-// watch audits again and again until the customers have left. A service that did not answer is no finding: faults may go
-// on. Everything else is: the audit may run at any time and accuses nobody falsely.
+// watch audits repeatedly until the customers have left. A service that does not answer is no finding, because faults
+// may continue. Everything else is: the audit may run at any time and must report no false finding.
 func (s *shop) watch() {
 	c := &customer{name: "watcher", shop: s, rng: rand.New(rand.NewPCG(s.world.seed, 98))}
 	if !c.enter(adminEmail, true) {
@@ -101,7 +101,7 @@ func (s *shop) watch() {
 	}
 }
 
-// inspect compares what one customer was told with what is there now, and adds up what they bought.
+// inspect compares the promises to one customer with the present state, and adds up what they bought.
 func (c *customer) inspect(sold map[string]int64) (violations []string) {
 	found := func(format string, args ...any) {
 		violations = append(violations, c.name+": "+fmt.Sprintf(format, args...))
@@ -122,7 +122,7 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 	if len(orders) != len(c.orders) {
 		found("%d orders are listed, %d were accepted", len(orders), len(c.orders))
 	}
-	wanted := make(map[string]int) // notices
+	wanted := make(map[string]int) // the number of notices
 	wanted["users.registered.v1"]++
 	wanted["payments.deposited.v1"] += len(c.deposits)
 	for _, key := range slices.Sorted(maps.Keys(c.orders)) {
@@ -138,7 +138,7 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 			found("order %s is still %s", p.id, order.Status)
 		case len(order.Lines) != len(p.items):
 			found("order %s has %d lines, %d were ordered", p.id, len(order.Lines), len(p.items))
-		case order.Reason == "deadline": // which is longer than any fault lasts
+		case order.Reason == "deadline": // no fault lasts that long
 			found("order %s was %s by its deadline", p.id, order.Status)
 		}
 		switch order.Status {
@@ -173,7 +173,7 @@ func (c *customer) money(want int64) []string {
 	return nil
 }
 
-// inbox checks that each fact was told exactly once.
+// inbox checks that each fact was reported exactly once.
 func (c *customer) inbox(want map[string]int) (violations []string) {
 	notices, err := all(func(cursor string) ([]client.Notification, string, error) {
 		list, err := read(c, "the inbox", func(ctx context.Context) (client.NotificationList, error) {
@@ -201,7 +201,7 @@ func (c *customer) inbox(want map[string]int) (violations []string) {
 	return violations
 }
 
-// all reads a list to its end.
+// all reads all pages of a list.
 func all[T any](page func(cursor string) (some []T, next string, err error)) (items []T, err error) {
 	for cursor := ""; ; {
 		some, next, err := page(cursor)
@@ -215,17 +215,17 @@ func all[T any](page func(cursor string) (some []T, next string, err error)) (it
 	}
 }
 
-// resting reports whether nothing is left to do: every store answers again, every order and deposit has ended, no
-// subscription is dead any more and no unit is held. A hold can outlive its order until it expires, when a clock was off and a call came
-// twice while the product was being made.
+// resting reports whether nothing is left to do: every store answers, every order and deposit has ended, no
+// subscription is dead and no unit is held. A hold can last longer than its order, until it expires, if a clock was
+// wrong and a call came twice while the product was created.
 func (w *World) resting() bool {
 	for _, r := range w.replicas {
-		if r.sidecar.deaf && w.broker.consumer(r.app) { // somebody has to notice
+		if r.sidecar.deaf && w.broker.consumer(r.app) { // a program has to notice it
 			return false
 		}
 	}
 	for _, store := range w.stores {
-		if store.down || store.hung { // what it keeps from its end could not be told from what has ended
+		if store.down || store.hung { // work that waits for it would look like work that has ended
 			return false
 		}
 	}
@@ -234,17 +234,17 @@ func (w *World) resting() bool {
 		(w.hasty || w.every("products", "stock/", func(_ string, d stored) bool { return d.Reserved == 0 }))
 }
 
-// endedStatuses are those of orders that have come to an end.
+// endedStatuses are the statuses of orders that have ended.
 var endedStatuses = []string{"confirmed", "rejected", "cancelled", "refunded"}
 
-// stored is what resting reads of documents.
+// stored has the parts of documents that resting reads.
 type stored struct {
 	Status   string `json:"status"`
 	Reserved int64  `json:"reserved"`
 	Settled  string `json:"settled"` // of a cursor
 }
 
-// every reports whether something holds for each document of an app whose key has a prefix.
+// every reports whether holds is true for each document of an app whose key has a prefix.
 func (w *World) every(app, prefix string, holds func(key string, d stored) bool) bool {
 	store := w.stores[app]
 	for _, key := range store.keys() {
@@ -257,16 +257,16 @@ func (w *World) every(app, prefix string, holds func(key string, d stored) bool)
 }
 
 const (
-	// digestion is how long after the last change a pulled event is in its inbox at the latest: a bucket,
-	// its settling, two pulls and the gathering of an inbox.
+	// digestion is how long after the last change a pulled event is in its inbox at the latest: a bucket, its settling,
+	// two pulls and the gathering of an inbox.
 	digestion = 2 * time.Minute
-	// lateComers is how long a message may come late, or again, and gathering how long an inbox gathers.
+	// lateComers is how late a message may come, or come again. gathering is how long an inbox gathers.
 	lateComers = time.Minute
 	gathering  = 2 * time.Second
 )
 
-// digested reports when every event that happened until now has been delivered: when the feeds have been pulled beyond it,
-// but at the latest after the time that this may take.
+// digested reports when every event until now has been delivered: when the feeds have been pulled beyond it, but at the
+// latest after the time that this may take.
 func (w *World) digested() func() bool {
 	rested := w.now()
 	quiet, latest := rested.Add(lateComers), rested.Add(digestion)
@@ -292,5 +292,5 @@ func (w *World) digested() func() bool {
 	}
 }
 
-// memory is the age at which the audit takes no event for one that may still be on its way.
+// memory is the age at which the audit no longer treats an event as one that may still arrive.
 const memory = 3 * time.Minute

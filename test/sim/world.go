@@ -1,13 +1,11 @@
-// Package sim runs the real programs of Caravan on a simulated world: one process, virtual time, a
-// simulated sidecar for each program that misbehaves as real ones were found to, crashes at every
-// point where a program touches the outside, and customers who try again. Everything is drawn from
-// one seed, so a failing run can be run again.
+// Package sim runs the real programs of Caravan in a simulated world: one process and virtual time. Each program has a
+// simulated sidecar that fails as real ones were seen to fail. Programs crash at every point where they call the
+// outside, and customers try again. One seed decides everything, so a failing run can be repeated.
 //
-// The programs are those that main runs (services/*/assembly), down to their Dapr client: only the
-// SDK's gRPC calls and the HTTP calls to the sidecar are simulated. Time is that of testing/synctest:
-// it stands still while anything runs and leaps to the next event when everything waits. One event
-// happens at a time; after each the world waits until all goroutines wait again, which is what makes
-// a run repeatable.
+// The programs are those that main runs (services/*/assembly), including their Dapr client. Only the SDK's gRPC calls
+// and the HTTP calls to the sidecar are simulated. Time comes from testing/synctest: it does not move while anything
+// runs, and jumps to the next event when everything waits. One event happens at a time. After each, the world waits
+// until all goroutines wait again, which makes a run repeatable.
 package sim
 
 import (
@@ -29,14 +27,14 @@ import (
 	"time"
 )
 
-// World is one simulated run. All of its state but arrivals belongs to the goroutine that calls Run.
+// World is one simulated run. Only the goroutine that calls Run uses its state, except arrivals.
 type World struct {
 	seed    uint64
 	rng     *rand.Rand
 	faults  Faults
-	calm    bool // nothing fails any more
-	hasty   bool // nobody waits for holds to expire
-	closing bool // and nothing starts any more
+	calm    bool // nothing fails now
+	hasty   bool // nobody waits until holds expire
+	closing bool // and nothing starts now
 	log     *slog.Logger
 	began   time.Time
 
@@ -46,7 +44,7 @@ type World struct {
 
 	agenda   agenda
 	sequence int64
-	events   int // that happened
+	events   int // the number of events so far
 	digest   hash.Hash64
 	trace    []Noted
 	whole    bool // the trace is kept from the beginning
@@ -54,28 +52,28 @@ type World struct {
 	replicas []*replica
 	stores   map[string]*store
 	broker   *broker
-	keys     string // folder of signing keys
+	keys     string // the folder of the signing keys
 
-	boundary   int            // how often a program touched the outside
-	touched    int            // the same before the world was calm
-	crashAfter map[*call]bool // calls whose answer the program does not live to see
+	boundary   int            // calls of programs to the outside
+	touched    int            // the same until the world became calm
+	crashAfter map[*call]bool // the program crashes before it gets the answer
 	fired      map[string]int // faults by kind
 	steps      steps          // every revision of stocks and wallets
 
-	away      bool          // the planned outage is to come, or has not ended
-	held      int           // orders that it held up
+	away      bool          // the planned outage has not ended
+	held      int           // orders that it delayed
 	recovered time.Duration // how long they took to end
-	late      string        // what is wrong about that
+	late      string        // what was wrong about that
 }
 
-// arrival is something that a goroutine of a program or customer asks of the world. Arrivals of one
-// instant are put in order by their label before chance decides about them.
+// arrival is a request of a program's or customer's goroutine to the world. The world sorts the arrivals of one instant
+// by their label before chance decides about them.
 type arrival struct {
 	label string
 	do    func()
 }
 
-// moment is something that will happen.
+// moment is something that will happen at a time.
 type moment struct {
 	at       time.Time
 	sequence int64
@@ -111,7 +109,7 @@ func newWorld(seed uint64, faults Faults, keys string, log *slog.Logger) *World 
 // now is the virtual time.
 func (w *World) now() time.Time { return time.Now() }
 
-// arrive hands something to the world; it happens in the next step.
+// arrive passes something to the world. It happens in the next step.
 func (w *World) arrive(label string, do func()) {
 	w.mu.Lock()
 	w.arrivals = append(w.arrivals, arrival{label, do})
@@ -122,16 +120,16 @@ func (w *World) arrive(label string, do func()) {
 	}
 }
 
-// after lets something happen later. Only the world's goroutine calls it.
+// after schedules something for later. Only the world's goroutine calls it.
 func (w *World) after(d time.Duration, label string, do func()) {
 	w.sequence++
 	heap.Push(&w.agenda, moment{w.now().Add(d), w.sequence, label, do})
 }
 
-// errStuck says that the run did not come to its end in the virtual time it was given.
+// errStuck says that the run did not end within its virtual time.
 var errStuck = errors.New("the simulation did not come to an end")
 
-// run lets the world go on until the condition holds.
+// run runs the world until the condition holds.
 func (w *World) run(what string, until func() bool, limit time.Duration) error {
 	deadline := w.now().Add(limit)
 	for {
@@ -151,7 +149,7 @@ func (w *World) run(what string, until func() bool, limit time.Duration) error {
 	}
 }
 
-// rest waits for the next moment, or for somebody to ask for something.
+// rest waits for the next moment or the next arrival.
 func (w *World) rest(deadline time.Time) {
 	next := deadline.Add(time.Millisecond)
 	if len(w.agenda) > 0 && w.agenda[0].at.Before(next) {
@@ -165,7 +163,7 @@ func (w *World) rest(deadline time.Time) {
 	}
 }
 
-// admit takes up what was asked for since the last step.
+// admit handles what arrived since the last step.
 func (w *World) admit() {
 	w.mu.Lock()
 	arrivals := w.arrivals
@@ -184,7 +182,7 @@ func (w *World) happen(m moment) {
 	m.do()
 }
 
-// Noted is something that happened, and when, counted from the beginning.
+// Noted is something that happened, and its time since the beginning.
 type Noted struct {
 	At   time.Duration
 	What string
@@ -193,7 +191,7 @@ type Noted struct {
 // String is a line of a trace.
 func (n Noted) String() string { return fmt.Sprintf("%12.6f %s", n.At.Seconds(), n.What) }
 
-// maxTrace bounds the trace that is kept of a run; its digest covers all of it.
+// maxTrace limits the trace that is kept of a run. The digest covers all of it.
 const maxTrace = 4000
 
 func (w *World) note(what string) {
@@ -220,7 +218,7 @@ func (w *World) between(low, high time.Duration) time.Duration {
 	return low + time.Duration(w.rng.Float64()*float64(high-low))
 }
 
-// latency is how long one way through the network takes: mostly little, sometimes a good deal.
+// latency is how long one way through the network takes. It is mostly short and sometimes long.
 func (w *World) latency() time.Duration {
 	if w.chance("slow", w.faults.Slow) {
 		return w.between(100*time.Millisecond, 4*time.Second)
@@ -228,10 +226,10 @@ func (w *World) latency() time.Duration {
 	return w.between(50*time.Microsecond, 3*time.Millisecond)
 }
 
-// errCrashed is what a program that has crashed gets from the outside. Nobody sees what it makes of it.
+// errCrashed is what a crashed program gets from the outside. Nothing that it does with it has an effect.
 var errCrashed = errors.New("this program has crashed")
 
-// call is one question to the outside.
+// call is one call to the outside.
 type call struct {
 	label  string
 	origin *life // nil for customers
@@ -240,8 +238,7 @@ type call struct {
 	closed bool
 }
 
-// ask submits a call and waits for its answer. plan runs in the world and sees to it that answer is
-// called, sooner or later.
+// ask submits a call and waits for its answer. plan runs in the world and ensures that answer is called at some time.
 func (w *World) ask(ctx context.Context, origin *life, label string, plan func(c *call)) error {
 	c := &call{label: label, origin: origin, done: make(chan struct{})}
 	var gone chan struct{}
@@ -262,7 +259,7 @@ func (w *World) ask(ctx context.Context, origin *life, label string, plan func(c
 	}
 }
 
-// begin counts the touch, and lets the program crash there if that is planned.
+// begin counts the call, and crashes the program at this point if that is planned.
 func (w *World) begin(c *call, plan func(c *call)) {
 	if c.origin != nil {
 		if c.origin.over() {
@@ -291,7 +288,7 @@ func (w *World) crashHere(phase Phase) bool {
 	return false
 }
 
-// answer ends a call. A second answer is lost.
+// answer ends a call. A second answer is ignored.
 func (w *World) answer(c *call, err error) {
 	if c.closed {
 		return
