@@ -1,10 +1,8 @@
-// Package chaos runs a small size of every chaos campaign on real stacks: the
-// engine is test/chaos/harness, and "go run ./dapr chaos" runs the same
-// campaigns at any size.
+// Package chaos runs a small form of every chaos campaign on real stacks. The engine is test/chaos/harness, and "go run
+// ./dapr chaos" runs the same campaigns at any size.
 //
-// CARAVAN_CHAOS_BROKER and CARAVAN_CHAOS_STORE choose what they run on,
-// CARAVAN_CHAOS_SEED the seed (a new one each time otherwise, so that CI sees
-// more than one schedule; a failure prints it) and CARAVAN_CHAOS_SIZE how many
+// CARAVAN_CHAOS_BROKER and CARAVAN_CHAOS_STORE choose broker and store. CARAVAN_CHAOS_SEED is the seed; without it each
+// run has a new one, so that CI sees more than one schedule, and a failure prints it. CARAVAN_CHAOS_SIZE is how many
 // times larger everything is. CARAVAN_DAPRD names a sidecar.
 package chaos
 
@@ -26,7 +24,7 @@ import (
 	"caravan/test/stacktest"
 )
 
-// settings are what the environment says about the run.
+// settings come from the environment.
 var settings = struct{ broker, store, daprd, seed, size, keep string }{
 	broker: cmp.Or(stacktest.Take("CARAVAN_CHAOS_BROKER"), "rabbitmq"),
 	store:  cmp.Or(stacktest.Take("CARAVAN_CHAOS_STORE"), "sqlite"),
@@ -36,7 +34,7 @@ var settings = struct{ broker, store, daprd, seed, size, keep string }{
 	keep:   stacktest.Take("CARAVAN_CHAOS_KEEP"),
 }
 
-// common is the stack that the campaigns share which need no replicas.
+// common is the stack that all campaigns without replicas share.
 var common struct {
 	once   sync.Once
 	system *harness.System
@@ -52,18 +50,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// start starts a stack in a folder of its own.
+// start starts a stack in its own folder.
 func start(replicas int) (system *harness.System, stop func(), err error) {
 	return startOn(settings.store, replicas)
 }
 
-// startOn is start on a store.
+// startOn is start with a given store.
 func startOn(store string, replicas int) (system *harness.System, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "caravan-chaos-*")
 	if err != nil {
 		return nil, nil, fmt.Errorf("making the stack's folder: %w", err)
 	}
-	// A database server that will not run as root has to get in.
+	// A database server that does not run as root needs access.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, nil, fmt.Errorf("opening the stack's folder: %w", err)
 	}
@@ -78,7 +76,7 @@ func startOn(store string, replicas int) (system *harness.System, stop func(), e
 		}
 		_ = os.RemoveAll(dir)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time, daprd is built
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first run builds daprd
 	defer cancel()
 	system, err = harness.Start(ctx, harness.StackOptions{
 		Root: root, Dir: dir, Broker: settings.broker, Store: store, Daprd: settings.daprd, Replicas: replicas, Quick: true, EagerPublishers: true,
@@ -97,7 +95,7 @@ func shared(t *testing.T) *harness.System {
 	return common.system
 }
 
-// usable skips the test when the stack could not start for want of a server.
+// usable skips the test if the stack could not start because a server is missing.
 func usable(t *testing.T, err error) {
 	t.Helper()
 	if errors.Is(err, infra.ErrNotInstalled) && os.Getenv("CI") == "" {
@@ -108,7 +106,7 @@ func usable(t *testing.T, err error) {
 	}
 }
 
-// skipShort skips the test when those that start processes are not wanted.
+// skipShort skips the test if tests that start processes are not wanted.
 func skipShort(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -116,7 +114,7 @@ func skipShort(t *testing.T) {
 	}
 }
 
-// seed is the one asked for, or a new one.
+// seed is the given seed, or a new one.
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	if settings.seed == "" {
@@ -146,7 +144,7 @@ func (l testLog) Write(raw []byte) (int, error) {
 	return len(raw), nil
 }
 
-// run runs a campaign and fails on every violation.
+// run runs a campaign and reports every violation as a failure.
 func run(t *testing.T, system *harness.System, o harness.Options) *harness.Report {
 	t.Helper()
 	o.Seed, o.Out, o.Progress = seed(t), testLog{t}, 10*time.Second
@@ -173,7 +171,7 @@ func run(t *testing.T, system *harness.System, o harness.Options) *harness.Repor
 	return report
 }
 
-// TestStorm: orders while everything breaks.
+// TestStorm: clients place orders during all kinds of faults.
 func TestStorm(t *testing.T) {
 	skipShort(t)
 	report := run(t, shared(t), harness.Options{Campaign: "storm", Minutes: 0.5 * float64(size(t)), Rate: 5})
@@ -182,13 +180,13 @@ func TestStorm(t *testing.T) {
 	}
 }
 
-// TestConfirms: confirmations of the broker are cut, and events with them.
+// TestConfirms: the broker's confirmations are cut, and events are lost with them.
 func TestConfirms(t *testing.T) {
 	skipShort(t)
 	run(t, shared(t), harness.Options{Campaign: "confirms", Orders: 100 * size(t), Rate: 6})
 }
 
-// TestBroker: the broker is killed again and again.
+// TestBroker: the broker is killed repeatedly.
 func TestBroker(t *testing.T) {
 	skipShort(t)
 	kills := 2 * size(t)
@@ -218,8 +216,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestSoak: samples are taken while things break. Whether anything grows takes longer to tell: make it
-// longer with CARAVAN_CHAOS_SIZE=20.
+// TestSoak takes samples during faults. To see whether something grows takes longer: use CARAVAN_CHAOS_SIZE=20.
 func TestSoak(t *testing.T) {
 	skipShort(t)
 	report := run(t, shared(t), harness.Options{Campaign: "soak", Minutes: 0.4 * float64(size(t)), Gap: 8 * time.Second, Rate: 4})
@@ -228,14 +225,14 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// TestOutages: each dependency is unavailable for 5 s, and those that an order needs for 20 s, down and hung. The store is
-// a server, so that it can be unavailable, too. The simulation has the longer ones (test/sim).
+// TestOutages: each dependency is down and hung for 5 s, and those that an order needs for 20 s. The store is a server,
+// so that it can be unavailable too. The simulation has longer outages (test/sim).
 func TestOutages(t *testing.T) {
 	skipShort(t)
 	system, stop, err := startOn("redis", 1)
 	usable(t, err)
 	t.Cleanup(stop)
-	const soon = 90 * time.Second // after the last outage; a step waits for 10 s at most
+	const soon = 90 * time.Second // after the last outage; a step waits at most 10 s
 	run(t, system, harness.Options{Campaign: "outages", Hold: 5 * time.Second, Rate: 4, Deadline: soon})
 	run(t, system, harness.Options{Campaign: "outages", Hold: 20 * time.Second, Rate: 4, Deadline: soon,
 		Processes: []string{"broker", "store", "payments"}})

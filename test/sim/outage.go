@@ -57,7 +57,7 @@ func outages(durations ...time.Duration) (all []Outage) {
 }
 
 const (
-	// leastTaken is the longest time of the first milliseconds of an order, in which an outage begins.
+	// leastTaken is less than an order takes. An outage begins within this time after the order was accepted.
 	leastTaken = 20 * time.Millisecond
 	// recoveryLimit is how long after an outage all orders that it delayed must have ended.
 	recoveryLimit = 45 * time.Second

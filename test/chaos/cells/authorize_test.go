@@ -33,8 +33,7 @@ func authorizeCrashBefore(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// authorizeCrashAfter: the money is held and the driver does not know; it is not
-// held twice.
+// authorizeCrashAfter: the money is held and the driver does not know. The money is not held twice.
 func authorizeCrashAfter(x *trial) {
 	f, restart := x.crashes("payments", x.writingAccount(), intercept.CrashAfter)
 	x.place()
@@ -72,8 +71,8 @@ func authorizeReorder(x *trial) {
 	x.funds(purse, 0)
 }
 
-// authorizeDelay: a call without an answer is not a refusal; it is repeated, and
-// when the first one arrives late nothing is held any more.
+// authorizeDelay: a call without an answer is not a refusal. It is repeated, and when the first one arrives late it
+// holds nothing more.
 func authorizeDelay(x *trial) {
 	late := x.inject(x.authorizing(), intercept.Detain())
 	x.buy()
@@ -85,8 +84,7 @@ func authorizeDelay(x *trial) {
 	x.funds(purse-total, 0)
 }
 
-// authorizeParticipantDown: the order waits and keeps its stock, although the
-// reservation falls due meanwhile.
+// authorizeParticipantDown: the order waits and keeps its stock, although the reservation expires meanwhile.
 func authorizeParticipantDown(x *trial) {
 	asked := x.inject(intercept.Invoking("products", "orders", "/internal/order-status", x.order), intercept.Pass())
 	x.down()
@@ -99,13 +97,12 @@ func authorizeParticipantDown(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// authorizeBrokerDown: money is not held by way of the broker.
+// authorizeBrokerDown: holding money does not need the broker.
 func authorizeBrokerDown(x *trial) {
 	x.confirmedWhileDown("authorize", x.authorizing())
 }
 
-// authorizeStoreDown: payments cannot write, says so, and has held nothing or
-// once.
+// authorizeStoreDown: payments cannot write and reports that. The money is held once or not at all.
 func authorizeStoreDown(x *trial) {
 	away := x.inject(intercept.Using("payments", x.accountKey()), intercept.Fail(codes.Internal), intercept.Always())
 	x.place()
@@ -115,16 +112,14 @@ func authorizeStoreDown(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// authorizeConflict: another write of the account comes first; the authorization
-// is decided again.
+// authorizeConflict: another write of the account comes first. The authorization is decided again.
 func authorizeConflict(x *trial) {
 	rivals := x.inject(x.writingAccount(), intercept.First(x.rival("payments", x.accountKey())), intercept.Times(2))
 	x.buy()
 	x.done(rivals)
 }
 
-// authorizeDeclined is a refusal of the business: it is not tried again, and what
-// was reserved is given back.
+// authorizeDeclined is a refusal for business reasons. It is not repeated, and the reservation is released.
 func authorizeDeclined(x *trial) {
 	asked := x.inject(x.authorizing(), intercept.Pass(), intercept.Always())
 	dear := client.NewOrder{Items: []client.NewOrderItem{{SKU: x.product(purse, 3).sku, Quantity: 2}, {SKU: x.sku(), Quantity: 1}}}
@@ -135,7 +130,7 @@ func authorizeDeclined(x *trial) {
 	}
 }
 
-// authorizeDeadline: the same when the money is held and nobody knows.
+// authorizeDeadline: the same when the money is held and the driver does not know.
 func authorizeDeadline(x *trial) {
 	unheard := x.inject(x.authorizing(), intercept.Lose(), intercept.Always())
 	x.place()

@@ -10,13 +10,12 @@ import (
 	"caravan/test/chaos/intercept"
 )
 
-// cancelling are the customer's requests to cancel the order, as the gateway
-// passes them on.
+// cancelling are the customer's requests to cancel the order, as the gateway forwards them.
 func (x *trial) cancelling() intercept.Match {
 	return intercept.Invoking("gateway", "orders", "/v1/orders/"+x.order+"/cancel")
 }
 
-// reserved brings the order to where it holds stock and waits for the money.
+// reserved runs the order until it holds stock and waits for the money.
 func (x *trial) reserved() (gate *intercept.Fault) {
 	x.Helper()
 	gate = x.bar(x.authorizing())
@@ -25,7 +24,7 @@ func (x *trial) reserved() (gate *intercept.Fault) {
 	return gate
 }
 
-// cancelled expects the order to end so, with nothing kept.
+// cancelled expects the order to be cancelled, with nothing held.
 func (x *trial) cancelled() {
 	x.Helper()
 	x.ends("cancelled", "cancelled_by_customer")
@@ -33,8 +32,7 @@ func (x *trial) cancelled() {
 	x.funds(purse, 0)
 }
 
-// cancelCrashBefore: the order is not cancelled and says so; the repeated request
-// cancels it.
+// cancelCrashBefore: the order is not cancelled, and the request fails. The repeated request cancels it.
 func cancelCrashBefore(x *trial) {
 	gate := x.reserved()
 	f, restart := x.crashes("orders", x.writingOrder("orders.cancelling.v1"), intercept.CrashBefore)
@@ -46,8 +44,7 @@ func cancelCrashBefore(x *trial) {
 	x.lift(gate)
 }
 
-// cancelCrashAfter: the wish is stored and its answer lost; the next life gives
-// back what the order holds.
+// cancelCrashAfter: the request is stored and its answer lost. The restarted service releases what the order holds.
 func cancelCrashAfter(x *trial) {
 	gate := x.reserved()
 	f, restart := x.crashes("orders", x.writingOrder("orders.cancelling.v1"), intercept.CrashAfter)
@@ -57,7 +54,7 @@ func cancelCrashAfter(x *trial) {
 	x.lift(gate)
 }
 
-// cancelDuplicate: whoever asks again is told the same.
+// cancelDuplicate: a repeat gets the same answer.
 func cancelDuplicate(x *trial) {
 	gate := x.reserved()
 	many := x.inject(x.cancelling(), intercept.Multiply(5))
@@ -73,8 +70,7 @@ func cancelDuplicate(x *trial) {
 	x.lift(gate)
 }
 
-// cancelReorder: both what reserves and what authorizes arrive after the order
-// was cancelled.
+// cancelReorder: both the reservation and the authorization arrive after the order was cancelled.
 func cancelReorder(x *trial) {
 	lateReserve := x.inject(x.reserving(), intercept.Detain())
 	lateAuthorize := x.inject(x.authorizing(), intercept.Detain(), intercept.Always())
@@ -112,8 +108,7 @@ func cancelDelay(x *trial) {
 	cancelling.Wait()
 }
 
-// cancelParticipantDown: the order is cancelling, and cancelled only when what it
-// holds is given back.
+// cancelParticipantDown: the order is cancelling. It is cancelled only when everything that it holds is released.
 func cancelParticipantDown(x *trial) {
 	gate := x.reserved()
 	x.down()
@@ -126,8 +121,7 @@ func cancelParticipantDown(x *trial) {
 	x.lift(gate)
 }
 
-// cancelBrokerDown: nothing of a cancellation travels by the broker but its
-// notice.
+// cancelBrokerDown: a cancellation needs the broker only for its notice.
 func cancelBrokerDown(x *trial) {
 	gate := x.reserved()
 	x.down()
@@ -137,7 +131,7 @@ func cancelBrokerDown(x *trial) {
 	x.lift(gate)
 }
 
-// cancelStoreDown: 503, and the order is as it was.
+// cancelStoreDown: the answer is 503, and the order does not change.
 func cancelStoreDown(x *trial) {
 	gate := x.reserved()
 	before := x.stored("orders", x.orderKey())
@@ -153,8 +147,7 @@ func cancelStoreDown(x *trial) {
 	x.lift(gate)
 }
 
-// cancelConflict: another write of the order comes first; the wish is decided
-// again.
+// cancelConflict: another write of the order comes first. The cancellation is decided again.
 func cancelConflict(x *trial) {
 	gate := x.reserved()
 	rivals := x.inject(x.writingOrder("orders.cancelling.v1"), intercept.First(x.rival("orders", x.orderKey())), intercept.Times(2))

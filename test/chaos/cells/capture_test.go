@@ -18,7 +18,7 @@ func (x *trial) capturing() intercept.Match {
 // writingCapture is the write that takes the money.
 func (x *trial) writingCapture() intercept.Match { return x.writingAccount(contract.EventCaptured) }
 
-// status expects the order to be stored in a state.
+// status expects the stored order to have a status.
 func (x *trial) status(want string) {
 	x.Helper()
 	if s := x.stored("orders", x.orderKey()); s.value["status"] != want {
@@ -26,8 +26,7 @@ func (x *trial) status(want string) {
 	}
 }
 
-// captureCrashBefore: the decision is stored and its driver dead; another drives
-// the order forward.
+// captureCrashBefore: the decision is stored and its driver has crashed. Another driver continues the order.
 func captureCrashBefore(x *trial) {
 	f, restart := x.crashes("orders", x.capturing(), intercept.CrashBefore)
 	x.place()
@@ -38,8 +37,7 @@ func captureCrashBefore(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// captureCrashAfter: the money has moved and nobody knows; the repeated step is
-// told so.
+// captureCrashAfter: the money has moved and the driver does not know. The repeated step gets the stored answer.
 func captureCrashAfter(x *trial) {
 	f, restart := x.crashes("payments", x.writingCapture(), intercept.CrashAfter)
 	x.place()
@@ -59,8 +57,7 @@ func captureDuplicate(x *trial) {
 	x.funds(purse-total, 0)
 }
 
-// captureReorder: a cancellation that reaches the order behind the pivot, while
-// the pivot is being written and after it, comes too late.
+// captureReorder: a cancellation after the pivot, or while the pivot is written, comes too late.
 func captureReorder(x *trial) {
 	gate := x.bar(x.capturing())
 	pivot := x.inject(x.writingOrder("orders.capturing.v1"), intercept.Hold())
@@ -70,7 +67,7 @@ func captureReorder(x *trial) {
 	var racing sync.WaitGroup
 	racing.Go(func() {
 		_, err := x.customer.CancelOrder(x.ctx(), x.order)
-		// Another replica does not wait for this one's write: its own comes first then.
+		// Another replica does not wait for this one's write, so its own may come first.
 		if granted = err == nil && x.w.replicas > 1; !granted {
 			x.refusesLater("cancelling beside the pivot", err, http.StatusConflict, "order-past-cancelling")
 		}
@@ -89,8 +86,8 @@ func captureReorder(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// captureDelay: the first capture arrives when the order is long confirmed and a
-// stray void has been refused; the account decides, once.
+// captureDelay: the first capture arrives long after the order is confirmed and a late void was refused. The account
+// decides once.
 func captureDelay(x *trial) {
 	late := x.inject(x.capturing(), intercept.Detain())
 	x.buy()
@@ -106,8 +103,8 @@ func captureDelay(x *trial) {
 	x.funds(purse-total, 0)
 }
 
-// captureParticipantDown: behind the pivot the order only goes forward: it is
-// tried again and again, cannot be cancelled, and keeps its stock.
+// captureParticipantDown: after the pivot an order only continues. The step is repeated, the order cannot be cancelled,
+// and it keeps its stock.
 func captureParticipantDown(x *trial) {
 	gate := x.bar(x.capturing())
 	x.place()
@@ -123,12 +120,12 @@ func captureParticipantDown(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// captureBrokerDown: money is not taken by way of the broker.
+// captureBrokerDown: taking money does not need the broker.
 func captureBrokerDown(x *trial) {
 	x.confirmedWhileDown("capture", x.capturing())
 }
 
-// captureStoreDown: payments cannot write; the order waits behind the pivot.
+// captureStoreDown: payments cannot write. The order waits after the pivot.
 func captureStoreDown(x *trial) {
 	gate := x.bar(x.capturing())
 	x.place()
@@ -149,7 +146,7 @@ func captureConflict(x *trial) {
 	x.done(rivals)
 }
 
-// captureDeadline: behind the pivot no deadline ends an order.
+// captureDeadline: after the pivot no deadline ends an order.
 func captureDeadline(x *trial) {
 	gate := x.bar(x.capturing())
 	x.place()

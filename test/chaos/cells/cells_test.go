@@ -1,16 +1,13 @@
-// Package cells runs the fault matrix of checkout on the real stack: nine steps
-// by nine faults, each fault injected at its very call (package intercept), and
-// each case held to the same books at its end.
+// Package cells runs the fault matrix of checkout on the real stack: nine steps by nine faults. Each fault is injected
+// at the exact call (package intercept), and each case ends with the same checks.
 //
-// The steps are PLC place, QTE quote, RSV reserve, AUT authorize, CAP capture,
-// CNF confirm, NTF notify, CNL cancel and RFD refund. The faults are CB crash
-// before the effect, CA crash after it, DUP duplicate, REO disorder, DLY late
-// arrival, PD participant down, BD broker down, SD store down and EC ETag
-// conflict. docs/fault-matrix.md lists what each case has to come to.
+// The steps are PLC place, QTE quote, RSV reserve, AUT authorize, CAP capture, CNF confirm, NTF notify, CNL cancel and
+// RFD refund. The faults are CB crash before the effect, CA crash after it, DUP duplicate, REO disorder, DLY late
+// arrival, PD participant down, BD broker down, SD store down and EC ETag conflict. docs/fault-matrix.md lists the
+// expected result of each case.
 //
-// A short list runs by default; CARAVAN_CHAOS_CELLS=all runs every case, and
-// -run narrows to single ones. CARAVAN_E2E_BROKER and CARAVAN_E2E_STORE choose
-// what they run on.
+// By default a short list runs. CARAVAN_CHAOS_CELLS=all runs every case, and -run selects single ones.
+// CARAVAN_E2E_BROKER and CARAVAN_E2E_STORE choose broker and store.
 package cells
 
 import (
@@ -24,8 +21,7 @@ type cell struct {
 	run  func(*trial)
 }
 
-// phases are all cells, in groups that run one after the other. A name with a
-// plus is beyond the 81.
+// phases are all cells, in groups that run one after the other. A name with a plus is an addition to the 81.
 var phases = []phase{
 	{name: "duplicates, disorder, late arrivals and conflicts", cells: []cell{
 		{"PLC-DUP", placeDuplicate}, {"PLC-REO", placeReorder}, {"PLC-DLY", placeDelay}, {"PLC-EC", placeConflict},
@@ -75,22 +71,21 @@ var phases = []phase{
 	}},
 }
 
-// smoke are the cells that run when nobody asks for more: at least one of each
-// step and of each fault.
+// smoke are the cells that run by default: at least one of each step and of each fault.
 var smoke = []string{
 	"PLC-DUP", "PLC-CA", "QTE-CA", "RSV-REO", "RSV-CB", "PLC-SD", "AUT-DLY", "AUT-CA", "CAP-CB", "CAP-EC",
 	"CNF-CA", "CNF-DUP", "NTF-DUP", "CNL-REO", "RFD-DUP", "RFD-PD", "QTE-BD",
 }
 
-// everything are the phases with those that only some stores allow.
+// everything has all phases, including those that only some stores allow.
 func everything() []phase { return append(slices.Clone(phases), storeServerDown) }
 
-// selected are the phases with the cells that are to run on a store.
+// selected are the phases with the cells that run on a store.
 func selected(all bool, store string) []phase {
 	var chosen []phase
 	for _, p := range everything() {
 		if p.victim == "store" && store == "sqlite" {
-			continue // its documents are files of the sidecars
+			continue // the store's documents are files of the sidecars
 		}
 		p.cells = slices.DeleteFunc(slices.Clone(p.cells), func(c cell) bool { return !all && !slices.Contains(smoke, c.name) })
 		if len(p.cells) > 0 {

@@ -11,11 +11,10 @@ func (x *trial) committing() intercept.Match {
 	return intercept.Invoking("orders", "products", "/internal/commit", x.order)
 }
 
-// writingCommit is the write that takes them out: the stock has been sold from.
+// writingCommit is the write that takes them out of the stock, after which they are sold.
 func (x *trial) writingCommit() intercept.Match { return x.writingStock().Mentioning(`"committed":2,`) }
 
-// confirmCrashBefore: products dies before the units are taken; the order is
-// confirmed only when they are.
+// confirmCrashBefore: products crashes before the units are taken. The order is confirmed only when they are.
 func confirmCrashBefore(x *trial) {
 	f, restart := x.crashes("products", x.writingCommit(), intercept.CrashBefore)
 	x.place()
@@ -26,8 +25,8 @@ func confirmCrashBefore(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// confirmCrashAfter: the order is confirmed, and its driver dies before it could
-// tell anybody: the notice comes by the feed.
+// confirmCrashAfter: the order is confirmed, and its driver crashes before it publishes that. The feed delivers the
+// notice.
 func confirmCrashAfter(x *trial) {
 	f, restart := x.crashes("orders", x.writingOrder("orders.confirmed.v1"), intercept.CrashAfter)
 	x.place()
@@ -37,8 +36,7 @@ func confirmCrashAfter(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// confirmCrashAfterCommit: products dies when the units are taken and nobody
-// knows.
+// confirmCrashAfterCommit: products crashes when the units are taken and the driver does not know.
 func confirmCrashAfterCommit(x *trial) {
 	f, restart := x.crashes("products", x.writingCommit(), intercept.CrashAfter)
 	x.place()
@@ -49,7 +47,7 @@ func confirmCrashAfterCommit(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// confirmCrashBeforeWrite: everything is done but the last write of the order.
+// confirmCrashBeforeWrite: everything is done except the last write of the order.
 func confirmCrashBeforeWrite(x *trial) {
 	f, restart := x.crashes("orders", x.writingOrder("orders.confirmed.v1"), intercept.CrashBefore)
 	x.place()
@@ -70,8 +68,8 @@ func confirmDuplicate(x *trial) {
 	x.level(stock-quantity, 0)
 }
 
-// confirmReorder: the reservation falls due before the commit arrives. Products
-// asks orders, is told that the order is being paid, and keeps it.
+// confirmReorder: the reservation expires before the commit arrives. Products asks orders, learns that the order is
+// being paid, and keeps the reservation.
 func confirmReorder(x *trial) {
 	gate := x.bar(x.committing())
 	asked := x.inject(intercept.Invoking("products", "orders", "/internal/order-status", x.order), intercept.Pass())
@@ -84,7 +82,7 @@ func confirmReorder(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// confirmDelay: a late commit applies if it comes first and else changes nothing.
+// confirmDelay: a late commit takes effect if it comes first. Otherwise it changes nothing.
 func confirmDelay(x *trial) {
 	late := x.inject(x.committing(), intercept.Detain())
 	x.buy()
@@ -113,7 +111,7 @@ func confirmBrokerDown(x *trial) {
 	x.confirmedWhileDown("capture", x.committing())
 }
 
-// confirmStoreDown: products cannot write; the order waits behind the pivot.
+// confirmStoreDown: products cannot write. The order waits after the pivot.
 func confirmStoreDown(x *trial) {
 	gate := x.bar(x.committing())
 	x.place()

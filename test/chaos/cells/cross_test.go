@@ -14,9 +14,8 @@ import (
 	"caravan/test/chaos/intercept"
 )
 
-// depositCrash: payments dies when the bank has taken the money and has not
-// answered. The intent was stored before, so the repeated request learns what
-// became of it, and the money is booked once.
+// depositCrash: payments crashes when the bank has taken the money and has not answered. The deposit was stored as
+// pending before. So the repeated request learns the result, and the money is booked once.
 func depositCrash(x *trial) {
 	key := id.Random{}.New()
 	deposit := id.Derive("deposit", x.user, key)
@@ -36,8 +35,7 @@ func depositCrash(x *trial) {
 	x.buy()
 }
 
-// sidecarKilled: the sidecar of orders dies with a call of the saga in its hands;
-// its program lives.
+// sidecarKilled: the sidecar of orders crashes during a call of the saga; its program does not.
 func sidecarKilled(x *trial) {
 	var killed atomic.Pointer[string]
 	back := x.alone("orders", func() []string {
@@ -59,8 +57,8 @@ func sidecarKilled(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// programBeforeSidecar: a program that finds no sidecar waits for it. Who crashes orders meanwhile would wait for the sidecar
-// of payments to read what is stored there, and this for orders.
+// programBeforeSidecar: a program without a sidecar waits for it. If another cell crashed orders meanwhile, both cells
+// would wait for each other: this one for orders, and that one for the sidecar of payments.
 func programBeforeSidecar(x *trial) {
 	yield := x.w.claim("orders")
 	defer yield()
@@ -102,8 +100,7 @@ func programBeforeSidecar(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// poisonEvent: an event that nobody can handle goes to the dead letters, and those
-// behind it arrive.
+// poisonEvent: an event that no handler can handle becomes a dead letter, and the events behind it arrive.
 func poisonEvent(x *trial) {
 	poison := event.Event{
 		ID: "orders/" + id.Random{}.New() + "/1", Type: "orders.confirmed.v1", Source: "orders", Subject: "nonsense", Sequence: 1,

@@ -16,7 +16,7 @@ func (x *trial) writingNotice() intercept.Match {
 	return intercept.Writing("notifications", x.inboxKey()).Mentioning(x.order)
 }
 
-// publishing are the publications of a fact about the order.
+// publishing are the publishes of a fact about the order.
 func (x *trial) publishing(fact string) intercept.Match {
 	return intercept.Publishing("orders", "orders", fact, x.order)
 }
@@ -36,8 +36,7 @@ func (x *trial) told(fact string) {
 	})
 }
 
-// notifyCrashBefore: the event is acknowledged and its notice not written; it
-// comes again by the feed.
+// notifyCrashBefore: the event is acknowledged but its notice is not written. The feed delivers the event again.
 func notifyCrashBefore(x *trial) {
 	_, restart := x.crashes("notifications", x.writingNotice(), intercept.CrashBefore)
 	x.buy()
@@ -45,8 +44,7 @@ func notifyCrashBefore(x *trial) {
 	x.told("orders.confirmed.v1")
 }
 
-// notifyCrashAfter: the notice is written and its writer dead; whatever comes
-// again finds it there.
+// notifyCrashAfter: the notice is written and its writer has crashed. A second delivery finds the notice.
 func notifyCrashAfter(x *trial) {
 	_, restart := x.crashes("notifications", x.writingNotice(), intercept.CrashAfter)
 	x.buy()
@@ -65,8 +63,7 @@ func notifyDuplicate(x *trial) {
 	x.told("orders.confirmed.v1")
 }
 
-// notifyReorder: the notice of the refund comes before that of the confirmation, and both
-// arrive.
+// notifyReorder: the notice of the refund comes before that of the confirmation, and both arrive.
 func notifyReorder(x *trial) {
 	late := x.inject(x.publishing("orders.confirmed.v1"), intercept.Detain(), intercept.Times(3))
 	x.buy()
@@ -79,7 +76,7 @@ func notifyReorder(x *trial) {
 	x.told("orders.confirmed.v1")
 }
 
-// notifyDelay: the event comes by the feed, and much later by the broker, thrice.
+// notifyDelay: the feed delivers the event, and much later the broker delivers it three times.
 func notifyDelay(x *trial) {
 	late := x.inject(x.publishing("orders.confirmed.v1"), intercept.Detain(), intercept.Times(3))
 	x.buy()
@@ -91,13 +88,13 @@ func notifyDelay(x *trial) {
 			x.Errorf("a late publication was answered %s", reply)
 		}
 	}
-	// An event that follows shows that the broker has delivered the late ones.
+	// A later event shows that the broker has delivered the late ones.
 	x.refund(id.Random{}.New(), theRest)
 	x.ends("refunded", "")
 	x.told("orders.refunded.v1")
 }
 
-// notifyParticipantDown: nobody hears of the order until notifications is back.
+// notifyParticipantDown: there are no notices until notifications is back.
 func notifyParticipantDown(x *trial) {
 	x.down()
 	x.buy()
@@ -105,7 +102,7 @@ func notifyParticipantDown(x *trial) {
 	x.told("orders.confirmed.v1")
 }
 
-// notifyBrokerDown: the event cannot be published; it comes by the feed.
+// notifyBrokerDown: the event cannot be published. The feed delivers it.
 func notifyBrokerDown(x *trial) {
 	x.down()
 	x.buy()
@@ -113,7 +110,7 @@ func notifyBrokerDown(x *trial) {
 	x.up()
 }
 
-// notifyStoreDown: the inbox cannot be written; the notice waits.
+// notifyStoreDown: the inbox cannot be written. The notice waits.
 func notifyStoreDown(x *trial) {
 	away := x.inject(intercept.Using("notifications", x.inboxKey()), intercept.Fail(codes.Internal), intercept.Always())
 	x.buy()

@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-// meeting lets the cells of a phase wait for each other. A cell that will never
-// come is reported absent, so that nobody waits for it.
+// meeting lets the cells of a phase wait for each other. A cell that will never come is reported as absent, so that
+// nobody waits for it.
 type meeting struct {
 	mu       sync.Mutex
 	missing  map[string]bool
 	happened chan struct{}
-	action   func() // runs once, before anybody goes on
+	action   func() // runs once, before any cell continues
 }
 
 func newMeeting(cells []cell, action func()) *meeting {
@@ -44,20 +44,19 @@ func (m *meeting) absent(name string) {
 	}
 }
 
-// phase is a group of cells that run at the same time: their faults are confined
-// to their own orders, or they share one outage.
+// phase is a group of cells that run at the same time. Their faults affect only their own orders, or they share an
+// outage.
 type phase struct {
 	name string
-	// victim is the app or server that is down from the cells' first meeting to their
-	// second; "" for none.
+	// victim is the app or server that is down from the cells' first meeting to their second. "" is none.
 	victim string
 	cells  []cell
 }
 
-// run runs the cells of a phase and then has the system audit itself.
+// run runs the cells of a phase, and then an audit of the system.
 func (p phase) run(t *testing.T, w *world) {
 	t.Helper()
-	var ran atomic.Bool // the cells may all be filtered out by -run
+	var ran atomic.Bool // -run may exclude all cells
 	ready := newMeeting(p.cells, nil)
 	down := newMeeting(p.cells, func() { p.toggle(t, w, &ran, w.crash) })
 	up := newMeeting(p.cells, func() { p.toggle(t, w, &ran, w.raise) })
@@ -80,7 +79,7 @@ func (p phase) run(t *testing.T, w *world) {
 				ready.join(c.name)
 				c.run(trial)
 				if p.victim != "" {
-					trial.up() // for a cell that left it to the phase
+					trial.up() // for a cell that did not call it
 				}
 				trial.settle()
 			})

@@ -12,7 +12,7 @@ import (
 	"caravan/test/chaos/intercept"
 )
 
-// writingOrder are the writes of the trial's order that hold all of the texts.
+// writingOrder are the writes of the trial's order that contain all of the texts.
 func (x *trial) writingOrder(texts ...string) intercept.Match {
 	m := intercept.Writing("orders", x.orderKey())
 	for _, text := range texts {
@@ -45,8 +45,8 @@ func placeCrashBefore(x *trial) {
 	x.buy()
 }
 
-// placeCrashAfter: the order is there without an answer. The next life of the
-// service drives it, and the repeated request gets the same order.
+// placeCrashAfter: the order exists but was not answered. The restarted service continues it, and the repeated request
+// gets the same order.
 func placeCrashAfter(x *trial) {
 	f, restart := x.crashes("orders", x.writingOrder(), intercept.CrashAfter)
 	x.runsInto(f, "placing", func(ctx context.Context) error { return x.tryPlace(ctx, x.placement()) })
@@ -56,8 +56,8 @@ func placeCrashAfter(x *trial) {
 	x.place()
 }
 
-// placeDuplicate: twenty requests with one key, one of them repeated by the
-// network, make one order; another request under the same key is refused.
+// placeDuplicate: twenty requests with one key make one order; the network repeats one of them. Another request with
+// the same key is refused.
 func placeDuplicate(x *trial) {
 	many := x.inject(intercept.Invoking("gateway", "orders", "/v1/orders", x.sku()), intercept.Multiply(3))
 	var storm sync.WaitGroup
@@ -84,8 +84,7 @@ func placeDuplicate(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// placeReorder: a cancellation that overtakes its order finds none, and the order
-// goes on.
+// placeReorder: a cancellation that overtakes its order finds none, and the order continues.
 func placeReorder(x *trial) {
 	late := x.inject(intercept.Invoking("gateway", "orders", "/v1/orders", x.sku()), intercept.Hold())
 	var placing sync.WaitGroup
@@ -102,8 +101,8 @@ func placeReorder(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// placeDelay: the customer gives up, and so does the service's write after its
-// own time-out. What lands late finds the repeated write there and changes nothing.
+// placeDelay: the customer gives up, and the service gives up its write after its own time-out. The late write finds
+// that the repeated one was stored, and changes nothing.
 func placeDelay(x *trial) {
 	late := x.inject(x.writingOrder(), intercept.Hold())
 	again := x.inject(x.writingOrder(), intercept.Pass())
@@ -113,7 +112,7 @@ func placeDelay(x *trial) {
 		x.Error("placing was answered although nothing was stored")
 	}
 	x.remember(x.order)
-	x.done(again) // the service has given its first write up
+	x.done(again) // the service has given up its first write
 	x.ends("confirmed", "")
 	late.Release()
 	x.done(late)
@@ -123,8 +122,8 @@ func placeDelay(x *trial) {
 	x.place()
 }
 
-// placeParticipantDown: without the orders service the gateway answers 503 at
-// once and keeps answering so; the order is placed once it is back.
+// placeParticipantDown: without the orders service the gateway answers 503 at once, again and again. The order is
+// placed when the service is back.
 func placeParticipantDown(x *trial) {
 	x.down()
 	const tries = 12
@@ -147,7 +146,7 @@ func placeBrokerDown(x *trial) {
 	x.up()
 }
 
-// placeStoreDown: 503, and nothing is left behind.
+// placeStoreDown: the answer is 503, and nothing is stored.
 func placeStoreDown(x *trial) {
 	away := x.inject(intercept.Using("orders", x.orderKey()), intercept.Fail(codes.Internal), intercept.Always())
 	x.runsInto(away, "placing", func(ctx context.Context) error { return x.tryPlace(ctx, x.placement()) })
@@ -156,8 +155,7 @@ func placeStoreDown(x *trial) {
 	x.buy()
 }
 
-// placeConflict: another replica creates the order first; the loser reads it and
-// tells the customer of it.
+// placeConflict: another replica creates the order first. The loser reads that order and returns it to the customer.
 func placeConflict(x *trial) {
 	rival := x.inject(x.writingOrder(), intercept.First(func(c intercept.Call) {
 		var winner map[string]any

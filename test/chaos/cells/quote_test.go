@@ -7,11 +7,10 @@ import (
 	"caravan/test/chaos/intercept"
 )
 
-// The quote is a part of the reservation here: products prices the lines and
-// locks the prices in the holds, and the order stores them. What the table asks
-// of a quote that is too old is asked of a total that the customer agreed to.
+// The quote is a part of the reservation here: products prices the lines and fixes the prices in the holds, and the
+// order stores them. Instead of a quote that is too old, the cells use a total to which the customer agreed.
 
-// dearer is a price that is not the one an order was quoted.
+// dearer is a price other than the quoted one.
 const dearer = price + 100
 
 // quoted expects an order to cost what was quoted.
@@ -22,8 +21,7 @@ func (x *trial) quoted(o client.Order, unit int64) {
 	}
 }
 
-// quoteCrashBefore: products dies when it looks up the price; nothing is quoted,
-// and the repeated step is.
+// quoteCrashBefore: products crashes when it reads the price. Nothing is quoted until the step is repeated.
 func quoteCrashBefore(x *trial) {
 	f, restart := x.crashes("products", intercept.Reading("products", "product/"+x.sku()), intercept.CrashBefore)
 	x.place()
@@ -33,8 +31,7 @@ func quoteCrashBefore(x *trial) {
 	x.quoted(x.ends("confirmed", ""), price)
 }
 
-// quoteCrashAfter: the quote is stored in the hold, and the driver dies before it
-// knows. A price that changes meanwhile changes nothing.
+// quoteCrashAfter: the hold has the quote, and the driver crashes before it knows. A new price changes nothing.
 func quoteCrashAfter(x *trial) {
 	f, restart := x.crashes("orders", x.reserving(), intercept.CrashAfter)
 	x.place()
@@ -44,7 +41,7 @@ func quoteCrashAfter(x *trial) {
 	x.quoted(x.ends("confirmed", ""), price)
 }
 
-// quoteDuplicate: whoever asks again is quoted the same.
+// quoteDuplicate: a repeat gets the same quote.
 func quoteDuplicate(x *trial) {
 	many := x.inject(x.reserving(), intercept.Repeat(3))
 	o := x.buy()
@@ -57,8 +54,7 @@ func quoteDuplicate(x *trial) {
 	x.quoted(o, price)
 }
 
-// quoteReorder: a change of the price that comes after the quote does not alter
-// the total, however much later it is paid.
+// quoteReorder: a new price after the quote does not change the total, however much later the order is paid.
 func quoteReorder(x *trial) {
 	gate := x.bar(x.authorizing())
 	x.place()
@@ -68,8 +64,8 @@ func quoteReorder(x *trial) {
 	x.quoted(x.ends("confirmed", ""), price)
 }
 
-// quoteDelay: the price changes while the call is late. The customer agreed to
-// another total and is asked again; what arrives late changes nothing.
+// quoteDelay: the price changes while the call is late. The customer agreed to another total and is asked again. The
+// late call changes nothing.
 func quoteDelay(x *trial) {
 	late := x.inject(x.reserving(), intercept.Detain())
 	gate := x.bar(x.reserving())
@@ -85,8 +81,7 @@ func quoteDelay(x *trial) {
 	x.level(stock, 0)
 }
 
-// quoteParticipantDown: without products there is no price, least of all a zero;
-// the order waits.
+// quoteParticipantDown: without products there is no price, and especially no price of zero. The order waits.
 func quoteParticipantDown(x *trial) {
 	x.down()
 	x.place()
@@ -97,7 +92,7 @@ func quoteParticipantDown(x *trial) {
 	x.quoted(x.ends("confirmed", ""), price)
 }
 
-// quoteBrokerDown: prices do not travel by the broker.
+// quoteBrokerDown: prices do not need the broker.
 func quoteBrokerDown(x *trial) {
 	x.reprice(dearer)
 	x.down()
@@ -105,8 +100,7 @@ func quoteBrokerDown(x *trial) {
 	x.up()
 }
 
-// quoteStoreDown: products cannot read its prices, nor lock them, and the order
-// waits.
+// quoteStoreDown: products can neither read nor fix its prices. The order waits.
 func quoteStoreDown(x *trial) {
 	away := x.inject(intercept.Either(intercept.Using("products", "product/"+x.sku()), intercept.Using("products", x.stockKey())), intercept.Fail(codes.Internal), intercept.Always())
 	x.place()
@@ -117,8 +111,8 @@ func quoteStoreDown(x *trial) {
 	x.quoted(x.ends("confirmed", ""), price)
 }
 
-// quoteConflict: another driver is faster at storing the quote, and the price
-// changes at that very moment. The loser looks again, and the first quote stays.
+// quoteConflict: another driver stores the quote first, and the price changes at that moment. The loser reads again,
+// and the first quote stays.
 func quoteConflict(x *trial) {
 	overtake := x.rival("orders", x.orderKey())
 	x.inject(x.writingOrder("orders.reserved.v1"), intercept.First(func(c intercept.Call) {

@@ -14,22 +14,21 @@ import (
 	"caravan/test/chaos/intercept"
 )
 
-// refunding are the calls that give the money of the trial's order back.
+// refunding are the calls that refund the money of the trial's order.
 func (x *trial) refunding() intercept.Match {
 	return intercept.Invoking("orders", "payments", contract.PathRefund, x.order)
 }
 
-// writingRefund is the write that gives it back.
+// writingRefund is the write that refunds the money.
 func (x *trial) writingRefund() intercept.Match { return x.writingAccount(contract.EventRefunded) }
 
-// whole refunds all that is left, under a key of its own.
+// whole refunds all that is left, with its own key.
 func (x *trial) whole() {
 	x.Helper()
 	x.refund(id.Random{}.New(), theRest)
 }
 
-// refundCrashBefore: the refund is stored in the order before anybody is asked
-// for the money; the next life asks.
+// refundCrashBefore: the refund is stored in the order before payments is called. The restarted service calls it.
 func refundCrashBefore(x *trial) {
 	x.buy()
 	f, restart := x.crashes("orders", x.refunding(), intercept.CrashBefore)
@@ -41,7 +40,7 @@ func refundCrashBefore(x *trial) {
 	x.ends("refunded", "")
 }
 
-// refundCrashAfter: the money is back and nobody knows; it is not given twice.
+// refundCrashAfter: the money is refunded and the driver does not know. It is not refunded twice.
 func refundCrashAfter(x *trial) {
 	x.buy()
 	f, restart := x.crashes("payments", x.writingRefund(), intercept.CrashAfter)
@@ -52,8 +51,8 @@ func refundCrashAfter(x *trial) {
 	x.ends("refunded", "")
 }
 
-// refundDuplicate: twenty refunds at once, of 40 % each, give back no more than
-// was paid, and a call that arrives five times gives once.
+// refundDuplicate: twenty concurrent refunds of 40 % each return no more than was paid. A call that arrives five times
+// takes effect once.
 func refundDuplicate(x *trial) {
 	x.buy()
 	many := x.inject(x.refunding(), intercept.Multiply(5))
@@ -63,7 +62,7 @@ func refundDuplicate(x *trial) {
 	for range 20 {
 		storm.Go(func() {
 			key := id.Random{}.New()
-			for range 2 { // the same request twice is the same refund
+			for range 2 { // a repeat of a request is the same refund
 				_, err := x.w.admin.RefundOrder(x.ctx(), x.order, key, client.Refund{Amount: part, Reason: "broken"})
 				if err == nil {
 					accepted.Add(1)
@@ -92,8 +91,7 @@ func refundDuplicate(x *trial) {
 	x.refuses("refunding what is refunded", err, http.StatusUnprocessableEntity, "refund-amount")
 }
 
-// refundReorder: a refund that comes before the order is paid is refused, and may
-// be asked for later.
+// refundReorder: a refund before the order is paid is refused. Later it may be requested again.
 func refundReorder(x *trial) {
 	gate := x.bar(x.capturing())
 	x.place()
@@ -106,7 +104,7 @@ func refundReorder(x *trial) {
 	x.ends("refunded", "")
 }
 
-// refundDelay: the first call arrives when its repetition is long done.
+// refundDelay: the first call arrives long after its repeat was done.
 func refundDelay(x *trial) {
 	x.buy()
 	late := x.inject(x.refunding(), intercept.Detain())
@@ -118,7 +116,7 @@ func refundDelay(x *trial) {
 	x.funds(purse, 0)
 }
 
-// refundParticipantDown: the refund is tried until payments is back.
+// refundParticipantDown: the refund is repeated until payments is back.
 func refundParticipantDown(x *trial) {
 	x.buy()
 	x.down()
@@ -130,7 +128,7 @@ func refundParticipantDown(x *trial) {
 	x.ends("refunded", "")
 }
 
-// refundBrokerDown: money is not given back by way of the broker.
+// refundBrokerDown: refunding money does not need the broker.
 func refundBrokerDown(x *trial) {
 	x.buy()
 	x.down()
@@ -139,7 +137,7 @@ func refundBrokerDown(x *trial) {
 	x.up()
 }
 
-// refundStoreDown: payments cannot write; the refund waits in the order.
+// refundStoreDown: payments cannot write. The refund waits in the order.
 func refundStoreDown(x *trial) {
 	x.buy()
 	away := x.inject(intercept.Using("payments", x.accountKey()), intercept.Fail(codes.Internal), intercept.Always())
@@ -159,8 +157,7 @@ func refundConflict(x *trial) {
 	x.ends("refunded", "")
 }
 
-// refundRestock: money that goes back moves no stock; that is a decision of its
-// own.
+// refundRestock: a refund does not change the stock, because that is a separate decision.
 func refundRestock(x *trial) {
 	x.buy()
 	x.whole()

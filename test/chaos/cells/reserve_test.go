@@ -17,7 +17,7 @@ func (x *trial) writingStock() intercept.Match {
 	return intercept.Writing("products", x.stockKey()).Mentioning(x.order)
 }
 
-// reserveCrashBefore: nothing is reserved; the driver repeats the step.
+// reserveCrashBefore: nothing is reserved. The driver repeats the step.
 func reserveCrashBefore(x *trial) {
 	f, restart := x.crashes("products", x.writingStock(), intercept.CrashBefore)
 	x.place()
@@ -27,8 +27,7 @@ func reserveCrashBefore(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// reserveCrashAfter: the stock is reserved and the driver does not know; the
-// repeated step gets the stored answer.
+// reserveCrashAfter: the stock is reserved and the driver does not know. The repeated step gets the stored answer.
 func reserveCrashAfter(x *trial) {
 	f, restart := x.crashes("products", x.writingStock(), intercept.CrashAfter)
 	x.place()
@@ -46,8 +45,7 @@ func reserveDuplicate(x *trial) {
 	x.answered(many, "reserved")
 }
 
-// reserveReorder: the release overtakes the reserve and leaves a tombstone, by
-// which the late reserve is refused.
+// reserveReorder: the release overtakes the reserve and leaves a tombstone, which refuses the late reserve.
 func reserveReorder(x *trial) {
 	late := x.inject(x.reserving(), intercept.Detain(), intercept.Always())
 	x.place()
@@ -61,8 +59,7 @@ func reserveReorder(x *trial) {
 	x.level(stock, 0)
 }
 
-// reserveConflict: a writer that is overtaken again and again decides again each
-// time.
+// reserveConflict: a writer that loses several times decides again each time.
 func reserveConflict(x *trial) {
 	rivals := x.inject(x.writingStock(), intercept.First(x.rival("products", x.stockKey())), intercept.Times(3))
 	x.buy()
@@ -71,8 +68,8 @@ func reserveConflict(x *trial) {
 	}
 }
 
-// reserveDelay: the reservation was made without its driver knowing, the order is
-// cancelled, and then a copy of the call arrives that was on its way all the time.
+// reserveDelay: the reservation is made and the driver does not know. The order is cancelled, and then a late copy of
+// the call arrives.
 func reserveDelay(x *trial) {
 	late := x.inject(x.reserving(), intercept.Detain())
 	unheard := x.inject(x.reserving(), intercept.Lose(), intercept.Always())
@@ -89,8 +86,7 @@ func reserveDelay(x *trial) {
 	x.level(stock, 0)
 }
 
-// reserveParticipantDown: the order waits; cancelled meanwhile, it releases what
-// it may hold as soon as there is somebody to tell.
+// reserveParticipantDown: the order waits. It is cancelled meanwhile, and releases its holds when products is back.
 func reserveParticipantDown(x *trial) {
 	x.down()
 	x.place()
@@ -103,13 +99,13 @@ func reserveParticipantDown(x *trial) {
 	x.ends("cancelled", "cancelled_by_customer")
 }
 
-// reserveBrokerDown: stock is not reserved by way of the broker.
+// reserveBrokerDown: reserving stock does not need the broker.
 func reserveBrokerDown(x *trial) {
 	x.confirmedWhileDown("reserve", x.reserving())
 }
 
-// reserveStoreDown: the first write is done and its answer lost, and then the
-// store is gone: whether the units are reserved is not known until it is back.
+// reserveStoreDown: the first write is done and its answer lost, and then the store is down. Nobody knows whether the
+// units are reserved until it is back.
 func reserveStoreDown(x *trial) {
 	var away *intercept.Fault
 	unheard := x.inject(x.writingStock(), intercept.Then(intercept.Lose(), func() {
@@ -124,8 +120,8 @@ func reserveStoreDown(x *trial) {
 	x.ends("confirmed", "")
 }
 
-// reserveInPart: of two products the second is held when products dies and the
-// first turns out to be short; what was held is given back.
+// reserveInPart: of two products the second is held when products crashes. Then the first has too little stock, and the
+// hold is released.
 func reserveInPart(x *trial) {
 	scarce, plenty := x.products[0], x.product(price, stock)
 	f, restart := x.crashes("products", intercept.Writing("products", "stock/"+plenty.sku).Mentioning(x.order), intercept.CrashAfter)
@@ -136,8 +132,8 @@ func reserveInPart(x *trial) {
 	x.level(stock, 0)
 }
 
-// reserveDeadline: an order whose time is over when nobody answers is cancelled,
-// with all that it may hold: the answers were lost, the units are reserved.
+// reserveDeadline: an order is cancelled when its deadline has passed without an answer. The units are reserved,
+// because only the answers were lost, and they are released.
 func reserveDeadline(x *trial) {
 	unheard := x.inject(x.reserving(), intercept.Lose(), intercept.Always())
 	x.place()

@@ -5,9 +5,8 @@ import (
 	"caravan/test/chaos/intercept"
 )
 
-// Where the store is a server of its own, the cells of its outage run a second
-// time with the server killed: every service is without its documents then, so
-// that a customer sees nothing but refusals until it is back.
+// If the store is a server, the cells of its outage run a second time with the server killed. No service has its
+// documents then, so a customer gets only refusals until the server is back.
 
 // storeServerDown is the outage of the store's server. A file has no server.
 var storeServerDown = phase{name: "the store's server down", victim: "store", cells: []cell{
@@ -25,13 +24,13 @@ func placeServerDown(x *trial) {
 	x.buy()
 }
 
-// quoteServerDown: the price is looked up when the store has gone.
+// quoteServerDown: the price is read when the store is down.
 func quoteServerDown(x *trial) {
 	during((*trial).reserving)(x)
 	x.quoted(x.ends("confirmed", ""), price)
 }
 
-// during brings an order to a step, whose call arrives when the store has gone.
+// during runs an order until a step whose call arrives when the store is down.
 func during(step func(*trial) intercept.Match) func(*trial) {
 	return func(x *trial) {
 		call := x.inject(step(x), intercept.Hold())
@@ -68,8 +67,7 @@ func cancelServerDown(x *trial) {
 	x.lift(gate)
 }
 
-// refundServerDown: the refund is stored in the order, and the money given back
-// when the store has gone.
+// refundServerDown: the refund is stored in the order, and the money is refunded when the store is down.
 func refundServerDown(x *trial) {
 	x.buy()
 	call := x.inject(x.refunding(), intercept.Hold())

@@ -12,8 +12,8 @@ import (
 	"caravan/dapr/client"
 )
 
-// settle ends a trial: its faults have struck and are gone, its orders have come
-// to one end each, and money, stock and notices add up.
+// settle ends a trial: its faults have struck and ended, each order has one end, and money, stock and notices are
+// correct.
 func (x *trial) settle() {
 	x.Helper()
 	for _, f := range x.faults {
@@ -80,7 +80,7 @@ func (x *trial) settleHistory() {
 	})
 }
 
-// fulfilled reports whether an order got what it asked for.
+// fulfilled reports whether an order was delivered and paid.
 func fulfilled(o client.Order) bool { return o.Status == "confirmed" || o.Status == "refunded" }
 
 // settleWallet compares the wallet and its postings with the orders.
@@ -118,7 +118,7 @@ func (x *trial) settleWallet(ended []client.Order) {
 	})
 }
 
-// settleStock compares what is on hand with what came in and what was sold.
+// settleStock compares the units on hand with those received and sold.
 func (x *trial) settleStock(p *product, ended []client.Order) {
 	x.Helper()
 	left := p.received
@@ -141,7 +141,7 @@ func (x *trial) settleStock(p *product, ended []client.Order) {
 	})
 }
 
-// settleInbox checks that every fact has reached the inbox, once.
+// settleInbox checks that every fact has reached the inbox once.
 func (x *trial) settleInbox(ended []client.Order) {
 	x.Helper()
 	want := map[string]int{"users.registered.v1 " + x.user: 1, "payments.deposited.v1 " + x.user: x.deposits}
@@ -192,7 +192,7 @@ func (x *trial) inbox(ctx context.Context) (map[string]int, error) {
 	return got, nil
 }
 
-// audit has the system audit itself when all orders of a phase have ended.
+// audit runs an audit of the system when all orders of a phase have ended.
 func (w *world) audit(t *testing.T, after string) {
 	t.Helper()
 	var audit client.Audit

@@ -28,20 +28,18 @@ import (
 	"caravan/test/stacktest"
 )
 
-// settings are what the environment says about the run.
+// settings come from the environment.
 var settings = struct{ broker, store, daprd, cells, replicas, keep string }{
 	broker: cmp.Or(stacktest.Take("CARAVAN_E2E_BROKER"), "rabbitmq"),
 	store:  cmp.Or(stacktest.Take("CARAVAN_E2E_STORE"), "sqlite"),
 	daprd:  stacktest.Take("CARAVAN_DAPRD"),
-	// cells is "all" for every cell, and replicas how many of each service there
-	// are; one when empty.
+	// cells is "all" for every cell. replicas is how many replicas each service has; one when empty.
 	cells:    stacktest.Take("CARAVAN_CHAOS_CELLS"),
 	replicas: stacktest.Take("CARAVAN_CHAOS_REPLICAS"),
 	keep:     stacktest.Take("CARAVAN_E2E_KEEP"),
 }
 
-// world is a running stack whose every program talks to its sidecar through the
-// interceptor.
+// world is a running stack in which every program talks to its sidecar through the interceptor.
 type world struct {
 	*launcher.Stack
 	faults *intercept.Interceptor
@@ -51,7 +49,7 @@ type world struct {
 	replicas int // of each service
 
 	mu        sync.Mutex
-	exclusive map[string]*sync.Mutex // by app: who may crash it now
+	exclusive map[string]*sync.Mutex // by app: held by the cell that may crash it
 }
 
 // start starts the world for a test and stops it afterwards.
@@ -64,7 +62,7 @@ func start(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A database server that will not run as root has to get in.
+	// A database server that does not run as root needs access.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +74,7 @@ func start(t *testing.T) *world {
 		t.Fatalf("CARAVAN_CHAOS_REPLICAS is %q; want a number from 1", settings.replicas)
 	}
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // the first time, daprd is built
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // the first run builds daprd
 	defer cancel()
 	w.Stack, err = launcher.Start(ctx, launcher.Options{
 		Root: "../../..", Dir: dir, Broker: settings.broker, Store: settings.store, Daprd: settings.daprd,
@@ -100,7 +98,7 @@ func start(t *testing.T) *world {
 	return w
 }
 
-// replicas starts so many of each service, and one gateway.
+// replicas starts n replicas of each service, and one gateway.
 func replicas(n int) map[string]int {
 	all := make(map[string]int)
 	for _, name := range repository.Root("../../..").AppIDs() {
@@ -124,18 +122,18 @@ func (w *world) discard(dir string) {
 	_ = os.RemoveAll(dir)
 }
 
-// environment is that of stacktest, in which products forgets sooner.
+// environment is that of stacktest, but products caches for a shorter time.
 func environment() map[string]map[string]string {
 	env := stacktest.Environment(repository.Root("../../..").AppIDs())
-	// Prices are read again for each order, so that a fault can hit the read.
+	// Prices are read again for each order, so that a fault can affect the read.
 	env["products"]["CARAVAN_CATALOGUE_READ_AGE"] = "10ms"
-	// Reservations become due while the cells run, so that products asks orders about each that lasts longer than a moment.
+	// Reservations expire while the cells run, so that products asks orders about each that lasts longer than a moment.
 	env["products"]["CARAVAN_RESERVATION_TTL"] = "2s"
 	env["products"]["CARAVAN_RESERVATION_SWEEP"] = "500ms"
 	return env
 }
 
-// open logs the admin in and asks every service for something.
+// open logs the admin in and makes a call to every service.
 func (w *world) open(ctx context.Context) error {
 	admin, err := client.New(w.GatewayURL(), w.http).Login(ctx, w.Admin().Email, w.Admin().Password)
 	if err != nil {
@@ -156,8 +154,7 @@ func (w *world) open(ctx context.Context) error {
 	return nil
 }
 
-// claim gives a cell the right to crash processes of an app; it waits until no
-// other does.
+// claim waits for the exclusive right to crash processes of an app.
 func (w *world) claim(app string) (yield func()) {
 	w.mu.Lock()
 	own, ok := w.exclusive[app]
@@ -170,7 +167,7 @@ func (w *world) claim(app string) (yield func()) {
 	return sync.OnceFunc(own.Unlock)
 }
 
-// programs are the processes of an app; a server's is its own.
+// programs are the processes of an app, or the process of a server.
 func (w *world) programs(app string) []string {
 	all := []string{app}
 	for n := 2; n <= w.replicas; n++ {
@@ -205,14 +202,14 @@ type stored struct {
 	raw   string
 }
 
-// number is a member of the document that is a number; 0 if it is not there.
+// number returns a numeric member of the document, or 0 if it is absent.
 func (s stored) number(name string) int64 {
 	n, _ := s.value[name].(json.Number)
 	value, _ := n.Int64()
 	return value
 }
 
-// document reads a document of a service through its sidecar, past the service.
+// document reads a document of a service through its sidecar, without the service.
 func (w *world) document(ctx context.Context, app, key string) (stored, error) {
 	raw, header, err := w.state(ctx, app, http.MethodGet, "/"+url.PathEscape(key), nil)
 	if err != nil || len(raw) == 0 {
@@ -225,9 +222,8 @@ func (w *world) document(ctx context.Context, app, key string) (stored, error) {
 	return s, nil
 }
 
-// overtake writes a document again, unchanged, as another replica would,
-// or what edit changes: another write id, the next revision, and the store's next
-// ETag.
+// overtake writes a document as another replica would, either unchanged or as edit changes it. The write id, the
+// revision and the store's ETag are new.
 func (w *world) overtake(ctx context.Context, app, key string, edit func(map[string]any)) error {
 	s, err := w.document(ctx, app, key)
 	if err != nil {
@@ -259,7 +255,7 @@ func (w *world) state(ctx context.Context, app, method, path string, body []byte
 	return w.sidecar(ctx, app, method, "/v1.0/state/store"+path, "application/json", body)
 }
 
-// invoke has an app command another past its own program.
+// invoke makes the sidecar of an app call another app, without the program of the first.
 func (w *world) invoke(ctx context.Context, app, target, path string, body any) ([]byte, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
@@ -269,7 +265,7 @@ func (w *world) invoke(ctx context.Context, app, target, path string, body any) 
 	return answer, err
 }
 
-// publish publishes an event in the name of an app.
+// publish publishes an event as an app.
 func (w *world) publish(ctx context.Context, app, topic string, e event.Event) error {
 	raw, err := e.CloudEvent()
 	if err != nil {
@@ -302,7 +298,7 @@ func (w *world) sidecar(ctx context.Context, app, method, path, contentType stri
 	return raw, response.Header, err
 }
 
-// waitLimit is how long a cell waits for what has to happen.
+// waitLimit is how long a cell waits for a condition.
 const waitLimit = 2 * time.Minute
 
 // eventually waits until a condition holds.
@@ -313,7 +309,7 @@ func eventually(t *testing.T, what string, condition func(context.Context) error
 	}
 }
 
-// within waits until a condition holds, or returns why it does not.
+// within waits until a condition holds. If it does not, within returns the reason.
 func within(condition func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
@@ -325,7 +321,7 @@ func within(condition func(context.Context) error) error {
 		if err == nil {
 			return nil
 		}
-		if last == nil || ctx.Err() == nil { // the end of the time is not the reason
+		if last == nil || ctx.Err() == nil { // the end of the time is not the cause
 			last = err
 		}
 		select {

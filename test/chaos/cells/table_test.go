@@ -24,8 +24,7 @@ func names() []string {
 	return all
 }
 
-// TestTheMatrixIsWhole holds the cells to the matrix: each of the 81 is there,
-// and none twice.
+// TestTheMatrixIsWhole checks that each of the 81 cells of the matrix exists once.
 func TestTheMatrixIsWhole(t *testing.T) {
 	all := names()
 	for _, step := range matrixSteps {

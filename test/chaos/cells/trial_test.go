@@ -21,14 +21,13 @@ import (
 	"caravan/test/chaos/intercept"
 )
 
-// currency is the one the shop sells in.
+// currency is the currency of the shop.
 const currency = "EUR"
 
 func euros(cents int64) money.Money { return money.New(cents, currency) }
 
-// What every cell starts with: a product of its own at this price, of which
-// there are so many, and a customer of its own with this much money, who orders
-// so many units.
+// Each cell begins with its own product, with this price and stock, and its own customer, who has this much money and
+// orders this many units.
 const (
 	price    = 250
 	stock    = 10
@@ -36,34 +35,34 @@ const (
 	quantity = 2
 )
 
-// trial is one cell under way.
+// trial is one running cell.
 type trial struct {
 	*testing.T
 	w    *world
 	name string
-	down func() // waits for all cells of the phase, and then for its victim to be down
-	up   func() // the same for the victim's return
+	down func() // waits for all cells of the phase, and then until its victim is down
+	up   func() // the same until the victim is back
 
 	customer *client.Client
 	user     string // the customer's id
 	products []*product
-	balance  int64 // what the wallet holds without any order
+	balance  int64 // the wallet's balance without any order
 	deposits int
 	orders   []string
 	key      string // the Idempotency-Key of the first order
-	order    string // its id, which is known before it is placed
+	order    string // its id, which is known in advance
 
 	mu     sync.Mutex
 	faults []*intercept.Fault
 }
 
-// product is one that the trial made, and what was received of it.
+// product is a product of the trial, and what was received of it.
 type product struct {
 	sku      string
 	received int64
 }
 
-// arrange makes what a cell starts with.
+// arrange creates what a cell begins with.
 func arrange(t *testing.T, w *world, c cell) *trial {
 	t.Helper()
 	x := &trial{T: t, w: w, name: c.name, key: id.Random{}.New()}
@@ -105,7 +104,7 @@ func (x *trial) product(cents, stock int64) *product {
 		_, err := x.w.admin.CreateProduct(ctx, client.NewProduct{
 			SKU: p.sku, Name: "Lantern of " + x.name, Description: "Shines on faults.", Category: "cells", Price: euros(cents), Stock: stock,
 		})
-		if client.Status(err) == http.StatusConflict { // made by an attempt that was not answered
+		if client.Status(err) == http.StatusConflict { // an attempt without an answer created it
 			return nil
 		}
 		return err
@@ -121,7 +120,7 @@ func (x *trial) deposit(cents int64) {
 	x.deposits++
 }
 
-// booked makes a deposit, with as many requests of its key as it takes until the bank has answered.
+// booked makes a deposit. It repeats the request with the same key until the bank has answered.
 func (x *trial) booked(key string, cents int64) {
 	x.Helper()
 	x.eventually("the deposit to succeed", func(ctx context.Context) error {
@@ -133,14 +132,14 @@ func (x *trial) booked(key string, cents int64) {
 	})
 }
 
-// Keys of the documents that an order of the trial touches.
+// The keys of the documents that an order of the trial changes.
 func (x *trial) orderKey() string   { return "order/" + x.order }
 func (x *trial) sku() string        { return x.products[0].sku }
 func (x *trial) stockKey() string   { return "stock/" + x.sku() }
 func (x *trial) accountKey() string { return "account/" + x.user }
 func (x *trial) inboxKey() string   { return "inbox/" + x.user }
 
-// placement is the order that the trial is about.
+// placement is the order of the trial.
 func (x *trial) placement() client.NewOrder {
 	return client.NewOrder{Items: []client.NewOrderItem{{SKU: x.sku(), Quantity: quantity}}}
 }
@@ -164,8 +163,7 @@ func (x *trial) remember(order string) {
 	}
 }
 
-// place places the order, again and again with its key as a client has to, until
-// it is accepted.
+// place places the order. Like every client, it repeats the request with the same key until it is accepted.
 func (x *trial) place() { x.placeAs(x.placement()) }
 
 func (x *trial) placeAs(placement client.NewOrder) {
@@ -173,7 +171,7 @@ func (x *trial) placeAs(placement client.NewOrder) {
 	x.eventually("the order to be accepted", func(ctx context.Context) error { return x.tryPlace(ctx, placement) })
 }
 
-// buy brings an order to its confirmation.
+// buy runs an order until it is confirmed.
 func (x *trial) buy() client.Order {
 	x.Helper()
 	x.place()
@@ -185,8 +183,7 @@ func (x *trial) eventually(what string, condition func(context.Context) error) {
 	eventually(x.T, what, condition)
 }
 
-// until waits until the order is as wanted, however often nobody is there to be
-// asked.
+// until waits for a state of the order. It ignores calls that fail meanwhile.
 func (x *trial) until(what string, wanted func(client.Order) bool) client.Order {
 	x.Helper()
 	var got client.Order
@@ -218,7 +215,7 @@ func (x *trial) waitsAgain(step string) client.Order {
 	})
 }
 
-// ends waits for the end of the order and expects it to be this one.
+// ends waits for the end of the order and checks status and reason.
 func (x *trial) ends(status, reason string) client.Order {
 	x.Helper()
 	o := x.until("an end", func(o client.Order) bool { return o.Status.Ended() })
@@ -228,7 +225,7 @@ func (x *trial) ends(status, reason string) client.Order {
 	return o
 }
 
-// steps are the facts of an order's timeline, as "confirmed".
+// steps are the facts of an order's timeline, such as "confirmed".
 func steps(o client.Order) []string {
 	var all []string
 	for _, moment := range o.Timeline {
@@ -237,7 +234,7 @@ func steps(o client.Order) []string {
 	return all
 }
 
-// cancel asks for the order to be cancelled until somebody answers.
+// cancel asks for a cancellation of the order until there is an answer.
 func (x *trial) cancel() {
 	x.Helper()
 	x.eventually("the cancellation to be accepted", x.tryCancel)
@@ -248,7 +245,7 @@ func (x *trial) tryCancel(ctx context.Context) error {
 	return err
 }
 
-// confirmedWhileDown has the phase's victim go down while the order waits at a step, and the order confirmed without it.
+// confirmedWhileDown takes the phase's victim down while the order waits at a step, and expects that it is confirmed.
 func (x *trial) confirmedWhileDown(step string, calls intercept.Match) {
 	x.Helper()
 	gate := x.bar(calls)
@@ -260,10 +257,10 @@ func (x *trial) confirmedWhileDown(step string, calls intercept.Match) {
 	x.up()
 }
 
-// theRest is the amount of a refund that gives all back that is left.
+// theRest is the amount of a refund of everything that is left.
 var theRest money.Money
 
-// refund asks for money back in the staff's name until somebody answers.
+// refund asks for a refund as staff until there is an answer.
 func (x *trial) refund(key string, amount money.Money) {
 	x.Helper()
 	x.eventually("the refund to be accepted", func(ctx context.Context) error {
@@ -290,7 +287,7 @@ func (x *trial) refuses(what string, err error, status int, slug string) {
 	}
 }
 
-// unanswered expects a call that ran into a fault to be answered with no success.
+// unanswered expects that a call that met a fault did not succeed.
 func (x *trial) unanswered(what string, err error) {
 	x.Helper()
 	if err == nil {
@@ -301,7 +298,7 @@ func (x *trial) unanswered(what string, err error) {
 	}
 }
 
-// inject puts a fault in the way, which has to strike before the trial is over.
+// inject injects a fault, which has to strike before the trial ends.
 func (x *trial) inject(match intercept.Match, action intercept.Action, options ...intercept.Option) *intercept.Fault {
 	f := x.w.faults.Inject(match, action, options...)
 	x.mu.Lock()
@@ -310,12 +307,12 @@ func (x *trial) inject(match intercept.Match, action intercept.Action, options .
 	return f
 }
 
-// bar has every call that matches answered as if nobody were there, until it is lifted.
+// bar answers every matching call as if the callee were unavailable, until it is lifted.
 func (x *trial) bar(match intercept.Match) *intercept.Fault {
 	return x.inject(match, intercept.Fail(codes.Unavailable), intercept.Always())
 }
 
-// pardon takes a fault out that cannot strike any more, by the way things went.
+// pardon removes a fault that cannot strike any more in this run.
 func (x *trial) pardon(f *intercept.Fault) {
 	f.Lift()
 	x.mu.Lock()
@@ -331,7 +328,7 @@ func (x *trial) struck(f *intercept.Fault) {
 	}
 }
 
-// done waits until a fault has struck and nothing of it is under way any more.
+// done waits until a fault has struck and all its effects have ended.
 func (x *trial) done(f *intercept.Fault) {
 	x.Helper()
 	if err := f.Done(x.ctx()); err != nil {
@@ -339,15 +336,15 @@ func (x *trial) done(f *intercept.Fault) {
 	}
 }
 
-// lift ends a fault that lasts.
+// lift ends a fault that has no end of its own.
 func (x *trial) lift(f *intercept.Fault) {
 	x.Helper()
 	x.struck(f)
 	f.Lift()
 }
 
-// crashes has the program of an app killed that makes the next call that matches;
-// restart brings it back. Until then no other cell may kill any of that app.
+// crashes kills the program of an app that makes the next matching call; restart starts it again. Until then no other
+// cell may kill a process of that app.
 func (x *trial) crashes(app string, match intercept.Match, action func(intercept.Kill) intercept.Action) (f *intercept.Fault, restart func()) {
 	x.Helper()
 	var killed atomic.Pointer[string]
@@ -372,8 +369,8 @@ func (x *trial) crashes(app string, match intercept.Match, action func(intercept
 	}
 }
 
-// alone gives the trial the right to crash processes of an app; back starts those
-// that are down and gives the right back, at the latest at the end of the trial.
+// alone gives the trial the right to crash processes of an app. back starts those that are down and gives the right
+// back, at the latest at the end of the trial.
 func (x *trial) alone(app string, down func() []string) (back func()) {
 	x.Helper()
 	yield := x.w.claim(app)
@@ -390,8 +387,7 @@ func (x *trial) alone(app string, down func() []string) (back func()) {
 	return back
 }
 
-// runsInto makes a call again and again until the fault strikes it, and expects
-// it to be answered with no success.
+// runsInto repeats a call until it meets the fault, and expects that it does not succeed.
 func (x *trial) runsInto(f *intercept.Fault, what string, call func(context.Context) error) {
 	x.Helper()
 	x.eventually(what+" to run into the fault", func(ctx context.Context) error {
@@ -404,7 +400,7 @@ func (x *trial) runsInto(f *intercept.Fault, what string, call func(context.Cont
 	})
 }
 
-// stored reads a document past its service.
+// stored reads a document without its service.
 func (x *trial) stored(app, key string) stored {
 	x.Helper()
 	var got stored
@@ -415,7 +411,7 @@ func (x *trial) stored(app, key string) stored {
 	return got
 }
 
-// level expects what is on hand and reserved of the product now.
+// level expects how many units of the product are on hand and reserved now.
 func (x *trial) level(onHand, reserved int64) {
 	x.Helper()
 	s := x.stored("products", x.stockKey())
@@ -424,7 +420,7 @@ func (x *trial) level(onHand, reserved int64) {
 	}
 }
 
-// funds expects what is in the wallet and held of it now.
+// funds expects the balance of the wallet and the money held now.
 func (x *trial) funds(balance, held int64) {
 	x.Helper()
 	s := x.stored("payments", x.accountKey())
@@ -434,7 +430,7 @@ func (x *trial) funds(balance, held int64) {
 	}
 }
 
-// outcome is what a command for the trial's order alone was answered.
+// outcome returns the answer to a command for the trial's order only.
 func (x *trial) outcome(reply intercept.Reply) string {
 	if outcome := outcomeIn(reply.Body()); outcome != "" {
 		return outcome
@@ -442,7 +438,7 @@ func (x *trial) outcome(reply intercept.Reply) string {
 	return reply.String()
 }
 
-// answered expects everybody whose call met the fault to be told the same outcome of a command.
+// answered expects that all calls that met the fault got the same outcome of a command.
 func (x *trial) answered(f *intercept.Fault, outcome string) {
 	x.Helper()
 	replies := f.Replies()
@@ -456,7 +452,7 @@ func (x *trial) answered(f *intercept.Fault, outcome string) {
 	}
 }
 
-// outcomeIn is the outcome in the answer to a single command, "" without one.
+// outcomeIn returns the outcome in the answer to a single command, or "".
 func outcomeIn(answer []byte) string {
 	var all struct {
 		Results []struct {
@@ -469,7 +465,7 @@ func outcomeIn(answer []byte) string {
 	return all.Results[0].Result.Outcome
 }
 
-// overdue puts the order's deadline into the past, as a clock that jumps does.
+// overdue moves the order's deadline into the past, as a jump of the clock would.
 func (x *trial) overdue() {
 	x.Helper()
 	x.eventually("the deadline to be over", func(ctx context.Context) error {
@@ -479,7 +475,7 @@ func (x *trial) overdue() {
 	})
 }
 
-// rival overtakes whoever writes a document: a real conflict in a real store.
+// rival writes a document before its writer does: a real conflict in a real store.
 func (x *trial) rival(app, key string) func(intercept.Call) {
 	return func(intercept.Call) {
 		if err := x.w.overtake(x.ctx(), app, key, func(map[string]any) {}); err != nil {
@@ -488,14 +484,14 @@ func (x *trial) rival(app, key string) func(intercept.Call) {
 	}
 }
 
-// refusesLater is refuses for a goroutine beside the trial's own.
+// refusesLater is refuses for another goroutine than that of the trial.
 func (x *trial) refusesLater(what string, err error, status int, slug string) {
 	if client.Status(err) != status || client.Slug(err) != slug {
 		x.Errorf("%s: %v; want %d %s", what, err, status, slug)
 	}
 }
 
-// placedAt is when the order was placed, as every command about it says.
+// placedAt is when the order was placed, as in every command about it.
 func (x *trial) placedAt() time.Time {
 	x.Helper()
 	text, _ := x.stored("orders", x.orderKey()).value["placedAt"].(string)
@@ -506,12 +502,12 @@ func (x *trial) placedAt() time.Time {
 	return at
 }
 
-// decode reads a document as it was written.
+// decode reads a document in its stored form.
 func decode(raw []byte, into *map[string]any) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber() // revisions and amounts are integers
 	return decoder.Decode(into)
 }
 
-// errorf is short for what conditions report.
+// errorf makes the errors of conditions.
 func errorf(format string, args ...any) error { return fmt.Errorf(format, args...) }

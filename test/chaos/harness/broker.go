@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// broker is the broker killed and restarted under load.
+// broker kills and restarts the broker under load.
 func broker() campaign {
 	return campaign{
 		name:    "broker",

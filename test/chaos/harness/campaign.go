@@ -10,12 +10,12 @@ import (
 // campaign is one kind of run.
 type campaign struct {
 	name, summary string
-	// complete fills in the sizes that were not given.
+	// complete sets the sizes that were not given.
 	complete func(Options) Options
-	// plan is the schedule's; nil when faults come with the work itself.
+	// plan makes the plan of the schedule. It is nil if the work itself causes the faults.
 	plan func(Options) Plan
 	run  func(ctx context.Context, r *run) error
-	// replicas of every program that the campaign is about.
+	// replicas is how many replicas of every program the campaign needs.
 	replicas int
 }
 
@@ -23,7 +23,7 @@ func campaigns() []campaign {
 	return []campaign{storm(), confirms(), broker(), flash(), keys(), rolling(), soak(), outages()}
 }
 
-// Campaigns are the names of the campaigns with what each does.
+// Campaigns returns the names of the campaigns and what each does.
 func Campaigns() (names []string, summaries map[string]string) {
 	summaries = make(map[string]string)
 	for _, c := range campaigns() {
@@ -33,7 +33,7 @@ func Campaigns() (names []string, summaries map[string]string) {
 	return names, summaries
 }
 
-// Replicas is how many of every program a campaign wants.
+// Replicas is how many replicas of every program a campaign needs.
 func Replicas(name string) int {
 	c, err := campaignOf(name)
 	if err != nil {
@@ -53,8 +53,7 @@ func campaignOf(name string) (campaign, error) {
 	return campaign{}, fmt.Errorf("no campaign is called %q; there are %s", name, strings.Join(names, ", "))
 }
 
-// Preview is the schedule that a run of these options on a stack of these
-// targets follows.
+// Preview returns the schedule of a run with these options on a stack with these targets.
 func Preview(o Options, targets Targets) ([]Event, error) {
 	c, err := campaignOf(o.Campaign)
 	if err != nil {
@@ -69,7 +68,7 @@ func Preview(o Options, targets Targets) ([]Event, error) {
 	return plan.Schedule(), nil
 }
 
-// or is the first value that is not zero.
+// or returns the first value that is not zero.
 func or[T comparable](value, fallback T) T {
 	var zero T
 	if value == zero {
@@ -78,7 +77,7 @@ func or[T comparable](value, fallback T) T {
 	return value
 }
 
-// common fills in what every campaign has.
+// common sets the options that every campaign has.
 func common(o Options) Options {
 	o.Customers = or(o.Customers, 16)
 	o.Deadline = or(o.Deadline, 5*time.Minute)

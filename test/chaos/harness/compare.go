@@ -18,8 +18,7 @@ func fulfilled(o client.Order) bool {
 
 func refunded(o client.Order) int64 { return o.Refunded.Amount }
 
-// checkOrders compares each order with the request that it was acknowledged to,
-// and each customer's list with what was acknowledged.
+// checkOrders compares each order with its acknowledged request, and each customer's list with the acknowledged orders.
 func (s *settler) checkOrders(ctx context.Context) {
 	prices := make(map[string]int64)
 	for _, p := range s.shop.products {
@@ -69,7 +68,7 @@ func (o *Op) lastError() string {
 	return o.Attempts[len(o.Attempts)-1].Error
 }
 
-// compareOrder says what about an order is not what was asked for.
+// compareOrder returns how an order differs from the request.
 func compareOrder(op *Op, order client.Order, user string, prices map[string]int64) []string {
 	var wrong []string
 	asked, ok := op.Request.(orderRequest)
@@ -131,8 +130,8 @@ func compareHistory(ctx context.Context, c *customer, owned map[string]bool) err
 	return nil
 }
 
-// checkCancels: an order whose cancellation was granted has no effect. It may be
-// rejected rather than cancelled, when that was under way already.
+// checkCancels: an order whose cancellation was accepted has no effect. It may be rejected instead of cancelled if the
+// rejection was already in progress.
 func (s *settler) checkCancels() {
 	for _, op := range s.shop.log.of("cancel") {
 		id, _ := op.Request.(string)
@@ -143,8 +142,7 @@ func (s *settler) checkCancels() {
 	}
 }
 
-// checkRefunds compares what was refunded with the refunds that were granted,
-// and those that may have been.
+// checkRefunds compares the refunded amounts with the refunds that were accepted, and those that may have been.
 func (s *settler) checkRefunds() {
 	granted, possible := make(map[string]int64), make(map[string]int64)
 	for _, op := range s.shop.log.of("refund") {
@@ -207,8 +205,7 @@ func (s *settler) ordersOfUsers() map[int][]client.Order {
 	return orders
 }
 
-// checkStock compares the stock of each product with what came in and what was
-// sold.
+// checkStock compares the stock of each product with the units received and sold.
 func (s *settler) checkStock(ctx context.Context) {
 	left := make(map[string]int64)
 	for _, p := range s.shop.products {
@@ -240,7 +237,7 @@ func (s *settler) checkStock(ctx context.Context) {
 	}
 }
 
-// sold are the units of each SKU that orders have taken.
+// sold returns how many units of each SKU were sold.
 func (s *settler) sold() map[string]int64 {
 	sold := make(map[string]int64)
 	for _, order := range s.orders {
@@ -253,7 +250,7 @@ func (s *settler) sold() map[string]int64 {
 	return sold
 }
 
-// checkInboxes compares each inbox with what happened: one notice for a fact.
+// checkInboxes compares each inbox with the facts: one notice for a fact.
 func (s *settler) checkInboxes(ctx context.Context) {
 	orders := s.ordersOfUsers()
 	deposits := make(map[int]int)
@@ -311,8 +308,7 @@ func inbox(ctx context.Context, c *customer) (map[string]int, error) {
 	}
 }
 
-// compareNotices returns a final error for a notice too many, and one to wait
-// for when some are missing.
+// compareNotices returns a final error if there is a notice too many. If some are missing, its error is not final.
 func compareNotices(got, want map[string]int) error {
 	var missing []string
 	for fact, n := range want {

@@ -107,8 +107,7 @@ func TestCancellationsAreCompared(t *testing.T) {
 	}
 }
 
-// TestPersistTellsRefusalsFromTheUnknown: a refusal after an attempt without an
-// answer says nothing about that attempt.
+// TestPersistTellsRefusalsFromTheUnknown: a refusal after an attempt without an answer says nothing about that attempt.
 func TestPersistTellsRefusalsFromTheUnknown(t *testing.T) {
 	refusal, outage := problem.Conflict("order-ended", ""), problem.Unavailable("down", "", 0)
 	for name, test := range map[string]struct {
@@ -159,8 +158,7 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestTrendsSeeGrowth: a leak is seen in the life of a process, level lines and
-// fresh starts are not taken for one.
+// TestTrendsSeeGrowth: a leak within the life of a process is found. Constant values and restarts are not reported.
 func TestTrendsSeeGrowth(t *testing.T) {
 	life := func(name string, pid int, files func(i int) float64) (all []sample) {
 		for i := range 60 {

@@ -10,8 +10,8 @@ import (
 	"caravan/dapr/launcher"
 )
 
-// confirms is the broker's confirmations cut off: a sidecar then answers a
-// publish with success although nobody knows whether the broker has it.
+// confirms cuts off the broker's confirmations. A sidecar then answers a publish with success, although nobody knows
+// whether the broker has the message.
 func confirms() campaign {
 	return campaign{
 		name:    "confirms",
@@ -25,7 +25,7 @@ func confirms() campaign {
 	}
 }
 
-// publishers are the sidecars that publish what customers are notified of.
+// publishers are the sidecars that publish the events of notifications.
 var publishers = []string{"orders:broker", "payments:broker"}
 
 func runConfirms(ctx context.Context, r *run) error {
@@ -52,8 +52,8 @@ func runConfirms(ctx context.Context, r *run) error {
 	return r.countLost(s, before)
 }
 
-// unconfirmed counts the publishes so far that sidecars had no confirmation of;
-// they answer those with success. What components log is no JSON.
+// unconfirmed counts the publishes until now for which sidecars had no confirmation, and which they answered with
+// success. The log lines of components are not JSON.
 func (r *run) unconfirmed() (count int, err error) {
 	_, err = r.stack.LogLines(func(line launcher.LogLine) bool {
 		if isSidecar(line.Process) && strings.Contains(line.Raw, "did not receive confirmation of publishing") {
@@ -64,10 +64,9 @@ func (r *run) unconfirmed() (count int, err error) {
 	return count, err
 }
 
-// cutConfirmations cuts connections in front of confirmations, and half as
-// often in front of the message itself, which is then lost while the sidecar
-// answers that it was published (Dapr's component takes a closed connection for
-// a confirmation; reliability notes, F1).
+// cutConfirmations cuts connections before confirmations. Half as often it cuts them before the message itself, which
+// is then lost although the sidecar reports a success (Dapr's component treats a closed connection as a confirmation;
+// reliability notes, F1).
 func (r *run) cutConfirmations() (heal func() error, err error) {
 	var heals []func() error
 	heal = func() error {
@@ -97,8 +96,8 @@ func (r *run) cutConfirmations() (heal func() error, err error) {
 	return heal, nil
 }
 
-// countLost counts, from the logs, the publishes that had no confirmation and
-// were answered with success, and the events that never came over the broker.
+// countLost counts, from the logs, the publishes without confirmation that were answered with success, and the events
+// that the broker never delivered.
 func (r *run) countLost(s *settler, before int) error {
 	events := make(map[string]bool)
 	for id, order := range s.orders {

@@ -10,8 +10,8 @@ import (
 	"caravan/internal/id"
 )
 
-// flash is a sale of few units to many buyers at once, again and again, with a
-// sidecar killed in each round: exactly what there is, is sold.
+// flash is a repeated sale of few units to many concurrent buyers. In each round a sidecar is killed. Exactly the
+// available units must be sold.
 func flash() campaign {
 	return campaign{
 		name:    "flash",
@@ -27,8 +27,7 @@ func flash() campaign {
 	}
 }
 
-// planFlash is one kill of a sidecar for each round, at a time after the round's
-// beginning: an order passes four sidecars.
+// planFlash kills one sidecar in each round, at some time after its beginning. An order passes four sidecars.
 func planFlash(o Options) Plan {
 	return Plan{
 		Kills: o.Rounds, Gap: 400 * time.Millisecond, Kinds: []Kind{Kill},
@@ -40,7 +39,7 @@ func runFlash(ctx context.Context, r *run) error {
 	schedule := r.schedule(planFlash(r.Options))
 	random := rand.New(rand.NewPCG(r.Seed, 1))
 	for i := range schedule {
-		// Not one after another: each at its time in its round.
+		// The times are relative to the round, not to the run.
 		schedule[i].At = time.Duration(random.Int64N(int64(time.Second)))
 	}
 	if err := r.open(ctx, shopSize{customers: r.Customers, products: 0, cents: 1_000_000_00}); err != nil {
@@ -64,7 +63,7 @@ func runFlash(ctx context.Context, r *run) error {
 	return nil
 }
 
-// sale puts units of a new product on sale and lets everybody buy one at once.
+// sale offers the units of a new product, and all buyers buy one at once.
 func (r *run) sale(ctx context.Context, round int, fault []Event) error {
 	p := &product{sku: fmt.Sprintf("FLASH-%s-%03d", r.shop.name, round), price: 500, stock: int64(r.Units)}
 	if err := r.shop.create(ctx, p); err != nil {
@@ -84,7 +83,7 @@ func (r *run) sale(ctx context.Context, round int, fault []Event) error {
 	return nil
 }
 
-// countSales checks that each round sold exactly what there was.
+// countSales checks that each round sold exactly the available units.
 func (r *run) countSales(s *settler) {
 	sold, total := s.sold(), int64(0)
 	for _, p := range r.shop.products {

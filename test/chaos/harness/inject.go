@@ -14,19 +14,18 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// Fired is a fault that was brought about.
+// Fired is a fault that was injected.
 type Fired struct {
 	Event
 	Label  string    `json:"label"`
 	Begun  time.Time `json:"begun"`
 	Healed time.Time `json:"healed"`
-	// Ready is how long a process that was killed or restarted took until it was
-	// ready again, in seconds.
+	// Ready is how long a process needed to be ready after a kill or restart, in seconds.
 	Ready float64 `json:"ready,omitempty"`
 	Error string  `json:"error,omitempty"`
 }
 
-// injector brings the faults of a schedule about.
+// injector injects the faults of a schedule.
 type injector struct {
 	stack *launcher.Stack
 	say   func(format string, args ...any)
@@ -40,8 +39,8 @@ func newInjector(stack *launcher.Stack, say func(string, ...any)) *injector {
 	return &injector{stack: stack, say: say, busy: make(map[string]*sync.Mutex)}
 }
 
-// run brings each fault about at its time, and returns when all have healed.
-// When the context ends, what is broken is healed at once and nothing else is.
+// run injects each fault at its time, and returns when all have ended. When the context ends, it ends the present
+// faults at once and begins no others.
 func (in *injector) run(ctx context.Context, schedule []Event) {
 	began := time.Now()
 	var faults sync.WaitGroup
@@ -54,7 +53,7 @@ func (in *injector) run(ctx context.Context, schedule []Event) {
 	}
 }
 
-// pause waits and reports whether the context is still alive.
+// pause waits and reports whether the context has not ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
@@ -69,7 +68,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// inject brings one fault about, holds it and heals it.
+// inject begins one fault, waits, and ends it.
 func (in *injector) inject(ctx context.Context, event Event) {
 	release := in.claim(event.Targets)
 	fired := Fired{Event: event, Label: event.String(), Begun: time.Now()}
@@ -97,10 +96,10 @@ func (in *injector) inject(ctx context.Context, event Event) {
 	in.fired = append(in.fired, fired)
 }
 
-// claim waits until no other fault holds any of the targets.
+// claim waits until no other fault has any of the targets.
 func (in *injector) claim(targets []string) (release func()) {
 	var locks []*sync.Mutex
-	for _, target := range slices.Sorted(slices.Values(targets)) { // one order, or two would wait for each other
+	for _, target := range slices.Sorted(slices.Values(targets)) { // a fixed order prevents deadlocks
 		in.mu.Lock()
 		lock := in.busy[target]
 		if lock == nil {
@@ -118,8 +117,7 @@ func (in *injector) claim(targets []string) (release func()) {
 	}
 }
 
-// awaitReady measures how long what was killed takes to be ready, unless it
-// takes very long or everything ends.
+// awaitReady measures how long a killed process needs to be ready, unless it takes very long or the run ends.
 func (in *injector) awaitReady(ctx context.Context, fired *Fired) {
 	waiting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -131,7 +129,7 @@ func (in *injector) awaitReady(ctx context.Context, fired *Fired) {
 	fired.Ready = time.Since(fired.Healed).Seconds()
 }
 
-// begin brings a fault about and returns what heals it.
+// begin begins a fault and returns the function that ends it.
 func (in *injector) begin(ctx context.Context, event Event) (heal func(context.Context) error, err error) {
 	switch event.Kind {
 	case Kill, Pair, All:
@@ -156,7 +154,7 @@ func (in *injector) begin(ctx context.Context, event Event) (heal func(context.C
 	return nil, fmt.Errorf("%w: %q", launcher.ErrNoFault, event.Kind)
 }
 
-// breakBroker breaks a broker that serves: one that was killed just before has no ear for its own tools yet.
+// breakBroker breaks a running broker. A broker that was just killed does not yet answer its own tools.
 func (in *injector) breakBroker(ctx context.Context, fault launcher.BrokerFault) (func(context.Context) error, error) {
 	waiting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -166,7 +164,7 @@ func (in *injector) breakBroker(ctx context.Context, fault launcher.BrokerFault)
 	return in.stack.BreakBroker(ctx, fault)
 }
 
-// ignoring makes a heal that needs no context one that takes one.
+// ignoring adds a context parameter to a heal function that needs none.
 func ignoring(heal func() error, err error) (func(context.Context) error, error) {
 	if heal == nil {
 		return nil, err
@@ -209,14 +207,13 @@ func (in *injector) freeze(target string) (func(context.Context) error, error) {
 	return func(context.Context) error {
 		err := in.stack.Kill(target, syscall.SIGCONT)
 		if errors.Is(err, process.ErrNotRunning) {
-			return nil // somebody has repaired it
+			return nil // another one has repaired it
 		}
 		return err
 	}, nil
 }
 
-// roll restarts an app's replica in order, program and sidecar, as a deployment
-// does.
+// roll restarts an app's replica in an orderly way, program and sidecar, as a deployment does.
 func (in *injector) roll(ctx context.Context, event Event) {
 	release := in.claim(event.Targets)
 	defer release()
@@ -236,7 +233,7 @@ func (in *injector) roll(ctx context.Context, event Event) {
 	in.fired = append(in.fired, fired)
 }
 
-// history are the faults so far, in the order they began.
+// history are the faults until now, in the order of their beginning.
 func (in *injector) history() []Fired {
 	in.mu.Lock()
 	defer in.mu.Unlock()

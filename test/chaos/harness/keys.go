@@ -17,7 +17,7 @@ import (
 	"caravan/internal/request"
 )
 
-// keys is many posts of one order at once under one idempotency key.
+// keys posts one order many times at once with one idempotency key.
 func keys() campaign {
 	return campaign{
 		name:    "keys",
@@ -31,7 +31,7 @@ func keys() campaign {
 	}
 }
 
-// keysAtOnce is how many keys are posted at the same time, each Posts times.
+// keysAtOnce is how many keys are used at the same time. Each is posted Posts times.
 const keysAtOnce = 4
 
 func runKeys(ctx context.Context, r *run) error {
@@ -51,7 +51,7 @@ func runKeys(ctx context.Context, r *run) error {
 			return nil
 		})
 	}
-	_ = group.Wait() // findings hold what failed
+	_ = group.Wait() // failures are in findings
 	quiet()
 	beside.Wait()
 	r.report.Seconds = time.Since(r.began).Seconds()
@@ -65,8 +65,7 @@ func runKeys(ctx context.Context, r *run) error {
 	return nil
 }
 
-// storm posts one key many times at once, once more later, and once with
-// another request.
+// storm posts one key many times at once, once more later, and once with another request.
 func (r *run) storm(ctx context.Context, c *customer, n int) {
 	asked := orderRequest{r.shop.products[n%len(r.shop.products)].sku: 1}
 	op := r.shop.log.begin("order", c.number, id.Random{}.New(), asked)
@@ -76,7 +75,7 @@ func (r *run) storm(ctx context.Context, c *customer, n int) {
 		posts.Go(func() { answers[i] = r.post(ctx, c, op, asked) })
 	}
 	posts.Wait()
-	answers[r.Posts] = r.post(ctx, c, op, asked) // late
+	answers[r.Posts] = r.post(ctx, c, op, asked) // the late one
 	for _, a := range answers {
 		switch {
 		case a.err != nil:
@@ -95,14 +94,14 @@ func (r *run) storm(ctx context.Context, c *customer, n int) {
 	}
 }
 
-// answer is what one post was answered, to the byte.
+// answer is the answer to one post, byte by byte.
 type answer struct {
 	status             int
 	location, body, id string
 	err                error
 }
 
-// post posts an order once, without a repeat.
+// post posts an order once and does not repeat it.
 func (r *run) post(ctx context.Context, c *customer, op *Op, asked orderRequest) (a answer) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()

@@ -11,46 +11,44 @@ import (
 	"caravan/internal/id"
 )
 
-// load is what clients do to a shop while faults happen: requests that arrive
-// at a rate, whether or not earlier ones were answered.
+// load is what clients do in a shop during the faults. Requests arrive at a rate, whether or not earlier ones were
+// answered.
 type load struct {
 	shop   *shop
 	seed   uint64
-	orders int     // how many to place; the load ends with the last
+	orders int     // how many orders to place; the load ends with the last
 	rate   float64 // orders a second
-	mix    []share // what else is done
-	// giveUp is how long a client repeats a request before it leaves it; what
-	// can be repeated is taken up again when the faults are over.
+	mix    []share // what else clients do
+	// giveUp is how long a client repeats a request. A repeatable request is continued when the faults are over.
 	giveUp time.Duration
 	done   <-chan struct{} // ends the load when closed; nil: never
 
 	placed  atomic.Int64
-	skipped atomic.Int64 // arrivals that nobody was free for
+	skipped atomic.Int64 // arrivals without a free client
 }
 
-// share is one kind of operation with its share of all.
+// share is one kind of operation and its share of all.
 type share struct {
 	kind   string
 	weight int
 }
 
-// shopping is a shop's day: most look, some buy, a few change their mind.
+// shopping is a usual day: most customers look, some buy, a few change their mind.
 var shopping = []share{
 	{"order", 100}, {"browse", 60}, {"product", 60}, {"status", 25}, {"history", 12}, {"wallet", 12}, {"inbox", 6},
 	{"cancel", 8}, {"refund", 8}, {"deposit", 8}, {"restock", 4},
 }
 
-// ordersOnly is a load of nothing but orders.
+// ordersOnly is a load with orders only.
 var ordersOnly = []share{{"order", 1}}
 
 // backlog is how many arrivals may wait for a free client.
 const backlog = 256
 
-// clientsPerCustomer is how many requests of one customer may be under way.
+// clientsPerCustomer is how many requests of one customer may run at once.
 const clientsPerCustomer = 4
 
-// run makes the load until its orders are placed or the context ends; it waits
-// for what is under way.
+// run makes the load until its orders are placed or the context ends. It waits for requests in progress.
 func (l *load) run(ctx context.Context) {
 	arrivals := make(chan struct{}, backlog)
 	var clients sync.WaitGroup
@@ -69,7 +67,7 @@ func (l *load) run(ctx context.Context) {
 	clients.Wait()
 }
 
-// arrive sends arrivals at the rate until the orders are placed.
+// arrive makes arrivals at the rate until the orders are placed.
 func (l *load) arrive(ctx context.Context, arrivals chan<- struct{}) {
 	sum, ordering := 0, 0
 	for _, s := range l.mix {
@@ -141,8 +139,7 @@ func (l *load) basket(random *rand.Rand) orderRequest {
 	return basket
 }
 
-// order places an order. Some clients send it twice at once, some once more
-// later, and all under one key.
+// order places an order. Some clients send it twice at once and some repeat it later, all with the same key.
 func (l *load) order(ctx context.Context, c *customer, random *rand.Rand, cancel bool) {
 	op := l.shop.log.begin("order", c.number, id.Random{}.New(), l.basket(random))
 	request := l.shop.requestOf(op)
@@ -169,7 +166,7 @@ func (l *load) cancel(ctx context.Context, c *customer, order string) {
 	})
 }
 
-// known is some order of a customer that was acknowledged; "" when there is none.
+// known is a random acknowledged order of a customer, or "".
 func (l *load) known(c *customer, random *rand.Rand) string {
 	for range 50 {
 		op := l.shop.log.some(random)
@@ -194,12 +191,12 @@ func (l *load) refund(ctx context.Context, c *customer, random *rand.Rand) {
 
 func (l *load) restock(ctx context.Context, random *rand.Rand) {
 	products := l.shop.products
-	at := products[1+random.IntN(min(3, len(products)-1))] // those that run out
+	at := products[1+random.IntN(min(3, len(products)-1))] // the products that sell out
 	op := l.shop.log.begin("restock", 0, id.Random{}.New(), restockRequest{at.sku, 1 + random.Int64N(5)})
 	_ = op.persist(ctx, l.giveUp, l.shop.requestOf(op))
 }
 
-// look reads something; nobody repeats that for long.
+// look reads something. Clients do not repeat that for long.
 func (l *load) look(ctx context.Context, c *customer, random *rand.Rand, kind string) {
 	op := l.shop.log.begin(kind, c.number, "", nil)
 	order := ""

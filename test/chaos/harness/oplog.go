@@ -17,7 +17,7 @@ import (
 	"caravan/internal/problem"
 )
 
-// Outcome is what a client knows of an operation.
+// Outcome is what a client knows about an operation.
 type Outcome string
 
 // The outcomes of an operation.
@@ -38,12 +38,12 @@ type Op struct {
 	Ended    time.Time `json:"ended"`
 	Attempts []Attempt `json:"attempts"`
 	Outcome  Outcome   `json:"outcome"`
-	Answers  []string  `json:"answers,omitempty"` // of an order: the ids that were answered
+	Answers  []string  `json:"answers,omitempty"` // of an order: the ids in the answers
 
 	mu sync.Mutex
 }
 
-// Attempt is one request of an operation that did not succeed, or the one that did.
+// Attempt is one request of an operation, successful or not.
 type Attempt struct {
 	Status int           `json:"status"` // 0: no answer
 	Slug   string        `json:"slug,omitempty"`
@@ -51,7 +51,7 @@ type Attempt struct {
 	Took   time.Duration `json:"took"`
 }
 
-// answered notes what a successful answer held.
+// answered records a part of a successful answer.
 func (o *Op) answered(text string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -60,7 +60,7 @@ func (o *Op) answered(text string) {
 	}
 }
 
-// answers are the different answers so far.
+// answers are the different answers until now.
 func (o *Op) answers() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -97,14 +97,14 @@ func (l *opLog) begin(kind string, user int, key string, request any) *Op {
 	return op
 }
 
-// of are the operations of a kind; of every kind for "".
+// of returns the operations of a kind, or all for "".
 func (l *opLog) of(kind string) []*Op {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(l.ops), func(o *Op) bool { return kind != "" && o.Kind != kind })
 }
 
-// some is one operation by chance; nil when there is none.
+// some returns a random operation, or nil when there is none.
 func (l *opLog) some(random *rand.Rand) *Op {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -114,7 +114,7 @@ func (l *opLog) some(random *rand.Rand) *Op {
 	return l.ops[random.IntN(len(l.ops))]
 }
 
-// write writes the log as a line of JSON for each operation.
+// write writes the log: one line of JSON per operation.
 func (l *opLog) write(path string) error {
 	file, err := os.Create(path)
 	if err != nil {
@@ -133,11 +133,11 @@ func (l *opLog) write(path string) error {
 	return nil
 }
 
-// attemptTimeout bounds one request; longer than the gateway's own limit.
+// attemptTimeout limits one request. It is longer than the gateway's own limit.
 const attemptTimeout = 20 * time.Second
 
-// persist repeats a request until it is answered, refused, or the limit is
-// over. Repeats carry the same key, so they are what the API allows.
+// persist repeats a request until it is answered or refused, or the limit is over. Repeats have the same key, as the
+// API requires.
 func (o *Op) persist(ctx context.Context, limit time.Duration, request func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -178,20 +178,20 @@ func (o *Op) finish(outcome Outcome) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.Ended = time.Now()
-	// An acknowledgement is never taken back by a later repeat.
+	// A later repeat never changes an acknowledgement.
 	if o.Outcome != Acknowledged {
 		o.Outcome = outcome
 	}
 }
 
-// outcome is what is known now.
+// outcome is what is known at present.
 func (o *Op) outcome() Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.Outcome
 }
 
-// definite reports whether an error is a refusal that a repeat would get again.
+// definite reports whether an error is a refusal that a repeat would get too.
 func definite(err error) bool {
 	status := client.Status(err)
 	return status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout

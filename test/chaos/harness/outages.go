@@ -44,13 +44,13 @@ func runOutages(ctx context.Context, r *run) error {
 }
 
 const (
-	// lanes is how many outages go on at once. They are of different services.
+	// lanes is how many outages run at once. They affect different services.
 	lanes = 4
-	// beside is the time between the outages of one lane, in which orders that were held up go on.
+	// beside is the time between the outages of one lane, in which delayed orders continue.
 	beside = 3 * time.Second
 )
 
-// outages is a schedule in which each process is down and hung once.
+// outages is a schedule in which each process is down once and hung once.
 func (p Plan) outages() []Event {
 	processes := p.Processes
 	if len(processes) == 0 {

@@ -22,38 +22,38 @@ type Report struct {
 	Machine  string    `json:"machine"`
 	Broker   string    `json:"broker"`
 	Store    string    `json:"store"`
-	Where    string    `json:"where,omitempty"` // it ran elsewhere, and nothing was broken
-	Seconds  float64   `json:"seconds"`         // of load and faults, without starting and comparing
-	Command  string    `json:"command"`         // repeats it
+	Where    string    `json:"where,omitempty"` // the stack runs elsewhere, and nothing was broken
+	Seconds  float64   `json:"seconds"`         // of load and faults, without start and checks
+	Command  string    `json:"command"`         // repeats the run
 	Notices  []string  `json:"notices,omitempty"`
 
 	Schedule []Event        `json:"schedule"`
 	Faults   []Fired        `json:"faults"`
 	Kills    map[string]int `json:"kills"`
 
-	Orders   map[string]int `json:"orders"` // by how they ended, and "acknowledged"
+	Orders   map[string]int `json:"orders"` // by their status at the end, and "acknowledged"
 	Requests Requests       `json:"requests"`
 	// PlacedToEnd is from the request to the order's end, in seconds.
 	PlacedToEnd Times `json:"placedToEnd"`
-	// AfterLastFault is from the last fault's healing, or the request when that
-	// came later, to the end of each order that had not ended by then.
+	// AfterLastFault is how long each order that had not ended took to end, from the end of the last fault or from its
+	// request, if that was later.
 	AfterLastFault Times `json:"afterLastFault"`
 	// ReadyAgain is how long processes took to be ready after a kill.
 	ReadyAgain Times `json:"readyAgain"`
 
-	Numbers    map[string]float64 `json:"numbers,omitempty"` // what the campaign counts besides
+	Numbers    map[string]float64 `json:"numbers,omitempty"` // additional counts of the campaign
 	Audit      map[string]int64   `json:"audit"`
 	Violations []Violation        `json:"violations"`
-	Interrupt  bool               `json:"interrupted,omitempty"` // ended by its user before its size was reached
+	Interrupt  bool               `json:"interrupted,omitempty"` // the user ended it before its size was reached
 	Passed     bool               `json:"passed"`
 }
 
-// Requests counts what clients sent.
+// Requests counts the clients' requests.
 type Requests struct {
 	Operations int            `json:"operations"`
 	Attempts   int            `json:"attempts"`
 	Retries    int            `json:"retries"`
-	Failed     int            `json:"failed"` // attempts without success that were no refusal
+	Failed     int            `json:"failed"` // attempts that failed without a refusal
 	Unanswered int            `json:"unanswered"`
 	Refused    int            `json:"refused"`
 	Failures   map[string]int `json:"failures"` // by kind and status
@@ -78,7 +78,7 @@ func timesOf(durations []time.Duration) Times {
 	return Times{Count: len(durations), P50: at(0.5), P99: at(0.99), Max: durations[len(durations)-1].Seconds()}
 }
 
-// String reads as a part of a line.
+// String returns the times as a part of a line.
 func (t Times) String() string {
 	if t.Count == 0 {
 		return "none"
@@ -86,7 +86,7 @@ func (t Times) String() string {
 	return fmt.Sprintf("p50 %.2f s, p99 %.2f s, max %.2f s (of %d)", t.P50, t.P99, t.Max, t.Count)
 }
 
-// countRequests sums up a log of operations.
+// countRequests summarises a log of operations.
 func countRequests(ops []*Op) Requests {
 	r := Requests{Failures: make(map[string]int)}
 	for _, op := range ops {
@@ -118,7 +118,7 @@ func failureName(a Attempt) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", a.Status, a.Slug))
 }
 
-// endOf is when an order came to its end.
+// endOf is when an order ended.
 func endOf(order client.Order) time.Time {
 	for _, moment := range order.Timeline {
 		switch moment.Type {
@@ -129,7 +129,7 @@ func endOf(order client.Order) time.Time {
 	return order.UpdatedAt
 }
 
-// countOrders fills in how orders ended and how long they took.
+// countOrders sets how orders ended and how long they took.
 func (r *Report) countOrders(ops []*Op, ended map[string]client.Order, healed time.Time) {
 	r.Orders = map[string]int{"acknowledged": 0}
 	var whole, after []time.Duration
@@ -156,7 +156,7 @@ func (r *Report) countOrders(ops []*Op, ended map[string]client.Order, healed ti
 	r.PlacedToEnd, r.AfterLastFault = timesOf(whole), timesOf(after)
 }
 
-// countFaults fills in what was broken.
+// countFaults sets which faults there were.
 func (r *Report) countFaults(fired []Fired) (healed time.Time) {
 	r.Faults, r.Kills = fired, killsOf(fired)
 	var ready []time.Duration
@@ -172,12 +172,12 @@ func (r *Report) countFaults(fired []Fired) (healed time.Time) {
 	return healed
 }
 
-// machine describes where the run took place.
+// machine describes the machine of the run.
 func machine() string {
 	return fmt.Sprintf("%s/%s, %d processors, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 }
 
-// Kill counts, by sum.
+// killed is the number of kills.
 func (r *Report) killed() int {
 	sum := 0
 	for _, n := range r.Kills {
@@ -186,7 +186,7 @@ func (r *Report) killed() int {
 	return sum
 }
 
-// place is what it ran on.
+// place is the system of the run.
 func (r *Report) place() string {
 	if r.Where != "" {
 		return r.Where
@@ -213,7 +213,7 @@ func (r *Report) Line() string {
 
 func round(f float64) float64 { return float64(int64(f*1000+0.5)) / 1000 }
 
-// mostViolations is how many violations a text shows; the JSON holds all.
+// mostViolations is how many violations the text shows. The JSON has all.
 const mostViolations = 20
 
 // Text writes the report for a person.

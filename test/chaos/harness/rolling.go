@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// rolling is an orderly restart of everything, one after another, under load.
+// rolling restarts everything in an orderly way, one after another, under load.
 func rolling() campaign {
 	return campaign{
 		name:     "rolling",
@@ -43,8 +43,8 @@ func runRolling(ctx context.Context, r *run) error {
 	return nil
 }
 
-// restartAll restarts every replica of every app, one after the other: its
-// program and its sidecar together, as a deployment does.
+// restartAll restarts every replica of every app, one after the other. It restarts program and sidecar together, as a
+// deployment does.
 func (r *run) restartAll(ctx context.Context) {
 	pause(ctx, 2*time.Second)
 	for range r.Rounds {
@@ -60,9 +60,8 @@ func (r *run) restartAll(ctx context.Context) {
 	}
 }
 
-// countFailures holds every failed attempt of a checkout against the campaign.
-// A request that a balancer sent to another gateway because the first took no
-// connection was never sent before and is no failure; it is counted apart.
+// countFailures reports every failed attempt of a checkout as a violation. If a gateway accepted no connection and the
+// balancer used another one, the request was never sent before. That is no failure and is counted separately.
 func (r *run) countFailures() {
 	failed := 0
 	for _, op := range r.shop.log.of("order") {

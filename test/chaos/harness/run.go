@@ -15,11 +15,11 @@ import (
 	"caravan/dapr/launcher"
 )
 
-// Options say what to run. Zero sizes take the campaign's own.
+// Options say what to run. A zero size means the campaign's own.
 type Options struct {
 	Campaign string
 	Seed     uint64
-	Minutes  float64 // how long faults go on, where the campaign has no other measure
+	Minutes  float64 // how long faults last, if the campaign has no other limit
 	Faults   []Kind  // the kinds to choose from; the campaign's when empty
 
 	Orders, Kills int // storm, confirms, broker, rolling: the orders; storm, broker: the kills
@@ -30,18 +30,18 @@ type Options struct {
 	Rate          float64       // orders a second
 	Gap           time.Duration // mean time between two faults
 	Hold          time.Duration // outages: how long each dependency is unavailable
-	Processes     []string      // outages: which; all but the gateway when empty
-	Share         float64       // confirms: of the confirmations that are cut
+	Processes     []string      // outages: all but the gateway when empty
+	Share         float64       // confirms: the share of confirmations that are cut
 	NoFaults      bool          // soak
 
 	// Deadline is how long everything may take to finish by itself after the last fault.
 	Deadline time.Duration
 	// Progress is the time between two lines of progress; 0 is 5 s.
 	Progress time.Duration
-	// Dir keeps the report and the log of operations; "" keeps nothing.
+	// Dir is where the report and the log of operations are written. "" writes none.
 	Dir string
 	Out io.Writer
-	// Command is what repeats the run, for the report.
+	// Command is the command that repeats the run, for the report.
 	Command string
 }
 
@@ -53,15 +53,14 @@ type StackOptions struct {
 	Broker, Store string
 	Daprd         string
 	Replicas      int  // of every program; 0 is 1
-	Quick         bool // the clocks of tests: what is due comes every second
-	// EagerPublishers lets the sidecars that only publish connect again at once
-	// when they were cut off, as the campaign confirms wants: otherwise most events
-	// would wait rather than be published.
+	Quick         bool // short intervals as in tests: periodic work runs every second
+	// EagerPublishers lets the sidecars that only publish connect again at once after a cut. The campaign confirms
+	// needs it, because otherwise most events would wait and not be published.
 	EagerPublishers bool
 	Log             io.Writer
 }
 
-// System is a stack with all that faults need.
+// System is a stack and what the faults need.
 type System struct {
 	stack   *launcher.Stack // nil for one that runs elsewhere
 	site    Site
@@ -69,10 +68,10 @@ type System struct {
 	targets Targets
 }
 
-// smallDisk is the room for the store's files in bytes.
+// smallDisk is the size of the disk for the store's files, in bytes.
 const smallDisk = 512 << 20
 
-// Start starts a stack to be broken.
+// Start starts a stack for a campaign.
 func Start(ctx context.Context, o StackOptions) (*System, error) {
 	apps, err := launcher.Apps(o.Root)
 	if err != nil {
@@ -124,7 +123,7 @@ func gatewaysOf(stack *launcher.Stack) (gateways []*url.URL, err error) {
 	return gateways, nil
 }
 
-// environment switches the limits of callers off, and makes clocks quick.
+// environment switches the limits for callers off, and shortens intervals if quick is set.
 func environment(apps []string, quick bool) map[string]map[string]string {
 	env := make(map[string]map[string]string)
 	for _, app := range apps {
@@ -155,7 +154,7 @@ func (s *System) Kill() {
 	s.stack.Stop(ctx)
 }
 
-// findTargets are what the running stack has to be broken.
+// findTargets are the targets of the running stack.
 func (s *System) findTargets() Targets {
 	var names []string
 	for _, p := range s.stack.Processes() {
@@ -175,7 +174,7 @@ func sortTargets(names []string) Targets {
 		switch {
 		case name == "broker" || name == "store":
 			t.Servers = append(t.Servers, name)
-		case strings.HasPrefix(name, "broker-"): // a helper of the broker's
+		case strings.HasPrefix(name, "broker-"): // a helper process of the broker
 		case isSidecar(name):
 			t.Sidecars = append(t.Sidecars, name)
 		default:
@@ -185,8 +184,7 @@ func sortTargets(names []string) Targets {
 	return t
 }
 
-// Expect are the targets a stack is going to have, for a schedule that is shown
-// before there is one.
+// Expect returns the targets that a stack will have, to show a schedule before there is a stack.
 func Expect(o StackOptions) (Targets, error) {
 	apps, err := launcher.Apps(o.Root)
 	if err != nil {
@@ -239,8 +237,7 @@ type run struct {
 	began    time.Time
 }
 
-// Run runs one campaign on the stack. The error says what kept it from running;
-// violations are in the report.
+// Run runs one campaign on the stack. The error says why it could not run. Violations are in the report.
 func (s *System) Run(ctx context.Context, o Options) (*Report, error) {
 	campaign, err := campaignOf(o.Campaign)
 	if err != nil {
@@ -266,14 +263,14 @@ func (s *System) Run(ctx context.Context, o Options) (*Report, error) {
 	return r.report, r.conclude()
 }
 
-// say tells a person what happens.
+// say prints a message for a person.
 func (r *run) say(format string, args ...any) {
 	if r.Out != nil {
 		fmt.Fprintf(r.Out, format+"\n", args...)
 	}
 }
 
-// schedule makes the schedule of the campaign and notes what is left out.
+// schedule makes the schedule of the campaign and records which faults it leaves out.
 func (r *run) schedule(plan Plan) []Event {
 	if r.stack == nil {
 		r.notice("nothing is broken, as the system runs elsewhere")
@@ -304,7 +301,7 @@ func (r *run) open(ctx context.Context, size shopSize) (err error) {
 	return nil
 }
 
-// tell shows a line of progress from time to time until the context ends.
+// tell prints progress at intervals until the context ends.
 func (r *run) tell(ctx context.Context) {
 	every := r.Progress
 	if every == 0 {
@@ -329,8 +326,8 @@ func (r *run) tell(ctx context.Context) {
 	}
 }
 
-// under runs the faults of a schedule and a load beside each other, until both
-// have ended. When the faults end, the load goes on until its orders are placed.
+// under runs the faults of a schedule and a load at the same time, until both have ended. After the faults the load
+// continues until its orders are placed.
 func (r *run) under(ctx context.Context, schedule []Event, work func(ctx context.Context)) {
 	telling, quiet := context.WithCancel(ctx)
 	var beside sync.WaitGroup
@@ -344,8 +341,8 @@ func (r *run) under(ctx context.Context, schedule []Event, work func(ctx context
 	r.report.Seconds = time.Since(r.began).Seconds()
 }
 
-// settle lets everything come to its end and compares the books. It goes on
-// when the user has ended the run, which asks for a report.
+// settle waits until everything has ended and checks the system. It also runs after the user has ended the run, because
+// the user wants a report.
 func (r *run) settle(ctx context.Context) *settler {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*r.Deadline)
 	defer cancel()

@@ -1,7 +1,5 @@
-// Package harness breaks a running stack on purpose while clients use it, and
-// then checks that nothing that was acknowledged is missing and that the books
-// balance. Everything that is random comes from one seed, which the report
-// names.
+// Package harness breaks a running stack on purpose while clients use it. Then it checks that nothing acknowledged is
+// missing and that the accounts balance. One seed decides everything that is random; the report names it.
 package harness
 
 import (
@@ -26,10 +24,10 @@ const (
 	DiskAlarm  Kind = "diskalarm"  // the broker's disk alarm
 	StopApp    Kind = "stopapp"    // the broker's application stopped, and started again
 	Disconnect Kind = "disconnect" // the broker closes all connections
-	Cut        Kind = "cut"        // a sidecar's connection to broker or store is cut off
-	Slow       Kind = "slow"       // it becomes slow
-	Hang       Kind = "hang"       // nothing comes through, until it is closed
-	Truncate   Kind = "truncate"   // it is closed in the middle of what is sent
+	Cut        Kind = "cut"        // a sidecar's connection to broker or store is closed
+	Slow       Kind = "slow"       // the connection becomes slow
+	Hang       Kind = "hang"       // nothing passes until the connection is closed
+	Truncate   Kind = "truncate"   // the connection is closed in the middle of the data
 	FullDisk   Kind = "fulldisk"   // the disk of the store's files is full
 )
 
@@ -38,7 +36,7 @@ func Kinds() []Kind {
 	return []Kind{Kill, Pair, All, Freeze, Restart, Memory, DiskAlarm, StopApp, Disconnect, Cut, Slow, Hang, Truncate, FullDisk}
 }
 
-// weights say how often a kind is chosen among others. A storm is mostly kills.
+// weights say how often a kind is chosen. Most faults of a storm are kills.
 var weights = map[Kind]int{
 	Kill: 60, Pair: 8, All: 1, Freeze: 5, Restart: 5, Memory: 2, DiskAlarm: 1, StopApp: 1, Disconnect: 2,
 	Cut: 4, Slow: 4, Hang: 3, Truncate: 4, FullDisk: 2,
@@ -50,7 +48,7 @@ type Event struct {
 	At      time.Duration `json:"at"` // since the beginning, in nanoseconds
 	Kind    Kind          `json:"kind"`
 	Targets []string      `json:"targets"`
-	Hold    time.Duration `json:"hold"`             // how long it lasts before it is healed
+	Hold    time.Duration `json:"hold"`             // how long it lasts
 	Amount  int64         `json:"amount,omitempty"` // of a slow connection in ms, of a truncated one in bytes
 }
 
@@ -69,20 +67,20 @@ func (e Event) String() string {
 	return text
 }
 
-// Targets are what faults can hit.
+// Targets are the possible targets of faults.
 type Targets struct {
 	Programs    []string // "orders", "orders-2", "gateway"
 	Sidecars    []string // "orders-daprd"
 	Servers     []string // "broker", and "store" when it is a process
 	Connections []string // "orders:broker"
-	Broker      bool     // the broker can be told to have a fault
-	Disk        bool     // the store's disk can be filled up
+	Broker      bool     // the broker's tools can cause a fault
+	Disk        bool     // the store's disk can be filled
 }
 
-// processes are all that can be killed by itself.
+// processes are all that can be killed separately.
 func (t Targets) processes() []string { return slices.Concat(t.Programs, t.Sidecars, t.Servers) }
 
-// Missing says why a kind of fault cannot hit any of the targets; "" when it can.
+// Missing says why a kind of fault cannot affect any of the targets; "" when it can.
 func (t Targets) Missing(kind Kind) string {
 	switch kind {
 	case Memory, DiskAlarm, StopApp, Disconnect:
@@ -108,20 +106,19 @@ func (t Targets) Missing(kind Kind) string {
 // Plan says what schedule to make.
 type Plan struct {
 	Seed     uint64
-	Duration time.Duration // the last fault begins before it; 0: until there are Kills
-	Kills    int           // when positive, the schedule goes on until so many processes are killed
+	Duration time.Duration // the last fault begins before that; 0: until there are Kills
+	Kills    int           // when positive, the schedule continues until this many processes are killed
 	Gap      time.Duration // mean time between two faults
 	Steady   bool          // gaps from half to one and a half times the mean, not from 0 to twice
-	Kinds    []Kind        // those that Targets lack are left out
+	Kinds    []Kind        // kinds without a target are left out
 	Targets  Targets
-	// Each is how long each process is down, and hung, one after the other; the rest of the plan counts for nothing then.
+	// Each is how long each process is down, and then hung, one after the other. The rest of the plan is then ignored.
 	Each time.Duration
-	// Processes are those that may be killed, frozen and restarted; all of
-	// Targets when empty.
+	// Processes may be killed, frozen and restarted. Empty means all of Targets.
 	Processes []string
 }
 
-// Schedule makes the schedule of a plan: the same for the same plan.
+// Schedule makes the schedule of a plan. The same plan gives the same schedule.
 func (p Plan) Schedule() []Event {
 	if p.Each > 0 {
 		return p.outages()
@@ -158,7 +155,7 @@ func (s *scheduler) run() []Event {
 		}
 		event, ok := s.choose(at)
 		if !ok {
-			continue // everything is down or recovering
+			continue // all targets are down or recovering
 		}
 		event.Number = len(events) + 1
 		kills += event.Kills()
@@ -183,7 +180,7 @@ func (s *scheduler) gap() time.Duration {
 	return max(gap, time.Millisecond)
 }
 
-// recovery is how long a target is left alone after a fault.
+// recovery is how long after a fault a target has no other.
 const recovery = 1500 * time.Millisecond
 
 func (s *scheduler) choose(at time.Duration) (Event, bool) {
@@ -192,7 +189,7 @@ func (s *scheduler) choose(at time.Duration) (Event, bool) {
 	case Kill, Restart:
 		event.Targets = s.pick(at, s.processes, 1)
 		if event.Kind == Kill && s.random.IntN(5) == 0 {
-			event.Hold = s.upTo(2 * time.Second) // down for a while
+			event.Hold = s.upTo(2 * time.Second) // it stays down for a while
 		}
 	case Pair:
 		event.Targets = s.pick(at, s.processes, 2)
@@ -243,7 +240,7 @@ func (s *scheduler) kind() Kind {
 	return s.kinds[0]
 }
 
-// pick chooses targets that have recovered; none when too few have.
+// pick chooses targets that have recovered. It returns none when there are too few.
 func (s *scheduler) pick(at time.Duration, from []string, count int) []string {
 	free := slices.DeleteFunc(slices.Clone(from), func(name string) bool { return s.freeAt[name] > at })
 	if len(free) < count {

@@ -17,9 +17,8 @@ func someTargets() Targets {
 	}
 }
 
-// TestScheduleIsRepeatable: the same plan makes the same schedule, whatever the
-// plan; its faults are in order, within the duration, hit known targets, and no
-// target is hit again while it is down.
+// TestScheduleIsRepeatable: every plan always makes the same schedule. Its faults are in order, within the duration,
+// and affect known targets. No target is affected again while it is down.
 func TestScheduleIsRepeatable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		plan := Plan{
@@ -95,7 +94,7 @@ func TestEventsAreLabelled(t *testing.T) {
 	}
 }
 
-// TestOutagesTakeEachDependencyAwayOnce counts what a schedule of outages does to every process.
+// TestOutagesTakeEachDependencyAwayOnce counts the outages of every process in a schedule.
 func TestOutagesTakeEachDependencyAwayOnce(t *testing.T) {
 	targets := Targets{Programs: []string{"gateway", "orders"}, Sidecars: []string{"gateway-daprd", "orders-daprd"}, Servers: []string{"broker", "store"}}
 	met := make(map[string]int)

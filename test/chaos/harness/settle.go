@@ -12,14 +12,14 @@ import (
 	"caravan/dapr/client"
 )
 
-// Violation is something that must never be.
+// Violation is something that must never happen.
 type Violation struct {
 	Invariant string `json:"invariant"`
 	Key       string `json:"key"`
 	Detail    string `json:"detail"`
 }
 
-// String reads as a line of a report.
+// String returns the violation as a line of a report.
 func (v Violation) String() string {
 	return fmt.Sprintf("%s (%s): %s", v.Invariant, v.Key, v.Detail)
 }
@@ -43,11 +43,11 @@ func (f *findings) list() []Violation {
 	return append([]Violation{}, f.all...)
 }
 
-// settler waits, after the last fault, until everything that was begun has come
-// to its end, and then compares the system with what its clients know.
+// settler waits, after the last fault, until everything in progress has ended. Then it compares the system with the
+// knowledge of its clients.
 type settler struct {
 	shop     *shop
-	deadline time.Duration // for everything that has to come by itself
+	deadline time.Duration // for everything that has to happen by itself
 	findings *findings
 	say      func(format string, args ...any)
 
@@ -56,7 +56,7 @@ type settler struct {
 	audit  client.Audit
 }
 
-// parallel is how many questions are asked at once.
+// parallel is how many requests run at once.
 const parallel = 32
 
 // settle waits for the end and checks everything.
@@ -72,8 +72,8 @@ func (s *settler) settle(ctx context.Context) {
 	s.checkAudit(ctx)
 }
 
-// resume takes up what clients have left without an answer: under its key it
-// either finds what was done or is done now.
+// resume repeats the requests that clients left without an answer. With its key, a request finds that it was done, or
+// is done now.
 func (s *settler) resume(ctx context.Context) {
 	var group errgroup.Group
 	group.SetLimit(parallel)
@@ -89,10 +89,10 @@ func (s *settler) resume(ctx context.Context) {
 			return nil
 		})
 	}
-	_ = group.Wait() // findings hold what failed
+	_ = group.Wait() // failures are in findings
 }
 
-// await reads every acknowledged order until it has come to its end.
+// await polls every acknowledged order until it has ended.
 func (s *settler) await(ctx context.Context) {
 	deadline := time.Now().Add(s.deadline)
 	var group errgroup.Group
@@ -105,7 +105,7 @@ func (s *settler) await(ctx context.Context) {
 			})
 		}
 	}
-	_ = group.Wait() // findings hold what failed
+	_ = group.Wait() // failures are in findings
 }
 
 func (s *settler) awaitOne(ctx context.Context, op *Op, order string, deadline time.Time) {
@@ -136,8 +136,8 @@ func (s *settler) awaitOne(ctx context.Context, op *Op, order string, deadline t
 	}
 }
 
-// eventually repeats a comparison until it holds; what it says last is the
-// violation. The pauses grow, as comparing is a load of its own.
+// eventually repeats a comparison until it holds. Its last result is the violation. The pauses grow, because
+// comparisons are a load too.
 func (s *settler) eventually(ctx context.Context, invariant, key string, compare func(ctx context.Context) error) {
 	ctx, cancel := context.WithTimeout(ctx, s.deadline)
 	defer cancel()
@@ -154,7 +154,7 @@ func (s *settler) eventually(ctx context.Context, invariant, key string, compare
 	}
 }
 
-// finalError is a violation that waiting does not repair.
+// finalError is a violation that does not disappear with time.
 type finalError struct{ text string }
 
 func (e *finalError) Error() string { return e.text }
@@ -171,10 +171,10 @@ func (s *settler) everyCustomer(check func(c *customer)) {
 			return nil
 		})
 	}
-	_ = group.Wait() // findings hold what failed
+	_ = group.Wait() // failures are in findings
 }
 
-// checkAudit has the system audit itself.
+// checkAudit runs an audit of the system.
 func (s *settler) checkAudit(ctx context.Context) {
 	s.eventually(ctx, "the audit comes to its end", "", func(ctx context.Context) error {
 		report, err := s.shop.staff.OpsAudit(ctx)

@@ -21,19 +21,18 @@ import (
 	"caravan/internal/money"
 )
 
-// currency is the one the shop sells in.
+// currency is the currency of the shop.
 const currency = "EUR"
 
-// shop is what one run uses of a stack: products, customers and staff of its
-// own, and the log of all that was done with them.
+// shop is what one run uses of a stack: its own products, customers and staff, and the log of all operations.
 type shop struct {
 	staff     *client.Client
 	customers []*customer
 	products  []*product
 	log       opLog
-	name      string // a part of every SKU and address, so that runs do not meet
+	name      string // a part of every SKU and address, so that runs do not collide
 	balancer  *balancer
-	base      string // of the API; the balancer puts a gateway in the place of its host
+	base      string // of the API; the balancer replaces its host by a gateway
 }
 
 // customer is a person with a wallet.
@@ -43,15 +42,15 @@ type customer struct {
 	id     string
 }
 
-// product is one that the run made.
+// product is a product of the run.
 type product struct {
 	sku   string
 	price int64
 	stock int64 // to begin with
 }
 
-// balancer sends requests to the gateways in turn, as a load balancer does, and
-// to another one when a gateway cannot be connected to.
+// balancer sends requests to the gateways in turn, as a load balancer does. If it cannot connect to a gateway, it uses
+// another one.
 type balancer struct {
 	transport *http.Transport
 	gateways  []*url.URL
@@ -59,7 +58,7 @@ type balancer struct {
 	passed    atomic.Int64 // requests that went to another gateway
 }
 
-// maxClients bounds the connections of a load.
+// maxClients limits the connections of a load.
 const maxClients = 1024
 
 func newBalancer(gateways []*url.URL) *balancer {
@@ -94,27 +93,26 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errors.New("there is no gateway")
 }
 
-// shopSize says how large a shop to open.
+// shopSize is the size of a shop.
 type shopSize struct {
 	customers, products int
-	scarce              int // of the products, how many have little stock; some customers have little money then
+	scarce              int // how many products have little stock; some customers have little money then
 	cents               int64
 }
 
-// The stock of products that must not run out, and of those that shall.
+// The stock of products that must not sell out, and of those that must.
 const (
 	plenty = 1_000_000
 	few    = 30
 )
 
-// One customer of so many has little money, so that payments are refused.
+// One in this many customers has little money, so that payments are refused.
 const (
 	poorEvery = 8
 	poor      = 50_00
 )
 
-// openShop makes a run's products and customers. It waits for services that are
-// not there yet.
+// openShop creates a run's products and customers. It waits for services that are not ready yet.
 func openShop(ctx context.Context, site Site, size shopSize) (*shop, error) {
 	s := &shop{name: strings.ToUpper(strings.ReplaceAll(id.Random{}.New(), "-", "")[20:]), balancer: newBalancer(site.Gateways)}
 	s.base = "http://caravan" + site.Gateways[0].Path
@@ -132,7 +130,7 @@ func openShop(ctx context.Context, site Site, size shopSize) (*shop, error) {
 	return s, s.enrol(ctx, anonymous, size)
 }
 
-// withRetries repeats what is safe to repeat until it succeeds, for a minute.
+// withRetries repeats a repeatable call for a minute, until it succeeds.
 func withRetries(ctx context.Context, do func(ctx context.Context) error) error {
 	return (&Op{}).persist(ctx, time.Minute, do)
 }
@@ -143,7 +141,7 @@ func (s *shop) stockUp(ctx context.Context, size shopSize) error {
 	for n := range size.products {
 		p := &product{sku: fmt.Sprintf("C-%s-%03d", s.name, n), price: int64(100 + 37*n), stock: plenty}
 		if n > 0 && n <= size.scarce {
-			p.stock = few // wanted by many, as the first products are
+			p.stock = few // many want it, like the first products
 		}
 		s.products = append(s.products, p)
 		group.Go(func() error { return s.create(ctx, p) })
@@ -161,7 +159,7 @@ func (s *shop) create(ctx context.Context, p *product) error {
 			Price: money.New(p.price, currency), Stock: p.stock,
 		})
 		if client.Status(err) == http.StatusConflict {
-			return nil // made by an attempt whose answer was lost
+			return nil // an attempt whose answer was lost created it
 		}
 		return err
 	})
@@ -212,7 +210,7 @@ func (s *shop) enrolOne(ctx context.Context, anonymous *client.Client, c *custom
 	if err := s.deposit(ctx, c, cents, time.Minute); err != nil {
 		return err
 	}
-	return withRetries(ctx, func(ctx context.Context) error { // with a bank that is slow for a moment it is pending first
+	return withRetries(ctx, func(ctx context.Context) error { // it is pending while the bank is slow
 		wallet, err := c.GetWallet(ctx)
 		if err == nil && wallet.Balance.Amount < cents {
 			err = fmt.Errorf("the first deposit of customer %d is not booked yet", c.number)
@@ -221,7 +219,7 @@ func (s *shop) enrolOne(ctx context.Context, anonymous *client.Client, c *custom
 	})
 }
 
-// depositRequest is what a deposit asks for.
+// depositRequest is the body of a deposit.
 type depositRequest struct {
 	Cents int64 `json:"cents"`
 }
@@ -231,7 +229,7 @@ func (s *shop) deposit(ctx context.Context, c *customer, cents int64, limit time
 	return op.persist(ctx, limit, s.requestOf(op))
 }
 
-// orderRequest is what an order asks for, by SKU.
+// orderRequest is the content of an order, by SKU.
 type orderRequest map[string]int64
 
 func (r orderRequest) items() []client.NewOrderItem {
@@ -243,19 +241,19 @@ func (r orderRequest) items() []client.NewOrderItem {
 	return items
 }
 
-// refundRequest is what a refund asks for.
+// refundRequest is the body of a refund.
 type refundRequest struct {
 	Order string `json:"order"`
 	Cents int64  `json:"cents"`
 }
 
-// restockRequest is what a restock asks for.
+// restockRequest is the body of a restock.
 type restockRequest struct {
 	SKU   string `json:"sku"`
 	Units int64  `json:"units"`
 }
 
-// requestOf is the request of an operation that may be repeated under its key.
+// requestOf is the request of an operation that may be repeated with its key.
 func (s *shop) requestOf(op *Op) func(ctx context.Context) error {
 	switch in := op.Request.(type) {
 	case depositRequest:
@@ -285,7 +283,7 @@ func (s *shop) requestOf(op *Op) func(ctx context.Context) error {
 	return nil
 }
 
-// tastes are the cumulative shares of products, which fall with their rank.
+// tastes are the cumulative shares of products. A product with a lower rank has a smaller share.
 func tastes(n int) []float64 {
 	const exponent = 1.1
 	shares := make([]float64, n)

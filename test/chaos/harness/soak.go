@@ -21,8 +21,7 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// soak is a long moderate load with a fault now and then, in which nothing may
-// grow.
+// soak is a long moderate load with a fault now and then. Nothing may grow in it.
 func soak() campaign {
 	return campaign{
 		name:    "soak",
@@ -65,13 +64,13 @@ func runSoak(ctx context.Context, r *run) error {
 	return r.evaluate(watch)
 }
 
-// sample is what one process held at one time.
+// sample is what one process used at one time.
 type sample struct {
 	at         time.Duration // since the load began
 	name       string
 	pid        int
 	rss        float64 // bytes
-	goroutines float64 // 0 for what is not written in Go
+	goroutines float64 // 0 if the process is not written in Go
 	files      float64
 }
 
@@ -132,31 +131,29 @@ func (w *watch) goroutines(ctx context.Context, address string) float64 {
 	return 0
 }
 
-// trend is how one measure of a process went after the warm-up.
+// trend is how one measure of a process developed after the warm-up.
 type trend struct {
 	process, measure  string
 	first, last       float64 // of the fitted line
-	perHour, relative float64 // its slope, absolute and as a share of its beginning
+	perHour, relative float64 // its slope, absolute and relative to the first value
 	flat              bool
 }
 
-// Bars of a trend: a slope may be a share of the level in an hour, or a rise
-// over the run that is small by itself, as that of a heap that has not yet been
-// collected.
+// Limits of a trend: the slope as a share of the level in an hour, and a rise over the run that is small in itself,
+// such as that of a heap before a garbage collection.
 const (
-	warmUp       = 0.25 // of the samples are left out
+	warmUp       = 0.25 // the share of samples that are left out
 	mostRelative = 0.05
 	minSamples   = 8
-	// minSpan is how long a life has to be watched to say anything about growth: caches, pools and
-	// reconnections fill up in the first minutes.
+	// minSpan is how long a process must be watched before growth means something. Caches, pools and reconnections fill
+	// up in the first minutes.
 	minSpan = 5 * time.Minute
 )
 
-// slack is the rise of a measure over a whole run that is no growth.
+// slack is how much a measure may rise over a whole run without counting as growth.
 var slack = map[string]float64{"rss": 24 << 20, "goroutines": 25, "files": 15}
 
-// trends fits a line through each measure of each life that is long enough: a
-// process that was killed starts small again.
+// trends fits a line through each measure of each life that is long enough. After a kill, a process starts small again.
 func trends(samples []sample) []trend {
 	lives := make(map[string][]sample)
 	for _, s := range samples {
@@ -183,7 +180,7 @@ func trends(samples []sample) []trend {
 	return all
 }
 
-// fit fits a line by least squares; ok is false for a measure that is not there.
+// fit fits a line by least squares. ok is false if the measure is missing.
 func fit(life []sample, measure string, of func(sample) float64) (t trend, ok bool) {
 	var n, sx, sy, sxx, sxy float64
 	for _, s := range life {

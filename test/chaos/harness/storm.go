@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// storm is orders under kill -9, with every other fault between.
+// storm places orders during kill -9 and all other faults.
 func storm() campaign {
 	return campaign{
 		name:    "storm",
@@ -34,7 +34,7 @@ func runStorm(ctx context.Context, r *run) error {
 	}
 	load := &load{shop: r.shop, seed: r.Seed, orders: r.Orders, rate: r.Rate, mix: shopping, giveUp: 30 * time.Second}
 	if n := len(schedule); n > 0 && r.Kills > 0 {
-		// The orders are spread over the whole schedule.
+		// The orders are distributed over the whole schedule.
 		load.rate = max(1, float64(r.Orders)/schedule[n-1].At.Seconds())
 	}
 	r.under(ctx, schedule, load.run)

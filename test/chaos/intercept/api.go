@@ -20,17 +20,16 @@ import (
 	"caravan/dapr/launcher"
 )
 
-// reconnect makes a proxy as quick to find a sidecar that came back as the
-// program would be.
+// reconnect makes a proxy find a sidecar that came back as fast as the program would.
 var reconnect = grpc.ConnectParams{
 	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 	MinConnectTimeout: 2 * time.Second,
 }
 
-// maxBody bounds what is invoked, in bytes.
+// maxBody limits the body of an invocation, in bytes.
 const maxBody = 16 << 20
 
-// apiProxy passes the HTTP API of a sidecar on.
+// apiProxy forwards the HTTP API of a sidecar.
 type apiProxy struct {
 	interceptor *Interceptor
 	link        launcher.Link
@@ -53,7 +52,7 @@ func newAPIProxy(i *Interceptor, link launcher.Link) *apiProxy {
 				}
 			}
 		},
-		// A sidecar that is not there is a broken connection, not an answer.
+		// An unavailable sidecar is a broken connection, not an answer.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	return p
@@ -70,7 +69,7 @@ type apiReply struct {
 	body   []byte
 }
 
-// ServeHTTP passes a call on, or to the fault that is meant for it.
+// ServeHTTP forwards a call, or passes it to its fault.
 func (p *apiProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rest, invoked := strings.CutPrefix(r.URL.Path, "/v1.0/invoke/")
 	target, path, whole := strings.Cut(rest, "/method")
@@ -80,7 +79,7 @@ func (p *apiProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		panic(http.ErrAbortHandler) // the program has gone in the middle
+		panic(http.ErrAbortHandler) // the program stopped during the call
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	call := Call{Process: p.link.Process, App: p.link.App, Kind: Invoke, Target: target, Path: path, Body: body}
@@ -95,7 +94,7 @@ func (p *apiProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.answer(w, p.pass(r, call))
 }
 
-// pass hands a call to the fault that is meant for it, or to the sidecar.
+// pass passes a call to its fault, or to the sidecar.
 func (p *apiProxy) pass(r *http.Request, call Call) Reply {
 	fault := p.interceptor.catch(call)
 	if fault == nil {
@@ -108,7 +107,7 @@ func (p *apiProxy) pass(r *http.Request, call Call) Reply {
 	})
 }
 
-// batch is the wire form of commands that travel together (package invoke).
+// batch is the wire form of several commands in one call (package invoke).
 type batch struct {
 	Commands []json.RawMessage `json:"commands"`
 }
@@ -121,14 +120,13 @@ type outcomes struct {
 func commandsOf(body []byte) []json.RawMessage {
 	var b batch
 	if json.Unmarshal(body, &b) != nil {
-		return nil // the app invoked takes no commands
+		return nil // the called app takes no commands
 	}
 	return b.Commands
 }
 
-// passApart invokes the commands that a fault is meant for one by one, beside
-// the others, so that a fault of one does not strike those that happen to travel
-// with it.
+// passApart invokes the commands that have a fault one by one, separately from the others. So a fault of one command
+// does not affect others of the same call.
 func (p *apiProxy) passApart(r *http.Request, call Call, commands []json.RawMessage) Reply {
 	results := make([]json.RawMessage, len(commands))
 	var rest []int
@@ -153,8 +151,8 @@ func (p *apiProxy) passApart(r *http.Request, call Call, commands []json.RawMess
 	return Reply{api: &apiReply{http.StatusOK, http.Header{"Content-Type": {"application/json"}}, encode(outcomes{results})}}
 }
 
-// spread puts the answers to some commands in their places; commands without an
-// answer get the outcome of one that is not available.
+// spread puts the answers to some commands in their places. A command without an answer gets the outcome of an
+// unavailable one.
 func spread(reply Reply, results []json.RawMessage, places []int) {
 	var got outcomes
 	if !reply.OK() || json.Unmarshal(reply.Body(), &got) != nil || len(got.Results) != len(places) {
@@ -169,12 +167,12 @@ func spread(reply Reply, results []json.RawMessage, places []int) {
 func encode(v any) []byte {
 	raw, err := json.Marshal(v)
 	if err != nil {
-		panic(http.ErrAbortHandler) // it was JSON when it came
+		panic(http.ErrAbortHandler) // it was valid JSON before
 	}
 	return raw
 }
 
-// forward hands a call to the sidecar whether or not the program still waits.
+// forward passes a call to the sidecar, whether or not the program still waits.
 func (p *apiProxy) forward(ctx context.Context, r *http.Request, body []byte) Reply {
 	out := r.Clone(ctx)
 	out.RequestURI, out.Body, out.ContentLength = "", io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -196,7 +194,7 @@ func (p *apiProxy) answer(w http.ResponseWriter, reply Reply) {
 		if f.code == brokenConnection {
 			panic(http.ErrAbortHandler)
 		}
-		// As the sidecar says it (https://docs.dapr.io/reference/api/service_invocation_api/).
+		// The sidecar has this form (https://docs.dapr.io/reference/api/service_invocation_api/).
 		raw, err := json.Marshal(map[string]string{"errorCode": "ERR_DIRECT_INVOKE", "message": fmt.Sprintf("failed to invoke, id: %s, err: %s", p.link.App, f.text)})
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -208,5 +206,5 @@ func (p *apiProxy) answer(w http.ResponseWriter, reply Reply) {
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(reply.api.body)))
 	w.WriteHeader(reply.api.status)
-	_, _ = w.Write(reply.api.body) // fails only when the program has gone
+	_, _ = w.Write(reply.api.body) // fails only when the program has stopped
 }

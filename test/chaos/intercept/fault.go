@@ -8,8 +8,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Fault is one fault put in the way of calls. It tells whether it was met, so
-// that a case whose fault never struck does not pass.
+// Fault is one fault for some calls. It records whether it struck, so that a case whose fault never struck does not
+// pass.
 type Fault struct {
 	interceptor *Interceptor
 	match       Match
@@ -19,38 +19,38 @@ type Fault struct {
 
 	caught   chan struct{} // closed by the first call
 	released chan struct{}
-	once     sync.Once // of released
+	once     sync.Once // protects the close of released
 
 	mu      sync.Mutex
 	calls   []Call
 	replies []Reply
 	running int
-	changed chan struct{} // closed and replaced when something ended
+	changed chan struct{} // closed and replaced when an action ended
 }
 
-// Option adjusts which of the matching calls a fault strikes.
+// Option selects which of the matching calls a fault strikes.
 type Option func(*Fault)
 
-// From has the fault pass the first n-1 matching calls.
+// From makes the fault ignore the first n-1 matching calls.
 func From(n int) Option { return func(f *Fault) { f.skip = n - 1 } }
 
-// Times has the fault strike n calls instead of one.
+// Times makes the fault strike n calls instead of one.
 func Times(n int) Option { return func(f *Fault) { f.times = n } }
 
-// Always has the fault strike until it is lifted.
+// Always makes the fault strike until it is lifted.
 func Always() Option { return func(f *Fault) { f.times = -1 } }
 
 // Action is what a fault does with a call.
 type Action struct {
-	// afterEffect: the call passes first, and only one that has succeeded counts as
-	// struck: what was refused has left nothing behind to be lost or repeated.
+	// afterEffect: the call passes first, and counts as struck only if it succeeded. A refused call has no effect that
+	// could be lost or repeated.
 	afterEffect bool
-	// do may use forward, which hands the call to the sidecar, any number of times,
-	// also later; what it returns is what the program is told.
+	// do may call forward, which passes the call to the sidecar, any number of times and also later. The program gets
+	// the result of do.
 	do func(f *Fault, c Call, forward func() Reply) Reply
 }
 
-// Kill ends a program as a crash would. The name is the process's.
+// Kill ends a program like a crash. process is the name of the process.
 type Kill func(process string) error
 
 // CrashBefore kills the program before the sidecar gets its call.
@@ -58,8 +58,7 @@ func CrashBefore(kill Kill) Action {
 	return Action{do: func(_ *Fault, c Call, _ func() Reply) Reply { return crash(kill, c) }}
 }
 
-// CrashAfter kills the program when the sidecar has done what it was asked and
-// the program does not know it yet.
+// CrashAfter kills the program when the sidecar has done its work and the program does not know it yet.
 func CrashAfter(kill Kill) Action {
 	return Action{afterEffect: true, do: func(_ *Fault, c Call, forward func() Reply) Reply {
 		forward()
@@ -74,8 +73,7 @@ func crash(kill Kill, c Call) Reply {
 	return lost()
 }
 
-// Lose has the sidecar do what it is asked and loses its answer: the connection
-// breaks.
+// Lose lets the sidecar do its work and loses the answer: the connection breaks.
 func Lose() Action {
 	return Action{afterEffect: true, do: func(_ *Fault, _ Call, forward func() Reply) Reply {
 		forward()
@@ -88,15 +86,15 @@ func Cut() Action {
 	return Action{do: func(*Fault, Call, func() Reply) Reply { return lost() }}
 }
 
-// Fail answers with an error in the sidecar's place, which gets no call.
+// Fail answers with an error. The sidecar gets no call.
 func Fail(code codes.Code) Action {
 	return Action{do: func(*Fault, Call, func() Reply) Reply { return failed(code) }}
 }
 
-// Pass lets the call pass, and only notes that it came.
+// Pass lets the call pass, and only records it.
 func Pass() Action { return First(func(Call) {}) }
 
-// First does something before the call passes, as a rival that is faster.
+// First does something before the call passes, as a faster writer would.
 func First(do func(Call)) Action {
 	return Action{do: func(_ *Fault, c Call, forward func() Reply) Reply {
 		do(c)
@@ -104,8 +102,7 @@ func First(do func(Call)) Action {
 	}}
 }
 
-// Then does what another action does and, before the program is told, something
-// more.
+// Then does what another action does, and then something more before the program gets its answer.
 func Then(action Action, do func()) Action {
 	return Action{afterEffect: action.afterEffect, do: func(f *Fault, c Call, forward func() Reply) Reply {
 		reply := action.do(f, c, forward)
@@ -114,8 +111,7 @@ func Then(action Action, do func()) Action {
 	}}
 }
 
-// Hold keeps the call back until Release, and then lets it pass, also when the
-// program has given it up.
+// Hold delays the call until Release, and then lets it pass, even if the program has given up.
 func Hold() Action {
 	return Action{do: func(f *Fault, _ Call, forward func() Reply) Reply {
 		<-f.released
@@ -123,8 +119,8 @@ func Hold() Action {
 	}}
 }
 
-// Detain tells the program at once that there was no answer in time, and lets
-// the call arrive after Release: a late arrival, without the wait for a time-out.
+// Detain tells the program at once that the call timed out, and lets the call arrive after Release: a late arrival
+// without a wait for the time-out.
 func Detain() Action {
 	return Action{do: func(f *Fault, _ Call, forward func() Reply) Reply {
 		f.later(func() {
@@ -135,8 +131,7 @@ func Detain() Action {
 	}}
 }
 
-// Repeat lets the sidecar get the call n times, one after the other, and gives
-// the program the last answer.
+// Repeat sends the call to the sidecar n times, one after the other, and returns the last answer to the program.
 func Repeat(n int) Action {
 	return Action{afterEffect: true, do: func(_ *Fault, _ Call, forward func() Reply) Reply {
 		var reply Reply
@@ -147,8 +142,7 @@ func Repeat(n int) Action {
 	}}
 }
 
-// Multiply lets the sidecar get the call n times at once and gives the program
-// the first answer.
+// Multiply sends the call to the sidecar n times at once, and returns the first answer to the program.
 func Multiply(n int) Action {
 	return Action{do: func(f *Fault, _ Call, forward func() Reply) Reply {
 		replies := make(chan Reply, n)
@@ -159,10 +153,10 @@ func Multiply(n int) Action {
 	}}
 }
 
-// later runs what the fault has to do after the program got its answer.
+// later runs what the fault does after the program got its answer.
 func (f *Fault) later(do func()) {
 	f.start(1)
-	go func() { // ends at the latest with the call's deadline after Release, which Close gives
+	go func() { // ends at the latest with the call's deadline after Release, which Close calls
 		defer f.ended()
 		do()
 	}()
@@ -174,8 +168,7 @@ func (f *Fault) start(n int) {
 	f.running += n
 }
 
-// count reports whether the fault strikes this one of the calls that match, and
-// notes it. The interceptor's mutex is held.
+// count reports whether the fault strikes this matching call, and records that. The interceptor's mutex is held.
 func (f *Fault) count(c Call) bool {
 	if f.skip > 0 {
 		f.skip--
@@ -188,7 +181,7 @@ func (f *Fault) count(c Call) bool {
 	return true
 }
 
-// began notes a call that the fault strikes.
+// began records a call that the fault strikes.
 func (f *Fault) began(c Call) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -198,14 +191,14 @@ func (f *Fault) began(c Call) {
 	f.running++
 }
 
-// answered notes what the sidecar answered to a call that was let pass.
+// answered records the sidecar's answer to a call that passed.
 func (f *Fault) answered(reply Reply) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.replies = append(f.replies, reply)
 }
 
-// ended notes the end of an action, or of what it left for later.
+// ended records the end of an action, or of its later part.
 func (f *Fault) ended() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -248,8 +241,7 @@ func (f *Fault) Await(ctx context.Context) error {
 	}
 }
 
-// Done waits until the fault has struck and all that it does has ended, late
-// arrivals included.
+// Done waits until the fault has struck and all its effects have ended, including late arrivals.
 func (f *Fault) Done(ctx context.Context) error {
 	if err := f.Await(ctx); err != nil {
 		return err
@@ -269,29 +261,27 @@ func (f *Fault) Done(ctx context.Context) error {
 	}
 }
 
-// Release lets the calls go that Hold or Detain keep; later ones are
-// not kept.
+// Release lets the calls continue that Hold or Detain keep. Later calls are not kept.
 func (f *Fault) Release() { f.once.Do(func() { close(f.released) }) }
 
-// Lift takes the fault out of the way. Calls that it keeps stay kept.
+// Lift removes the fault. Calls that it keeps stay kept.
 func (f *Fault) Lift() { f.interceptor.remove(f) }
 
-// Struck are the calls that the fault has met.
+// Struck returns the calls that the fault struck.
 func (f *Fault) Struck() []Call {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]Call(nil), f.calls...)
 }
 
-// Replies are what the sidecar has answered so far to the calls that the fault
-// has let pass.
+// Replies returns the sidecar's answers until now to the calls that the fault let pass.
 func (f *Fault) Replies() []Reply {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]Reply(nil), f.replies...)
 }
 
-// Reply is the answer to a call: the sidecar's, or a failure made up here.
+// Reply is the answer to a call, either the sidecar's or a simulated failure.
 type Reply struct {
 	rpc     *rpcReply
 	api     *apiReply
@@ -303,7 +293,7 @@ type failure struct {
 	text string
 }
 
-// brokenConnection is the code of a failure in which nothing is answered at all.
+// brokenConnection is the code of a failure without any answer.
 const brokenConnection = codes.Code(1000)
 
 func lost() Reply { return Reply{failure: &failure{brokenConnection, "the connection was cut"}} }
@@ -312,7 +302,7 @@ func failed(code codes.Code) Reply {
 	return Reply{failure: &failure{code, "injected fault: " + code.String()}}
 }
 
-// OK reports whether the sidecar has done what it was asked.
+// OK reports whether the sidecar did its work.
 func (r Reply) OK() bool {
 	switch {
 	case r.failure != nil:
@@ -323,7 +313,7 @@ func (r Reply) OK() bool {
 	return r.api != nil && r.api.status < 300
 }
 
-// Body is the answer of an invoked app.
+// Body is the answer of the called app.
 func (r Reply) Body() []byte {
 	if r.api == nil {
 		return nil

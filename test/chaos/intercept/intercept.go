@@ -1,12 +1,10 @@
-// Package intercept stands between programs and their sidecars and does to
-// chosen calls what a network, a crash or a store in trouble would do to them.
+// Package intercept is a proxy between programs and their sidecars. It simulates for chosen calls the faults of a
+// network, a crash or a failing store.
 //
-// A program is given the addresses of a proxy instead of its sidecar's
-// (launcher.Options.Between). Calls pass through as they are unless a fault that
-// a test has injected matches: then the fault's action decides whether and when
-// the sidecar gets the call, how often, and what the program is told. Faults
-// match on documents, commands and events, so that cases which run at the same
-// time do not meet.
+// A program gets the addresses of a proxy instead of its sidecar's (launcher.Options.Between). Calls pass unchanged
+// unless an injected fault matches. Then the fault's action decides whether, when and how often the sidecar gets the
+// call, and what the program gets as an answer. Faults match documents, commands and events, so that cases which run at
+// the same time do not affect each other.
 package intercept
 
 import (
@@ -26,7 +24,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Kind is what a call asks of the sidecar.
+// Kind is the kind of a call to the sidecar.
 type Kind string
 
 // The kinds of calls that faults can match; all others pass.
@@ -43,19 +41,19 @@ type Call struct {
 	App     string // its app id, as "orders"
 	Kind    Kind
 	Keys    []string // of the documents that are read or written
-	Target  string   // the app invoked, or the topic published to
-	Path    string   // invoked, as "/internal/reserve"
+	Target  string   // the called app, or the topic of the events
+	Path    string   // of an invocation, such as "/internal/reserve"
 	Body    []byte   // what is written, sent or published
 	// Values are the documents that are written, by key.
 	Values map[string][]byte
 }
 
-// String says what the call is in a few words.
+// String describes the call in a few words.
 func (c Call) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s %ss %s%s %s", c.Process, c.Kind, c.Target, c.Path, strings.Join(c.Keys, " ")))
 }
 
-// Match tells whether a fault is meant for a call.
+// Match reports whether a fault is for a call.
 type Match func(Call) bool
 
 // Writing matches writes of a document by an app.
@@ -71,15 +69,14 @@ func Reading(app, key string) Match {
 // Using matches reads and writes of a document by an app.
 func Using(app, key string) Match { return Either(Reading(app, key), Writing(app, key)) }
 
-// Invoking matches calls of an app to a path of another that mention all of the
-// texts, in the body or the path.
+// Invoking matches calls of an app to a path of another app that contain all of the texts, in the body or the path.
 func Invoking(app, target, path string, mention ...string) Match {
 	return func(c Call) bool {
 		return c.App == app && c.Kind == Invoke && c.Target == target && strings.HasPrefix(c.Path, path) && c.mentions(mention)
 	}
 }
 
-// Publishing matches publications of an app that mention all of the texts.
+// Publishing matches publishes of an app that contain all of the texts.
 func Publishing(app, topic string, mention ...string) Match {
 	return func(c Call) bool {
 		return c.App == app && c.Kind == Publish && c.Target == topic && c.mentions(mention)
@@ -97,14 +94,13 @@ func Either(matches ...Match) Match {
 	return func(c Call) bool { return slices.ContainsFunc(matches, func(m Match) bool { return m(c) }) }
 }
 
-// Mentioning narrows a match to calls whose body has the text.
+// Mentioning limits a match to calls whose body has the text.
 func (m Match) Mentioning(text string) Match {
 	return func(c Call) bool { return m(c) && bytes.Contains(c.Body, []byte(text)) }
 }
 
-// Interceptor holds the proxies of one stack and the faults injected into them.
-// Documents, events and commands that travel in one call are struck each by its
-// own fault; what no fault is meant for passes beside them.
+// Interceptor has the proxies of one stack and their injected faults. If one call contains several documents, events or
+// commands, each is struck by its own fault, and those without a fault pass.
 type Interceptor struct {
 	mu      sync.Mutex
 	faults  []*Fault
@@ -115,9 +111,8 @@ type Interceptor struct {
 // New returns an Interceptor without proxies or faults.
 func New() *Interceptor { return &Interceptor{} }
 
-// Between starts the proxies of one program and its sidecar; it is made for
-// launcher.Options.Between. What the sidecar delivers to its program passes
-// beside them.
+// Between starts the proxies of one program and its sidecar, for launcher.Options.Between. Calls of the sidecar to its
+// program do not go through them.
 func (i *Interceptor) Between(link launcher.Link) (launcher.Link, error) {
 	apis, err := listen()
 	if err != nil {
@@ -151,7 +146,7 @@ func listen() (net.Listener, error) {
 
 func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
-// Close lifts and releases every fault and ends the proxies.
+// Close lifts and releases every fault and stops the proxies.
 func (i *Interceptor) Close() {
 	i.mu.Lock()
 	faults, closers := i.faults, i.closers
@@ -166,8 +161,7 @@ func (i *Interceptor) Close() {
 	i.serving.Wait()
 }
 
-// Inject puts a fault in the way of the calls that match: of the first, unless
-// told otherwise.
+// Inject adds a fault for the calls that match. Without options it strikes only the first.
 func (i *Interceptor) Inject(match Match, action Action, options ...Option) *Fault {
 	f := &Fault{
 		interceptor: i, match: match, action: action, times: 1,
@@ -182,7 +176,7 @@ func (i *Interceptor) Inject(match Match, action Action, options ...Option) *Fau
 	return f
 }
 
-// catch returns the fault that is meant for a call, if there is one.
+// catch returns the fault for a call, if there is one.
 func (i *Interceptor) catch(c Call) *Fault {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -194,15 +188,14 @@ func (i *Interceptor) catch(c Call) *Fault {
 	return nil
 }
 
-// take has a fault strike a call that has had its effect, unless others were
-// faster.
+// take lets a fault strike a call that had its effect, unless it has struck enough others meanwhile.
 func (i *Interceptor) take(f *Fault, c Call) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return f.times != 0 && f.count(c)
 }
 
-// wanted reports whether a fault would be meant for a call, without catching it.
+// wanted reports whether there is a fault for a call, without catching the call.
 func (i *Interceptor) wanted(c Call) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -215,12 +208,12 @@ func (i *Interceptor) remove(f *Fault) {
 	i.faults = slices.DeleteFunc(i.faults, func(other *Fault) bool { return other == f })
 }
 
-// serverOptions let the largest messages of sidecar clients pass.
+// serverOptions allow the largest messages of sidecar clients.
 func serverOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage)}
 }
 
-// detached is the context of a call that outlives the program that made it.
+// detached is the context of a call that continues when its program has stopped.
 func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 }

@@ -27,13 +27,13 @@ import (
 	"caravan/test/chaos/intercept"
 )
 
-// fakeSidecar remembers what it was asked.
+// fakeSidecar records its calls.
 type fakeSidecar struct {
 	runtime.UnimplementedDaprServer
 	mu    sync.Mutex
 	asked []string
 	token string
-	// answer is what an invoked app answers.
+	// answer is the answer of a called app.
 	answer string
 }
 
@@ -75,7 +75,7 @@ func (f *fakeSidecar) BulkPublishEvent(_ context.Context, r *runtime.BulkPublish
 	return &runtime.BulkPublishResponse{}, nil
 }
 
-// GetMetadata is a call that no fault can match; it passes as a stream.
+// GetMetadata is a call that no fault can match. It passes as a stream.
 func (f *fakeSidecar) GetMetadata(context.Context, *runtime.GetMetadataRequest) (*runtime.GetMetadataResponse, error) {
 	return &runtime.GetMetadataResponse{Id: "orders"}, nil
 }
@@ -305,7 +305,7 @@ func TestALateArrival(t *testing.T) {
 	}
 }
 
-// TestAHeldCallArrivesAlthoughItsCallerHasGone is what makes a late write.
+// TestAHeldCallArrivesAlthoughItsCallerHasGone shows how a late write happens.
 func TestAHeldCallArrivesAlthoughItsCallerHasGone(t *testing.T) {
 	w := newWorld(t)
 	fault := w.interceptor.Inject(intercept.Writing("orders", "order/1"), intercept.Hold())
@@ -361,8 +361,7 @@ func TestAnEventIsStruckWithoutItsCompany(t *testing.T) {
 	expect(t, w.sidecar.got(), "publish o1", "publish o3", "publish o2")
 }
 
-// TestDocumentsOfOneWriteAreStruckApart shows the same of documents, each with a
-// fault of its own.
+// TestDocumentsOfOneWriteAreStruckApart shows the same for documents, each with its own fault.
 func TestDocumentsOfOneWriteAreStruckApart(t *testing.T) {
 	w := newWorld(t)
 	first := w.interceptor.Inject(intercept.Writing("orders", "order/1"), intercept.Detain())
@@ -391,8 +390,7 @@ func TestAFaultThatStruckNothingSaysSo(t *testing.T) {
 	}
 }
 
-// TestACommandIsStruckWithoutItsCompany shows the same of commands that travel
-// together.
+// TestACommandIsStruckWithoutItsCompany shows the same for several commands in one call.
 func TestACommandIsStruckWithoutItsCompany(t *testing.T) {
 	w := newWorld(t)
 	w.sidecar.answer = `{"results":[{"result":1},{"result":3}]}`

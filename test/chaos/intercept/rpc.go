@@ -21,12 +21,11 @@ import (
 	"caravan/dapr/launcher"
 )
 
-// maxMessage is the largest message in bytes that passes; it is more than the
-// programs and the sidecars let pass themselves.
+// maxMessage is the largest message in bytes that passes. It is larger than the limits of the programs and the
+// sidecars.
 const maxMessage = 64 << 20
 
-// rpcProxy passes the gRPC API of a sidecar on, message by message, without
-// knowing most of them.
+// rpcProxy forwards the gRPC API of a sidecar, message by message. It does not need to know most of the messages.
 type rpcProxy struct {
 	interceptor *Interceptor
 	link        launcher.Link
@@ -35,8 +34,7 @@ type rpcProxy struct {
 }
 
 func newRPCProxy(i *Interceptor, link launcher.Link) (*rpcProxy, error) {
-	// The program waits for its sidecar within its own deadline (WaitForReady),
-	// and so does the proxy in its place.
+	// The program waits for its sidecar within its own deadline (WaitForReady), and so the proxy waits too.
 	sidecar, err := grpc.NewClient("127.0.0.1:"+strconv.Itoa(link.GRPCPort),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{}), grpc.WaitForReady(true),
@@ -56,7 +54,7 @@ func (p *rpcProxy) close() {
 	_ = p.sidecar.Close()
 }
 
-// rawCodec leaves messages as they are.
+// rawCodec does not change messages.
 type rawCodec struct{}
 
 type message struct{ raw []byte }
@@ -103,7 +101,7 @@ func (p *rpcProxy) handle(_ any, stream grpc.ServerStream) error {
 	return p.answer(stream, p.pass(ctx, method, request, call))
 }
 
-// pass lets a call through, or to the fault that is meant for it.
+// pass forwards a call, or passes it to its fault.
 func (p *rpcProxy) pass(ctx context.Context, method string, request message, call Call) Reply {
 	if (call.Kind == Publish || call.Kind == Write) && p.interceptor.wanted(call) {
 		return p.passApart(ctx, method, request, call)
@@ -123,9 +121,8 @@ func (p *rpcProxy) passWhole(ctx context.Context, method string, request message
 	})
 }
 
-// passApart passes what a fault is meant for one by one, beside the rest, so that
-// a fault of one document or event does not strike those that happen to travel
-// with it.
+// passApart passes what has a fault one by one, separately from the rest. So a fault of one document or event does not
+// affect others of the same call.
 func (p *rpcProxy) passApart(ctx context.Context, method string, request message, call Call) Reply {
 	parts, err := divide(method, request.raw, func(part []byte) bool {
 		one := Call{Process: call.Process, App: call.App}
@@ -149,14 +146,13 @@ func (p *rpcProxy) passApart(ctx context.Context, method string, request message
 	all.Wait()
 	for _, reply := range replies {
 		if !reply.OK() {
-			return reply // the first failure counts for all, as with the sidecar
+			return reply // the first failure is the result for all, as with the sidecar
 		}
 	}
 	return replies[0]
 }
 
-// divide makes a message of each document or event that is wanted alone, and one
-// of all others.
+// divide makes one message for each document or event that has a fault, and one for all others.
 func divide(method string, raw []byte, alone func([]byte) bool) ([][]byte, error) {
 	switch method {
 	case runtime.Dapr_SaveState_FullMethodName:
@@ -214,7 +210,7 @@ func (p *rpcProxy) answer(stream grpc.ServerStream, reply Reply) error {
 		}
 		return status.Error(f.code, f.text)
 	}
-	_ = stream.SetHeader(reply.rpc.header) // fails only when the program has gone
+	_ = stream.SetHeader(reply.rpc.header) // fails only when the program has stopped
 	stream.SetTrailer(reply.rpc.trailer)
 	if reply.rpc.err != nil {
 		return reply.rpc.err
@@ -222,7 +218,7 @@ func (p *rpcProxy) answer(stream grpc.ServerStream, reply Reply) error {
 	return stream.SendMsg(&reply.rpc.message)
 }
 
-// pump passes a call of any form, in both directions, until it ends.
+// pump forwards a call of any form, in both directions, until it ends.
 func (p *rpcProxy) pump(ctx context.Context, method string, program grpc.ServerStream) error {
 	sidecar, err := p.sidecar.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
 	if err != nil {
@@ -259,8 +255,7 @@ func (p *rpcProxy) pump(ctx context.Context, method string, program grpc.ServerS
 	}
 }
 
-// described are the calls that faults can match; each function fills in what its
-// message says.
+// described are the calls that faults can match. Each function fills in the content of its message.
 var described = map[string]func(raw []byte, c *Call) error{
 	runtime.Dapr_GetState_FullMethodName: func(raw []byte, c *Call) error {
 		var r runtime.GetStateRequest
