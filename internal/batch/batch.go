@@ -1,9 +1,8 @@
-// Package batch gathers concurrent calls of one kind into fewer, larger ones.
+// Package batch combines concurrent calls of one kind into fewer, larger ones.
 //
-// It batches naturally: nothing ever waits for company. While fewer than the
-// allowed number of runs are under way a call leaves at once, alone; the calls
-// that arrive meanwhile leave together when a run ends. An idle system keeps its
-// latency, a loaded one shares the cost of a call.
+// No call waits for others to join it. While fewer than the allowed number of runs are under way, a call starts at
+// once, alone. Calls that arrive later start together when a run ends. So an idle system keeps its latency, and in a
+// loaded one the calls share their cost.
 package batch
 
 import (
@@ -19,17 +18,16 @@ type Result[R any] struct {
 	Err   error
 }
 
-// Options bound a Batcher.
+// Options set the limits of a Batcher.
 type Options struct {
 	// Size is the largest number of calls in one run; at least 1.
 	Size int
 	// Lanes is how many runs may be under way at once; at least 1.
 	Lanes int
-	// Timeout is the deadline of one run. A run serves several callers, so it
-	// does not end with any one of them, but with the last.
+	// Timeout is the deadline of one run. A run serves several callers, so it ends early only when all of them have
+	// gone.
 	Timeout time.Duration
-	// Distinct, if set, keeps calls with equal keys out of the same run: the
-	// later one travels in the next.
+	// Distinct, if set, keeps calls with equal keys out of the same run: the later one is in the next run.
 	Distinct bool
 }
 
@@ -50,24 +48,23 @@ type call[C, R any] struct {
 	done    chan Result[R]
 }
 
-// abandoned reports whether the caller has left, or is about to: contexts whose
-// deadlines fall together do not end at the same instant.
+// abandoned reports whether the caller has gone, or is about to: contexts with the same deadline do not end at exactly
+// the same instant.
 func (c call[C, R]) abandoned() bool {
 	deadline, ok := c.ctx.Deadline()
 	return c.ctx.Err() != nil || ok && time.Until(deadline) <= 0
 }
 
-// New makes a Batcher. run gets at least one command and returns one result for
-// each, in order; key is needed only when opts.Distinct is set.
+// New makes a Batcher. run gets at least one command and returns one result for each, in order. key is needed only when
+// opts.Distinct is set.
 func New[C, R any](opts Options, key func(C) string, run func(context.Context, []C) []Result[R]) *Batcher[C, R] {
 	opts.Size = max(opts.Size, 1)
 	opts.Lanes = max(opts.Lanes, 1)
 	return &Batcher[C, R]{run: run, key: key, opts: opts}
 }
 
-// Do runs one command and waits for its result or for the end of ctx. When ctx
-// ends first the command may still take effect if its run has begun; one that
-// still waits never leaves.
+// Do runs one command and waits for its result or for the end of ctx. If ctx ends first, the command may still take
+// effect if its run has begun. A command that still waits then is never run.
 func (b *Batcher[C, R]) Do(ctx context.Context, command C) (R, error) {
 	c := call[C, R]{ctx: ctx, command: command, done: make(chan Result[R], 1)}
 	b.mu.Lock()
@@ -86,8 +83,7 @@ func (b *Batcher[C, R]) Do(ctx context.Context, command C) (R, error) {
 	}
 }
 
-// drain runs batches until nothing waits; it is the only owner of its lane and
-// ends by itself.
+// drain runs batches until no call waits. It owns its lane and ends by itself.
 func (b *Batcher[C, R]) drain() {
 	for {
 		calls := b.take()
@@ -98,9 +94,8 @@ func (b *Batcher[C, R]) drain() {
 	}
 }
 
-// take removes the next batch from the queue, or gives the lane back. Calls whose
-// callers have left are dropped: while calls hang they would pile
-// up, and take effect long after the last caller stopped waiting.
+// take removes the next batch from the queue, or frees the lane. It drops calls whose callers have gone. Otherwise,
+// while calls hang, such calls would accumulate and take effect long after the last caller stopped waiting.
 func (b *Batcher[C, R]) take() []call[C, R] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -153,7 +148,7 @@ func (b *Batcher[C, R]) deliver(calls []call[C, R]) {
 	}
 }
 
-// latestDeadline is the last of the callers' deadlines; false if one of them has none.
+// latestDeadline returns the last of the callers' deadlines, or false if one of them has none.
 func latestDeadline[C, R any](calls []call[C, R]) (last time.Time, ok bool) {
 	for _, c := range calls {
 		deadline, ok := c.ctx.Deadline()

@@ -100,8 +100,8 @@ func TestACallerThatLeavesDoesNotEndTheRunOfOthers(t *testing.T) {
 	})
 }
 
-// What its caller has given up while it waited must not take effect later: when calls take
-// longer than their callers wait, only commands that no caller is waiting for would be executed.
+// A command whose caller has gone while it waited must not take effect later. When calls take longer than their callers
+// wait, only commands that no caller is waiting for would be executed.
 func TestWhatNobodyWaitsForNeverLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var left []int
@@ -129,7 +129,7 @@ func TestWhatNobodyWaitsForNeverLeaves(t *testing.T) {
 	})
 }
 
-// A run that nobody waits for any more ends, because a write that leaves late also lands late.
+// A run ends when its last caller has gone, because a write that leaves late also takes effect late.
 func TestARunEndsWithItsLastCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

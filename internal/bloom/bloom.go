@@ -1,5 +1,5 @@
-// Package bloom remembers any number of keys in a fixed amount of memory. It never forgets one that it was given, and
-// rarely takes another one for it (Bloom, Space/time trade-offs in hash coding with allowable errors, 1970).
+// Package bloom remembers any number of keys in a fixed amount of memory. It always recognizes an added key, and has
+// few false positives (Bloom, Space/time trade-offs in hash coding with allowable errors, 1970).
 package bloom
 
 import "hash/fnv"
@@ -7,24 +7,24 @@ import "hash/fnv"
 const (
 	// probes is the number of bits that each key sets.
 	probes = 8
-	// pageOrder says how many bits a page has: all bits of a key are in one, so that few keys take little memory.
+	// pageOrder gives the number of bits of a page. All bits of a key are in one page, so few keys need little memory.
 	pageOrder = 15
 )
 
 // Filter is a Bloom filter. It is not safe for concurrent use.
 type Filter struct {
-	pages [][]uint64 // nil until a key falls into it
+	pages [][]uint64 // nil until a key belongs to it
 	order int        // of a page
 }
 
-// New makes a Filter of 1<<order bits; order is 6 to 40. With 16 bits a key one in two thousand
-// other keys is a false positive.
+// New makes a Filter of 1<<order bits; order is 6 to 40. With 16 bits a key, one in two thousand other keys is a false
+// positive.
 func New(order int) *Filter {
 	page := min(order, pageOrder)
 	return &Filter{pages: make([][]uint64, 1<<(order-page)), order: page}
 }
 
-// Add remembers a key and reports whether it was there before, as Has would.
+// Add adds a key and reports whether it was there before, as Has would.
 func (f *Filter) Add(key string) (had bool) {
 	had = true
 	h, step := f.hash(key)
@@ -41,7 +41,7 @@ func (f *Filter) Add(key string) (had bool) {
 	return had
 }
 
-// Has reports whether a key was added. It may be wrong about one that was not.
+// Has reports whether a key was added. It may report true for one that was not.
 func (f *Filter) Has(key string) bool {
 	h, step := f.hash(key)
 	page := f.pages[f.page(h)]
@@ -57,10 +57,10 @@ func (f *Filter) Has(key string) bool {
 	return true
 }
 
-// page tells in which page the bits of a key are, by bits of its hash that do not choose among those.
+// page returns the page of a key's bits. It uses bits of the hash that do not select the bits within the page.
 func (f *Filter) page(hash uint64) uint64 { return hash >> pageOrder & uint64(len(f.pages)-1) }
 
-// hash gives the first probe and the distance of the next ones (Kirsch and Mitzenmacher, Less hashing, same
+// hash returns the first probe and the distance of the next ones (Kirsch and Mitzenmacher, Less hashing, same
 // performance, 2006).
 func (f *Filter) hash(key string) (first, step uint64) {
 	h := fnv.New64a()

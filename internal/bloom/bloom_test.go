@@ -22,7 +22,7 @@ func TestNoKeyIsForgottenAndFalsePositivesAreRare(t *testing.T) {
 			positives++
 		}
 	}
-	if positives > keys/500 { // four times what theory says
+	if positives > keys/500 { // four times the theoretical value
 		t.Errorf("%d of %d other keys are false positives", positives, keys)
 	}
 	if bloom.New(6).Has("anything") {

@@ -1,5 +1,5 @@
-// Package correlation carries what ties the log lines, events and spans of one request together:
-// the correlation id, and the W3C trace context (https://www.w3.org/TR/trace-context/).
+// Package correlation carries the ids that connect the log lines, events and spans of one request: the correlation id,
+// and the W3C trace context (https://www.w3.org/TR/trace-context/).
 package correlation
 
 import (
@@ -21,7 +21,7 @@ func With(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, key{}, id)
 }
 
-// ID is the context's correlation id, "" if it has none.
+// ID returns the context's correlation id, or "" if it has none.
 func ID(ctx context.Context) string {
 	id, _ := ctx.Value(key{}).(string)
 	return id
@@ -30,8 +30,8 @@ func ID(ctx context.Context) string {
 // New makes a correlation id.
 func New(ids id.Source) string { return ids.New() }
 
-// Valid tells whether s may be used as a correlation id: 1 to 64 of A-Z a-z 0-9 . _ -. The set is
-// small because the id ends up in log lines, headers and events of every program.
+// Valid reports whether s may be a correlation id: 1 to 64 of A-Z a-z 0-9 . _ -. The set is small because the id
+// appears in log lines, headers and events of every program.
 func Valid(s string) bool {
 	if len(s) == 0 || len(s) > 64 {
 		return false
@@ -47,8 +47,8 @@ func Valid(s string) bool {
 	return true
 }
 
-// Remote puts the correlation id and the span context of another program into ctx, as they came in
-// a header, a batched command or an event. What is invalid or empty is left out.
+// Remote puts the correlation id and the span context of another program into ctx. They come from a header, a batched
+// command or an event. Invalid or empty ones are left out.
 func Remote(ctx context.Context, correlationID, traceparent string) context.Context {
 	if Valid(correlationID) {
 		ctx = With(ctx, correlationID)
@@ -59,7 +59,7 @@ func Remote(ctx context.Context, correlationID, traceparent string) context.Cont
 	return ctx
 }
 
-// Traceparent is the W3C traceparent of the context's current span, "" if it has none.
+// Traceparent returns the W3C traceparent of the context's current span, or "" if it has none.
 func Traceparent(ctx context.Context) string {
 	sc := trace.SpanContextFromContext(ctx)
 	if !sc.IsValid() {
@@ -77,9 +77,9 @@ func Traceparent(ctx context.Context) string {
 	return string(append(out, "-00"...))
 }
 
-// parse reads a traceparent. A version above 00 may carry more after the flags (W3C Trace Context,
-// 3.2.4); version ff is invalid. The propagator of OpenTelemetry does the same through a carrier
-// and a regular header map, which costs more than the rest of a request's bookkeeping.
+// parse reads a traceparent. A version above 00 may have more after the flags (W3C Trace Context, 3.2.4); version ff is
+// invalid. OpenTelemetry's propagator has the same result, but it needs a carrier and a header map, which together cost
+// more than everything else that the chassis does for a request.
 func parse(s string) (trace.SpanContext, bool) {
 	if len(s) < 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' || !lowerHex(s[:2]) || s[:2] == "ff" {
 		return trace.SpanContext{}, false

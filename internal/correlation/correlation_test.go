@@ -55,7 +55,7 @@ func TestTraceparentIsReadStrictly(t *testing.T) {
 	}
 }
 
-// FuzzTraceparent compares with the propagator of OpenTelemetry: what both accept means the same.
+// FuzzTraceparent compares with the propagator of OpenTelemetry: what both accept has the same meaning.
 func FuzzTraceparent(f *testing.F) {
 	for _, seed := range []string{parent, "cc" + parent[2:] + "-x", "ff" + parent[2:], parent + "-", strings.ToUpper(parent)} {
 		f.Add(seed)

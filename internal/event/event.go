@@ -1,10 +1,8 @@
-// Package event defines the facts that services tell each other: their
-// identity, their CloudEvents form on the wire and the contract of the code that
-// handles them.
+// Package event defines the events that services publish for each other: their identity, their CloudEvents form and the
+// interface of their handlers.
 //
-// An event is written inside the document of the aggregate that produced it, so
-// it exists exactly when the state change exists; the wire is only a faster way
-// to learn of it (see package feed).
+// An event is written inside the document of the aggregate that produced it, so it exists exactly when the state change
+// exists. Publishing only makes delivery faster (see package feed).
 package event
 
 import (
@@ -24,14 +22,14 @@ import (
 // MaxSize is the largest CloudEvent, in bytes, that Parse accepts.
 const MaxSize = 256 << 10
 
-// ContentType is the media type of the structured CloudEvents form. With it
-// Dapr keeps our id and extension attributes instead of making its own
+// ContentType is the media type of the structured CloudEvents form. With it Dapr keeps our id and extension attributes
+// and does not create its own
 // (https://docs.dapr.io/developing-applications/building-blocks/pubsub/pubsub-cloudevents/).
 const ContentType = "application/cloudevents+json"
 
 // Event is one fact about one aggregate.
 type Event struct {
-	// ID is stable over every delivery: "<source>/<aggregate id>/<sequence>".
+	// ID is the same in every delivery: "<source>/<aggregate id>/<sequence>".
 	ID string `json:"id"`
 	// Type names the fact and its version, such as "orders.confirmed.v1".
 	Type string `json:"type"`
@@ -43,23 +41,23 @@ type Event struct {
 	Sequence int64 `json:"sequence"`
 	// Time is when the change was decided, in UTC.
 	Time time.Time `json:"time"`
-	// CorrelationID ties the event to the request that caused it.
+	// CorrelationID identifies the request that caused the event.
 	CorrelationID string `json:"correlationId,omitempty"`
 	// CausationID is the id of the event or operation that led to this one.
 	CausationID string `json:"causationId,omitempty"`
 	// TraceParent is the W3C trace context of the cause.
 	TraceParent string `json:"traceparent,omitempty"`
-	// Data is the JSON payload; it carries ids and amounts, never personal data.
+	// Data is the JSON payload. It contains ids and amounts, never personal data.
 	Data json.RawMessage `json:"data,omitempty"`
 }
 
-// ID builds the stable identity of the sequence-th event of an aggregate.
+// ID builds the id of the sequence-th event of an aggregate.
 func ID(source, subject string, sequence int64) string {
 	return source + "/" + subject + "/" + strconv.FormatInt(sequence, 10)
 }
 
-// Decode reads the payload into v. Unknown members are ignored, so that a
-// producer may add fields before its consumers know them.
+// Decode reads the payload into v. It ignores unknown members, so a producer may add fields before its consumers know
+// them.
 func (e Event) Decode(v any) error {
 	if err := json.Unmarshal(e.Data, v); err != nil {
 		return Drop(fmt.Errorf("decoding data of %s: %w", e.Type, err))
@@ -67,9 +65,8 @@ func (e Event) Decode(v any) error {
 	return nil
 }
 
-// wire is the structured JSON form of CloudEvents 1.0 with our extension
-// attributes, whose names must be lower-case letters and digits. The trace
-// fields are strings always: a non-string crashes daprd before 1.18.3.
+// wire is the structured JSON form of CloudEvents 1.0 with our extension attributes, whose names must be lower-case
+// letters and digits. The trace fields are always strings: a non-string crashes daprd before 1.18.3.
 type wire struct {
 	SpecVersion     string          `json:"specversion"`
 	ID              string          `json:"id"`
@@ -86,8 +83,7 @@ type wire struct {
 	Data            json.RawMessage `json:"data"`
 }
 
-// sequence travels as a string, as the CloudEvents sequence extension has it,
-// and is read from a number too.
+// sequence is written as a string, as the CloudEvents sequence extension requires, and is read from a number too.
 type sequence int64
 
 func (s sequence) MarshalJSON() ([]byte, error) {
@@ -103,7 +99,7 @@ func (s *sequence) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// CloudEvent is the wire form of e, to be published as ContentType.
+// CloudEvent returns the wire form of e, to be published as ContentType.
 func (e Event) CloudEvent() ([]byte, error) {
 	data := e.Data
 	if len(data) == 0 {
@@ -127,11 +123,10 @@ var (
 	traceParentPattern = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 )
 
-// ErrMalformed says that bytes are not one of our events; such a message can
-// never be handled and belongs to the dead letters.
+// ErrMalformed means that a message is not one of our events. It can never be handled and is dead-lettered.
 var ErrMalformed = errors.New("malformed event")
 
-// Parse reads the wire form and checks it; its errors are those of Check.
+// Parse reads the wire form and checks it. Its errors are those of Check.
 func Parse(b []byte) (Event, error) {
 	if len(b) > MaxSize {
 		return Event{}, fmt.Errorf("%w: %d bytes is more than %d", ErrMalformed, len(b), MaxSize)
@@ -150,8 +145,8 @@ func Parse(b []byte) (Event, error) {
 	return e, e.Check()
 }
 
-// Check tells whether every attribute that we rely on is of its form. Its errors
-// wrap ErrMalformed and name the attribute.
+// Check checks the form of every attribute that the code relies on. Its errors wrap ErrMalformed and name the
+// attribute.
 func (e Event) Check() error {
 	for _, a := range []struct {
 		name, value string
@@ -187,10 +182,9 @@ func (e Event) Check() error {
 	return nil
 }
 
-// Handler handles one delivery of an event. Deliveries repeat and come out of
-// order, so it must be idempotent by the event's ID. It returns nil when the
-// event is dealt with, Retry(err) when it can succeed later, and any other error
-// for an event that never can: that one goes to the dead letters.
+// Handler handles one delivery of an event. Deliveries repeat and come out of order, so it must be idempotent by the
+// event's ID. It returns nil when the event is handled, Retry(err) when it can succeed later, and any other error when
+// it can never succeed: the event is then dead-lettered.
 type Handler func(ctx context.Context, e Event) error
 
 // ByType handles events by their types. It ignores an event whose type has no handler.
@@ -203,18 +197,17 @@ func ByType(handlers map[string]Handler) Handler {
 	}
 }
 
-// PanicError says that a handler panicked.
+// PanicError means that a handler panicked.
 type PanicError struct {
-	Value any    // what it panicked with
-	Stack []byte // where
+	Value any    // the value of the panic
+	Stack []byte // the stack at the panic
 }
 
-// Error is the value of the panic.
+// Error returns the value of the panic as text.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// Protect makes a panic of a handler a final error, a *PanicError, so that the
-// event goes to the dead letters: another delivery of it would panic again, and
-// hold up whatever comes behind.
+// Protect turns a panic of a handler into a final error, a *PanicError, so that the event is dead-lettered. Another
+// delivery would panic again and delay the events after it.
 func Protect(h Handler) Handler {
 	return func(ctx context.Context, e Event) (err error) {
 		defer func() {
@@ -226,8 +219,7 @@ func Protect(h Handler) Handler {
 	}
 }
 
-// Stack is a log attribute that tells where a handler panicked; none for an
-// error that is no panic.
+// Stack returns a log attribute with the stack of the handler's panic, or none if the error is not a panic.
 func Stack(err error) []any {
 	var p *PanicError
 	if errors.As(err, &p) {
@@ -247,16 +239,14 @@ type dropError struct{ err error }
 func (d dropError) Error() string { return "drop: " + d.err.Error() }
 func (d dropError) Unwrap() error { return d.err }
 
-// Retry marks err as one that may pass, so that the event is delivered again.
+// Retry marks err as temporary, so that the event is delivered again.
 func Retry(err error) error { return retryError{err} }
 
 // Drop marks err as final for this event, whatever it wraps.
 func Drop(err error) error { return dropError{err} }
 
-// Retriable reports whether an error of a Handler asks for another delivery.
-// Errors of a call (an unknown write, an unreachable service) say so
-// themselves by a method Temporary() bool; a cancelled or late context counts
-// as passing.
+// Retriable reports whether an error of a Handler asks for another delivery. Errors of calls (an unknown write, an
+// unreachable service) have a method Temporary() bool for this. A cancelled or expired context counts as temporary.
 func Retriable(err error) bool {
 	var dropped dropError
 	if err == nil || errors.As(err, &dropped) {

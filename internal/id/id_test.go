@@ -41,7 +41,7 @@ func TestValidKnowsOneSpelling(t *testing.T) {
 }
 
 func TestDeriveRepeatsItselfAndTellsPartsApart(t *testing.T) {
-	// Documents are found by derived ids, so this value may never change.
+	// Documents are found by derived ids, so this value must never change.
 	if got := Derive("order", "user-1", "key-1"); got != "72dd1b3a-4228-5209-9150-bffc1e0213e7" {
 		t.Errorf("the id is %s", got)
 	}
@@ -64,7 +64,7 @@ func TestValidSKU(t *testing.T) {
 	form := regexp.MustCompile(`^[A-Z0-9][A-Z0-9-]{1,31}$`)
 	rapid.Check(t, func(t *rapid.T) {
 		sku := rapid.OneOf(rapid.StringMatching(`[A-Z0-9-]{0,34}`), rapid.String(), rapid.StringMatching(`[A-Za-z0-9_-]{1,4}\n?`)).Draw(t, "sku")
-		// In Go $ matches at the very end only.
+		// In Go, $ matches only at the very end.
 		if ValidSKU(sku) != form.MatchString(sku) {
 			t.Fatalf("ValidSKU(%q) is %v", sku, ValidSKU(sku))
 		}

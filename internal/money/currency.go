@@ -1,8 +1,8 @@
 package money
 
-// Currencies of ISO 4217 (list one, active codes for payments) by the number of decimals of their
-// minor unit. Funds codes, precious metals and testing codes (XAU, XTS, XXX, ...) are left out:
-// nothing can be bought with them here.
+// These are the currencies of ISO 4217 (list one, active codes for payments) by the number of decimals of their minor
+// unit. Funds codes, precious metals and testing codes (XAU, XTS, XXX, ...) are left out, because nobody pays with
+// them.
 const (
 	noDecimals    = " BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF "
 	threeDecimals = " BHD IQD JOD KWD LYD OMR TND "
@@ -15,12 +15,13 @@ const (
 		" ZWG "
 )
 
-// Known tells whether code is an active ISO 4217 currency code, in upper case.
+// Known reports whether code is an active ISO 4217 currency code, in upper case.
 func Known(code string) bool {
 	return listed(twoDecimals, code) || listed(noDecimals, code) || listed(threeDecimals, code)
 }
 
-// Decimals is how many decimals an amount of a currency has: the exponent of ISO 4217; an unknown currency has two.
+// Decimals returns how many decimals an amount of a currency has: the exponent of ISO 4217, or two for an unknown
+// currency.
 func Decimals(code string) int {
 	switch {
 	case listed(noDecimals, code):
@@ -31,8 +32,8 @@ func Decimals(code string) int {
 	return 2
 }
 
-// listed looks a three-letter code up without building a map: the lists are short, and every
-// entry starts at a multiple of four after the leading space.
+// listed finds a three-letter code without a map. The lists are short, and every entry starts at a multiple of four
+// after the leading space.
 func listed(list, code string) bool {
 	if len(code) != 3 {
 		return false

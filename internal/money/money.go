@@ -1,6 +1,6 @@
-// Package money is an exact amount of one currency. Amounts are integers of the currency's minor
-// unit (cents for EUR, whole yen for JPY), so that no sum is ever rounded, and every operation that
-// could leave the range of int64 or mix two currencies says so instead of giving a wrong number.
+// Package money has exact amounts of one currency. Amounts are integers of the currency's minor unit (cents for EUR,
+// whole yen for JPY), so no sum is ever rounded. Operations that would leave the range of int64 or mix two currencies
+// return an error and never a wrong number.
 package money
 
 import (
@@ -14,10 +14,9 @@ import (
 var (
 	// ErrOverflow means that a result does not fit into an int64 of minor units.
 	ErrOverflow = errors.New("money: the amount is out of range")
-	// ErrCurrency means that two amounts of different currencies met, or that a currency is not
-	// an active ISO 4217 code.
+	// ErrCurrency means that two amounts have different currencies, or that a currency is not an active ISO 4217 code.
 	ErrCurrency = errors.New("money: the currencies do not match or are unknown")
-	// ErrSyntax means that a text is not an amount in the form that String produces.
+	// ErrSyntax means that a text is not an amount in the form of String.
 	ErrSyntax = errors.New("money: not an amount")
 )
 
@@ -29,7 +28,7 @@ type Money struct {
 	Currency string `json:"currency"`
 }
 
-// New makes an amount of minor units. It does not check the currency: see Validate.
+// New makes an amount of minor units. It does not check the currency; Validate does.
 func New(amount int64, currency string) Money {
 	return Money{Amount: amount, Currency: currency}
 }
@@ -58,23 +57,23 @@ func (m Money) Sub(o Money) (Money, error) {
 	return Money{Amount: difference, Currency: m.Currency}, nil
 }
 
-// Mul returns m times n, as in a unit price times a quantity. Error: ErrOverflow.
+// Mul returns m times n, for example a unit price times a quantity. Error: ErrOverflow.
 func (m Money) Mul(n int64) (Money, error) {
 	if m.Amount == 0 || n == 0 {
 		return Money{Currency: m.Currency}, nil
 	}
 	product := m.Amount * n
-	// math.MinInt64 * -1 wraps to itself and divides back "correctly", hence the second test.
+	// math.MinInt64 * -1 wraps to itself, and the division does not detect that. Hence the second test.
 	if product/n != m.Amount || (m.Amount == math.MinInt64 && n == -1) || (n == math.MinInt64 && m.Amount == -1) {
 		return Money{}, fmt.Errorf("multiplying %s by %d: %w", m, n, ErrOverflow)
 	}
 	return Money{Amount: product, Currency: m.Currency}, nil
 }
 
-// IsZero tells whether the amount is zero, in whatever currency.
+// IsZero reports whether the amount is zero in any currency.
 func (m Money) IsZero() bool { return m.Amount == 0 }
 
-// Cmp is -1, 0 or 1 as m is less than, equal to or greater than o. Error: ErrCurrency.
+// Cmp returns -1, 0 or 1 if m is less than, equal to or greater than o. Error: ErrCurrency.
 func (m Money) Cmp(o Money) (int, error) {
 	switch {
 	case m.Currency != o.Currency:
@@ -87,8 +86,8 @@ func (m Money) Cmp(o Money) (int, error) {
 	return 0, nil
 }
 
-// Validate returns ErrCurrency unless the currency is an active ISO 4217 code. Any amount is
-// valid: whether it may be negative is a rule of the place where it is used.
+// Validate returns ErrCurrency unless the currency is an active ISO 4217 code. It accepts any amount: its caller
+// decides whether the amount may be negative.
 func (m Money) Validate() error {
 	if !Known(m.Currency) {
 		return fmt.Errorf("currency %.16q: %w", m.Currency, ErrCurrency)
@@ -96,8 +95,8 @@ func (m Money) Validate() error {
 	return nil
 }
 
-// String writes the amount in major units for people, "19.99 EUR", "1200 JPY" or "-0.005 KWD".
-// The number of decimals is the currency's exponent of ISO 4217; an unknown currency has two.
+// String writes the amount in major units for people, "19.99 EUR", "1200 JPY" or "-0.005 KWD". The number of decimals
+// is the currency's exponent of ISO 4217; an unknown currency has two.
 func (m Money) String() string {
 	digits := Decimals(m.Currency)
 	magnitude := strconv.FormatUint(absolute(m.Amount), 10)
@@ -121,8 +120,8 @@ func (m Money) String() string {
 	return b.String()
 }
 
-// Parse reads what String writes for a known currency, and nothing else: exactly the currency's
-// number of decimals, one space, the code. Errors: ErrSyntax, ErrCurrency, ErrOverflow.
+// Parse reads only what String writes for a known currency: exactly the currency's number of decimals, one space, the
+// code. Errors: ErrSyntax, ErrCurrency, ErrOverflow.
 func Parse(text string) (Money, error) {
 	number, currency, found := strings.Cut(text, " ")
 	if !found {
@@ -147,7 +146,7 @@ func Parse(text string) (Money, error) {
 	return m, nil
 }
 
-// absolute is |n| without the overflow of -math.MinInt64.
+// absolute returns |n| without the overflow of -math.MinInt64.
 func absolute(n int64) uint64 {
 	if n < 0 {
 		return -uint64(n)

@@ -16,7 +16,7 @@ func anyMoney() *rapid.Generator[Money] {
 	})
 }
 
-// exact compares a result with the one that unbounded integers give.
+// exact compares a result with the same calculation in unbounded integers.
 func exact(t *rapid.T, got Money, err error, want *big.Int) {
 	switch {
 	case want.IsInt64() && (err != nil || got.Amount != want.Int64()):
@@ -157,6 +157,6 @@ func FuzzJSON(f *testing.F) {
 		if err := json.Unmarshal(text, &again); err != nil || again != m {
 			t.Errorf("%+v became %+v, %v", m, again, err)
 		}
-		_ = m.String() // whatever the currency, it can be written
+		_ = m.String() // an amount of any currency can be written
 	})
 }

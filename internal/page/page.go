@@ -1,5 +1,4 @@
-// Package page is the form of every list: a bounded number of items and an opaque cursor that
-// leads to the next ones.
+// Package page is the form of every list: a limited number of items and an opaque cursor for the next ones.
 package page
 
 import (
@@ -12,20 +11,20 @@ import (
 	"caravan/internal/problem"
 )
 
-// MaxCursor is the longest cursor in bytes that Decode reads.
+// MaxCursor is the longest cursor in bytes that Decode accepts.
 const MaxCursor = 512
 
 // List is one page.
 type List[T any] struct {
 	// Items are in the order of the list. A page without items is [], never null.
 	Items []T `json:"items"`
-	// Next leads to the following page and is empty on the last one.
+	// Next is the cursor of the following page. It is empty on the last one.
 	Next string `json:"next,omitempty"`
 }
 
-// Encode makes an opaque cursor of a position v, any value that JSON can carry. Its form is
-// base64url of JSON, which clients must not read: it may change between versions. Encode panics
-// when v cannot be written as JSON, as with a channel: that is a mistake in the program.
+// Encode makes an opaque cursor from a position v, any value that JSON can contain. The cursor is base64url of JSON,
+// which clients must not read: it may change between versions. Encode panics when v cannot be written as JSON, for
+// example a channel. That is a programming error.
 func Encode(v any) string {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -34,9 +33,9 @@ func Encode(v any) string {
 	return base64.RawURLEncoding.EncodeToString(data)
 }
 
-// Decode reads a cursor of Encode into v. The empty cursor is the first page and leaves v as it is.
-// What Encode did not produce is a problem.Invalid about "cursor"; a cursor is a client's text and
-// not a secret or a proof, so v still has to be checked for sense.
+// Decode reads a cursor of Encode into v. The empty cursor is the first page and leaves v as it is. Anything that
+// Encode did not produce is a problem.Invalid about "cursor". A client can write a cursor itself, so v still has to be
+// checked.
 func Decode(s string, v any) error {
 	if s == "" {
 		return nil
@@ -45,16 +44,16 @@ func Decode(s string, v any) error {
 		return invalid("is too long")
 	}
 	data, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || strings.ContainsAny(s, "\r\n") { // which base64 of Go skips
+	if err != nil || strings.ContainsAny(s, "\r\n") { // which Go's base64 skips
 		return Invalid()
 	}
 	if err := json.Unmarshal(data, v, json.RejectUnknownMembers(true)); err != nil || Encode(v) != s {
-		return Invalid() // nor is one that leaves members out, or has null for them
+		return Invalid() // a cursor with absent or null members is refused too
 	}
 	return nil
 }
 
-// Invalid is the error of a cursor that does not belong to the list, although Decode can read it.
+// Invalid is the error for a cursor that Decode can read but that does not belong to the list.
 func Invalid() error { return invalid("is not a cursor of this list") }
 
 func invalid(message string) error {

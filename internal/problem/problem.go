@@ -1,5 +1,5 @@
-// Package problem is the one form in which every program of Caravan reports an error over HTTP:
-// application/problem+json of RFC 9457, with a stable type and the request's correlation id.
+// Package problem is the form in which every program of Caravan reports an error over HTTP: application/problem+json of
+// RFC 9457, with a stable type and the request's correlation id.
 package problem
 
 import (
@@ -17,7 +17,7 @@ const ContentType = "application/problem+json"
 // typePrefix starts every problem type. The types are stable: clients match on them.
 const typePrefix = "urn:caravan:problem:"
 
-// Problem describes one failed request. It is an error, so a use case may return it as is.
+// Problem describes one failed request. It is an error, so a use case may return it.
 type Problem struct {
 	// Type is the stable URI of the kind of problem, urn:caravan:problem:<slug>.
 	Type string
@@ -25,7 +25,7 @@ type Problem struct {
 	Title string
 	// Status is the HTTP status, 400 to 599.
 	Status int
-	// Detail explains this occurrence to a person. It never holds secrets or internals.
+	// Detail explains this occurrence to a person. It never contains secrets or internals.
 	Detail string
 	// Instance is a URI of this occurrence, often empty.
 	Instance string
@@ -33,32 +33,31 @@ type Problem struct {
 	CorrelationID string
 	// Errors names the fields that were wrong.
 	Errors []FieldError
-	// Extra holds extension members, flattened into the object (RFC 9457, 3.2). A name that is a
-	// member above is left out.
+	// Extra has extension members, written beside the standard ones (RFC 9457, 3.2). Names of standard members are left
+	// out.
 	Extra map[string]any
-	// RetryAfter is when a repeat may succeed. It is sent as the header Retry-After, in seconds
-	// rounded up, and is not part of the body.
+	// RetryAfter is the time after which a repeat may succeed. It is sent as the header Retry-After, in seconds rounded
+	// up, and is not part of the body.
 	RetryAfter time.Duration
-	// Shed says that the service is well and only had no place for this request: it is at a limit, or
-	// too much came at once. It is sent as the header Caravan-Shed and is not part of the body. To a
-	// circuit breaker such an answer is no failure.
+	// Shed means that the service is healthy but refused this request because it is at a limit. It is sent as the
+	// header Caravan-Shed and is not part of the body. A circuit breaker does not count such an answer as a failure.
 	Shed bool
 }
 
-// ShedHeader marks an answer whose problem says Shed.
+// ShedHeader marks an answer whose problem has Shed set.
 const ShedHeader = "Caravan-Shed"
 
 // FieldError is one wrong field of a request.
 type FieldError struct {
-	// Field is where it is: a JSON path (items[0].quantity), a query parameter or a header.
+	// Field is the place of the fault: a JSON path (items[0].quantity), a query parameter or a header.
 	Field string `json:"field"`
-	// Code is a stable word for the rule that was broken: required, max, unknown, ...
+	// Code is a stable name of the broken rule: required, max, unknown, ...
 	Code string `json:"code"`
-	// Message explains it to a person.
+	// Message explains the fault to a person.
 	Message string `json:"message"`
 }
 
-// Error is the type's slug with the title and the detail.
+// Error is the slug of the type with the title and the detail.
 func (p *Problem) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %s: %s", p.Status, p.Slug(), p.Title)
@@ -74,11 +73,11 @@ func (p *Problem) Error() string {
 // Slug is the last part of the type: "not-found" of urn:caravan:problem:not-found.
 func (p *Problem) Slug() string { return strings.TrimPrefix(p.Type, typePrefix) }
 
-// Problem returns p: a problem is its own description.
+// Problem returns p, because a problem describes itself.
 func (p *Problem) Problem() *Problem { return p }
 
-// MarshalJSON writes the members of RFC 9457 with the extensions beside them, sorted by name after
-// the standard ones so that equal problems have equal bytes.
+// MarshalJSON writes the standard members of RFC 9457, then the extensions sorted by name. So equal problems have equal
+// bytes.
 func (p Problem) MarshalJSON() ([]byte, error) {
 	standard, err := json.Marshal(p.members())
 	if err != nil {
@@ -97,11 +96,11 @@ func (p Problem) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing the extensions of a problem: %w", err)
 	}
-	// Both are objects with at least one member, so joining them is a matter of one comma.
+	// Both are objects with at least one member, so a comma joins them.
 	return append(append(standard[:len(standard)-1], ','), rest[1:]...), nil
 }
 
-// UnmarshalJSON reads a problem, gathering the members it does not know in Extra.
+// UnmarshalJSON reads a problem. Unknown members go to Extra.
 func (p *Problem) UnmarshalJSON(data []byte) error {
 	var m members
 	if err := json.Unmarshal(data, &m); err != nil {
@@ -144,24 +143,24 @@ func reserved(name string) bool {
 	return false
 }
 
-// New makes a problem of any kind. The slug is the stable end of its type, in-this-form.
+// New makes a problem of any kind. The slug is the stable end of its type, in lower case with hyphens.
 func New(status int, slug, title, detail string) *Problem {
 	return &Problem{Type: typePrefix + slug, Title: title, Status: status, Detail: detail}
 }
 
-// Invalid is a 400: the request was understood as JSON or as a query, and these fields are wrong.
+// Invalid is a 400: the request could be read, and these fields are wrong.
 func Invalid(fields ...FieldError) *Problem {
 	p := New(http.StatusBadRequest, "invalid-request", "The request is not valid", "")
 	p.Errors = fields
 	return p
 }
 
-// Malformed is a 400: the request could not be read at all.
+// Malformed is a 400: the request could not be read.
 func Malformed(detail string) *Problem {
 	return New(http.StatusBadRequest, "malformed-request", "The request cannot be read", detail)
 }
 
-// Unauthorized is a 401: who calls is not known. Write adds the challenge of RFC 6750.
+// Unauthorized is a 401: the caller is not known. Write adds the challenge of RFC 6750.
 func Unauthorized(detail string) *Problem {
 	return New(http.StatusUnauthorized, "unauthorized", "Authentication is required", detail)
 }
@@ -171,12 +170,12 @@ func Forbidden(detail string) *Problem {
 	return New(http.StatusForbidden, "forbidden", "The caller may not do this", detail)
 }
 
-// NotFound is a 404 about what ("order", "product"). What another person owns is not found, too.
+// NotFound is a 404 about what ("order", "product"). It is also the answer for things that another person owns.
 func NotFound(what string) *Problem {
 	return New(http.StatusNotFound, "not-found", "There is no such resource", sentence(what+" not found"))
 }
 
-// sentence gives a text a capital and a full stop.
+// sentence makes the first letter a capital and adds a full stop.
 func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] + "." }
 
 // Conflict is a 409: the request contradicts the state of the resource.
@@ -184,7 +183,7 @@ func Conflict(slug, detail string) *Problem {
 	return New(http.StatusConflict, slug, "The request conflicts with the current state", detail)
 }
 
-// Unprocessable is a 422: the request is well formed, and a business rule refuses it.
+// Unprocessable is a 422: the request is well formed, but a business rule refuses it.
 func Unprocessable(slug, detail string) *Problem {
 	return New(http.StatusUnprocessableEntity, slug, "The request cannot be carried out", detail)
 }
@@ -206,21 +205,21 @@ func UnsupportedMedia() *Problem {
 		"Send application/json.")
 }
 
-// TooMany is a 429: the caller is over its rate and may try again after the given time.
+// TooMany is a 429: the caller sends too many requests and may try again after the given time.
 func TooMany(retryAfter time.Duration) *Problem {
 	p := New(http.StatusTooManyRequests, "too-many-requests", "Too many requests", "")
 	p.RetryAfter = retryAfter
 	return p
 }
 
-// Unavailable is a 503: something this depends on does not answer, and a repeat may succeed.
+// Unavailable is a 503: a dependency does not answer, and a repeat may succeed.
 func Unavailable(slug, detail string, retryAfter time.Duration) *Problem {
 	p := New(http.StatusServiceUnavailable, slug, "The service is temporarily unavailable", detail)
 	p.RetryAfter = retryAfter
 	return p
 }
 
-// Busy is Unavailable for a request that the service shed though it is well.
+// Busy is Unavailable for a request that the service shed while it is healthy.
 func Busy(slug, detail string, retryAfter time.Duration) *Problem {
 	p := Unavailable(slug, detail, retryAfter)
 	p.Shed = true

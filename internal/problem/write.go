@@ -13,15 +13,14 @@ import (
 	"caravan/internal/correlation"
 )
 
-// retryAfter is what a client is told to wait when nothing better is known: long enough for a
-// breaker's half-open probe, short enough not to look like an outage.
+// retryAfter is the usual Retry-After. It is long enough for the half-open probe of a breaker, and short enough not to
+// look like an outage.
 const retryAfter = 2 * time.Second
 
-// From decides the problem of an error, in the one place where that is decided. An error anywhere
-// in the chain that has a method Problem() *Problem answers for itself, so a package's errors keep
-// their meaning without this package importing it. Otherwise NotFound() true is a 404, Temporary()
-// true and an ended context are a 503, a body over its limit is a 413, and everything else a 500
-// that says nothing of its cause. From(nil) is nil.
+// From decides which problem an error is; nothing else decides that. If an error in the chain has a method Problem()
+// *Problem, its result is the problem, so packages can define their errors and this package does not import them.
+// Otherwise NotFound() true is a 404, Temporary() true and an ended context are a 503, a body over its limit is a 413,
+// and everything else is a 500 without the cause. From(nil) is nil.
 func From(err error) *Problem {
 	if err == nil {
 		return nil
@@ -45,7 +44,7 @@ func From(err error) *Problem {
 	case errors.Is(err, context.DeadlineExceeded):
 		return Unavailable("deadline-exceeded", "the request took too long", retryAfter)
 	case errors.Is(err, context.Canceled):
-		// The client went away or the program is stopping; a repeat is the right thing for both.
+		// The client has gone away or the program is stopping. A repeat is right in both cases.
 		return Unavailable("cancelled", "the request was cancelled", retryAfter)
 	case errors.As(err, &temporary) && temporary.Temporary():
 		return Unavailable("try-again", "something this request needs does not answer right now", retryAfter)
@@ -53,8 +52,8 @@ func From(err error) *Problem {
 	return Internal()
 }
 
-// Write sends the problem of err with the request's correlation id, and logs the cause of a 5xx,
-// which the client does not get to see. It must be called before anything else was written.
+// Write sends the problem of err with the request's correlation id, and logs the cause of a 5xx, which the client does
+// not see. Call it before anything else is written.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	p := From(err)
 	if p == nil {
@@ -64,11 +63,11 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
 		level := slog.LevelError
 		if p.Status == http.StatusServiceUnavailable {
-			level = slog.LevelWarn // it is expected to pass, and something else reports its cause
+			level = slog.LevelWarn // it usually passes, and other code reports its cause
 		}
 		slog.Log(ctx, level, "request failed", "status", p.Status, "problem", p.Slug(), "error", fmt.Sprint(err))
 	}
-	out := *p // a problem may be shared between requests: it is never changed here
+	out := *p // requests may share a problem, so it is never changed here
 	if out.CorrelationID == "" {
 		out.CorrelationID = correlation.ID(ctx)
 	}
@@ -77,7 +76,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 		slog.ErrorContext(ctx, "a problem could not be written", "problem", p.Slug(), "error", encodeErr)
 		out = *Internal()
 		out.CorrelationID = correlation.ID(ctx)
-		body, _ = json.Marshal(&out) // without extensions there is nothing left that can fail
+		body, _ = json.Marshal(&out) // without extensions this cannot fail
 	}
 	h := w.Header()
 	h.Set("Content-Type", ContentType)
@@ -94,5 +93,5 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 		h.Set("WWW-Authenticate", `Bearer realm="caravan"`) // RFC 9110, 15.5.2
 	}
 	w.WriteHeader(out.Status)
-	_, _ = w.Write(body) // a client that went away cannot be told
+	_, _ = w.Write(body) // a client that has gone away gets no error
 }

@@ -10,14 +10,14 @@ import (
 	"caravan/internal/correlation"
 )
 
-// NewLogger writes JSON lines to w from the given level up, each with the program's name. A line
-// that is logged with a context also carries correlation_id, trace_id and span_id.
+// NewLogger writes JSON lines of the given level and above to w, each with the program's name. A line that is logged
+// with a context also has correlation_id, trace_id and span_id.
 func NewLogger(w io.Writer, service string, level slog.Leveler) *slog.Logger {
 	h := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
 	return slog.New(contextHandler{h}).With("service", service)
 }
 
-// contextHandler adds what ties a line to its request.
+// contextHandler adds the ids of the request to a line.
 type contextHandler struct{ slog.Handler }
 
 func (h contextHandler) Handle(ctx context.Context, record slog.Record) error {

@@ -1,5 +1,5 @@
-// Package telemetry sets up what a program tells about itself: log lines (JSON on standard output),
-// traces (OTLP, if there is somewhere to send them) and metrics (Prometheus, and OTLP likewise).
+// Package telemetry sets up a program's log lines (JSON on standard output), traces (OTLP, if an endpoint is
+// configured) and metrics (Prometheus, and OTLP if an endpoint is configured).
 package telemetry
 
 import (
@@ -24,30 +24,30 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// The environment that decides whether anything is exported
-// (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/). The exporters
-// and the sampler read the rest of it themselves: headers, protocol limits, OTEL_TRACES_SAMPLER, ...
+// These environment variables decide whether anything is exported
+// (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/). The exporters and the sampler
+// read the others themselves: headers, protocol limits, OTEL_TRACES_SAMPLER, ...
 const (
 	envEndpoint = "OTEL_EXPORTER_OTLP_ENDPOINT"
 	envDisabled = "OTEL_SDK_DISABLED"
 )
 
-// Telemetry is the traces and metrics of one program.
+// Telemetry has the traces and metrics of one program.
 type Telemetry struct {
 	// Tracer makes the program's spans.
 	Tracer trace.Tracer
-	// Meter makes the program's instruments; they show on /metrics and go out by OTLP.
+	// Meter makes the program's instruments. They appear on /metrics and are exported by OTLP.
 	Meter metric.Meter
-	// Registry takes collectors of Prometheus; they show on /metrics only.
+	// Registry takes collectors of Prometheus. They appear on /metrics only.
 	Registry *prometheus.Registry
 
 	traces  *sdktrace.TracerProvider
 	metrics *sdkmetric.MeterProvider
 }
 
-// New sets telemetry up for the program of that name. Spans and metrics are exported by OTLP over
-// HTTP if OTEL_EXPORTER_OTLP_ENDPOINT is set in the environment that getenv reads. If not, spans
-// still have valid contexts, so that logs and events can be joined on them, but none is recorded.
+// New sets up telemetry for the named program. It exports spans and metrics by OTLP over HTTP if
+// OTEL_EXPORTER_OTLP_ENDPOINT is set in the environment that getenv reads. If not, spans are not recorded. They still
+// have valid contexts, so that logs and events can be joined by them.
 func New(ctx context.Context, service string, getenv func(string) string) (*Telemetry, error) {
 	described, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", service), attribute.String("service.namespace", "caravan")),
@@ -70,21 +70,21 @@ func New(ctx context.Context, service string, getenv func(string) string) (*Tele
 	return t, nil
 }
 
-// Propagator is W3C trace context, the one form in which traces travel here.
+// Propagator is W3C trace context, the only format of trace headers here.
 func Propagator() propagation.TextMapPropagator { return propagation.TraceContext{} }
 
-// TracerProvider is for code that takes a provider rather than a tracer.
+// TracerProvider is for code that needs a provider instead of a tracer.
 func (t *Telemetry) TracerProvider() trace.TracerProvider { return t.traces }
 
-// MeterProvider is for code that takes a provider rather than a meter.
+// MeterProvider is for code that needs a provider instead of a meter.
 func (t *Telemetry) MeterProvider() metric.MeterProvider { return t.metrics }
 
-// Handler serves the metrics in the form of Prometheus.
+// Handler serves the metrics in the format of Prometheus.
 func (t *Telemetry) Handler() http.Handler {
 	return promhttp.HandlerFor(t.Registry, promhttp.HandlerOpts{Registry: t.Registry})
 }
 
-// Shutdown sends what has not been sent yet and stops the exporters.
+// Shutdown sends what is not sent yet and stops the exporters.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	if err := errors.Join(t.traces.Shutdown(ctx), t.metrics.Shutdown(ctx)); err != nil {
 		return fmt.Errorf("sending the last telemetry: %w", err)
@@ -100,7 +100,7 @@ func newTraces(ctx context.Context, described *resource.Resource, export bool) (
 	if err != nil {
 		return nil, fmt.Errorf("making the trace exporter: %w", err)
 	}
-	// The batch processor drops spans rather than hold a request up.
+	// The batch processor drops spans instead of delaying a request.
 	return sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described)), nil
 }
 
@@ -123,8 +123,8 @@ func newMetrics(ctx context.Context, described *resource.Resource, export bool, 
 	return sdkmetric.NewMeterProvider(options...), nil
 }
 
-// fineDurations gives every histogram in seconds buckets for calls on one machine: half of them
-// below the 5 ms at which the default ones begin.
+// fineDurations gives every histogram in seconds buckets for calls on one machine. Half of them are below 5 ms, where
+// the default ones begin.
 func fineDurations(instrument sdkmetric.Instrument) (sdkmetric.Stream, bool) {
 	if instrument.Kind != sdkmetric.InstrumentKindHistogram || instrument.Unit != "s" {
 		return sdkmetric.Stream{}, false

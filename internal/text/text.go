@@ -1,25 +1,25 @@
-// Package text has the rules for text that people write: names, reasons, descriptions. Every field of
-// every service uses one of them, so that what one field accepts another does not refuse.
+// Package text has the rules for text that people write: names, reasons, descriptions. Every field of every service
+// uses one of them, so all fields accept the same text.
 //
 //	rule       for                                    line breaks   spaces
 //	Line       product names, reasons, notes, search  refused       kept
 //	Multiline  descriptions                           become \n     kept
 //	Name       the name of a person                   refused       each run becomes one space
 //
-// All rules trim the text and bring it into Unicode normal form C, without a word. All refuse, naming the
-// character, what people cannot see and what can change how the text around it looks:
+// All rules silently trim the text and convert it to Unicode normal form C. All refuse characters that people cannot
+// see or that can change how the text around them looks, and name the character:
 //
 //   - what is not UTF-8, the replacement characters U+FFFC and U+FFFD, noncharacters and private use
 //   - control characters, also the tab
-//   - what changes the direction of text: U+202A to U+202E, U+2066 to U+2069
+//   - characters that change the direction of text: U+202A to U+202E, U+2066 to U+2069
 //   - invisible characters, such as U+200B, U+FEFF, U+00AD and the Hangul fillers, unless a script or an emoji
-//     needs one in this very place (see joins and selects)
+//     needs one in this place (see joins and selects)
 //   - a combining mark at the beginning, and more than 16 in a row
-//   - text of blanks alone that are no spaces, such as U+2800
+//   - text that contains only blanks that are not spaces, such as U+2800
 //
-// Characters that Unicode has not assigned pass: they may be next year's letter or emoji.
+// The rules accept characters that Unicode has not assigned yet, because these may become letters or emoji.
 //
-// The rules are for text that comes in. Text that is stored stays readable whatever it holds.
+// The rules are for new text only. Stored text stays readable, whatever it contains.
 package text
 
 import (
@@ -31,7 +31,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Rule is how one kind of text is cleaned and checked. Its zero value is Line.
+// Rule describes how one kind of text is cleaned and checked. Its zero value is Line.
 type Rule struct {
 	multiline bool // line breaks are allowed
 	oneSpace  bool // each run of spaces becomes one U+0020
@@ -50,7 +50,7 @@ var (
 // marksMax is the longest run of combining marks. The deepest Tibetan stacks need 9.
 const marksMax = 16
 
-// Error says which rule a text breaks.
+// Error describes why a rule refuses a text.
 type Error struct {
 	Code    string // max or text
 	Message string // completes a sentence that begins with the name of the field
@@ -59,11 +59,11 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return e.Message }
 
-// Clean returns s trimmed and in normal form C, or an *Error if s breaks the rule or then has more than maxRunes
-// characters. With maxRunes 0 there is no limit. Text of spaces alone becomes the empty text, which is no error:
-// whether a field is required is for its caller to say. Cleaning twice changes nothing.
+// Clean returns s trimmed and in normal form C. It returns an *Error if s breaks the rule or then has more than
+// maxRunes characters; 0 means no limit. Text of spaces only becomes the empty text without an error, because the
+// caller decides whether a field is required. Cleaning twice changes nothing.
 func (r Rule) Clean(s string, maxRunes int) (string, error) {
-	// Normal form C shortens a character to a third of its bytes at most.
+	// Normal form C shortens a character to no less than a third of its bytes.
 	if maxRunes > 0 && len(s) > 3*utf8.UTFMax*maxRunes {
 		return "", tooLong(maxRunes)
 	}
@@ -86,7 +86,7 @@ func (r Rule) Clean(s string, maxRunes int) (string, error) {
 	return s, nil
 }
 
-// check looks at each character of a text that is valid, trimmed and normalized.
+// check checks each character of a text that is valid, trimmed and normalized.
 func (r Rule) check(s string) error {
 	if s == "" || plain(s) {
 		return nil
@@ -114,7 +114,7 @@ func (r Rule) check(s string) error {
 	return nil
 }
 
-// plain reports whether s is printable ASCII, which is most text and breaks no rule.
+// plain reports whether s is printable ASCII. Most text is, and it breaks no rule.
 func plain(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
@@ -124,7 +124,7 @@ func plain(s string) bool {
 	return true
 }
 
-// refused says what the character at a place is if it may not be there.
+// refused describes the character s[i] if it is not allowed there, or returns "".
 func (r Rule) refused(s []rune, i int) string {
 	c := s[i]
 	switch {
@@ -144,7 +144,7 @@ func (r Rule) refused(s []rune, i int) string {
 	return ""
 }
 
-// shows reports whether a character that is no mark leaves ink.
+// shows reports whether a character that is not a mark is visible.
 func shows(c rune) bool {
 	const brailleBlank, nullNotehead = 0x2800, 0x1D159
 	return !unicode.IsSpace(c) && !invisible(c) && c != brailleBlank && c != nullNotehead

@@ -15,7 +15,7 @@ import (
 
 var rules = map[string]text.Rule{"line": text.Line, "multiline": text.Multiline, "name": text.Name}
 
-// What people write in their languages passes every rule as it is.
+// Text in many languages passes every rule unchanged.
 func TestTextOfManyLanguagesIsKept(t *testing.T) {
 	for name, s := range map[string]string{
 		"empty": "", "ASCII": "O'Brien & Sons #1", "umlauts": "Größe", "Vietnamese": "Nguyễn Thị Ánh", "Greek": "Αθήνα", "Chinese": "王小明",
@@ -35,7 +35,7 @@ func TestTextOfManyLanguagesIsKept(t *testing.T) {
 	}
 }
 
-// What is refused is refused by every rule, with a message that names the character.
+// Every rule refuses these texts, with a message that names the character.
 func TestWhatIsRefused(t *testing.T) {
 	for s, named := range map[string]string{
 		"\x00": "U+0000", "a\x00b": "U+0000", "a\x1b[31mb": "U+001B", "a\tb": "U+0009", "a\x7fb": "U+007F", "a\u0085b": "U+0085", "a\u009bb": "U+009B",
@@ -100,7 +100,7 @@ func TestLengthIsInCharactersOfTheCleanText(t *testing.T) {
 	}
 }
 
-// What a rule returns it returns again: valid, normalized, trimmed, and not longer than asked for.
+// A rule returns its own result unchanged: valid, normalized, trimmed, and not longer than the limit.
 func TestCleaningTwiceChangesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		odd := rapid.SampledFrom([]rune(" \t\r\n\u0301\u0327\u0344\u034F\u200B\u200C\u200D\u202E\uFEFF\u00A0\u2028\u3000\u0300\u094D\u0915\u06CC\u062E❤\uFE0F\u2126\uAC00\u1100\u1161\u11A8\U000E0100葛"))

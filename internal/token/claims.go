@@ -1,6 +1,6 @@
-// Package token signs and verifies Caravan's access tokens: JSON Web Tokens of type at+jwt
-// (RFC 9068), signed with Ed25519 (RFC 8037) and with nothing else. The rules of RFC 8725 are
-// applied strictly, because both ends are ours: one algorithm, one type, three header members.
+// Package token signs and verifies Caravan's access tokens: JSON Web Tokens of type at+jwt (RFC 9068), signed only with
+// Ed25519 (RFC 8037). It applies the rules of RFC 8725 strictly, because Caravan has both issuer and verifier: one
+// algorithm, one type, three header members.
 package token
 
 import (
@@ -15,36 +15,35 @@ import (
 	"caravan/internal/problem"
 )
 
-// Error is why a token was not accepted. Compare with errors.Is; the wrapping text says more, for
-// the log, and never contains the token.
+// Error is the reason why a token was not accepted. Compare with errors.Is. The wrapping text has details for the log
+// and never contains the token.
 type Error struct {
 	text    string
 	problem func() *problem.Problem
 }
 
-// Error is the reason in words.
 func (e *Error) Error() string { return e.text }
 
-// Problem is what the client is told: 401, or 503 when the keys cannot be had.
+// Problem is the answer to the client: 401, or 503 when the keys are unavailable.
 func (e *Error) Problem() *problem.Problem { return e.problem() }
 
 var (
-	// ErrInvalid means that this is not a token of ours: form, header, signature or claims.
+	// ErrInvalid means that this is not one of our tokens: its form, header, signature or claims are wrong.
 	ErrInvalid = &Error{"token: invalid access token", func() *problem.Problem {
 		return problem.Unauthorized("The access token is not valid.")
 	}}
-	// ErrExpired means that the token was good until it expired.
+	// ErrExpired means that the token was valid until it expired.
 	ErrExpired = &Error{"token: expired access token", func() *problem.Problem {
 		return problem.Unauthorized("The access token has expired.")
 	}}
-	// ErrKeysUnavailable means that the token cannot be verified, because the issuer's keys could
-	// not be fetched: a 503, never a 401, or clients would log people out during an outage.
+	// ErrKeysUnavailable means that the token cannot be verified because the issuer's keys could not be fetched. This
+	// is a 503 and never a 401: after a 401, clients would log people out during an outage.
 	ErrKeysUnavailable = &Error{"token: the issuer's keys are unavailable", func() *problem.Problem {
 		return problem.Unavailable("keys-unavailable", "Access tokens cannot be verified right now.", 2*time.Second)
 	}}
 )
 
-// Claims is what a token says.
+// Claims are the claims of a token.
 type Claims struct {
 	Issuer    string    // iss
 	Subject   string    // sub: the user's id
@@ -54,14 +53,14 @@ type Claims struct {
 	ID        string    // jti
 	IssuedAt  time.Time // iat, whole seconds, UTC
 	Expiry    time.Time // exp, whole seconds, UTC
-	AuthTime  time.Time // auth_time: when the person last proved who they are; zero if unknown
-	// Version is the user's security version, which a changed password or role raises.
+	AuthTime  time.Time // auth_time: when the person last authenticated; zero if unknown
+	// Version is the user's security version. A change of password or role increases it.
 	Version     int64
 	Roles       []string
 	Permissions []string
 }
 
-// Can tells whether the token carries the permission.
+// Can reports whether the token has the permission.
 func (c Claims) Can(permission string) bool { return slices.Contains(c.Permissions, permission) }
 
 type key struct{}
@@ -69,14 +68,14 @@ type key struct{}
 // With puts the claims of a verified token into ctx.
 func With(ctx context.Context, c Claims) context.Context { return context.WithValue(ctx, key{}, c) }
 
-// From is the claims in ctx, false if the caller is anonymous.
+// From returns the claims in ctx, and false if the caller is anonymous.
 func From(ctx context.Context) (Claims, bool) {
 	c, ok := ctx.Value(key{}).(Claims)
 	return c, ok
 }
 
-// payload is the claims' form on the wire. Members we do not know are allowed, so that a newer
-// issuer can add some; times are whole seconds (RFC 7519's NumericDate).
+// payload is the form of the claims in a token. Unknown members are allowed, so that a newer issuer can add some. Times
+// are whole seconds (RFC 7519's NumericDate).
 type payload struct {
 	Issuer      string   `json:"iss"`
 	Subject     string   `json:"sub"`

@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	keysFresh   = 5 * time.Minute  // a set this old is fetched again
-	keysUsable  = time.Hour        // and while that fails, this old it is still used
-	keysRefresh = 30 * time.Second // between two attempts, however many unknown key ids arrive
-	keysRetry   = time.Second      // between two attempts while there is no key at all
+	keysFresh   = 5 * time.Minute  // the age at which a set is fetched again
+	keysUsable  = time.Hour        // the age up to which a set is used while fetching fails
+	keysRefresh = 30 * time.Second // between two attempts, also when many unknown key ids arrive
+	keysRetry   = time.Second      // between two attempts while there is no key
 	keysTimeout = 5 * time.Second  // of one attempt
 )
 
@@ -36,8 +36,8 @@ func newKeys(fetch func(ctx context.Context) (KeySet, error), clk clock.Clock) *
 	return &keys{fetch: fetch, clock: clk}
 }
 
-// find returns the key, fetching the set when it is old or does not know the id. Somebody who sends
-// made-up key ids gets one fetch per keysRefresh out of it, and so does an issuer that is down.
+// find returns the key. It fetches the set when the set is old or does not contain the id, at most once per
+// keysRefresh. So neither invented key ids nor an unavailable issuer cause many fetches.
 func (k *keys) find(ctx context.Context, id string) (ed25519.PublicKey, error) {
 	public, known, fresh := k.lookup(id)
 	if known && fresh {
@@ -70,8 +70,8 @@ func (k *keys) lookup(id string) (public ed25519.PublicKey, known, fresh bool) {
 	return public, known, age <= keysFresh
 }
 
-// refresh fetches the set unless an attempt was made just now. One caller fetches; of the others
-// those who have a usable key go on with it, and the rest wait for the result.
+// refresh fetches the set unless an attempt was made recently. One caller fetches. Other callers with a usable key
+// continue with it, and the rest wait for the result.
 func (k *keys) refresh(ctx context.Context, known bool) error {
 	now := k.clock.Now()
 	k.mu.Lock()
@@ -98,11 +98,11 @@ func (k *keys) refresh(ctx context.Context, known bool) error {
 	return nil
 }
 
-// attempt fetches on behalf of everyone who waits, so it does not end with the first caller's
-// context; it keeps that context's values and has a deadline of its own.
+// attempt fetches for all waiting callers, so it does not end with the first caller's context. It keeps that context's
+// values and has its own deadline.
 func (k *keys) attempt(ctx context.Context, running chan struct{}) {
 	set, err := KeySet{}, errors.New("the fetch did not finish")
-	defer func() { // also when fetch panics: nobody may wait for ever
+	defer func() { // also when fetch panics: otherwise callers wait for ever
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.failure = err

@@ -8,8 +8,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Type is the media type of the token's header (RFC 9068, 2.1): it keeps a token of another kind
-// that was signed with the same key from being taken for an access token.
+// Type is the media type in the token's header (RFC 9068, 2.1). Without it, a token of another kind that was signed
+// with the same key could be used as an access token.
 const Type = "at+jwt"
 
 // Signer signs access tokens with one key.
@@ -44,16 +44,16 @@ func (s Signer) Sign(c Claims) (string, error) {
 	return raw, nil
 }
 
-// KeySet is the public keys of the issuer. Its JSON is a JWK Set (RFC 7517) of Ed25519 keys.
+// KeySet contains the public keys of the issuer. Its JSON is a JWK Set (RFC 7517) of Ed25519 keys.
 type KeySet struct {
 	Keys []Key
 }
 
 // Key is one public key.
 type Key struct {
-	// ID is what tokens name in their header; it is unique within a set.
+	// ID is the name of the key in the header of tokens. It is unique within a set.
 	ID string
-	// Public verifies the signatures.
+	// Public is the key that verifies signatures.
 	Public ed25519.PublicKey
 }
 
@@ -72,8 +72,8 @@ func (s KeySet) MarshalJSON() ([]byte, error) {
 	return data, nil
 }
 
-// UnmarshalJSON reads a JWK Set. Keys that could not verify our tokens are left out (RFC 7517, 5):
-// other types and uses, keys without an id and private keys. A repeated id is an error.
+// UnmarshalJSON reads a JWK Set. It skips keys that cannot verify our tokens (RFC 7517, 5): other types and uses, keys
+// without an id and private keys. A repeated id is an error.
 func (s *KeySet) UnmarshalJSON(data []byte) error {
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(data, &set); err != nil {

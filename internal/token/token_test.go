@@ -39,7 +39,7 @@ func (c *fakeClock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// fakeIssuer is the users service as a verifier sees it.
+// fakeIssuer stands for the users service.
 type fakeIssuer struct {
 	private ed25519.PrivateKey
 	clock   *fakeClock
@@ -93,8 +93,8 @@ func (i *fakeIssuer) sign(t testing.TB, keyID string, c Claims) string {
 	return raw
 }
 
-// forge makes a token of any header and claims, with the issuer's own key unless told otherwise: so a
-// refusal is for what the header or the claims say.
+// forge makes a token of any header and claims. The signature is valid unless the header names another key, so a
+// refusal is about the header or the claims.
 func (i *fakeIssuer) forge(header, body string) string {
 	input := encode([]byte(header)) + "." + encode([]byte(body))
 	return input + "." + encode(ed25519.Sign(i.private, []byte(input)))
@@ -300,7 +300,7 @@ func TestUnknownKeysFetchAtMostOncePerHalfMinute(t *testing.T) {
 	if n := i.fetches.Load(); n != 2 {
 		t.Errorf("half a minute later there were %d", n)
 	}
-	// The issuer begins to sign with a new key: it is found at the next refresh.
+	// The issuer begins to sign with a new key. The next refresh finds it.
 	i.set(nil, i.keys[0], Key{ID: "k2", Public: i.keys[0].Public})
 	i.clock.advance(keysRefresh)
 	if _, err := v.Verify(context.Background(), i.sign(t, "k2", i.claims())); err != nil {
@@ -363,7 +363,7 @@ func TestManyCallersShareOneFetch(t *testing.T) {
 	errs := make(chan error, 20)
 	go func() { _, err := v.Verify(first, raw); errs <- err }()
 	<-entered
-	cancel() // the one who fetches going away is nothing to the others
+	cancel() // the caller that fetches goes away; the others still get the result
 	waiting, giveUp := context.WithCancel(context.Background())
 	giveUp()
 	if _, err := v.Verify(waiting, raw); !errors.Is(err, context.Canceled) {

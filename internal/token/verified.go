@@ -7,14 +7,13 @@ import (
 )
 
 const (
-	verifiedFor = time.Minute // how long a verdict is kept: so a withdrawn key is felt within it
-	verifiedMax = 8192        // verdicts per generation; two generations are kept
+	verifiedFor = time.Minute // how long a result is kept, so the longest time for which a withdrawn key still works
+	verifiedMax = 8192        // results per generation; two generations are kept
 )
 
-// verified remembers the tokens that were found good, by their hash: the tokens themselves are
-// credentials and are not kept. Memory is bounded by two generations: when the young one is full
-// it becomes the old one, which is dropped whole. Bad tokens are not remembered, so that nobody can
-// push good ones out.
+// verified remembers valid tokens by their hash, because the tokens themselves are credentials. Two generations limit
+// the memory: when the new one is full it becomes the old one, and the previous old one is dropped. Invalid tokens are
+// not remembered, so nobody can use them to displace valid ones.
 type verified struct {
 	mu         sync.RWMutex
 	young, old map[[sha256.Size]byte]verdict
@@ -48,7 +47,7 @@ func (v *verified) put(digest [sha256.Size]byte, c Claims, now time.Time) {
 		until = c.Expiry
 	}
 	if !now.Before(until) {
-		return // accepted within the leeway only
+		return // accepted only because of the leeway
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()

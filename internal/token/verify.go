@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// MaxLength is the longest token in bytes that is looked at.
+	// MaxLength is the longest accepted token in bytes.
 	MaxLength = 4 << 10
 	// Leeway is how far the clocks of issuer and verifier may differ.
 	Leeway = 30 * time.Second
@@ -30,8 +30,8 @@ type Verifier struct {
 	verified         *verified
 }
 
-// NewVerifier makes a verifier of tokens of one issuer for one audience. fetch gets the issuer's
-// keys; it is called at first use and then as the keys' cache needs it, never by two at a time.
+// NewVerifier makes a verifier of tokens of one issuer for one audience. fetch gets the issuer's keys. It is called at
+// the first use and when the cached keys are old or lack a key, and never twice at the same time.
 func NewVerifier(fetch func(ctx context.Context) (KeySet, error), issuer, audience string, clk clock.Clock) *Verifier {
 	return &Verifier{
 		issuer: issuer, audience: audience, clock: clk,
@@ -39,9 +39,9 @@ func NewVerifier(fetch func(ctx context.Context) (KeySet, error), issuer, audien
 	}
 }
 
-// Verify returns the claims of a good token. Errors: ErrInvalid, ErrExpired, ErrKeysUnavailable,
-// or the context's error while keys are being fetched. A token that was just verified is answered
-// from a cache for at most a minute, and never past its expiry.
+// Verify returns the claims of a valid token. Errors: ErrInvalid, ErrExpired, ErrKeysUnavailable, or the context's
+// error while keys are being fetched. Results come from a cache for at most a minute, and never after the token has
+// expired.
 func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 	if raw == "" || len(raw) > MaxLength {
 		return Claims{}, fmt.Errorf("%w: %d bytes", ErrInvalid, len(raw))
@@ -71,13 +71,12 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 	return c, nil
 }
 
-// header checks the first part before anything else is done with the token: exactly alg, typ and
-// kid. So neither "none", nor a MAC with the public key, nor a key that the token brings along
-// (jwk, jku, x5c) reaches any code that would have to refuse it.
+// header checks the header before any other part of the token. It allows exactly alg, typ and kid. So "none", a MAC
+// with the public key, and keys inside the token (jwk, jku, x5c) reach no other code.
 func header(raw string) (keyID string, err error) {
 	encoded, _, found := strings.Cut(raw, ".")
 	if !found || strings.Count(raw, ".") != 2 || strings.ContainsAny(raw, "\r\n") {
-		return "", fmt.Errorf("not three parts") // base64 of Go skips line breaks, so they are looked for here
+		return "", fmt.Errorf("not three parts") // Go's base64 skips line breaks, so they are checked here
 	}
 	data, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
 	if err != nil {
@@ -99,7 +98,7 @@ func header(raw string) (keyID string, err error) {
 }
 
 func open(raw string, public ed25519.PublicKey) ([]byte, error) {
-	// The compact form leaves room for two spellings of one signature in its last character.
+	// The last character of the compact form allows two spellings of one signature. Only one is accepted.
 	if _, err := base64.RawURLEncoding.Strict().DecodeString(raw[strings.LastIndexByte(raw, '.')+1:]); err != nil {
 		return nil, fmt.Errorf("the signature is not base64url")
 	}
