@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// arguments is the command line. Every configuration key is a flag of the same name.
+// arguments are the command line. Every configuration key is a flag of the same name.
 type arguments struct {
 	file        string
 	printConfig bool
@@ -16,8 +16,8 @@ type arguments struct {
 	values      map[string]string // by key
 }
 
-// parseArguments reads --key=value and --key value; a key is only known once the program was built,
-// so an unknown one is found later.
+// parseArguments reads --key=value and --key value. The keys are known only after the program is built, so an unknown
+// key is found later.
 func parseArguments(args []string) (arguments, error) {
 	parsed := arguments{values: make(map[string]string)}
 	for i := 0; i < len(args); i++ {

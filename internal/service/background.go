@@ -11,7 +11,7 @@ import (
 const (
 	restartFirst = 100 * time.Millisecond
 	restartMost  = 30 * time.Second
-	restartReset = time.Minute // a worker that ran this long starts over with the first pause
+	restartReset = time.Minute // the pause of a worker that ran this long starts again at its first value
 )
 
 // worker is a goroutine that the program owns.
@@ -21,7 +21,7 @@ type worker struct {
 	last bool // stopped after the requests and the other workers
 }
 
-// start runs the workers that are stopped last, or the others, until ctx ends; the group is done when they all are.
+// start runs the workers that are stopped last, or the others, until ctx ends. The group is done when all of them are.
 func (s *Service) start(ctx context.Context, group *sync.WaitGroup, last bool) {
 	for _, w := range s.workers {
 		if w.last == last {
@@ -30,8 +30,8 @@ func (s *Service) start(ctx context.Context, group *sync.WaitGroup, last bool) {
 	}
 }
 
-// keep runs one worker, again after each failure. The pause doubles, and a random part of it keeps
-// the workers of many replicas from coming back in step.
+// keep runs one worker, again after each failure. The pause doubles. A part of it is random, so that the workers of
+// many replicas do not restart at the same moment.
 func (s *Service) keep(ctx context.Context, w worker) {
 	pause := restartFirst
 	for {

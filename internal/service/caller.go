@@ -8,7 +8,7 @@ import (
 	"caravan/internal/token"
 )
 
-// Caller is who sent the request to a Public route. The error is a 401 if nobody did.
+// Caller returns the claims of who sent the request to a Public route. The error is a 401 if there is no access token.
 func Caller(r *http.Request) (token.Claims, error) {
 	c, ok := token.From(r.Context())
 	if !ok {
@@ -17,8 +17,8 @@ func Caller(r *http.Request) (token.Claims, error) {
 	return c, nil
 }
 
-// Require is Caller for routes that need a permission: the error is a 401 for nobody and a 403 for
-// somebody who may not.
+// Require is Caller for routes that need a permission. The error is a 401 without an access token and a 403 without the
+// permission.
 func Require(r *http.Request, permission string) (token.Claims, error) {
 	c, err := Caller(r)
 	if err != nil {
@@ -30,7 +30,7 @@ func Require(r *http.Request, permission string) (token.Claims, error) {
 	return c, nil
 }
 
-// bearer is the token of the Authorization header (RFC 6750, 2.1), "" if there is no header.
+// bearer returns the token of the Authorization header (RFC 6750, 2.1), or "" if there is no header.
 func bearer(r *http.Request) (string, error) {
 	values := r.Header["Authorization"]
 	if len(values) == 0 {

@@ -13,12 +13,12 @@ import (
 	"github.com/spf13/viper"
 )
 
-// mask stands for a secret in what --print-config prints.
+// mask replaces a secret in the output of --print-config.
 const mask = "********"
 
-// config is where the values of the keys come from: a flag, else the environment, else the file,
-// else the default. The set of known keys grows with each section that the program configures; what
-// is left over at the end is a spelling mistake and stops the program.
+// config finds the values of the keys: a flag, else the environment, else the file, else the default. Each section that
+// the program configures adds known keys. A given key that is unknown at the end is a spelling mistake and stops the
+// program.
 type config struct {
 	values   *viper.Viper
 	file     string
@@ -27,8 +27,8 @@ type config struct {
 	environ  []string
 
 	options  []option
-	sections []reflect.Value // pointers to the settings structs, in step with owners
-	owners   []int           // index into sections of each option
+	sections []reflect.Value // pointers to the settings structs, in the order of owners
+	owners   []int           // for each option, its index in sections
 	rules    *validator.Validate
 }
 
@@ -44,7 +44,7 @@ func loadConfig(args arguments, environ []string) (*config, error) {
 	if err := c.values.ReadInConfig(); err != nil {
 		return nil, fmt.Errorf("reading the configuration file %s: %w", args.file, err)
 	}
-	c.fileKeys = c.values.AllKeys() // only the file so far: defaults and bindings come later
+	c.fileKeys = c.values.AllKeys() // only those of the file: defaults and environment are added later
 	return c, nil
 }
 
@@ -105,7 +105,7 @@ func (c *config) add(o option, section int) error {
 	return nil
 }
 
-// place puts a value into nested maps, as decoding wants it. Values that were not given are left out.
+// place puts a value into nested maps, as the decoder needs it. Values that were not given are left out.
 func place(tree map[string]any, key string, value any) {
 	if value == nil || value == "" {
 		return
@@ -143,7 +143,7 @@ func decode(raw map[string]any, target any) error {
 	return nil
 }
 
-// validate checks the tags and names every key that is wrong, without its value: it may be a secret.
+// validate checks the tags and names every wrong key. It leaves out the value, which may be a secret.
 func (c *config) validate(target any) error {
 	err := c.rules.Struct(target)
 	var broken validator.ValidationErrors
@@ -183,9 +183,9 @@ func explain(rule validator.FieldError) string {
 	return "does not meet the rule " + rule.Tag()
 }
 
-// otherPrograms are the first words of the keys that the programs of Caravan have beside Settings. The programs of a stack
-// often share one environment, a shell's. So a program ignores the variables of the others, and leaves it to their owner
-// to refuse a misspelt one.
+// otherPrograms are the first words of the keys that the programs of Caravan have beside Settings. The programs of a
+// stack often share one shell's environment. So a program ignores the variables of the others, and the other program
+// refuses a misspelt one.
 var otherPrograms = []string{
 	"access", "bank", "bootstrap", "breaker", "catalogue", "forward", "health", "inbox", "keys", "limit", "password",
 	"reconcile", "reservation", "routes", "saga", "sessions", "wallet",
@@ -225,7 +225,7 @@ func (c *config) knownEnv(name string) bool {
 	return slices.ContainsFunc(c.options, func(o option) bool { return o.env[0] == name })
 }
 
-// ofAnother tells whether a variable is for another program of Caravan, and this one has no such section.
+// ofAnother reports whether a variable is for another program of Caravan, and this one has no such section.
 func (c *config) ofAnother(name string) bool {
 	section, _, _ := strings.Cut(strings.ToLower(strings.TrimPrefix(name, envPrefix)), "_")
 	return slices.Contains(otherPrograms, section) && !slices.ContainsFunc(c.options, func(o option) bool {
@@ -233,23 +233,22 @@ func (c *config) ofAnother(name string) bool {
 	})
 }
 
-// emptySection tells whether the file has the name of a section with nothing below it ("feed:").
+// emptySection reports whether the file has the name of a section with nothing below it ("feed:").
 func (c *config) emptySection(key string) bool {
 	return c.values.Get(key) == nil && slices.ContainsFunc(c.options, func(o option) bool {
 		return strings.HasPrefix(o.key, key+".")
 	})
 }
 
-// fromKubernetes tells whether a variable is one of those that Kubernetes puts into every container
-// for a Service whose name starts with caravan
-// (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
+// fromKubernetes reports whether a variable is one that Kubernetes adds to every container for a Service whose name
+// starts with caravan (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
 func fromKubernetes(name string) bool {
 	return strings.HasSuffix(name, "_SERVICE_HOST") || strings.HasSuffix(name, "_SERVICE_PORT") ||
 		strings.Contains(name, "_SERVICE_PORT_") || strings.HasSuffix(name, "_PORT") || strings.Contains(name, "_PORT_")
 }
 
-// nearest is the known key that takes the fewest edits from the given one, whatever stands between
-// its words.
+// nearest returns the known key with the smallest edit distance to the given one. Separators between words do not
+// count.
 func (c *config) nearest(key string) string {
 	plain := strings.NewReplacer(".", "_", "-", "_").Replace(key)
 	best, fewest := "", -1
@@ -261,7 +260,7 @@ func (c *config) nearest(key string) string {
 	return best
 }
 
-// edits is the Levenshtein distance.
+// edits returns the Levenshtein distance.
 func edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

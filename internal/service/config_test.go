@@ -40,7 +40,7 @@ func writeFile(t *testing.T, content string) string {
 	return path
 }
 
-// load reads the configuration as a program would, with both sections.
+// load reads the configuration like a program, with both sections.
 func load(t *testing.T, file string, environ []string, flags ...string) (Settings, ownSettings, error) {
 	t.Helper()
 	for _, entry := range environ {

@@ -17,12 +17,12 @@ import (
 	"caravan/internal/subscription"
 )
 
-// deadTopic names the topic of a program's dead letters, behind the program's name and a dot, and its route.
+// deadTopic is the last part of the topic of a program's dead letters, <program>.dead, and of its route.
 const deadTopic = "dead"
 
-// Consumer says how a program handles the events of other services.
+// Consumer describes how a program handles the events of other services.
 type Consumer struct {
-	// Producers are the apps whose events are handled. Each has a topic of its name, and a feed.
+	// Producers are the apps whose events are handled. Each has a topic with its name, and a feed.
 	Producers []string
 	// Handle handles an event. It returns when its effect is stored.
 	Handle event.Handler
@@ -32,17 +32,17 @@ type Consumer struct {
 	Check func(e event.Event) error
 	// Remember is how many recent events are remembered, so that the pull of an event that was pushed costs nothing; at least 1.
 	Remember int
-	// Count, which may be nil, counts what happens to dead letters; see deadletter.Options.
+	// Count, which may be nil, counts what happens to dead letters. See deadletter.Options.
 	Count func(ctx context.Context, outcome string, e event.Event)
-	// DeadLettersPath is where staff reach the dead letters, api.Path if "". The gateway forwards a path to one program.
+	// DeadLettersPath is the path of the dead letters for staff, api.Path if "". The gateway forwards a path to one
+	// program.
 	DeadLettersPath string
 	// ReadPermission and WritePermission are needed to see dead letters, and to replay or discard them.
 	ReadPermission, WritePermission string
 }
 
-// Consume handles the events of other services, each of them once as far as the program can tell. Call it once. It gives the
-// program everything that this takes:
-//
+// Consume handles the events of other services, each of them once as far as the program can tell. Call it once. It sets
+// up:
 //   - the subscriptions of the topics, by which the broker pushes events;
 //   - the pull of the feeds, which deliver what the broker loses;
 //   - the filter for events that were handled already;
@@ -102,9 +102,9 @@ func (s *Service) serveDeadLetters(letters *deadletter.Queue, c Consumer) {
 	}
 }
 
-// subscribe handles the events of a topic, which the sidecar posts to /events/<topic> as dapr/resources/subscriptions.yaml says.
-// The program is not ready while its sidecar has no such subscription. A topic that starts with the program's own name may be
-// given without it.
+// subscribe handles the events of a topic. The sidecar posts them to /events/<topic>
+// (dapr/resources/subscriptions.yaml). The program is not ready while its sidecar has no such subscription. The
+// program's own name may be missing at the start of the topic.
 func (s *Service) subscribe(topic string, h event.Handler) {
 	topic = strings.TrimPrefix(topic, s.Name+".")
 	if err := s.subscriber.Handle(topic, h); err != nil {

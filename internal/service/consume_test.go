@@ -26,7 +26,7 @@ func paid(t *testing.T) ([]byte, event.Event) {
 	return body, e
 }
 
-// direct is a collector that stores what it takes when it is told to.
+// direct is a collector that stores its events when settled.
 type direct struct {
 	taken  []event.Event
 	settle chan func(ctx context.Context, e event.Event, err error) error
@@ -93,7 +93,7 @@ func TestAConsumerIsComplete(t *testing.T) {
 	}
 }
 
-// TestACollectedEventIsSeenWhenItIsStored: the collector takes a pushed event again until it is settled.
+// TestACollectedEventIsSeenWhenItIsStored: the collector gets a pushed event again until the event is settled.
 func TestACollectedEventIsSeenWhenItIsStored(t *testing.T) {
 	s, _ := newTestService(t)
 	s.Sidecar = withoutSidecar(t, s)

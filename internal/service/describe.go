@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// print writes the values in force as YAML that --config reads, with secrets masked.
+// print writes the values in use as YAML that --config reads, with secrets masked.
 func (c *config) print(w io.Writer) error {
 	tree := make(map[string]any)
 	for i, o := range c.options {
@@ -32,7 +32,7 @@ func (c *config) print(w io.Writer) error {
 	return encoder.Close()
 }
 
-// help writes what the program understands.
+// help writes the flags and keys of the program.
 func (c *config) help(w io.Writer, name string) error {
 	fmt.Fprintf(w, `Usage: %s [--config FILE] [--print-config | --probe livez|readyz | --version] [--KEY=VALUE ...]
 

@@ -62,8 +62,8 @@ func (d *Documents) Unpublished(prefix string) document.Options {
 	return o
 }
 
-// Waiting are the same documents for work that would have to begin again if a read failed: each read waits for up to limit
-// while the store is unavailable.
+// Waiting returns the same documents for work that would have to begin again if a read failed. Each read waits for up
+// to limit while the store is unavailable.
 func (d *Documents) Waiting(limit time.Duration) *Documents {
 	w := *d
 	w.Store = document.Waiting(d.Store, d.options.Clock, limit)
@@ -71,7 +71,7 @@ func (d *Documents) Waiting(limit time.Duration) *Documents {
 	return &w
 }
 
-// Trail audits the events. Each call reads the feed for itself and takes 4 MiB of memory.
+// Trail audits the events. Each call reads the whole feed and uses 4 MiB of memory.
 func (d *Documents) Trail() feed.Trail {
 	return feed.Trail{Store: d.Store, Source: d.options.Source, Coverage: feed.NewCoverage(d.Reader)}
 }

@@ -11,7 +11,7 @@ import (
 	"caravan/internal/sidecar"
 )
 
-// withoutSidecar is a client of a sidecar that is not there.
+// withoutSidecar is a client of a sidecar that does not exist.
 func withoutSidecar(t *testing.T, s *Service) *sidecar.Client {
 	t.Helper()
 	c, err := sidecar.New(sidecar.Options{AppID: s.Name, Host: "127.0.0.1", HTTPPort: 1, GRPCPort: 1, AppToken: appToken, Log: s.Log, Clock: s.Clock})

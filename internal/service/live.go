@@ -13,22 +13,22 @@ import (
 
 const (
 	headerTimeout = 5 * time.Second
-	// idleTimeout is longer than that of the sidecar's client, so that it is always the client who
-	// closes an idle connection: the other way round a request can meet a closing connection.
+	// idleTimeout is longer than that of the sidecar's client, so that always the client closes an idle connection. If
+	// the server did, a request could arrive at a closing connection.
 	idleTimeout  = 10 * time.Minute
-	writeGrace   = 5 * time.Second // for the answer to leave after the handler's own limit
-	flushTimeout = 6 * time.Second // for the relay after the requests
-	finalTimeout = 3 * time.Second // for telemetry after all else
+	writeGrace   = 5 * time.Second // to send the answer after the handler's own limit
+	flushTimeout = 6 * time.Second // for the relay, after the requests
+	finalTimeout = 3 * time.Second // for telemetry, after everything else
 	waitFirst    = 50 * time.Millisecond
 	waitMost     = 250 * time.Millisecond
-	startWait    = 2 * time.Second // for a call that comes while the program starts
+	startWait    = 2 * time.Second // for a call that arrives while the program starts
 	startPoll    = 20 * time.Millisecond
 	waitNotice   = 5 * time.Second
 	handlerGrace = 5 * time.Second // for a handler to return after its context has ended
 )
 
-// live serves until ctx ends and then stops in order: unready first, so that nothing new is sent
-// here; then background work, streams and requests; then what they all lean on.
+// live serves until ctx ends and then stops in order: readiness first, so that no new requests are sent here; then
+// background work, streams and requests; then what all of these depend on.
 func (s *Service) live(ctx context.Context) int {
 	if err := s.monitorSubscriptions(s.Sidecar); err != nil {
 		s.Log.ErrorContext(ctx, "the subscriptions cannot be monitored", "error", err)
@@ -45,7 +45,7 @@ func (s *Service) live(ctx context.Context) int {
 	if s.Sidecar != nil {
 		err = errors.Join(err, s.Sidecar.Close())
 	}
-	if lost := s.Telemetry.Shutdown(finish); lost != nil { // a collector that is away is no failure of ours
+	if lost := s.Telemetry.Shutdown(finish); lost != nil { // an unavailable collector is not a failure of the program
 		s.Log.WarnContext(finish, "the last telemetry is lost", "error", lost)
 	}
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *Service) live(ctx context.Context) int {
 // serve runs the HTTP server and the workers on a listener, until ctx ends or the server fails.
 func (s *Service) serve(ctx context.Context, listener net.Listener, c connection) error {
 	s.standardProbes(c)
-	// None of these descend from ctx: they are ended one after another, below.
+	// None of these depend on ctx. They end one after another, below.
 	base := context.WithoutCancel(ctx)
 	streams, endStreams := context.WithCancel(base)
 	defer endStreams()
@@ -67,7 +67,7 @@ func (s *Service) serve(ctx context.Context, listener net.Listener, c connection
 	server := s.server(base)
 
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }() // ends with Shutdown or Close, both below
+	go func() { failed <- server.Serve(listener) }() // ends with Shutdown or Close below
 	s.Log.InfoContext(ctx, "listening", "address", listener.Addr().String())
 
 	work, stopWork := context.WithCancel(base)
@@ -118,8 +118,7 @@ func (s *Service) server(base context.Context) *http.Server {
 	}
 }
 
-// drain lets the requests in flight and the workers finish within drain.timeout; then connections
-// are cut.
+// drain waits for running requests and workers, at most for drain.timeout. Then it closes the connections.
 func (s *Service) drain(ctx context.Context, server *http.Server, workers *sync.WaitGroup) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Settings.Drain.Timeout)
 	defer cancel()
@@ -134,8 +133,8 @@ func (s *Service) drain(ctx context.Context, server *http.Server, workers *sync.
 	return err
 }
 
-// within waits for wait to return, at most for d or until ctx ends. A wait that never returns is left
-// behind: the program is ending.
+// within waits for wait to return, at most for d or until ctx ends. A wait that never returns is abandoned, because the
+// program is ending.
 func within(ctx context.Context, d time.Duration, wait func()) bool {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -149,7 +148,7 @@ func within(ctx context.Context, d time.Duration, wait func()) bool {
 	}
 }
 
-// awaitSidecar returns when the sidecar's components are ready to be used, or when ctx ends.
+// awaitSidecar returns when the sidecar's components are ready, or when ctx ends.
 func (s *Service) awaitSidecar(ctx context.Context, c connection) error {
 	began, noticed := s.Clock.Now(), s.Clock.Now()
 	for pause := waitFirst; ; pause = min(pause*2, waitMost) {

@@ -18,7 +18,7 @@ import (
 	"caravan/internal/event"
 )
 
-// fakeSidecar is a sidecar whose health the test decides.
+// fakeSidecar is a sidecar with the health that the test sets.
 type fakeSidecar struct {
 	mu     sync.Mutex
 	down   error
@@ -58,7 +58,7 @@ func (s fakeStore) Get(context.Context, ...string) (map[string]document.Record, 
 
 func (s fakeStore) Put(context.Context, string, []byte, string) error { return errors.New("not used") }
 
-// fakeClock is the time of the machine, but nobody waits on it for longer than a moment.
+// fakeClock is the time of the machine, but no wait on it takes longer than a moment.
 type fakeClock struct{ ahead atomic.Int64 }
 
 func (c *fakeClock) Now() time.Time { return time.Now().UTC().Add(time.Duration(c.ahead.Load())) }
@@ -98,7 +98,7 @@ func (r *running) end() {
 	if err := <-r.done; err != nil {
 		r.t.Errorf("serving ended with %v", err)
 	}
-	r.done <- nil // so that ending twice is ending once
+	r.done <- nil // so that the program can be ended twice
 }
 
 func (r *running) request(ctx context.Context, method, path string) (*http.Response, error) {
@@ -301,8 +301,9 @@ func TestADrainingProgramIsNotReadyWhileItStillAnswers(t *testing.T) {
 	}
 }
 
-// TestAProgramThatStopsLeavesWhatItCannotAnswerToOthers: the connection breaks off, and the gateway sends the call to
-// another replica. What a client did wrong is answered as ever, and so is a store that is away while nobody stops.
+// TestAProgramThatStopsLeavesWhatItCannotAnswerToOthers: the connection is closed, and the gateway sends the call to
+// another replica. Faults of a client are answered as usual, and so is an unavailable store while the program does not
+// stop.
 func TestAProgramThatStopsLeavesWhatItCannotAnswerToOthers(t *testing.T) {
 	s, out := newTestService(t)
 	started(t, s, func(_ context.Context, s *Service) error {

@@ -18,21 +18,21 @@ import (
 	"caravan/internal/version"
 )
 
-// Build registers what a program does. It returns before the program serves anything; ctx ends with
-// the program.
+// Build registers everything that a program does. It returns before the program serves requests. ctx ends with the
+// program.
 type Build = func(ctx context.Context, s *Service) error
 
 // Exit codes of Main.
 const (
-	exitFailure = 1 // the program could not run, or not stop in order
+	exitFailure = 1 // the program could not run, or could not stop in order
 	exitUsage   = 2 // the command line or the configuration is wrong
 )
 
-// Main runs a program to its end and exits: 0 after an orderly stop by SIGTERM or SIGINT, 1 when it
-// could not run or stop, 2 when its configuration is wrong. A second signal ends it at once.
+// Main runs a program to its end and exits: 0 after an orderly stop by SIGTERM or SIGINT, 1 when it could not run or
+// stop, 2 when its configuration is wrong. A second signal ends it immediately.
 func Main(name string, build Build) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	context.AfterFunc(ctx, stop) // from the first signal on, the next one has its default effect
+	context.AfterFunc(ctx, stop) // after the first signal, the next one has its default effect
 	os.Exit(run(ctx, name, os.Args[1:], os.Stdout, os.Stderr, build))
 }
 
@@ -65,7 +65,7 @@ func run(ctx context.Context, name string, args []string, stdout, stderr io.Writ
 	log := newLogger(stdout, name, settings.Log.Level)
 	built := version.Read()
 	log.InfoContext(ctx, "starting", "version", built.Version, "revision", built.Revision)
-	slog.SetDefault(log) // for what logs without being handed a logger: package problem, libraries
+	slog.SetDefault(log) // for code without a logger of its own: package problem, libraries
 	s, code := assemble(ctx, name, cfg, settings, log, stderr, build)
 	if s == nil {
 		return code
@@ -81,13 +81,13 @@ func usage(stderr io.Writer, name string, err error) int {
 func newLogger(w io.Writer, name, level string) *slog.Logger {
 	var threshold slog.Level
 	if err := threshold.UnmarshalText([]byte(level)); err != nil {
-		threshold = slog.LevelInfo // the setting is validated; this is for no level at all
+		threshold = slog.LevelInfo // the setting is validated, so this means no level
 	}
 	return telemetry.NewLogger(w, name, threshold)
 }
 
-// describe answers --help and --print-config. The program is built only as far as its first Configure,
-// without a sidecar, to learn its keys.
+// describe answers --help and --print-config. To learn the keys, it builds the program without a sidecar, and only up
+// to the first Configure.
 func describe(ctx context.Context, name string, args arguments, cfg *config, settings Settings, stdout, stderr io.Writer, build Build) int {
 	silent := slog.New(slog.DiscardHandler)
 	t, err := telemetry.New(ctx, name, func(string) string { return "" })
@@ -101,14 +101,14 @@ func describe(ctx context.Context, name string, args arguments, cfg *config, set
 	s.describing = true
 	buildErr := protect(ctx, func(ctx context.Context) error { return build(ctx, s) })
 	if args.help {
-		// The keys are known even if a value is wrong, and help is what one looks for then.
+		// The keys are known even if a value is wrong, and then the user needs the help.
 		if err := cfg.help(stdout, name); err != nil {
 			return usage(stderr, name, err)
 		}
 		return 0
 	}
-	// A program without keys of its own goes on after it was described, and may well fail for lack
-	// of a sidecar; that says nothing about its configuration.
+	// A program without its own keys continues after it was described. It may fail without a sidecar, which is not a
+	// fault of its configuration.
 	if !errors.Is(buildErr, errDescribed) && len(cfg.sections) > 1 {
 		return usage(stderr, name, buildErr)
 	}
@@ -118,14 +118,14 @@ func describe(ctx context.Context, name string, args arguments, cfg *config, set
 	return 0
 }
 
-// assemble makes the service and builds the program on it. A nil service means to exit with the code.
+// assemble makes the service and builds the program on it. If the service is nil, the program exits with the code.
 func assemble(ctx context.Context, name string, cfg *config, settings Settings, log *slog.Logger, stderr io.Writer, build Build) (*Service, int) {
 	t, err := telemetry.New(ctx, settings.App.ID, os.Getenv)
 	if err != nil {
 		log.ErrorContext(ctx, "telemetry cannot be set up", "error", err)
 		return nil, exitFailure
 	}
-	otel.SetTracerProvider(t.TracerProvider()) // for libraries and packages that make their own spans
+	otel.SetTracerProvider(t.TracerProvider()) // for libraries and packages that create their own spans
 	otel.SetMeterProvider(t.MeterProvider())
 	otel.SetTextMapPropagator(telemetry.Propagator())
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("telemetry is losing data", "error", err) }))
@@ -154,17 +154,17 @@ func assemble(ctx context.Context, name string, cfg *config, settings Settings, 
 	return s, 0
 }
 
-// Misconfigured marks an error of a build function as a mistake in the settings that only their sum shows. The program
-// prints it and ends as with any wrong configuration.
+// Misconfigured marks an error of a build function as a mistake in a combination of settings. The program prints it and
+// ends as with any wrong configuration.
 func Misconfigured(err error) error { return &configError{err} }
 
-// configError is a mistake of whoever configured the program.
+// configError is a mistake in the configuration.
 type configError struct{ err error }
 
 func (e *configError) Error() string { return e.err.Error() }
 func (e *configError) Unwrap() error { return e.err }
 
-// build runs the program's build function and checks what came of it.
+// build runs the program's build function and checks the result.
 func (s *Service) build(ctx context.Context, build Build) error {
 	if err := build(ctx, s); err != nil {
 		return err
@@ -187,7 +187,7 @@ func (s *Service) build(ctx context.Context, build Build) error {
 	return nil
 }
 
-// fetchKeys asks the issuing service for its verification keys.
+// fetchKeys gets the verification keys from the issuing service.
 func (s *Service) fetchKeys(ctx context.Context) (token.KeySet, error) {
 	var keys token.KeySet
 	auth := s.Settings.Auth

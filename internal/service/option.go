@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// envPrefix starts every environment variable that is a configuration key of ours.
+// envPrefix starts every environment variable that is a configuration key of Caravan.
 const envPrefix = "CARAVAN_"
 
-// option is one configuration key, as the tags of a settings struct describe it.
+// option is one configuration key as described by the tags of a settings struct.
 type option struct {
-	key      string   // feed.pull_interval
-	env      []string // CARAVAN_FEED_PULL_INTERVAL, and a name that Dapr gave it
+	key      string   // such as feed.pull_interval
+	env      []string // such as CARAVAN_FEED_PULL_INTERVAL, and the name that Dapr uses
 	standard string   // the default, as text
 	help     string
 	secret   bool
-	open     bool // a map: any key below it is known
+	open     bool // a map: every key below it is known
 	index    []int
 }
 
-// optionsOf lists the keys of a settings struct in the order of its fields. Tags: mapstructure names
-// the key, default its value as text, env a second environment variable, help its meaning, secret
-// keeps it out of what is printed; validate is read by the validator.
+// optionsOf lists the keys of a settings struct in the order of its fields. Tags: mapstructure is the name of the key,
+// default its value as text, env a second environment variable, help its meaning, and secret hides it in output. The
+// validator reads validate.
 func optionsOf(t reflect.Type, prefix string, index []int) ([]option, error) {
 	var options []option
 	for i := range t.NumField() {
@@ -66,7 +66,7 @@ func optionsOf(t reflect.Type, prefix string, index []int) ([]option, error) {
 	return options, nil
 }
 
-// isValue tells whether a struct is one value rather than a section of keys, as a time.Time is.
+// isValue reports whether a struct is one value, such as a time.Time, and not a section of keys.
 func isValue(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
@@ -75,7 +75,7 @@ func envName(key string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-// text is the value of the option in its struct, for people and for YAML.
+// text returns the value of the option in its struct, for people and for YAML.
 func (o option) text(settings reflect.Value) any {
 	value := settings.FieldByIndex(o.index).Interface()
 	switch v := value.(type) {

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// ownProbeTimeout is for one answer of the running instance; longer than its own probes take.
+// ownProbeTimeout is for one answer of the running instance. It is longer than the instance's own probes take.
 const ownProbeTimeout = 3 * time.Second
 
-// probeOwn asks the instance of this program that runs beside it, at the same address, for /livez or /readyz. It
-// is for containers without a shell: the exit code is 0 when the answer is 200, and 1 otherwise.
+// probeOwn sends /livez or /readyz to the running instance of this program at the same address. It is for containers
+// without a shell: the exit code is 0 when the answer is 200, and 1 otherwise.
 func probeOwn(ctx context.Context, name, endpoint string, app AppSettings, stderr io.Writer) int {
 	if endpoint != "livez" && endpoint != "readyz" {
 		return usage(stderr, name, fmt.Errorf("--probe takes livez or readyz, not %q", endpoint))
@@ -31,7 +31,7 @@ func probeOwn(ctx context.Context, name, endpoint string, app AppSettings, stder
 	return 0
 }
 
-// ownHost is where a program that listens on host is reached from beside it.
+// ownHost returns the local address of a program that listens on host.
 func ownHost(host string) string {
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		return "localhost"
@@ -44,7 +44,7 @@ func getOK(ctx context.Context, url string) error {
 	if err != nil {
 		return fmt.Errorf("probing: %w", err)
 	}
-	// Not the environment's proxy: the program is on this very machine.
+	// Without the proxy of the environment, because the program is on the same machine.
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request)

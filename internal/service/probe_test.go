@@ -39,7 +39,7 @@ func TestProbeAsksTheRunningProgramAtItsOwnAddress(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("APP_PORT", port)
-			t.Setenv("HTTP_PROXY", "http://127.0.0.1:1") // never asked
+			t.Setenv("HTTP_PROXY", "http://127.0.0.1:1") // must not be used
 			asked = ""
 			var stdout, stderr bytes.Buffer
 			code := run(context.Background(), "users", test.args, &stdout, &stderr, buildOwn)
@@ -60,7 +60,7 @@ func TestVersionIsPrintedAndLogged(t *testing.T) {
 	}
 	stdout.Reset()
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // it ends at once
+	cancel() // it ends immediately
 	run(ctx, "users", []string{"--app.token=x"}, &stdout, &stderr, buildOwn)
 	first, _, _ := strings.Cut(stdout.String(), "\n")
 	for _, want := range []string{`"msg":"starting"`, `"version":`, `"revision":`} {

@@ -13,10 +13,10 @@ import (
 	"caravan/internal/telemetry"
 )
 
-// Surroundings are what a program finds around itself: as a process, the machine and its sidecar; in a
-// simulation, what the simulation puts there.
+// Surroundings are what a program depends on. For a process they are the machine and its sidecar; the simulation
+// provides its own.
 type Surroundings struct {
-	// Settings holds configuration keys with their values, as flags would give them: feed.bucket, 1s.
+	// Settings are configuration keys with their values as in flags: feed.bucket, 1s.
 	Settings map[string]string
 	// Log takes the program's log lines.
 	Log *slog.Logger
@@ -26,14 +26,14 @@ type Surroundings struct {
 	IDs id.Source
 	// Jitter gives numbers from 0 up to 1 that spread retries.
 	Jitter func() float64
-	// Sidecar is the way to everything outside.
+	// Sidecar is the client for everything outside of the program.
 	Sidecar *sidecar.Client
 	// Telemetry makes spans and instruments.
 	Telemetry *telemetry.Telemetry
 }
 
-// New builds a program in the given surroundings, without a process of its own: Run runs it and
-// ServeHTTP serves it. The error is a mistake in the configuration or in what build registers.
+// New builds a program in the given surroundings, without its own process. Run runs it and ServeHTTP serves it. The
+// error is a mistake in the configuration or in what build registers.
 func New(ctx context.Context, name string, around Surroundings, build Build) (*Service, error) {
 	cfg, err := loadConfig(arguments{values: around.Settings}, nil)
 	if err != nil {
@@ -57,9 +57,8 @@ func New(ctx context.Context, name string, around Surroundings, build Build) (*S
 	return s, nil
 }
 
-// Run is the life of a program made by New: it waits for the sidecar, works until ctx ends and stops
-// in order, as a process does on SIGTERM. Requests come by ServeHTTP.
-// The error is why it ended by itself.
+// Run runs a program made by New: it waits for the sidecar, works until ctx ends and stops in order, as a process does
+// on SIGTERM. Requests come by ServeHTTP. The error is the reason if the program ended by itself.
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.monitorSubscriptions(s.Sidecar); err != nil {
 		return err
@@ -67,7 +66,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.serve(ctx, &deafListener{closed: make(chan struct{})}, s.Sidecar)
 }
 
-// deafListener hears no connection.
+// deafListener accepts no connection.
 type deafListener struct {
 	once   sync.Once
 	closed chan struct{}
@@ -85,7 +84,7 @@ func (l *deafListener) Close() error {
 	return nil
 }
 
-// Addr names no address.
+// Addr returns an empty address.
 func (*deafListener) Addr() net.Addr { return deafAddress{} }
 
 type deafAddress struct{}

@@ -16,16 +16,16 @@ import (
 
 const (
 	probeTimeout  = 2 * time.Second
-	probeBelieved = time.Second            // how long a success counts
-	storeBelieved = 2 * time.Second        // the same for the round trip to the store
-	probeRetry    = 200 * time.Millisecond // how long a failure counts
+	probeBelieved = time.Second            // how long a success is valid
+	storeBelieved = 2 * time.Second        // the same for a round trip to the store
+	probeRetry    = 200 * time.Millisecond // how long a failure is valid
 
-	// probeKey is read to see whether the store answers; no document has it.
+	// probeKey is read to check whether the store answers. No document has this key.
 	probeKey = "readyz"
 )
 
-// probe is one condition of readiness. Its answers are kept for a moment and it runs once at a time,
-// so that whoever asks for readiness often does not become a load.
+// probe is one condition of readiness. Its answers are cached for a short time and it runs once at a time, so that
+// frequent readiness requests are no load.
 type probe struct {
 	name     string
 	check    func(ctx context.Context) error
@@ -53,9 +53,8 @@ func (p *probe) run(ctx context.Context) error {
 	return p.last
 }
 
-// standardProbes are what every program's readiness depends on: its sidecar, and for a service its
-// store and its subscriptions. Without a live subscription a consumer looks healthy and hears
-// nothing.
+// standardProbes are the conditions of every program's readiness: its sidecar, and for a service its store and its
+// subscriptions. A consumer without a live subscription looks healthy but gets no events.
 func (s *Service) standardProbes(c connection) {
 	probes := []*probe{{name: "sidecar", check: c.Outbound, believed: probeBelieved, clock: s.Clock}}
 	if s.guarded {
@@ -99,8 +98,8 @@ type readiness struct {
 	Subscriptions map[string]subscription.Health `json:"subscriptions,omitempty"`
 }
 
-// readyz answers 200 when every probe passes, and 503 otherwise and while the program starts or
-// stops. What is wrong is named in words by services only: the gateway's answer is public.
+// readyz answers 200 when every probe passes. Otherwise, and while the program starts or stops, it answers 503. Only
+// services name the failed probes, because the gateway's answer is public.
 func (s *Service) readyz(w http.ResponseWriter, r *http.Request) error {
 	answer := readiness{Status: "ready", Checks: make(map[string]string, len(s.probes))}
 	results := make([]error, len(s.probes))
@@ -137,15 +136,15 @@ func (s *Service) readyz(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// livez answers as long as the program can answer at all.
+// livez answers 200 as long as the program can answer requests.
 func (s *Service) livez(w http.ResponseWriter, _ *http.Request) error {
 	request.Respond(w, http.StatusOK, map[string]string{"status": "alive"})
 	return nil
 }
 
-// answerSidecar answers what the sidecar asks its app once, at start: subscriptions come from
-// dapr/resources/subscriptions.yaml and there are no actors, so both answers are empty. They are given before
-// the service has started, as the sidecar does not ask again
+// answerSidecar answers the requests that the sidecar sends to its app once, at start. Subscriptions come from
+// dapr/resources/subscriptions.yaml and there are no actors, so both answers are empty. They must be available before
+// the service has started, because the sidecar does not ask again
 // (https://docs.dapr.io/reference/api/pubsub_api/#provide-a-route-for-dapr-to-discover-topic-subscriptions).
 func (s *Service) answerSidecar() {
 	constant := func(v any) writer {

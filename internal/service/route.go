@@ -30,14 +30,14 @@ func (k kind) String() string {
 	return [...]string{"Public", "Long", "Anonymous", "Internal", "event", "probe", "unmatched"}[k]
 }
 
-// route is one pattern with everything about it that is the same for all its requests.
+// route is one pattern with everything that is the same for all its requests.
 type route struct {
 	pattern    string
 	kind       kind
 	handler    writer
 	parameters request.Parameters
-	// metricOptions has the attributes of each status that has occurred, from status 100 on: making
-	// an attribute set costs more than recording a duration.
+	// metricOptions has the attributes of each status that has occurred, from status 100 on. Making an attribute set
+	// costs more than recording a duration.
 	metricOptions [500]atomic.Pointer[metric.MeasurementOption]
 }
 
@@ -45,8 +45,8 @@ func newRoute(pattern string, kind kind, h writer) *route {
 	return &route{pattern: pattern, kind: kind, handler: h}
 }
 
-// readsQuery reports whether the route has to be asked for exactly what it knows. Probes answer everyone the same,
-// whatever a monitor adds to their address; events come from the sidecar.
+// readsQuery reports whether the route refuses unknown query parameters. Probes accept everything that a monitor adds
+// to their address; events come from the sidecar.
 func (rt *route) readsQuery() bool {
 	return rt.readsTokens() || rt.kind == kindAnonymous || rt.kind == kindInternal
 }
@@ -86,20 +86,20 @@ func (rt *route) record(ctx context.Context, durations metric.Float64Histogram, 
 	durations.Record(ctx, seconds, *option)
 }
 
-// exchange is one request's answer while it is being made: a writer that remembers what was written.
+// exchange is the answer to one request: a writer that remembers what was written.
 type exchange struct {
 	http.ResponseWriter
-	matched bool // a route of ours has taken the request
-	status  int  // 0 until the header was written
+	matched bool // one of our routes has accepted the request
+	status  int  // 0 until the header is written
 	bytes   int64
-	subject string // who asked, if a token said so
+	subject string // the caller, if there was an access token
 }
 
-// Unwrap lets http.ResponseController reach the connection.
+// Unwrap gives http.ResponseController access to the connection.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// WriteHeader remembers the status. Until a route of ours took the request it is http.ServeMux that
-// writes, in plain text: of that only the status is kept, and a problem is written instead.
+// WriteHeader remembers the status. If no route of ours has accepted the request, http.ServeMux writes plain text: only
+// its status is kept, and a problem is written instead.
 func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= 200 {
 		x.status = status
@@ -122,10 +122,10 @@ func (x *exchange) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Flush sends what was written so far, for handlers that ask for a http.Flusher.
+// Flush sends what was written so far, for handlers that use http.Flusher.
 func (x *exchange) Flush() {
 	if x.status == 0 {
 		x.status = http.StatusOK
 	}
-	_ = http.NewResponseController(x.ResponseWriter).Flush() // not every writer can; nothing depends on it
+	_ = http.NewResponseController(x.ResponseWriter).Flush() // some writers cannot flush; nothing depends on it
 }

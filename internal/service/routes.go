@@ -6,7 +6,7 @@ import (
 	"caravan/internal/request"
 )
 
-// Routes is where the adapters of a service register their routes. *Service is one; servicetest.Server is one for tests.
+// Routes registers the routes of a service's adapters. *Service implements it, and in tests servicetest.Server.
 type Routes interface {
 	// Public registers a route for the gateway; see Service.Public.
 	Public(pattern string, h request.Handler)
@@ -18,7 +18,7 @@ type Routes interface {
 	Internal(pattern string, h request.Handler)
 }
 
-// Registration is a route as a program registered it.
+// Registration is a registered route.
 type Registration struct {
 	// Verb is the method that registered it: Public, Long, Anonymous or Internal.
 	Verb string
@@ -28,7 +28,7 @@ type Registration struct {
 	Parameters request.Parameters
 }
 
-// Registrations lists the routes for the gateway and for other services, in the order in which they were registered.
+// Registrations lists the routes for the gateway and for other services, in the order of their registration.
 func (s *Service) Registrations() []Registration {
 	var all []Registration
 	for _, rt := range s.routes {
@@ -41,8 +41,8 @@ func (s *Service) Registrations() []Registration {
 	return all
 }
 
-// WithProblems returns routes like the given ones, which pass each error of a handler through problemOf. A service uses it
-// to turn the errors of its domain and use cases into problems in one place. problemOf returns other errors as they are.
+// WithProblems returns routes that pass each error of a handler through problemOf. A service uses it to turn the errors
+// of its domain and use cases into problems in one place. problemOf returns other errors unchanged.
 func WithProblems(routes Routes, problemOf func(error) error) Routes {
 	return problemRoutes{routes, problemOf}
 }

@@ -20,7 +20,7 @@ import (
 	"caravan/internal/token"
 )
 
-// appTokenHeader is where the sidecar puts the app token
+// appTokenHeader is the header in which the sidecar sends the app token
 // (https://docs.dapr.io/operations/security/app-api-token/), in the canonical form of net/http.
 const appTokenHeader = "Dapr-Api-Token"
 
@@ -31,13 +31,13 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.matched {
 		return
 	}
-	// The mux answered by itself; its text is dropped, its status and its Allow header are kept.
+	// The mux answered by itself. Its text is dropped; its status and its Allow header are kept.
 	refusal := problem.NotFound("route")
 	if x.status == http.StatusMethodNotAllowed {
 		refusal = problem.New(x.status, "method-not-allowed", "The method is not allowed here",
 			"Allowed: "+x.Header().Get("Allow")+".")
 	}
-	x.Header().Del("Location") // of a redirect to a tidier path, which no client of ours needs
+	x.Header().Del("Location") // of a redirect to a cleaned path, which no client of ours needs
 	x.status = 0
 	s.answer(x, r, s.unmatched, func(http.ResponseWriter, *http.Request) error { return refusal })
 }
@@ -60,7 +60,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Service) answer(x *exchange, r *http.Request, rt *route, h writer) {
 	x.matched = true
 	if s.draining.Load() {
-		x.Header().Set("Connection", "close") // one by one, as a call on a connection that is closed while idle would be lost
+		x.Header().Set("Connection", "close") // one by one, because a call on a connection that is closed while idle would be lost
 	}
 	start := s.Clock.Now()
 	ctx := s.identify(x, r, rt)
@@ -95,8 +95,8 @@ func (s *Service) answer(x *exchange, r *http.Request, rt *route, h writer) {
 	}
 }
 
-// identify gives the request its correlation id and the caller's trace. Deliveries of events have
-// their ids inside, where the subscriber finds them; giving them new ones here would only mislead.
+// identify gives the request its correlation id and the caller's trace. Delivered events contain their own ids, and the
+// subscriber reads them there. New ids here would be misleading.
 func (s *Service) identify(x *exchange, r *http.Request, rt *route) context.Context {
 	id := r.Header.Get(correlation.Header)
 	if !correlation.Valid(id) {
@@ -111,14 +111,14 @@ func (s *Service) identify(x *exchange, r *http.Request, rt *route) context.Cont
 	return correlation.Remote(r.Context(), id, r.Header.Get("Traceparent"))
 }
 
-// limit bounds the time of the request. A stream ends with the program instead, and loses the
-// deadlines of the connection.
+// limit limits the time of the request. A stream has no time limit and no deadlines of the connection. It ends with the
+// program.
 func (s *Service) limit(ctx context.Context, x *exchange, rt *route) (context.Context, context.CancelFunc) {
 	if rt.bounded() {
 		return context.WithTimeout(ctx, s.Settings.HTTP.RequestTimeout)
 	}
 	connection := http.NewResponseController(x.ResponseWriter)
-	// A writer that cannot do this has no deadlines to take away, as in tests.
+	// A writer without support for this, as in tests, has no deadlines.
 	_ = connection.SetReadDeadline(time.Time{})
 	_ = connection.SetWriteDeadline(time.Time{})
 	ctx, cancel := context.WithCancel(ctx)
@@ -126,7 +126,7 @@ func (s *Service) limit(ctx context.Context, x *exchange, rt *route) (context.Co
 	return ctx, func() { stop(); cancel() }
 }
 
-// admit decides whether the request may come in, and finds out who sent it.
+// admit decides whether the request is accepted, and finds out who sent it.
 func (s *Service) admit(ctx context.Context, x *exchange, r *http.Request, rt *route) (context.Context, error) {
 	if rt.kind == kindProbe || (rt.kind == kindUnmatched && !s.guarded) {
 		return ctx, nil
@@ -154,8 +154,8 @@ func (s *Service) admit(ctx context.Context, x *exchange, r *http.Request, rt *r
 	return token.With(ctx, claims), nil
 }
 
-// startedSoon waits for the program to have started. Whoever calls came through the sidecar, so it is there, and the program
-// is about to notice.
+// startedSoon waits until the program has started. The call came through the sidecar, so the sidecar is ready and the
+// program will soon notice it.
 func (s *Service) startedSoon(ctx context.Context) bool {
 	for tries := startWait / startPoll; tries > 0 && !s.started.Load(); tries-- {
 		if s.Clock.Sleep(ctx, startPoll) != nil {
@@ -165,9 +165,9 @@ func (s *Service) startedSoon(ctx context.Context) bool {
 	return s.started.Load()
 }
 
-// leavesToOthers reports whether a call is to get no answer. A program that is stopping may lose its sidecar, and with it the
-// store, while calls are in flight. Another replica can answer them: a connection that breaks off has the gateway send
-// a call again that may be sent again, and an answer with 503 would not.
+// leavesToOthers reports whether a call gets no answer. A program that is stopping may lose its sidecar, and with it
+// the store, while calls are in flight. Another replica can answer them: if the connection is closed, the gateway
+// repeats calls that are safe to repeat. After an answer with 503 it would not.
 func (s *Service) leavesToOthers(x *exchange, rt *route, err error) bool {
 	if err == nil || x.status != 0 || !s.draining.Load() || (rt.kind != kindPublic && rt.kind != kindAnonymous && rt.kind != kindInternal) {
 		return false
@@ -175,7 +175,7 @@ func (s *Service) leavesToOthers(x *exchange, rt *route, err error) bool {
 	return problem.From(err).Status == http.StatusServiceUnavailable
 }
 
-// panicError is a panic of a handler, with where it happened.
+// panicError is a panic of a handler with its stack.
 type panicError struct {
 	value any
 	stack []byte
@@ -198,8 +198,7 @@ func (s *Service) call(h writer, x *exchange, r *http.Request) (err error) {
 	return h(x, r)
 }
 
-// conclude writes the problem of an error, or, when the answer is already under way, says in the log
-// that it is not whole.
+// conclude writes the problem of an error. If the answer has already begun, it logs that the answer is incomplete.
 func (s *Service) conclude(x *exchange, r *http.Request, err error) {
 	if err == nil || errors.Is(err, http.ErrAbortHandler) {
 		return
@@ -218,7 +217,7 @@ func (s *Service) conclude(x *exchange, r *http.Request, err error) {
 	problem.Write(x, r, err)
 }
 
-// report is the access log, the duration metric and the end of the span.
+// report writes the access log, records the duration and ends the span.
 func (s *Service) report(r *http.Request, x *exchange, rt *route, span trace.Span, start time.Time) {
 	ctx := r.Context()
 	status := x.status
@@ -236,7 +235,7 @@ func (s *Service) report(r *http.Request, x *exchange, rt *route, span trace.Spa
 	span.End()
 
 	level := slog.LevelInfo
-	if rt.kind == kindProbe || rt.kind == kindEvent { // the subscriber logs events, with what they are
+	if rt.kind == kindProbe || rt.kind == kindEvent { // the subscriber logs events, with their attributes
 		level = slog.LevelDebug
 	}
 	if !s.Log.Enabled(ctx, level) {
@@ -251,7 +250,7 @@ func (s *Service) report(r *http.Request, x *exchange, rt *route, span trace.Spa
 		attributes[n] = slog.String("subject", x.subject)
 		n++
 	}
-	if rt.kind == kindUnmatched { // the one case in which the route does not say what was asked for
+	if rt.kind == kindUnmatched { // here the route is not what was requested
 		attributes[n], attributes[n+1] = slog.String("method", r.Method), slog.String("path", fmt.Sprintf("%.100s", r.URL.Path))
 		n += 2
 	}

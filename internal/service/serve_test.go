@@ -28,7 +28,7 @@ import (
 
 const appToken = "the-app-token"
 
-// logged collects log lines; it is written to by many goroutines.
+// logged collects log lines from many goroutines.
 type logged struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -40,7 +40,7 @@ func (l *logged) Write(p []byte) (int, error) {
 	return l.buf.Write(p)
 }
 
-// lines are the lines with the given message.
+// lines returns the lines with the given message.
 func (l *logged) lines(t *testing.T, message string) []map[string]any {
 	t.Helper()
 	l.mu.Lock()
@@ -186,7 +186,7 @@ func TestAServiceThatIsStartingSaysSo(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	// The sidecar asks this once, and only while the service starts.
+	// The sidecar requests this once, and only while the service starts.
 	if w := send(s, "GET", "/dapr/subscribe", nil); w.Code != 200 || w.Body.String() != "[]" {
 		t.Errorf("the subscriptions are %d %s", w.Code, w.Body)
 	}
@@ -205,7 +205,7 @@ func TestAServiceThatIsStartingSaysSo(t *testing.T) {
 	}
 }
 
-// A call that comes a moment before the program has noticed its sidecar is answered, not refused.
+// A call that arrives just before the program has noticed its sidecar is answered, not refused.
 func TestACallWaitsForAServiceThatIsAboutToStart(t *testing.T) {
 	s, _ := newTestService(t)
 	if err := s.build(context.Background(), func(_ context.Context, s *Service) error {
@@ -427,7 +427,7 @@ func TestAnAnswerThatWasBegunIsNotReplaced(t *testing.T) {
 	}
 }
 
-// BenchmarkRequest is what the chassis adds to each request of a service.
+// BenchmarkRequest measures what the chassis adds to each request of a service.
 func BenchmarkRequest(b *testing.B) {
 	cfg, _ := loadConfig(arguments{values: map[string]string{"app.token": appToken}}, nil)
 	var settings Settings

@@ -1,6 +1,6 @@
-// Package service is the chassis under every program of Caravan: configuration, logs, traces and
-// metrics, the HTTP server with its guards, readiness that really probes, and an orderly stop. A
-// program's main is one call of Main with a function that registers what the program does:
+// Package service is the chassis of every program of Caravan: configuration, logs, traces and metrics, the HTTP server
+// with its guards, readiness with real probes, and an orderly stop. A program's main is one call of Main with a
+// function that registers what the program does:
 //
 //	func main() { service.Main("orders", build) }
 //
@@ -40,12 +40,12 @@ import (
 	"caravan/internal/token"
 )
 
-// Service is a program while it is being built and while it runs. The build function registers
-// everything; nothing is registered later.
+// Service is a program while it is built and while it runs. The build function registers everything; nothing is
+// registered later.
 type Service struct {
 	// Name is the program's name, which is also its default Dapr app id.
 	Name string
-	// Log writes JSON lines; with a context they carry the correlation id and the trace.
+	// Log writes JSON lines. With a context they contain the correlation id and the trace.
 	Log *slog.Logger
 	// Clock is the time.
 	Clock clock.Clock
@@ -53,24 +53,24 @@ type Service struct {
 	IDs id.Source
 	// Jitter gives numbers from 0 up to 1 that spread retries of many replicas.
 	Jitter func() float64
-	// Sidecar is the way to everything outside: documents, other services, events.
+	// Sidecar is the client for everything outside of the program: documents, other services, events.
 	Sidecar *sidecar.Client
 	// Settings is the configuration that every program has.
 	Settings Settings
-	// Telemetry makes spans and instruments beyond those that each request gets.
+	// Telemetry makes spans and instruments in addition to those of each request.
 	Telemetry *telemetry.Telemetry
-	// Verifier verifies the access tokens of Public routes. If build leaves it nil, it is one that
-	// fetches the keys from the app auth.keys_app through the sidecar.
+	// Verifier verifies the access tokens of Public routes. If build leaves it nil, it is one that gets the keys from
+	// the app auth.keys_app through the sidecar.
 	Verifier *token.Verifier
 
 	config     *config
-	describing bool // --help and --print-config: learn the keys, do nothing
+	describing bool // --help and --print-config: only learn the keys
 	failures   []error
 
 	mux        *http.ServeMux
 	routes     []*route     // those that the program registered
-	front      http.Handler // what requests meet first; the Service itself if nil
-	guarded    bool         // there is a route that asks for the app token
+	front      http.Handler // handles requests before the chassis; the Service itself if nil
+	guarded    bool         // there is a route that needs the app token
 	public     bool         // there is a route that reads access tokens
 	unmatched  *route
 	subscriber *sidecar.Subscriber
@@ -88,14 +88,14 @@ type Service struct {
 	streams  context.Context // ends when the program begins to drain
 }
 
-// connection is what the chassis itself needs of the sidecar.
+// connection is what the chassis needs of the sidecar.
 type connection interface {
 	Outbound(ctx context.Context) error
 	Subscriptions(ctx context.Context) ([]string, error)
 	Store() document.Store
 }
 
-// errDescribed ends build when only the configuration keys were wanted.
+// errDescribed ends build when only the configuration keys were needed.
 var errDescribed = errors.New("the configuration is described; nothing else is to be done")
 
 func newService(name string, settings Settings, cfg *config, log *slog.Logger, t *telemetry.Telemetry) (*Service, error) {
@@ -123,14 +123,12 @@ func newService(name string, settings Settings, cfg *config, log *slog.Logger, t
 	return s, nil
 }
 
-// Configure fills cfg, a pointer to a struct, with the program's own settings and checks them. Tags:
-// mapstructure names the key below the root (a nested struct is a section), default is its value as
-// text, validate holds rules of go-playground/validator, secret:"true" keeps the value out of what is
-// printed, env names a second variable to read, help says what it means. The environment variable of
-// the key keys.dir is CARAVAN_KEYS_DIR.
+// Configure fills cfg, a pointer to a struct, with the program's own settings and checks them. Tags: mapstructure is
+// the name of the key below the root (a nested struct is a section), default is its value as text, validate has rules
+// of go-playground/validator, secret:"true" hides the value in output, env is a second variable to read, help is its
+// meaning. The environment variable of the key keys.dir is CARAVAN_KEYS_DIR.
 //
-// Call it first thing in build and return its error as it is: with --help and --print-config that is
-// how build ends.
+// Call it first in build and return its error unchanged: with --help and --print-config that is how build ends.
 func (s *Service) Configure(cfg any) error {
 	if err := s.config.configure(cfg); err != nil {
 		return &configError{err}
@@ -141,11 +139,11 @@ func (s *Service) Configure(cfg any) error {
 	return nil
 }
 
-// writer answers a request by itself, as probes and deliveries of events do. An error becomes a problem; after it began
-// to write, an error is only logged.
+// writer answers a request by itself, as probes and deliveries of events do. An error becomes a problem. After the
+// answer has begun, an error is only logged.
 type writer = func(w http.ResponseWriter, r *http.Request) error
 
-// writes has the answers of a handler written.
+// writes makes a writer of a handler.
 func writes(h request.Handler) writer {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		answer, err := h(r)
@@ -157,55 +155,51 @@ func writes(h request.Handler) writer {
 	}
 }
 
-// Public registers a route for the gateway to forward to, by a pattern of http.ServeMux with its
-// method and the query parameters that it knows: "POST /v1/orders", "GET /v1/orders?limit&cursor"
-// (see request.SplitPattern). A request with any other query is refused before the handler, which may
-// rely on r.URL.Query(). Like every route it wants the app token, which only the
-// sidecar has. A bearer token is verified if there is one, and its claims are in the context: see
-// Caller. A token that is not valid is refused even if the handler would not ask for it.
+// Public registers a route for the gateway. The pattern is one of http.ServeMux with a method and the known query
+// parameters: "POST /v1/orders", "GET /v1/orders?limit&cursor" (see request.SplitPattern). A request with any other
+// query is refused before the handler, so the handler may rely on r.URL.Query(). Like every route it needs the app
+// token, which only the sidecar has. If there is a bearer token it is verified, and its claims are in the context: see
+// Caller. An invalid token is refused even if the handler does not need one.
 func (s *Service) Public(pattern string, h request.Handler) {
 	s.public = true
 	s.route(pattern, kindPublic, writes(h))
 }
 
-// Long is Public without the time limit of a request. Its context ends when the client goes away or the program begins to
-// stop.
+// Long is Public without a time limit. Its context ends when the client disconnects or the program begins to stop.
 func (s *Service) Long(pattern string, h request.Handler) {
 	s.public = true
 	s.route(pattern, kindLong, writes(h))
 }
 
-// Anonymous is Public for calls that no access token is read for: an expired one that a client sends by habit must not
-// keep it from getting a new one.
+// Anonymous is Public for calls that ignore access tokens. A client may send an expired token by habit, which must not
+// prevent it from getting a new one.
 func (s *Service) Anonymous(pattern string, h request.Handler) {
 	s.route(pattern, kindAnonymous, writes(h))
 }
 
-// Internal registers a route for other services, which call it through the sidecars. Its pattern is
-// as that of Public.
+// Internal registers a route for other services, which call it through the sidecars. Its pattern is as for Public.
 func (s *Service) Internal(pattern string, h request.Handler) {
 	s.route(pattern, kindInternal, writes(h))
 }
 
-// Front puts a handler before everything else: it gets every request as it came, without the
-// path cleaning, guards, limits, tracing and logging of the chassis. It may pass requests on to the
-// Service, as for /livez and /readyz. It is what the gateway is built on.
+// Front puts a handler before everything else. It gets every request unchanged, before path cleaning, guards, limits,
+// tracing and logging of the chassis. It may pass requests on to the Service, for example /livez and /readyz. The
+// gateway is built on it.
 func (s *Service) Front(h http.Handler) { s.front = h }
 
-// Background runs f from when the sidecar is ready until the program begins to stop; then its context
-// ends. After an error or a panic it is started again, with a growing pause; when it returns nil
-// before its context ended it is finished.
+// Background runs f from when the sidecar is ready until the program begins to stop; then its context ends. After an
+// error or a panic f runs again, with a growing pause. If f returns nil before its context ended, it is finished.
 func (s *Service) Background(name string, f func(ctx context.Context) error) {
 	s.workers = append(s.workers, worker{name: name, run: f})
 }
 
-// BackgroundLast is Background for workers that requests and other workers depend on, such as the relay of events. It is
-// stopped last, after requests and other workers have ended; the program then waits until it returns.
+// BackgroundLast is Background for workers that requests and other workers depend on, such as the relay of events. It
+// is stopped last, after requests and other workers have ended. The program then waits until it returns.
 func (s *Service) BackgroundLast(name string, f func(ctx context.Context) error) {
 	s.workers = append(s.workers, worker{name: name, run: f, last: true})
 }
 
-// Ready adds a condition to /readyz. The probe gets two seconds; a success is believed for one.
+// Ready adds a condition to /readyz. The check has a timeout of two seconds; a success is valid for one.
 func (s *Service) Ready(name string, check func(ctx context.Context) error) {
 	s.probes = append(s.probes, &probe{name: name, check: check, believed: probeBelieved, clock: s.Clock})
 }

@@ -11,9 +11,9 @@ import (
 
 // Health describes one subscription in the answer of /readyz.
 type Health struct {
-	// LastDelivery is how many seconds ago the last message arrived, heartbeat or event; absent before the first.
+	// LastDelivery is how many seconds ago the last message, heartbeat or event, arrived; absent before the first.
 	LastDelivery *float64 `json:"lastDeliverySeconds,omitempty"`
-	// InFlight counts deliveries whose handlers have not returned, Oldest is the age of the oldest in seconds.
+	// InFlight counts deliveries whose handlers have not returned. Oldest is the age of the oldest in seconds.
 	InFlight int     `json:"inFlight"`
 	Oldest   float64 `json:"oldestSeconds,omitempty"`
 	// Dead is true when heartbeats are accepted and do not arrive.

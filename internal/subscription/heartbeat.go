@@ -9,17 +9,17 @@ import (
 )
 
 const (
-	heartbeatTimeout   = 15 * time.Second // a sidecar that lost the broker tries for some seconds before it refuses
+	heartbeatTimeout   = 15 * time.Second // a sidecar that lost the broker retries for some seconds before it refuses
 	longestPause       = time.Minute      // between heartbeats that are not accepted
 	pauseSpread        = 0.2              // the part of the pause that is random, so that replicas do not send at the same moment
-	probeHeartbeats    = 16               // in a probe, for each known replica: e^-16 that none arrives here by chance
-	probeLeastReplicas = 20               // in a probe: a replica that just started knows of no others
+	probeHeartbeats    = 16               // in a probe, for each known replica: the chance that none arrives here is e^-16
+	probeLeastReplicas = 20               // in a probe: a replica that just started does not know the others
 	probePause         = 100 * time.Millisecond
-	boundsRemembered   = 20 // bounds for which another replica counts after its last heartbeat
+	boundsRemembered   = 20 // bounds after which another replica no longer counts
 )
 
-// sendHeartbeats sends heartbeats through one topic until ctx ends. While they are not accepted the pause grows: calls to a
-// sidecar that waits for its broker pile up in it.
+// sendHeartbeats sends heartbeats through one topic until ctx ends. While they are not accepted the pause grows,
+// because calls to a sidecar that waits for its broker accumulate in it.
 func (m *Monitor) sendHeartbeats(ctx context.Context, s *state) {
 	pause := m.Settings.Every
 	for {
@@ -48,7 +48,7 @@ func (m *Monitor) sendHeartbeat(ctx context.Context, s *state) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {
-		// The broker or the sidecar is unavailable. The subscription can be evaluated when it is back.
+		// The broker or the sidecar is unavailable. The subscription is evaluated when it is back.
 		s.accepted = 0
 		if !errors.Is(calling.Err(), context.DeadlineExceeded) {
 			s.hanging = time.Time{}
@@ -66,7 +66,7 @@ func (m *Monitor) sendHeartbeat(ctx context.Context, s *state) bool {
 	return true
 }
 
-// probe sends so many heartbeats that it is hardly chance if none arrives at this replica. It stops at the first delivery.
+// probe sends so many heartbeats that one almost certainly arrives at this replica. It stops at the first delivery.
 func (m *Monitor) probe(ctx context.Context, s *state) {
 	replicas := m.Subscriber.Replicas(m.App, m.Clock.Now().Add(-boundsRemembered*m.Settings.Bound))
 	m.Log.InfoContext(ctx, "a subscription is silent and is probed before the sidecar is restarted", "topic", s.full, "replicas", replicas)
@@ -83,5 +83,5 @@ func (m *Monitor) probe(ctx context.Context, s *state) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.probed = m.Clock.Now() // the last heartbeats get as long to arrive as the first
+	s.probed = m.Clock.Now() // gives the last heartbeats as much time as the first
 }

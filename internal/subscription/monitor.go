@@ -67,7 +67,7 @@ type Sidecar interface {
 type Options struct {
 	// Topics are the subscribed topics, as deliveries name them.
 	Topics []string
-	// App is the consumer's app id, Replica tells its replicas apart.
+	// App is the consumer's app id. Replica distinguishes its replicas.
 	App, Replica string
 	Settings     Settings
 	Sidecar      Sidecar
@@ -89,7 +89,7 @@ type Monitor struct {
 	subscriptions []*state
 	sent          int64         // heartbeats so far
 	interval      time.Duration // before the next repair
-	repaired      time.Time     // when the last repair was; zero after a long time without one
+	repaired      time.Time     // when the last repair was; zero if there was none for a long time
 	repairs       int64
 }
 
@@ -130,7 +130,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	}
 }
 
-// evaluate looks at every subscription once, sends the probes that are due and repairs what is dead.
+// evaluate evaluates every subscription once, sends the probes that are due and repairs dead subscriptions.
 func (m *Monitor) evaluate(ctx context.Context) {
 	m.readListed(ctx)
 	now := m.Clock.Now()
@@ -153,7 +153,7 @@ func (m *Monitor) evaluate(ctx context.Context) {
 	}
 	due := now.Sub(m.repaired) >= m.interval || m.repaired.IsZero()
 	if len(dead) == 0 && !m.repaired.IsZero() && now.Sub(m.repaired) > 2*m.Settings.MaxInterval {
-		m.interval, m.repaired = m.Settings.FirstInterval, time.Time{} // the last repair has held: the next fault is a new one
+		m.interval, m.repaired = m.Settings.FirstInterval, time.Time{} // the last repair was successful, so the next fault is a new one
 	}
 	m.mu.Unlock()
 	for _, s := range silent {
@@ -164,15 +164,15 @@ func (m *Monitor) evaluate(ctx context.Context) {
 	}
 }
 
-// readListed asks the sidecar which subscriptions it has. It may list a topic of the program's own name space with the
-// program's name in front.
+// readListed asks the sidecar which subscriptions it has. It may list a topic in the program's own namespace with the
+// program's name at the start.
 func (m *Monitor) readListed(ctx context.Context) {
 	listed, err := m.Sidecar.Subscriptions(ctx)
 	now := m.Clock.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.subscriptions {
-		if err != nil { // no sidecar: what was known of this one says nothing about the next
+		if err != nil { // no sidecar: the next one may have other subscriptions
 			s.unlisted, s.listed, s.accepted, s.hanging, s.since = time.Time{}, false, 0, time.Time{}, now
 			continue
 		}
@@ -191,12 +191,13 @@ func (m *Monitor) readListed(ctx context.Context) {
 	}
 }
 
-// endProgram asks for the end of a program whose handler does not return: nothing else can end a goroutine.
+// endProgram asks for the end of a program whose handler does not return, because a goroutine cannot be ended
+// otherwise.
 func (m *Monitor) endProgram(ctx context.Context, s *state, seen sidecar.Traffic, now time.Time) {
 	reason := fmt.Errorf("a handler of %s has worked on event %q for %s: %w", s.full, seen.OldestEvent, now.Sub(seen.Oldest).Round(time.Second), ErrHandlerTimeout)
 	select {
 	case m.broken <- reason:
 		m.restarts.Add(ctx, 1, metric.WithAttributes(attribute.String("topic", s.full), attribute.String("reason", "handler_timeout")))
-	default: // the end was asked for before
+	default: // the end was already requested
 	}
 }

@@ -23,11 +23,11 @@ import (
 
 const appToken = "the-app-token"
 
-// settings are the defaults of the tags.
+// settings are the defaults from the tags.
 var settings = Settings{Every: 10 * time.Second, Bound: 30 * time.Second, FirstInterval: time.Minute, MaxInterval: 5 * time.Minute, HandlerTimeout: 2 * time.Minute}
 
-// fakeBroker hands each message to one of the replicas whose subscription lives, and knows nothing of one
-// that is published while it is down.
+// fakeBroker delivers each message to one of the replicas with a live subscription. It loses messages that are
+// published while it is down.
 type fakeBroker struct {
 	mu       sync.Mutex
 	chance   *rand.Rand
@@ -43,13 +43,13 @@ type fakeReplica struct {
 	name    string
 
 	deaf    bool // its subscription is dead until its sidecar restarts
-	hidden  bool // the sidecar lists no subscription
-	jammed  bool // the sidecar does not end in order
+	hidden  bool // the sidecar lists no subscriptions
+	jammed  bool // the sidecar does not shut down in order
 	away    bool // the sidecar is down
-	hung    bool // the sidecar neither takes nor refuses what is published
+	hung    bool // the sidecar neither accepts nor refuses what is published
 	repairs []time.Time
 	forced  int
-	useless bool // a new sidecar is no better
+	useless bool // a new sidecar does not help
 }
 
 func (f *fakeReplica) Subscriptions(context.Context) ([]string, error) {
@@ -70,7 +70,7 @@ func (f *fakeReplica) Shutdown(_ context.Context, force bool) error {
 	if force {
 		f.forced++
 	} else if f.jammed {
-		return nil // it says that it will, and does not
+		return nil // it accepts the request but does not end
 	}
 	f.repairs = append(f.repairs, time.Now())
 	f.away = true
@@ -110,7 +110,7 @@ func (b *fakeBroker) publish(from *fakeReplica, topic, message string) error {
 		}
 	}
 	if len(hearing) == 0 {
-		return nil // it waits in the queue, as far as the publisher knows
+		return nil // for the publisher, it waits in the queue
 	}
 	to := hearing[b.chance.IntN(len(hearing))]
 	b.handed++
@@ -144,7 +144,7 @@ func newReplica(t *testing.T, b *fakeBroker, name string) *fakeReplica {
 	return r
 }
 
-// watching runs the monitors of some replicas for a while of virtual time; between lets the test interfere.
+// watching runs the monitors of some replicas for a period of virtual time. The test can change things in between.
 func watching(t *testing.T, replicas int, life time.Duration, between func(b *fakeBroker)) *fakeBroker {
 	t.Helper()
 	b := &fakeBroker{chance: rand.New(rand.NewPCG(rand.Uint64(), uint64(replicas)))}
@@ -163,7 +163,7 @@ func watching(t *testing.T, replicas int, life time.Duration, between func(b *fa
 		stop()
 		running.Wait()
 		synctest.Wait()
-		time.Sleep(time.Minute) // what still was on its way
+		time.Sleep(time.Minute) // for messages that are still on their way
 	})
 	return b
 }
@@ -194,7 +194,7 @@ func TestLivingSubscriptionsAreLeftAlone(t *testing.T) {
 	}
 }
 
-// A replica that has just started knows of no others, and may hear nothing for a while by chance.
+// A replica that has just started does not know the others, and may get nothing for a while by chance.
 func TestReplicasThatJustStartedAreLeftAlone(t *testing.T) {
 	for n := range 40 {
 		b := watching(t, 12, 0, func(*fakeBroker) {})
@@ -239,8 +239,8 @@ func TestOnlyTheReplicaWithoutDeliveriesIsRepaired(t *testing.T) {
 	}
 }
 
-// While the broker is unavailable nothing is known of a subscription, and a sidecar that was ended could not
-// come back: everything else that the program does through it would end too.
+// While the broker is unavailable, nothing is known about a subscription. A sidecar that was ended could not start
+// again, and then everything else that the program does through it would stop too.
 func TestAnUnavailableBrokerIsNoReasonForARepair(t *testing.T) {
 	b := watching(t, 2, 2*time.Hour, func(b *fakeBroker) { b.change(func() { b.down = true }) })
 	for _, r := range b.replicas {
@@ -253,7 +253,7 @@ func TestAnUnavailableBrokerIsNoReasonForARepair(t *testing.T) {
 	}
 }
 
-// A component whose calls never return hangs its subscriptions and its publishing at once.
+// A component whose calls never return blocks its subscriptions and its publishing at the same time.
 func TestAHangingSidecarIsRepaired(t *testing.T) {
 	var began time.Time
 	b := watching(t, 1, time.Hour, func(b *fakeBroker) {

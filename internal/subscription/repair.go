@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	shutdownPoll     = 50 * time.Millisecond // between two looks whether the sidecar has ended
+	shutdownPoll     = 50 * time.Millisecond // between two checks whether the sidecar has ended
 	shutdownDeadline = 20 * time.Second      // for an orderly end, before it is forced
 	requestTimeout   = 3 * time.Second       // for one request to the sidecar
 )
 
-// repair asks the sidecar to end; its supervisor restarts it. The interval before the next repair doubles, so that a broker
-// that stays broken does not cause a storm of restarts.
+// repair asks the sidecar to end; its supervisor restarts it. The interval before the next repair doubles. So a broker
+// that stays broken does not cause many restarts.
 func (m *Monitor) repair(ctx context.Context, dead []*state, reasons []string) {
 	topics := make([]string, len(dead))
 	for i, s := range dead {
@@ -46,8 +46,8 @@ func (m *Monitor) repair(ctx context.Context, dead []*state, reasons []string) {
 	}
 }
 
-// endSidecar asks the sidecar to end, waits until it has, and forces it if it takes too long: the fault that stopped its
-// subscriptions may stop its orderly end too.
+// endSidecar asks the sidecar to end and waits until it has. If that takes too long, it forces the end: the fault
+// that stopped the subscriptions may also prevent an orderly end.
 func (m *Monitor) endSidecar(ctx context.Context) error {
 	var last error
 	for _, force := range []bool{false, true} {
@@ -68,7 +68,7 @@ func (m *Monitor) endSidecar(ctx context.Context) error {
 	return fmt.Errorf("it still answers after %s", shutdownDeadline)
 }
 
-// ended waits for the sidecar to stop answering.
+// ended waits until the sidecar no longer answers.
 func (m *Monitor) ended(ctx context.Context) bool {
 	deadline := m.Clock.Now().Add(shutdownDeadline)
 	for m.Clock.Now().Before(deadline) {

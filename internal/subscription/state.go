@@ -3,7 +3,7 @@ package subscription
 import "time"
 
 const (
-	heartbeatsNeeded = 3  // accepted ones without a delivery, before a subscription can be dead
+	heartbeatsNeeded = 3  // accepted heartbeats without a delivery, before a subscription can be dead
 	boundsHanging    = 10 // bounds for which a sidecar may neither accept nor refuse heartbeats
 )
 
@@ -21,15 +21,15 @@ type state struct {
 	dead     bool
 }
 
-// evaluate decides whether the subscription is dead, and why, or whether a probe is due. last is when the last delivery was.
+// evaluate decides whether the subscription is dead, and why, or whether a probe is due. last is the last delivery.
 func (s *state) evaluate(now, last time.Time, settings Settings) (reason string, probe bool) {
 	if !s.listed && !s.unlisted.IsZero() && now.Sub(s.unlisted) >= settings.Bound && now.Sub(s.since) >= settings.Bound {
 		s.dead = true
 		return "the sidecar does not list the subscription", false
 	}
 	if !s.hanging.IsZero() && now.Sub(s.hanging) >= boundsHanging*settings.Bound && !last.After(s.hanging) {
-		// A sidecar without a broker refuses heartbeats within seconds. One whose component lost an answer of the broker hangs
-		// for ever. One whose broker is frozen hangs too, and recovers: hence the long wait.
+		// A sidecar without a broker refuses heartbeats within seconds. One whose component lost an answer of the
+		// broker hangs for ever. One whose broker is frozen hangs too, but recovers. Hence the long wait.
 		s.dead = true
 		return "heartbeats are neither accepted nor refused", false
 	}
@@ -51,7 +51,7 @@ func (s *state) evaluate(now, last time.Time, settings Settings) (reason string,
 	return "heartbeats are accepted and do not arrive", false
 }
 
-// sidecarEnded forgets what was seen of a sidecar that ended now.
+// sidecarEnded resets the observations of a sidecar that ended at now.
 func (s *state) sidecarEnded(now time.Time) {
 	s.since, s.unlisted, s.accepted, s.hanging, s.probed = now, time.Time{}, 0, time.Time{}, time.Time{}
 }

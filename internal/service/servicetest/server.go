@@ -18,8 +18,8 @@ import (
 // Server is a service.Routes that needs no sidecar. Like a program, it checks the query of each request, gives the claims
 // of the caller to public routes only, and writes answers and problems. It has no app token, time limits or logs.
 type Server struct {
-	// Authenticate, if not nil, finds the caller of a public route in the request itself, as from a bearer token.
-	// The zero Claims mean that nobody is logged in.
+	// Authenticate, if not nil, finds the caller of a public route in the request, for example in a bearer token. The
+	// zero Claims mean that nobody is logged in.
 	Authenticate func(r *http.Request) (token.Claims, error)
 
 	mux http.ServeMux
@@ -64,7 +64,7 @@ func (s *Server) Internal(pattern string, h request.Handler) {
 	}))
 }
 
-// ServeHTTP serves a request of nobody, or of whom Authenticate finds.
+// ServeHTTP serves a request without a caller, or with the one that Authenticate finds.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
 // Request is a request to a Server.
@@ -76,11 +76,11 @@ type Request struct {
 	// Body is sent as application/json unless Header says otherwise; "" sends none.
 	Body   string
 	Header map[string]string
-	// Caller has sent the request; the zero value has no access token.
+	// Caller is the caller of the request; the zero value means no access token.
 	Caller token.Claims
 }
 
-// Do sends a request and returns the answer. The test fails if an error is not answered with a problem.
+// Do sends a request and returns the answer. The test fails if an error answer is not a problem.
 func (s *Server) Do(t testing.TB, q Request) *httptest.ResponseRecorder {
 	t.Helper()
 	ctx := context.WithValue(t.Context(), callerKey{}, q.Caller)
@@ -110,7 +110,7 @@ func Decode[T any](t testing.TB, w *httptest.ResponseRecorder) T {
 	return v
 }
 
-// Problem reads the problem that a request was answered with.
+// Problem reads the problem of an answer.
 func Problem(t testing.TB, w *httptest.ResponseRecorder) *problem.Problem {
 	t.Helper()
 	p := Decode[problem.Problem](t, w)
