@@ -89,7 +89,7 @@ func (c *cli) bench(ctx context.Context) error {
 	return nil
 }
 
-// benchTarget is the running stack, or one started for the benchmark.
+// benchTarget returns the running stack, or one started for the benchmark.
 func (c *cli) benchTarget(ctx context.Context) (bench.Target, func(), error) {
 	o := c.options.bench
 	if c.options.access.elsewhere() {
@@ -143,8 +143,8 @@ func (c *cli) runningTarget(ctx context.Context, control *launcher.Control) (ben
 	}, nil
 }
 
-// remoteTarget is a stack of docker compose, or one of which the gateway alone is known: then memory, processor time and
-// the requests that an order causes are not.
+// remoteTarget returns a stack of docker compose, or one of which only the gateway is known. Then memory, processor
+// time and the requests of an order are unknown.
 func (c *cli) remoteTarget(ctx context.Context) (bench.Target, error) {
 	found, err := c.shop(ctx)
 	if err != nil {
@@ -175,7 +175,7 @@ func (c *cli) remoteTarget(ctx context.Context) (bench.Target, error) {
 	return stack, nil
 }
 
-// imageName is the last part of an image's name, without its tag.
+// imageName returns the last part of an image's name, without its tag.
 func imageName(image string) string {
 	name, _, _ := strings.Cut(filepath.Base(image), ":")
 	return name

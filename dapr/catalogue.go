@@ -15,7 +15,7 @@ import (
 	"caravan/services/products/domain"
 )
 
-// readCatalogue reads a file by the rules of the products service, for a shop that sells in that currency.
+// readCatalogue reads a file with the rules of the products service, for a shop that sells in the currency.
 func readCatalogue(r io.Reader, currency string) (*catalogue.File, error) {
 	return catalogue.Read(r, func(row catalogue.Row) (catalogue.Row, []catalogue.Fault) {
 		row.Name, row.Description = clean(text.Line, row.Name), clean(text.Multiline, row.Description)
@@ -31,7 +31,8 @@ func readCatalogue(r io.Reader, currency string) (*catalogue.File, error) {
 	})
 }
 
-// clean gives a text the form in which the service stores it. What it would refuse stays as it is.
+// clean returns a text in the form in which the service stores it. A text that the service would refuse stays
+// unchanged.
 func clean(rule text.Rule, s string) string {
 	if cleaned, err := rule.Clean(s, 0); err == nil {
 		return cleaned
@@ -39,7 +40,7 @@ func clean(rule text.Rule, s string) string {
 	return s
 }
 
-// faultOf says in terms of the file what the service says of its request.
+// faultOf converts a fault of the service's request into a fault of the file.
 func faultOf(violation domain.Violation, currency string) catalogue.Fault {
 	switch violation.Field {
 	case "price.currency":
@@ -50,14 +51,14 @@ func faultOf(violation domain.Violation, currency string) catalogue.Fault {
 	return catalogue.Fault{Field: violation.Field, What: violation.Message}
 }
 
-// draftOf is the request that creates the product of a row.
+// draftOf returns the request that creates the product of a row.
 func draftOf(row catalogue.Row) client.NewProduct {
 	return client.NewProduct{
 		SKU: row.SKU, Name: row.Name, Description: row.Description, Category: row.Category, Price: row.Price, Stock: row.Stock,
 	}
 }
 
-// lineList names the lines of the rows in a few words: "2 to 9, 12".
+// lineList returns the lines of the rows in short form: "2 to 9, 12".
 func lineList(rows []catalogue.Row) string {
 	spans := make([]catalogue.Lines, 0, len(rows))
 	for _, row := range rows {

@@ -136,7 +136,7 @@ func (c *cli) chaos(ctx context.Context) error {
 	return c.runChaos(ctx, stack)
 }
 
-// chaosCommandLine is what repeats this run.
+// chaosCommandLine is the command that repeats this run.
 func chaosCommandLine(seed uint64) string {
 	line := "go run ./dapr " + strings.Join(os.Args[1:], " ")
 	if !strings.Contains(line, "-seed") {
@@ -170,8 +170,8 @@ func (c *cli) showSchedule(stack harness.StackOptions) error {
 	return nil
 }
 
-// visitChaos uses a stack that runs elsewhere as a campaign does, and compares its books. Nothing is broken but what somebody
-// breaks beside it.
+// visitChaos generates load on a stack that runs elsewhere and compares its books, as a campaign does. It causes no
+// faults itself; a person may cause some at the same time.
 func (c *cli) visitChaos(ctx context.Context) error {
 	o := c.options.chaos
 	const elsewhere = "chaos: with --target compose or --gateway nothing is broken"
@@ -188,7 +188,7 @@ func (c *cli) visitChaos(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := found.signIn(ctx, "staff"); err != nil { // explains what cannot work, before anything is tried again
+	if _, err := found.signIn(ctx, "staff"); err != nil { // explains what cannot work, before anything is retried
 		return err
 	}
 	gateway, err := url.Parse(found.gateway)
@@ -210,13 +210,13 @@ func (c *cli) visitChaos(ctx context.Context) error {
 	return nil
 }
 
-// runChaos runs a campaign on a stack of its own.
+// runChaos runs a campaign on its own stack.
 func (c *cli) runChaos(ctx context.Context, stack harness.StackOptions) error {
 	folder, err := os.MkdirTemp("", "caravan-chaos-*")
 	if err != nil {
 		return fmt.Errorf("making a folder for the stack: %w", err)
 	}
-	// A database server that will not run as root has to get in.
+	// A database server that refuses to run as root needs access.
 	if err := os.Chmod(folder, 0o755); err != nil {
 		return fmt.Errorf("opening the stack's folder: %w", err)
 	}
@@ -252,8 +252,7 @@ func (c *cli) runChaos(ctx context.Context, stack harness.StackOptions) error {
 	return nil
 }
 
-// atSecondSignal acts when a signal comes after the one that has ended the
-// context, until it is released.
+// atSecondSignal calls act when a signal comes after the one that ended the context, until it is released.
 func atSecondSignal(ctx context.Context, act func()) (release func()) {
 	signals := make(chan os.Signal, 1)
 	done := make(chan struct{})

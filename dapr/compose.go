@@ -11,7 +11,7 @@ import (
 	"caravan/dapr/launcher/compose"
 )
 
-// processes are those of a stack, as commands see and change them: of the launcher, or of docker compose.
+// processes are those of a stack of the launcher or of docker compose, as commands see and change them.
 type processes interface {
 	Report(ctx context.Context) (launcher.Report, error)
 	Restart(ctx context.Context, name string) error
@@ -20,7 +20,7 @@ type processes interface {
 	Kill(ctx context.Context, name string, signal syscall.Signal) error
 }
 
-// processes are those of the stack that --target names.
+// processes returns the processes of the stack that --target names.
 func (c *cli) processes(ctx context.Context) (processes, error) {
 	if c.options.access.target == targetCompose {
 		return c.composeProject()
@@ -28,7 +28,7 @@ func (c *cli) processes(ctx context.Context) (processes, error) {
 	return c.connect(ctx)
 }
 
-// composeProject is the stack that docker compose runs.
+// composeProject returns the stack that docker compose runs.
 func (c *cli) composeProject() (*compose.Project, error) {
 	setting, err := c.composeSettings()
 	if err != nil {
@@ -39,8 +39,9 @@ func (c *cli) composeProject() (*compose.Project, error) {
 	}, nil
 }
 
-// composeGateway is where the gateway of docker compose is reached. The port is the one that the running project publishes: on that
-// of compose/.env may be another program, which must not get a password. Where no Docker engine answers, that port has to do.
+// composeGateway returns the address of the gateway of docker compose. It uses the port that the running project
+// publishes, because another program, which must not get a password, may use the port of compose/.env. If no Docker
+// engine answers, it uses the port of compose/.env.
 func (c *cli) composeGateway(ctx context.Context) (string, error) {
 	project, err := c.composeProject()
 	if err != nil {
@@ -60,7 +61,7 @@ func (c *cli) composeGateway(ctx context.Context) (string, error) {
 	return project.Gateway, nil
 }
 
-// explained has a name that no process has answered as the command line answers it.
+// explained turns the error for an unknown process name into the usual answer of the command line.
 func explained(err error) error {
 	var unknown *launcher.UnknownProcessError
 	if errors.As(err, &unknown) {

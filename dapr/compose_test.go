@@ -15,8 +15,8 @@ import (
 	"caravan/dapr/launcher"
 )
 
-// fakeDocker puts a fake of the docker command first on the PATH. It knows the containers given, notes what it is asked,
-// and starts nothing.
+// fakeDocker puts a fake docker command first on the PATH. It knows the given containers, records its arguments and
+// starts nothing.
 func fakeDocker(t *testing.T, inspected string) (asked func() string) {
 	t.Helper()
 	folder := t.TempDir()
@@ -60,7 +60,7 @@ func inspected(name, state string) string {
 		"HostConfig":{"RestartPolicy":{"Name":"unless-stopped"}}}`, name, state, name, name)
 }
 
-// published is a gateway that runs and publishes a port at an address of this machine.
+// published is a running gateway that publishes a port at an address of this machine.
 func published(address, port string) string {
 	ports := fmt.Sprintf(`"NetworkSettings":{"Ports":{"8080/tcp":[{"HostIp":"%s","HostPort":"%s"}]}},"HostConfig"`, address, port)
 	return strings.Replace(inspected("gateway", healthy), `"HostConfig"`, ports, 1)
@@ -125,7 +125,7 @@ func TestLongNamesKeepTheColumns(t *testing.T) {
 	}
 }
 
-// noted is a stack that notes what it is told.
+// noted is a stack that records its calls.
 type noted struct {
 	processes
 	signal syscall.Signal
@@ -166,7 +166,7 @@ func TestADownContainerIsShownAndCountsAsFailed(t *testing.T) {
 	}
 }
 
-// A number that the engine names may be another process on this machine.
+// A process id from the engine may be another process on this machine.
 func TestKillSparesProcessesThatAreNoContainers(t *testing.T) {
 	withoutPasswords(t)
 	composeRepository(t, "A=1")
@@ -233,7 +233,7 @@ func TestFollowedLogsGoOnAfterARestart(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	// The first "docker logs" ends, as with the process; the next asks for what came since its last line.
+	// The first "docker logs" ends with the process. The next one asks for lines since the last one.
 	const again = "logs --timestamps --follow --since 2026-03-01T12:00:02.000000001Z id-orders"
 	for ctx.Err() == nil && !strings.Contains(asked(), again) {
 		<-time.After(10 * time.Millisecond)

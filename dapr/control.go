@@ -18,7 +18,7 @@ import (
 	"caravan/internal/version"
 )
 
-// connect reaches the running stack.
+// connect connects to the running stack.
 func (c *cli) connect(ctx context.Context) (*launcher.Control, error) {
 	control, err := launcher.Connect(ctx, c.dir)
 	if errors.Is(err, launcher.ErrNotUp) {
@@ -111,7 +111,7 @@ func (c *cli) showReport(report launcher.Report) error {
 	return unready
 }
 
-// duration is how long a state has lasted; "-" is that of a container that never ran.
+// duration formats how long a state has lasted, "-" for a container that never ran.
 func duration(since time.Time) string {
 	if since.IsZero() {
 		return "-"
@@ -119,7 +119,7 @@ func duration(since time.Time) string {
 	return age(since)
 }
 
-// memory is a size in MB; "-" is unknown.
+// memory formats a size in MB, "-" if it is unknown.
 func memory(bytes int64) string {
 	if bytes == 0 {
 		return "-"
@@ -134,7 +134,7 @@ func lastExit(p launcher.ProcessReport) string {
 	return "  (last: " + p.LastExit + ")"
 }
 
-// processCommand is a command about one process of the running stack; act says what it did to it.
+// processCommand makes a command for one process of the running stack. act returns a description of what it did.
 func processCommand(name, summary, details string, act func(context.Context, *cli, processes, string) (did string, err error)) command {
 	return command{
 		name: name, args: "PROCESS", summary: summary, details: details, min: 1, max: 1,
@@ -202,7 +202,7 @@ func startCommand() command {
 		})
 }
 
-// signalNames are the signals worth sending by name.
+// signalNames are the signals that can be sent by name.
 var signalNames = map[string]syscall.Signal{
 	"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT,
 	"HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "ABRT": syscall.SIGABRT,
@@ -218,7 +218,7 @@ func parseSignal(text string) (syscall.Signal, error) {
 	return 0, &usageError{fmt.Sprintf("There is no signal %q; try KILL, TERM, STOP or CONT.", text)}
 }
 
-// signalName is SIGKILL and the like, or a number.
+// signalName returns the name, such as SIGKILL, or a number.
 func signalName(signal syscall.Signal) string {
 	for name, known := range signalNames {
 		if known == signal {
@@ -252,7 +252,7 @@ That needs root, and the Docker engine on this machine.`,
 	return kill
 }
 
-// sendSignal is what kill does to a process.
+// sendSignal sends the signal of the command kill to a process.
 func sendSignal(ctx context.Context, c *cli, control processes, name string) (did string, err error) {
 	signal, err := parseSignal(c.options.kill.signal)
 	if err != nil {

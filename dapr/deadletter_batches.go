@@ -11,7 +11,7 @@ import (
 	"caravan/internal/id"
 )
 
-// letterOperations are the calls of the API for one action on dead letters. Replay and discard take the same bodies.
+// letterOperations are the API calls for one action on dead letters. Replay and discard have the same bodies.
 type letterOperations struct {
 	one         func(ctx context.Context, id, key string, body client.DeadLetterDiscard) (client.DeadLetter, error)
 	all         func(ctx context.Context, key string, body client.DeadLetterBatchDiscard) (client.DeadLetterBatch, error)
@@ -42,7 +42,7 @@ func operationsOf(staff *client.Client, action client.DeadLetterBatchAction) let
 	}
 }
 
-// actOnLetters starts a batch and follows it to its end.
+// actOnLetters starts a batch and waits for its end.
 func (c *cli) actOnLetters(ctx context.Context, staff *client.Client, action client.DeadLetterBatchAction) error {
 	l := c.options.letters
 	perSecond := l.perSecond
@@ -120,7 +120,7 @@ func (c *cli) listBatches(ctx context.Context, staff *client.Client) error {
 	})
 }
 
-// cancelBatch stops a batch of either action.
+// cancelBatch cancels a batch of either action.
 func (c *cli) cancelBatch(ctx context.Context, staff *client.Client, of string) error {
 	var err error
 	for _, action := range []client.DeadLetterBatchAction{client.Replay, client.Discard} {

@@ -78,7 +78,7 @@ a duration back from now, as 30m. Done as the stack's member of staff.` + loginH
 	}
 }
 
-// lettersAction understands the arguments of dead-letters before anything is asked of the stack.
+// lettersAction parses the arguments of dead-letters before any call to the stack.
 func (c *cli) lettersAction(args []string) (func(context.Context, *client.Client) error, error) {
 	l := &c.options.letters
 	verb, of := "list", ""
@@ -118,7 +118,7 @@ func (c *cli) lettersAction(args []string) (func(context.Context, *client.Client
 	return nil, &usageError{"Usage: " + usage(deadLettersCommand()) + "\nSee help dead-letters."}
 }
 
-// moment reads a time, or a duration back from now; "" is none.
+// moment parses a time, or a duration before now; "" is none.
 func moment(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -149,7 +149,7 @@ func (c *cli) table(header string, rows func(row func(cells ...any))) error {
 	return w.Flush()
 }
 
-// plain takes control characters out of a text of unknown origin: a poison message must not command the terminal.
+// plain removes control characters from a text of unknown origin, so that it cannot control the terminal.
 func plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -165,7 +165,7 @@ func (c *cli) asJSON(v any) error {
 	return encoder.Encode(v)
 }
 
-// pages gathers up to limit items of a list, and reports whether there are more.
+// pages collects up to limit items of a list, and reports whether there are more.
 func pages[T any](limit int, read func(limit int, cursor string) (some []T, next string, err error)) (items []T, more bool, err error) {
 	items = []T{}
 	for cursor := ""; ; {
@@ -214,7 +214,7 @@ func (c *cli) listLetters(ctx context.Context, staff *client.Client) error {
 	return err
 }
 
-// noLetters says that there are none of a status, where "" is any, that the filter chooses.
+// noLetters is the text for a filter without matching dead letters of a status; "" is any status.
 func noLetters(status string, filter client.DeadLetterFilter) string {
 	text := "There are no " + status
 	if filter != (client.DeadLetterFilter{}) {
@@ -276,7 +276,7 @@ func quoted(before, text string) string {
 	return before + text
 }
 
-// message makes a message fit to be read: JSON in lines, what is no text as quoted bytes, so that no terminal obeys it.
+// message makes a message readable: JSON in lines, other bytes quoted, so that they cannot control the terminal.
 func message(d client.DeadLetterDetail) string {
 	raw := []byte(d.Payload)
 	if d.PayloadEncoding == "base64" {

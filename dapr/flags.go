@@ -13,19 +13,18 @@ import (
 	"time"
 )
 
-// The types of flags. Each refuses, when the command line is read, what its
-// command could not follow; a flag that is not given keeps its default.
+// These are the types of flags. Each refuses values that its command cannot use when the command line is read. A flag
+// that is not given keeps its default.
 
-// given is a flag as the command line may have it: once, and not empty. An empty
-// value is a shell variable that is not set, and of two values one would be
-// ignored: either may turn a filter into "everything".
+// given is a flag that may be given once and not be empty. An empty value usually comes from an unset shell variable,
+// and of two values one would be ignored. Either may turn a filter into "everything".
 type given struct {
 	flag.Value
 	before bool
 }
 
 func (g *given) String() string {
-	if g.Value == nil { // package flag asks for that of a new one
+	if g.Value == nil { // package flag calls this on a new one
 		return ""
 	}
 	return g.Value.String()
@@ -42,13 +41,13 @@ func (g *given) Set(text string) error {
 	return g.Value.Set(text)
 }
 
-// IsBoolFlag says that the flag needs no value (package flag).
+// IsBoolFlag reports that the flag needs no value (package flag).
 func (g *given) IsBoolFlag() bool {
 	b, ok := g.Value.(interface{ IsBoolFlag() bool })
 	return ok && b.IsBoolFlag()
 }
 
-// within is a flag that takes a value from least to most.
+// within is a flag with a value from least to most.
 type within[T cmp.Ordered] struct {
 	value       *T
 	least, most T
@@ -59,7 +58,7 @@ type within[T cmp.Ordered] struct {
 
 func (w within[T]) String() string {
 	var none T
-	if w.value == nil || *w.value == none { // a zero is explained by the flag's text
+	if w.value == nil || *w.value == none { // the flag's text explains a zero
 		return ""
 	}
 	return w.format(*w.value)
@@ -67,7 +66,7 @@ func (w within[T]) String() string {
 
 func (w within[T]) Set(text string) error {
 	value, err := w.parse(text)
-	// Not "value < least": NaN is neither below nor above anything.
+	// Not "value < least": NaN is neither less nor greater than anything.
 	if err != nil || !(value >= w.least && value <= w.most) {
 		return fmt.Errorf("want %s from %s to %s", w.what, w.format(w.least), w.format(w.most))
 	}
@@ -89,14 +88,14 @@ func period(value *time.Duration, least, most time.Duration) within[time.Duratio
 	return within[time.Duration]{value, least, most, time.ParseDuration, time.Duration.String, "a time with a unit, as 90s,"}
 }
 
-// longest is the most that flags for times take: nothing waits for longer, and
-// sums of such times are far from what a duration can hold.
+// longest is the maximum of flags for durations. No command needs a longer one, and sums of such durations stay far
+// below the maximum of time.Duration.
 const longest = 365 * 24 * time.Hour
 
-// many is the most that flags for numbers of things take.
+// many is the maximum of flags for counts.
 const many = math.MaxInt32
 
-// webAddress is a flag that takes an http or https URL.
+// webAddress is a flag with an http or https URL.
 type webAddress struct {
 	value   *string
 	example string
@@ -123,7 +122,7 @@ func (a webAddress) Set(text string) error {
 	return nil
 }
 
-// oneOf is a flag that takes one of several words.
+// oneOf is a flag with one of several words.
 type oneOf struct {
 	value   *string
 	choices []string

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// followGoRun calls cancel once the "go run" that started this process has
-// ended. A terminal's Ctrl-C reaches both, but "go run" ends of a SIGTERM
-// without passing it on, and would leave the stack behind.
+// followGoRun calls cancel when the "go run" that started this process has ended. A terminal's Ctrl-C reaches both, but
+// after a SIGTERM "go run" ends without passing it on. The stack would then continue to run.
 func followGoRun(ctx context.Context, cancel context.CancelFunc) {
 	parent := os.Getppid()
 	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", parent))

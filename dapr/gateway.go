@@ -23,7 +23,7 @@ const (
 	targetCompose  = "compose"  // started by docker compose, with compose/.env
 )
 
-// access says which stack a command works against, and who logs in there.
+// access describes which stack a command uses, and who logs in there.
 type access struct {
 	target       string // "" is the launcher's, unless a gateway is named
 	gateway      string // "" is that of the target
@@ -34,19 +34,19 @@ type access struct {
 // elsewhere reports whether the stack is not one of the launcher.
 func (a access) elsewhere() bool { return a.target == targetCompose || a.gateway != "" }
 
-// targetFlag declares --target alone, for commands about processes.
+// targetFlag declares --target only, for commands about processes.
 func (c *cli) targetFlag(flags *flag.FlagSet) {
 	flags.Var(oneOf{&c.options.access.target, []string{targetLauncher, targetCompose}}, "target",
 		"the stack's `name`: launcher, started by \"up\", or compose, started by docker compose (default launcher)")
 }
 
-// gatewayFlags declares where the gateway is.
+// gatewayFlags declares the flags for the address of the gateway.
 func (c *cli) gatewayFlags(flags *flag.FlagSet) {
 	c.targetFlag(flags)
 	flags.Var(webAddress{&c.options.access.gateway, "http://127.0.0.1:8080"}, "gateway", "`URL` of another gateway, as http://127.0.0.1:8080")
 }
 
-// loginFlags declares where the gateway is and who logs in.
+// loginFlags declares the flags for the address of the gateway and for who logs in.
 func (c *cli) loginFlags(flags *flag.FlagSet) {
 	c.gatewayFlags(flags)
 	flags.StringVar(&c.options.access.email, "email", "", "log in with this `address`; its password is read from CARAVAN_PASSWORD, or from --password-file")
@@ -64,13 +64,13 @@ CUSTOMER_PASSWORD, STAFF_PASSWORD and ADMIN_PASSWORD for the people of "seed", o
 type shop struct {
 	gateway string
 	people  []launcher.User
-	source  string            // where their passwords are from
-	sources map[string]string // by role, of those that are from elsewhere
-	hint    string            // what to do where nobody has the role that is needed; %s stands for the variables that help
-	early   string            // why nobody may be known yet
+	source  string            // where their passwords come from
+	sources map[string]string // by role, if the password comes from another source
+	hint    string            // what to do if nobody has the needed role; %s stands for the variables that help
+	early   string            // why the people may not exist yet
 }
 
-// shop finds the gateway and the people by the flags.
+// shop finds the gateway and the people from the flags.
 func (c *cli) shop(ctx context.Context) (shop, error) {
 	found, err := c.targetShop(ctx)
 	if err != nil {
@@ -88,7 +88,7 @@ func (c *cli) shop(ctx context.Context) (shop, error) {
 	if err != nil {
 		return shop{}, err
 	}
-	// Whatever role a command needs: the gateway knows which they have.
+	// This user is for every role, because the gateway checks the user's roles.
 	found.people, found.source, found.sources, found.early = nil, source, nil, ""
 	for _, role := range roles {
 		found.people = append(found.people, launcher.User{Email: a.email, Password: password, Role: role})
@@ -96,7 +96,7 @@ func (c *cli) shop(ctx context.Context) (shop, error) {
 	return found, nil
 }
 
-// targetShop is the shop that the flags name, with its own people.
+// targetShop returns the shop that the flags name, with its own people.
 func (c *cli) targetShop(ctx context.Context) (shop, error) {
 	switch a := c.options.access; {
 	case a.target == targetCompose:
@@ -116,7 +116,7 @@ func (c *cli) targetShop(ctx context.Context) (shop, error) {
 	return shop{gateway: metadata.Gateway, people: metadata.Users, source: "stack.json", hint: hint}, nil
 }
 
-// composeShop is the shop of docker compose, as its secrets and the environment describe it.
+// composeShop returns the shop of docker compose, from its secrets and the environment.
 func (c *cli) composeShop(ctx context.Context) (shop, error) {
 	setting, err := c.composeSettings()
 	if err != nil {
@@ -138,10 +138,10 @@ func (c *cli) composeShop(ctx context.Context) (shop, error) {
 	return found, err
 }
 
-// stillFilling is why a shop of docker compose may be empty.
+// stillFilling explains why a shop of docker compose may be empty.
 const stillFilling = `the container "seed" may still be filling the shop; see it with: go run ./dapr status --target compose`
 
-// composeSettings returns the values that docker compose sees: of the environment, and else of compose/.env.
+// composeSettings returns the values that docker compose uses: of the environment, else of compose/.env.
 func (c *cli) composeSettings() (func(name string) string, error) {
 	file := filepath.Join(c.root, "compose", ".env")
 	content, err := os.ReadFile(file)
@@ -155,13 +155,13 @@ func (c *cli) composeSettings() (func(name string) string, error) {
 	return func(name string) string { return cmp.Or(os.Getenv(name), values[name]) }, nil
 }
 
-// roles are those of the people that a shop begins with.
+// roles are the roles of a new shop's people.
 var roles = []string{"customer", "staff", "admin"}
 
 // passwordVariable names the password of the person with a role.
 func passwordVariable(role string) string { return strings.ToUpper(role) + "_PASSWORD" }
 
-// peopleOf are the people of seed whose passwords are set.
+// peopleOf returns the people of seed whose passwords are set.
 func peopleOf(setting func(name string) string) []launcher.User {
 	var people []launcher.User
 	for _, role := range roles {
@@ -172,7 +172,7 @@ func peopleOf(setting func(name string) string) []launcher.User {
 	return people
 }
 
-// password reads the password of --email. It is no flag: command lines can be read by others.
+// password reads the password of --email. It is not a flag, because others can read command lines.
 func (a access) password() (password, source string, err error) {
 	const variable = "CARAVAN_PASSWORD"
 	if a.passwordFile == "" {
@@ -191,7 +191,7 @@ func (a access) password() (password, source string, err error) {
 	return password, a.passwordFile, nil
 }
 
-// acting are the roles of those who may act for a role, the first before the others.
+// acting returns the roles that may act for a role, in order of preference.
 func acting(role string) []string {
 	if role == "staff" {
 		return []string{role, "admin"}
@@ -199,7 +199,7 @@ func acting(role string) []string {
 	return []string{role}
 }
 
-// userFor is the first user with a role, or else the admin for staff.
+// userFor returns the first user with a role, or the admin if there is no staff.
 func userFor(users []launcher.User, role string) (launcher.User, bool) {
 	for _, role := range acting(role) {
 		i := slices.IndexFunc(users, func(u launcher.User) bool { return u.Role == role })
@@ -210,8 +210,8 @@ func userFor(users []launcher.User, role string) (launcher.User, bool) {
 	return launcher.User{}, false
 }
 
-// signedIn logs in as the first of the people with a role. Where there is no staff, as after "up --no-seed",
-// the admin acts, who may do all that staff may.
+// signedIn logs in as the first of the people with a role. Without staff, as after "up --no-seed", it uses the admin,
+// who may do everything that staff may.
 func (c *cli) signedIn(ctx context.Context, role string) (*client.Client, error) {
 	found, err := c.shop(ctx)
 	if err != nil {
@@ -240,7 +240,7 @@ func (s shop) signIn(ctx context.Context, role string) (*client.Client, error) {
 		if source := s.sources[user.Role]; source != "" {
 			return nil, errors.New(refusal + source)
 		}
-		if user.Role == "admin" { // who is there before the shop is filled
+		if user.Role == "admin" { // exists before the shop is filled
 			return nil, errors.New(refusal + s.source)
 		}
 		return nil, errors.New(refusal + s.source + quoted("; ", s.early))

@@ -14,7 +14,7 @@ import (
 
 const auditJSON = `{"findings":[],"invariants":[],"counts":{},"complete":true}`
 
-// gatewayWith is an API that knows one login, or those of all addresses that end so, and answers what a test says.
+// gatewayWith is an API that accepts one login, or all addresses with that ending, and gives the answers of the test.
 func gatewayWith(t *testing.T, email, password string, answers map[string]string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -54,7 +54,7 @@ func gatewayWith(t *testing.T, email, password string, answers map[string]string
 	return server.URL
 }
 
-// composeRepository makes the current folder one with a compose/.env, and returns the folder.
+// composeRepository makes a folder with a compose/.env, changes to it and returns it.
 func composeRepository(t *testing.T, env string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -73,7 +73,7 @@ func composeRepository(t *testing.T, env string) string {
 	if env != "" {
 		write("compose/.env", env)
 	}
-	fakeDocker(t, noEngine) // until a test knows better: what runs on this machine is not its business
+	fakeDocker(t, noEngine) // by default, the test must not depend on this machine's containers
 	t.Chdir(root)
 	return root
 }
@@ -99,7 +99,7 @@ func TestCommandsLogInAtAnyGateway(t *testing.T) {
 			t.Errorf("%s: status %d, said %q, %q", test.args, status, out, stderr)
 		}
 	}
-	// Where there is no staff, the admin acts.
+	// Without staff, the admin acts.
 	admin := gatewayWith(t, "admin@caravan.example", "right", map[string]string{"GET /v1/ops/audit": auditJSON})
 	t.Setenv("STAFF_PASSWORD", "")
 	t.Setenv("ADMIN_PASSWORD", "right")
@@ -139,7 +139,7 @@ func TestComposeIsReachedWithoutTyping(t *testing.T) {
 	}
 }
 
-// What is on the port of compose/.env may be another program.
+// Another program may use the port of compose/.env.
 func TestThePortOfTheRunningProjectGoesBeforeThatOfItsSettings(t *testing.T) {
 	withoutPasswords(t)
 	gateway := gatewayWith(t, "staff@caravan.example", "right", map[string]string{"GET /v1/ops/audit": auditJSON})

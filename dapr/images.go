@@ -101,7 +101,7 @@ func (c *cli) saveImages(ctx context.Context, options launcher.ImageOptions) err
 	return nil
 }
 
-// listed are the words of a list with commas.
+// listed returns the words of a comma-separated list.
 func listed(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }

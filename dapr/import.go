@@ -85,7 +85,7 @@ func (c *cli) importFile(ctx context.Context, path string) error {
 	return c.showImport(i)
 }
 
-// showMistakes shows what is wrong with a file. That ends the import unless the bad lines are to be skipped.
+// showMistakes shows the mistakes of a file. They end the import unless bad lines are to be skipped.
 func (c *cli) showMistakes(path string, file *catalogue.File) error {
 	if len(file.Mistakes) == 0 {
 		return nil
@@ -97,7 +97,7 @@ func (c *cli) showMistakes(path string, file *catalogue.File) error {
 			bad[line] = true
 		}
 	}
-	lines := file.Lines - file.Head - file.Blank // those of products
+	lines := file.Lines - file.Head - file.Blank // lines of products
 	summary := fmt.Sprintf("Bad lines: %d of %d. Good products: %d", len(bad), lines, len(file.Rows))
 	if !c.options.importing.skipBad {
 		return fmt.Errorf("%s. Nothing was imported. Correct the file, or import the good products with --skip-bad", summary)
@@ -106,7 +106,7 @@ func (c *cli) showMistakes(path string, file *catalogue.File) error {
 	return nil
 }
 
-// showImport reports what became of the lines, and fails if it is not what was asked for.
+// showImport reports the result of each line. It returns an error if the import was incomplete.
 func (c *cli) showImport(i *importer) error {
 	rows := map[outcome][]catalogue.Row{}
 	for _, s := range i.steps {
@@ -133,44 +133,44 @@ func (c *cli) showImport(i *importer) error {
 	return errors.New("the import is not complete. Importing the file again continues where this ended")
 }
 
-// outcome is what became of a line.
+// outcome is the result of a line.
 type outcome int
 
 const (
 	untried   outcome = iota
 	created           // by this import
-	changed           // by this import, to what the file says
-	same              // as in the file already
-	refused           // for what it says
+	changed           // by this import, to the values of the file
+	same              // already as in the file
+	refused           // because of its content
 	uncertain         // the shop did not answer
 )
 
-// step brings one product to what the file says.
+// step changes one product to the values of the file.
 type step struct {
 	row      catalogue.Row
-	existing *client.StaffProduct // as it was before; nil for a product to be created
-	found    *client.StaffProduct // what was there when it was to be created
+	existing *client.StaffProduct // before the import; nil for a product to be created
+	found    *client.StaffProduct // found when it was to be created
 	outcome  outcome
 	err      error
 }
 
-// importer brings products to what a file says.
+// importer changes products to the values of a file.
 type importer struct {
 	staff   *client.Client
 	skipBad bool
-	run     string // distinguishes the stock corrections of this import from those of another
+	run     string // distinguishes the stock corrections of this import from those of others
 	steps   []*step
 	ended   atomic.Bool // by a line that failed
 }
 
-// inParallel is how many requests an import has under way at a time.
+// inParallel is the number of concurrent requests of an import.
 const inParallel = 8
 
 func newImporter(staff *client.Client, skipBad bool) *importer {
 	return &importer{staff: staff, skipBad: skipBad, run: rand.Text()}
 }
 
-// plan makes a step of each row, and a mistake of those that the shop could not follow as it is now.
+// plan makes a step for each row, and a mistake for each row that the shop would refuse in its present state.
 func (i *importer) plan(ctx context.Context, file *catalogue.File, existing []client.Product) error {
 	known := map[string]bool{}
 	for _, product := range existing {
@@ -208,7 +208,7 @@ func (i *importer) plan(ctx context.Context, file *catalogue.File, existing []cl
 	return nil
 }
 
-// mistake is what the existing product has against the change.
+// mistake returns why the existing product cannot be changed to the row.
 func (s *step) mistake() (catalogue.Mistake, bool) {
 	mistake := catalogue.Mistake{Lines: s.row.Lines}
 	switch {
@@ -224,7 +224,7 @@ func (s *step) mistake() (catalogue.Mistake, bool) {
 	return mistake, mistake.What != ""
 }
 
-// product reads a product as staff see it: with its stock on hand, which the list does not show.
+// product reads a product with its stock on hand, which only staff see and which the list does not show.
 func (i *importer) product(ctx context.Context, sku string) (product client.StaffProduct, err error) {
 	err = withRetries(ctx, func() error {
 		product, err = i.staff.GetProduct(ctx, sku)
@@ -233,8 +233,8 @@ func (i *importer) product(ctx context.Context, sku string) (product client.Staf
 	return product, err
 }
 
-// apply takes the steps. A line that fails ends the import, except that bad ones may be skipped; what is under way then
-// is finished, so that it is known what was imported. So it is when the context ends.
+// apply does the steps. A line that fails ends the import, except that bad lines may be skipped. When it fails or the
+// context ends, steps under way are finished, so that their result is known.
 func (i *importer) apply(ctx context.Context) {
 	var group errgroup.Group
 	group.SetLimit(inParallel)
@@ -253,7 +253,7 @@ func (i *importer) apply(ctx context.Context) {
 	_ = group.Wait()
 }
 
-// take takes a step, again while the shop is busy.
+// take does a step, and repeats it while the shop is busy.
 func (i *importer) take(ctx context.Context, s *step) {
 	attempts := 0
 	s.err = withRetries(ctx, func() (err error) {
@@ -262,7 +262,7 @@ func (i *importer) take(ctx context.Context, s *step) {
 		return err
 	})
 	if s.err == nil && s.outcome == same && s.existing == nil && attempts > 1 {
-		s.outcome = created // by an attempt that had no answer
+		s.outcome = created // by an attempt without an answer
 	}
 	if s.err == nil {
 		return
@@ -271,7 +271,7 @@ func (i *importer) take(ctx context.Context, s *step) {
 	case slices.Contains([]int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, status):
 		s.outcome = refused
 	case status >= 400 && status < 500:
-		s.outcome = untried // whatever the line says
+		s.outcome = untried // whatever the line contains
 	default:
 		s.outcome = uncertain
 	}
@@ -293,13 +293,13 @@ func (i *importer) one(ctx context.Context, s *step) (outcome, error) {
 	return i.change(ctx, s.row, product)
 }
 
-// find reads a product that the list does not show: it is inactive, or was created meanwhile.
+// find reads a product that the list does not show, because it is inactive or was created during the import.
 func (i *importer) find(ctx context.Context, s *step) error {
 	if s.found != nil {
 		return nil
 	}
 	product, err := i.staff.GetProduct(ctx, s.row.SKU)
-	if client.Status(err) == http.StatusNotFound { // it takes a second to be shown everywhere
+	if client.Status(err) == http.StatusNotFound { // it appears everywhere within a second
 		return problem.Unavailable("product-not-shown", "The product exists, but is not shown yet.", time.Second)
 	}
 	if err == nil {
@@ -308,7 +308,7 @@ func (i *importer) find(ctx context.Context, s *step) error {
 	return err
 }
 
-// change brings a product to what a row says. Each call may be repeated.
+// change changes a product to the values of a row. Each call may be repeated.
 func (i *importer) change(ctx context.Context, row catalogue.Row, product *client.StaffProduct) (outcome, error) {
 	result := same
 	if product.Name != row.Name || product.Description != row.Description || product.Category != row.Category || product.Price != row.Price {
@@ -330,7 +330,7 @@ func (i *importer) change(ctx context.Context, row catalogue.Row, product *clien
 	return result, nil
 }
 
-// withRetries repeats what the gateway's rate limit or a restarting service refused, after the time that it asks for.
+// withRetries repeats calls that the gateway's rate limit or a restarting service refused, after the requested time.
 func withRetries(ctx context.Context, do func() error) error {
 	const attempts = 20
 	for attempt := 1; ; attempt++ {

@@ -32,12 +32,12 @@ import (
 	users "caravan/services/users/contract"
 )
 
-// testShop is the products service behind HTTP, as the gateway shows it to staff.
+// testShop serves the products service over HTTP, as the gateway does for staff.
 type testShop struct {
 	*http.ServeMux
 	server *httptest.Server
 	writes atomic.Int64
-	// busy is how many writes to answer with 503; done says whether they take effect before.
+	// busy is the number of writes to answer with 503; done means that they take effect before that.
 	busy atomic.Int64
 	done bool
 	// refuse is a SKU that is refused.
@@ -62,7 +62,7 @@ func newShop(t *testing.T, currency string) *testShop {
 	return s
 }
 
-// Public makes staff of whoever calls.
+// Public gives every caller the claims of staff.
 func (s *testShop) Public(pattern string, h request.Handler) {
 	path, _ := request.SplitPattern(pattern)
 	s.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
@@ -113,10 +113,10 @@ func (s *testShop) Long(pattern string, h request.Handler) { s.Public(pattern, h
 
 func (s *testShop) Anonymous(pattern string, h request.Handler) { s.Public(pattern, h) }
 
-// Internal routes are not reached through the gateway.
+// Internal drops the route: internal routes are not available through the gateway.
 func (s *testShop) Internal(string, request.Handler) {}
 
-// run is "import" with a file of that content.
+// run runs "import" with a file of the content.
 func (s *testShop) run(t *testing.T, content string, skipBad bool) (out, stderr string, err error) {
 	t.Helper()
 	t.Setenv("STAFF_PASSWORD", "p")
@@ -132,7 +132,7 @@ func (s *testShop) run(t *testing.T, content string, skipBad bool) (out, stderr 
 	return o.String(), e.String(), err
 }
 
-// products are the SKUs of the shop with their staff views.
+// products returns the staff views of the shop's products by SKU.
 func (s *testShop) products(t *testing.T) map[string]client.StaffProduct {
 	t.Helper()
 	shop := client.New(s.server.URL, nil)
@@ -151,7 +151,7 @@ func (s *testShop) products(t *testing.T) map[string]client.StaffProduct {
 
 const csvHeader = "sku,name,description,category,price,currency,stock\n"
 
-// mugs are rows of good products, on the lines from 2 on.
+// mugs returns rows of valid products, from line 2 on.
 func mugs(n int) string {
 	var b strings.Builder
 	for i := range n {

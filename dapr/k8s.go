@@ -55,7 +55,7 @@ func (c *cli) k8sImages(ctx context.Context) error {
 		return &usageError{"k8s images: --arch takes one architecture."}
 	}
 	for name, wanted := range map[string]string{"kind": k.kind, "k3d": k.k3d, "docker": k.registry} {
-		if _, err := exec.LookPath(name); wanted != "" && err != nil { // before minutes of building
+		if _, err := exec.LookPath(name); wanted != "" && err != nil { // before the build, which takes minutes
 			return fmt.Errorf("%s is not on the PATH", name)
 		}
 	}
@@ -90,7 +90,7 @@ func (c *cli) k8sImages(ctx context.Context) error {
 	return c.tool(ctx, "k3d", "image", "import", o.output, "--cluster", k.k3d)
 }
 
-// push names the images that Docker has for a registry, and pushes them.
+// push tags Docker's images for a registry, and pushes them.
 func (c *cli) push(ctx context.Context, registry string) error {
 	for _, name := range listed(c.options.images.only) {
 		local := name + ":" + c.options.images.tag
@@ -104,7 +104,7 @@ func (c *cli) push(ctx context.Context, registry string) error {
 	return nil
 }
 
-// tool runs another program, which says itself what it does.
+// tool runs another program, which writes its own output.
 func (c *cli) tool(ctx context.Context, name string, args ...string) error {
 	command := exec.CommandContext(ctx, name, args...)
 	command.Stdout, command.Stderr, command.Dir = c.out, c.err, c.root

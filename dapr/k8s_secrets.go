@@ -37,7 +37,7 @@ the environment: RABBITMQ_URL or KAFKA_BROKERS, POSTGRES_URL or REDIS_HOST and R
 	}
 }
 
-// secret is a Secret of Kubernetes, as its manifest has it.
+// secret is a Secret of Kubernetes in the form of its manifest.
 type secret struct {
 	APIVersion string            `yaml:"apiVersion"`
 	Kind       string            `yaml:"kind"`
@@ -106,18 +106,18 @@ func readSecrets(file string) ([]secret, error) {
 	}
 }
 
-// secretSet is what the file of secrets is to hold.
+// secretSet is the planned content of the file of secrets.
 type secretSet struct {
 	secrets []secret
 	getenv  func(string) string
 	changed int // Secrets that were added or replaced
 }
 
-// complete adds what is missing. Names and keys are those that the files in k8s/ ask for; a test holds that.
+// complete adds missing Secrets. Their names and keys are those that the files in k8s/ use; a test checks that.
 func (s *secretSet) complete(apps []string) error {
 	for _, app := range apps {
-		s.need(app+"-api-token", "token", random) // what the sidecar asks of its program
-		s.need(app+"-app-token", "token", random) // what the program asks of its sidecar
+		s.need(app+"-api-token", "token", random) // the sidecar expects it from its program
+		s.need(app+"-app-token", "token", random) // the program expects it from its sidecar
 	}
 	s.need("admin", "password", random)
 	if s.find("users-keys") == nil {
@@ -127,7 +127,7 @@ func (s *secretSet) complete(apps []string) error {
 		}
 		s.add("users-keys", keys)
 	}
-	// The component files find a value by a name and a key that are the same.
+	// The component files use the same text as name and key.
 	same := func(name, variable string, fallback func() string) {
 		if value := s.getenv(variable); variable != "" && value != "" {
 			s.set(name, name, value)
@@ -158,7 +158,7 @@ func (s *secretSet) find(name string) *secret {
 	return nil
 }
 
-// value is that of a Secret whose key has its name.
+// value returns the value of a Secret whose key equals its name.
 func (s *secretSet) value(name string) string {
 	found := s.find(name)
 	if decoded, err := base64.StdEncoding.DecodeString(found.Data[name]); err == nil && len(decoded) > 0 {
@@ -167,14 +167,14 @@ func (s *secretSet) value(name string) string {
 	return found.StringData[name]
 }
 
-// need adds a Secret of one value unless there is one of that name.
+// need adds a Secret with one value unless there is one with that name.
 func (s *secretSet) need(name, key string, value func() string) {
 	if s.find(name) == nil {
 		s.add(name, map[string]string{key: value()})
 	}
 }
 
-// set gives a Secret its one value.
+// set sets the only value of a Secret.
 func (s *secretSet) set(name, key, value string) {
 	switch there := s.find(name); {
 	case there == nil:
@@ -192,7 +192,7 @@ func (s *secretSet) add(name string, values map[string]string) {
 	s.changed++
 }
 
-// newKeyring returns the files of a keyring of users: all replicas share them.
+// newKeyring returns the files of a keyring of users. All replicas share them.
 func newKeyring() (map[string]string, error) {
 	folder, err := os.MkdirTemp("", "caravan-keys-")
 	if err != nil {

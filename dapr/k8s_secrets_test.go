@@ -15,7 +15,7 @@ import (
 	"caravan/services/users/adapters/keyring"
 )
 
-// asked are the places where the files in k8s/ name a Secret, and a key of it.
+// asked are the places where the files in k8s/ name a Secret, and one of its keys.
 var asked = []struct {
 	pattern *regexp.Regexp
 	key     string // if the pattern has none
@@ -82,7 +82,7 @@ func TestTheSecretsOfAClusterAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Without one of them, as the file of an earlier version would be.
+	// Without one of them, like the file of an earlier version.
 	at := strings.Index(string(content), "---\n")
 	if err := os.WriteFile(file, content[at:], 0o644); err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestTheSecretsOfAClusterAreKept(t *testing.T) {
 	if err := c.k8sSecrets(given); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.k8sSecrets(none); err != nil { // and it is kept
+	if err := c.k8sSecrets(none); err != nil { // and the new one is kept
 		t.Fatal(err)
 	}
 	if got := secretsIn(t, c)["rabbitmq-url"]["rabbitmq-url"]; got != "amqps://mq.example/" {
@@ -130,7 +130,7 @@ func TestTheSecretsOfAClusterAreKept(t *testing.T) {
 	}
 }
 
-// TestTheKeyringOfAClusterOpens opens the keys as a pod has them: in files that cannot be written.
+// TestTheKeyringOfAClusterOpens opens the keys as a pod does: from read-only files.
 func TestTheKeyringOfAClusterOpens(t *testing.T) {
 	files, err := newKeyring()
 	if err != nil {
@@ -146,7 +146,7 @@ func TestTheKeyringOfAClusterOpens(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.Chmod(folder, 0o755) })
-	if _, err := keyring.Open(folder, time.Minute, nil, clock.System{}); err != nil { // it has no randomness to make any
+	if _, err := keyring.Open(folder, time.Minute, nil, clock.System{}); err != nil { // no random source, so it cannot create keys
 		t.Error(err)
 	}
 }
@@ -168,7 +168,7 @@ func TestMistakesWithAClusterAreExplained(t *testing.T) {
 	}
 }
 
-// inFolder is a command line in a folder with nothing but the run file.
+// inFolder is a command line in a folder that has only the run file.
 func inFolder(t *testing.T) *cli {
 	t.Helper()
 	root := t.TempDir()

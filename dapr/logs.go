@@ -39,8 +39,8 @@ With --target compose it shows what "docker logs" has of each container.`,
 	}
 }
 
-// correlated reports whether a line is about a correlation id: one of its fields
-// is that, or it is no JSON and has it as a word.
+// correlated reports whether a line is about a correlation id: one of its fields has that value, or the line is not
+// JSON and contains it as a word.
 func correlated(line launcher.LogLine, id string) bool {
 	if line.Fields == nil {
 		words := strings.FieldsFunc(line.Raw, func(r rune) bool { return strings.ContainsRune(" \t\"'=:,;()[]{}<>", r) })
@@ -57,7 +57,7 @@ func correlated(line launcher.LogLine, id string) bool {
 var levels = []string{"DEBUG", "INFO", "WARN", "ERROR"}
 
 func severity(level string) int {
-	if strings.HasPrefix(level, "NOTICE") { // RabbitMQ, between info and warning
+	if strings.HasPrefix(level, "NOTICE") { // RabbitMQ's level between info and warning
 		level = "INFO"
 	}
 	for i, known := range levels {
@@ -65,10 +65,10 @@ func severity(level string) int {
 			return i
 		}
 	}
-	return len(levels) // fatal, critical and the like
+	return len(levels) // fatal, critical and similar
 }
 
-// checkLogged fails when there are no logs in the folder, or none of the process.
+// checkLogged fails when the folder has no logs, or none of the process.
 func (c *cli) checkLogged(process string) error {
 	names := launcher.Logged(c.dir)
 	if len(names) == 0 {
@@ -80,13 +80,13 @@ func (c *cli) checkLogged(process string) error {
 	return unknownProcess(process, names)
 }
 
-// The ways to read the logs of a stack.
+// These types are the ways to read the logs of a stack.
 type (
 	readLogs   func(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error)
 	followLogs func(ctx context.Context, accept func(launcher.LogLine) bool, show func(launcher.LogLine)) error
 )
 
-// logSource is where the logs of one process, or all, of the stack that --target names are.
+// logSource returns the logs of one process, or of all, of the stack that --target names.
 func (c *cli) logSource(process string) (readLogs, followLogs, error) {
 	if c.options.access.target == targetCompose {
 		project, err := c.composeProject()
@@ -108,7 +108,7 @@ func (c *cli) logSource(process string) (readLogs, followLogs, error) {
 	}, nil
 }
 
-// launcherLogs reads the logs that the launcher keeps in a stack's folder.
+// launcherLogs reads the logs in a stack's folder.
 func launcherLogs(dir string) readLogs {
 	return func(_ context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
 		return launcher.ReadLogs(dir, accept)

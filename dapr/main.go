@@ -1,5 +1,4 @@
-// Command dapr runs a whole Caravan stack on this machine, and commands it
-// while it runs:
+// Command dapr runs a whole Caravan stack on this machine, and controls it while it runs:
 //
 //	go run ./dapr up
 //
@@ -30,14 +29,14 @@ type command struct {
 	name    string
 	args    string // as "APP", for the usage line
 	summary string // one line
-	details string // more, for help COMMAND
-	min     int    // how many arguments it takes, at least and at most
+	details string // the rest, for help COMMAND
+	min     int    // minimum and maximum number of arguments
 	max     int
 	run     func(ctx context.Context, c *cli, flags *flag.FlagSet) error
 	flags   func(c *cli, flags *flag.FlagSet)
 }
 
-// cli is one invocation of the command line.
+// cli is one run of the command line.
 type cli struct {
 	out, err io.Writer
 	root     string // the repository
@@ -45,7 +44,7 @@ type cli struct {
 	options  options
 }
 
-// options are the flags of all commands; each declares those it has.
+// options are the flags of all commands. Each command declares its own.
 type options struct {
 	up     upOptions
 	bench  benchOptions
@@ -74,7 +73,7 @@ type options struct {
 	}
 }
 
-// commands are all verbs, in the order help shows them.
+// commands returns all commands in the order of help.
 func commands() []command {
 	return []command{
 		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
@@ -91,8 +90,8 @@ func main() {
 	os.Exit(c.main(ctx, os.Args[1:]))
 }
 
-// interruptible returns a context that ends with SIGINT, SIGTERM or SIGHUP, and
-// when the "go run" that started this process ends: it does not pass SIGTERM on.
+// interruptible returns a context that ends with SIGINT, SIGTERM or SIGHUP, and when the "go run" that started this
+// process ends, because "go run" does not pass SIGTERM on.
 func interruptible() (context.Context, context.CancelFunc) {
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
@@ -114,12 +113,12 @@ const (
 	exitUsage   = 2
 )
 
-// usageError is a command line that cannot be followed.
+// usageError is a mistake in the command line.
 type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
 
-// errFailed ends a command that has already said what failed.
+// errFailed ends a command that has already reported the failure.
 var errFailed = errors.New("failed")
 
 func (c *cli) main(ctx context.Context, args []string) int {
@@ -172,10 +171,10 @@ func (c *cli) dispatch(ctx context.Context, args []string) error {
 	return chosen.run(ctx, c, flags)
 }
 
-// groups are the first words of commands of two words, with what those are for.
+// groups are the first words of two-word commands, with their descriptions.
 var groups = map[string]string{"k8s": "Commands for a cluster of Kubernetes", "new": "Commands that add to the project"}
 
-// joined makes one name of a command of two words.
+// joined makes one name of a two-word command.
 func joined(args []string) []string {
 	if groups[args[0]] == "" || len(args) == 1 {
 		return args
@@ -183,7 +182,7 @@ func joined(args []string) []string {
 	return append([]string{args[0] + " " + args[1]}, args[2:]...)
 }
 
-// ofGroup reports whether the commands of a group are asked for, and not one of them.
+// ofGroup reports whether the arguments name a group of commands, and not one of its commands.
 func ofGroup(args []string) bool {
 	return groups[args[0]] != "" && (len(args) == 1 || slices.Contains([]string{"help", "-h", "-help", "--help"}, args[1]))
 }
@@ -232,11 +231,11 @@ func (c *cli) parse(chosen command, args []string) (*flag.FlagSet, error) {
 	if len(positional) < chosen.min || len(positional) > chosen.max {
 		return nil, &usageError{fmt.Sprintf("Usage: %s\nSee help %s.", usage(chosen), chosen.name)}
 	}
-	// What is left of the flag set are the arguments alone.
+	// Only the arguments remain in the flag set.
 	return flags, flags.Parse(append([]string{"--"}, positional...))
 }
 
-// singleDash is how package flag names a flag.
+// singleDash matches the flag names in errors of package flag.
 var singleDash = regexp.MustCompile(`(for |for flag |argument: )-`)
 
 func explainFlag(chosen command, flags *flag.FlagSet, err error) error {
@@ -281,7 +280,7 @@ func (c *cli) locate() error {
 	return nil
 }
 
-// run is the command line of a command for the same stack.
+// run returns the command line of a command for the same stack.
 func (c *cli) run(command string) string {
 	line := "go run ./dapr " + command
 	if c.dir != filepath.Join(c.root, ".dapr") {
@@ -290,8 +289,7 @@ func (c *cli) run(command string) string {
 	return line
 }
 
-// bin is where programs are built: nothing is written to the repository when
-// the stack's folder is elsewhere.
+// bin is the folder of built programs. When the stack's folder is elsewhere, nothing is written to the repository.
 func (c *cli) bin() string { return launcher.BinFolder(c.dir) }
 
 func repository(start string) (string, error) {
@@ -305,7 +303,7 @@ func repository(start string) (string, error) {
 	}
 }
 
-// counted is a number of things, as "1 product" or "2 products".
+// counted returns a number with a noun: "1 product" or "2 products".
 func counted[N int | int64](n N, thing string) string {
 	if n == 1 {
 		return fmt.Sprintf("1 %s", thing)
@@ -343,7 +341,7 @@ func (c *cli) helpFor(args []string) error {
 	return nil
 }
 
-// groupHelp lists the commands of two words that begin with one.
+// groupHelp lists the two-word commands that begin with the word.
 func (c *cli) groupHelp(first string) {
 	fmt.Fprintf(c.out, "%s\n\nUsage: go run ./dapr %s COMMAND [flags]\n\n", groups[first], first)
 	for _, known := range commands() {

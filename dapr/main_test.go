@@ -119,7 +119,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	}
 }
 
-// In the help a flag's value is named by what it is, with few words.
+// The help names each flag's value by its kind, with few different words.
 func TestTheValuesOfFlagsHaveNames(t *testing.T) {
 	kinds := strings.Fields("number duration time name text list file folder path URL address pattern ID")
 	for _, known := range commands() {

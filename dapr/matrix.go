@@ -19,11 +19,11 @@ import (
 	"caravan/dapr/launcher"
 )
 
-// pairing is a broker and a store that the suite is run on.
+// pairing is a broker and a store for a run of the suite.
 type pairing struct{ broker, store string }
 
-// matrix is every broker with the first store, and every store with the first
-// broker: each component set is in it, without all the ways to combine them.
+// matrix returns every broker with the first store, and every store with the first broker. So each component set
+// occurs, but not every combination.
 func matrix() []pairing {
 	var brokers []string
 	for _, broker := range launcher.Brokers() {
@@ -42,7 +42,7 @@ func matrix() []pairing {
 	return all
 }
 
-// trial is what one run of something on a pairing came to.
+// trial is the result of one run on a pairing.
 type trial struct {
 	passed, failed, skipped int
 	failures                []string
@@ -64,8 +64,8 @@ func (t trial) String() string {
 	return fmt.Sprintf("ok %d", t.passed)
 }
 
-// testMatrix runs the end-to-end suite and a short storm of faults on every
-// pairing, one after another, and shows a table at the end.
+// testMatrix runs the end-to-end suite and a short run with random faults on every pairing, one after another, and
+// shows a table at the end.
 func (c *cli) testMatrix(ctx context.Context) error {
 	if _, err := launcher.EnsureSidecar(ctx, c.root, c.bin(), "", c.out); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (c *cli) suiteOn(ctx context.Context, folder string, at pairing) trial {
 	return c.try(command, filepath.Join(folder, at.broker+"-"+at.store+"-suite.log"), c.countTests)
 }
 
-// stormOn runs a short storm of faults on a pairing, the same on each.
+// stormOn runs a short run with random faults on a pairing, the same on each.
 func (c *cli) stormOn(ctx context.Context, folder string, at pairing) trial {
 	self, err := os.Executable()
 	if err != nil {
@@ -133,7 +133,7 @@ func (c *cli) stormOn(ctx context.Context, folder string, at pairing) trial {
 	})
 }
 
-// try runs a command, keeps what it says in a file and has it read on the way.
+// try runs a command, writes its output to a file and passes it to read.
 func (c *cli) try(command *exec.Cmd, log string, read func(io.Reader, *trial) error) (t trial) {
 	began := time.Now()
 	defer func() { t.took = max(time.Since(began), 1) }()
@@ -157,8 +157,7 @@ func (c *cli) try(command *exec.Cmd, log string, read func(io.Reader, *trial) er
 	return t
 }
 
-// countTests counts the tests in the output of go test -json, without those inside
-// of others, and shows each that fails at once.
+// countTests counts the tests in the output of go test -json, without subtests, and shows each failure immediately.
 func (c *cli) countTests(output io.Reader, t *trial) error {
 	lines := bufio.NewScanner(output)
 	lines.Buffer(nil, 16<<20)

@@ -70,7 +70,7 @@ func (c *cli) migrate(ctx context.Context) error {
 	return nil
 }
 
-// explainMigration adds what to do about it.
+// explainMigration adds advice to an error.
 func explainMigration(ctx context.Context, m migrateOptions, err error) error {
 	var occupied *migrate.OccupiedError
 	switch {
@@ -131,8 +131,8 @@ func (c *cli) auditMigration(ctx context.Context) error {
 	return c.showAudit(report)
 }
 
-// migrateProgress shows how far a migration is: on a terminal in one line that
-// moves, elsewhere every few seconds.
+// migrateProgress shows the progress of a migration: on a terminal in one line that is updated, elsewhere every few
+// seconds.
 type migrateProgress struct {
 	*cli
 	live bool

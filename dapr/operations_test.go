@@ -28,7 +28,7 @@ const (
 		"waiting":{"step":"authorize","reason":"payments: not available","attempts":4,"nextAttemptAt":"2026-03-01T12:00:00Z","since":"2026-03-01T12:00:00Z","ageSeconds":90}}]}`
 )
 
-// office is an API that answers what a test says, and notes what it was asked.
+// office is an API that gives the answers of the test, and records its requests.
 func office(t *testing.T, answers map[string]string) (staff *client.Client, asked func() string) {
 	t.Helper()
 	var log strings.Builder
@@ -52,7 +52,7 @@ func office(t *testing.T, answers map[string]string) (staff *client.Client, aske
 	return client.New(server.URL, nil), log.String
 }
 
-// operate runs a command with its flags against an API, past the point where it has signed in.
+// operate runs a command with its flags against an API, after the log-in.
 func operate(t *testing.T, chosen command, staff *client.Client, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
@@ -97,7 +97,7 @@ func TestDeadLettersOnTheCommandLine(t *testing.T) {
 		{args: []string{"show", "l2"}, fails: true},
 		{args: []string{"replay", "l1"}, says: []string{"l1 is replayed"}, asks: "POST /v1/ops/dead-letters/l1/replay {}"},
 		{args: []string{"discard", "l1", "--reason", "of no use"}, says: []string{"l1 is discarded"}, asks: `POST /v1/ops/dead-letters/l1/discard {"reason":"of no use"}`},
-		{args: []string{"replay", "--all", "--type", "a.b.v1", "--per-second", "7"}, fails: true, // as one letter failed
+		{args: []string{"replay", "--all", "--type", "a.b.v1", "--per-second", "7"}, fails: true, // because one dead letter failed
 			says: []string{"Batch b1 runs at 7 a second", "3 looked at, 2 done, 1 failed", "l9  poison"}, asks: `{"filter":{"type":"a.b.v1"},"perSecond":7}`},
 		{args: []string{"batches"}, says: []string{"b1  replay  finished"}},
 		{args: []string{"cancel", "b9"}, fails: true, asks: "POST /v1/ops/dead-letters/discards/b9/cancel"},
@@ -206,7 +206,7 @@ func TestTheAuditIsShownInSentences(t *testing.T) {
 	}
 }
 
-// guarded may be written to and read at once.
+// guarded is a buffer for concurrent reads and writes.
 type guarded struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -233,7 +233,7 @@ func TestALongAuditSaysThatItIsUnderWay(t *testing.T) {
 		case r.Method == http.MethodPost:
 			w.WriteHeader(http.StatusCreated)
 			_, _ = w.Write([]byte(`{"accessToken":"t","expiresIn":900}`))
-		case said.String() == "" && r.Context().Err() == nil: // it goes on until it has said so
+		case said.String() == "" && r.Context().Err() == nil: // not complete until the command has printed something
 			audits.Add(1)
 			time.Sleep(20 * time.Millisecond)
 			_, _ = w.Write([]byte(`{"complete":false}`))

@@ -27,7 +27,7 @@ func orderCommand() command {
 	}
 }
 
-// adviseStock adds to an order that found nothing in stock where stock comes from.
+// adviseStock adds to an error about empty stock where stock comes from.
 func (c *cli) adviseStock(err error) error {
 	switch a := c.options.access; {
 	case !errors.Is(err, errNothingInStock):
@@ -40,7 +40,7 @@ func (c *cli) adviseStock(err error) error {
 	return fmt.Errorf("%w; fill the shop with: %s", err, c.run("seed"))
 }
 
-// followOrder waits for the end of an order and tells what it waits for.
+// followOrder waits for the end of an order and reports what the order waits for.
 func (c *cli) followOrder(ctx context.Context, customer *client.Client, id string) (client.Order, error) {
 	said := ""
 	for {
@@ -85,7 +85,7 @@ func auditCommand() command {
 // quietLimit is how long a command may work without output.
 const quietLimit = 2 * time.Second
 
-// sayAfter says something to a person who waits for longer than that, until it is quieted.
+// sayAfter prints a text to a person who waits longer than wait, unless quiet is called before.
 func (c *cli) sayAfter(wait time.Duration, text string) (quiet func()) {
 	done := make(chan struct{})
 	var waiting sync.WaitGroup
@@ -104,7 +104,7 @@ func (c *cli) sayAfter(wait time.Duration, text string) (quiet func()) {
 	}
 }
 
-// runAudit has the stack audit itself, to the end.
+// runAudit runs the audit of the stack to its end.
 func runAudit(ctx context.Context, staff *client.Client) (client.Audit, error) {
 	for {
 		report, err := staff.OpsAudit(ctx)

@@ -60,7 +60,7 @@ records who did what and why. The commands act as the stack's member of staff.` 
 	}
 }
 
-// ordersAction understands the arguments of orders before anything is asked of the stack.
+// ordersAction parses the arguments of orders before any call to the stack.
 func (c *cli) ordersAction(args []string) (func(context.Context, *client.Client) error, error) {
 	w := c.options.waiting
 	switch {
@@ -87,7 +87,7 @@ func cancel(ctx context.Context, staff *client.Client, key, id, reason string) (
 	return staff.OpsCancelOrder(ctx, id, key, client.OrderCancellation{Reason: reason})
 }
 
-// intervene does something to an order and tells what.
+// intervene does something to an order and reports it.
 func (c *cli) intervene(act intervention, orderID, done string) func(context.Context, *client.Client) error {
 	return func(ctx context.Context, staff *client.Client) error {
 		accepted, err := act(ctx, staff, id.Random{}.New(), orderID, c.options.waiting.reason)
@@ -134,7 +134,7 @@ func (c *cli) listWaiting(ctx context.Context, staff *client.Client) error {
 	return err
 }
 
-// noneWaits says that no order waits as the flags of "orders waiting" want it.
+// noneWaits is the text for no order that waits as the flags of "orders waiting" require.
 func noneWaits(w waitingOptions) string {
 	which := "No order"
 	if w.step != "" || w.status != "" {
@@ -146,7 +146,7 @@ func noneWaits(w waitingOptions) string {
 	return fmt.Sprintf("%s has been waiting for %s or longer.", which, short(w.longer))
 }
 
-// short is a duration without what is 0 at its end, as 1m.
+// short formats a duration without zeros at its end, such as 1m.
 func short(d time.Duration) string {
 	text := d.String()
 	if before, found := strings.CutSuffix(text, "m0s"); found {
@@ -158,7 +158,7 @@ func short(d time.Duration) string {
 	return text
 }
 
-// unique drops repeats: an order that waits may be on more than one page.
+// unique removes repeats, because a waiting order may be on more than one page.
 func unique(orders []client.OrderSummary) []client.OrderSummary {
 	seen := make(map[string]bool, len(orders))
 	once := []client.OrderSummary{}
@@ -171,7 +171,7 @@ func unique(orders []client.OrderSummary) []client.OrderSummary {
 	return once
 }
 
-// next says when something is due.
+// next formats when something is due.
 func next(at time.Time) string {
 	if in := time.Until(at).Round(100 * time.Millisecond); in > 0 {
 		return "in " + in.String()

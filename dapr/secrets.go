@@ -64,7 +64,7 @@ func (c *cli) secrets() error {
 
 // writePrivate writes a file that only its owner may read.
 func writePrivate(file string, content []byte) error {
-	// A new file: what another process could open before, it cannot read on.
+	// A new file, because another process may already have opened the old one.
 	partial := file + ".partial"
 	if err := os.Remove(partial); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("writing the secrets: %w", err)

@@ -56,7 +56,7 @@ func TestSecretsAreWrittenOnceAndKept(t *testing.T) {
 	}
 
 	write("more.yaml", "c: ${C_TOKEN:?run it}\n")
-	if err := os.Chmod(filepath.Join(folder, ".env"), 0o644); err != nil { // as an editor may leave it
+	if err := os.Chmod(filepath.Join(folder, ".env"), 0o644); err != nil { // like a file that an editor has written
 		t.Fatal(err)
 	}
 	if err := c.secrets(); err != nil {

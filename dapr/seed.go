@@ -48,9 +48,8 @@ customer are registered with STAFF_PASSWORD and CUSTOMER_PASSWORD. With --target
 	}
 }
 
-// seed fills a shop for somebody who sees it for the first time: a catalogue,
-// a customer with money, a staff member, the admin, and one order. On a shop
-// that has been filled before it adds only the order, and money that has run low.
+// seed fills a shop for a first visit: a catalogue, a customer with money, a staff member, the admin, and one order. If
+// the shop was filled before, it adds only the order, and money to an almost empty wallet.
 func (c *cli) seed(ctx context.Context, stack *launcher.Stack) ([]launcher.User, error) {
 	people, err := c.people(stack.Dir(), stack.Admin())
 	if err != nil {
@@ -61,14 +60,14 @@ func (c *cli) seed(ctx context.Context, stack *launcher.Stack) ([]launcher.User,
 		return nil, err
 	}
 	err = c.firstOrder(ctx, customer)
-	if errors.Is(err, errNothingInStock) { // all is sold: the shop is as it was left
+	if errors.Is(err, errNothingInStock) { // everything is sold: the shop stays as it is
 		fmt.Fprintln(c.out, "Nothing is in stock, so no order was placed.")
 		err = nil
 	}
 	return people, err
 }
 
-// fill makes the people and the catalogue, and returns a client of the customer.
+// fill creates the people and the catalogue, and returns a client of the customer.
 func (c *cli) fill(ctx context.Context, empty shop) (customer *client.Client, err error) {
 	began := time.Now()
 	clients, err := enrol(ctx, empty)
@@ -91,8 +90,7 @@ func (c *cli) fill(ctx context.Context, empty shop) (customer *client.Client, er
 	return clients["customer"], nil
 }
 
-// people are the users a stack begins with; their passwords are made up once
-// and kept in the stack's folder.
+// people returns the users of a new stack. Their passwords are generated once and kept in the stack's folder.
 func (c *cli) people(dir string, admin launcher.User) ([]launcher.User, error) {
 	file := usersFile(dir)
 	var people []launcher.User
@@ -116,8 +114,8 @@ func (c *cli) people(dir string, admin launcher.User) ([]launcher.User, error) {
 
 func usersFile(dir string) string { return filepath.Join(dir, "secrets", "users.json") }
 
-// enrol registers the people who are not yet, gives each the role, and returns
-// a client for each role. The admin exists from the users service's start.
+// enrol registers the people who do not exist yet, gives each the role, and returns a client for each role. The admin
+// exists from the start of the users service.
 func enrol(ctx context.Context, empty shop) (map[string]*client.Client, error) {
 	admin, err := empty.signIn(ctx, "admin")
 	if err != nil {
@@ -155,12 +153,11 @@ func enrolOne(ctx context.Context, gateway, admin *client.Client, person launche
 			return nil, fmt.Errorf("making %s a %s: %w", person.Email, person.Role, err)
 		}
 	}
-	// After the roles: a token carries those of its login.
+	// Log in after the roles are set, because a token contains the roles at its log-in.
 	return gateway.Login(ctx, person.Email, person.Password)
 }
 
-// fillCatalogue creates the products of the shop's own catalogue that do not
-// exist yet, and leaves the others as they are.
+// fillCatalogue creates the missing products of the shop's own catalogue, and leaves the others unchanged.
 func (c *cli) fillCatalogue(ctx context.Context, staff *client.Client) (added int, err error) {
 	file, err := os.Open(filepath.Join(c.root, "services", "products", "catalogue.csv"))
 	if err != nil {
@@ -191,7 +188,7 @@ func (c *cli) fillCatalogue(ctx context.Context, staff *client.Client) (added in
 		added++
 		group.Go(func() error {
 			_, err := staff.CreateProduct(ctx, draftOf(row))
-			if client.Status(err) == http.StatusConflict { // made by an earlier start that was cut short
+			if client.Status(err) == http.StatusConflict { // made by an earlier start that was interrupted
 				err = nil
 			}
 			return err
@@ -200,10 +197,10 @@ func (c *cli) fillCatalogue(ctx context.Context, staff *client.Client) (added in
 	return added, group.Wait()
 }
 
-// A customer who has less than lowWallet gets topUp.
+// A customer with less than lowWallet gets topUp.
 var lowWallet, topUp = money.New(500_00, "EUR"), money.New(2_500_00, "EUR")
 
-// fund deposits into a wallet that has run low, and reports whether it did.
+// fund deposits into an almost empty wallet, and reports whether it did.
 func fund(ctx context.Context, customer *client.Client) (paid bool, err error) {
 	wallet, err := customer.GetWallet(ctx)
 	if err != nil {
@@ -218,7 +215,7 @@ func fund(ctx context.Context, customer *client.Client) (paid bool, err error) {
 	return true, nil
 }
 
-// errNothingInStock is why no order was placed.
+// errNothingInStock is the reason when no order was placed.
 var errNothingInStock = errors.New("nothing is in stock, so no order was placed")
 
 // firstOrder places an order for two products and shows its timeline.
@@ -272,7 +269,7 @@ func (c *cli) showOrder(order client.Order, cause string, answered, ended time.D
 	switch a := c.options.access; {
 	case a.target == targetCompose:
 		fmt.Fprintf(c.out, "  All it caused: go run ./dapr logs --target compose --correlation %s\n", cause)
-	case a.gateway != "": // its logs are elsewhere
+	case a.gateway != "": // its logs are on another machine
 		fmt.Fprintf(c.out, "  Correlation id: %s\n", cause)
 	default:
 		fmt.Fprintf(c.out, "  All it caused: go run ./dapr logs --correlation %s\n", cause)

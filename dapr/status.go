@@ -14,7 +14,7 @@ import (
 	"caravan/dapr/client"
 )
 
-// gatewayReport is what a gateway knows of its services.
+// gatewayReport is the gateway's report on its services.
 type gatewayReport struct {
 	Gateway  string           `json:"gateway"`
 	Services []gatewayService `json:"services"`
@@ -41,7 +41,7 @@ type gatewayBreaker struct {
 	Opened  int                 `json:"opened"`
 }
 
-// gatewayStatus shows what a gateway knows: to staff everything, to others whether each service is ready.
+// gatewayStatus shows the gateway's report: to staff all of it, to others only whether each service is ready.
 func (c *cli) gatewayStatus(ctx context.Context) error {
 	found, err := c.shop(ctx)
 	if err != nil {
@@ -61,7 +61,7 @@ func (c *cli) gatewayStatus(ctx context.Context) error {
 	return c.showGateway(report)
 }
 
-// askAsStaff reports whether the user may see it.
+// askAsStaff reads the full report, and reports whether the user may see it.
 func (r *gatewayReport) askAsStaff(ctx context.Context, s shop) (allowed bool, err error) {
 	staff, err := s.signIn(ctx, "staff")
 	if err != nil {
@@ -87,7 +87,7 @@ func (r *gatewayReport) askAsStaff(ctx context.Context, s shop) (allowed bool, e
 	return true, nil
 }
 
-// askAsNobody asks /healthz, which answers 503 when a service is not ready.
+// askAsNobody calls /healthz, which answers 503 when a service is not ready.
 func (r *gatewayReport) askAsNobody(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.Gateway+"/healthz", nil)
 	if err != nil {

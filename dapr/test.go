@@ -68,8 +68,7 @@ type testStep struct {
 	env    []string
 }
 
-// test runs the steps of the suite one after another, as far as the first that
-// fails, and ends with what was left out.
+// test runs the steps of the suite one after another until one fails, and lists at the end what was skipped.
 func (c *cli) test(ctx context.Context) error {
 	switch {
 	case c.options.test.target == targetCompose:
@@ -101,12 +100,12 @@ func (c *cli) test(ctx context.Context) error {
 	return nil
 }
 
-// testTag is the tag of the images that the suites over docker compose use, so that "dev" stays what it is.
+// testTag is the tag of the images for suites over docker compose, so that "dev" stays unchanged.
 const testTag = "test"
 
 func (c *cli) testSteps() []testStep {
 	o := c.options.test
-	// One package at a time: those that start stacks would fight for the machine.
+	// One package at a time, because packages that start stacks would compete for the machine.
 	tests := []string{"go", "test", "-json", "-p", "1", "-timeout", "60m"}
 	if o.short {
 		tests = []string{"go", "test", "-json", "-short"}
@@ -114,15 +113,15 @@ func (c *cli) testSteps() []testStep {
 	if o.run != "" {
 		tests = append(tests, "-run", o.run)
 	}
-	if o.target == targetCompose { // the cache of go test does not see the images
+	if o.target == targetCompose { // the test cache does not notice changed images
 		args := append(tests, "-count=1", "./test/e2e", "./test/contract")
 		return []testStep{{args: args, env: []string{"CARAVAN_E2E_TARGET=" + targetCompose, "CARAVAN_TAG=" + testTag}}}
 	}
 	steps := []testStep{{args: []string{"go", "vet", "./..."}}, {args: append(tests, "./...")}}
-	if !o.short && o.run == "" { // a module of its own, built like the sidecar
+	if !o.short && o.run == "" { // a separate module, built like the sidecar
 		steps = append(steps, testStep{folder: filepath.Join("dapr", "daprd"), args: []string{"go", "test", "-json", "-trimpath", "-vet=off", "./..."}})
 	}
-	if o.run == "" { // a module of its own, for Compose's loader; the cache does not see the files that it reads
+	if o.run == "" { // a separate module, for Compose's loader; the cache does not see the files that it reads
 		steps = append(steps, testStep{folder: filepath.Join("test", "compose"), args: []string{"go", "test", "-json", "-count=1", "./..."}})
 	}
 	return steps
@@ -142,11 +141,11 @@ func (c *cli) testStep(ctx context.Context, step testStep, omitted omissions) er
 	read := make(chan error, 1)
 	go func() { read <- showTests(reader, c.out, omitted) }()
 	err := command.Run()
-	_ = writer.Close() // of a pipe, it does not fail
+	_ = writer.Close() // closing a pipe does not fail
 	return errors.Join(err, <-read)
 }
 
-// showMissing names the servers whose tests cannot run here.
+// showMissing names the servers whose tests cannot run on this machine.
 func (c *cli) showMissing() {
 	for _, server := range launcher.Missing() {
 		fmt.Fprintf(c.out, "Not installed, so that its tests are left out: %s %s (%s)\n", server.What, server.Name, server.Advice)
@@ -170,8 +169,7 @@ func (c *cli) showPassed(took time.Duration, omitted omissions) {
 	}
 }
 
-// omissions are the tests that were skipped, by the reason that they gave and
-// then by package.
+// omissions are the skipped tests, by reason and then by package.
 type omissions map[string]map[string]int
 
 func (o omissions) add(reason, pkg string) {
@@ -181,7 +179,7 @@ func (o omissions) add(reason, pkg string) {
 	o[reason][strings.TrimPrefix(pkg, "caravan/")]++
 }
 
-// line is as "3 tests of test/chaos: rabbitmq is not installed: apt install rabbitmq-server".
+// line returns "3 tests of test/chaos: rabbitmq is not installed: apt install rabbitmq-server".
 func (o omissions) line(reason string) string {
 	count := 0
 	for _, n := range o[reason] {
@@ -194,11 +192,11 @@ func (o omissions) line(reason string) string {
 	return fmt.Sprintf("%d %s of %s: %s", count, noun, strings.Join(slices.Sorted(maps.Keys(o[reason])), ", "), reason)
 }
 
-// showTests reads what go test -json says, shows what go test shows without it,
-// and notes what was skipped and why.
+// showTests reads the output of go test -json, shows what go test shows without it, and records the skipped tests with
+// their reasons.
 func showTests(output io.Reader, w io.Writer, omitted omissions) error {
 	lines := bufio.NewReader(output)
-	said := map[string]*bytes.Buffer{} // by each test that has not ended
+	said := map[string]*bytes.Buffer{} // output of each test that has not ended
 	for {
 		raw, err := lines.ReadBytes('\n')
 		if len(raw) > 0 {
@@ -216,7 +214,7 @@ func showTests(output io.Reader, w io.Writer, omitted omissions) error {
 func showTestLine(raw []byte, w io.Writer, said map[string]*bytes.Buffer, omitted omissions) {
 	var line struct{ Action, Package, Test, Output string }
 	if json.Unmarshal(raw, &line) != nil {
-		_, _ = w.Write(raw) // the build says it, not a test
+		_, _ = w.Write(raw) // output of the build, not of a test
 		return
 	}
 	key := line.Package + " " + line.Test
@@ -230,7 +228,7 @@ func showTestLine(raw []byte, w io.Writer, said map[string]*bytes.Buffer, omitte
 			said[key] = &bytes.Buffer{}
 		}
 		said[key].WriteString(line.Output)
-	case line.Test == "" && line.Action == "fail": // also of tests that it ended in the middle of
+	case line.Test == "" && line.Action == "fail": // also for tests that the failure interrupted
 		for _, key := range slices.Sorted(maps.Keys(said)) {
 			if strings.HasPrefix(key, line.Package+" ") {
 				_, _ = said[key].WriteTo(w)
@@ -253,8 +251,7 @@ func showTestLine(raw []byte, w io.Writer, said map[string]*bytes.Buffer, omitte
 	}
 }
 
-// skipReason is the first line of what a test said when it was skipped, as
-// "    stack_test.go:66: starts processes".
+// skipReason returns the first line of a skipped test's output, such as "    stack_test.go:66: starts processes".
 func skipReason(output string) string {
 	reason := "no reason given"
 	for line := range strings.Lines(output) {

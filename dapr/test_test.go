@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// events is what go test -json says of two packages: one with a test that
-// passes and two that are skipped, and one with a test that fails.
+// events is output of go test -json for two packages: one has a test that passes and two that are skipped, the other
+// one has a test that fails.
 const events = `{"Action":"start","Package":"caravan/test/chaos"}
 {"Action":"run","Package":"caravan/test/chaos","Test":"TestGood"}
 {"Action":"output","Package":"caravan/test/chaos","Test":"TestGood","Output":"=== RUN   TestGood\n"}

@@ -17,7 +17,7 @@ import (
 	"caravan/dapr/launcher"
 )
 
-// upOptions are the flags that say what stack to start.
+// upOptions are the flags that describe the stack to start.
 type upOptions struct {
 	broker, store, daprd, otlp string
 	port                       int
@@ -53,7 +53,7 @@ deletes it first. Brokers and stores that already run are used when one of these
 	}
 }
 
-// stackFlags are the flags up and bench share.
+// stackFlags declares the flags that up and bench share.
 func stackFlags(up *upOptions, flags *flag.FlagSet) {
 	up.broker, up.store = launcher.Brokers()[0], launcher.Stores()[0]
 	flags.Var(oneOf{&up.broker, launcher.Brokers()}, "broker", "the broker's `name`: "+strings.Join(launcher.Brokers(), ", "))
@@ -64,7 +64,7 @@ func stackFlags(up *upOptions, flags *flag.FlagSet) {
 	flags.Var(webAddress{&up.otlp, "http://127.0.0.1:4318"}, "otlp", "`URL` spans are sent to, as http://127.0.0.1:4318")
 }
 
-// stopTimeout is how long a stack may take to stop.
+// stopTimeout is the time limit for stopping a stack.
 const stopTimeout = 45 * time.Second
 
 func (c *cli) up(ctx context.Context) error {
@@ -96,7 +96,7 @@ func (c *cli) up(ctx context.Context) error {
 	}
 }
 
-// advise adds to what took too long how to give it longer.
+// advise adds to a timeout how to make it longer.
 func advise(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w\nOn a busy machine it may take longer: --timeout 15m", err)
@@ -132,7 +132,7 @@ func (c *cli) launcherOptions() launcher.Options {
 	return options
 }
 
-// welcome waits until the stack is ready, fills the shop and shows what there is.
+// welcome waits until the stack is ready, fills the shop and shows its addresses and users.
 func (c *cli) welcome(ctx context.Context, stack *launcher.Stack, began time.Time) error {
 	if err := stack.WaitReady(ctx); err != nil {
 		return advise(err)
@@ -174,7 +174,7 @@ func (c *cli) showAddresses(stack *launcher.Stack, users []launcher.User) {
 	fmt.Fprintf(w, "  Stop: %s, or Ctrl-C where up runs in the foreground\n\n", c.run("down"))
 }
 
-// stop stops the stack; a second signal stops it at once.
+// stop stops the stack. A second signal stops it immediately.
 func (c *cli) stop(stack *launcher.Stack) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
@@ -186,13 +186,13 @@ func (c *cli) stop(stack *launcher.Stack) {
 	fmt.Fprintf(c.out, "Stopped after %s. Nothing is left running.\n", time.Since(began).Round(100*time.Millisecond))
 }
 
-// upDetached starts this program again as a process of its own session, shows
-// what it says until the stack is ready, and leaves it running.
+// upDetached starts this program again as a process with its own session, shows its output until the stack is ready,
+// and leaves it running.
 func (c *cli) upDetached(ctx context.Context) error {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return fmt.Errorf("preparing the stack's folder: %w", err)
 	}
-	// A launcher that was killed leaves it behind, and it says when this one is ready.
+	// A launcher that was killed leaves this file behind, and the new one appears when the new launcher is ready.
 	if err := os.Remove(filepath.Join(c.dir, "run", "stack.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("clearing what the last run left: %w", err)
 	}
@@ -251,7 +251,7 @@ func (c *cli) spawnDetached(log *os.File) (*exec.Cmd, error) {
 	return child, nil
 }
 
-// copyNew shows what a file holds from an offset on, and returns how much.
+// copyNew writes the content of a file from an offset on, and returns its length.
 func (c *cli) copyNew(path string, from int64) int64 {
 	file, err := os.Open(path)
 	if err != nil {
