@@ -18,31 +18,31 @@ import (
 type Target struct {
 	// Gateway is the base URL of the gateway.
 	Gateway string
-	// Dir is the folder that keeps the benchmark's users.
+	// Dir is the folder with the benchmark's users.
 	Dir string
 	// Broker and Store name what the stack uses.
 	Broker, Store string
-	// SignIn logs in someone with a role.
+	// SignIn logs in a user with a role.
 	SignIn func(ctx context.Context, role string) (*client.Client, error)
-	// Report describes the processes of the stack; without any, memory and processor time are not measured.
+	// Report describes the processes of the stack. If nil, memory and processor time are not measured.
 	Report func(ctx context.Context) (launcher.Report, error)
-	// Logs reads the log lines of the stack that accept wants.
+	// Logs returns the log lines of the stack for which accept returns true.
 	Logs func(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error)
 }
 
-// Options say what is measured.
+// Options describe what is measured.
 type Options struct {
-	// Root is the folder of the repository; the result names its revision.
+	// Root is the folder of the repository. The result contains its revision.
 	Root string
 	// Clients are the numbers of clients, each at most MaxClients; at least one number.
 	Clients []int
 	// Duration is how long each load lasts.
 	Duration time.Duration
-	// Out takes the progress.
+	// Out gets the progress.
 	Out io.Writer
 }
 
-// Run prepares users and products and measures the target. The order of the measurements lets the first begin at rest.
+// Run prepares users and products and measures the target. The first measurement comes before any load.
 func Run(ctx context.Context, stack Target, options Options) (Result, error) {
 	result := Result{Date: time.Now().UTC(), Machine: thisMachine(ctx, options.Root), Broker: stack.Broker, Store: stack.Store}
 	shop, err := openShop(ctx, stack, slices.Max(options.Clients))
@@ -128,7 +128,7 @@ func clientCount(n int) string {
 	return fmt.Sprintf("%d clients", n)
 }
 
-// errLimited is returned when the measured gateway limits its callers.
+// errLimited is returned when the measured gateway has rate limits.
 var errLimited = errors.New("the gateway's rate limits are on; start the stack with: go run ./dapr up --no-limits" +
 	" (elsewhere, the gateway with CARAVAN_LIMIT_ENABLED=false)")
 

@@ -22,17 +22,16 @@ import (
 	"caravan/internal/money"
 )
 
-// MaxClients is the greatest number of clients. Each is a user of its own.
+// MaxClients is the maximum number of clients. Each is a different user.
 const MaxClients = 256
 
-// The products that are ordered: a few are wanted by most, as in a shop.
+// The products to be ordered: most orders are for few of them, as in a shop.
 const (
 	products     = 50
 	zipfExponent = 1.1
 )
 
-// shop is a shop prepared for load: products that do not run out, and
-// users whose wallets do not.
+// shop is a shop prepared for load: its stock and its users' wallets are large enough.
 type shop struct {
 	gateway string
 	staff   *client.Client
@@ -57,8 +56,7 @@ func openShop(ctx context.Context, stack Target, users int) (*shop, error) {
 	return s, s.enrol(ctx, anonymous, stack.Dir, users)
 }
 
-// zipf returns the cumulative shares of n products whose popularity falls with
-// their rank.
+// zipf returns the cumulative shares of n products whose popularity decreases with their rank.
 func zipf(n int) []float64 {
 	weights := make([]float64, n)
 	sum := 0.0
@@ -77,7 +75,7 @@ func (s *shop) pick() int {
 	return min(at, len(s.weights)-1)
 }
 
-// basket is one or two different products.
+// basket returns one or two different products.
 func (s *shop) basket() []client.NewOrderItem {
 	first := s.pick()
 	items := []client.NewOrderItem{{SKU: sku(first), Quantity: 1}}
@@ -109,8 +107,8 @@ func (s *shop) stockUp(ctx context.Context) error {
 	return group.Wait()
 }
 
-// enrol logs the users in, registering those that do not exist, and fills their
-// wallets. Their passwords are kept, as a password hash is slow on purpose.
+// enrol logs the users in, registers those that do not exist, and fills their wallets. Their passwords are kept,
+// because a password hash is slow on purpose.
 func (s *shop) enrol(ctx context.Context, anonymous *client.Client, dir string, count int) error {
 	users, err := loadUsers(dir, count)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"caravan/internal/correlation"
 )
 
-// orders keeps every client placing orders, one after another, each until its
-// end is seen; those begun in the time are all awaited.
+// orders has every client place orders, one after another, and wait for the end of each. All orders that begin within
+// the duration are awaited.
 func (s *shop) orders(ctx context.Context, clients int, duration time.Duration) (Load, error) {
 	t := &tally{outcomes: map[string]int{}}
 	began := time.Now()
@@ -42,8 +42,7 @@ func (s *shop) orders(ctx context.Context, clients int, duration time.Duration) 
 	return t.load("orders to their end", clients, time.Since(began)), err
 }
 
-// placeAndAwait places an order and returns its end, or the kind of error that
-// kept the client from seeing one.
+// placeAndAwait places an order and returns its end, or the kind of error that prevented the client from seeing it.
 func placeAndAwait(ctx context.Context, user *client.Client, items []client.NewOrderItem) (string, error) {
 	accepted, err := user.PlaceOrder(ctx, rand.Text(), client.NewOrder{Items: items})
 	if err != nil {
@@ -71,11 +70,11 @@ func failedOutcome(err error) (string, error) {
 	return "no answer", nil
 }
 
-// unloadedOrders is how many orders are placed one at a time.
+// unloadedOrders is the number of orders that are placed one at a time.
 const unloadedOrders = 200
 
-// oneByOne places orders one at a time and finds where their time goes, from
-// their timelines and from the log lines with their correlation ids.
+// oneByOne places orders one at a time. It finds the parts of their time in their timelines, and in the log lines with
+// their correlation ids.
 func (s *shop) oneByOne(ctx context.Context, stack Target) (Unloaded, error) {
 	user := s.users[0]
 	var took []time.Duration
@@ -97,7 +96,7 @@ func (s *shop) oneByOne(ctx context.Context, stack Target) (Unloaded, error) {
 			continue
 		}
 		took = append(took, time.Since(started))
-		// The edge makes a correlation id of its own.
+		// The gateway gives each request its own correlation id.
 		causes[header.Get(correlation.Header)] = true
 		for _, moment := range order.Timeline {
 			name := strings.TrimSuffix(strings.TrimPrefix(moment.Type, "orders."), ".v1")
@@ -121,8 +120,7 @@ func spans(durations map[string][]time.Duration, orders int) []Span {
 	return all
 }
 
-// hopsOf reads how long each request with one of the correlation ids took in
-// the program that served it.
+// hopsOf reads how long each request with one of the correlation ids took in the program that served it.
 func hopsOf(ctx context.Context, stack Target, causes map[string]bool) (map[string][]time.Duration, error) {
 	lines, err := stack.Logs(ctx, func(line launcher.LogLine) bool {
 		return line.Fields["duration_ms"] != nil && causes[line.Field("correlation_id")]

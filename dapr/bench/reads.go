@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// reads measures product pages: as nobody, which the edge may answer itself,
-// and as staff, whose answers no cache may keep.
+// reads measures product pages: without a user, when the gateway may answer from its cache, and as staff, whose answers
+// no cache may keep.
 func (s *shop) reads(ctx context.Context, duration time.Duration) ([]Load, error) {
 	if _, err := s.staff.GetOwnUser(ctx); err != nil { // renews the token
 		return nil, limited(err)
@@ -72,9 +72,8 @@ func (s *shop) readLoad(ctx context.Context, name, header string, clients int, d
 	return all.load(name, clients, elapsed), err
 }
 
-// readUntil sends prepared requests over one connection, one after another. It
-// speaks HTTP/1.1 by itself: on a small machine a full client costs as much as
-// the gateway that is to be measured.
+// readUntil sends prepared requests over one connection, one after another. It writes HTTP/1.1 directly: on a small
+// machine a full client costs as much as the gateway that is measured.
 func (s *shop) readUntil(ctx context.Context, host string, requests [][]byte, deadline time.Time, t *tally) error {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", host)
 	if err != nil {

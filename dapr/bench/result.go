@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Result is what one run of the benchmark found.
+// Result has the measurements of one run of the benchmark.
 type Result struct {
 	Date    time.Time `json:"date"`
 	Machine Machine   `json:"machine"`
@@ -23,15 +23,14 @@ type Result struct {
 	Orders   []Load   `json:"orders"`
 	Reads    []Load   `json:"reads"`
 	Unloaded Unloaded `json:"unloaded"`
-	// Processor is the processor time one order takes in every process, at the
-	// greatest number of clients: unlike rates, it hardly depends on what else
-	// the machine does.
+	// Processor is the processor time of one order in every process, at the greatest number of clients. Unlike rates,
+	// it hardly depends on other work of the machine.
 	Processor []ProcessTime `json:"processor"`
 	AtRest    []ProcessSize `json:"memoryAtRest"`
 	AfterUse  []ProcessSize `json:"memoryAfterLoad"`
 }
 
-// Machine is what it ran on.
+// Machine describes the machine.
 type Machine struct {
 	CPU        string `json:"cpu"`
 	Processors int    `json:"processors"`
@@ -39,10 +38,10 @@ type Machine struct {
 	Kernel     string `json:"kernel"`
 	Go         string `json:"go"`
 	Revision   string `json:"revision"`
-	Load       string `json:"loadBefore"` // the load averages before it began
+	Load       string `json:"loadBefore"` // the load averages before the benchmark
 }
 
-// Load is one load: how much was done, and how long it took.
+// Load is the result of one load: how much was done, and how long it took.
 type Load struct {
 	Name      string         `json:"name"`
 	Clients   int            `json:"clients"`
@@ -55,13 +54,13 @@ type Load struct {
 	Outcomes  map[string]int `json:"outcomes"`
 }
 
-// Unloaded is one order at a time, and where its time goes.
+// Unloaded is the result for one order at a time: the parts of its time.
 type Unloaded struct {
 	Orders   int     `json:"orders"`
 	P50      float64 `json:"p50ms"`
 	P99      float64 `json:"p99ms"`
-	Timeline []Span  `json:"timeline"` // since placement, by the order's own timeline
-	Hops     []Span  `json:"hops"`     // requests each order caused, by the services' logs
+	Timeline []Span  `json:"timeline"` // since placement, from the order's timeline
+	Hops     []Span  `json:"hops"`     // the requests of each order, from the services' logs
 }
 
 // Span is the median duration of a step.
@@ -71,13 +70,13 @@ type Span struct {
 	Calls  float64 `json:"calls"` // per order
 }
 
-// ProcessTime is the processor time a process takes for one order.
+// ProcessTime is the processor time of a process for one order.
 type ProcessTime struct {
 	Name     string  `json:"name"`
 	PerOrder float64 `json:"msPerOrder"`
 }
 
-// ProcessSize is the memory of a process with its descendants, in MB.
+// ProcessSize is the memory of a process and its descendants, in MB.
 type ProcessSize struct {
 	Name string  `json:"name"`
 	RSS  float64 `json:"rssMB"`
@@ -101,7 +100,7 @@ func (r Result) Keep(files ...string) error {
 	return nil
 }
 
-// FileName is a file name for the result that tells its date, broker and store.
+// FileName returns a file name for the result with its date, broker and store.
 func (r Result) FileName() string {
 	return strings.ReplaceAll(fmt.Sprintf("%s-%s-%s.json", r.Date.Format("20060102-150405"), r.Broker, r.Store), " ", "-")
 }
@@ -136,7 +135,7 @@ func thisMachine(ctx context.Context, root string) Machine {
 	return m
 }
 
-// fieldOf is the value behind "name:" in a file of /proc.
+// fieldOf returns the value after "name:" in a file of /proc.
 func fieldOf(file, name string) string {
 	raw, _ := os.ReadFile(file)
 	for line := range strings.Lines(string(raw)) {

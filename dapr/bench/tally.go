@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// tally gathers durations and outcomes of a load.
+// tally collects durations and outcomes of a load.
 type tally struct {
 	mu       sync.Mutex
 	took     []time.Duration
@@ -33,7 +33,7 @@ func (t *tally) load(name string, clients int, elapsed time.Duration) Load {
 	return load
 }
 
-// quantile of sorted durations, in milliseconds.
+// quantile returns a quantile of sorted durations, in milliseconds.
 func quantile(sorted []time.Duration, q float64) float64 {
 	if len(sorted) == 0 {
 		return 0

@@ -2,8 +2,8 @@
 //
 //	sku,name,description,category,price,currency,stock
 //
-// in any order of columns, then one product per row. Every line of the file is accounted for: it belongs to a row, to a
-// mistake that names it, to the header, or it is blank. What a product may look like is for the caller to say.
+// with the columns in any order, then one product per row. Every line of the file is part of a row, part of a mistake
+// that names it, part of the header, or blank. The caller has the rules for products.
 package catalogue
 
 import (
@@ -29,10 +29,10 @@ type Row struct {
 	Stock       int64
 }
 
-// Lines are the lines of the file, counted from 1, that something takes up.
+// Lines are consecutive lines of the file, counted from 1.
 type Lines struct{ First, Last int }
 
-// String is "line 3" or "lines 3 to 5".
+// String returns "line 3" or "lines 3 to 5".
 func (l Lines) String() string {
 	if l.First == l.Last {
 		return fmt.Sprintf("line %d", l.First)
@@ -40,20 +40,20 @@ func (l Lines) String() string {
 	return fmt.Sprintf("lines %d to %d", l.First, l.Last)
 }
 
-// Fault is what is wrong with one field of a row.
+// Fault describes what is wrong with one field of a row.
 type Fault struct {
 	Field string // a column; "" when the whole row is meant
 	What  string // completes a sentence that begins with the field's value, as "must be a number"
 }
 
-// Mistake is a fault in its place.
+// Mistake is a fault with its lines.
 type Mistake struct {
 	Lines
 	Fault
-	Value string // of the field, as it is in the file
+	Value string // the field's text in the file
 }
 
-// String is the mistake as one line of text.
+// String returns the mistake as one line of text.
 func (m Mistake) String() string {
 	switch {
 	case m.Field == "":
@@ -64,7 +64,7 @@ func (m Mistake) String() string {
 	return fmt.Sprintf("%s, %s: %s %s", m.Lines, m.Field, shorten(m.Value), m.What)
 }
 
-// shorten quotes the beginning of a value, with what is invisible in it escaped.
+// shorten quotes the beginning of a value, with invisible characters escaped.
 func shorten(value string) string {
 	const most = 40
 	if utf8.RuneCountInString(value) <= most {
@@ -73,34 +73,35 @@ func shorten(value string) string {
 	return strconv.Quote(string([]rune(value)[:most])) + "..."
 }
 
-// Check applies the rules of a shop to a row. It returns the row as the shop would store it, and what is wrong with it.
+// Check applies the rules of a shop to a row. It returns the row in the form in which the shop stores it, and its
+// faults.
 type Check func(Row) (Row, []Fault)
 
-// File is what a file holds.
+// File is the content of a file.
 type File struct {
 	Rows     []Row
 	Mistakes []Mistake
-	// Lines counts all lines, Head those up to the header and Blank those without a value after it.
+	// Lines counts all lines, Head the lines up to the header, and Blank the lines without a value after it.
 	Lines, Head, Blank int
 
-	records int            // that are not blank
+	records int            // records that are not blank
 	skus    map[string]int // the first line of each SKU
 }
 
 const (
-	// MaxRows is how many rows of a file are read, good or bad.
+	// MaxRows is the maximum number of rows that are read, valid or not.
 	MaxRows = 100_000
-	// maxBytes is the size of the largest file that is read.
+	// maxBytes is the maximum size of a file.
 	maxBytes = 128 << 20
 )
 
-// ErrHeader means that the file is no catalogue: it does not begin with the header.
+// ErrHeader means that the file is not a catalogue: it does not begin with the header.
 var ErrHeader = errors.New("the first line is not the header of a catalogue")
 
 var columns = []string{"sku", "name", "description", "category", "price", "currency", "stock"}
 
-// Read reads a catalogue: its good rows, and every mistake of the others. Of rows with one SKU the first one counts.
-// The error is ErrHeader, or says why the file could not be read at all.
+// Read reads a catalogue: its valid rows, and every mistake of the others. Of rows with the same SKU only the first one
+// is valid. The error is ErrHeader, or the reason why the file could not be read at all.
 func Read(r io.Reader, check Check) (*File, error) {
 	text, err := decode(r)
 	if err != nil {
@@ -123,8 +124,8 @@ func (f *File) mistake(lines Lines, fault Fault, value string) {
 	f.Mistakes = append(f.Mistakes, Mistake{lines, fault, value})
 }
 
-// record reads the record at a place and returns the place after it. A record of a wrong form may owe its end to a
-// stray quote, so that only its first line is taken for bad, and the next is read by itself.
+// record reads the record at a place and returns the place after it. An invalid record may be too long because of a
+// wrong quote. So only its first line is a mistake, and the next line is read separately.
 func (f *File) record(t *table, from place) place {
 	fields, at, fault := t.record(from)
 	if fault == "" {
@@ -150,7 +151,7 @@ func (f *File) record(t *table, from place) place {
 	return at
 }
 
-// product takes a record for a product.
+// product reads a record as a product.
 func (f *File) product(t *table, lines Lines, fields []string) {
 	row, faults := t.row(fields)
 	if first, twice := f.skus[row.SKU]; twice {
@@ -176,7 +177,7 @@ func blank(fields []string) bool {
 	return true
 }
 
-// value is the field of a column without the spaces around it.
+// value returns the field of a column without the spaces around it.
 func (t *table) value(fields []string, column string) string {
 	if i, known := t.columns[column]; known {
 		return strings.TrimSpace(fields[i])
@@ -210,7 +211,7 @@ func (t *table) row(fields []string) (Row, []Fault) {
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		fault("stock", "must be a whole number")
 	}
-	row.Stock = stock // of a number out of range the nearest, which the rules refuse
+	row.Stock = stock // for a number out of range the nearest one, which the rules refuse
 	row, more := t.check(row)
 	for _, f := range more {
 		fault(f.Field, f.What)
@@ -218,8 +219,8 @@ func (t *table) row(fields []string) (Row, []Fault) {
 	return row, faults
 }
 
-// readPrice reads a price as people and spreadsheets write it: 9, 9.9, 9.90 or 9,90. A comma with three digits after it
-// may separate thousands, so it is refused. What is wrong with the currency is for the shop's rules to say.
+// readPrice reads a price as people and spreadsheets write it: 9, 9.9, 9.90 or 9,90. It refuses a comma with three
+// digits after it, which may separate thousands. The shop's rules check the currency.
 func readPrice(text, currency string) (price money.Money, fault string) {
 	if !money.Known(currency) {
 		return money.New(1, currency), ""

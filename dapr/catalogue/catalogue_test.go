@@ -22,7 +22,7 @@ const header = "sku,name,description,category,price,currency,stock\n"
 
 var skuPattern = regexp.MustCompile(`^[A-Z0-9][A-Z0-9-]{1,31}$`)
 
-// shop stands for the rules of a shop, which are not this package's.
+// shop has example rules of a shop, because this package has none.
 func shop(row catalogue.Row) (catalogue.Row, []catalogue.Fault) {
 	var faults []catalogue.Fault
 	refuse := func(broken bool, field, what string) {
@@ -50,7 +50,7 @@ func read(t interface {
 	return file
 }
 
-// mug is what the file has on its second line.
+// mug is the product on the second line of the file.
 var mug = catalogue.Row{
 	Lines: catalogue.Lines{First: 2, Last: 2}, SKU: "MUG-1", Name: `Mug, "blue"`, Description: "Holds coffee.", Category: "kitchen", Price: money.New(1250, "EUR"), Stock: 40,
 }
@@ -233,7 +233,7 @@ func TestALongFileIsReadToItsBound(t *testing.T) {
 	}
 }
 
-// accounted checks that each line of a file is in the header, blank, in a row or in a mistake, and in one of them only.
+// accounted checks that each line of a file belongs to exactly one of the header, blank lines, rows and mistakes.
 func accounted(t interface {
 	Helper()
 	Fatalf(string, ...any)
@@ -273,7 +273,7 @@ func TestEveryLineIsAccountedFor(t *testing.T) {
 	})
 }
 
-// countLines counts the lines of a text by another way than the reader's.
+// countLines counts the lines of a text, in a different way than the reader.
 func countLines(text string) int {
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 	n := strings.Count(text, "\n")
@@ -283,7 +283,7 @@ func countLines(text string) int {
 	return n
 }
 
-// TestWhatIsWrittenIsRead writes products in every form that spreadsheets know.
+// TestWhatIsWrittenIsRead writes products in every form that spreadsheets write.
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var buffer bytes.Buffer
@@ -338,7 +338,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		lines := file.Lines // of UTF-16 the reader's own count has to do
+		lines := file.Lines // for UTF-16 the test uses the reader's own count
 		if mark := strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff"); !mark && !strings.Contains(text[:2], "\x00") {
 			lines = countLines(strings.TrimPrefix(text, "\uFEFF"))
 		}

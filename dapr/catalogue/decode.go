@@ -9,8 +9,8 @@ import (
 	"unicode/utf16"
 )
 
-// decode reads a text in UTF-8, or in UTF-16 as spreadsheets write "Unicode text". Bytes of another encoding stay as
-// they are, to be reported where they are.
+// decode reads a text in UTF-8, or in UTF-16 as spreadsheets write "Unicode text". Bytes in another encoding stay
+// unchanged, so that a mistake reports their lines.
 func decode(r io.Reader) (string, error) {
 	raw, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
 	if err != nil {

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// place is a line in a text: the lines before it have been read.
+// place is the beginning of a line in a text; the lines before it have been read.
 type place struct {
-	rest string // from this line on
-	line int    // how many lines are before it
+	rest string // the text from this line on
+	line int    // the number of lines before it
 }
 
 func (p place) end() bool { return p.rest == "" }
@@ -26,7 +26,7 @@ func (p place) next() (string, place) {
 	return p.rest[:i], place{p.rest[after:], p.line + 1}
 }
 
-// skip is the place after the last line.
+// skip returns the place after the last line.
 func (p place) skip() place {
 	for !p.end() {
 		_, p = p.next()
@@ -34,7 +34,7 @@ func (p place) skip() place {
 	return p
 }
 
-// table is the form of a file.
+// table describes the form of a file.
 type table struct {
 	separator string
 	columns   map[string]int // the positions of the columns
@@ -42,11 +42,11 @@ type table struct {
 	check     Check
 }
 
-// separators are what spreadsheets put between fields, the usual one first.
+// separators are the characters that spreadsheets write between fields, the usual one first.
 var separators = []string{",", ";", "\t", "|"}
 
-// readHeader finds the separator and the columns, and returns the place after the header. A first line as "sep=;",
-// which some spreadsheets write, says what the separator is.
+// readHeader finds the separator and the columns, and returns the place after the header. Some spreadsheets write a
+// first line such as "sep=;", which gives the separator.
 func readHeader(text string) (*table, place, error) {
 	header := place{rest: text}
 	candidates := separators
@@ -78,7 +78,7 @@ func readHeader(text string) (*table, place, error) {
 	return t, after, t.name(fields)
 }
 
-// name gives the columns their positions.
+// name sets the positions of the columns.
 func (t *table) name(header []string) error {
 	for len(header) > 1 && strings.TrimSpace(header[len(header)-1]) == "" {
 		header = header[:len(header)-1]
@@ -103,7 +103,7 @@ func (t *table) name(header []string) error {
 	return nil
 }
 
-// fit returns the fields of a record without the empty ones that spreadsheets append, or says that their number is
+// fit returns the fields of a record without the empty ones that spreadsheets append, or the fault if their number is
 // wrong. Blank records may have any number of fields.
 func (t *table) fit(fields []string) ([]string, string) {
 	for len(fields) > t.width && strings.TrimSpace(fields[len(fields)-1]) == "" {
@@ -115,24 +115,24 @@ func (t *table) fit(fields []string) ([]string, string) {
 	return nil, fmt.Sprintf("has %d fields instead of %d; a text that contains %q needs quotes around it", len(fields), t.width, t.separator)
 }
 
-// maxQuoted is the most bytes that a quoted field may have. It is far more than a description can have, so that a text
-// that is too long is called so, and a quote that is never closed ends here.
+// maxQuoted is the maximum size in bytes of a quoted field. It is far more than a description may have. So a text that
+// is too long is reported as such, and a quote that is never closed ends here.
 const maxQuoted = 64 << 10
 
-// What is wrong with quotes.
+// The faults of quotes.
 const (
 	faultInside = `has a quote inside a field; put the field in quotes and write the quote twice, as in "6"" nails"`
 	faultAfter  = `has text after a closing quote; a quote inside a quoted field is written twice, as in "6"" nails"`
 	faultOpen   = "opens a quote that is not closed"
 )
 
-// single splits a line into its fields, or says what is wrong with it.
+// single splits a line into its fields, or returns its fault.
 func (t *table) single(line string) (fields []string, after place, fault string) {
 	return t.split(place{rest: line}, false)
 }
 
-// record splits the record at a place into its fields. A quoted field may go on over several lines, but not over a line
-// that is a product by itself: then its quote is a stray one.
+// record splits the record at a place into its fields. A quoted field may continue over several lines, but not over a
+// line that is a product itself: then its quote is wrong.
 func (t *table) record(from place) (fields []string, after place, fault string) {
 	return t.split(from, true)
 }
@@ -164,8 +164,8 @@ func (t *table) split(from place, multiline bool) (fields []string, at place, fa
 	}
 }
 
-// quoted reads a field after its opening quote. It returns what follows the closing quote in its line: nothing, or the
-// separator and the next field.
+// quoted reads a field after its opening quote. It returns the rest of the line after the closing quote: nothing, or
+// the separator and the next field.
 func (t *table) quoted(line string, at place, multiline bool) (field, rest string, after place, fault string) {
 	var text strings.Builder
 	for {
@@ -192,7 +192,7 @@ func (t *table) quoted(line string, at place, multiline bool) (field, rest strin
 	}
 }
 
-// product reports whether a line is a product by itself, although perhaps not a good one.
+// product reports whether a line is a product itself, valid or not.
 func (t *table) product(line string) bool {
 	fields, _, fault := t.single(line)
 	if fault != "" || len(fields) != t.width {

@@ -1,6 +1,7 @@
-// Package client is a typed client of the public API, as the gateway serves it under /v1. The commands, the benchmark and
-// the tests use it. client.gen.go has the types and a method for each operation, made from gateway/openapi.yaml; by
-// hand are only the sending (client.go), the session of a user (session.go) and what takes several calls (shop.go).
+// Package client is a typed client of the public API, as the gateway serves it under /v1. The commands, the benchmark
+// and the tests use it. client.gen.go is generated from gateway/openapi.yaml and has the types and a method for each
+// operation. Written by hand are only the sending (client.go), the session of a user (session.go) and functions that
+// need several calls (shop.go).
 package client
 
 import (
@@ -26,7 +27,7 @@ import (
 
 //go:generate go tool -modfile=../../tools.mod oapi-codegen -config generate/config.yaml -o client.gen.go ../../gateway/openapi.yaml
 
-// Client calls the API without credentials, or as the user it has logged in as. It is safe for concurrent use.
+// Client calls the API without credentials, or as the logged-in user. It is safe for concurrent use.
 type Client struct {
 	base string
 	http *http.Client
@@ -37,8 +38,8 @@ type Client struct {
 	credentials Credentials
 }
 
-// New returns a client of the gateway at the base URL, as http://127.0.0.1:8080.
-// The HTTP client may be nil; its timeout should exceed the longest wait asked for.
+// New returns a client of the gateway at the base URL, such as http://127.0.0.1:8080. The HTTP client may be nil. Its
+// timeout should be longer than the longest requested wait.
 func New(base string, client *http.Client) *Client {
 	if client == nil {
 		client = &http.Client{Timeout: 30 * time.Second}
@@ -46,20 +47,20 @@ func New(base string, client *http.Client) *Client {
 	return &Client{base: strings.TrimRight(base, "/"), http: client}
 }
 
-// UnexpectedError is an answer that is neither the one promised nor a problem.
+// UnexpectedError is an answer that is neither documented nor a problem.
 type UnexpectedError struct {
 	Method, Path string
 	Status       int
 	Body         string // its beginning
 }
 
-// Error names the call and what came back.
+// Error returns the call and the answer.
 func (e *UnexpectedError) Error() string {
 	return fmt.Sprintf("%s %s answered %d: %s", e.Method, e.Path, e.Status, e.Body)
 }
 
-// Status is the HTTP status of a call's error: of a problem or an unexpected
-// answer; 0 when the call had no answer.
+// Status returns the HTTP status in a call's error: of a problem or an unexpected answer, or 0 when the call had no
+// answer.
 func Status(err error) int {
 	var p *problem.Problem
 	if errors.As(err, &p) {
@@ -72,7 +73,7 @@ func Status(err error) int {
 	return 0
 }
 
-// Slug is the kind of problem a call ended with, as "not-found"; "" for none.
+// Slug returns the kind of problem in a call's error, such as "not-found", or "" if there is none.
 func Slug(err error) string {
 	var p *problem.Problem
 	if errors.As(err, &p) {
@@ -83,7 +84,7 @@ func Slug(err error) string {
 
 type headerKey struct{}
 
-// WithHeader has the headers of a call's answer written to a place, as for the correlation id that the gateway gave it.
+// WithHeader copies the headers of a call's answer to header, for example the correlation id from the gateway.
 func WithHeader(ctx context.Context, header *http.Header) context.Context {
 	return context.WithValue(ctx, headerKey{}, header)
 }
@@ -94,11 +95,11 @@ type call struct {
 	query        query
 	body         any    // nil for none
 	key          string // Idempotency-Key, "" for none
-	want         []int  // accepted statuses
+	want         []int  // the accepted statuses
 	anonymous    bool   // send no token
 }
 
-// do sends a call and returns its answer. A refusal is returned as a *problem.Problem.
+// do sends a call and returns its answer. If the call is refused, the error is a *problem.Problem.
 func do[T any](ctx context.Context, c *Client, in call) (answer T, err error) {
 	bearer := ""
 	if !in.anonymous {
@@ -157,10 +158,10 @@ func (c *Client) send(ctx context.Context, in call, bearer string) (*http.Respon
 	return c.http.Do(r)
 }
 
-// query are parameters by name. Those that are zero are not sent.
+// query has parameters by name. Zero parameters are not sent.
 type query map[string]any
 
-// String is the query with its question mark, "" if nothing is asked for.
+// String returns the query with its question mark, or "" if it is empty.
 func (q query) String() string {
 	values := url.Values{}
 	for name, value := range q {

@@ -16,7 +16,7 @@ import (
 	"caravan/internal/problem"
 )
 
-// fakeGateway answers calls with what the test prepared, and remembers them.
+// fakeGateway gives the prepared answers, and records the calls.
 type fakeGateway struct {
 	mu        sync.Mutex
 	calls     []*http.Request

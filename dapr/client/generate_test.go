@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The client is what the generator makes of gateway/openapi.yaml. One that is not was forgotten, or changed by hand.
+// The client must equal the generator's output for gateway/openapi.yaml. If not, it is outdated or was changed by hand.
 func TestTheClientIsGeneratedFromTheDocument(t *testing.T) {
 	fresh := filepath.Join(t.TempDir(), "client.gen.go")
 	command := exec.CommandContext(t.Context(), "go", "tool", "-modfile=../../tools.mod", "oapi-codegen",

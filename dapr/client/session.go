@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// Login returns a client that calls as that user, and renews its session by
-// itself before the access token expires.
+// Login returns a client for the user. It renews its session before the access token expires.
 func (c *Client) Login(ctx context.Context, email, password string) (*Client, error) {
 	user := New(c.base, c.http)
 	user.credentials = Credentials{Email: email, Password: password}
@@ -17,19 +16,18 @@ func (c *Client) Login(ctx context.Context, email, password string) (*Client, er
 	return user, nil
 }
 
-// keep makes the session the one to call with.
+// keep stores the session for later calls.
 func (c *Client) keep(session Session, err error) error {
 	if err != nil {
 		return err
 	}
 	c.session = session
-	// With time to spare for a clock that differs and a request on its way.
+	// Early enough for clocks that differ and requests on their way.
 	c.renewAt = time.Now().Add(time.Duration(session.ExpiresIn) * time.Second * 3 / 4)
 	return nil
 }
 
-// token is the access token to send, renewed when it is about to expire; "" for
-// a client that has not logged in.
+// token returns the access token to send, renewed if it expires soon, or "" for a client that has not logged in.
 func (c *Client) token(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -43,7 +41,7 @@ func (c *Client) token(ctx context.Context) (string, error) {
 	return c.session.AccessToken, err
 }
 
-// Session is the session the client calls with.
+// Session returns the client's current session.
 func (c *Client) Session() Session {
 	c.mu.Lock()
 	defer c.mu.Unlock()

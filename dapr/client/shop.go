@@ -7,7 +7,7 @@ import (
 	"caravan/internal/money"
 )
 
-// Ended reports whether an order has come to an end.
+// Ended reports whether an order has ended.
 func (s OrderStatus) Ended() bool {
 	switch s {
 	case OrderStatusConfirmed, OrderStatusRejected, OrderStatusCancelled, OrderStatusRefunded:
@@ -16,12 +16,12 @@ func (s OrderStatus) Ended() bool {
 	return false
 }
 
-// WaitForOrder reads an order. The answer is held back until the order has come to an end or the wait (up to 10 s) is over.
+// WaitForOrder reads an order. The answer comes when the order has ended or the wait (up to 10 s) is over.
 func (c *Client) WaitForOrder(ctx context.Context, id string, wait time.Duration) (Order, error) {
 	return c.GetOrder(ctx, id, GetOrderParams{Wait: wait.String()})
 }
 
-// AwaitOrder reads an order until it has come to an end or the context ends.
+// AwaitOrder reads an order until it has ended or the context ends.
 func (c *Client) AwaitOrder(ctx context.Context, id string) (Order, error) {
 	for {
 		order, err := c.WaitForOrder(ctx, id, 10*time.Second)
@@ -50,7 +50,7 @@ func (c *Client) AllProducts(ctx context.Context) (ProductList, error) {
 	}
 }
 
-// TopUp pays an amount into the wallet from the test bank's source that always pays.
+// TopUp deposits an amount into the wallet, from the test bank's source that always pays.
 func (c *Client) TopUp(ctx context.Context, key string, amount money.Money) (Deposit, error) {
 	return c.Deposit(ctx, key, NewDeposit{Amount: amount.Amount, Currency: amount.Currency, Source: "tok_ok"})
 }

@@ -15,17 +15,17 @@ import (
 	"caravan/dapr/launcher"
 )
 
-// Options say which documents go where.
+// Options describe which documents are copied to which store.
 type Options struct {
 	Root string // the repository; found from the current directory when ""
 	Dir  string // the stack's state; <Root>/.dapr when ""
 	Bin  string // as in launcher.Options
 	From string // one of launcher.Stores()
 	To   string // another one
-	// Replace makes the target the same as the source even where it has documents
-	// that the source has not, or others under the same key.
+	// Replace makes the target equal to the source, even if it has documents that are missing or different in the
+	// source.
 	Replace bool
-	Log     io.Writer // what happens; nil: nowhere
+	Log     io.Writer // gets the progress; may be nil
 	// Progress is called with the progress of each app; may be nil.
 	Progress func(Progress)
 }
@@ -40,39 +40,38 @@ type Progress struct {
 // Result is the outcome of a migration.
 type Result struct {
 	Apps []App
-	// Already says that nothing had to be done: an earlier migration had copied
-	// these very documents, and the target has been used since.
+	// Already means that an earlier migration copied exactly these documents, and the target has been used since.
 	Already bool
 }
 
 // App describes the documents of one app.
 type App struct {
 	App       string
-	Documents int    // in the source, and after a migration in the target
-	Copied    int    // of those, written by this run
+	Documents int    // in the source; after a migration, also in the target
+	Copied    int    // how many of them this run wrote
 	Digest    string // SHA-256 of all keys and contents
 }
 
-// ErrNothing is returned when the source holds no document of any app.
+// ErrNothing is returned when the source has no documents.
 var ErrNothing = errors.New("there are no documents to migrate")
 
-// OccupiedError is returned when the target holds documents that a migration would overwrite, or leave beside its own.
+// OccupiedError is returned when the target has documents that a migration would overwrite, or mix with its own.
 type OccupiedError struct {
 	Target             string
 	Different, Foreign int
 	Examples           []string // a few of their keys
 }
 
-// Error tells how many and which.
+// Error returns how many and some of their keys.
 func (e *OccupiedError) Error() string {
 	return fmt.Sprintf("%s has %d documents that the source has not, and %d with other contents than there (as %s)",
 		e.Target, e.Foreign, e.Different, strings.Join(e.Examples, ", "))
 }
 
-// Run copies all documents of a stopped stack from one store to another, and then compares every key and every content. It
-// only reads the source. It overwrites nothing, so a migration that ended early is continued by another one. A target that
-// holds other documents is an *OccupiedError. While the stack runs, the error is launcher.ErrRunning; during a migration no
-// stack can start.
+// Run copies all documents of a stopped stack from one store to another, and then compares every key and every content.
+// It only reads the source. It overwrites nothing, so another migration can continue an interrupted one. If the target
+// has other documents, the error is an *OccupiedError. While the stack runs, it is launcher.ErrRunning. No stack can
+// start during a migration.
 func Run(ctx context.Context, options Options) (Result, error) {
 	if options.From == options.To {
 		return Result{}, fmt.Errorf("the documents are in %s already", options.To)
@@ -130,7 +129,7 @@ func (m *migration) run(ctx context.Context) (Result, error) {
 	return Result{Apps: migrated(after, before)}, m.record(after)
 }
 
-// comparison is what the copying program found out about one app.
+// comparison is the result of the copying program for one app.
 type comparison struct {
 	app                                         string
 	From, To, Same, Missing, Different, Foreign int
@@ -162,8 +161,8 @@ func migrated(now, before []comparison) []App {
 	return apps
 }
 
-// recordFile remembers that a migration came to its end, and of what. A stack
-// that runs on the target from then on makes it differ from the source.
+// recordFile is the file that records a finished migration and its documents. Afterwards a stack that uses the target
+// makes it differ from the source.
 func (m *migration) recordFile() string {
 	return filepath.Join(m.Dir(), "data", fmt.Sprintf("migrated-%s-%s.json", m.options.From, m.options.To))
 }
@@ -179,7 +178,7 @@ func (m *migration) record(all []comparison) error {
 	return nil
 }
 
-// done reports whether these very documents were migrated before.
+// done reports whether exactly these documents were migrated before.
 func (m *migration) done(now []comparison) bool {
 	raw, err := os.ReadFile(m.recordFile())
 	if err != nil {
@@ -197,7 +196,7 @@ func digests(all []comparison) map[string]string {
 	return digests
 }
 
-// each gives a job to the copying program for every app that keeps documents.
+// each runs the copying program with a job for every app that has documents.
 func (m *migration) each(ctx context.Context, phase string, j job) ([]comparison, error) {
 	var all []comparison
 	for _, app := range m.Apps() {

@@ -24,7 +24,7 @@ type job struct {
 	Replace bool                    `json:"replace"`
 }
 
-// copy runs the program on one job.
+// copy runs the program with one job.
 func (m *migration) copy(ctx context.Context, j job, progress func(done, of int)) (comparison, error) {
 	input, err := json.Marshal(j)
 	if err != nil {
@@ -34,14 +34,14 @@ func (m *migration) copy(ctx context.Context, j job, progress func(done, of int)
 	command.Dir, command.Env = m.Root(), m.Env()
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 30 * time.Second
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is ours to pass on
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // this process handles Ctrl-C for the program
 	var trouble strings.Builder
 	command.Stderr = &trouble
 	output, err := command.StdoutPipe()
 	if err != nil {
 		return comparison{}, fmt.Errorf("copying documents: %w", err)
 	}
-	// Left open: its end is the end of this process, also if that is killed.
+	// Stays open: it ends when this process ends, also when this process is killed.
 	leash, err := command.StdinPipe()
 	if err != nil {
 		return comparison{}, fmt.Errorf("copying documents: %w", err)
@@ -60,7 +60,7 @@ func (m *migration) copy(ctx context.Context, j job, progress func(done, of int)
 	return result, nil
 }
 
-// readStoreCopy reads what the program says, as far as its result.
+// readStoreCopy reads the program's output up to its result.
 func readStoreCopy(output io.Reader, progress func(done, of int)) (comparison, error) {
 	lines := bufio.NewScanner(output)
 	for lines.Scan() {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestModule holds the module to all rules.
+// TestModule checks all rules on the module.
 func TestModule(t *testing.T) {
 	packages, err := List("../..")
 	if err != nil {
@@ -20,13 +20,13 @@ func TestModule(t *testing.T) {
 	}
 }
 
-// planted are packages that break one rule each, and innocent ones beside them.
+// planted are packages that break one rule each, beside correct packages.
 var planted = []struct {
 	name string
 	pkg  Package
-	// rule is a part of the name of the one rule broken, "" for none.
+	// rule is a part of the name of the one broken rule, or "" for none.
 	rule string
-	// detail is a part of what the violation says.
+	// detail is a part of the violation's text.
 	detail string
 }{
 	{"another service's domain", Package{Path: "services/orders/app", Imports: []string{"services/payments/domain"}}, "only through its contract", "services/payments/domain"},
@@ -93,7 +93,7 @@ var planted = []struct {
 	{"the command line", source("dapr", "var x = \"kafka\""), "", ""},
 }
 
-// TestPlanted shows that each rule finds what it is for, and nothing else.
+// TestPlanted shows that each rule finds its violations, and nothing else.
 func TestPlanted(t *testing.T) {
 	found := make(map[string]bool)
 	for _, plant := range planted {

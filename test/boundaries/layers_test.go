@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// rowOf reads the picture of internal/README.md: each indented line that starts with names of packages is a row. It returns
-// the number of each package's row, counted from the top.
+// rowOf reads the picture of internal/README.md: each indented line that starts with names of packages is a row. It
+// returns the row number of each package, counted from the top.
 func rowOf(document string) map[string]int {
 	rows := map[string]int{}
 	n := 0
@@ -18,7 +18,7 @@ func rowOf(document string) map[string]int {
 		if !indented || strings.HasPrefix(strings.TrimSpace(names), "|") {
 			continue
 		}
-		names, _, _ = strings.Cut(names, "   ") // behind it is an explanation
+		names, _, _ = strings.Cut(names, "   ") // an explanation follows
 		for name := range strings.FieldsSeq(names) {
 			rows[name] = n
 		}
@@ -27,8 +27,8 @@ func rowOf(document string) map[string]int {
 	return rows
 }
 
-// TestInternalIsAsItsReadmeSays: the README names every package, and no package imports one of its own row or above it. Packages
-// for tests may import everything.
+// TestInternalIsAsItsReadmeSays: the README names every package, and no package imports one of its own row or of a row
+// above. Packages for tests may import everything.
 func TestInternalIsAsItsReadmeSays(t *testing.T) {
 	raw, err := os.ReadFile("../../internal/README.md")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-// The rules of the layout, which is the same in all services.
+// The rules of the layout, which all services share.
 const (
 	ruleFolders  = "a service has the folders adapters, app, assembly, audit, contract and domain, and no other"
 	ruleFiles    = "a service has main.go and the first file of each folder"
@@ -24,20 +24,20 @@ const (
 // LayoutRules are all rules of the layout.
 var LayoutRules = []string{ruleFolders, ruleFiles, ruleRoutes, ruleProblems, ruleUseCases}
 
-// folders are those of a service. Only adapters may have packages below it.
+// folders are the folders of a service. Only adapters may have packages below it.
 var folders = []string{"adapters", "app", "assembly", "audit", "contract", "domain"}
 
-// firstFiles are the files with which a reader begins. adapters/problems.go is there if ruleProblems needs it.
+// firstFiles are the files that a reader opens first. adapters/problems.go exists if ruleProblems requires it.
 var firstFiles = []string{"main.go", "adapters/http.go", "assembly/assembly.go", "audit/audit.go", "contract/contract.go"}
 
-// verbs register a route; see service.Routes.
+// verbs are the methods that register a route; see service.Routes.
 var verbs = []string{"Public", "Long", "Anonymous", "Internal"}
 
 // problemsAnywhere are the parts of package problem that are not about errors of domain and use cases: the faults of a
-// request, and a limit that an adapter has reached.
+// request, and the limits of an adapter.
 var problemsAnywhere = []string{"Invalid", "FieldError", "Malformed", "Busy", "Problem"}
 
-// Layouts compares the layout of each service with the rules.
+// Layouts checks the layout of each service.
 func Layouts(packages []Package) []Violation {
 	services := make(map[string][]Package)
 	for _, p := range packages {
@@ -57,7 +57,7 @@ func Layouts(packages []Package) []Violation {
 	return violations
 }
 
-// layout is one service while it is checked.
+// layout is one service during the check.
 type layout struct {
 	service    string
 	set        *token.FileSet
@@ -116,7 +116,7 @@ func (l *layout) routes(name string) {
 	})
 }
 
-// problems reports what makes other problems than that of an invalid request.
+// problems reports code that makes problems other than that of an invalid request.
 func (l *layout) problems(name string) {
 	ast.Inspect(l.files[name], func(n ast.Node) bool {
 		f, ok := n.(*ast.SelectorExpr)
@@ -130,7 +130,7 @@ func (l *layout) problems(name string) {
 	})
 }
 
-// errorMethods are those of error types, which may stand beside the use case that returns them.
+// errorMethods are the methods of error types, which may be in the file of the use case that returns them.
 var errorMethods = []string{"Error", "Unwrap", "Is"}
 
 // useCases checks the types of app that have a method Do.
@@ -173,7 +173,7 @@ func (l *layout) useCases() {
 	}
 }
 
-// receiver is the name of the type of a method.
+// receiver returns the name of the type of a method.
 func receiver(of ast.Expr) string {
 	switch of := of.(type) {
 	case *ast.StarExpr:
@@ -186,7 +186,7 @@ func receiver(of ast.Expr) string {
 	return ""
 }
 
-// snake is a name such as PlaceOrder as place_order. A group of capitals is one word.
+// snake converts a name such as PlaceOrder to place_order. A group of capitals is one word.
 func snake(name string) string {
 	var b strings.Builder
 	letters := []rune(name)

@@ -9,7 +9,7 @@ import (
 // unfinished are the services that do not have the common layout yet.
 var unfinished []string // such as "payments"
 
-// TestLayouts compares the layouts of all services.
+// TestLayouts checks the layouts of all services.
 func TestLayouts(t *testing.T) {
 	packages, err := List("../..")
 	if err != nil {
@@ -37,7 +37,7 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
-// shop is a service with the common layout, as its files by path.
+// shop returns the files of a service with the common layout, by path.
 func shop() map[string]string {
 	return map[string]string{
 		"main.go":                       "package main",
@@ -58,7 +58,7 @@ func shop() map[string]string {
 	}
 }
 
-// packagesOf makes the packages of a service of its files.
+// packagesOf makes the packages of a service from its files.
 func packagesOf(files map[string]string) []Package {
 	byPath := make(map[string]Package)
 	for name, source := range files {
@@ -80,14 +80,14 @@ func packagesOf(files map[string]string) []Package {
 	return packages
 }
 
-// TestPlantedLayouts shows that each rule finds what it is for, and nothing else.
+// TestPlantedLayouts shows that each rule finds its violations, and nothing else.
 func TestPlantedLayouts(t *testing.T) {
 	if found := Layouts(packagesOf(shop())); len(found) > 0 {
 		t.Fatalf("found in a service with the common layout: %v", found)
 	}
 	proven := make(map[string]bool)
 	for _, plant := range []struct {
-		name, file, source string // without a source the file is missing
+		name, file, source string // an empty source removes the file
 		rule, detail       string
 	}{
 		{"another folder", "queries/list.go", "package queries", ruleFolders, "queries"},

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// link is a test that a document names: its name, and the file it stands in.
+// link matches a test in a document: its name and its file.
 var link = regexp.MustCompile("\\[`((?:Test|Fuzz)[^`]*)`\\]\\(([^)]+_test\\.go)\\)")
 
 // unprovable lists the tests that a document names and that do not exist. A part

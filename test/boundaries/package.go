@@ -1,6 +1,5 @@
-// Package boundaries checks what may depend on what: the rules of the design
-// that no compiler knows. It reads the packages of the module as `go list`
-// reports them, and their sources where imports do not tell enough.
+// Package boundaries checks the design rules on dependencies that the compiler does not check. It reads the packages of
+// the module as `go list` reports them, and their sources where imports are not enough.
 package boundaries
 
 import (
@@ -16,20 +15,19 @@ import (
 	"strings"
 )
 
-// Package is what the rules need to know of one package.
+// Package has the data of one package that the rules need.
 type Package struct {
 	// Path is the import path without the module, such as services/orders/app.
 	Path string
-	// Imports are the import paths of its files; those of this module are
-	// without the module too.
+	// Imports are the import paths of its files. Those of this module are without the module too.
 	Imports []string
-	// TestImports are those of its tests.
+	// TestImports are the import paths of its tests.
 	TestImports []string
-	// Sources are its files by name, tests included.
+	// Sources are its files by name, including tests.
 	Sources map[string][]byte
 }
 
-// imports lists everything that the package or its tests import.
+// imports returns all imports of the package and its tests.
 func (p Package) imports() []string {
 	all := slices.Concat(p.Imports, p.TestImports)
 	slices.Sort(all)
@@ -63,7 +61,7 @@ func List(dir string) ([]Package, error) {
 	}
 }
 
-// listed is one package as go list prints it.
+// listed is one package in the output of go list.
 type listed struct {
 	Dir, ImportPath                                              string
 	Module                                                       struct{ Path string }

@@ -14,15 +14,15 @@ type Violation struct {
 	Detail  string
 }
 
-// String reads as a line of a report.
+// String returns a line for a report.
 func (v Violation) String() string {
 	return fmt.Sprintf("%s: %s (rule %q)", v.Package, v.Detail, v.Rule)
 }
 
-// Rule is one thing that the packages of the module have to keep to.
+// Rule is one rule for the packages of the module.
 type Rule struct {
 	Name string
-	// check returns what is wrong with a package, one line each.
+	// check returns the violations of a package, one line each.
 	check func(Package) []string
 }
 
@@ -40,7 +40,7 @@ var Rules = []Rule{
 	{"a broker or store product is named only in dapr and test", noProduct},
 }
 
-// Check runs all rules over packages.
+// Check applies all rules to the packages.
 func Check(packages []Package) []Violation {
 	var violations []Violation
 	for _, p := range packages {
@@ -68,13 +68,13 @@ func withinAny(path string, dirs ...string) bool {
 	return slices.ContainsFunc(dirs, func(dir string) bool { return within(path, dir) })
 }
 
-// layer tells whether a package is in that layer of a service.
+// layer reports whether a package is in that layer of a service.
 func layer(p Package, name string) bool {
 	_, rest, ok := serviceOf(p.Path)
 	return ok && within(rest, name)
 }
 
-// refuse lists the imports that a predicate refuses.
+// refuse returns the imports that a predicate refuses.
 func refuse(imports []string, refused func(string) bool) []string {
 	var details []string
 	for _, path := range imports {
@@ -106,14 +106,13 @@ func contractAlone(p Package) []string {
 	})
 }
 
-// transport is what connects a program with the outside: only adapters, assembly and main
-// touch it.
+// transport are the packages that connect a program with the outside. Only adapters, assembly and main may use them.
 var transport = []string{
 	"internal/sidecar", "internal/service", "internal/telemetry", "internal/request",
 	"github.com/dapr", "google.golang.org/grpc", "net/http", "net/rpc", "net/smtp", "database/sql",
 }
 
-// ambient is what makes a run differ from the next.
+// ambient are the packages that make two runs differ.
 var ambient = []string{
 	"math/rand", "crypto/rand", "internal/clock", "github.com/google/uuid", "os", "log", "syscall", "runtime",
 	"go.opentelemetry.io", "github.com/prometheus", "github.com/spf13",
@@ -166,7 +165,7 @@ func nothingAbove(p Package) []string {
 	})
 }
 
-// sources walks the files of a package in the order of their names.
+// sources visits the files of a package in the order of their names.
 func sources(p Package, tests bool, visit func(name string, source []byte)) {
 	for _, name := range slices.Sorted(maps.Keys(p.Sources)) {
 		if tests || !strings.HasSuffix(name, "_test.go") {

@@ -11,8 +11,8 @@ import (
 	"strconv"
 )
 
-// calls are the functions, by import path, whose answer depends on when they
-// are called or on chance. A path with nil stands for the whole package.
+// calls are the functions, by import path, whose result depends on the time of the call or on chance. nil means the
+// whole package.
 var calls = map[string][]string{
 	"time":                   {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"},
 	"math/rand":              nil,
@@ -21,7 +21,7 @@ var calls = map[string][]string{
 	"github.com/google/uuid": {"New", "NewString", "NewRandom", "NewV6", "NewV7", "NewUUID"},
 }
 
-// nothingAmbient finds uses of time and chance that tests could not steer.
+// nothingAmbient finds uses of time and chance that tests could not control.
 func nothingAmbient(p Package) []string {
 	if !layer(p, "domain") && !layer(p, "app") && !layer(p, "audit") {
 		return nil
@@ -57,7 +57,7 @@ func nothingAmbient(p Package) []string {
 	return details
 }
 
-// importNames maps the names under which a file knows the packages in calls.
+// importNames maps the names under which a file imports the packages in calls.
 func importNames(file *ast.File) map[string]string {
 	names := make(map[string]string)
 	for _, spec := range file.Imports {
@@ -77,15 +77,13 @@ func importNames(file *ast.File) map[string]string {
 	return names
 }
 
-// product matches the brokers and stores that a component file may swap.
+// product matches the brokers and stores that a component file may replace.
 var product = regexp.MustCompile(`(?i)rabbit_?mq|amqp|kafka|redis|postgres|sqlite`)
 
-// explains are the packages whose comments may say for which product's sake
-// they are as they are.
+// explains are the packages whose comments may name the product for which the code is as it is.
 var explains = []string{"internal/document", "internal/feed", "internal/sidecar"}
 
-// noProduct finds broker and store products named in code: a program that knows
-// its broker cannot have it swapped by a component file.
+// noProduct finds broker and store products in code. If a program knows its broker, a component file cannot replace it.
 func noProduct(p Package) []string {
 	if withinAny(p.Path, "dapr", "test") {
 		return nil

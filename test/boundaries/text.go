@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// textRules are the words of a validate tag that say what a text may be (see internal/request).
+// textRules are the rules of a validate tag that limit a text (see internal/request).
 var textRules = []string{"line", "multiline", "name", "sku", "plainid", "id", "currency", "oneof"}
 
-// ownRules are the fields of a service that its domain checks, to name all that is wrong with a request at once.
+// ownRules are the fields that a service's domain checks, so that it can report all faults of a request at once.
 var ownRules = map[string][]string{
 	"products": {"category"},
 	"users":    {"email", "name", "password", "currentPassword", "newPassword", "refreshToken", "roles"},
 }
 
-// textHasRule finds text that a client sends in a body and that no rule checks.
+// textHasRule finds text in a client's body that no rule checks.
 func textHasRule(p Package) []string {
 	if !layer(p, "adapters") {
 		return nil
@@ -53,15 +53,15 @@ func textHasRule(p Package) []string {
 	return slices.Compact(b.details)
 }
 
-// bodies looks through the types that requests are decoded into.
+// bodies examines the types of decoded requests.
 type bodies struct {
 	files   *token.FileSet
 	types   map[string]*ast.StructType // of the package
-	own     []string                   // fields that are checked elsewhere
+	own     []string                   // fields that are checked by other code
 	details []string
 }
 
-// function looks at what a function decodes into its variables.
+// function checks the variables into which a function decodes.
 func (b *bodies) function(f *ast.FuncDecl) {
 	variables := make(map[string]ast.Expr)
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -85,7 +85,7 @@ func (b *bodies) function(f *ast.FuncDecl) {
 	})
 }
 
-// check looks at a type and the types of its fields. name and field are those of the member that has the type.
+// check checks a type and the types of its fields. name and field are those of the member with the type.
 func (b *bodies) check(t ast.Expr, name string, field *ast.Field) {
 	switch t := t.(type) {
 	case *ast.StarExpr:

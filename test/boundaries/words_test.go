@@ -10,17 +10,17 @@ import (
 	"testing"
 )
 
-// privateWords are words that readers outside of this project do not understand in the sense that they had here. Names are split
-// at capitals, so that a part of a name counts too.
+// privateWords are words with a special meaning that only this project used. Names are split at capitals, so that parts
+// of names count too.
 var privateWords = regexp.MustCompile(`(?i)\b(roads?|mend(s|ed|ing)?|(im)?patien(t|ce|tly)|anew|tells? of|told of|put away|reckons?|underneath|` +
 	`strangers?|corpses?|shelf|shelves|pulses?|judges?|judged|judging|last call)\b`)
 
 // capital is a place inside a name where a new word starts.
 var capital = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 
-// allowedWords are true uses, by file.
+// allowedWords are uses in the usual meaning, by file.
 var allowedWords = map[string][]string{
-	"CHANGELOG.md":                  {"mends", "patience"}, // names that were
+	"CHANGELOG.md":                  {"mends", "patience"}, // former names
 	"test/boundaries/words_test.go": nil,                   // this list; nil allows every word
 }
 

@@ -17,14 +17,14 @@ import (
 	"time"
 )
 
-// waitLimit is how long a node may take to start or to go; a guard.
+// waitLimit limits how long a node may take to start or to end.
 const waitLimit = 5 * time.Minute
 
-// aPod runs a pod on the node and says so.
+// aPod runs a pod on the node and prints a line.
 const aPod = `kubectl run pod --image=localhost/pause:1 --image-pull-policy=Never >/dev/null
 until kubectl wait --for=condition=Ready pod/pod --timeout=5s >/dev/null 2>&1; do sleep 0.2; done; echo up; `
 
-// needsNode skips the test where no node can run, and where nobody has built one; prove.sh builds it.
+// needsNode skips the test if no node can run, or if it was not built; prove.sh builds it.
 func needsNode(t *testing.T) {
 	t.Helper()
 	out, err := exec.Command("./run.sh", "--check").CombinedOutput()
@@ -105,7 +105,7 @@ func TestNodeLeavesNothing(t *testing.T) {
 	}
 }
 
-// withoutEtcd is a folder with the node's programs, of which etcd ends at once.
+// withoutEtcd returns a folder with the node's programs in which etcd exits immediately.
 func withoutEtcd(t *testing.T) string {
 	bin := programs(t)
 	folder := filepath.Join(t.TempDir(), "bin")
@@ -128,7 +128,7 @@ func withoutEtcd(t *testing.T) string {
 	return folder
 }
 
-// programs is the folder of the node's programs.
+// programs returns the folder of the node's programs.
 func programs(t *testing.T) string {
 	t.Helper()
 	bin, err := filepath.Abs(cmp.Or(os.Getenv("CLUSTER_BIN"), "../../.dapr/cluster/bin"))
@@ -140,11 +140,12 @@ func programs(t *testing.T) string {
 
 var (
 	packetCounters = regexp.MustCompile(`\[\d+:\d+\]`)
-	// What a Docker engine on the machine does meanwhile: its mounts, and rules of its chains, networks and ports.
+	// A Docker engine on the machine may change these meanwhile: its mounts, and rules of its chains, networks and
+	// ports.
 	dockers = regexp.MustCompile(`/docker/|DOCKER|docker0|br-[0-9a-f]{12}|-s \S+ -d \S+ .*-j MASQUERADE`)
 )
 
-// machine is what a node could leave behind, one thing a line.
+// machine lists what a node could leave behind, one item a line.
 func machine(t *testing.T) []string {
 	t.Helper()
 	var lines []string
@@ -165,13 +166,13 @@ func machine(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	for _, i := range interfaces {
-		// A node has no bridge with ports.
+		// A node creates no bridge with ports.
 		if _, err := os.Lstat("/sys/class/net/" + i.Name + "/master"); err != nil {
 			add("interface", i.Name)
 		}
 	}
 	for _, table := range []string{"iptables-save", "ip6tables-save"} {
-		rules, _ := exec.Command(table).Output() // a kernel may lack one of them
+		rules, _ := exec.Command(table).Output() // a kernel may not have all of them
 		for line := range strings.Lines(string(rules)) {
 			if !strings.HasPrefix(line, "#") {
 				add(table, packetCounters.ReplaceAllString(strings.TrimSpace(line), ""))
@@ -192,7 +193,7 @@ func machine(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	for _, process := range processes {
-		// A process may end meanwhile; one that has ended has no environment.
+		// A process may end meanwhile. Then it has no environment.
 		environ, _ := os.ReadFile(process + "/environ")
 		cgroup, _ := os.ReadFile(process + "/cgroup")
 		if bytes.Contains(environ, []byte("CLUSTER_STATE=")) || bytes.Contains(cgroup, []byte("caravan-node.")) {

@@ -84,7 +84,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			copied := repository.Root(root).Copy(t, "compose", "components", "dapr")
 			if fault.old != "" {
 				copied.Replace(t, fault.file, fault.old, fault.new)
-			} else { // on both sides, so that the pair still agrees
+			} else { // for the program and its sidecar, so that they still agree
 				for range 2 {
 					copied.Replace(t, fault.file, "DAPR_API_TOKEN: ${ORDERS_2_API_TOKEN", "DAPR_API_TOKEN: ${ORDERS_API_TOKEN")
 				}

@@ -1,5 +1,5 @@
-// Package compose holds that the files in compose/ start the same stack as dapr/dapr.yaml, and keep its programs apart.
-// It is a module of its own, so that Compose's loader is no dependency of the product.
+// Package compose checks that the files in compose/ start the same stack as dapr/dapr.yaml, and isolate its programs.
+// It is a separate module, so that the product does not depend on Compose's loader.
 package compose
 
 import (
@@ -18,7 +18,7 @@ import (
 	"caravan/test/repository"
 )
 
-// variants are the ways to start the stack: files after compose.yaml.
+// variants are the ways to start the stack: the files after compose.yaml.
 var variants = map[string][]string{
 	"postgres":                {},
 	"sqlite":                  {"sqlite.yaml"},
@@ -33,7 +33,7 @@ var variants = map[string][]string{
 
 var required = regexp.MustCompile(`\$\{([A-Z0-9_]+):\?([^}]*)\}`)
 
-// load reads the compose files as Compose does, each required variable with a value of its own.
+// load reads the compose files as Compose does. Each required variable has a different value.
 func load(r repository.Root, overrides ...string) (*types.Project, error) {
 	files := []string{filepath.Join(string(r), "compose", "compose.yaml")}
 	for _, name := range overrides {
@@ -61,7 +61,7 @@ func load(r repository.Root, overrides ...string) (*types.Project, error) {
 	return options.LoadProject(context.Background())
 }
 
-// flagsOf reads --name=value.
+// flagsOf returns the flags --name=value.
 func flagsOf(service types.ServiceConfig) map[string]string {
 	flags := map[string]string{}
 	for _, word := range append(append([]string{}, service.Entrypoint...), service.Command...) {

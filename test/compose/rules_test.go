@@ -17,8 +17,8 @@ import (
 
 const (
 	backbone = "backbone" // the network of sidecars, broker and store
-	edge     = "edge"     // the only one with a way out
-	// drain is what a program may take to stop (internal/service: requests, workers, events, telemetry).
+	edge     = "edge"     // the only one with access to the outside
+	// drain is the maximum time for the stop of a program (internal/service: requests, workers, events, telemetry).
 	drain = 29 * time.Second
 )
 
@@ -28,7 +28,7 @@ type pair struct {
 	program, sidecar types.ServiceConfig
 }
 
-// review collects what is wrong with a project.
+// review collects the faults of a project.
 type review struct {
 	root    repository.Root
 	project *types.Project
@@ -41,7 +41,7 @@ func (r *review) report(format string, args ...any) {
 	r.found = append(r.found, fmt.Sprintf(format, args...))
 }
 
-// violations are what is wrong with a project.
+// violations returns the faults of a project.
 func violations(root repository.Root, project *types.Project) []string {
 	apps, _, err := root.RunFile()
 	if err != nil {
@@ -96,7 +96,7 @@ func (r *review) findPairs() {
 	}
 }
 
-// ports holds the ports of a pair equal to those of dapr.yaml.
+// ports checks that the ports of a pair are those of dapr.yaml.
 func (r *review) ports(p pair) {
 	environment, flags := environmentOf(p.program), flagsOf(p.sidecar)
 	for what, values := range map[string][2]string{
@@ -108,7 +108,7 @@ func (r *review) ports(p pair) {
 		"--dapr-http-port":           {flags["--dapr-http-port"], number(p.app.HTTPPort)},
 		"--dapr-grpc-port":           {flags["--dapr-grpc-port"], number(p.app.GRPCPort)},
 		"--metrics-port":             {flags["--metrics-port"], number(p.app.Metrics)},
-		"--dapr-internal-grpc-port":  {flags["--dapr-internal-grpc-port"], "50002"}, // the name resolution states it
+		"--dapr-internal-grpc-port":  {flags["--dapr-internal-grpc-port"], "50002"}, // the name resolution contains it
 		"the health check's port":    {strings.Join(healthcheckOf(p.sidecar), " "), "CMD /daprd --wait --dapr-http-port=" + number(p.app.HTTPPort)},
 		"the program's health check": {strings.Join(healthcheckOf(p.program), " "), "CMD /" + p.app.ID + " --probe readyz"},
 	} {
@@ -131,7 +131,7 @@ func healthcheckOf(service types.ServiceConfig) []string {
 	return service.HealthCheck.Test
 }
 
-// network holds that a pair has a network to itself.
+// network checks that a pair has its own network.
 func (r *review) network(p pair) {
 	own := networksOf(p.program)
 	if p.app.ID == "gateway" {
@@ -165,7 +165,7 @@ func (r *review) network(p pair) {
 	}
 }
 
-// tokens holds that a pair shares its two tokens and that no other has them.
+// tokens checks that a pair shares its two tokens and that no other container has them.
 func (r *review) tokens() {
 	owner := map[string]string{}
 	for _, p := range r.pairs {
@@ -183,7 +183,7 @@ func (r *review) tokens() {
 	}
 }
 
-// container holds what every container keeps to.
+// container checks the rules for every container.
 func (r *review) container(s types.ServiceConfig) {
 	once := s.Restart == "no" // a job that ends
 	needs := map[string]bool{
@@ -215,7 +215,7 @@ func (r *review) container(s types.ServiceConfig) {
 	}
 }
 
-// resources holds the files of a sidecar equal to those that it has elsewhere.
+// resources checks that a sidecar has the same files as in the repository.
 func (r *review) resources(p pair) {
 	var documents []manifest.Document
 	for _, mounted := range p.sidecar.Configs {
@@ -243,7 +243,7 @@ func (r *review) resources(p pair) {
 	for _, d := range documents {
 		if !d.For(p.app.ID) {
 			if d.Subscription != nil {
-				continue // the file has those of all consumers, and each sidecar takes its own
+				continue // the file has those of all consumers, and each sidecar uses only its own
 			}
 			r.report("%s: %s is not for it", p.sidecar.Name, d.At())
 			continue
@@ -266,14 +266,14 @@ func (r *review) resources(p pair) {
 		}
 	}
 	for _, violation := range manifest.Check(documents, slices.Sorted(maps.Keys(r.apps))) {
-		// Some apps' sidecars lack what only others need.
+		// The sidecars of some apps do not have what only others need.
 		if strings.Contains(violation.At, p.app.ID) {
 			r.report("%s: %s", p.sidecar.Name, violation)
 		}
 	}
 }
 
-// dependency holds that a sidecar waits for the server of its component.
+// dependency checks that a sidecar waits for the server of its component.
 func (r *review) dependency(p pair, component *manifest.Component) {
 	server := map[string]string{"pubsub": "broker", "store": "store"}[component.Metadata.Name]
 	if _, runs := r.project.Services[server]; !runs {
@@ -284,7 +284,7 @@ func (r *review) dependency(p pair, component *manifest.Component) {
 	}
 }
 
-// configuration holds the sidecar's configuration equal to dapr/config.yaml but for the name resolution.
+// configuration checks that the sidecar's configuration equals dapr/config.yaml except for the name resolution.
 func (r *review) configuration(p pair, got []manifest.Document) {
 	w, err := repository.Configuration(filepath.Join(string(r.root), "dapr", "config.yaml"))
 	if err != nil || len(got) != 1 || got[0].Configuration == nil {
