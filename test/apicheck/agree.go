@@ -14,17 +14,17 @@ import (
 	users "caravan/services/users/contract"
 )
 
-// The files that state what the API is.
+// The files that describe the API.
 const (
 	documentFile = "gateway/openapi.yaml"
 	routesFile   = "gateway/routes.yaml"
 )
 
-// serviceFile is where a service registers its routes.
+// serviceFile returns the file in which a service registers its routes.
 func serviceFile(app string) string { return "services/" + app + "/adapters/http.go" }
 
-// Disagreements compares the document with the table of the gateway and with what the services register, by app. Each
-// difference is a sentence that names the operation, and the files of which one has to change.
+// Disagreements compares the document with the gateway's table and with the routes that the services register, by app.
+// Each difference is a sentence that names the operation, and the files of which one has to change.
 func (d *Document) Disagreements(table *route.Table, registered map[string][]service.Registration) []string {
 	c := &comparison{document: d}
 	described := d.named()
@@ -46,7 +46,7 @@ func (d *Document) Disagreements(table *route.Table, registered map[string][]ser
 	return c.found
 }
 
-// named lists the operations of the document by "METHOD /path", with the parameters of their paths.
+// named returns the operations of the document by "METHOD /path", with the parameters of their paths.
 func (d *Document) named() map[string]*operation {
 	all := make(map[string]*operation)
 	for path, item := range d.spec.Paths.Map() {
@@ -63,7 +63,7 @@ type operation struct {
 	parameters openapi3.Parameters
 }
 
-// in lists the parameters of a place.
+// in returns the parameters of a place.
 func (o *operation) in(place string) []*openapi3.Parameter {
 	var some []*openapi3.Parameter
 	for _, p := range o.parameters {
@@ -122,14 +122,14 @@ func (c *comparison) described(o *operation, r *route.Route) {
 	}
 }
 
-// refusable reports whether there are users without the permissions that are needed. Nobody lacks those of every role.
+// refusable reports whether some users lack the needed permissions. If every role has them, no user does.
 func refusable(a route.Access) bool {
 	return slices.ContainsFunc(a.Permissions, func(p string) bool {
 		return slices.ContainsFunc(users.Roles(), func(role string) bool { return !slices.Contains(users.PermissionsOf([]string{role}), p) })
 	})
 }
 
-// access is what a caller needs, in the words of the routes.
+// access returns what a caller needs, in the words of the routes.
 func (d *Document) access(o *operation) string {
 	requirements := d.spec.Security
 	if o.Security != nil {
@@ -157,7 +157,7 @@ func permissions(names []string) string {
 	return "[" + strings.Join(slices.Sorted(slices.Values(names)), ", ") + "]"
 }
 
-// registered compares what the services register with the document and the routes.
+// registered compares the routes of the services with the document and the gateway's table.
 func (c *comparison) registered(described map[string]*operation, routed map[string]*route.Route, apps map[string][]service.Registration) {
 	answered := make(map[string]bool)
 	for _, app := range slices.Sorted(maps.Keys(apps)) {
@@ -185,12 +185,12 @@ func (c *comparison) registered(described map[string]*operation, routed map[stri
 }
 
 func (c *comparison) registration(file string, r service.Registration, to *route.Route, o *operation) {
-	// The gateway forwards no token to a public route, so that Public and Anonymous do the same there.
+	// The gateway forwards no token to a public route, so Public and Anonymous have the same effect there.
 	if r.Verb == "Anonymous" && to.Access.Kind != route.Public {
 		c.differ(to.Name, "%s registers it by Anonymous, which reads no token, and its access in %s is %s", file, routesFile, routeAccess(to.Access))
 	}
 	if o == nil {
-		return // which is a difference of its own
+		return // which is reported separately
 	}
 	documented := make(request.Parameters)
 	for _, p := range o.in("query") {

@@ -22,7 +22,7 @@ import (
 	users "caravan/services/users/assembly"
 )
 
-// stated is the API as it is stated: in two files, and by the services.
+// stated is the description of the API: in two files, and by the services.
 type stated struct {
 	document, routes string
 	services         map[string][]service.Registration
@@ -43,7 +43,7 @@ func readStated(t *testing.T) stated {
 	return s
 }
 
-// registrations builds every service, as its main does, and lists its routes.
+// registrations builds every service, as its main does, and returns its routes.
 func registrations(t *testing.T) map[string][]service.Registration {
 	t.Helper()
 	t.Chdir(filepath.Join("..", ".."))
@@ -89,14 +89,15 @@ func (s *stated) parse(t *testing.T) {
 	}
 }
 
-// The document, the table of the gateway and the services state the same operations, with the same access and parameters.
+// The document, the table of the gateway and the services have the same operations, with the same access and
+// parameters.
 func TestDocumentRoutesAndServicesAgree(t *testing.T) {
 	for _, difference := range readStated(t).disagreements(t) {
 		t.Error(difference)
 	}
 }
 
-// Each difference is found, and says where it is.
+// Each difference is found, and its place is named.
 func TestEveryDisagreementIsNamed(t *testing.T) {
 	real := readStated(t)
 	inDocument := func(from, to string) func(*stated) {
@@ -158,7 +159,7 @@ func TestEveryDisagreementIsNamed(t *testing.T) {
 	}
 }
 
-// change replaces the first of a text, which must be there.
+// change replaces the first occurrence of a text, which must exist.
 func change(t *testing.T, in, from, to string) string {
 	t.Helper()
 	if !strings.Contains(in, from) {

@@ -1,6 +1,5 @@
-// Package apicheck holds every answer of an HTTP API to its OpenAPI document:
-// status, headers, media type and body must be what the document promises, and
-// a request that was accepted must be one that the document allows.
+// Package apicheck checks every answer of an HTTP API against its OpenAPI document. Status, headers, media type and
+// body must be as documented, and the document must allow every accepted request.
 package apicheck
 
 import (
@@ -26,8 +25,7 @@ type Document struct {
 	seen map[string]map[int]bool // statuses by operation
 }
 
-// Parse reads and validates a document. It must be OpenAPI 3.1, whose schemas
-// are JSON Schema 2020-12.
+// Parse reads and validates a document. It must be OpenAPI 3.1, whose schemas are JSON Schema 2020-12.
 func Parse(ctx context.Context, raw []byte) (*Document, error) {
 	spec, err := openapi3.NewLoader().LoadFromData(raw)
 	if err != nil {
@@ -42,11 +40,10 @@ func Parse(ctx context.Context, raw []byte) (*Document, error) {
 	return &Document{spec: spec, seen: make(map[string]map[int]bool)}, nil
 }
 
-// errUndocumented says that the document has no such operation.
+// errUndocumented means that the document has no such operation.
 var errUndocumented = errors.New("the document has no such operation")
 
-// find matches a request with an operation. A literal segment goes before a
-// parameter.
+// find finds the operation of a request. A literal segment has priority over a parameter.
 func (d *Document) find(method, path string) (*routers.Route, map[string]string, error) {
 	var best *routers.Route
 	var values map[string]string
@@ -80,8 +77,8 @@ func match(template, path string) (map[string]string, bool) {
 	return values, true
 }
 
-// Check holds one exchange to the document. An undocumented path or method may
-// only be refused, with 404 or 405 and a problem document.
+// Check checks one exchange against the document. An undocumented path or method must be refused, with 404 or 405 and a
+// problem.
 func (d *Document) Check(ctx context.Context, request *http.Request, sent []byte, response *http.Response, received []byte) error {
 	route, values, err := d.find(request.Method, request.URL.EscapedPath())
 	if errors.Is(err, errUndocumented) && refused(response) {
@@ -113,7 +110,7 @@ func (d *Document) Check(ctx context.Context, request *http.Request, sent []byte
 	return nil
 }
 
-// brief leaves the schema and the value out of an error, which fill pages.
+// brief removes the schema and the value from an error, because they fill pages.
 func brief(err error) string {
 	text, _, _ := strings.Cut(err.Error(), "\nSchema:")
 	return text
@@ -124,16 +121,15 @@ func refused(response *http.Response) bool {
 		strings.HasPrefix(response.Header.Get("Content-Type"), "application/problem+json")
 }
 
-// Transport checks every exchange that passes through it.
+// Transport checks every exchange that it transports.
 type Transport struct {
 	Next     http.RoundTripper
 	Document *Document
-	// Report is called for every exchange that breaks the document.
+	// Report is called for every exchange that violates the document.
 	Report func(error)
 }
 
-// RoundTrip implements http.RoundTripper. It reads the whole answer, so it is
-// not for streams.
+// RoundTrip implements http.RoundTripper. It reads the whole answer, so it is not for streams.
 func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	sent, err := drain(&request.Body)
 	if err != nil {
@@ -153,7 +149,7 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// drain reads a body and puts a fresh one over the same bytes in its place.
+// drain reads a body and replaces it by a new one with the same bytes.
 func drain(body *io.ReadCloser) ([]byte, error) {
 	if *body == nil || *body == http.NoBody {
 		return nil, nil

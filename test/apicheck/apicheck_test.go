@@ -180,11 +180,11 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-// What has no example, or an example without all members, would go untested.
+// An operation without an example, or with an incomplete one, would not be tested.
 func TestOperationsWithoutAnExample(t *testing.T) {
 	for example, want := range map[string]string{``: "no example", `"example": {"n": 5},`: "lacks tags", `"example": {"n": 5, "tags": []},`: "nothing in"} {
 		doc, err := Parse(t.Context(), []byte(strings.Replace(taking, "EXAMPLE", example, 1)))
-		if err != nil { // the document itself forbids such an example
+		if err != nil { // the document itself does not allow such an example
 			continue
 		}
 		if _, err := doc.Operations(); err == nil || !strings.Contains(err.Error(), want) {

@@ -11,7 +11,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 )
 
-// note remembers that an operation was seen to answer with a status.
+// note records that an operation has answered with a status.
 func (d *Document) note(route *routers.Route, status int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -22,7 +22,7 @@ func (d *Document) note(route *routers.Route, status int) {
 	d.seen[name][status] = true
 }
 
-// Unanswered lists "METHOD /path" of every operation that has not been checked with a success, sorted.
+// Unanswered returns "METHOD /path" of every operation without a checked success, sorted.
 func (d *Document) Unanswered() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -36,8 +36,8 @@ func (d *Document) Unanswered() []string {
 	return operations
 }
 
-// Statuses is a table of what was seen of some statuses: which of those that the document promises an operation has
-// answered with. Answers that it does not promise are errors of Check.
+// Statuses is a table of the documented statuses that each operation has answered with, for some statuses. Undocumented
+// answers are errors of Check.
 type Statuses struct {
 	columns []int
 	rows    []statusRow
@@ -48,13 +48,13 @@ type statusRow struct {
 	cells []string // by column: "" for a status that is not promised
 }
 
-// Of a promised status.
+// The states of a documented status.
 const (
 	seen   = "seen"
 	unseen = "MISSING"
 )
 
-// Statuses makes the table of some statuses.
+// Statuses returns the table for some statuses.
 func (d *Document) Statuses(columns ...int) Statuses {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -78,7 +78,7 @@ func (d *Document) Statuses(columns ...int) Statuses {
 	return table
 }
 
-// Missing lists what is promised and was not seen, as "GET /v1/orders 401".
+// Missing lists the documented statuses that were not seen, such as "GET /v1/orders 401".
 func (s Statuses) Missing() []string {
 	var all []string
 	for _, row := range s.rows {
@@ -91,7 +91,7 @@ func (s Statuses) Missing() []string {
 	return all
 }
 
-// String is the table.
+// String returns the table as text.
 func (s Statuses) String() string {
 	var out strings.Builder
 	line := func(name string, cells []string) {

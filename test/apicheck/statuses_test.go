@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A status that is promised and was not seen is missing; one that is not promised is no part of the table.
+// A documented status that was not seen is missing. An undocumented one is not in the table.
 func TestStatusesOfTheDocument(t *testing.T) {
 	d, err := Parse(t.Context(), []byte(`{
   "openapi": "3.1.0", "info": {"title": "shop", "version": "1"},

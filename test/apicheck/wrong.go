@@ -13,17 +13,17 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// Operation is one call of the document with what it takes.
+// Operation is one operation of the document with its inputs.
 type Operation struct {
 	ID, Method, Path string
-	// Permissions must be in the caller's token; SignedIn says that there must be one.
+	// Permissions must be in the caller's token; SignedIn means that there must be one.
 	Permissions []string
 	SignedIn    bool
-	// Example is a body that the document allows, with every member that it knows; nil if there is no body.
+	// Example is a body that the document allows, with every known member; nil if there is no body.
 	Example []byte
-	// Optional says that the body may be left out.
+	// Optional means that the body may be left out.
 	Optional bool
-	// Wrong are bodies that the document forbids, each in one place.
+	// Wrong are bodies that the document forbids, each with one fault.
 	Wrong []Wrong
 	// Query are the query parameters.
 	Query []Parameter
@@ -33,19 +33,19 @@ type Operation struct {
 
 // Wrong is a body that the document forbids.
 type Wrong struct {
-	// Name says what is wrong with it, Field where: a path such as items[0].sku, and "" for the whole.
+	// Name describes the fault. Field is its place: a path such as items[0].sku, and "" for the whole body.
 	Name, Field string
 	Body        []byte
 }
 
-// Parameter is a query parameter with a value that is right and some that are not.
+// Parameter is a query parameter with one valid value and some invalid ones.
 type Parameter struct {
 	Name, Right string
 	Wrong       []string
 }
 
-// Operations lists every call of the document in the order of paths and methods. An error names one whose body has no
-// example, or one whose example lacks a member: what has none would go untested.
+// Operations returns every operation of the document, sorted by path and method. It is an error if a body has no
+// example or an example lacks a member, because these would not be tested.
 func (d *Document) Operations() ([]Operation, error) {
 	var all []Operation
 	for _, path := range slices.Sorted(maps.Keys(d.spec.Paths.Map())) {
@@ -102,7 +102,7 @@ func (d *Document) operation(method, path string, item *openapi3.PathItem) (Oper
 	return one, err
 }
 
-// complete makes sure that an example has every member of its schema, and an element in each list.
+// complete checks that an example has every member of its schema, and an element in each list.
 func complete(s *openapi3.Schema, example any, at string) error {
 	switch v := example.(type) {
 	case map[string]any:
@@ -129,11 +129,11 @@ type breaker struct {
 	wrong []Wrong
 }
 
-// put adds the example with another value at a place, and without it if the value is nil.
+// put adds the example with another value at a place, or without it if the value is nil.
 func (b *breaker) put(at []any, name string, value any) {
 	body, err := json.Marshal(changed(b.root, at, value))
 	if err != nil {
-		panic(err) // values are of JSON
+		panic(err) // values come from JSON
 	}
 	field := ""
 	for _, step := range at {
@@ -170,7 +170,7 @@ func changed(root any, at []any, value any) any {
 
 func raw(text string) json.RawMessage { return json.RawMessage(text) }
 
-// value breaks one value in every way that its schema allows to, and those in it.
+// value breaks one value, and the values in it, in every way that its schema allows.
 func (b *breaker) value(s *openapi3.Schema, example any, at []any) {
 	b.put(at, "null", raw("null"))
 	for kind, text := range map[string]string{"string": `"x"`, "integer": "7", "boolean": "true", "array": "[]", "object": "{}"} {
@@ -249,16 +249,16 @@ func (b *breaker) number(s *openapi3.Schema, at []any) {
 	}
 }
 
-// strange are texts that some pattern or other forbids.
+// strange are texts that most patterns forbid.
 var strange = []string{" ", "!", "x", "X", "-", "a b", "Ä", "a||b", "a/b", "x\n", "0", "5", "-5s", "+5s", ".5s", "5us"}
 
-// times that are none, or that cannot be written as RFC 3339 in UTC.
+// notTimes are not times, or times that RFC 3339 in UTC cannot express.
 var notTimes = []string{
 	"soon", "2026-01-01", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01T00:00:00,5Z", "9999-12-31T23:59:59-14:00",
 	"0000-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "12026-01-01T00:00:00Z",
 }
 
-// texts are strings that a schema forbids, by what is wrong with them.
+// texts returns strings that a schema forbids, by their fault.
 func texts(s *openapi3.Schema, example string) map[string]string {
 	all := make(map[string]string)
 	if s.MinLength > 0 {
@@ -287,7 +287,7 @@ func texts(s *openapi3.Schema, example string) map[string]string {
 	return all
 }
 
-// parameter is a query parameter with values that break its schema.
+// parameter returns a query parameter with values that violate its schema.
 func parameter(p *openapi3.Parameter) Parameter {
 	s := p.Schema.Value
 	one := Parameter{Name: p.Name}

@@ -28,9 +28,8 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// TestBrokers shows what the services rely on over every broker: with the
-// repository's own component set, subscriptions and retries, between two real
-// sidecars, one that publishes and one that consumes.
+// TestBrokers tests, with every broker, what the services rely on. It uses the repository's own component set,
+// subscriptions and retries, between two real sidecars: one publishes and one consumes.
 func TestBrokers(t *testing.T) {
 	for _, kind := range infra.Brokers() {
 		if kind == infra.Auto {
@@ -53,15 +52,14 @@ func TestBrokers(t *testing.T) {
 	}
 }
 
-// consumerApp is the app whose subscriptions are tried; publisherApp publishes.
+// consumerApp is the app whose subscriptions are tested; publisherApp publishes.
 const (
 	consumerApp  = "notifications"
 	publisherApp = "orders"
 	deadPath     = "/events/dead"
 )
 
-// quick are settings changed for the tests, which would wait a minute for
-// what the repository's own settings do.
+// quick are settings that are changed for the tests. With the repository's own settings they would wait a minute.
 var quick = map[string]map[string]string{
 	"redis-streams": {"processingTimeout": "20s", "redeliverInterval": "1000"},
 }
@@ -74,7 +72,7 @@ type broker struct {
 	app                         *fakeConsumer
 }
 
-// connect starts a broker of that kind and both sidecars, private to the test.
+// connect starts a broker of that kind and both sidecars, for this test only.
 func connect(t *testing.T, kind string) *broker {
 	t.Helper()
 	if inCompose {
@@ -107,7 +105,7 @@ func connect(t *testing.T, kind string) *broker {
 		s.start(ctx, t, supervisor, spec)
 	}
 	b := &broker{kind: kind, app: listen(t)}
-	if len(s.processes) > 0 { // none when it runs elsewhere
+	if len(s.processes) > 0 { // none when the broker runs elsewhere
 		b.server = s.processes[len(s.processes)-1]
 	}
 	_, appPort, _ := net.SplitHostPort(b.app.server.Listener.Addr().String())
@@ -146,8 +144,8 @@ func build(t *testing.T, dir, pkg string) string {
 	return path
 }
 
-// brokerResources renders for an app what the launcher would: the broker's
-// component set, the subscriptions and the retries.
+// brokerResources writes the resources of an app as the launcher does: the broker's component set, the subscriptions
+// and the retries.
 func brokerResources(t *testing.T, dir, app string, server infra.Server) string {
 	t.Helper()
 	documents, err := manifest.ReadSet(filepath.Join(root, "components", server.Set), app)
@@ -198,7 +196,7 @@ type delivery struct {
 	body              []byte
 }
 
-// fakeConsumer is an app that hears events and answers as it is told.
+// fakeConsumer is an app that gets events and gives the answers of the test.
 type fakeConsumer struct {
 	server *httptest.Server
 
@@ -216,14 +214,14 @@ func listen(t *testing.T) *fakeConsumer {
 	return f
 }
 
-// set says how deliveries are answered from now on.
+// set changes how deliveries are answered from now on.
 func (f *fakeConsumer) set(answer func(delivery, int) (int, string), held chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.answer, f.held = answer, held
 }
 
-// ServeHTTP hears an event.
+// ServeHTTP gets an event.
 func (f *fakeConsumer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !strings.HasPrefix(r.URL.Path, "/events/") {
 		return
@@ -237,7 +235,7 @@ func (f *fakeConsumer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ID, Subject string
 		Sequence    int64
 	}
-	_ = json.Unmarshal(body, &envelope) // a dead letter may be anything
+	_ = json.Unmarshal(body, &envelope) // a dead letter may have any content
 	d := delivery{path: r.URL.Path, id: envelope.ID, subject: envelope.Subject, number: envelope.Sequence, body: body}
 	f.mu.Lock()
 	f.heard = append(f.heard, d)
@@ -264,7 +262,7 @@ func (f *fakeConsumer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// of lists the deliveries of one event on a path, in their order.
+// of returns the deliveries of one event on a path, in order.
 func (f *fakeConsumer) of(path string, match func(delivery) bool) []delivery {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -281,12 +279,12 @@ func (f *fakeConsumer) attempts(id string) int {
 	return len(f.of("/events/orders", func(d delivery) bool { return d.id == id }))
 }
 
-// put counts the dead letters that hold a text: a letter wraps what it is about.
+// put counts the dead letters that contain a text. A dead letter contains the original message.
 func (f *fakeConsumer) put(text string) int {
 	return len(f.of(deadPath, func(d delivery) bool { return holds(d.body, text) }))
 }
 
-// holds looks for a text in a letter, also where it is encoded.
+// holds looks for a text in a dead letter, also where it is encoded.
 func holds(letter []byte, text string) bool {
 	var envelope struct {
 		Data   json.RawMessage `json:"data"`
@@ -296,7 +294,7 @@ func holds(letter []byte, text string) bool {
 	return bytes.Contains(letter, []byte(text)) || bytes.Contains(envelope.Base64, []byte(text))
 }
 
-// publish publishes an event about a subject, and fails if it is not accepted.
+// publish publishes an event about a subject. The test fails if it is not accepted.
 func (b *broker) publish(t *testing.T, subject string, number int) string {
 	t.Helper()
 	id := fmt.Sprintf("%s/%d", subject, number)
@@ -357,8 +355,8 @@ func (b *broker) everyEventArrives(t *testing.T) {
 	}
 }
 
-// order shows which brokers keep the events of one aggregate in order. No handler
-// relies on it; a broker that does keep it brings fewer waits.
+// order shows which brokers keep the events of one aggregate in order. No handler relies on it. With a broker that
+// keeps the order there are fewer waits.
 func (b *broker) order(t *testing.T) {
 	var ids []string
 	for i := range 100 {
@@ -393,7 +391,7 @@ func (b *broker) retries(t *testing.T) {
 		}
 		return nil
 	})
-	// What follows is delivered as well: nothing is stuck behind it.
+	// Later events are delivered too: none is blocked.
 	b.heard(t, []string{b.publish(t, "behind", 1)})
 	if n := b.app.put(id); n > 0 {
 		t.Errorf("it was dead-lettered although its third attempt succeeded")
@@ -427,7 +425,7 @@ func (b *broker) poison(t *testing.T) {
 	b.heard(t, []string{b.publish(t, "after the poison", 1)})
 }
 
-// awaitDeadLetter waits until what holds a text is in the dead letters.
+// awaitDeadLetter waits until a dead letter contains a text.
 func (b *broker) awaitDeadLetter(t *testing.T, text string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -440,9 +438,8 @@ func (b *broker) awaitDeadLetter(t *testing.T, text string) {
 	})
 }
 
-// rests measures the processor time of a broker and its consumer that have
-// nothing to do, and of the consumer while the broker is gone: neither polls
-// without a pause.
+// rests measures the processor time of an idle broker and its consumer, and of the consumer while the broker is down.
+// Neither polls without a pause.
 func (b *broker) rests(t *testing.T) {
 	if b.server == nil {
 		t.Skip("the broker runs elsewhere")
@@ -463,7 +460,7 @@ func (b *broker) rests(t *testing.T) {
 	b.heard(t, []string{b.publish(t, "after the rest", 1)})
 }
 
-// busy is the share of one processor that processes take, over some seconds.
+// busy returns the share of one processor that processes use, over some seconds.
 func busy(t *testing.T, processes ...part) float64 {
 	t.Helper()
 	all := func() (sum time.Duration) {
@@ -475,7 +472,7 @@ func busy(t *testing.T, processes ...part) float64 {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	began, before := time.Now(), all()
-	if before == 0 { // whatever has started has taken some
+	if before == 0 { // every process that has started has used some
 		t.Error("the processor time is not known")
 	}
 	<-ctx.Done()
@@ -492,8 +489,7 @@ func (b *broker) consumerDown(t *testing.T) {
 	b.heard(t, ids)
 }
 
-// brokerKilled shows that what the broker has taken, and nobody has heard yet, is
-// still there after it was killed.
+// brokerKilled shows that events that the broker has accepted and not yet delivered survive a crash.
 func (b *broker) brokerKilled(t *testing.T) {
 	if b.server == nil {
 		t.Skip("the broker runs elsewhere")
@@ -509,9 +505,9 @@ func (b *broker) brokerKilled(t *testing.T) {
 	b.heard(t, append(ids, b.publish(t, "after the crash", 1)))
 }
 
-// renewed shows that after each crash of the broker all subscriptions live on,
-// none by halves: a consumer that the broker knows and nobody listens to keeps
-// every other message of its queue, here of the events or of the dead letters.
+// renewed shows that after each crash of the broker all subscriptions work completely. A consumer that is registered at
+// the broker but has no receiver would keep every second message of its queue, here of the events or of the dead
+// letters.
 func (b *broker) renewed(t *testing.T) {
 	if b.server == nil {
 		t.Skip("the broker runs elsewhere")
@@ -538,11 +534,11 @@ func (b *broker) renewed(t *testing.T) {
 	}
 }
 
-// inHand is the subject whose deliveries can be held. Others go on: a broker that
-// was killed may bring events again that come before it.
+// inHand is the subject whose deliveries can be held. Others continue: a broker that was killed may first deliver
+// earlier events again.
 const inHand = "in hand"
 
-// sidecarKilled shows that a delivery nobody has answered is made again.
+// sidecarKilled shows that a delivery without an answer is repeated.
 func (b *broker) sidecarKilled(t *testing.T) {
 	held := make(chan struct{})
 	b.app.set(nil, held)

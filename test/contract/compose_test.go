@@ -20,17 +20,17 @@ import (
 	"caravan/test/containers"
 )
 
-// inCompose says that the suites run over the sidecars, servers and component files of docker compose.
+// inCompose means that the suites run on the sidecars, servers and component files of docker compose.
 var inCompose = os.Getenv("CARAVAN_E2E_TARGET") == "compose"
 
-// composeFiles are the files of compose/ for a broker or a store; what has none is not tried there. The other part is the
-// cheapest.
+// composeFiles are the files of compose/ for a broker or a store; without them it is not tested there. The file of the
+// other kind is the cheapest.
 var composeFiles = map[string][]string{
 	"rabbitmq": {"sqlite.yaml"}, "kafka": {"kafka-embedded.yaml", "sqlite.yaml"},
 	"sqlite": {"kafka-embedded.yaml", "sqlite.yaml"}, "postgres": {"kafka-embedded.yaml"}, "redis": {"kafka-embedded.yaml", "redis.yaml"},
 }
 
-// part is one process of what is tried: of the test's own, or a container.
+// part is one process of a test: a process of the test itself, or a container.
 type part interface {
 	Name() string
 	Status() process.Status
@@ -40,7 +40,7 @@ type part interface {
 	WaitReady(ctx context.Context, lives int) error
 }
 
-// used is the processor time of a part.
+// used returns the processor time of a part.
 func used(p part) time.Duration {
 	if c, ok := p.(*container); ok {
 		return c.used()
@@ -52,7 +52,7 @@ func used(p part) time.Duration {
 type container struct {
 	project *containers.Project
 	name    string
-	failed  error // of Start and Stop, for WaitReady to return
+	failed  error // of Start and Stop, to be returned by WaitReady
 }
 
 func (c *container) Name() string { return c.name }
@@ -93,8 +93,8 @@ func (c *container) used() (sum time.Duration) {
 	return sum
 }
 
-// compose starts sidecars of docker compose with what they depend on. The test is the program beside each of them: they
-// find it at the program's name and port.
+// compose starts sidecars of docker compose with their dependencies. The test is the program of each of them: they find
+// it at the program's name and port.
 func compose(t *testing.T, kind string, handler http.Handler, apps map[string]int) *containers.Project {
 	t.Helper()
 	if testing.Short() {
@@ -145,7 +145,7 @@ const (
 	notificationsPort                          = 7005
 )
 
-// relay is a port of this machine that leads to one of a container, in all its lives.
+// relay returns a port of this machine that forwards to one of a container, also after restarts.
 func relay(t *testing.T, p *containers.Project, name string, port int) int {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -157,7 +157,7 @@ func relay(t *testing.T, p *containers.Project, name string, port int) int {
 	return relayed
 }
 
-// connectCompose is what connect is, in compose.
+// connectCompose does in compose what connect does.
 func connectCompose(t *testing.T, kind string) *broker {
 	t.Helper()
 	app := &fakeConsumer{}
@@ -171,7 +171,7 @@ func connectCompose(t *testing.T, kind string) *broker {
 	}
 }
 
-// openCompose is what open is, in compose.
+// openCompose does in compose what open does.
 func openCompose(t *testing.T, kind string) *stack {
 	t.Helper()
 	p := compose(t, kind, http.NotFoundHandler(), map[string]int{app: ordersPort})
@@ -188,14 +188,14 @@ func openCompose(t *testing.T, kind string) *stack {
 	t.Cleanup(func() { _ = s.Client.Close() })
 	s.ready = s.Outbound
 	s.address = fmt.Sprintf("http://127.0.0.1:%d/v1.0/state/store", httpPort)
-	if kind != "sqlite" { // a file is its sidecar's
+	if kind != "sqlite" { // a file belongs to its sidecar
 		s.processes = append(s.processes, &container{project: p, name: "store"})
 	}
 	s.processes = append(s.processes, &container{project: p, name: name})
 	return s
 }
 
-// TestDurabilityInCompose asks the servers of compose the same as TestDurability those of the launcher.
+// TestDurabilityInCompose tests the servers of compose as TestDurability tests those of the launcher.
 func TestDurabilityInCompose(t *testing.T) {
 	if !inCompose {
 		t.Skip("only with the target compose")

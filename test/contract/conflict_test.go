@@ -9,16 +9,15 @@ import (
 	"caravan/dapr/launcher/infra"
 )
 
-// conflicts are the statuses that a sidecar answers to writes which must not be
-// done, by store: each store reports them in its own way, so that no code may
-// conclude anything from one. Package document reads back instead.
+// conflicts are the statuses of a sidecar for writes that must be refused, by store. The stores report them
+// differently, so code must not conclude anything from a status. Package document reads the document again instead.
 var conflicts = map[string]struct {
-	tag                  string // of the form that the store gives, and stale
+	tag                  string // in the format of the store, but outdated
 	created, stale, gone int
 }{
 	"sqlite":   {"00000000-0000-4000-8000-000000000000", http.StatusConflict, http.StatusConflict, http.StatusConflict},
 	"postgres": {"00000000-0000-4000-8000-000000000000", http.StatusInternalServerError, http.StatusConflict, http.StatusConflict},
-	// It writes what is gone, whatever the ETag: no document is ever deleted.
+	// It writes a missing document, whatever the ETag. No document is ever deleted.
 	"redis": {"77", http.StatusInternalServerError, http.StatusConflict, http.StatusNoContent},
 }
 
@@ -56,7 +55,7 @@ func TestConflictCodes(t *testing.T) {
 	}
 }
 
-// write calls the state API and returns its status.
+// write calls the state API and returns the status.
 func (s *stack) write(t *testing.T, body string) int {
 	t.Helper()
 	response := s.call(t, http.MethodPost, "", body)

@@ -18,8 +18,8 @@ import (
 	"caravan/dapr/launcher/infra"
 )
 
-// TestCutReads takes the store away again and again while many read from it. A read may fail; it may never say that a
-// document which is there does not exist: a wallet with money would be shown empty, and an order would be a 404.
+// TestCutReads interrupts the store repeatedly while many read from it. A read may fail. It must never report an
+// existing document as missing: a wallet with money would be shown empty, and an order would be a 404.
 func TestCutReads(t *testing.T) {
 	if inCompose {
 		t.Skip("TestCutReads is not run with the target compose: the test cuts connections from this machine, which does not reach the servers")
@@ -47,7 +47,7 @@ func TestCutReads(t *testing.T) {
 	}
 }
 
-// fill writes documents that are so large that a bulk read of them takes a while, and returns their keys.
+// fill writes documents that are so large that a bulk read of them takes some time, and returns their keys.
 func (s *stack) fill(t *testing.T) []string {
 	t.Helper()
 	var keys []string
@@ -61,7 +61,7 @@ func (s *stack) fill(t *testing.T) []string {
 	return keys
 }
 
-// readers read until they are stopped: some of them all documents at once, the others one each, which travel together.
+// readers read until they are stopped: some all documents at once, the others one each, in batches.
 type readers struct {
 	store         *stack
 	keys          []string
@@ -97,7 +97,7 @@ func (r *readers) run(t *testing.T, n int) {
 	}
 }
 
-// recover waits until some reads were whole again, but for a second at most.
+// recover waits until some reads were complete again, for at most a second.
 func (r *readers) recover(t *testing.T) {
 	t.Helper()
 	before := r.whole.Load()
@@ -114,7 +114,7 @@ func (r *readers) recover(t *testing.T) {
 	}
 }
 
-// cutter returns what disturbs the reads of a store, and when it has done so often enough.
+// cutter returns a function that interrupts the reads of a store, and one that reports when that happened often enough.
 func cutter(t *testing.T, s *stack) (cut func(), done func(*readers) bool) {
 	t.Helper()
 	enough := func(r *readers) bool { return t.Failed() || r.failed.Load() >= 30 && r.whole.Load() >= 300 }
@@ -135,7 +135,7 @@ func cutter(t *testing.T, s *stack) (cut func(), done func(*readers) bool) {
 			}
 		}, enough
 	case "sqlite":
-		// A file has no connections. It loses its second half, once: what was there cannot be read any more.
+		// A file has no connections. It loses its second half once, and then those documents can no longer be read.
 		return func() {
 			path, _, _ := strings.Cut(strings.TrimPrefix(s.server.Settings(app)["connectionString"], "file:"), "?")
 			file, err := os.Stat(path)
@@ -151,7 +151,7 @@ func cutter(t *testing.T, s *stack) (cut func(), done func(*readers) bool) {
 	return nil, nil
 }
 
-// respTo connects to a private server that speaks RESP
+// respTo connects to a private server with the protocol RESP
 // (https://redis.io/docs/latest/develop/reference/protocol-spec/).
 func respTo(t *testing.T, server infra.Server) (net.Conn, *bufio.Reader) {
 	t.Helper()

@@ -11,8 +11,7 @@ import (
 	"caravan/dapr/launcher"
 )
 
-// sidecarProgram is where daprd is: CARAVAN_DAPRD, or the one that the launcher
-// finds or builds.
+// sidecarProgram returns the path of daprd: CARAVAN_DAPRD, or the one that the launcher finds or builds.
 func sidecarProgram(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {

@@ -17,7 +17,7 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// durable are the settings without which a server answers before what it has taken is on the disk.
+// durable are settings. With other values a server would answer before the data is on disk.
 var durable = struct{ redis, postgres map[string]string }{
 	redis: map[string]string{
 		"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no", "maxmemory-policy": "noeviction",
@@ -25,8 +25,7 @@ var durable = struct{ redis, postgres map[string]string }{
 	postgres: map[string]string{"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"},
 }
 
-// TestDurability asks the private servers themselves whether what they have
-// answered is on the disk: a file that says so may not be the one in force.
+// TestDurability asks the private servers for their settings in use, because they may not use the settings of a file.
 func TestDurability(t *testing.T) {
 	if inCompose {
 		t.Skip("TestDurability is not run with the target compose: TestDurabilityInCompose asks its servers")
@@ -43,8 +42,8 @@ func TestDurability(t *testing.T) {
 			}
 		}
 	})
-	// SQLite is no server: its settings are each connection's own, and only the
-	// component that opens them can ask. Its module has the test.
+	// SQLite is not a server: each connection has its own settings, and only the component that opens it can read them.
+	// The component's module has the test.
 	t.Run("sqlite", func(t *testing.T) {
 		if testing.Short() {
 			t.Skip("builds the sidecar's components")
@@ -92,12 +91,12 @@ func private(t *testing.T, choose func(string, infra.Place) (infra.Server, error
 	return server
 }
 
-// hasConfig compares the settings in force of a server that speaks RESP.
+// hasConfig compares the settings in use of a server with the protocol RESP.
 func hasConfig(t *testing.T, server infra.Server, want map[string]string) {
 	t.Helper()
 	conn, reader := respTo(t, server)
 	for setting, value := range want {
-		// An array of the name and the value, each with its length before it.
+		// The answer is an array of the name and the value, each after its length.
 		if _, err := ask(conn, reader, "CONFIG GET "+setting); err != nil {
 			t.Fatal(err)
 		}

@@ -32,23 +32,23 @@ routes:
   - { method: POST, path: /v1/orders, app: orders, access: public, retry: keyed }
 `
 
-// callers is how many call at once, each kind of call.
+// callers is the number of concurrent callers for each kind of call.
 const callers = 3
 
-// TestReplicas takes one of two replicas away while calls run: its sidecar is killed, its program ends in the midst of calls,
-// its program is away for a while, its sidecar says goodbye. Sidecars and the gateway's forwarder are real.
+// TestReplicas stops one of two replicas while calls run: its sidecar is killed, its program ends during calls, its
+// program is down for a while, or its sidecar stops in order. Sidecars and the gateway's forwarder are real.
 func TestReplicas(t *testing.T) {
 	r := newReplicas(t)
 	r.both(t)
 	for what, away := range map[string]struct {
 		do func(t *testing.T)
-		// whether calls in flight may be lost, of those that nobody may repeat
+		// whether calls in flight may be lost, if they must not be repeated
 		loses bool
 	}{
 		"the sidecar is killed":    {r.killSidecar, true},
 		"the sidecar says goodbye": {r.restartSidecar, false},
 		"the program is killed":    {func(t *testing.T) { r.leave(t, true) }, true},
-		// A call may come at the very moment in which the port is closed: one in some runs, at hundreds of calls a second.
+		// A call may come at the very moment when the port is closed: one in some runs, at hundreds of calls a second.
 		"the program says goodbye":  {func(t *testing.T) { r.leave(t, false) }, true},
 		"nothing happens to either": {func(*testing.T) {}, false},
 	} {
@@ -76,7 +76,7 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// replicas is an app of two replicas, each a sidecar and a program, and the gateway's way to them.
+// replicas is an app of two replicas, each a sidecar and a program, and the gateway's connection to them.
 type replicas struct {
 	programs  [2]*replicaProgram
 	sidecars  [2]part
@@ -86,12 +86,12 @@ type replicas struct {
 	calls     atomic.Int64
 }
 
-// replicaProgram answers who it is, and remembers what it was asked to do.
+// replicaProgram answers with its name, and records what it was asked to do.
 type replicaProgram struct {
 	address string
 	name    string
 	answers atomic.Int64
-	hold    atomic.Bool // answers take a while
+	hold    atomic.Bool // answers are delayed
 	leaving atomic.Bool // answers close their connections
 
 	mu     sync.Mutex
@@ -200,7 +200,7 @@ spec:
 	t.Cleanup(transport.CloseIdleConnections)
 	r.forwarder = proxy.New(proxy.Settings{
 		Sidecar: &url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}, Transport: transport,
-		// It never opens: this is about what each call meets.
+		// It never opens, because the test needs the result of each call.
 		Breakers: proxy.NewBreakers([]string{"orders"}, proxy.BreakerSettings{
 			Consecutive: 1 << 30, Ratio: 1, Requests: 1 << 30, Window: time.Minute, Open: time.Second, Probes: 1,
 		}, func(string, string, string) {}),
@@ -214,7 +214,7 @@ spec:
 	return r
 }
 
-// call makes one call of a kind, as the gateway does, and returns which replica answered.
+// call makes one call of a kind, as the gateway does, and returns the name of the replica that answered.
 func (r *replicas) call(ctx context.Context, kind string) (string, error) {
 	number := strconv.FormatInt(r.calls.Add(1), 10)
 	var request *http.Request
@@ -241,7 +241,7 @@ func (r *replicas) call(ctx context.Context, kind string) (string, error) {
 	return answer.By, nil
 }
 
-// load calls in all ways until it is stopped.
+// load makes all kinds of calls until it is stopped.
 func (r *replicas) load(t *testing.T) (stop func() (made map[string]int, failed map[string][]error)) {
 	ctx, cancel := context.WithCancel(t.Context())
 	made, failed := make(map[string]int), make(map[string][]error)
@@ -269,7 +269,7 @@ func (r *replicas) load(t *testing.T) (stop func() (made map[string]int, failed 
 	}
 }
 
-// answered waits until each replica has answered so many more calls.
+// answered waits until each replica has answered that many more calls.
 func (r *replicas) answered(t *testing.T, more int64, of ...int) {
 	t.Helper()
 	if len(of) == 0 {
@@ -288,7 +288,7 @@ func (r *replicas) answered(t *testing.T, more int64, of ...int) {
 	}
 }
 
-// both waits until the two take turns again.
+// both waits until both replicas answer calls again.
 func (r *replicas) both(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -335,7 +335,8 @@ func (r *replicas) restartSidecar(t *testing.T) {
 	}
 }
 
-// leave takes the program away from under its sidecar for a while: cut finds calls in it, otherwise they are answered.
+// leave stops the program behind its sidecar for a while. If cut is true, calls are in flight then; otherwise they are
+// answered first.
 func (r *replicas) leave(t *testing.T, cut bool) {
 	p := r.programs[1]
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -347,7 +348,7 @@ func (r *replicas) leave(t *testing.T, cut bool) {
 		err = p.current().Close()
 		p.hold.Store(false)
 	} else {
-		p.leaving.Store(true) // as internal/service does
+		p.leaving.Store(true) // as in internal/service
 		r.answered(t, 100, 1)
 		err = p.current().Shutdown(ctx)
 		p.leaving.Store(false)
@@ -359,7 +360,7 @@ func (r *replicas) leave(t *testing.T, cut bool) {
 	p.start(t)
 }
 
-// unique holds that no call without a key was carried out twice.
+// unique checks that no call without a key was executed twice.
 func (r *replicas) unique(t *testing.T) {
 	t.Helper()
 	times := make(map[string]int)

@@ -1,6 +1,5 @@
-// Package contract runs the contract suite of documents through real sidecars:
-// what package document relies on must hold over every component set, not only
-// over the fake.
+// Package contract runs the contract suite of documents through real sidecars. What package document relies on must be
+// true for every component set, not only for the fake.
 package contract
 
 import (
@@ -23,10 +22,10 @@ import (
 	"caravan/internal/sidecar"
 )
 
-// app is the app whose component set is tried; the suite is the same for all.
+// app is the app whose component set is tested. The suite is the same for all.
 const app = "orders"
 
-// root is the repository.
+// root is the folder of the repository.
 const root = "../.."
 
 func TestStores(t *testing.T) {
@@ -35,8 +34,7 @@ func TestStores(t *testing.T) {
 	}
 }
 
-// TestRestart shows that what a store has answered it still knows after it was
-// killed, and that its sidecar finds it again by itself.
+// TestRestart shows that a store still has its data after it was killed, and that its sidecar reconnects by itself.
 func TestRestart(t *testing.T) {
 	for _, kind := range infra.Stores() {
 		t.Run(kind, func(t *testing.T) {
@@ -76,12 +74,11 @@ type stack struct {
 	server    infra.Server
 	ready     func(context.Context) error
 	address   string // of the sidecar's state API
-	token     string // that the sidecar asks for
+	token     string // that the sidecar requires
 	processes []part
 }
 
-// kill kills the store, or the sidecar that is the store's process, and waits
-// until it is up again.
+// kill kills the store, or the sidecar if the store runs in it, and waits until it is ready again.
 func (s *stack) kill(ctx context.Context, t *testing.T) {
 	t.Helper()
 	victim := s.processes[0]
@@ -97,7 +94,7 @@ func (s *stack) kill(ctx context.Context, t *testing.T) {
 	})
 }
 
-// open starts a store of that kind with a sidecar, both private to the test.
+// open starts a store of that kind with a sidecar, both for this test only.
 func open(t *testing.T, kind string) *stack {
 	t.Helper()
 	if inCompose {
@@ -149,7 +146,7 @@ func open(t *testing.T, kind string) *stack {
 	return s
 }
 
-// token is what the sidecar asks of its app, in tests.
+// token is the token that the sidecar expects from its app in tests.
 const token = "a token of the contract tests"
 
 // start runs one process until the test ends.
@@ -167,8 +164,8 @@ func (s *stack) start(ctx context.Context, t *testing.T, supervisor *process.Sup
 	s.processes = append(s.processes, p)
 }
 
-// resources renders the component set as the launcher does: the files of the
-// repository, with the settings that depend on where the server runs.
+// resources writes the component set as the launcher does: the files of the repository, with the settings that depend
+// on the server's address.
 func resources(t *testing.T, dir string, server infra.Server) string {
 	t.Helper()
 	documents, err := manifest.ReadSet(filepath.Join(root, "components", server.Set), app)
@@ -204,7 +201,7 @@ func take(t *testing.T, ports *process.Ports) int {
 	return port
 }
 
-// eventually waits until a condition holds, as long as ctx allows.
+// eventually waits until a condition is true, or until ctx ends.
 func eventually(ctx context.Context, t *testing.T, condition func() error) {
 	t.Helper()
 	ticker := time.NewTicker(50 * time.Millisecond)

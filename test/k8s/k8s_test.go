@@ -11,7 +11,7 @@ import (
 
 const root = "../.."
 
-// folders are what the tests read of the repository.
+// folders are the folders of the repository that the tests read.
 var folders = []string{"k8s", "components", "dapr"}
 
 func TestEveryClusterStartsTheStackOfTheRunFile(t *testing.T) {
@@ -29,7 +29,7 @@ func TestEveryClusterStartsTheStackOfTheRunFile(t *testing.T) {
 	}
 }
 
-// TestEveryFolderIsProved keeps a folder from being added that nothing proves.
+// TestEveryFolderIsProved fails when a folder is added that no test checks.
 func TestEveryFolderIsProved(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Join(root, "k8s", "clusters"))
 	if err != nil {
@@ -50,7 +50,7 @@ func TestEveryFolderIsProved(t *testing.T) {
 	}
 }
 
-// TestServersAreSetUpAsElsewhere compares the files of RabbitMQ with those of the other ways to run it.
+// TestServersAreSetUpAsElsewhere compares the files of RabbitMQ with those of the launcher and of compose.
 func TestServersAreSetUpAsElsewhere(t *testing.T) {
 	const here = "k8s/components/development/rabbitmq"
 	for _, name := range []string{"rabbitmq.conf", "elect.erl"} {

@@ -19,7 +19,7 @@ import (
 	"caravan/test/repository"
 )
 
-// variant is one way to put a cluster together.
+// variant is one way to combine the parts of a cluster.
 type variant struct {
 	overlay    string // plain or dapr
 	production bool
@@ -35,12 +35,12 @@ func (v variant) String() string {
 	return strings.Join([]string{v.overlay, environment, v.broker, v.store}, "-")
 }
 
-// standard is what the folders of k8s/clusters have.
+// standard returns the variant in the folders of k8s/clusters.
 func standard(overlay string, production bool) variant {
 	return variant{overlay, production, "rabbitmq", "postgres"}
 }
 
-// variants are all of them.
+// variants returns all variants.
 func variants() []variant {
 	var all []variant
 	for _, overlay := range []string{"plain", "dapr"} {
@@ -55,7 +55,7 @@ func variants() []variant {
 	return all
 }
 
-// cluster is what a kustomization builds.
+// cluster is the result of a kustomization.
 type cluster struct {
 	variant
 	text         []byte
@@ -71,7 +71,7 @@ type cluster struct {
 	resources    []manifest.Document // Dapr's
 }
 
-// folder is where the variant's kustomization is. One that is not in k8s/clusters is written, into a copy.
+// folder returns the folder of the variant's kustomization. If it is not in k8s/clusters, it is written into a copy.
 func (v variant) folder(r repository.Root) (string, error) {
 	clusters := filepath.Join(string(r), "k8s", "clusters")
 	if v == standard(v.overlay, v.production) {
@@ -158,7 +158,7 @@ func into[T any](list *[]T, text []byte) error {
 	return nil
 }
 
-// addDapr reads a resource of Dapr as the sidecar has it: without the cluster's metadata.
+// addDapr reads a resource of Dapr as the sidecar gets it, without the cluster's metadata.
 func (c *cluster) addDapr(text []byte) error {
 	var object map[string]any
 	if err := yaml.Unmarshal(text, &object); err != nil {
@@ -178,7 +178,7 @@ func (c *cluster) addDapr(text []byte) error {
 // workload is a Deployment or StatefulSet.
 type workload struct {
 	name    string
-	program bool // of Caravan, with a sidecar; else a server
+	program bool // of Caravan, with a sidecar; otherwise a server
 	corev1.PodTemplateSpec
 }
 
@@ -193,7 +193,7 @@ func (c *cluster) workloads() []workload {
 	return all
 }
 
-// container finds a container of a pod by its name.
+// container returns a container of a pod by its name.
 func (w workload) container(name string) *corev1.Container {
 	for i := range w.Spec.Containers {
 		if w.Spec.Containers[i].Name == name {
@@ -203,7 +203,7 @@ func (w workload) container(name string) *corev1.Container {
 	return nil
 }
 
-// environment are the variables of a container; one from a Secret is "secret NAME KEY".
+// environment returns the variables of a container; one from a Secret is "secret NAME KEY".
 func environment(container *corev1.Container) map[string]string {
 	values := map[string]string{}
 	for _, variable := range container.Env {
@@ -215,7 +215,7 @@ func environment(container *corev1.Container) map[string]string {
 	return values
 }
 
-// flags are the arguments --name=value of a container, its own variables filled in.
+// flags returns the arguments --name=value of a container, with its own variables replaced.
 func flags(container *corev1.Container) map[string][]string {
 	values := map[string][]string{}
 	own := environment(container)

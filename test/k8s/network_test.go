@@ -15,7 +15,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 )
 
-// endpoint is a pod as NetworkPolicies see it, or something outside of the cluster, which has no labels.
+// endpoint is a pod for NetworkPolicies, or something outside of the cluster, which has no labels.
 type endpoint struct {
 	name      string
 	namespace string
@@ -25,7 +25,7 @@ type endpoint struct {
 
 const ourNamespace = "caravan"
 
-// endpoints are who may try to reach whom: all pods of the cluster, and others.
+// endpoints returns all pods of the cluster, and others that may try to connect.
 func (c *cluster) endpoints() (ours, others []endpoint) {
 	for _, w := range c.workloads() {
 		e := endpoint{name: w.name, namespace: ourNamespace, labels: w.Labels}
@@ -40,7 +40,7 @@ func (c *cluster) endpoints() (ours, others []endpoint) {
 	}
 }
 
-// leaves reports whether the policies of a connection's beginning let it through.
+// leaves reports whether the policies of the source allow a connection.
 func (c *cluster) leaves(from, to endpoint, port int32) bool {
 	return from.namespace != ourNamespace || slices.ContainsFunc(c.policies, func(p networkingv1.NetworkPolicy) bool {
 		return governs(p, networkingv1.PolicyTypeEgress, from) && slices.ContainsFunc(p.Spec.Egress, func(rule networkingv1.NetworkPolicyEgressRule) bool {
@@ -49,7 +49,7 @@ func (c *cluster) leaves(from, to endpoint, port int32) bool {
 	})
 }
 
-// enters reports whether the policies of its end do.
+// enters reports whether the policies of the destination allow it.
 func (c *cluster) enters(from, to endpoint, port int32) bool {
 	return to.namespace != ourNamespace || slices.ContainsFunc(c.policies, func(p networkingv1.NetworkPolicy) bool {
 		return governs(p, networkingv1.PolicyTypeIngress, to) && slices.ContainsFunc(p.Spec.Ingress, func(rule networkingv1.NetworkPolicyIngressRule) bool {
@@ -91,10 +91,10 @@ func opens(ports []networkingv1.NetworkPolicyPort, to endpoint, port int32) bool
 	})
 }
 
-// serverPorts are where brokers and stores listen.
+// serverPorts are the ports of brokers and stores.
 var serverPorts = map[string]int32{"rabbitmq": 5672, "kafka": 9092, "postgres": 5432, "redis": 6379}
 
-// network holds who reaches whom.
+// network checks which connections are possible.
 func (r *review) network() {
 	callers, err := callersInCode()
 	if err != nil {
@@ -115,7 +115,7 @@ func (r *review) network() {
 				if enters != want {
 					r.report("%s may enter %s on port %d: %t, not %t", from.name, to.name, port, enters, want)
 				}
-				// The gateway's clients are outside: our own programs have no way to its port.
+				// The gateway's clients are outside: our own programs must not reach its port.
 				if leaves := r.leaves(from, to, port); want && !leaves && to.name != "gateway" {
 					r.report("%s has no way to %s on port %d", from.name, to.name, port)
 				}
@@ -125,8 +125,8 @@ func (r *review) network() {
 	r.waysOut(ours)
 }
 
-// mayEnter is the rule: a sidecar takes calls of its callers' sidecars, the gateway those of clients, a server those of
-// the services' sidecars, and nobody any other.
+// mayEnter is the rule: a sidecar accepts calls of its callers' sidecars, the gateway those of clients, a server those
+// of the services' sidecars. Nothing else is allowed.
 func (r *review) mayEnter(from, to endpoint, port int32, callers map[string][]string) bool {
 	_, program := r.apps[from.name]
 	switch {
@@ -139,7 +139,7 @@ func (r *review) mayEnter(from, to endpoint, port int32, callers map[string][]st
 	return from.namespace == ourNamespace && port == 50002 && slices.Contains(callers[to.name], from.name)
 }
 
-// waysOut holds what programs reach outside of the namespace: names, broker and store, and Dapr's control plane.
+// waysOut checks what programs reach outside of the namespace: DNS, broker and store, and Dapr's control plane.
 func (r *review) waysOut(ours []endpoint) {
 	dns := endpoint{"the cluster's DNS", "kube-system", map[string]string{"k8s-app": "kube-dns"}, nil}
 	control := endpoint{"Dapr's control plane", "dapr-system", map[string]string{"app": "dapr-operator"}, nil}
@@ -161,7 +161,7 @@ func (r *review) waysOut(ours []endpoint) {
 	}
 }
 
-// callersInCode are the callers of each service, by the contracts that they import; the gateway calls all.
+// callersInCode are the callers of each service, found by the contracts that they import. The gateway calls all.
 var callersInCode = sync.OnceValues(func() (map[string][]string, error) {
 	found := map[string]map[string]bool{}
 	services := filepath.Join(root, "services")

@@ -1,4 +1,4 @@
-// Package k8s holds that the files in k8s/ are what Kubernetes and Dapr understand, start the same programs as
-// dapr/dapr.yaml, and keep them apart. It needs no cluster. It is a module of its own, so that kustomize, kubeconform
-// and the types of Kubernetes are no dependencies of the product.
+// Package k8s checks that the files in k8s/ are valid for Kubernetes and Dapr, start the same programs as
+// dapr/dapr.yaml, and isolate them. It needs no cluster. It is a separate module, so that the product does not depend
+// on kustomize, kubeconform and the types of Kubernetes.
 package k8s

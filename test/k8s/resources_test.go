@@ -19,13 +19,13 @@ import (
 	"caravan/test/repository"
 )
 
-// resolution is where a sidecar finds that of another app.
+// resolution is the address at which a sidecar finds that of another app.
 const resolution = "dns {{.ID}}-dapr:50002"
 
-// kinds are the components that a cluster's choice of broker and store leads to.
+// kinds are the components for a cluster's broker and store.
 var kinds = map[string]string{"rabbitmq": "pubsub.rabbitmq", "kafka": "pubsub.kafka", "postgres": "state.postgresql", "redis": "state.redis"}
 
-// daprResources holds the Dapr resources of each app equal to those that it has elsewhere.
+// daprResources checks that the Dapr resources of each app are those of the repository.
 func (r *review) daprResources() {
 	for _, w := range r.workloads() {
 		if !w.program {
@@ -40,7 +40,7 @@ func (r *review) daprResources() {
 	}
 }
 
-// mounted are the resources that a sidecar reads from its ConfigMaps.
+// mounted returns the resources that a sidecar reads from its ConfigMaps.
 func (r *review) mounted(w workload, daprd *corev1.Container) []manifest.Document {
 	given := flags(daprd)
 	var documents []manifest.Document
@@ -80,7 +80,7 @@ func (r *review) filesAt(w workload, daprd *corev1.Container, path string) (map[
 	return nil, fmt.Errorf("its sidecar has nothing at %q", path)
 }
 
-// compare holds resources equal to those of components/ and dapr/resources, and complete.
+// compare checks that resources are complete and equal to those of components/ and dapr/resources.
 func (r *review) compare(w workload, documents []manifest.Document) {
 	elsewhere, err := r.root.Resources(w.name)
 	if err != nil {
@@ -95,7 +95,7 @@ func (r *review) compare(w workload, documents []manifest.Document) {
 		}
 		got[key] = true
 		if d.Component != nil && d.Component.Spec.Type == "secretstores.local.env" && d.Metadata.Name == "kubernetes" {
-			continue // what a secretKeyRef finds; elsewhere there is none
+			continue // the source for a secretKeyRef, which exists only here
 		}
 		if !slices.ContainsFunc(elsewhere, func(other manifest.Document) bool { return repository.Same(d, other) }) {
 			r.report("%s: %s %s is not as in components/ or dapr/", w.name, d.Kind, d.Metadata.Name)
@@ -110,13 +110,13 @@ func (r *review) compare(w workload, documents []manifest.Document) {
 		}
 	}
 	for _, violation := range manifest.Check(documents, slices.Sorted(maps.Keys(r.apps))) {
-		if strings.Contains(violation.At, w.name) { // some apps' sidecars lack what only others need
+		if strings.Contains(violation.At, w.name) { // the sidecars of some apps do not have what only others need
 			r.report("%s: %s", w.name, violation)
 		}
 	}
 }
 
-// whereabouts holds that a component is the one that was chosen, and finds its server by Secrets alone.
+// whereabouts checks that a component is the chosen one, and gets its server's address only from Secrets.
 func (r *review) whereabouts(w workload, c *manifest.Component) {
 	if c.Spec.Type != kinds[r.broker] && c.Spec.Type != kinds[r.store] {
 		r.report("%s: its component %s is %s", w.name, c.Metadata.Name, c.Spec.Type)
@@ -139,8 +139,8 @@ func (r *review) whereabouts(w workload, c *manifest.Component) {
 	}
 }
 
-// configuration holds the sidecar's configuration equal to dapr/config.yaml but for the name resolution, and for whose
-// calls it takes.
+// configuration checks that the sidecar's configuration equals dapr/config.yaml except for the name resolution and the
+// accepted callers.
 func (r *review) configuration(w workload, documents []manifest.Document) {
 	want, err := repository.Configuration(filepath.Join(string(r.root), "dapr", "config.yaml"))
 	if err != nil {
@@ -173,7 +173,7 @@ func (r *review) configuration(w workload, documents []manifest.Document) {
 	}
 }
 
-// allowed holds that a sidecar takes the calls of its callers alone, by their certificates.
+// allowed checks that a sidecar accepts calls only of its callers, identified by their certificates.
 func (r *review) allowed(w workload, c *manifest.Configuration) {
 	callers, err := callersInCode()
 	if err != nil {
@@ -197,7 +197,7 @@ func (r *review) allowed(w workload, c *manifest.Configuration) {
 	}
 }
 
-// daprModule is where the source of Dapr is, of the version that the sidecar is built from.
+// daprModule is the folder with the source of Dapr, in the version from which the sidecar is built.
 var daprModule = sync.OnceValues(func() (string, error) {
 	command := exec.Command("go", "mod", "download", "-json", "github.com/dapr/dapr")
 	command.Dir = filepath.Join(root, "dapr", "daprd")
@@ -212,7 +212,7 @@ var daprModule = sync.OnceValues(func() (string, error) {
 	return module.Dir, nil
 })
 
-// named are the names that a file of Dapr's source gives, by a pattern with one group.
+// named returns the names in a file of Dapr's source that match a pattern with one group.
 func named(pattern string, path ...string) []string {
 	folder, err := daprModule()
 	if err != nil {
@@ -229,13 +229,13 @@ func named(pattern string, path ...string) []string {
 	return names
 }
 
-// daprAnnotations are those that the injector knows. It ignores any other.
+// daprAnnotations are the annotations that the injector knows. It ignores all others.
 var daprAnnotations = sync.OnceValue(func() []string {
 	return named(`"(dapr\.io/[a-z0-9-]+)"`, "pkg", "injector", "annotations", "annotations.go")
 })
 
-// daprOptions are those that daprd knows.
+// daprOptions are the options that daprd knows.
 var daprOptions = sync.OnceValue(func() []string {
 	options := named(`fs\.[A-Za-z0-9]+\([^"\n]*"([a-z0-9-]+)"`, "cmd", "daprd", "options", "options.go")
-	return append(options, "log-level", "log-as-json", "metrics-port") // of Dapr's packages for logs and metrics
+	return append(options, "log-level", "log-as-json", "metrics-port") // from Dapr's packages for logs and metrics
 })

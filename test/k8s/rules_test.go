@@ -18,13 +18,13 @@ import (
 	"caravan/test/repository"
 )
 
-// drain is what a program may take to stop after its delay (internal/service: requests, workers, events, telemetry).
+// drain is the maximum time of a stop after its delay (internal/service: requests, workers, events, telemetry).
 const drain = 29 * time.Second
 
-// drainTimeout is how much of it requests may take.
+// drainTimeout is the part of it for requests.
 const drainTimeout = 10 * time.Second
 
-// review collects what is wrong with a cluster.
+// review collects the faults of a cluster.
 type review struct {
 	*cluster
 	root   repository.Root
@@ -46,7 +46,7 @@ func (r *review) expect(where string, got, want map[string]string) {
 	}
 }
 
-// violations are what is wrong with a cluster.
+// violations returns the faults of a cluster.
 func violations(root repository.Root, c *cluster) []string {
 	apps, common, err := root.RunFile()
 	if err != nil {
@@ -72,7 +72,7 @@ func violations(root repository.Root, c *cluster) []string {
 	return r.found
 }
 
-// programs holds the Deployments and their ports equal to dapr/dapr.yaml.
+// programs checks that the Deployments and their ports are those of dapr/dapr.yaml.
 func (r *review) programs() {
 	missing := maps.Clone(r.apps)
 	for _, w := range r.workloads() {
@@ -115,7 +115,7 @@ func (r *review) programProbes(name string, program *corev1.Container) {
 	}
 }
 
-// sidecar holds the sidecar's settings equal to dapr/dapr.yaml. Its own ports are the same in every pod.
+// sidecar checks that the sidecar's settings are those of dapr/dapr.yaml. Its own ports are the same in every pod.
 func (r *review) sidecar(w workload, app repository.App) {
 	daprd := w.container("daprd")
 	if daprd == nil || !strings.HasPrefix(daprd.Image, "caravan/daprd:") {
@@ -131,14 +131,14 @@ func (r *review) sidecar(w workload, app repository.App) {
 	r.expect(w.name, got, map[string]string{
 		"--mode": "standalone", "--app-id": app.ID, "--app-port": strconv.Itoa(app.Port), "--app-protocol": r.common.Protocol,
 		"--app-channel-address": "127.0.0.1", "--dapr-listen-addresses": "127.0.0.1",
-		"--dapr-http-port": "3500", "--dapr-grpc-port": "50001", // what a program takes for its sidecar's unless told
+		"--dapr-http-port": "3500", "--dapr-grpc-port": "50001", // the default address of the sidecar in a program
 		"--dapr-internal-grpc-port": "50002", "--dapr-public-port": "3501", "--metrics-port": "9090",
 		"--log-level": r.common.LogLevel, "--read-buffer-size": r.common.ReadBufferSize, "--enable-profiling": "false",
 	})
 	r.leaving(w, got["--dapr-block-shutdown-duration"])
 }
 
-// annotations holds what the injector is told equal to dapr/dapr.yaml.
+// annotations checks that the injector gets the settings of dapr/dapr.yaml.
 func (r *review) annotations(w workload, app repository.App) {
 	for name, value := range w.Annotations {
 		if strings.HasPrefix(name, "dapr.io/") && !slices.Contains(daprAnnotations(), name) {
@@ -162,8 +162,9 @@ func (r *review) annotations(w workload, app repository.App) {
 	r.leaving(w, w.Annotations["dapr.io/block-shutdown-duration"])
 }
 
-// leaving holds the order in which a pod's two containers stop, and that they are given the time to. A service outlives
-// the calls that its sidecar still takes; the gateway's sidecar outlives the requests that the gateway still forwards.
+// leaving checks the order in which a pod's two containers stop, and that they have enough time. A service must stop
+// after its sidecar has finished the calls that it still accepts. The gateway's sidecar must stop after the gateway has
+// finished the requests that it still forwards.
 func (r *review) leaving(w workload, block string) {
 	takes, err := time.ParseDuration(block)
 	if err != nil {
@@ -181,7 +182,7 @@ func (r *review) leaving(w workload, block string) {
 	}
 }
 
-// tokens holds that a program shares its two tokens with its sidecar and with no other.
+// tokens checks that a program shares its two tokens with its sidecar and with no other.
 func (r *review) tokens() {
 	owner := map[string]string{}
 	for _, w := range r.workloads() {
@@ -209,7 +210,7 @@ func (r *review) tokens() {
 	}
 }
 
-// pod holds what every pod keeps to.
+// pod checks the rules for every pod.
 func (r *review) pod(w workload) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
@@ -271,7 +272,7 @@ func (r *review) budgetsOf(w workload) (n int) {
 	return n
 }
 
-// keyring reports whether a pod's keys are a Secret that the program accepts: it refuses files that others may read.
+// keyring reports whether a pod's keys are a Secret that the program accepts. It refuses files that others may read.
 func keyring(w workload) bool {
 	program := w.container("program")
 	for _, volume := range w.Spec.Volumes {
@@ -287,7 +288,7 @@ func keyring(w workload) bool {
 	return false
 }
 
-// container holds what every container keeps to.
+// container checks the rules for every container.
 func (r *review) container(w workload, c *corev1.Container) {
 	memory, limit := c.Resources.Requests.Memory(), c.Resources.Limits.Memory()
 	needs := map[string]bool{
@@ -312,10 +313,10 @@ func (r *review) container(w workload, c *corev1.Container) {
 	}
 }
 
-// replicas holds that production has two of everything at least and no server, and development neither.
+// replicas checks that production has at least two of everything and no server, and development two servers.
 func (r *review) replicas() {
 	for _, d := range r.deployments {
-		// Longer than DNS answers are kept (5 s, as a rule) and sidecars wait between two looks (2 s).
+		// Longer than DNS answers are cached (usually 5 s) and than sidecars wait between two checks (2 s).
 		if d.Spec.MinReadySeconds < 10 {
 			r.report("%s: an old pod leaves before callers know the new one", d.Name)
 		}
@@ -350,7 +351,7 @@ func (r *review) replicas() {
 
 var hashed = regexp.MustCompile(`-[a-z0-9]{10}$`)
 
-// configurationMaps holds that ConfigMaps are named by their hash, so that a change replaces the pods.
+// configurationMaps checks that the names of ConfigMaps contain their hash, so that a change replaces the pods.
 func (r *review) configurationMaps() {
 	names := map[string]bool{}
 	for _, m := range r.configMaps {
@@ -368,7 +369,7 @@ func (r *review) configurationMaps() {
 	}
 }
 
-// sidecarServices holds that the name resolution finds the sidecars of exactly one app under its name.
+// sidecarServices checks that under an app's name the name resolution finds exactly that app's sidecars.
 func (r *review) sidecarServices() {
 	for _, w := range r.workloads() {
 		var ports []string
@@ -380,7 +381,7 @@ func (r *review) sidecarServices() {
 				}
 			}
 		}
-		wanted := r.overlay == "plain" && w.program && w.name != "gateway" // Dapr's operator makes its own; nobody calls the gateway
+		wanted := r.overlay == "plain" && w.program && w.name != "gateway" // Dapr's operator creates its own; nothing calls the gateway
 		if got := strings.Join(ports, ", "); wanted && got != "50002 to 50002" || !wanted && got != "" {
 			r.report("%s: its sidecar's Service has the ports %q", w.name, got)
 		}

@@ -16,14 +16,14 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The module of Kubernetes whose schemas are used, and its checksum: it is no dependency of this module, which would
-// need thirty more for one file.
+// The Kubernetes module with the schemas, and its checksum. It is not a dependency of this module, because for one file
+// it would need thirty more.
 const (
 	kubernetes    = "k8s.io/kubernetes@v1.35.4"
 	kubernetesSum = "h1:o/8dBC/pHVpYoGV4OAIytAlNPZbdYVTXJHoYvXC4qzM="
 )
 
-// schemaFolder holds the schemas while the tests run; kubeconform reads one when it first needs it.
+// schemaFolder contains the schemas while the tests run. kubeconform reads one when it first needs it.
 var schemaFolder string
 
 func TestMain(m *testing.M) {
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// schemas validates manifests against the schemas of Kubernetes and Dapr, and refuses keys that they do not have.
+// schemas validates manifests against the schemas of Kubernetes and Dapr, and refuses unknown keys.
 var schemas = sync.OnceValues(func() (validator.Validator, error) {
 	if err := writeSchemas(schemaFolder); err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ var schemas = sync.OnceValues(func() (validator.Validator, error) {
 	return validator.New([]string{filepath.Join(schemaFolder, "{{ .ResourceKind }}{{ .KindSuffix }}.json")}, validator.Opts{Strict: true, KubernetesVersion: "1.35.4"})
 })
 
-// validate returns what the schemas refuse.
+// validate returns the faults that the schemas find.
 func validate(t testing.TB, manifests []byte) []string {
 	t.Helper()
 	v, err := schemas()
@@ -64,7 +64,7 @@ func validate(t testing.TB, manifests []byte) []string {
 	return found
 }
 
-// writeSchemas makes a JSON schema of each kind, from what the modules of Kubernetes and Dapr have.
+// writeSchemas writes a JSON schema for each kind, from the modules of Kubernetes and Dapr.
 func writeSchemas(folder string) error {
 	definitions, kinds, err := kubernetesDefinitions()
 	if err != nil {
@@ -98,7 +98,7 @@ func writeJSON(file string, value any) error {
 	return os.WriteFile(file, content, 0o644)
 }
 
-// fileOf is where kubeconform looks for the schema of a kind.
+// fileOf returns the path at which kubeconform looks for the schema of a kind.
 func fileOf(group, version, kind string) string {
 	parts := []string{kind}
 	if group != "" {
@@ -142,7 +142,7 @@ func kubernetesDefinitions() (definitions map[string]any, kinds map[string]strin
 	return definitions, kinds, nil
 }
 
-// daprDefinitions reads the definitions of Dapr's kinds, of the version that the sidecar is built from.
+// daprDefinitions reads the definitions of Dapr's kinds, in the version from which the sidecar is built.
 func daprDefinitions() (map[string]any, error) {
 	folder, err := daprModule()
 	if err != nil {
@@ -181,7 +181,7 @@ func daprDefinitions() (map[string]any, error) {
 	return schemas, nil
 }
 
-// strict makes a schema refuse keys that it does not name, and gives what may be a number or a text its two types.
+// strict makes a schema refuse unknown keys, and gives values that may be numbers or texts both types.
 func strict(schema map[string]any) {
 	if schema["format"] == "int-or-string" || schema["x-kubernetes-int-or-string"] == true {
 		delete(schema, "type")

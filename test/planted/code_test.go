@@ -28,14 +28,14 @@ var (
 	first   = flag.Uint64("planted.first", 1, "the seed of the first of them")
 )
 
-// mutant is one mistake in the code: a piece of text that is there once, and what takes its place. The mistakes are those
-// that the design fears; they are planted with the compiler's overlay, so the code has no place for them.
+// mutant is one mistake in the code: a text that occurs once, and its replacement. The mistakes are those that the
+// design must prevent. The compiler's overlay plants them, so the code has no hooks for them.
 type mutant struct {
 	name, file, old, new string
 	service, invariant   string
-	// calm mutants show themselves in a large shop without faults, the others in small ones with random faults.
+	// calm mutants appear in a large shop without faults, the others in small ones with random faults.
 	calm bool
-	// seed is one in whose shop it was seen, where that took a while; the search begins there.
+	// seed, if set, is a seed at which the mutant was found after a long search. The search begins there.
 	seed uint64
 }
 
@@ -132,8 +132,8 @@ var mutants = []mutant{
 		service: orders.App, invariant: document.InvariantTimeline, calm: true},
 }
 
-// TestTheAuditSeesMutants builds the programs with one mistake at a time, runs them in simulated shops and demands that
-// the audit names what the mistake breaks.
+// TestTheAuditSeesMutants builds the programs with one mistake at a time, runs them in simulated shops and checks that
+// the audit names the violated invariant.
 func TestTheAuditSeesMutants(t *testing.T) {
 	if !*code {
 		t.Skip("each mutant builds the programs again: ask for it with -planted.code")
@@ -161,14 +161,14 @@ func TestTheAuditSeesMutants(t *testing.T) {
 	}
 }
 
-// TestMutantsFitTheCode notices at once when the code has changed under a mutant, without building any.
+// TestMutantsFitTheCode notices when the text of a mutant has changed in the code, without a build.
 func TestMutantsFitTheCode(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) { m.source(t) })
 	}
 }
 
-// source is the file to be mutated, and what it becomes.
+// source returns the file to be changed, and its new content.
 func (m mutant) source(t *testing.T) (file string, mistaken []byte) {
 	t.Helper()
 	file = filepath.Join(repository(), filepath.FromSlash(m.file))
@@ -211,16 +211,16 @@ func write(t *testing.T, path string, content []byte) {
 	}
 }
 
-// repository is the folder of the module, from where this file was compiled.
+// repository returns the folder of the module, from the path of this source file.
 func repository() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// calmShops is in how many shops without faults a mistake has to show: they differ little.
+// calmShops is the number of shops without faults in which a mistake must appear. These shops differ little.
 const calmShops = 3
 
-// TestMutant is what a mutant runs: one shop after the other, until the audit finds what it has to.
+// TestMutant runs in a mutant: one shop after the other, until the audit has the expected finding.
 func TestMutant(t *testing.T) {
 	if *mutated == "" {
 		t.Skip("this is no mutant")

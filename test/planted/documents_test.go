@@ -19,14 +19,14 @@ import (
 	users "caravan/services/users/contract"
 )
 
-// TestASoundSystemHasNoFindings is the other half of the proof, and shows that every invariant was checked: one that is
-// never looked at would hold in any system.
+// TestASoundSystemHasNoFindings is the other half of the proof. It also shows that every invariant was checked, because
+// an invariant that is never checked has no findings either.
 func TestASoundSystemHasNoFindings(t *testing.T) {
 	report := run(t, t.TempDir(), func(*scene) {})
 	for _, f := range report.Findings {
 		t.Errorf("%s: %s: %s: %s", f.Service, f.Invariant, f.Key, f.Detail)
 	}
-	// Nothing dies and nothing waits in a world at rest without faults.
+	// A system at rest without faults has no dead letters and no waiting orders.
 	idle := []string{notifications.InvariantLetter, orders.InvariantProgress, orders.InvariantWaiting}
 	for _, i := range report.Invariants {
 		if i.Checked == 0 && !slices.Contains(idle, i.Invariant) {
@@ -36,7 +36,7 @@ func TestASoundSystemHasNoFindings(t *testing.T) {
 	t.Logf("counts: %v", report.Counts)
 }
 
-// TestTheAuditSeesSpoiledDocuments plants one fault at a time into a sound system.
+// TestTheAuditSeesSpoiledDocuments plants one fault at a time in a sound system.
 func TestTheAuditSeesSpoiledDocuments(t *testing.T) {
 	keys := t.TempDir()
 	for _, p := range slices.Concat(spoiledOrders, spoiledStock, spoiledMoney, spoiledInboxes, spoiledFeeds, spoiledUsers) {
@@ -49,12 +49,12 @@ func TestTheAuditSeesSpoiledDocuments(t *testing.T) {
 	}
 }
 
-// names reports whether an audit has a finding.
+// names reports whether an audit has a finding for the invariant.
 func names(report client.Audit, service, invariant string) bool {
 	return slices.ContainsFunc(report.Findings, func(f client.AuditFinding) bool { return f.Service == service && f.Invariant == invariant })
 }
 
-// spoiled is one fault in the documents, and what it breaks.
+// spoiled is one fault in the documents, and the invariant that it violates.
 type spoiled struct {
 	name, service, invariant string
 	plant                    func(*scene)
@@ -163,14 +163,14 @@ var spoiledOrders = []spoiled{
 	}},
 }
 
-// capturing takes an order back to the step before its end.
+// capturing sets an order back to the step before its end.
 func capturing(doc object) {
 	timeline := doc["timeline"].([]any)
 	doc["timeline"], doc["status"] = timeline[:len(timeline)-1], "capturing"
 	add(doc, "sequence", -1)
 }
 
-// holds changes the holds of a stock, one text each.
+// holds changes the holds of a stock, one text for each.
 func holds(change func(all []string) []string) func(object) {
 	return func(doc object) { doc["holds"] = strings.Join(change(strings.Split(doc["holds"].(string), "|")), "|") }
 }
@@ -275,7 +275,7 @@ var spoiledStock = []spoiled{
 	}},
 }
 
-// account edits the wallet of a sold order.
+// account changes the wallet of a sold order.
 func account(change func(o order, doc object)) func(*scene) {
 	return func(s *scene) {
 		o := s.sold()
@@ -358,14 +358,14 @@ var spoiledMoney = []spoiled{
 	}},
 }
 
-// inbox edits an inbox with archived entries.
+// inbox changes an inbox with archived entries.
 func inbox(change func(doc object)) func(*scene) {
 	return func(s *scene) {
 		s.edit(notifications.App, s.find(notifications.App, "inbox/", func(doc object) bool { return doc["segments"] != nil }), change)
 	}
 }
 
-// segment edits the entries of an archive segment of an inbox.
+// segment changes the entries of an archive segment of an inbox.
 func segment(change func(entries []any) []any) func(*scene) {
 	return func(s *scene) {
 		key := s.find(notifications.App, "inbox/", func(doc object) bool { return doc["segments"] != nil }) + "/0"
@@ -442,7 +442,7 @@ var spoiledUsers = []spoiled{
 	}},
 }
 
-// TestWhatIsRepairedInTimeIsSeenToo breaks a stock and a wallet for a moment. The audit cannot see that any more; the
+// TestWhatIsRepairedInTimeIsSeenToo spoils a stock and a wallet for a moment. The audit can no longer see that. The
 // simulation, which checks every revision, does.
 func TestWhatIsRepairedInTimeIsSeenToo(t *testing.T) {
 	result := simulate(t, t.TempDir(), func(s *scene) {

@@ -1,5 +1,5 @@
-// Package planted proves the audit that all other proofs rely on: it plants faults, into the documents of a sound system
-// and into the code that writes them, and demands that the audit names the invariant that each of them breaks.
+// Package planted tests the audit, on which all other tests rely. It plants faults in the documents of a sound system
+// and in the code that writes them, and checks that the audit names the violated invariant.
 package planted
 
 import (
@@ -19,15 +19,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // refusals of the simulated shop are its every day's business
-	runtime.GOMAXPROCS(1)                          // as the simulation needs it, to repeat a run
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // the simulated shop logs many refusals
+	runtime.GOMAXPROCS(1)                          // the simulation needs it to repeat a run
 	os.Exit(m.Run())
 }
 
-// size makes every kind of archive: more orders than the heads of stocks, wallets, inboxes and lists hold.
+// size leads to every kind of archive: more orders than the heads of stocks, wallets, inboxes and lists can have.
 var size = sim.Size{Products: 2, Customers: 2, Orders: 70, Changes: 16, Stock: 1000}
 
-// run lets the shop live, spoils its documents, and returns what the audit says.
+// run simulates the shop, spoils its documents, and returns the audit.
 func run(t *testing.T, keys string, spoil func(*scene)) client.Audit {
 	t.Helper()
 	result := simulate(t, keys, spoil)
@@ -37,7 +37,7 @@ func run(t *testing.T, keys string, spoil func(*scene)) client.Audit {
 	return result.Audit
 }
 
-// simulate runs the seed whose shop, at its end, has an order of every kind that a fault is planted into.
+// simulate runs a seed whose shop has, at its end, an order of every kind that needs a fault.
 func simulate(t *testing.T, keys string, spoil func(*scene)) sim.Result {
 	t.Helper()
 	return sim.Run(t, sim.Plan{Seed: 1, Size: size, Keys: keys, Log: quiet(),
@@ -46,7 +46,7 @@ func simulate(t *testing.T, keys string, spoil func(*scene)) sim.Result {
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// scene is a system at rest whose documents are about to be spoiled.
+// scene is a system at rest before its documents are spoiled.
 type scene struct {
 	t      *testing.T
 	stored func(app string) sim.Documents
@@ -86,7 +86,7 @@ func (s *scene) edit(app, key string, change func(object)) {
 	s.put(app, key, doc)
 }
 
-// find is the first key with a prefix whose document is as wanted.
+// find returns the first key with the prefix whose document is wanted.
 func (s *scene) find(app, prefix string, wanted func(object) bool) string {
 	s.t.Helper()
 	for _, key := range s.stored(app).Keys() {
@@ -103,7 +103,7 @@ func (s *scene) find(app, prefix string, wanted func(object) bool) string {
 	return ""
 }
 
-// sold finds an order that was confirmed and whose hold and money are still in the heads of their documents.
+// sold returns a confirmed order whose hold and money are still in the heads of their documents.
 func (s *scene) sold() order {
 	s.t.Helper()
 	return s.order(func(o order) bool {
@@ -112,7 +112,7 @@ func (s *scene) sold() order {
 	})
 }
 
-// failed finds an order that ended otherwise, with the same.
+// failed returns an order that ended otherwise, with the same condition.
 func (s *scene) failed() order {
 	s.t.Helper()
 	return s.order(func(o order) bool {
@@ -121,7 +121,7 @@ func (s *scene) failed() order {
 	})
 }
 
-// refused finds an order that was rejected for want of money and whose tombstone is still in the head of its wallet.
+// refused returns an order that was rejected for lack of money and whose tombstone is still in the head of its wallet.
 func (s *scene) refused() order {
 	s.t.Helper()
 	return s.order(func(o order) bool {
@@ -158,7 +158,7 @@ func (s *scene) order(wanted func(order) bool) order {
 	return found
 }
 
-// text is a member of a document as it is written.
+// text returns a member of a document as it is written.
 func (s *scene) text(app, key, member string) string {
 	var doc map[string]json.RawMessage
 	if raw := s.stored(app).Get(key); raw == nil || json.Unmarshal(raw, &doc) != nil {
@@ -167,7 +167,7 @@ func (s *scene) text(app, key, member string) string {
 	return string(doc[member])
 }
 
-// unindex takes a document out of a service's index.
+// unindex removes a document from a service's index.
 func (s *scene) unindex(app, key string) {
 	for _, entry := range s.stored(app).Keys() {
 		var keys []string
@@ -177,7 +177,7 @@ func (s *scene) unindex(app, key string) {
 	}
 }
 
-// index enters a document in a service's index wherever another one is.
+// index adds a document to a service's index wherever beside is.
 func (s *scene) index(app, beside, key string) {
 	for _, entry := range s.stored(app).Keys() {
 		var keys []string
@@ -205,13 +205,13 @@ func add(doc any, member string, n int64) {
 	fields[member] = json.Number(strconv.FormatInt(number(fields[member])+n, 10))
 }
 
-// last is the last element of a list of an object.
+// last returns the last element of a list of an object.
 func last(doc object, member string) object {
 	list := doc[member].([]any)
 	return list[len(list)-1].(object)
 }
 
-// copied is a copy of an object.
+// copied returns a copy of an object.
 func copied(o object) object {
 	raw, err := json.Marshal(o)
 	if err != nil {

@@ -12,18 +12,18 @@ import (
 	"caravan/dapr/launcher"
 )
 
-// TestBrokerKilledAgainAndAgain kills the broker under load. The first time it has just declared its queues, and
-// forgets one or another's leader; each time every sidecar loses its subscriptions at once.
+// TestBrokerKilledAgainAndAgain kills the broker under load. The first time, the queues are new, and the broker may
+// lose their leaders. Each time every sidecar loses its subscriptions at once.
 func TestBrokerKilledAgainAndAgain(t *testing.T) {
 	rounds := 3
 	if n, err := strconv.Atoi(settings.rounds); err == nil {
 		rounds = n
 	}
-	s := start(t, launcher.Options{}) // one of its own, whose queues are new
+	s := start(t, launcher.Options{}) // a new broker with new queues
 	stop := s.load()
 	var slowest time.Duration
 	for round := range rounds {
-		time.Sleep(time.Duration(round%7) * 200 * time.Millisecond) // not always in the same moment
+		time.Sleep(time.Duration(round%7) * 200 * time.Millisecond) // so that the moment varies
 		life := s.status("broker").PID
 		if err := s.Kill("broker", syscall.SIGKILL); err != nil {
 			t.Fatal(err)
@@ -38,8 +38,8 @@ func TestBrokerKilledAgainAndAgain(t *testing.T) {
 		rounds, slowest.Round(10*time.Millisecond), s.elections(), s.restarts())
 }
 
-// TestQueueWithoutALeader has the broker forget its queues' members, as it does of itself when it is killed just
-// after they were declared. Brought back, it makes members that never elect a leader, unless they are told to.
+// TestQueueWithoutALeader makes the broker forget the members of its queues. It does that itself when it is killed just
+// after they were declared. When it is started again, it creates members that elect no leader without a command.
 func TestQueueWithoutALeader(t *testing.T) {
 	s := start(t, launcher.Options{})
 	s.pushed()
@@ -60,8 +60,8 @@ func TestQueueWithoutALeader(t *testing.T) {
 	}
 }
 
-// TestSubscriptionWithoutDeliveries unbinds a queue from its topic. Connection, consumer and sidecar are healthy, and
-// no event will ever come: nothing but a heartbeat notices.
+// TestSubscriptionWithoutDeliveries unbinds a queue from its topic. Connection, consumer and sidecar are healthy, but
+// no event will arrive. Only a heartbeat detects that.
 func TestSubscriptionWithoutDeliveries(t *testing.T) {
 	s := start(t, launcher.Options{})
 	s.pushed()
@@ -85,7 +85,7 @@ func TestSubscriptionWithoutDeliveries(t *testing.T) {
 }
 
 // TestBrokerFrozen stops the broker without closing a connection, for longer than the heartbeats of AMQP allow. The
-// sidecar is left alone all the while, as without a broker a new one could not even start.
+// sidecar is not restarted in that time, because without a broker a new one could not start.
 func TestBrokerFrozen(t *testing.T) {
 	s := start(t, launcher.Options{})
 	s.pushed()
@@ -103,17 +103,17 @@ func TestBrokerFrozen(t *testing.T) {
 	t.Logf("events of all topics are pushed again after %s", s.pushed().Round(10*time.Millisecond))
 }
 
-// TestHeartbeatsOnEveryBroker shows that they come back through each, dead letters' topic included, reach no
-// handler, and give no reason for a repair.
+// TestHeartbeatsOnEveryBroker shows that heartbeats come back through each broker, also on the topic of dead letters,
+// reach no handler, and cause no repair.
 func TestHeartbeatsOnEveryBroker(t *testing.T) {
 	for _, broker := range launcher.Brokers() {
 		if broker == "auto" || broker == "rabbitmq" && settings.long == "" {
-			continue // the other tests show it of that one
+			continue // the other tests show it for this broker
 		}
 		t.Run(broker, func(t *testing.T) {
-			bound := map[string]string{"CARAVAN_HEARTBEAT_BOUND": "20s"} // a broker may stand still for some seconds
+			bound := map[string]string{"CARAVAN_HEARTBEAT_BOUND": "20s"} // a broker may pause for some seconds
 			s := start(t, launcher.Options{Broker: broker, Env: map[string]map[string]string{consumer: bound}})
-			for range 2 { // and again: it has not ended with the first
+			for range 2 { // twice: it has not ended after the first heartbeats
 				asked := time.Now()
 				s.await("heartbeats from every topic", func() bool {
 					heard := s.heard()
@@ -136,8 +136,8 @@ func TestHeartbeatsOnEveryBroker(t *testing.T) {
 	}
 }
 
-// TestSubscribedWhileTheBrokerWasDown has the sidecar subscribe to a broker that is unavailable for longer than the minute
-// that its component waits.
+// TestSubscribedWhileTheBrokerWasDown lets the sidecar subscribe while the broker is unavailable, for longer than the
+// minute that its component waits.
 func TestSubscribedWhileTheBrokerWasDown(t *testing.T) {
 	if settings.long == "" {
 		t.Skip("takes two minutes: set CARAVAN_REPAIR_LONG")
@@ -146,7 +146,7 @@ func TestSubscribedWhileTheBrokerWasDown(t *testing.T) {
 	s.pushed()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	// A sidecar subscribes when its program is there, and connects before that.
+	// A sidecar connects before its program is ready, and subscribes after it.
 	connected := func() int { return strings.Count(s.log(consumer+"-daprd"), "waiting on port") }
 	before := connected()
 	for _, step := range []func() error{
@@ -177,7 +177,7 @@ func TestSubscribedWhileTheBrokerWasDown(t *testing.T) {
 	t.Logf("events of all topics are pushed after %s; the sidecar was restarted %d times", s.pushed().Round(10*time.Millisecond), s.restarts())
 }
 
-// heard is how long ago something came from each topic, as the consumer's readiness says.
+// heard returns how long ago something came from each topic, from the consumer's readiness.
 func (s *stack) heard() map[string]time.Duration {
 	s.t.Helper()
 	response, err := s.client.Get(s.status(consumer).URL + "/readyz")
@@ -202,13 +202,13 @@ func (s *stack) heard() map[string]time.Duration {
 	return heard
 }
 
-// restarts is how often the consumer has ended its sidecar.
+// restarts returns how often the consumer has ended its sidecar.
 func (s *stack) restarts() int { return strings.Count(s.log(consumer), "the sidecar is asked to end") }
 
-// elections is how often the broker had a queue elect a leader.
+// elections returns how often the broker made a queue elect a leader.
 func (s *stack) elections() int { return strings.Count(s.log("broker"), "told to elect") }
 
-// await waits for what has to happen.
+// await waits until something has happened.
 func (s *stack) await(what string, happened func() bool) {
 	s.t.Helper()
 	deadline := time.Now().Add(2 * time.Minute)

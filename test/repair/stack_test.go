@@ -25,21 +25,21 @@ import (
 	"caravan/test/stacktest"
 )
 
-// settings are what the environment says about the run.
+// settings are the settings of the run in the environment.
 var settings = struct{ daprd, rounds, long string }{stacktest.Take("CARAVAN_DAPRD"), stacktest.Take("CARAVAN_REPAIR_ROUNDS"), stacktest.Take("CARAVAN_REPAIR_LONG")}
 
 const (
 	consumer = "notifications"
 	producer = "orders"
-	// bound is how long a push may be away after what cut it off is over: on a quiet machine it is back after some
-	// seconds, or after two heartbeat bounds and the start of a sidecar.
+	// bound is the longest time until push works again after a fault is over. On an idle machine it takes some seconds,
+	// or two heartbeat bounds and the start of a sidecar.
 	bound = 90 * time.Second
 )
 
-// topics are what the consumer hears.
+// topics are the topics of the consumer.
 var topics = []string{"users", "orders", "payments"}
 
-// stack is a consumer with a producer's sidecar to publish through, and no feed behind the broker.
+// stack is a consumer with a producer's sidecar for publishing, and without a feed.
 type stack struct {
 	*launcher.Stack
 	t         *testing.T
@@ -86,7 +86,7 @@ func start(t *testing.T, options launcher.Options) *stack {
 	return s
 }
 
-// publish publishes an event that no handler minds, through the producer's sidecar, and returns its id.
+// publish publishes an event that every handler ignores, through the producer's sidecar, and returns its id.
 func (s *stack) publish(topic string) (string, error) {
 	subject := "probe-" + strconv.FormatInt(s.published.Add(1), 10)
 	e := event.Event{ID: event.ID(topic, subject, 1), Type: topic + ".probe.v1", Source: topic, Subject: subject, Sequence: 1, Time: time.Now()}
@@ -119,7 +119,7 @@ func (s *stack) load() (stop func()) {
 	for _, topic := range topics {
 		running.Go(func() {
 			for ctx.Err() == nil {
-				_, _ = s.publish(topic) // some are lost on purpose; what matters is what comes afterwards
+				_, _ = s.publish(topic) // some are lost on purpose; only later ones matter
 				time.Sleep(20 * time.Millisecond)
 			}
 		})
@@ -127,8 +127,8 @@ func (s *stack) load() (stop func()) {
 	return func() { cancel(); running.Wait() }
 }
 
-// pushed waits until an event of each topic that is published from now on has come to the consumer, and returns how
-// long the slowest took.
+// pushed waits until an event of each topic, published from now on, has come to the consumer. It returns the time of
+// the slowest.
 func (s *stack) pushed() time.Duration {
 	s.t.Helper()
 	began := time.Now()
@@ -171,7 +171,7 @@ func (s *stack) log(name string) string {
 	return string(raw)
 }
 
-// tail is the end of what there is to read when something is wrong.
+// tail returns the ends of the logs for a failure.
 func (s *stack) tail() string {
 	var all strings.Builder
 	for _, name := range []string{consumer, consumer + "-daprd", "broker"} {
@@ -190,7 +190,7 @@ func (s *stack) status(name string) process.Status {
 	return status
 }
 
-// evaluate has the broker's node evaluate Erlang.
+// evaluate makes the broker's node evaluate Erlang code.
 func (s *stack) evaluate(erlang string) string {
 	s.t.Helper()
 	pid := s.status("broker").PID

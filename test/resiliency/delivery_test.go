@@ -16,8 +16,8 @@ import (
 	"caravan/internal/id"
 )
 
-// What dapr/resources/resiliency.yaml declares for the delivery of an event: the first attempt and six more, after pauses that
-// begin at 500 ms, grow by half, are at most 5 s, and are up to half of it shorter or longer by chance.
+// These are the values of dapr/resources/resiliency.yaml for the delivery of an event: the first attempt and six more.
+// The pauses begin at 500 ms, grow by half, are at most 5 s, and randomly differ by up to half.
 const (
 	deliveries  = 1 + 6
 	firstPause  = 500 * time.Millisecond
@@ -26,8 +26,8 @@ const (
 	pauseSpread = 0.5
 )
 
-// TestDeliveriesAreRepeatedAndThenDeadLettered counts the deliveries of events that a consumer cannot handle and the gaps
-// between them, and finds each among the dead letters.
+// TestDeliveriesAreRepeatedAndThenDeadLettered counts the deliveries of events that a consumer cannot handle, measures
+// the gaps between them, and finds each event among the dead letters.
 func TestDeliveriesAreRepeatedAndThenDeadLettered(t *testing.T) {
 	s := shared(t)
 	for what, c := range map[string]struct {
@@ -67,7 +67,7 @@ func TestDeliveriesAreRepeatedAndThenDeadLettered(t *testing.T) {
 
 func scale(d time.Duration, by float64) time.Duration { return time.Duration(float64(d) * by) }
 
-// telling answers a delivery as Dapr has it: RETRY, DROP or SUCCESS.
+// telling answers a delivery with a status of Dapr: RETRY, DROP or SUCCESS.
 func telling(status string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -75,11 +75,11 @@ func telling(status string) http.HandlerFunc {
 	}
 }
 
-// deliveriesOf is what came of one event.
+// deliveriesOf are the deliveries of one event.
 type deliveriesOf struct {
 	mu   sync.Mutex
 	came []time.Time
-	put  atomic.Bool // it came as a dead letter
+	put  atomic.Bool // it was delivered as a dead letter
 }
 
 func (d *deliveriesOf) times() []time.Time {
@@ -88,7 +88,7 @@ func (d *deliveriesOf) times() []time.Time {
 	return append([]time.Time(nil), d.came...)
 }
 
-// watch answers the deliveries of one event with answer and takes note of them, until the test ends.
+// watch answers the deliveries of one event with answer and records them, until the test ends.
 func (s *stack) watch(t *testing.T, event string, answer http.HandlerFunc) *deliveriesOf {
 	t.Helper()
 	d := new(deliveriesOf)
@@ -108,7 +108,7 @@ func (s *stack) watch(t *testing.T, event string, answer http.HandlerFunc) *deli
 	return d
 }
 
-// content is the text of a delivery, unwrapped if it is a raw one.
+// content returns the text of a delivery, unwrapped if it is a raw one.
 func content(body []byte) string {
 	var raw struct {
 		Data string `json:"data_base64"`
@@ -121,7 +121,7 @@ func content(body []byte) string {
 	return string(body)
 }
 
-// listen has the deliveries to notifications offered to hear, which returns the answer to one or nil to pass it on.
+// listen passes the deliveries to notifications to hear, which returns the answer to one, or nil to pass it on.
 func (s *stack) listen(t *testing.T, hear func(path string, body []byte) http.HandlerFunc) {
 	t.Helper()
 	a := s.apps["notifications"]
@@ -139,7 +139,7 @@ func (s *stack) listen(t *testing.T, hear func(path string, body []byte) http.Ha
 	})
 }
 
-// heard asks those who listen for an answer to a delivery.
+// heard asks the listeners for an answer to a delivery.
 func (a *app) heard(r *http.Request) http.HandlerFunc {
 	a.mu.Lock()
 	hears := make([]func(string, []byte) http.HandlerFunc, 0, len(a.hears))

@@ -15,8 +15,8 @@ import (
 	"caravan/internal/money"
 )
 
-// TestARepeatedStepHasOneEffect carries every step of the saga out and loses its answer, the first time that very
-// command comes. The orders service repeats it, and in the end each unit is sold and each cent taken once.
+// TestARepeatedStepHasOneEffect executes every step of the saga and loses its answer the first time that a command
+// comes. The orders service repeats it, and in the end each unit is sold and each cent taken once.
 func TestARepeatedStepHasOneEffect(t *testing.T) {
 	s := shared(t)
 	ctx := t.Context()
@@ -40,7 +40,7 @@ func TestARepeatedStepHasOneEffect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, status := (id.Random{}.New()), client.Pending; status != client.Succeeded; { // it is pending as long as the bank is slow
+	for key, status := (id.Random{}.New()), client.Pending; status != client.Succeeded; { // pending while the bank is slow
 		deposit, err := customer.TopUp(ctx, key, money.Money{Amount: number * price * 2, Currency: "EUR"})
 		if err != nil {
 			t.Fatal(err)
@@ -55,7 +55,7 @@ func TestARepeatedStepHasOneEffect(t *testing.T) {
 		lost[path] = &losing{program: s.apps[app].program}
 		s.apps[app].answers(t, path, lost[path].answer)
 	}
-	for range number { // one after another: what travels together is another command
+	for range number { // one after another, because a batch would be a different command
 		placed, err := customer.PlaceOrder(ctx, id.Random{}.New(), client.NewOrder{Items: []client.NewOrderItem{{SKU: product.SKU, Quantity: 1}}})
 		if err != nil {
 			t.Fatal(err)
@@ -82,7 +82,7 @@ func TestARepeatedStepHasOneEffect(t *testing.T) {
 	}
 }
 
-// losing carries a command out and closes the connection instead of answering, once for each body.
+// losing executes a command and closes the connection instead of answering, once for each body.
 type losing struct {
 	program http.Handler
 
@@ -109,7 +109,7 @@ func (l *losing) answer(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(answer.Body.Bytes())
 }
 
-// commandOf is what a body asks for, without the trace of who asks.
+// commandOf returns the command in a body, without the caller's trace.
 func commandOf(body []byte) string {
 	var request struct {
 		Commands []struct {

@@ -10,18 +10,19 @@ import (
 	"time"
 )
 
-// Limits that dapr/resources/resiliency-orders.yaml declares for the steps of the saga.
+// Limits of dapr/resources/resiliency-orders.yaml for the steps of the saga.
 const (
 	stepTimeout      = 2500 * time.Millisecond
-	stepFailures     = 5 // in a row, and the breaker opens
+	stepFailures     = 5 // failures in a row that open the breaker
 	stepBreakerOpens = 5 * time.Second
 )
 
-// slack is what a busy machine may add to what is measured; nothing is measured that it could turn into another number.
+// slack is the time that a busy machine may add to a measurement. It is too short to change any count.
 const slack = 15 * time.Second
 
-// TestACallIsAttemptedOnce shows that no sidecar repeats a call, whatever comes of it: a refusal is an answer, an
-// overloaded service must not be asked more, and a call without an answer is repeated by who knows what it is about.
+// TestACallIsAttemptedOnce shows that no sidecar repeats a call, whatever its result: a refusal is an answer, an
+// overloaded service must not get more calls, and a call without an answer is repeated by the program, which knows what
+// it means.
 func TestACallIsAttemptedOnce(t *testing.T) {
 	s := shared(t)
 	for _, from := range []string{"orders", "gateway", "notifications"} {
@@ -48,7 +49,7 @@ func TestACallIsAttemptedOnce(t *testing.T) {
 	}
 }
 
-// TestAStepThatHangsIsGivenUp shows the timeout of a saga step, and that it is not repeated either.
+// TestAStepThatHangsIsGivenUp shows the timeout of a saga step, and that the step is not repeated either.
 func TestAStepThatHangsIsGivenUp(t *testing.T) {
 	s := shared(t)
 	path, release := fresh("hang"), make(chan struct{})
@@ -71,12 +72,12 @@ func TestAStepThatHangsIsGivenUp(t *testing.T) {
 	}
 }
 
-// TestBreaker takes the breaker of one path through all its states.
+// TestBreaker brings the breaker of one path into all its states.
 func TestBreaker(t *testing.T) {
 	s := shared(t)
 	payments, path := s.apps["payments"], fresh("breaker")
 	payments.answers(t, path, saying(503))
-	var opened time.Time // not after the breaker does
+	var opened time.Time // not later than the breaker opens
 	for n := range stepFailures {
 		opened = time.Now()
 		if got := s.call(t, "orders", "payments", path); got.status != 503 {
@@ -84,8 +85,8 @@ func TestBreaker(t *testing.T) {
 		}
 	}
 
-	// Open: nothing comes to the service, and the caller is told at once.
-	slow := false // a machine so slow that the breaker may let a probe through
+	// Open: no call reaches the service, and the caller gets the refusal immediately.
+	slow := false // on a slow machine the breaker may already let a probe through
 	for range 20 {
 		got := s.call(t, "orders", "payments", path)
 		if slow = time.Since(opened) > stepBreakerOpens-time.Second; slow {
@@ -101,7 +102,7 @@ func TestBreaker(t *testing.T) {
 	if n := len(payments.came(path)); !slow && n != stepFailures {
 		t.Errorf("%d calls came to a service behind an open breaker", n-stepFailures)
 	}
-	// The breaker of another path, and of another caller, know nothing of it.
+	// The breakers of another path and of another caller are not affected.
 	other := fresh("breaker")
 	payments.answers(t, other, saying(200))
 	if got := s.call(t, "orders", "payments", other); got.status != 200 {
@@ -145,7 +146,7 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
-// heldAnswer is given when it is released.
+// heldAnswer is sent when it is released.
 type heldAnswer struct {
 	status  int
 	began   chan struct{}
@@ -166,8 +167,8 @@ func (h *heldAnswer) answer(w http.ResponseWriter, r *http.Request) {
 	saying(h.status)(w, r)
 }
 
-// probe calls until the breaker lets a call through, and returns when that has come to the service, with the answer
-// to come.
+// probe calls until the breaker lets a call through. It returns when that call has reached the service; the answer
+// follows.
 func (s *stack) probe(t *testing.T, path string, held *heldAnswer) <-chan reply {
 	t.Helper()
 	answers := make(chan reply, 1)
@@ -187,11 +188,11 @@ func (s *stack) probe(t *testing.T, path string, held *heldAnswer) <-chan reply 
 	return nil
 }
 
-// maxAmplification is how many calls may come to an overloaded service for each that its callers make (Google SRE,
-// handling overload: retries are at most a tenth of the calls).
+// maxAmplification is the maximum number of calls that reach an overloaded service for each call of its callers (Google
+// SRE, handling overload: retries are at most a tenth of the calls).
 const maxAmplification = 1.1
 
-// TestOverloadBringsNoMoreTraffic offers more than a service can do, and counts what comes to it.
+// TestOverloadBringsNoMoreTraffic sends more calls than a service can handle, and counts those that reach it.
 func TestOverloadBringsNoMoreTraffic(t *testing.T) {
 	s := shared(t)
 	for what, answer := range map[string]func() http.HandlerFunc{
@@ -228,7 +229,7 @@ func TestOverloadBringsNoMoreTraffic(t *testing.T) {
 	}
 }
 
-// shedding has four places and answers 503 to whom finds none.
+// shedding has four places and answers 503 when none is free.
 func shedding() http.HandlerFunc {
 	places := make(chan struct{}, 4)
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -243,8 +244,7 @@ func shedding() http.HandlerFunc {
 	}
 }
 
-// everyThird answers every third request badly: too few in a row for a breaker to cut in, which leaves the traffic to
-// whoever repeats calls.
+// everyThird fails every third request. These are too few in a row to open a breaker, so all repeats would be visible.
 func everyThird(badly http.HandlerFunc) http.HandlerFunc {
 	var n atomic.Int64
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -256,7 +256,7 @@ func everyThird(badly http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// late answers after the caller's sidecar has given up.
+// late answers after the caller's sidecar has timed out.
 func late(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-time.After(stepTimeout + time.Second):

@@ -1,7 +1,7 @@
-// Package resiliency proves what dapr/resiliency*.yaml declare, on real sidecars: how often a call or a delivery is
-// attempted and in what gaps, how long it may take, when a circuit breaker opens, lets a probe through and closes, that
-// a repeated call has one effect, and that overload brings about no further traffic.
+// Package resiliency tests the settings of dapr/resiliency*.yaml on real sidecars: how often and in what gaps a call or
+// a delivery is attempted, how long it may take, when a circuit breaker opens, lets a probe through and closes, that a
+// repeated call has one effect, and that overload causes no additional traffic.
 //
-// The services' programs run, but the test stands before each of them and sees, and where it likes answers, what their
-// sidecars bring.
+// The services' programs run. The test is a proxy before each of them: it sees every request of their sidecars, and can
+// answer it itself.
 package resiliency

@@ -22,18 +22,18 @@ import (
 	"caravan/dapr/launcher/infra"
 )
 
-// sidecarProgram is what CARAVAN_DAPRD says; it is taken out of the environment, because the programs refuse
-// CARAVAN_ variables that they do not know.
+// sidecarProgram is the value of CARAVAN_DAPRD. It is removed from the environment, because the programs refuse unknown
+// CARAVAN_ variables.
 var sidecarProgram = func() string {
 	value := os.Getenv("CARAVAN_DAPRD")
 	_ = os.Unsetenv("CARAVAN_DAPRD")
 	return value
 }()
 
-// waitLimit is how long a test waits for what has to happen, on a machine that may be busy.
+// waitLimit is the longest wait of a test for a condition, on a machine that may be busy.
 const waitLimit = 90 * time.Second
 
-// stack is a whole system in which the test stands before each program.
+// stack is a whole system in which the test is a proxy before each program.
 type stack struct {
 	*launcher.Stack
 	dir    string
@@ -41,7 +41,7 @@ type stack struct {
 	client *http.Client
 }
 
-// app stands before a program: it sees what the sidecar brings, answers it or passes it on.
+// app is the proxy before a program: it sees the sidecar's requests, and answers them or passes them on.
 type app struct {
 	server  *http.Server
 	program http.Handler
@@ -66,7 +66,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// shared is the stack of all tests; the first starts it.
+// shared returns the stack of all tests. The first test starts it.
 func shared(t *testing.T) *stack {
 	t.Helper()
 	if testing.Short() {
@@ -129,7 +129,7 @@ func (s *stack) discard() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// stand puts an app before a program; the sidecar gets its address.
+// stand puts an app before a program. The sidecar gets its address.
 func (s *stack) stand(link launcher.Link) (launcher.Link, error) {
 	if link.App == "gateway" {
 		return link, nil
@@ -139,7 +139,7 @@ func (s *stack) stand(link launcher.Link) (launcher.Link, error) {
 		return link, fmt.Errorf("standing before %s: %w", link.App, err)
 	}
 	program := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(link.AppPort))})
-	program.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) } // as if nobody stood here
+	program.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) } // the caller sees the same as without a proxy
 	a := &app{program: program, answer: make(map[string]http.HandlerFunc), seen: make(map[string][]time.Time)}
 	a.server = &http.Server{Handler: a, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = a.server.Serve(listener) }() // ends when the stack is discarded
@@ -148,7 +148,7 @@ func (s *stack) stand(link launcher.Link) (launcher.Link, error) {
 	return link, nil
 }
 
-// ServeHTTP notes a request, and answers it or passes it on.
+// ServeHTTP records a request, and answers it or passes it on.
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	a.seen[r.URL.Path] = append(a.seen[r.URL.Path], time.Now())
@@ -163,7 +163,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, r)
 }
 
-// answers has a path answered by the test until it ends, and forgets what came to it before.
+// answers sets the answer for a path until the test ends, and forgets earlier requests.
 func (a *app) answers(t *testing.T, path string, answer http.HandlerFunc) {
 	t.Helper()
 	a.mu.Lock()
@@ -177,21 +177,21 @@ func (a *app) answers(t *testing.T, path string, answer http.HandlerFunc) {
 	})
 }
 
-// came are the times at which requests for a path came.
+// came returns the times of the requests for a path.
 func (a *app) came(path string) []time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]time.Time(nil), a.seen[path]...)
 }
 
-// reply is what a caller got.
+// reply is the answer that a caller got.
 type reply struct {
 	status int
 	body   string
 	took   time.Duration
 }
 
-// call has one app's sidecar invoke a path of another app, as the programs do.
+// call invokes a path of another app through one app's sidecar, as the programs do.
 func (s *stack) call(t *testing.T, from, to, path string) reply {
 	t.Helper()
 	caller, err := s.Process(from + "-daprd")
@@ -218,7 +218,7 @@ func (s *stack) call(t *testing.T, from, to, path string) reply {
 	return reply{response.StatusCode, string(body), time.Since(began)}
 }
 
-// fresh is a path that nobody has called: sidecars keep a circuit breaker for each app and path.
+// fresh returns a path that was never called, because sidecars have a circuit breaker for each app and path.
 func fresh(what string) string {
 	return "/internal/" + what + "-" + strconv.FormatInt(paths.Add(1), 10)
 }
