@@ -11,8 +11,7 @@ import (
 	"caravan/internal/id"
 )
 
-// TestOthersThingsDoNotExist shows that what belongs to somebody else answers
-// as if it did not exist.
+// TestOthersThingsDoNotExist shows that things of another user are answered as not existing.
 func TestOthersThingsDoNotExist(t *testing.T) {
 	sh := open(t, shared(t))
 	p := sh.product(100, 5)
@@ -55,7 +54,7 @@ func countOf(c *customer, subject string) int {
 	return len(slices.DeleteFunc(notices, func(n noticeBody) bool { return n.Subject != subject }))
 }
 
-// TestPermissions shows that nobody gets at what their role does not allow.
+// TestPermissions shows that nobody can do what their role does not allow.
 func TestPermissions(t *testing.T) {
 	sh := open(t, shared(t))
 	c, visitor := sh.customer(0), newClient(t, sh.stack, sh.trail)
@@ -87,8 +86,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// TestBadInput sends what is wrong and expects to be told which field it is,
-// and that nothing came of it.
+// TestBadInput sends invalid requests. Each answer must name the field, and no request may have an effect.
 func TestBadInput(t *testing.T) {
 	sh := open(t, shared(t))
 	p := sh.product(100, 5)
@@ -210,13 +208,13 @@ func TestBadInput(t *testing.T) {
 			}
 		}
 	})
-	// That nothing changed is what the books say: no order, no money, no stock.
+	// The books show that nothing changed: no order, no money, no stock.
 	if len(c.orders) != 0 {
 		t.Errorf("orders came of it: %v", c.orders)
 	}
 }
 
-// TestSessions walks through a session's life.
+// TestSessions tests the life of a session.
 func TestSessions(t *testing.T) {
 	sh := open(t, shared(t))
 	c := sh.customer(0)
@@ -247,13 +245,13 @@ func TestSessions(t *testing.T) {
 	anybody.must(http.StatusCreated, http.MethodPost, "/v1/sessions", map[string]string{"email": c.email, "password": fresh}, nil)
 }
 
-// TestStaff walks through what staff do besides selling.
+// TestStaff tests what staff do besides selling.
 func TestStaff(t *testing.T) {
 	sh := open(t, shared(t))
 	p := sh.product(100, 5)
 	colleague := sh.customer(0)
 	sh.admin.must(http.StatusOK, http.MethodPut, "/v1/users/"+colleague.id+"/roles", map[string]any{"roles": []string{"customer", "staff"}}, nil)
-	colleague.expires = colleague.expires.AddDate(-1, 0, 0) // a role counts from the next token on
+	colleague.expires = colleague.expires.AddDate(-1, 0, 0) // a new role is effective from the next token on
 	receipt := map[string]any{"change": 7, "reason": "received"}
 	key := idempotent(id.Random{}.New())
 	for range 2 {
@@ -283,8 +281,8 @@ func TestStaff(t *testing.T) {
 	}
 }
 
-// TestDeadLetters sends notifications what it cannot handle: it is put where
-// staff sees it, can be tried again and given up, and holds nothing else up.
+// TestDeadLetters sends notifications an event that it cannot handle. The event is stored where staff see it, can be
+// replayed and discarded, and blocks no other events.
 func TestDeadLetters(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -302,7 +300,7 @@ func TestDeadLetters(t *testing.T) {
 	sh.admin.must(http.StatusOK, http.MethodPost, path+"/discard", map[string]any{"reason": "made up by a test"}, nil)
 	sh.letter(poison.ID, "discarded")
 
-	// One that only came late is handled, and told once however often it comes.
+	// An event that only came late is handled, and leads to one notice however often it is delivered.
 	c := sh.customer(100)
 	late := event.Event{
 		ID: "users/" + c.id + "/1", Type: "users.registered.v1", Source: "users", Subject: c.id,
@@ -312,13 +310,13 @@ func TestDeadLetters(t *testing.T) {
 	letter = sh.letter(late.ID, "replayed")
 	sh.admin.must(http.StatusOK, http.MethodPost, "/v1/ops/dead-letters/"+letter.ID+"/replay", nil, nil)
 
-	// What comes behind is delivered.
+	// Later events are delivered.
 	c.buys(sh.product(100, 1), 1).expect(t, "confirmed", "")
 }
 
 type letterBody struct{ ID, EventID, Reason, Status, Payload string }
 
-// letter waits for the dead letter of an event to be in a state.
+// letter waits until the dead letter of an event has a status.
 func (sh *shop) letter(of, status string) letterBody {
 	sh.t.Helper()
 	var letter letterBody

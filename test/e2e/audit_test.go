@@ -14,8 +14,7 @@ import (
 	"caravan/internal/id"
 )
 
-// violation is one thing done to the documents behind the services' backs, and
-// what the audit has to say about it.
+// violation is one change of the stored documents, and the finding that the audit must have.
 type violation struct {
 	name string
 	// plant breaks something about an order of two units and its customer.
@@ -25,7 +24,7 @@ type violation struct {
 	key                func(at scene) string
 }
 
-// scene is an order that was confirmed, and everything it touched.
+// scene is a confirmed order, and everything that it changed.
 type scene struct {
 	t        *testing.T
 	customer *customer
@@ -191,7 +190,7 @@ var violations = []violation{
 	},
 }
 
-// ghost is an order that never was.
+// ghost is the id of an order that does not exist.
 var ghost = id.Derive("ghost")
 
 func account(edit func(map[string]any)) func(scene) {
@@ -218,9 +217,8 @@ func add(object any, member string, n int64) {
 	fields[member] = json.Number(strconv.FormatInt(value+n, 10))
 }
 
-// TestAuditFindsWhatIsPlanted proves the audit that all other tests rely on: on
-// a clean stack it finds nothing; then one thing is broken in each of many
-// orders, and it has to name every single one, and nothing else.
+// TestAuditFindsWhatIsPlanted tests the audit, on which all other tests rely. On a clean stack it has no findings. Then
+// one thing is broken in each of many orders, and it must find each of these, and nothing else.
 func TestAuditFindsWhatIsPlanted(t *testing.T) {
 	s := own(t, launcher.Options{Broker: "kafka", Store: settings.store})
 	sh := open(t, s)
@@ -263,8 +261,7 @@ func TestAuditFindsWhatIsPlanted(t *testing.T) {
 	}
 }
 
-// confirmed makes an order of two units by a customer of its own, and waits
-// for its notice.
+// confirmed creates an order of two units by a new customer, and waits for its notice.
 func confirmed(t *testing.T, sh *shop) scene {
 	t.Helper()
 	at := scene{t: t, customer: sh.customer(5000), product: sh.product(700, 10)}
@@ -274,8 +271,8 @@ func confirmed(t *testing.T, sh *shop) scene {
 	return at
 }
 
-// sweptPast waits until the orders service no longer looks at orders from
-// before an instant, so that it does not repair what is planted there.
+// sweptPast waits until the sweep no longer reads orders from before an instant, so that it does not repair what the
+// test plants there.
 func sweptPast(t *testing.T, s *stack, instant time.Time) {
 	t.Helper()
 	eventually(t, "the sweep to pass", func() error {

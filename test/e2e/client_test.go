@@ -17,7 +17,7 @@ import (
 	"caravan/test/apicheck"
 )
 
-// The answers of the API, as far as tests look at them.
+// The answers of the API, as far as tests read them.
 type (
 	problemBody struct {
 		Type          string `json:"type"`
@@ -105,7 +105,7 @@ type (
 	}
 )
 
-// terminal reports whether an order needs nothing more done.
+// terminal reports whether an order is finished.
 func (o orderBody) terminal() bool {
 	switch o.Status {
 	case "confirmed", "rejected", "cancelled", "refunded":
@@ -114,10 +114,10 @@ func (o orderBody) terminal() bool {
 	return false
 }
 
-// fulfilled reports whether an order got what it asked for.
+// fulfilled reports whether an order was successful.
 func (o orderBody) fulfilled() bool { return o.Status == "confirmed" || o.Status == "refunded" }
 
-// steps are the types of the order's timeline.
+// steps returns the types of the order's timeline.
 func (o orderBody) steps() []string {
 	var steps []string
 	for _, moment := range o.Timeline {
@@ -126,7 +126,7 @@ func (o orderBody) steps() []string {
 	return steps
 }
 
-// trail remembers the requests of a test.
+// trail records the requests of a test.
 type trail struct {
 	mu       sync.Mutex
 	requests []answer
@@ -138,8 +138,8 @@ func (t *trail) add(a answer) {
 	t.requests = append(t.requests, a)
 }
 
-// suspects are the correlation ids of the requests that a failure is most
-// likely about: the last ones, and those that got no proper answer.
+// suspects returns the correlation ids of the most likely causes of a failure: the last requests, and those without a
+// proper answer.
 func (t *trail) suspects() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -161,7 +161,7 @@ func (t *trail) suspects() []string {
 	return ids
 }
 
-// client is one person at the gateway. It may be used by several goroutines.
+// client is one person at the gateway. It is safe for concurrent use.
 type client struct {
 	t     *testing.T
 	base  string
@@ -175,7 +175,7 @@ type client struct {
 	expires time.Time
 }
 
-// newClient makes a client whose every exchange is held to the API's document.
+// newClient makes a client that checks every exchange against the API's document.
 func newClient(t *testing.T, s *stack, trail *trail) *client {
 	pool := &http.Transport{MaxIdleConnsPerHost: 64}
 	t.Cleanup(pool.CloseIdleConnections)
@@ -183,7 +183,7 @@ func newClient(t *testing.T, s *stack, trail *trail) *client {
 	return &client{t: t, base: s.GatewayURL(), http: &http.Client{Transport: checked, Timeout: 40 * time.Second}, trail: trail}
 }
 
-// answer is what came back.
+// answer is an answer of the gateway.
 type answer struct {
 	request string
 	status  int
@@ -214,7 +214,7 @@ type header struct{ name, value string }
 
 func idempotent(key string) header { return header{"Idempotency-Key", `"` + key + `"`} }
 
-// send sends one request as it is. A body that is a string goes out verbatim.
+// send sends one request unchanged. A string body is sent literally.
 func (c *client) send(method, path string, body any, headers ...header) (answer, error) {
 	var raw []byte
 	switch b := body.(type) {
@@ -253,7 +253,7 @@ func (c *client) send(method, path string, body any, headers ...header) (answer,
 	return a, nil
 }
 
-// call sends a request as the person, who logs in again before the token ends.
+// call sends a request as the person, and logs in again before the token expires.
 func (c *client) call(method, path string, body any, headers ...header) (answer, error) {
 	if c.email != "" {
 		token, err := c.token()
@@ -307,8 +307,7 @@ func (c *client) get(path string, out any) {
 	c.must(http.StatusOK, http.MethodGet, path, nil, out)
 }
 
-// try reads a resource that may not be there to be read right now, as after a
-// fault.
+// try reads a resource that may be unavailable now, for example after a fault.
 func (c *client) try(path string, out any) error {
 	got, err := c.call(http.MethodGet, path, nil)
 	if err != nil {
@@ -333,7 +332,7 @@ func all[T any](c *client, path string) []T {
 	return items
 }
 
-// tryAll is to all what try is to get.
+// tryAll is like all, with an error as in try.
 func tryAll[T any](c *client, path string) ([]T, error) {
 	var items []T
 	for cursor := ""; ; {

@@ -19,18 +19,18 @@ import (
 	"caravan/test/reach"
 )
 
-// clustered is Caravan on the Kubernetes node on which the tests run (test/cluster/prove.sh TestEndToEnd brings both
-// there). A process is a container of a pod; "broker" and "store" are those of the pods of these names.
+// clustered is Caravan on the Kubernetes node on which the tests run (test/cluster/prove.sh TestEndToEnd starts both
+// there). A process is a container of a pod; "broker" and "store" are those of the pods with these names.
 type clustered struct {
 	gateway string
 	secrets map[string]map[string]string
-	relays  map[string]string // by service: where this process reaches the HTTP API of the sidecar, which is on its pod's loopback
+	relays  map[string]string // by service: the local address of the sidecar's HTTP API, which listens only in its pod
 	stop    context.CancelFunc
 	// relaying waits for the ends of the relays.
 	relaying []func()
 }
 
-// traces is where test/cluster/overlays/quick has traces sent: the node.
+// traces is the node, to which test/cluster/overlays/quick sends traces.
 const traces = "198.51.100.1:4318"
 
 func launchOnCluster(ctx context.Context, s *stack, options launcher.Options) (target, error) {
@@ -89,7 +89,7 @@ func (c *clustered) readSecrets(ctx context.Context) error {
 	return nil
 }
 
-// relay passes connections on to a sidecar, whichever pod it is in.
+// relay forwards connections to a sidecar, in whichever pod it is.
 func (c *clustered) relay(ctx context.Context, service string) (string, error) {
 	address, wait, err := reach.Relay(ctx, func(ctx context.Context) (net.Conn, error) {
 		pod, err := podOf(ctx, service)
@@ -105,7 +105,7 @@ func (c *clustered) relay(ctx context.Context, service string) (string, error) {
 	return "http://" + address.String(), nil
 }
 
-// podOf is the pod of a service, of the broker or the store.
+// podOf returns the pod of a service, of the broker or of the store.
 func podOf(ctx context.Context, service string) (pods.Pod, error) {
 	found, err := pods.List(ctx, "app.kubernetes.io/name="+service)
 	if err == nil && len(found) != 1 {
@@ -117,7 +117,7 @@ func podOf(ctx context.Context, service string) (pods.Pod, error) {
 	return found[0], nil
 }
 
-// where splits the name of a process into that of its pod and of its container.
+// where splits the name of a process into those of its pod and its container.
 func where(name string) (service, container string) {
 	switch {
 	case name == "broker":
@@ -192,8 +192,8 @@ func (c *clustered) Kill(ctx context.Context, name string) error {
 	return pod.Container(container).Kill()
 }
 
-// Crash takes the whole pod away, as nothing keeps one container of it down. Its processes are frozen before: to delete a
-// pod, also by force, is to tell them to stop, and they would go on answering until they have drained.
+// Crash removes the whole pod, because nothing can keep one container of it down. It first freezes the pod's processes:
+// even a forced deletion asks them to stop, and they would continue to answer until they have drained.
 func (c *clustered) Crash(ctx context.Context, name string) error {
 	service, _ := where(name)
 	pod, err := podOf(ctx, service)
@@ -227,7 +227,7 @@ func (c *clustered) Start(ctx context.Context, name string) error {
 	return c.settled(ctx, service)
 }
 
-// settled waits until workloads have their pods and these are ready.
+// settled waits until the workloads have their pods and these are ready.
 func (c *clustered) settled(ctx context.Context, all ...string) error {
 	for _, service := range all {
 		if _, err := pods.Kubectl(ctx, "", "rollout", "status", workload(service), "--timeout="+waitLimit.String()); err != nil {
@@ -237,7 +237,7 @@ func (c *clustered) settled(ctx context.Context, all ...string) error {
 	return nil
 }
 
-// workload is what keeps the pods of a service.
+// workload returns the workload of a service's pods.
 func workload(service string) string {
 	if service == "broker" || service == "store" {
 		return "statefulset/" + service
@@ -267,7 +267,7 @@ func (c *clustered) APIToken(service string) string { return c.secrets[service+"
 func (c *clustered) Secrets() map[string]string {
 	all := map[string]string{}
 	for name, secret := range c.secrets {
-		if strings.HasSuffix(name, "-host") || strings.HasSuffix(name, "-brokers") { // addresses of servers that are not used
+		if strings.HasSuffix(name, "-host") || strings.HasSuffix(name, "-brokers") { // addresses of unused servers
 			continue
 		}
 		for key, value := range secret {
@@ -277,7 +277,7 @@ func (c *clustered) Secrets() map[string]string {
 	return all
 }
 
-// LogLines reads the files of the containers' output, also of lives before the present one.
+// LogLines reads the log files of the containers, including those of earlier lives.
 func (c *clustered) LogLines(_ context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error) {
 	files, err := filepath.Glob("/var/log/pods/" + pods.Namespace + "_*/*/*.log")
 	if err != nil {
@@ -300,7 +300,7 @@ func (c *clustered) LogLines(_ context.Context, accept func(launcher.LogLine) bo
 			name += "-daprd"
 		}
 		for raw := range strings.Lines(string(content)) {
-			// As the runtime writes it: time, stream, F or P, text.
+			// The format of the runtime: time, stream, F or P, text.
 			fields := strings.SplitN(strings.TrimSuffix(raw, "\n"), " ", 4)
 			if len(fields) < 4 {
 				continue
@@ -314,7 +314,7 @@ func (c *clustered) LogLines(_ context.Context, accept func(launcher.LogLine) bo
 	return lines, nil
 }
 
-// Remove leaves the shop to the node, which ends with the tests.
+// Remove does nothing, because the node ends after the tests.
 func (c *clustered) Remove() {
 	c.stop()
 	for _, wait := range c.relaying {

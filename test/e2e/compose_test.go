@@ -13,8 +13,7 @@ import (
 	"caravan/test/containers"
 )
 
-// contained is a stack of docker compose: a project of its own with the files of compose/, and the images that
-// CARAVAN_TAG names.
+// contained is a stack of docker compose: a separate project with the files of compose/, and the images of CARAVAN_TAG.
 type contained struct {
 	*containers.Project
 }
@@ -49,7 +48,7 @@ func launchContainers(ctx context.Context, s *stack, options launcher.Options) (
 	return c, nil
 }
 
-// composeFiles are the files after compose.yaml for a broker and a store.
+// composeFiles returns the files after compose.yaml for a broker and a store.
 func composeFiles(broker, store string, replicas int) ([]string, error) {
 	var files []string
 	for _, part := range []struct {
@@ -71,9 +70,9 @@ func composeFiles(broker, store string, replicas int) ([]string, error) {
 	return files, nil
 }
 
-// overrides are the quick settings, and where to send traces.
+// overrides returns the quick settings, and the address for traces.
 func (c *contained) overrides(p *containers.Project, s *stack, names []string) map[string]any {
-	changed := map[string]any{"seed": map[string]any{"profiles": []string{"seed"}}} // these shops begin empty
+	changed := map[string]any{"seed": map[string]any{"profiles": []string{"seed"}}} // these shops start empty
 	for _, name := range names {
 		pair := map[string]map[string]string{name: {}, name + "-daprd": {}}
 		service, _, _ := strings.Cut(name, "-")
@@ -95,10 +94,10 @@ func (c *contained) overrides(p *containers.Project, s *stack, names []string) m
 	return changed
 }
 
-// sinkAt has the trace sink listen at an address of this machine as well.
+// sinkAt makes the trace sink listen at an address of this machine as well.
 func (s *stack) sinkAt(host string) string {
 	address, err := s.sink.Listen(net.JoinHostPort(host, "0"))
-	if err != nil { // the test of traces will say so
+	if err != nil { // the test of traces will report it
 		fmt.Fprintln(os.Stderr, "traces of", host, "are not received:", err)
 	}
 	return address

@@ -13,9 +13,8 @@ import (
 	"caravan/internal/id"
 )
 
-// TestEachProcessCrashes ends every process in turn by SIGKILL while orders come in, and leaves it to the target to start
-// it again. Orders may be refused for a moment; what was accepted is confirmed, and no refused order needs more than to be
-// repeated with its key.
+// TestEachProcessCrashes ends every process in turn by SIGKILL while orders come in. The target restarts it. Orders may
+// be refused for a moment. Accepted orders are confirmed, and a refused order only needs to be repeated with its key.
 func TestEachProcessCrashes(t *testing.T) {
 	s := shared(t)
 	for _, victim := range s.processes(t) {
@@ -59,7 +58,7 @@ func TestEachProcessCrashes(t *testing.T) {
 	})
 }
 
-// load is a customer who places ten orders a second, whether they are answered or not.
+// load is a customer who places ten orders a second, with or without answers.
 type load struct {
 	customer *customer
 	product  *product
@@ -69,14 +68,14 @@ type load struct {
 	refused  []refusal
 }
 
-// refusal is an order that was not accepted, and when.
+// refusal is an order that was not accepted, and its time.
 type refusal struct {
 	key, why  string
 	from, to  time.Time
 	connected bool // the gateway answered
 }
 
-// run has orders come in while something happens, and then repeats what was refused. It returns what came of it.
+// run places orders while happen runs, and then repeats the refused ones. It returns a summary.
 func (l *load) run(happen func()) string {
 	ctx, stop := context.WithCancel(context.Background())
 	var placing sync.WaitGroup
@@ -92,7 +91,7 @@ func (l *load) run(happen func()) string {
 			}
 		}
 	})
-	func() { // stops also when the test is given up
+	func() { // also stops when the test fails
 		defer placing.Wait()
 		defer stop()
 		happen()
@@ -140,7 +139,7 @@ func (l *load) place() {
 	l.refused = append(l.refused, r)
 }
 
-// accepts waits until orders are accepted, one after another.
+// accepts waits until several orders in a row are accepted.
 func (l *load) accepts(t *testing.T, when string) {
 	t.Helper()
 	const enough = 5
@@ -162,7 +161,7 @@ func (l *load) accepts(t *testing.T, when string) {
 	})
 }
 
-// TestStoppedAndStarted stops everything, as people do, and starts it again: the shop is as it was.
+// TestStoppedAndStarted stops everything in order and starts it again: the shop is unchanged.
 func TestStoppedAndStarted(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)

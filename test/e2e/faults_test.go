@@ -14,17 +14,16 @@ import (
 	"caravan/internal/id"
 )
 
-// TestKilledAtEachStep stops an order at each step of the saga, kills the
-// service that drives it there, and has it found and driven to its end by the
-// next life of that service.
+// TestKilledAtEachStep stops an order at each step of the saga and kills the service that drives it there. The next
+// life of that service must find the order and finish it.
 func TestKilledAtEachStep(t *testing.T) {
 	s := shared(t)
 	for _, at := range []struct {
 		step string
-		// hold brings a new order to the step and returns it; release lets it go on.
+		// hold brings a new order to the step and returns it; release lets it continue.
 		hold    func(t *testing.T, c *customer, p *product) string
 		release string
-		// also is what dies together with the service under test.
+		// also is killed together with the service.
 		also []string
 		end  string
 	}{
@@ -68,8 +67,7 @@ func TestKilledAtEachStep(t *testing.T) {
 	}
 }
 
-// holdAt places an order while a service is down, and waits until it waits at
-// the step that needs it.
+// holdAt places an order while a service is down, and waits until the order waits at the step that needs the service.
 func holdAt(down, step string) func(*testing.T, *customer, *product) string {
 	return func(t *testing.T, c *customer, p *product) string {
 		t.Helper()
@@ -80,7 +78,7 @@ func holdAt(down, step string) func(*testing.T, *customer, *product) string {
 	}
 }
 
-// TestALongPollOutlastsARestart restarts what a request waits for; its caller learns how the order ended all the same.
+// TestALongPollOutlastsARestart restarts orders or its sidecar while a request waits. The caller still gets the answer.
 func TestALongPollOutlastsARestart(t *testing.T) {
 	s := shared(t)
 	for _, name := range []string{"orders", "orders-daprd"} {
@@ -111,16 +109,15 @@ func TestALongPollOutlastsARestart(t *testing.T) {
 	}
 }
 
-// TestKilledUnderLoad kills a program or its sidecar while orders are in every
-// step at once: between the steps, and before the confirmation is written.
+// TestKilledUnderLoad kills a program or its sidecar while orders are in every step: between steps, and before the
+// confirmation is written.
 func TestKilledUnderLoad(t *testing.T) {
 	for _, name := range []string{"products", "payments", "orders", "notifications", "gateway", "orders-daprd", "payments-daprd"} {
 		t.Run(name, func(t *testing.T) { killUnderLoad(t, shared(t), name) })
 	}
 }
 
-// killUnderLoad has customers order, kills a process twice meanwhile, and
-// expects every order to be confirmed.
+// killUnderLoad has customers order, kills a process twice meanwhile, and checks that every order is confirmed.
 func killUnderLoad(t *testing.T, s *stack, name string) {
 	sh := open(t, s)
 	const shoppers, each, kills = 4, 12, 2
@@ -158,9 +155,8 @@ func killUnderLoad(t *testing.T, s *stack, name string) {
 	}
 }
 
-// TestKilledAtCapture kills payments again and again in the middle of a stream
-// of orders, until it was in the moment after the pivot: the decision is taken
-// and the money not. Such an order can only go forward, and does.
+// TestKilledAtCapture kills payments repeatedly during many orders, until the kill was just after the pivot: the
+// decision was made, but the money was not captured. Such an order can only go forward, and does.
 func TestKilledAtCapture(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -186,8 +182,8 @@ func TestKilledAtCapture(t *testing.T) {
 	})
 }
 
-// stream has a customer order in several places at once, so that some order is
-// in each step, lets something happen in the middle, and stops.
+// stream has a customer order several times in parallel, so that some order is in each step. It calls happen in the
+// middle, and stops.
 func stream(c *customer, p *product, happen func()) {
 	const places, enough = 8, 24
 	var placed atomic.Int64
@@ -214,8 +210,8 @@ func stream(c *customer, p *product, happen func()) {
 	load.Wait()
 }
 
-// TestPaymentsStopped shows what a customer and the staff see while a service is
-// down, and that everything ends once it is back.
+// TestPaymentsStopped shows what a customer and staff see while a service is down, and that all orders end once it is
+// back.
 func TestPaymentsStopped(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -250,11 +246,11 @@ func TestPaymentsStopped(t *testing.T) {
 	if err != nil || unready.status != http.StatusServiceUnavailable || !strings.Contains(string(unready.body), "payments") {
 		t.Errorf("the system's health is told as %s, %v", unready, err)
 	}
-	// What does not need payments goes on.
+	// Requests that do not need payments work.
 	newClient(t, s, sh.trail).get("/v1/products/"+p.SKU, nil)
 
 	s.raise(t, "payments")
-	// Its own next attempt may have been faster.
+	// The driver's own next attempt may have been earlier.
 	retried, err := sh.admin.call(http.MethodPost, "/v1/ops/orders/"+c.orders[0]+"/retry", nil)
 	if err != nil || retried.status != http.StatusAccepted && !(retried.status == http.StatusConflict && strings.Contains(string(retried.body), "order-ended")) {
 		t.Errorf("a retry by staff is answered with %d %s, %v", retried.status, retried.body, err)
@@ -270,8 +266,7 @@ func TestPaymentsStopped(t *testing.T) {
 	})
 }
 
-// TestSidecarStopped is the same with a sidecar: its service runs, and nobody
-// can reach it.
+// TestSidecarStopped does the same with a sidecar: its service runs, but cannot be reached.
 func TestSidecarStopped(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -290,7 +285,7 @@ func TestSidecarStopped(t *testing.T) {
 	t.Logf("all orders had ended %s after the sidecar was started", time.Since(back).Round(time.Millisecond))
 }
 
-// breakerOf is the worst state of the breakers between orders and an app.
+// breakerOf returns the worst state of the breakers between orders and an app.
 func breakerOf(sh *shop, app string) string {
 	sh.t.Helper()
 	var breakers listBody[struct{ Caller, App, State string }]
@@ -304,9 +299,8 @@ func breakerOf(sh *shop, app string) string {
 	return state
 }
 
-// TestBrokerKilled kills the broker while orders are under way and keeps it
-// down: orders come to their end without it, and what it should have told
-// arrives once it is back.
+// TestBrokerKilled kills the broker while orders are under way and keeps it down. Orders end without it, and its events
+// arrive once it is back.
 func TestBrokerKilled(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -328,9 +322,8 @@ func TestBrokerKilled(t *testing.T) {
 	s.raise(t, "broker")
 	late := c.buys(p, 1)
 	late.expect(t, "confirmed", "")
-	// The books, closed after every test, wait for each single notice, which the
-	// feed brings in any case. The broker has to deliver fast again too,
-	// and without a person (test/repair; docs/adr/0008-subscription-repair.md).
+	// The books, checked after every test, wait for every notice, which the feed brings in any case. The broker has to
+	// deliver fast again too, and without a person (test/repair; docs/adr/0008-subscription-repair.md).
 	if err := within(2*waitLimit, func() error {
 		next := c.buys(p, 1)
 		return within(2*time.Second, func() error { return s.pushed(t, next.ID) })
@@ -339,8 +332,7 @@ func TestBrokerKilled(t *testing.T) {
 	}
 }
 
-// pushed checks that an event of an order has come to notifications over the
-// broker.
+// pushed checks that the broker delivered an event of an order to notifications.
 func (s *stack) pushed(t *testing.T, order string) error {
 	t.Helper()
 	lines := s.mention(t, order)
@@ -379,7 +371,7 @@ func TestCorrelation(t *testing.T) {
 		return nil
 	})
 
-	// A client's own id is kept, and a broken one is not let into the logs.
+	// A client's own id is kept, and an invalid one is not logged.
 	mine := "checkout-" + id.Random{}.New()
 	kept := c.must(http.StatusOK, http.MethodGet, "/v1/wallet", nil, nil, header{"X-Correlation-Id", mine})
 	if id := kept.header.Get("X-Correlation-Id"); id != mine {
@@ -391,7 +383,7 @@ func TestCorrelation(t *testing.T) {
 	}
 }
 
-// TestSecretsStayOut looks for a password, a token and an address in every log.
+// TestSecretsStayOut searches every log for a password, a token and an address.
 func TestSecretsStayOut(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)

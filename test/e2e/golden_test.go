@@ -7,12 +7,11 @@ import (
 	"testing"
 )
 
-// TestGoldenJourney is what the system is for: register, log in, browse, pay
-// in, order, have it confirmed, and be told.
+// TestGoldenJourney is the main use of the system: register, log in, browse, deposit, order, get the confirmation and
+// the notice.
 func TestGoldenJourney(t *testing.T) { journey(t, shared(t)) }
 
-// TestGoldenJourneyOnOtherBrokersAndStores is the same journey over every other
-// component set: nothing but component files differs.
+// TestGoldenJourneyOnOtherBrokersAndStores does the same on every other component set: only component files differ.
 func TestGoldenJourneyOnOtherBrokersAndStores(t *testing.T) {
 	for _, other := range others() {
 		t.Run(other.Broker+" and "+other.Store, func(t *testing.T) {
@@ -23,7 +22,7 @@ func TestGoldenJourneyOnOtherBrokersAndStores(t *testing.T) {
 	}
 }
 
-// journey runs the golden journey on a stack.
+// journey does all steps of TestGoldenJourney on a stack.
 func journey(t *testing.T, s *stack) {
 	sh := open(t, s)
 	p := sh.product(1999, 10)

@@ -13,7 +13,7 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// launched is a stack of the launcher, on free ports and in a folder of its own.
+// launched is a stack of the launcher, on free ports and in a separate folder.
 type launched struct {
 	*launcher.Stack
 	options launcher.Options
@@ -93,7 +93,7 @@ func (l *launched) LogLines(_ context.Context, accept func(launcher.LogLine) boo
 	return l.Stack.LogLines(accept)
 }
 
-// Remove leaves the folder to the stack.
+// Remove does nothing: the stack removes its folder.
 func (l *launched) Remove() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -1,17 +1,14 @@
-// Package e2e proves the system on real stacks: real sidecars, a real broker
-// and store, the six programs as they are, driven through the gateway alone.
+// Package e2e tests the system on real stacks: real sidecars, a real broker and store, and the six programs unchanged.
+// The tests use only the gateway.
 //
-// Every answer is held to the gateway's own OpenAPI document, and after every
-// test the system's audit and the test's own books must agree that no unit was
-// sold twice, no cent lost and no notice missing.
+// Every answer is checked against the gateway's own OpenAPI document. After every test the system's audit and the
+// test's own books must agree that no unit was sold twice, no cent lost and no notice missing.
 //
-// CARAVAN_E2E_TARGET says what runs the stacks: the launcher, docker compose
-// with the images that CARAVAN_TAG names, or the Kubernetes cluster on whose node
-// the tests run (test/cluster/prove.sh TestEndToEnd).
-// CARAVAN_E2E_BROKER and CARAVAN_E2E_STORE choose what most tests run on,
-// CARAVAN_E2E_REPLICAS how many of every service there are (1 without it),
-// CARAVAN_DAPRD names a sidecar; without it one is found or built. With CI set,
-// a server that is not installed is a failure and not a reason to skip.
+// CARAVAN_E2E_TARGET says what runs the stacks: the launcher, docker compose with the images of CARAVAN_TAG, or the
+// Kubernetes cluster on whose node the tests run (test/cluster/prove.sh TestEndToEnd). CARAVAN_E2E_BROKER and
+// CARAVAN_E2E_STORE choose the servers of most tests, CARAVAN_E2E_REPLICAS the replicas of every service (default 1).
+// CARAVAN_DAPRD names a sidecar; without it one is found or built. With CI set, a missing server is a failure and not a
+// reason to skip.
 package e2e
 
 import (
@@ -31,7 +28,7 @@ import (
 	"caravan/test/stacktest"
 )
 
-// settings are what the environment says about the run.
+// settings are the settings of the run in the environment.
 var settings = struct{ target, broker, store, replicas, daprd string }{
 	target:   cmp.Or(stacktest.Take("CARAVAN_E2E_TARGET"), targetLauncher),
 	broker:   cmp.Or(stacktest.Take("CARAVAN_E2E_BROKER"), "rabbitmq"),
@@ -40,7 +37,7 @@ var settings = struct{ target, broker, store, replicas, daprd string }{
 	daprd:    stacktest.Take("CARAVAN_DAPRD"),
 }
 
-// common is the stack that most tests share; the first that needs it starts it.
+// common is the stack that most tests share. The first test that needs it starts it.
 var common struct {
 	once  sync.Once
 	stack *stack
@@ -60,7 +57,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// whole reports whether all tests were run.
+// whole reports whether all tests are run.
 func whole() bool {
 	for _, name := range []string{"test.run", "test.skip"} {
 		if f := flag.Lookup(name); f != nil && f.Value.String() != "" {
@@ -70,7 +67,7 @@ func whole() bool {
 	return !testing.Short()
 }
 
-// shared is the common stack.
+// shared returns the common stack.
 func shared(t *testing.T) *stack {
 	t.Helper()
 	skipShort(t)
@@ -81,7 +78,7 @@ func shared(t *testing.T) *stack {
 	return common.stack
 }
 
-// own starts a stack for one test alone.
+// own starts a stack for one test only.
 func own(t *testing.T, options launcher.Options) *stack {
 	t.Helper()
 	skipShort(t)
@@ -91,8 +88,7 @@ func own(t *testing.T, options launcher.Options) *stack {
 	return s
 }
 
-// skipShort skips the test when those that start processes are not wanted, or
-// the target cannot run it.
+// skipShort skips the test in short runs, or if the target cannot run it.
 func skipShort(t *testing.T) {
 	t.Helper()
 	runsHere(t)
@@ -101,7 +97,7 @@ func skipShort(t *testing.T) {
 	}
 }
 
-// usable skips the test when the stack could not start for want of a server.
+// usable skips the test when the stack could not start because a server is not installed.
 func usable(t *testing.T, err error) {
 	t.Helper()
 	if errors.Is(err, infra.ErrNotInstalled) && os.Getenv("CI") == "" {
@@ -112,11 +108,10 @@ func usable(t *testing.T, err error) {
 	}
 }
 
-// waitLimit is how long a test waits for what has to happen.
+// waitLimit is the longest wait of a test for a condition.
 const waitLimit = time.Minute
 
-// eventually waits until a condition holds. What it waits for reads "waiting
-// for " in front of it.
+// eventually waits until a condition is true. what completes a message that begins with "waiting for".
 func eventually(t *testing.T, what string, condition func() error) {
 	t.Helper()
 	if err := within(waitLimit, condition); err != nil {
@@ -124,11 +119,10 @@ func eventually(t *testing.T, what string, condition func() error) {
 	}
 }
 
-// errorf is short for what conditions report.
+// errorf makes the errors of conditions.
 func errorf(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
-// within asks for a condition until it holds or the time is over, and returns
-// why it does not hold.
+// within checks a condition until it is true or the time is over. It returns the last error.
 func within(limit time.Duration, condition func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

@@ -12,20 +12,20 @@ import (
 	"caravan/dapr/migrate"
 )
 
-// TestMigration takes a shop with orders, one of them under way, through every
-// store and back to the first, and has it go on in each as if nothing had been.
+// TestMigration moves a shop with orders, one of them under way, to every store and back to the first. It continues in
+// each without any loss.
 func TestMigration(t *testing.T) {
 	skipShort(t)
 	options := launcher.Options{Broker: settings.broker, Store: "sqlite"}
 	current, err := start(options)
 	usable(t, err)
-	t.Cleanup(func() { current.stop() }) // after the shop's books are closed
+	t.Cleanup(func() { current.stop() }) // after the shop's books are checked
 	m := &migrations{t: t, dir: current.dir, options: options}
 	gateway, err := url.Parse(current.GatewayURL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Customers find the shop where it was.
+	// Customers find the shop at the same address.
 	if m.options.Port, err = strconv.Atoi(gateway.Port()); err != nil {
 		t.Fatal(err)
 	}
@@ -71,14 +71,14 @@ func TestMigration(t *testing.T) {
 	m.goOn(sh, c, p, orders)
 }
 
-// migrations moves one stack's documents about.
+// migrations moves the documents of one stack between stores.
 type migrations struct {
 	t       *testing.T
 	dir     string
-	options launcher.Options // of the stack as it is now
+	options launcher.Options // of the present stack
 }
 
-// from has the next migration begin at another store than the stack's own.
+// from makes the next migration begin at another store than the stack's own.
 func (m *migrations) from(store string) *migrations {
 	other := *m
 	other.options.Store = store
@@ -93,7 +93,7 @@ func (m *migrations) try(ctx context.Context, to string, replace bool, progress 
 	})
 }
 
-// must migrates, and expects that every document was copied.
+// must migrates, and checks that every document was copied.
 func (m *migrations) must(to string) {
 	m.t.Helper()
 	done, err := m.try(context.Background(), to, false, nil)
@@ -108,8 +108,8 @@ func (m *migrations) must(to string) {
 	}
 }
 
-// interrupted migrates in two runs, the first of which is stopped in the middle,
-// and in a third that finds nothing to do.
+// interrupted migrates in two runs, of which the first is stopped in the middle, and runs a third one, which has
+// nothing to do.
 func (m *migrations) interrupted(to string) {
 	m.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -146,7 +146,7 @@ func (m *migrations) interrupted(to string) {
 	}
 }
 
-// ifMissing is an error that says that a server is not installed, or nil.
+// ifMissing returns the error of a server that is not installed, or nil.
 func ifMissing(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil
@@ -154,7 +154,7 @@ func ifMissing(err error) error {
 	return err
 }
 
-// moved starts the stack again on another store, and the shop in it.
+// moved starts the stack on another store, with the same shop.
 func (m *migrations) moved(sh *shop, store string) *stack {
 	m.t.Helper()
 	m.options.Store = store
@@ -166,8 +166,7 @@ func (m *migrations) moved(sh *shop, store string) *stack {
 	return s
 }
 
-// goOn expects every order of before as it was, and a clean audit, and makes one
-// more order.
+// goOn checks that every earlier order is unchanged and that the audit has no findings, and places one more order.
 func (m *migrations) goOn(sh *shop, c *customer, p *product, before []orderBody) []orderBody {
 	m.t.Helper()
 	for _, was := range before {

@@ -17,7 +17,7 @@ import (
 	"caravan/internal/id"
 )
 
-// The answers of operations, as far as tests look at them.
+// The answers of operations, as far as tests read them.
 type (
 	deadLetterBody struct {
 		letterBody
@@ -73,7 +73,7 @@ type (
 
 const letters = "/v1/ops/dead-letters"
 
-// search reads all pages of a search in what staff see.
+// search reads all pages of a search in a list for staff.
 func search[T any](c *client, path string, query url.Values) []T {
 	c.t.Helper()
 	var items []T
@@ -88,7 +88,7 @@ func search[T any](c *client, path string, query url.Values) []T {
 	}
 }
 
-// publishRaw publishes bytes, whatever they are, through a service's sidecar.
+// publishRaw publishes any bytes through a service's sidecar.
 func (s *stack) publishRaw(t *testing.T, service, topic, contentType, body string) {
 	t.Helper()
 	address := s.status(t, service+"-daprd").URL + "/v1.0/publish/pubsub/" + topic
@@ -108,9 +108,9 @@ func (s *stack) publishRaw(t *testing.T, service, topic, contentType, body strin
 	}
 }
 
-// TestPoisonOfEveryKindLands publishes what no consumer can handle, in every
-// form, through a real sidecar. Each message is kept once, found by what it
-// says of itself, shown whole, and discarded with a reason that stays.
+// TestPoisonOfEveryKindLands publishes messages of every form that no consumer can handle, through a real sidecar. Each
+// message is stored once, can be found by its attributes, is shown completely, and is discarded with a reason that
+// stays.
 func TestPoisonOfEveryKindLands(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -123,7 +123,7 @@ func TestPoisonOfEveryKindLands(t *testing.T) {
 	}
 	for _, kind := range []struct {
 		name, reason string
-		publish      func(t *testing.T) (mark string) // mark is in the message and in no other
+		publish      func(t *testing.T) (mark string) // mark is in this message only
 		query        url.Values
 		isEvent      bool
 	}{
@@ -164,7 +164,7 @@ func TestPoisonOfEveryKindLands(t *testing.T) {
 					return errorf("%d letters", len(all))
 				}
 				sh.admin.get(letters+"/"+all[0].ID, &found)
-				if len(found.History) < 2 { // it is tried once by itself, after it was kept
+				if len(found.History) < 2 { // the worker tries it once after it was stored
 					return errorf("its history is %+v", found.History)
 				}
 				return nil
@@ -203,11 +203,11 @@ func TestPoisonOfEveryKindLands(t *testing.T) {
 			})
 		})
 	}
-	// What comes behind is delivered.
+	// Later events are delivered.
 	sh.customer(100).buys(sh.product(100, 1), 1).expect(t, "confirmed", "")
 }
 
-// unreadable breaks a customer's inbox so that no event of theirs can be stored, until it is repaired.
+// unreadable makes a customer's inbox unreadable, so that none of their events can be stored until repair is called.
 func (c *customer) unreadable() (repair func()) {
 	c.t.Helper()
 	told := 1
@@ -230,7 +230,7 @@ func (c *customer) unreadable() (repair func()) {
 	return repair
 }
 
-// lost waits until so many facts of a customer with an unreadable inbox are dead letters, and returns them.
+// lost waits until n events of a customer with an unreadable inbox are dead letters, and returns these.
 func (c *customer) lost(n int) []deadLetterBody {
 	c.t.Helper()
 	var found []deadLetterBody
@@ -244,8 +244,8 @@ func (c *customer) lost(n int) []deadLetterBody {
 	return found
 }
 
-// TestADeadLetterIsReplayedAfterRepair has a consumer refuse an event until something is repaired. The books that are
-// closed at the end show that the customer was told, and once.
+// TestADeadLetterIsReplayedAfterRepair has a consumer refuse an event until something is repaired. The books, checked
+// at the end, show that the customer got exactly one notice.
 func TestADeadLetterIsReplayedAfterRepair(t *testing.T) {
 	sh := open(t, shared(t))
 	c := sh.customer(0)
@@ -270,7 +270,7 @@ func TestADeadLetterIsReplayedAfterRepair(t *testing.T) {
 	if p := reused.problem(t); !strings.Contains(p.Type, "idempotency-key-reused") {
 		t.Errorf("the key again answers %s", reused)
 	}
-	sh.admin.must(http.StatusOK, http.MethodPost, path+"/replay", nil, nil) // and with no key
+	sh.admin.must(http.StatusOK, http.MethodPost, path+"/replay", nil, nil) // also without a key
 	sh.admin.must(http.StatusConflict, http.MethodPost, path+"/discard", map[string]any{"reason": "too late"}, nil)
 	var one deadLetterBody
 	sh.admin.get(path, &one)
@@ -279,8 +279,8 @@ func TestADeadLetterIsReplayedAfterRepair(t *testing.T) {
 	}
 }
 
-// TestAllDeadLettersOfAFilterAreReplayed has 30 events refused, then replays all of them at a bounded rate while the
-// service that does so is killed. The books show that each was told once.
+// TestAllDeadLettersOfAFilterAreReplayed has 30 events refused, then replays all of them at a limited rate while the
+// service that replays them is killed. The books show that each led to one notice.
 func TestAllDeadLettersOfAFilterAreReplayed(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -319,7 +319,7 @@ func TestAllDeadLettersOfAFilterAreReplayed(t *testing.T) {
 		}
 	}
 	eventually(t, "the batch to be under way", progress(func() bool { return batch.Done >= perSecond }))
-	if batch.Status == "running" { // it is unless this machine is very slow to ask
+	if batch.Status == "running" { // true unless this machine is very slow to ask
 		s.kill(t, "notifications")
 	}
 	eventually(t, "the batch to finish", progress(func() bool { return batch.Status == "finished" }))
@@ -347,12 +347,12 @@ func TestAllDeadLettersOfAFilterAreReplayed(t *testing.T) {
 	sh.admin.must(http.StatusOK, http.MethodPost, letters+"/"+untouched.ID+"/replay", nil, nil)
 }
 
-// TestDeadLettersAreDiscardedByFilter discards all of a filter, and stops a batch.
+// TestDeadLettersAreDiscardedByFilter discards all dead letters of a filter, and stops a batch.
 func TestDeadLettersAreDiscardedByFilter(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
 	const n = 12
-	typ := "orders.confirmed.v" + fmt.Sprint(100+time.Now().UnixNano()%800) // of this test alone
+	typ := "orders.confirmed.v" + fmt.Sprint(100+time.Now().UnixNano()%800) // used only by this test
 	for range n {
 		subject := id.Random{}.New()
 		s.publish(t, "orders", "orders", event.Event{
@@ -370,7 +370,7 @@ func TestDeadLettersAreDiscardedByFilter(t *testing.T) {
 	})
 	var batch batchBody
 	filter := map[string]any{"type": typ}
-	// None of these can be replayed, which says so and leaves them open; one a second leaves time to stop it.
+	// None of these can be replayed: they are reported and stay open. At one a second there is time to stop the batch.
 	sh.admin.must(http.StatusAccepted, http.MethodPost, letters+"/replay", map[string]any{"filter": filter, "perSecond": 1}, &batch, idempotent(id.Random{}.New()))
 	replay := letters + "/replays/" + batch.ID
 	eventually(t, "a failure", func() error {
@@ -385,7 +385,7 @@ func TestDeadLettersAreDiscardedByFilter(t *testing.T) {
 	if batch.Status != "cancelled" || batch.EndedBy == "" || batch.Done != 0 {
 		t.Errorf("the batch is %+v", batch)
 	}
-	// A discard that is stopped at once, or was too fast for that.
+	// A discard that is stopped at once, unless it was already finished.
 	sh.admin.must(http.StatusAccepted, http.MethodPost, letters+"/discard", map[string]any{"filter": filter, "perSecond": 1, "reason": "made up by a test"}, &batch, idempotent(id.Random{}.New()))
 	sh.admin.must(http.StatusOK, http.MethodPost, letters+"/discards/"+batch.ID+"/cancel", nil, &batch)
 	sh.admin.must(http.StatusBadRequest, http.MethodPost, letters+"/discard", map[string]any{"filter": filter}, nil, idempotent(id.Random{}.New()))
@@ -404,8 +404,8 @@ func TestDeadLettersAreDiscardedByFilter(t *testing.T) {
 	}
 }
 
-// TestWaitingOrders stops payments: staff see which orders wait, for what and how long, have one tried again and cancel
-// another; both are in the orders' timelines with who and why, which only staff can read.
+// TestWaitingOrders stops payments. Staff see which orders wait, for what and how long. They retry one and cancel
+// another. Both timelines contain who did it and why, which only staff can read.
 func TestWaitingOrders(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -453,14 +453,14 @@ func TestWaitingOrders(t *testing.T) {
 		sh.admin.must(http.StatusAccepted, http.MethodPost, "/v1/ops/orders/"+cancelled.ID+"/cancel", map[string]any{"reason": "the customer called"}, nil)
 	}
 	waiting(url.Values{"waiting": {"0s"}, "status": {"cancelling"}, "step": {"undo authorize"}}, cancelled.ID)
-	// The pause between two attempts may be over at any moment, and then there is nothing to bring forward.
+	// The pause between two attempts may end at any moment. Then a retry has no effect.
 	eventually(t, "a retry that brings something forward", func() error {
 		sh.admin.must(http.StatusAccepted, http.MethodPost, "/v1/ops/orders/"+retried.ID+"/retry", map[string]any{"reason": "payments is coming"}, nil)
 		return noted(sh.admin, retried.ID, "retried", "payments is coming")
 	})
 	s.raise(t, "payments")
 	again, err := sh.admin.call(http.MethodPost, "/v1/ops/orders/"+retried.ID+"/retry", nil, idempotent(id.Random{}.New()))
-	if err != nil || again.status != http.StatusAccepted && !strings.Contains(string(again.body), "order-ended") { // its own attempt may come first
+	if err != nil || again.status != http.StatusAccepted && !strings.Contains(string(again.body), "order-ended") { // the driver's own attempt may come first
 		t.Errorf("a retry by staff is answered %s, %v", again, err)
 	}
 	c.await(retried.ID).expect(t, "confirmed", "")
@@ -488,8 +488,8 @@ func TestWaitingOrders(t *testing.T) {
 	}
 }
 
-// TestTheAlarmOfAnOrderPastThePivot holds an order where nobody can cancel it: operators are told by a gauge and by the
-// log, and not any more when it has ended.
+// TestTheAlarmOfAnOrderPastThePivot holds an order where nobody can cancel it. A gauge and the log report it to
+// operators until it has ended.
 func TestTheAlarmOfAnOrderPastThePivot(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -504,7 +504,7 @@ func TestTheAlarmOfAnOrderPastThePivot(t *testing.T) {
 		}
 		return nil
 	})
-	// The log tells at most once a minute, so it may just have reported another test's order.
+	// The log reports at most once a minute, so it may just have reported another test's order.
 	if err := within(2*waitLimit, func() error {
 		for _, line := range s.mention(t, "orders past the pivot wait too long") {
 			if strings.Contains(line.Raw, order) && strings.Contains(line.Raw, `"step":"capture"`) {
@@ -545,7 +545,7 @@ func (s *stack) gauge(t *testing.T, process, name string) float64 {
 	return 0
 }
 
-// noted looks for an entry of an order's timeline with who and why, as a caller sees it.
+// noted checks an order's timeline for an entry with who and why, as a caller sees it.
 func noted(c *client, order, typ, note string) error {
 	var h historyBody
 	if err := c.try("/v1/orders/"+order, &h); err != nil {

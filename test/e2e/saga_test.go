@@ -19,7 +19,7 @@ func TestOutOfStock(t *testing.T) {
 	c := sh.customer(10000)
 	c.buys(scarce, 3).expect(t, "rejected", "out_of_stock")
 
-	// One line that is short fails the whole order and holds nothing of the others.
+	// One item that is out of stock makes the whole order fail, and the others are not held.
 	mixed, _ := c.place(map[string]any{"items": []map[string]any{{"sku": plenty.SKU, "quantity": 4}, {"sku": scarce.SKU, "quantity": 3}}})
 	c.await(mixed.ID).expect(t, "rejected", "out_of_stock")
 
@@ -27,8 +27,7 @@ func TestOutOfStock(t *testing.T) {
 	c.buys(scarce, 1).expect(t, "rejected", "out_of_stock")
 }
 
-// TestLastUnits has many customers race for few units: exactly as many orders
-// are confirmed as there are units.
+// TestLastUnits has many customers order few units at the same time: as many orders are confirmed as there are units.
 func TestLastUnits(t *testing.T) {
 	sh := open(t, shared(t))
 	const units, each = 5, 4
@@ -73,7 +72,7 @@ func TestInsufficientFunds(t *testing.T) {
 	poor.buys(p, 1).expect(t, "rejected", "insufficient_funds")
 }
 
-// TestPriceChanged shows that nobody pays another price than they saw.
+// TestPriceChanged shows that customers pay only the price that they saw.
 func TestPriceChanged(t *testing.T) {
 	sh := open(t, shared(t))
 	p := sh.product(1000, 10)
@@ -97,8 +96,8 @@ func TestPriceChanged(t *testing.T) {
 	c.await(again.ID).expect(t, "confirmed", "")
 }
 
-// order places an order from any goroutine and, as a client has to, repeats the
-// request with its key until it is answered.
+// order places an order from any goroutine. Like every client, it repeats the request with its key until it gets an
+// answer.
 func order(c *customer, body map[string]any, key string) {
 	err := within(waitLimit, func() error {
 		got, err := c.call(http.MethodPost, "/v1/orders", body, idempotent(key))
@@ -121,8 +120,7 @@ func order(c *customer, body map[string]any, key string) {
 	}
 }
 
-// TestSameKeyTwentyTimes has one request arrive twenty times at once: there is
-// one order, and all get the same answer.
+// TestSameKeyTwentyTimes sends one request twenty times at once: there is one order, and all get the same answer.
 func TestSameKeyTwentyTimes(t *testing.T) {
 	sh := open(t, shared(t))
 	p := sh.product(300, 100)
@@ -158,7 +156,7 @@ func TestSameKeyTwentyTimes(t *testing.T) {
 	if kind := refused.problem(t).Type; !strings.HasPrefix(kind, "urn:caravan:problem:") {
 		t.Errorf("the problem's type is %q", kind)
 	}
-	// The key is the customer's own: another one may use it.
+	// A key belongs to its customer: another one may use the same.
 	other := sh.customer(1000)
 	var theirs acceptedBody
 	other.must(http.StatusAccepted, http.MethodPost, "/v1/orders", items(p, 3), &theirs, idempotent(key))
@@ -168,7 +166,7 @@ func TestSameKeyTwentyTimes(t *testing.T) {
 	}
 }
 
-// TestSameDepositTwice shows the same of deposits.
+// TestSameDepositTwice shows the same for deposits.
 func TestSameDepositTwice(t *testing.T) {
 	sh := open(t, shared(t))
 	c := sh.customer(0)
@@ -198,8 +196,8 @@ func TestDeclinedDeposit(t *testing.T) {
 	}
 }
 
-// TestSilentBank deposits from a bank that takes the money and does not answer:
-// the deposit is pending, then it is found out, and the money is there once.
+// TestSilentBank deposits from a bank that takes the money and does not answer. The deposit is pending until the bank
+// is asked again, and the money is credited once.
 func TestSilentBank(t *testing.T) {
 	sh := open(t, shared(t))
 	c := sh.customer(500)
@@ -231,8 +229,7 @@ func TestSilentBank(t *testing.T) {
 	}
 }
 
-// TestCancelBeforeThePivot cancels an order that holds stock and waits for the
-// money: it gives back what it held.
+// TestCancelBeforeThePivot cancels an order that holds stock and waits for the money: the stock is released.
 func TestCancelBeforeThePivot(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -253,11 +250,11 @@ func TestCancelBeforeThePivot(t *testing.T) {
 	o := c.await(accepted.ID)
 	o.expect(t, "cancelled", "cancelled_by_customer")
 
-	// To cancel once more is to say the same; there is nothing left to do.
+	// A second cancel has the same answer and no further effect.
 	c.must(http.StatusAccepted, http.MethodPost, "/v1/orders/"+accepted.ID+"/cancel", nil, nil)
 }
 
-// TestCancelAfterThePivot is too late: what is being paid goes forward.
+// TestCancelAfterThePivot cancels too late: an order that is being paid goes forward.
 func TestCancelAfterThePivot(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -270,9 +267,8 @@ func TestCancelAfterThePivot(t *testing.T) {
 	c.must(http.StatusConflict, http.MethodPost, "/v1/orders/"+accepted+"/cancel", nil, nil)
 }
 
-// atCommit brings an order past the pivot and leaves it there, paid, with the
-// products service down: first payments is down until the order has reserved,
-// then products until the test raises it.
+// atCommit brings an order past the pivot and leaves it there, paid, with the products service down. First payments is
+// down until the order has reserved, then products is down until the test starts it.
 func atCommit(t *testing.T, c *customer, body map[string]any) string {
 	t.Helper()
 	s := c.shop.stack

@@ -15,8 +15,8 @@ import (
 	"caravan/internal/money"
 )
 
-// shop is what one test uses of a stack: products and customers of its own, and
-// the books that the system has to agree with when the test is over.
+// shop is the part of a stack that one test uses: its own products and customers, and the books with which the system
+// must agree after the test.
 type shop struct {
 	t         *testing.T
 	stack     *stack
@@ -24,18 +24,18 @@ type shop struct {
 	admin     *client
 	customers []*customer
 	products  []*product
-	// spoiled says that the test broke the books on purpose.
+	// spoiled means that the test broke the books on purpose.
 	spoiled bool
 }
 
-// product is one that the test made.
+// product is a product of the test.
 type product struct {
 	productBody
-	// stock is what was ever received less what was written off.
+	// stock is the quantity received minus the quantity written off.
 	stock int64
 }
 
-// customer is a person with what the test knows of their money and orders.
+// customer is a person, with their money and orders as the test expects them.
 type customer struct {
 	*client
 	shop *shop
@@ -46,13 +46,12 @@ type customer struct {
 	orders   []string
 }
 
-// currency is the one the shop sells in.
+// currency is the currency of the shop.
 const currency = "EUR"
 
 func euros(cents int64) money.Money { return money.New(cents, currency) }
 
-// open opens a shop for a test. When the test ends, everything in it must come
-// to an end and add up.
+// open opens a shop for a test. When the test ends, all its orders must end and its books must agree.
 func open(t *testing.T, s *stack) *shop {
 	t.Helper()
 	sh := &shop{t: t, stack: s, trail: &trail{}}
@@ -63,7 +62,7 @@ func open(t *testing.T, s *stack) *shop {
 	return sh
 }
 
-// product puts a new product into the catalogue.
+// product adds a new product to the catalogue.
 func (sh *shop) product(cents, stock int64) *product {
 	sh.t.Helper()
 	sku := "E2E-" + strings.ToUpper(id.Random{}.New()[24:]) + fmt.Sprintf("-%d", len(sh.products))
@@ -76,7 +75,7 @@ func (sh *shop) product(cents, stock int64) *product {
 	return p
 }
 
-// customer registers somebody with that much money.
+// customer registers a person with that much money.
 func (sh *shop) customer(cents int64) *customer {
 	sh.t.Helper()
 	c := &customer{client: newClient(sh.t, sh.stack, sh.trail), shop: sh}
@@ -93,15 +92,14 @@ func (sh *shop) customer(cents int64) *customer {
 	return c
 }
 
-// deposit puts money into the wallet.
+// deposit adds money to the wallet.
 func (c *customer) deposit(cents int64) {
 	c.t.Helper()
 	c.booked(id.Random{}.New(), map[string]any{"amount": cents, "currency": currency, "source": "tok_ok"})
 	c.deposits = append(c.deposits, cents)
 }
 
-// booked makes a deposit, with as many requests of its key as it takes: with a bank that is slow for a moment it is
-// pending first.
+// booked makes a deposit, and repeats the request with its key while the deposit is pending, as with a slow bank.
 func (c *customer) booked(key string, body map[string]any) {
 	c.t.Helper()
 	eventually(c.t, "the deposit to be booked", func() error {
@@ -125,12 +123,12 @@ func (c *customer) wallet() walletBody {
 	return w
 }
 
-// items is the body of an order for one product.
+// items returns the body of an order for one product.
 func items(p *product, quantity int64) map[string]any {
 	return map[string]any{"items": []map[string]any{{"sku": p.SKU, "quantity": quantity}}}
 }
 
-// place places an order and remembers it.
+// place places an order and records it.
 func (c *customer) place(body map[string]any) (acceptedBody, answer) {
 	c.t.Helper()
 	var accepted acceptedBody
@@ -150,8 +148,7 @@ func (c *customer) remember(order string) {
 	}
 }
 
-// await waits until an order has come to an end, however often the system is
-// not there to be asked.
+// await waits until an order has ended, even if the system is unavailable at times.
 func (c *client) await(order string) orderBody {
 	c.t.Helper()
 	return c.until(order, "an end", func(o orderBody) bool { return o.terminal() })
@@ -192,7 +189,7 @@ func (c *customer) buys(p *product, quantity int64) orderBody {
 	return c.await(accepted.ID)
 }
 
-// expect fails unless the order ended that way.
+// expect fails unless the order has this status and reason.
 func (o orderBody) expect(t *testing.T, status, reason string) {
 	t.Helper()
 	if o.Status != status || reason != "" && o.Reason != reason {
@@ -200,12 +197,11 @@ func (o orderBody) expect(t *testing.T, status, reason string) {
 	}
 }
 
-// settle closes the books: it waits for the end of everything that the test
-// began, compares the system with what the test knows, and asks for the
-// system's own audit.
+// settle checks the books: it waits for the end of everything that the test began, compares the system with the books,
+// and runs the system's own audit.
 func (sh *shop) settle() {
 	if sh.t.Failed() || sh.spoiled {
-		return // the first failure is the one to look at
+		return // look at the first failure only
 	}
 	var ended []orderBody
 	for _, c := range sh.customers {
@@ -262,7 +258,7 @@ func (c *customer) settle() []orderBody {
 	return ended
 }
 
-// settleInbox checks that every fact has reached the inbox, once.
+// settleInbox checks that every notice has reached the inbox, once.
 func (c *customer) settleInbox(ended []orderBody) {
 	c.t.Helper()
 	want := map[string]int{"users.registered.v1 " + c.id: 1}
@@ -310,7 +306,7 @@ func (c *customer) settleInbox(ended []orderBody) {
 	})
 }
 
-// settleStock checks that what is on hand is what came in less what was sold.
+// settleStock checks that the stock on hand is what was received minus what was sold.
 func (sh *shop) settleStock(p *product, ended []orderBody) {
 	sh.t.Helper()
 	left := p.stock
@@ -336,7 +332,7 @@ func (sh *shop) settleStock(p *product, ended []orderBody) {
 	})
 }
 
-// audit has the system audit itself and fails on every finding.
+// audit runs the system's audit and fails on every finding.
 func (sh *shop) audit() {
 	sh.t.Helper()
 	for _, f := range sh.findings() {
@@ -344,7 +340,7 @@ func (sh *shop) audit() {
 	}
 }
 
-// findings are what the audit finds when all orders have ended.
+// findings returns the findings of the audit when all orders have ended.
 func (sh *shop) findings() []finding {
 	sh.t.Helper()
 	audit := sh.complete()
@@ -371,8 +367,7 @@ func (sh *shop) complete() auditBody {
 	return audit
 }
 
-// explain prints, for a test that failed, what the programs logged about the
-// requests that it is most likely about.
+// explain prints, for a failed test, the programs' log lines about the most likely requests.
 func (sh *shop) explain() {
 	suspects := sh.trail.suspects()
 	if !sh.t.Failed() || len(suspects) == 0 {

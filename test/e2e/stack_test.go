@@ -24,10 +24,10 @@ import (
 	"caravan/test/tracesink"
 )
 
-// services are the programs that an order touches.
+// services are the programs that handle an order.
 var services = []string{"users", "products", "orders", "payments", "notifications", "gateway"}
 
-// stack is a running system with what tests need to look at it.
+// stack is a running system, with the data that tests need.
 type stack struct {
 	target
 	document *apicheck.Document
@@ -35,21 +35,20 @@ type stack struct {
 	dir      string // of the launcher's stacks
 }
 
-// start starts a stack on free ports in a folder of its own and waits until it
-// is ready.
+// start starts a stack on free ports in a new folder and waits until it is ready.
 func start(options launcher.Options) (*stack, error) {
 	dir, err := os.MkdirTemp("", "caravan-e2e-*")
 	if err != nil {
 		return nil, fmt.Errorf("making the stack's folder: %w", err)
 	}
-	// A database server that will not run as root has to get in.
+	// A database server that refuses to run as root needs access.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("opening the stack's folder: %w", err)
 	}
 	return startIn(dir, options)
 }
 
-// startIn starts a stack in a folder, which may hold what an earlier one left.
+// startIn starts a stack in a folder, which may contain the data of an earlier one.
 func startIn(dir string, options launcher.Options) (_ *stack, err error) {
 	s := &stack{dir: dir, sink: tracesink.New()}
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time, daprd is built
@@ -64,7 +63,7 @@ func startIn(dir string, options launcher.Options) (_ *stack, err error) {
 	return s, nil
 }
 
-// describe reads the API's description, once: it counts which calls were made, over restarts of the stack.
+// describe reads the API's description once, because it counts the calls also over restarts of the stack.
 func (s *stack) describe(ctx context.Context) error {
 	if s.document != nil {
 		return nil
@@ -93,9 +92,8 @@ func (s *stack) getReady() error {
 	})
 }
 
-// trusted waits until every service has the keys that verify access tokens. A
-// service that is ready may still lack them: its sidecar pauses after a first
-// attempt to reach the users service that came too early.
+// trusted waits until every service has the keys that verify access tokens. A ready service may still lack them: if its
+// sidecar tried too early to reach the users service, it pauses before the next attempt.
 func (s *stack) trusted() error {
 	admin := &client{base: s.GatewayURL(), http: http.DefaultClient, trail: &trail{}, email: s.Admin().Email, password: s.Admin().Password}
 	for _, path := range []string{"/v1/users/me", "/v1/orders", "/v1/wallet", "/v1/notifications", "/v1/ops/audit"} {
@@ -127,8 +125,7 @@ func fetch(ctx context.Context, address string) ([]byte, error) {
 	return raw, err
 }
 
-// stop stops every process and removes the folder, unless CARAVAN_E2E_KEEP was
-// set to look at it.
+// stop stops every process and removes the folder, unless CARAVAN_E2E_KEEP is set.
 func (s *stack) stop() {
 	if s.target != nil {
 		s.Remove()
@@ -147,16 +144,16 @@ func (s *stack) discard() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// kill kills a process as a crash would, and starts it again without the pause
-// that the launcher makes for what keeps ending.
+// kill kills a process like a crash, and starts it again without the launcher's pause for processes that end
+// repeatedly.
 func (s *stack) kill(t *testing.T, name string) {
 	t.Helper()
 	s.crash(t, name)
 	s.raise(t, name)
 }
 
-// restart kills a process, and has it back as soon as the target can. On the cluster that is the kubelet's work, which takes
-// 3 to 4 s: a pod that is taken away and made again is away for longer than a request waits.
+// restart kills a process and waits until the target has started it again. On the cluster the kubelet does that in 3 to
+// 4 s. A removed and recreated pod would be away for longer than a request waits.
 func (s *stack) restart(t *testing.T, name string) {
 	t.Helper()
 	if settings.target != targetCluster {
@@ -170,7 +167,7 @@ func (s *stack) restart(t *testing.T, name string) {
 	eventually(t, name+" to serve again", func() error { return s.serves(t, before) })
 }
 
-// serves says whether a process has another life than before, and is ready.
+// serves checks that a process was restarted since before, and is ready.
 func (s *stack) serves(t *testing.T, before process.Status) error {
 	t.Helper()
 	now := s.status(t, before.Name)
@@ -180,8 +177,7 @@ func (s *stack) serves(t *testing.T, before process.Status) error {
 	return s.Serves(t.Context(), before.Name)
 }
 
-// crash kills a process with all its replicas and keeps them down; the end of
-// the test brings them back if nobody did.
+// crash kills a process with all its replicas and keeps them down, at most until the end of the test.
 func (s *stack) crash(t *testing.T, name string) {
 	t.Helper()
 	t.Cleanup(func() { s.raise(t, name) })
@@ -194,11 +190,10 @@ func (s *stack) crash(t *testing.T, name string) {
 	}
 }
 
-// replicas are the names of a process and of those like it: of orders-daprd
-// also orders-2-daprd.
+// replicas returns the names of a process and its replicas: for orders-daprd also orders-2-daprd.
 func (s *stack) replicas(t *testing.T, name string) []string {
 	t.Helper()
-	s.status(t, name) // it has to exist
+	s.status(t, name) // fails if there is none
 	app, role, _ := strings.Cut(name, "-")
 	names := []string{name}
 	for _, status := range s.processes(t) {
@@ -229,8 +224,8 @@ func (s *stack) raise(t *testing.T, name string) {
 	}
 }
 
-// reachable asks the gateway whether it reaches a service. Sidecars that have
-// lost each other pause before they reconnect.
+// reachable asks the gateway whether it can reach a service. Sidecars that lost their connection pause before they
+// reconnect.
 func (s *stack) reachable(ctx context.Context, service string) error {
 	raw, err := fetch(ctx, s.GatewayURL()+"/healthz")
 	if raw == nil {
@@ -248,7 +243,7 @@ func (s *stack) reachable(ctx context.Context, service string) error {
 	return nil
 }
 
-// processes are all, by their names.
+// processes returns all processes.
 func (s *stack) processes(t *testing.T) []process.Status {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
@@ -270,7 +265,7 @@ func (s *stack) status(t *testing.T, name string) process.Status {
 	return all[i]
 }
 
-// mention lists the log lines that hold any of the texts, by time.
+// mention returns the log lines with any of the texts, by time.
 func (s *stack) mention(t *testing.T, texts ...string) []launcher.LogLine {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
@@ -308,8 +303,7 @@ func (s *stack) publish(t *testing.T, service, topic string, e event.Event) {
 	}
 }
 
-// documents is the state of one service, as its sidecar gives it: where tests
-// plant violations.
+// documents is the state of one service, through its sidecar. Tests plant violations in it.
 type documents struct {
 	t       *testing.T
 	address string
@@ -321,13 +315,13 @@ func (s *stack) documents(t *testing.T, service string) documents {
 	return documents{t: t, address: s.status(t, service+"-daprd").URL + "/v1.0/state/store", token: s.APIToken(service)}
 }
 
-// change rewrites a document whatever its service thinks of it.
+// change rewrites a document without its service.
 func (d documents) change(key string, edit func(document map[string]any)) {
 	d.t.Helper()
 	raw, header := d.call(http.MethodGet, "/"+url.PathEscape(key), nil)
 	document := make(map[string]any)
 	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber() // amounts are integers beyond what a float holds
+	decoder.UseNumber() // amounts may be integers that a float cannot represent
 	if err := decoder.Decode(&document); err != nil {
 		d.t.Fatalf("document %s is %q: %v", key, raw, err)
 	}

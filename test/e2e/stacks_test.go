@@ -11,10 +11,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// TestRunningCluster has a stack use a Kafka cluster that runs already, of three
-// nodes, none of which makes a topic unasked. It speaks Kafka's protocol and is
-// kfake of the franz-go project: a real cluster is used in the same way, with
-// KAFKA_BROKERS set for the whole suite.
+// TestRunningCluster makes a stack use a running Kafka cluster of three nodes without automatic topics. The cluster is
+// kfake of the franz-go project, which has Kafka's protocol. A real cluster is used in the same way, with KAFKA_BROKERS
+// set for the whole suite.
 func TestRunningCluster(t *testing.T) {
 	skipShort(t)
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.DefaultNumPartitions(3))
@@ -36,8 +35,7 @@ func TestRunningCluster(t *testing.T) {
 	eventually(t, "the event over the cluster", func() error { return s.pushed(t, o.ID) })
 }
 
-// TestTwoStacks runs two stacks side by side and shows that they know nothing
-// of each other.
+// TestTwoStacks runs two stacks at the same time and shows that neither affects the other.
 func TestTwoStacks(t *testing.T) {
 	first := shared(t)
 	second := own(t, launcher.Options{Broker: settings.broker, Store: settings.store})

@@ -18,24 +18,24 @@ import (
 	"caravan/test/apicheck"
 )
 
-// refusals are the statuses that the document promises for reasons, and that a client has to expect.
+// refusals are the statuses for refused requests that a client has to expect.
 var refusals = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}
 
-// elsewhere are promised refusals that no stack of a test can give, with the reason and where they are tested.
+// elsewhere are documented refusals that no stack of a test can give, with the reason and where they are tested.
 var elsewhere = map[string]string{
 	"POST /v1/products 422": "the catalogue is full only with very many products; see services/products",
 }
 
-// TestEveryPromisedRefusalIsGiven asks each operation of the document for each refusal that the document promises, and
-// shows the table of what it saw. A promise that nothing keeps has to leave the document; an answer that the document does
-// not promise fails the test that got it.
+// TestEveryPromisedRefusalIsGiven causes each refusal that the document promises for each operation, and prints the
+// table of what it saw. A promise without an answer has to leave the document. An answer that the document does not
+// promise fails the test that got it.
 func TestEveryPromisedRefusalIsGiven(t *testing.T) {
 	s := *shared(t)
 	raw, err := fetch(t.Context(), s.GatewayURL()+"/openapi.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.document, err = apicheck.Parse(t.Context(), raw); err != nil { // of its own: what other tests saw does not count
+	if s.document, err = apicheck.Parse(t.Context(), raw); err != nil { // its own document, because answers to other tests do not count
 		t.Fatal(err)
 	}
 	r := &refused{shop: open(t, &s)}
@@ -66,14 +66,14 @@ func TestEveryPromisedRefusalIsGiven(t *testing.T) {
 	}
 }
 
-// refused is what the refusals are asked with.
+// refused has the requests that cause refusals.
 type refused struct {
 	shop     *shop
 	customer *customer
 	visitor  *client
 }
 
-// common asks an operation for what all of its kind refuse: a parameter that nobody knows, a bad token, a missing
+// common causes the refusals that operations have in common: an unknown parameter, an invalid token, a missing
 // permission, a thing that does not exist.
 func (r *refused) common(t *testing.T, o apicheck.Operation) {
 	path := strings.NewReplacer("{id}", id.Random{}.New(), "{sku}", "NO-SUCH-PRODUCT").Replace(o.Path)
@@ -89,7 +89,7 @@ func (r *refused) common(t *testing.T, o apicheck.Operation) {
 			t.Errorf("%s, %v; want a refusal", got, err)
 		}
 	}
-	if slices.Contains([]string{"live", "ready", "health", "describe"}, o.ID) { // they ignore what is in a query
+	if slices.Contains([]string{"live", "ready", "health", "describe"}, o.ID) { // they ignore the query
 		r.half(t, o.Method, path)
 		return
 	}
@@ -97,7 +97,7 @@ func (r *refused) common(t *testing.T, o apicheck.Operation) {
 	if o.SignedIn {
 		ask(r.visitor, path, header{"Authorization", "Bearer forged"})
 	}
-	if len(o.Permissions) > 0 && !slices.Contains([]string{"orders:place", "wallet:use"}, o.Permissions[0]) { // which everybody has
+	if len(o.Permissions) > 0 && !slices.Contains([]string{"orders:place", "wallet:use"}, o.Permissions[0]) { // everybody has these permissions
 		ask(r.customer.client, path)
 	}
 	if strings.Contains(o.Path, "{") {
@@ -186,7 +186,7 @@ func (r *refused) orders(t *testing.T) {
 		map[string]any{"amount": 5, "currency": currency, "source": "tok_declined"}, nil, idempotent(id.Random{}.New()))
 }
 
-// letters has one dead letter replayed and another discarded, and asks for more of each.
+// letters replays one dead letter and discards another, and then causes the refusals for each.
 func (r *refused) letters(t *testing.T) {
 	admin, reason := r.shop.admin, func(text string) map[string]any { return map[string]any{"reason": text} }
 	told := r.shop.customer(0)
@@ -204,7 +204,7 @@ func (r *refused) letters(t *testing.T) {
 	admin.must(http.StatusConflict, http.MethodPost, path+"/replay", nil, nil)
 }
 
-// poison publishes an event that nobody can handle, and waits for its dead letter.
+// poison publishes an event that cannot be handled, and waits for its dead letter.
 func (r *refused) poison(t *testing.T) (letter deadLetterBody) {
 	t.Helper()
 	subject := id.Random{}.New()
@@ -223,12 +223,13 @@ func (r *refused) poison(t *testing.T) (letter deadLetterBody) {
 	return letter
 }
 
-// batches asks for batches of either kind: under a key that is taken, more than may run, and to cancel one that has ended.
+// batches causes the refusals for batches of either kind: a used key, too many batches, and the cancel of one that has
+// ended.
 func (r *refused) batches(t *testing.T) {
 	admin := r.shop.admin
 	told := r.shop.customer(0)
 	repair := told.unreadable()
-	const events = 6 // which keep a batch of one a second running for long enough
+	const events = 6 // at one event a second, these keep a batch running long enough
 	for range events {
 		told.deposit(100)
 	}

@@ -18,11 +18,11 @@ import (
 	"caravan/test/stacktest"
 )
 
-// target is what runs a stack: the launcher, docker compose, or a Kubernetes cluster. It is what tests need of a stack beside its gateway.
+// target runs a stack: the launcher, docker compose, or Kubernetes. It has what tests need in addition to the gateway.
 type target interface {
 	GatewayURL() string
 	Admin() launcher.User
-	// Processes are all, each with the URL at which a test reaches its HTTP API.
+	// Processes returns all processes, each with the URL of its HTTP API for the test.
 	Processes(ctx context.Context) ([]process.Status, error)
 	// Serves asks a process whether it is ready.
 	Serves(ctx context.Context, name string) error
@@ -33,9 +33,9 @@ type target interface {
 	Start(ctx context.Context, name string) error
 	// Restart stops everything and starts it again, at the same address and with the same data.
 	Restart(ctx context.Context) error
-	// APIToken is what the sidecar of a service asks of its callers.
+	// APIToken returns the token that the sidecar of a service expects from its callers.
 	APIToken(service string) string
-	// Secrets are all that must not be seen, by what they are.
+	// Secrets returns all values that must not be seen, by their meaning.
 	Secrets() map[string]string
 	LogLines(ctx context.Context, accept func(launcher.LogLine) bool) ([]launcher.LogLine, error)
 	// Remove ends everything and removes the data.
@@ -49,7 +49,7 @@ const (
 	targetCluster  = "cluster"
 )
 
-// launch starts a stack where the settings say.
+// launch starts a stack on the target of the settings.
 func launch(ctx context.Context, s *stack, options launcher.Options) (target, error) {
 	switch settings.target {
 	case targetLauncher:
@@ -62,7 +62,7 @@ func launch(ctx context.Context, s *stack, options launcher.Options) (target, er
 	return nil, fmt.Errorf("CARAVAN_E2E_TARGET is %q; it is launcher, compose or cluster", settings.target)
 }
 
-// defaultStore is that of the target.
+// defaultStore returns the default store of the target.
 func defaultStore(target string) string {
 	if target != targetLauncher {
 		return "postgres"
@@ -70,7 +70,7 @@ func defaultStore(target string) string {
 	return "sqlite"
 }
 
-// others are brokers and stores that the target has beside its first ones.
+// others returns the other brokers and stores of the target.
 func others() []launcher.Options {
 	if settings.target == targetCompose {
 		return []launcher.Options{{Broker: "kafka", Store: "sqlite"}, {Broker: "rabbitmq", Store: "redis"}}
@@ -82,7 +82,7 @@ func others() []launcher.Options {
 	}
 }
 
-// notIn are the tests that a target cannot run, and why. All others run on every target.
+// notIn are the tests that a target cannot run, with the reasons. All others run on every target.
 var notIn = map[string]map[string]string{
 	targetLauncher: {},
 	targetCompose: {
@@ -107,7 +107,7 @@ func runsHere(t *testing.T) {
 	}
 }
 
-// TestWhatIsLeftOutExists holds that no test has been renamed and is left out by a name of the past.
+// TestWhatIsLeftOutExists checks that the tests in notIn exist, because a test may have been renamed.
 func TestWhatIsLeftOutExists(t *testing.T) {
 	files, err := filepath.Glob("*_test.go")
 	if err != nil {
@@ -137,7 +137,7 @@ func TestWhatIsLeftOutExists(t *testing.T) {
 	}
 }
 
-// replicas is how many of each service the environment asks for.
+// replicas returns the number of replicas of each service from the environment.
 func replicas() (int, error) {
 	n, err := strconv.Atoi(cmp.Or(settings.replicas, "1"))
 	if err != nil || n < 1 || n > 9 {
@@ -146,7 +146,7 @@ func replicas() (int, error) {
 	return n, nil
 }
 
-// environment is that of stacktest, with an early alarm for waiting orders.
+// environment returns that of stacktest, with an early alarm for waiting orders.
 func environment() map[string]map[string]string {
 	env := stacktest.Environment(repository.Root("../..").AppIDs())
 	env["orders"]["CARAVAN_SAGA_ALARM_AFTER"] = "3s"

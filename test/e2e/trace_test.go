@@ -9,12 +9,11 @@ import (
 	"caravan/test/tracesink"
 )
 
-// replicaNumber is in the names of all replicas but the first.
+// replicaNumber matches the number in the names of all replicas except the first.
 var replicaNumber = regexp.MustCompile(`-\d+\b`)
 
-// TestOneTrace shows one order as one connected trace: one root at the gateway,
-// every span's parent in it, and a part of every service that took part, the
-// notification included, which comes over the broker.
+// TestOneTrace shows one order as one connected trace: one root at the gateway, every span's parent in it, and a span
+// of every service that took part, including the notification, which comes over the broker.
 func TestOneTrace(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
