@@ -31,8 +31,7 @@ func readCatalogue(r io.Reader, currency string) (*catalogue.File, error) {
 	})
 }
 
-// clean returns a text in the form in which the service stores it. A text that the service would refuse stays
-// unchanged.
+// clean returns a text in the form in which the service stores it, or unchanged if the service would refuse it.
 func clean(rule text.Rule, s string) string {
 	if cleaned, err := rule.Clean(s, 0); err == nil {
 		return cleaned

@@ -39,9 +39,9 @@ func (c *cli) composeProject() (*compose.Project, error) {
 	}, nil
 }
 
-// composeGateway returns the address of the gateway of docker compose. It uses the port that the running project
-// publishes, because another program, which must not get a password, may use the port of compose/.env. If no Docker
-// engine answers, it uses the port of compose/.env.
+// composeGateway returns the address of the gateway of docker compose, with the port that the running project
+// publishes: another program may use the port of compose/.env, and must not get a password. If no Docker engine answers,
+// the port of compose/.env has to be used.
 func (c *cli) composeGateway(ctx context.Context) (string, error) {
 	project, err := c.composeProject()
 	if err != nil {

@@ -73,8 +73,7 @@ func shorten(value string) string {
 	return strconv.Quote(string([]rune(value)[:most])) + "..."
 }
 
-// Check applies the rules of a shop to a row. It returns the row in the form in which the shop stores it, and its
-// faults.
+// Check applies the rules of a shop to a row. It returns the row as the shop stores it, and the row's faults.
 type Check func(Row) (Row, []Fault)
 
 // File is the content of a file.

@@ -1,7 +1,7 @@
-// Package client is a typed client of the public API, as the gateway serves it under /v1. The commands, the benchmark
-// and the tests use it. client.gen.go is generated from gateway/openapi.yaml and has the types and a method for each
-// operation. Written by hand are only the sending (client.go), the session of a user (session.go) and functions that
-// need several calls (shop.go).
+// Package client is a typed client of the public API, as the gateway serves it under /v1, for the commands, the
+// benchmark and the tests. client.gen.go, generated from gateway/openapi.yaml, has the types and a method for each
+// operation. The rest is the sending (client.go), the session of a user (session.go) and functions of several calls
+// (shop.go).
 package client
 
 import (

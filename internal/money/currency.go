@@ -20,8 +20,7 @@ func Known(code string) bool {
 	return listed(twoDecimals, code) || listed(noDecimals, code) || listed(threeDecimals, code)
 }
 
-// Decimals returns how many decimals an amount of a currency has: the exponent of ISO 4217, or two for an unknown
-// currency.
+// Decimals returns the number of decimals of a currency: the exponent of ISO 4217, or two if the currency is unknown.
 func Decimals(code string) int {
 	switch {
 	case listed(noDecimals, code):

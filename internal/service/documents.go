@@ -71,7 +71,7 @@ func (d *Documents) Waiting(limit time.Duration) *Documents {
 	return &w
 }
 
-// Trail audits the events. Each call reads the whole feed and uses 4 MiB of memory.
+// Trail audits the events. Each call reads the feed separately and uses 4 MiB of memory.
 func (d *Documents) Trail() feed.Trail {
 	return feed.Trail{Store: d.Store, Source: d.options.Source, Coverage: feed.NewCoverage(d.Reader)}
 }

@@ -302,8 +302,8 @@ func TestADrainingProgramIsNotReadyWhileItStillAnswers(t *testing.T) {
 }
 
 // TestAProgramThatStopsLeavesWhatItCannotAnswerToOthers: the connection is closed, and the gateway sends the call to
-// another replica. Faults of a client are answered as usual, and so is an unavailable store while the program does not
-// stop.
+// another replica. Faults of a client, and an unavailable store while the program is not stopping, are answered as
+// usual.
 func TestAProgramThatStopsLeavesWhatItCannotAnswerToOthers(t *testing.T) {
 	s, out := newTestService(t)
 	started(t, s, func(_ context.Context, s *Service) error {

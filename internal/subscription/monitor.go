@@ -191,8 +191,7 @@ func (m *Monitor) readListed(ctx context.Context) {
 	}
 }
 
-// endProgram asks for the end of a program whose handler does not return, because a goroutine cannot be ended
-// otherwise.
+// endProgram asks for the end of a program whose handler does not return, because a goroutine cannot be ended.
 func (m *Monitor) endProgram(ctx context.Context, s *state, seen sidecar.Traffic, now time.Time) {
 	reason := fmt.Errorf("a handler of %s has worked on event %q for %s: %w", s.full, seen.OldestEvent, now.Sub(seen.Oldest).Round(time.Second), ErrHandlerTimeout)
 	select {

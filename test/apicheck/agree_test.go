@@ -89,8 +89,7 @@ func (s *stated) parse(t *testing.T) {
 	}
 }
 
-// The document, the table of the gateway and the services have the same operations, with the same access and
-// parameters.
+// The document, the table of the gateway and the services have the same operations, access and parameters.
 func TestDocumentRoutesAndServicesAgree(t *testing.T) {
 	for _, difference := range readStated(t).disagreements(t) {
 		t.Error(difference)

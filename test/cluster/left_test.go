@@ -140,8 +140,7 @@ func programs(t *testing.T) string {
 
 var (
 	packetCounters = regexp.MustCompile(`\[\d+:\d+\]`)
-	// A Docker engine on the machine may change these meanwhile: its mounts, and rules of its chains, networks and
-	// ports.
+	// A Docker engine may change these meanwhile: its mounts, and rules of its chains, networks and ports.
 	dockers = regexp.MustCompile(`/docker/|DOCKER|docker0|br-[0-9a-f]{12}|-s \S+ -d \S+ .*-j MASQUERADE`)
 )
 

@@ -335,8 +335,7 @@ func (r *replicas) restartSidecar(t *testing.T) {
 	}
 }
 
-// leave stops the program behind its sidecar for a while. If cut is true, calls are in flight then; otherwise they are
-// answered first.
+// leave stops the program behind its sidecar for a while: with calls in flight if cut, otherwise after their answers.
 func (r *replicas) leave(t *testing.T, cut bool) {
 	p := r.programs[1]
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

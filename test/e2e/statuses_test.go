@@ -223,8 +223,7 @@ func (r *refused) poison(t *testing.T) (letter deadLetterBody) {
 	return letter
 }
 
-// batches causes the refusals for batches of either kind: a used key, too many batches, and the cancel of one that has
-// ended.
+// batches causes the refusals for batches of either kind: a used key, too many batches, cancelling an ended one.
 func (r *refused) batches(t *testing.T) {
 	admin := r.shop.admin
 	told := r.shop.customer(0)

@@ -162,9 +162,8 @@ func (r *review) annotations(w workload, app repository.App) {
 	r.leaving(w, w.Annotations["dapr.io/block-shutdown-duration"])
 }
 
-// leaving checks the order in which a pod's two containers stop, and that they have enough time. A service must stop
-// after its sidecar has finished the calls that it still accepts. The gateway's sidecar must stop after the gateway has
-// finished the requests that it still forwards.
+// leaving checks that a pod's two containers stop in the right order and have enough time. A service stops after its
+// sidecar has finished its calls. The gateway's sidecar stops after the gateway has forwarded its requests.
 func (r *review) leaving(w workload, block string) {
 	takes, err := time.ParseDuration(block)
 	if err != nil {

@@ -33,7 +33,7 @@ var (
 type mutant struct {
 	name, file, old, new string
 	service, invariant   string
-	// calm mutants appear in a large shop without faults, the others in small ones with random faults.
+	// calm mutants are detected in a large shop without faults, the others in small ones with random faults.
 	calm bool
 	// seed, if set, is a seed at which the mutant was found after a long search. The search begins there.
 	seed uint64
@@ -217,7 +217,7 @@ func repository() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// calmShops is the number of shops without faults in which a mistake must appear. These shops differ little.
+// calmShops is the number of shops without faults in which a mistake is searched. These shops differ little.
 const calmShops = 3
 
 // TestMutant runs in a mutant: one shop after the other, until the audit has the expected finding.
