@@ -96,7 +96,7 @@ func (s *shop) oneByOne(ctx context.Context, stack Target) (Unloaded, error) {
 			continue
 		}
 		took = append(took, time.Since(started))
-		// The gateway gives each request its own correlation id.
+		// The gateway's answer has the correlation id of the request.
 		causes[header.Get(correlation.Header)] = true
 		for _, moment := range order.Timeline {
 			name := strings.TrimSuffix(strings.TrimPrefix(moment.Type, "orders."), ".v1")

@@ -15,8 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// reads measures product pages: without a user, when the gateway may answer from its cache, and as staff, whose answers
-// no cache may keep.
+// reads measures product pages without a user, and as staff with an access token.
 func (s *shop) reads(ctx context.Context, duration time.Duration) ([]Load, error) {
 	if _, err := s.staff.GetOwnUser(ctx); err != nil { // renews the token
 		return nil, limited(err)
