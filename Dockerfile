@@ -22,7 +22,7 @@ ARG VERSION
 ARG REVISION
 RUN go build -trimpath -o /out/ \
       -ldflags "-s -w -X caravan/internal/version.version=${VERSION} -X caravan/internal/version.revision=${REVISION}" \
-      ./services/... ./gateway ./dapr/launcher/embeddedbroker ./dapr
+      ./services/... ./gateway ./dapr/launcher/embeddedbroker ./dapr/launcher/mailbox ./dapr
 
 FROM scratch AS base
 ARG VERSION
@@ -70,6 +70,12 @@ LABEL org.opencontainers.image.title=caravan/embeddedbroker
 COPY --from=build --chown=65532:65532 /empty /data
 COPY --from=build /out/embeddedbroker /embeddedbroker
 ENTRYPOINT ["/embeddedbroker"]
+
+FROM base AS mailbox
+LABEL org.opencontainers.image.title=caravan/mailbox
+COPY --from=build --chown=65532:65532 /empty /data
+COPY --from=build /out/mailbox /mailbox
+ENTRYPOINT ["/mailbox"]
 
 # The command line: it fills the shop. It expects the repository around it.
 FROM base AS dapr

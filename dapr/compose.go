@@ -36,6 +36,7 @@ func (c *cli) composeProject() (*compose.Project, error) {
 	}
 	return &compose.Project{
 		Name: cmp.Or(setting("COMPOSE_PROJECT_NAME"), "caravan"), Gateway: "http://127.0.0.1:" + cmp.Or(setting("CARAVAN_PORT"), "8080"),
+		Mail: "http://127.0.0.1:" + cmp.Or(setting("CARAVAN_MAIL_PORT"), "8025"),
 	}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"caravan/dapr/client"
+	"caravan/internal/clock"
 	"caravan/internal/id"
 )
 
@@ -59,11 +60,9 @@ func (c *cli) actOnLetters(ctx context.Context, staff *client.Client, action cli
 		return nil
 	}
 	for shown := -1; batch.Status == "running"; {
-		select {
-		case <-ctx.Done():
-			fmt.Fprintln(c.out, "The batch goes on by itself; see: go run ./dapr dead-letters batches")
+		if (clock.System{}).Sleep(ctx, 500*time.Millisecond) != nil {
+			fmt.Fprintln(c.out, "The batch continues by itself; see: go run ./dapr dead-letters batches")
 			return nil
-		case <-time.After(500 * time.Millisecond):
 		}
 		if batch, err = on.get(ctx, batch.ID); err != nil {
 			if ctx.Err() != nil {

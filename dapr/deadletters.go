@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -64,22 +65,12 @@ a duration back from now, as 30m. Done as the stack's member of staff.` + loginH
 			flags.StringVar(&l.reason, "reason", "", "`text` that says why, for the record")
 			flags.BoolVar(&l.json, "json", false, "as JSON")
 		},
-		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
-			act, err := c.lettersAction(flags.Args())
-			if err != nil {
-				return err
-			}
-			staff, err := c.signedIn(ctx, "staff")
-			if err != nil {
-				return err
-			}
-			return act(ctx, staff)
-		},
+		run: asStaff((*cli).lettersAction),
 	}
 }
 
 // lettersAction parses the arguments of dead-letters before any call to the stack.
-func (c *cli) lettersAction(args []string) (func(context.Context, *client.Client) error, error) {
+func (c *cli) lettersAction(args []string) (staffAction, error) {
 	l := &c.options.letters
 	verb, of := "list", ""
 	if len(args) > 0 {
@@ -96,7 +87,6 @@ func (c *cli) lettersAction(args []string) (func(context.Context, *client.Client
 	if l.filter.Until, err = moment("until", l.until, now); err != nil {
 		return nil, err
 	}
-	type action = func(context.Context, *client.Client) error
 	does := client.DeadLetterBatchAction(verb)
 	one := (of != "") != l.all
 	switch {
@@ -105,15 +95,15 @@ func (c *cli) lettersAction(args []string) (func(context.Context, *client.Client
 	case verb == "batches" && of == "":
 		return c.listBatches, nil
 	case verb == "show" && of != "":
-		return action(func(ctx context.Context, staff *client.Client) error { return c.showLetter(ctx, staff, of) }), nil
+		return func(ctx context.Context, staff *client.Client) error { return c.showLetter(ctx, staff, of) }, nil
 	case verb == "cancel" && of != "":
-		return action(func(ctx context.Context, staff *client.Client) error { return c.cancelBatch(ctx, staff, of) }), nil
+		return func(ctx context.Context, staff *client.Client) error { return c.cancelBatch(ctx, staff, of) }, nil
 	case does == client.Discard && one && l.reason == "":
 		return nil, &usageError{"dead-letters discard needs --reason: why are they given up?\nSee help dead-letters."}
 	case (does == client.Replay || does == client.Discard) && one && l.all:
-		return action(func(ctx context.Context, staff *client.Client) error { return c.actOnLetters(ctx, staff, does) }), nil
+		return func(ctx context.Context, staff *client.Client) error { return c.actOnLetters(ctx, staff, does) }, nil
 	case (does == client.Replay || does == client.Discard) && one:
-		return action(func(ctx context.Context, staff *client.Client) error { return c.actOnLetter(ctx, staff, does, of) }), nil
+		return func(ctx context.Context, staff *client.Client) error { return c.actOnLetter(ctx, staff, does, of) }, nil
 	}
 	return nil, &usageError{"Usage: " + usage(deadLettersCommand()) + "\nSee help dead-letters."}
 }
@@ -205,7 +195,7 @@ func (c *cli) listLetters(ctx context.Context, staff *client.Client) error {
 	}
 	err = c.table("ID STATUS AGE TRIES CONSUMER TYPE SUBJECT REASON", func(row func(...any)) {
 		for _, d := range letters {
-			row(d.ID, d.Status, age(d.FirstSeen), d.Attempts, d.Consumer, or(d.Type, "?"), or(d.Subject, "?"), shorten(or(d.LastFailure, d.Reason), 80))
+			row(d.ID, d.Status, age(d.FirstSeen), d.Attempts, d.Consumer, cmp.Or(d.Type, "?"), cmp.Or(d.Subject, "?"), shorten(cmp.Or(d.LastFailure, d.Reason), 80))
 		}
 	})
 	if more {
@@ -224,13 +214,6 @@ func noLetters(status string, filter client.DeadLetterFilter) string {
 }
 
 func age(since time.Time) string { return time.Since(since).Round(time.Second).String() }
-
-func or(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
-}
 
 // shorten cuts a text to a number of characters, on one line.
 func shorten(text string, most int) string {

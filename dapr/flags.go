@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"caravan/dapr/launcher"
 )
 
 // These are the types of flags. Each refuses values that its command cannot use when the command line is read. A flag
@@ -120,6 +122,34 @@ func (a webAddress) Set(text string) error {
 	}
 	*a.value = text
 	return nil
+}
+
+// mailServer is a flag with a mail server. It never shows its value, which may have a password.
+type mailServer struct{ value *string }
+
+func (m mailServer) String() string { return "" }
+
+func (m mailServer) Set(text string) error {
+	if err := launcher.CheckMail(text); err != nil {
+		return err
+	}
+	*m.value = text
+	return nil
+}
+
+// withoutFlag returns arguments without a flag and its value.
+func withoutFlag(args []string, name string) []string {
+	var rest []string
+	for i := 0; i < len(args); i++ {
+		switch arg := args[i]; {
+		case arg == "-"+name || arg == "--"+name:
+			i++ // its value
+		case strings.HasPrefix(arg, "-"+name+"=") || strings.HasPrefix(arg, "--"+name+"="):
+		default:
+			rest = append(rest, arg)
+		}
+	}
+	return rest
 }
 
 // oneOf is a flag with one of several words.

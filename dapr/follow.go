@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"caravan/internal/clock"
 )
 
 // followGoRun calls cancel when the "go run" that started this process has ended. A terminal's Ctrl-C reaches both, but
@@ -16,17 +18,9 @@ func followGoRun(ctx context.Context, cancel context.CancelFunc) {
 	if err != nil || strings.TrimSpace(string(name)) != "go" {
 		return
 	}
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if os.Getppid() != parent {
-				cancel()
-				return
-			}
+	for (clock.System{}).Sleep(ctx, 200*time.Millisecond) == nil {
+		if os.Getppid() != parent {
+			cancel()
 		}
 	}
 }

@@ -220,6 +220,24 @@ func (c *cli) signedIn(ctx context.Context, role string) (*client.Client, error)
 	return found.signIn(ctx, role)
 }
 
+// staffAction is what a command does as a member of staff.
+type staffAction = func(ctx context.Context, staff *client.Client) error
+
+// asStaff runs the action that a command's arguments choose. A mistake in them is found before any call.
+func asStaff(choose func(c *cli, args []string) (staffAction, error)) func(context.Context, *cli, *flag.FlagSet) error {
+	return func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
+		act, err := choose(c, flags.Args())
+		if err != nil {
+			return err
+		}
+		staff, err := c.signedIn(ctx, "staff")
+		if err != nil {
+			return err
+		}
+		return act(ctx, staff)
+	}
+}
+
 func (s shop) signIn(ctx context.Context, role string) (*client.Client, error) {
 	user, ok := userFor(s.people, role)
 	if !ok {

@@ -15,6 +15,7 @@ import (
 
 	"caravan/dapr/catalogue"
 	"caravan/dapr/client"
+	"caravan/internal/clock"
 	"caravan/internal/problem"
 
 	"golang.org/x/sync/errgroup"
@@ -344,12 +345,8 @@ func withRetries(ctx context.Context, do func() error) error {
 		if errors.As(err, &p) && p.RetryAfter > 0 {
 			pause = p.RetryAfter
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		if err := (clock.System{}).Sleep(ctx, pause); err != nil {
+			return err
 		}
 	}
 }

@@ -28,8 +28,10 @@ func k8sSecretsCommand() command {
 Writes k8s/secrets.yaml, which only its owner may read: the Secrets that the files in k8s/ ask for, with random values. Apply
 it with kubectl apply -f k8s/secrets.yaml. What the file has already is kept; --force replaces all of it.
 
-Broker and store are those that k8s/components/development brings into the cluster. For others give their addresses in
-the environment: RABBITMQ_URL or KAFKA_BROKERS, POSTGRES_URL or REDIS_HOST and REDIS_PASSWORD. They replace what the file has.`,
+Broker, store and mail server are those that k8s/components/development brings into the cluster. For others give their
+addresses in the environment: RABBITMQ_URL or KAFKA_BROKERS, POSTGRES_URL or REDIS_HOST and REDIS_PASSWORD, SMTP_URL as
+smtp://user:password@host:port. CARAVAN_URL is the address of the shop, for the links in e-mails (default: that of a port
+forward, http://127.0.0.1:8080). They replace what the file has.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			flags.BoolVar(&c.options.k8s.force, "force", false, "replace existing secrets")
 		},
@@ -144,6 +146,28 @@ func (s *secretSet) complete(apps []string) error {
 		return "host=store port=5432 user=caravan password=" + s.value("postgres-password") + " dbname=caravan sslmode=disable connect_timeout=10"
 	})
 	same("redis-host", "REDIS_HOST", func() string { return "store:6379" })
+	same("shop-url", "CARAVAN_URL", func() string { return "http://127.0.0.1:8080" })
+	same("unsubscribe-key", "", random)
+	return s.mail()
+}
+
+// mail adds where the mail server is. All of it comes from one address.
+func (s *secretSet) mail() error {
+	address := s.getenv("SMTP_URL")
+	settings := map[string]string{"host": "mail", "port": "1025"}
+	if address != "" {
+		var err error
+		if settings, err = launcher.MailSettings(address); err != nil {
+			return fmt.Errorf("SMTP_URL: %w", err)
+		}
+	}
+	for _, part := range []string{"host", "port", "user", "password"} {
+		if name := "smtp-" + part; address != "" {
+			s.set(name, name, settings[part])
+		} else {
+			s.need(name, name, func() string { return settings[part] })
+		}
+	}
 	return nil
 }
 

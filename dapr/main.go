@@ -57,16 +57,17 @@ type options struct {
 		build bool
 		daprd string
 	}
-	migrate    migrateOptions
-	images     imagesOptions
-	secrets    secretsOptions
-	k8s        k8sOptions
-	access     access
-	importing  struct{ skipBad bool }
-	newService newOptions
-	letters    lettersOptions
-	waiting    waitingOptions
-	test       struct {
+	migrate   migrateOptions
+	images    imagesOptions
+	secrets   secretsOptions
+	k8s       k8sOptions
+	access    access
+	importing struct{ skipBad bool }
+	adding    newOptions
+	letters   lettersOptions
+	waiting   waitingOptions
+	messages  messagesOptions
+	test      struct {
 		short, matrix bool
 		target        string
 		run           string
@@ -77,9 +78,9 @@ type options struct {
 func commands() []command {
 	return []command{
 		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
-		orderCommand(), ordersCommand(), deadLettersCommand(), auditCommand(), importCommand(), migrateCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(),
+		orderCommand(), ordersCommand(), notificationsCommand(), deadLettersCommand(), auditCommand(), importCommand(), migrateCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(),
 		imagesCommand(), secretsCommand(), seedCommand(), k8sImagesCommand(), k8sSecretsCommand(), k8sRenderCommand(),
-		newServiceCommand(), versionCommand(),
+		newServiceCommand(), newConsumerCommand(), versionCommand(),
 	}
 }
 
@@ -238,6 +239,9 @@ func (c *cli) parse(chosen command, args []string) (*flag.FlagSet, error) {
 // singleDash matches the flag names in errors of package flag.
 var singleDash = regexp.MustCompile(`(for |for flag |argument: )-`)
 
+// credentials matches the user and password of a URL that is a refused value.
+var credentials = regexp.MustCompile(`(invalid value "[^"]*://)[^"]*@`)
+
 func explainFlag(chosen command, flags *flag.FlagSet, err error) error {
 	const unknown = "flag provided but not defined: -"
 	name, isUnknown := strings.CutPrefix(err.Error(), unknown)
@@ -245,7 +249,7 @@ func explainFlag(chosen command, flags *flag.FlagSet, err error) error {
 		return err
 	}
 	if !isUnknown {
-		text := singleDash.ReplaceAllString(err.Error(), "$1--")
+		text := credentials.ReplaceAllString(singleDash.ReplaceAllString(err.Error(), "$1--"), "$1…@")
 		return &usageError{fmt.Sprintf("%s: %s.\nSee help %s.", chosen.name, text, chosen.name)}
 	}
 	name, _, _ = strings.Cut(strings.TrimLeft(name, "-"), "=")
@@ -268,7 +272,7 @@ func (c *cli) locate() error {
 	if err != nil {
 		return fmt.Errorf("finding the repository: %w", err)
 	}
-	if c.root, err = repository(here); err != nil {
+	if c.root, err = launcher.FindRoot(here); err != nil {
 		return err
 	}
 	if c.dir == "" {
@@ -291,17 +295,6 @@ func (c *cli) run(command string) string {
 
 // bin is the folder of built programs. When the stack's folder is elsewhere, nothing is written to the repository.
 func (c *cli) bin() string { return launcher.BinFolder(c.dir) }
-
-func repository(start string) (string, error) {
-	for folder := start; ; folder = filepath.Dir(folder) {
-		if _, err := os.Stat(filepath.Join(folder, "dapr", "dapr.yaml")); err == nil {
-			return folder, nil
-		}
-		if folder == filepath.Dir(folder) {
-			return "", fmt.Errorf("%s is not inside the repository: run this where it was cloned", start)
-		}
-	}
-}
 
 // counted returns a number with a noun: "1 product" or "2 products".
 func counted[N int | int64](n N, thing string) string {

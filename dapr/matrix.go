@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/infra"
 )
 
 // pairing is a broker and a store for a run of the suite.
@@ -25,12 +26,7 @@ type pairing struct{ broker, store string }
 // matrix returns every broker with the first store, and every store with the first broker. So each component set
 // occurs, but not every combination.
 func matrix() []pairing {
-	var brokers []string
-	for _, broker := range launcher.Brokers() {
-		if broker != "auto" {
-			brokers = append(brokers, broker)
-		}
-	}
+	brokers := slices.DeleteFunc(launcher.Brokers(), func(broker string) bool { return broker == infra.Auto })
 	stores := launcher.Stores()
 	var all []pairing
 	for _, broker := range brokers {

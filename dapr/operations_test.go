@@ -43,7 +43,7 @@ func office(t *testing.T, answers map[string]string) (staff *client.Client, aske
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusNotFound)
 			answer = `{"type":"urn:caravan:problem:not-found","title":"x","status":404}`
-		case r.Method == http.MethodPost && (strings.HasSuffix(r.URL.Path, "/dead-letters/replay") || strings.HasPrefix(r.URL.Path, "/v1/ops/orders")):
+		case r.Method == http.MethodPost && (strings.HasSuffix(r.URL.Path, "/dead-letters/replay") || strings.HasPrefix(r.URL.Path, "/v1/ops/orders") || strings.HasSuffix(r.URL.Path, "/resend")):
 			w.WriteHeader(http.StatusAccepted)
 		}
 		_, _ = w.Write([]byte(answer))
@@ -62,8 +62,11 @@ func operate(t *testing.T, chosen command, staff *client.Client, args ...string)
 		t.Fatal(err)
 	}
 	understand := c.lettersAction
-	if chosen.name == "orders" {
+	switch chosen.name {
+	case "orders":
 		understand = c.ordersAction
+	case "notifications":
+		understand = c.messagesAction
 	}
 	var act func(context.Context, *client.Client) error
 	if act, err = understand(flags.Args()); err != nil {
@@ -139,6 +142,29 @@ func TestOrdersOnTheCommandLine(t *testing.T) {
 		}
 	}
 	if _, err := operate(t, ordersCommand(), staff, "retry", "o2"); err == nil || !strings.Contains(err.Error(), "there is no order o2") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestNotificationsOnTheCommandLine(t *testing.T) {
+	const message = `{"id":"m.0","channel":"email","kind":"order-confirmed","status":"failed","userId":"u1","eventId":"orders/o1/5","attempts":15,"resends":0,` +
+		`"reason":"550 no such mailbox","occurredAt":"2026-03-01T12:00:00Z","createdAt":"2026-03-01T12:00:01Z"}`
+	staff, asked := office(t, map[string]string{
+		"GET /v1/ops/notifications":             `{"items":[` + message + `]}`,
+		"POST /v1/ops/notifications/m.0/resend": strings.Replace(message, "failed", "waiting", 1),
+	})
+	for _, c := range []struct{ args, says, asks string }{
+		{"list --status failed --kind order-confirmed --since 2026-03-01T00:00:00Z", "m.0  email    order-confirmed  failed  15     2026-03-01T12:00:01Z  -     550 no such mailbox",
+			"GET /v1/ops/notifications?kind=order-confirmed&limit=50&since=2026-03-01T00%3A00%3A00Z&status=failed"},
+		{"--channel email --user u1", "m.0  email", "channel=email&limit=50&since="},
+		{"resend m.0", "m.0 is sent again; it is waiting now", "POST /v1/ops/notifications/m.0/resend"},
+	} {
+		out, err := operate(t, notificationsCommand(), staff, strings.Fields(c.args)...)
+		if err != nil || !strings.Contains(out, c.says) || !strings.Contains(asked(), c.asks) {
+			t.Errorf("%s said %q, asked %q: %v", c.args, out, asked(), err)
+		}
+	}
+	if _, err := operate(t, notificationsCommand(), staff, "resend", "m.1"); err == nil || !strings.Contains(err.Error(), "there is no message m.1") {
 		t.Errorf("err = %v", err)
 	}
 }

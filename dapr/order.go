@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"caravan/dapr/client"
+	"caravan/internal/clock"
 )
 
 func orderCommand() command {
@@ -87,19 +88,15 @@ const quietLimit = 2 * time.Second
 
 // sayAfter prints a text to a person who waits longer than wait, unless quiet is called before.
 func (c *cli) sayAfter(wait time.Duration, text string) (quiet func()) {
-	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
+		if (clock.System{}).Sleep(ctx, wait) == nil {
 			fmt.Fprintln(c.err, text)
-		case <-done:
 		}
 	})
 	return func() {
-		close(done)
+		cancel()
 		waiting.Wait()
 	}
 }

@@ -46,22 +46,12 @@ records who did what and why. The commands act as the stack's member of staff.` 
 			flags.StringVar(&w.reason, "reason", "", "retry and cancel: `text` that says why, for the record")
 			flags.BoolVar(&w.json, "json", false, "as JSON")
 		},
-		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
-			act, err := c.ordersAction(flags.Args())
-			if err != nil {
-				return err
-			}
-			staff, err := c.signedIn(ctx, "staff")
-			if err != nil {
-				return err
-			}
-			return act(ctx, staff)
-		},
+		run: asStaff((*cli).ordersAction),
 	}
 }
 
 // ordersAction parses the arguments of orders before any call to the stack.
-func (c *cli) ordersAction(args []string) (func(context.Context, *client.Client) error, error) {
+func (c *cli) ordersAction(args []string) (staffAction, error) {
 	w := c.options.waiting
 	switch {
 	case args[0] == "waiting" && len(args) == 1:
@@ -88,7 +78,7 @@ func cancel(ctx context.Context, staff *client.Client, key, id, reason string) (
 }
 
 // intervene does something to an order and reports it.
-func (c *cli) intervene(act intervention, orderID, done string) func(context.Context, *client.Client) error {
+func (c *cli) intervene(act intervention, orderID, done string) staffAction {
 	return func(ctx context.Context, staff *client.Client) error {
 		accepted, err := act(ctx, staff, id.Random{}.New(), orderID, c.options.waiting.reason)
 		if client.Status(err) == http.StatusNotFound {

@@ -25,7 +25,7 @@ func secretsCommand() command {
 Writes compose/.env, which only its owner may read: a random value for each secret that the files in compose/ ask for.
 Secrets that the file contains are kept; only missing ones are added. --force replaces all of
 them; broker and store keep the passwords that they were first started with, so remove their volumes then
-(docker compose -f compose/compose.yaml down --volumes).`,
+(docker compose -f compose/compose.yaml down --volumes). A new PUSH_PRIVATE_KEY ends all subscriptions for push messages.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			o := &c.options.secrets
 			o.target = "compose"

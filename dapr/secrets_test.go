@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"caravan/dapr/launcher/compose"
+	"caravan/services/notifications/adapters/vapid"
 )
 
 func TestSecretsAreWrittenOnceAndKept(t *testing.T) {
@@ -55,7 +58,7 @@ func TestSecretsAreWrittenOnceAndKept(t *testing.T) {
 		t.Errorf("there are %d different secrets in:\n%s", len(values), first)
 	}
 
-	write("more.yaml", "c: ${C_TOKEN:?run it}\n")
+	write("more.yaml", "c: ${C_TOKEN:?run it}\nd: ${PUSH_PRIVATE_KEY:?run it}\n")
 	if err := os.Chmod(filepath.Join(folder, ".env"), 0o644); err != nil { // like a file that an editor has written
 		t.Fatal(err)
 	}
@@ -65,6 +68,9 @@ func TestSecretsAreWrittenOnceAndKept(t *testing.T) {
 	second := read()
 	if !strings.HasPrefix(second, first) || !strings.Contains(second, "C_TOKEN=") {
 		t.Errorf("after a new file the secrets are\n%s", second)
+	}
+	if _, err := vapid.Parse(compose.ParseEnv(second)[compose.PushKey]); err != nil {
+		t.Errorf("the key for push: %v", err)
 	}
 	if err := c.secrets(); err != nil || read() != second {
 		t.Errorf("complete secrets were changed (%v)", err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -129,14 +130,14 @@ func (c *cli) showGateway(r gatewayReport) error {
 	fmt.Fprintf(c.out, "Gateway %s\n\n", r.Gateway)
 	err := c.table("SERVICE STATE ANSWERED BREAKER DETAIL", func(row func(...any)) {
 		for _, s := range r.Services {
-			row(s.Name, s.Status, fmt.Sprintf("%.1f ms", s.DurationMS), or(string(s.Breaker), "-"), s.Detail)
+			row(s.Name, s.Status, fmt.Sprintf("%.1f ms", s.DurationMS), cmp.Or(string(s.Breaker), "-"), s.Detail)
 		}
 	})
 	if err == nil && len(r.Breakers) > 0 {
 		fmt.Fprintln(c.out)
 		err = c.table("BREAKER CALLER STATE SINCE REFUSED OPENED", func(row func(...any)) {
 			for _, b := range r.Breakers {
-				row(or(b.Target, b.App), b.Caller, b.State, age(b.Since)+" ago", b.Refused, b.Opened)
+				row(cmp.Or(b.Target, b.App), b.Caller, b.State, age(b.Since)+" ago", b.Refused, b.Opened)
 			}
 		})
 	}

@@ -185,11 +185,7 @@ func (o omissions) line(reason string) string {
 	for _, n := range o[reason] {
 		count += n
 	}
-	noun := "tests"
-	if count == 1 {
-		noun = "test"
-	}
-	return fmt.Sprintf("%d %s of %s: %s", count, noun, strings.Join(slices.Sorted(maps.Keys(o[reason])), ", "), reason)
+	return fmt.Sprintf("%s of %s: %s", counted(count, "test"), strings.Join(slices.Sorted(maps.Keys(o[reason])), ", "), reason)
 }
 
 // showTests reads the output of go test -json, shows what go test shows without it, and records the skipped tests with

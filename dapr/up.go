@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -20,6 +21,7 @@ import (
 // upOptions are the flags that describe the stack to start.
 type upOptions struct {
 	broker, store, daprd, otlp string
+	mail                       string
 	port                       int
 	timeout                    time.Duration
 	fresh, detach, freePorts   bool
@@ -29,14 +31,14 @@ type upOptions struct {
 func upCommand() command {
 	return command{
 		name:    "up",
-		summary: "start everything: broker, store, services, gateway and their sidecars",
+		summary: "start everything: broker, store, mail server, services, gateway and their sidecars",
 		details: `
-Starts a broker, a store, five services and the gateway, each with its sidecar, waits until all are
-ready, fills the catalogue, makes a customer, a staff member and an admin, places one order and shows
+Starts a broker, a store, a mail server that shows what it gets on a page, five services and the
+gateway, each with its sidecar, waits until all are ready, fills the catalogue, makes a customer, a staff member and an admin, places one order and shows
 its timeline. Then it shows every program's log until Ctrl-C, which stops everything.
 
 A process that ends is restarted. All state is kept in .dapr, and the next start uses it; --fresh
-deletes it first. Brokers and stores that already run are used when one of these variables names them:
+deletes it first. Servers that already run are used when one of these variables names them:
 ` + strings.Join(launcher.ServerVariables(), ", ") + ".",
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.up(ctx) },
 		flags: func(c *cli, flags *flag.FlagSet) {
@@ -47,6 +49,8 @@ deletes it first. Brokers and stores that already run are used when one of these
 			flags.Var(number(&up.port, 1, 65535), "port", "the `number` of the gateway's port (default as in dapr/dapr.yaml)")
 			flags.BoolVar(&up.freePorts, "free-ports", false, "take free ports, so that two stacks can run side by side")
 			flags.BoolVar(&up.noLimits, "no-limits", false, "switch the gateway's rate limits off, as for bench")
+			flags.Var(mailServer{&up.mail}, "mail", "a mail server as smtp://[user:password@]host:port, a `URL` (default: SMTP_URL,\n"+
+				"which keeps a password out of the list of processes, or a mailbox of the stack)")
 			flags.BoolVar(&up.noSeed, "no-seed", false, "start with an empty shop: no catalogue, users or order")
 			flags.BoolVar(&up.verbose, "verbose", false, "show all that sidecars, broker and store log, not only warnings")
 		},
@@ -122,7 +126,7 @@ func (c *cli) refuseSecond(ctx context.Context) error {
 func (c *cli) launcherOptions() launcher.Options {
 	up := c.options.up
 	options := launcher.Options{
-		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Daprd: up.daprd,
+		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Mail: up.mail, Daprd: up.daprd,
 		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, Timeout: up.timeout, OTLPEndpoint: up.otlp,
 		Log: c.out, Colour: isTerminal(c.out), Verbose: up.verbose, Quiet: !up.verbose,
 	}
@@ -160,8 +164,11 @@ func (c *cli) showAddresses(stack *launcher.Stack, users []launcher.User) {
 	gateway := stack.GatewayURL()
 	fmt.Fprintf(w, "\n  Gateway      %s  (try %s/v1/products, /healthz, /openapi.json)\n", gateway, gateway)
 	fmt.Fprintf(w, "  Broker       %s\n  Store        %s\n", stack.BrokerKind(), stack.StoreKind())
+	if server := stack.MailServer(); server != "" {
+		fmt.Fprintf(w, "  Mail         %s\n", cmp.Or(stack.MailURL(), server))
+	}
 	for _, status := range stack.Processes() {
-		if status.URL != "" && status.Name != "gateway" {
+		if status.URL != "" && status.Name != "gateway" && status.Name != launcher.MailProcess {
 			fmt.Fprintf(w, "  %-20s %s\n", status.Name, status.URL)
 		}
 	}
@@ -237,13 +244,17 @@ func (c *cli) spawnDetached(log *os.File) (*exec.Cmd, error) {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
 	var args []string
-	for _, arg := range os.Args[1:] {
+	for _, arg := range withoutFlag(os.Args[1:], "mail") {
 		if arg != "--detach" && arg != "-detach" && arg != "--detach=true" && arg != "-detach=true" {
 			args = append(args, arg)
 		}
 	}
 	child := exec.Command(self, args...)
 	child.Stdout, child.Stderr = log, log
+	if mail := c.options.up.mail; mail != "" {
+		// As an argument, a password would be in the list of processes while the stack runs.
+		child.Env = append(os.Environ(), "SMTP_URL="+mail)
+	}
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := child.Start(); err != nil {
 		return nil, fmt.Errorf("starting in the background: %w", err)

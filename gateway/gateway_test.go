@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +25,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"caravan/gateway/proxy"
 	"caravan/gateway/proxy/proxytest"
 	"caravan/gateway/route"
 	"caravan/gateway/spec"
@@ -42,28 +42,10 @@ import (
 func testSettings() settings {
 	return settings{
 		Limit:   limitSettings{Enabled: true, Scale: 1000, Callers: 10_000, Public: 1200, SignedIn: 1200, Credentials: 20, Refused: 120},
-		Forward: forwardSettings{DialTimeout: time.Second, Concurrent: 1024, Held: 512},
-		Breaker: breakerSettings{Consecutive: 5, Ratio: 0.5, Requests: 20, Window: 10 * time.Second, Open: 5 * time.Second, Probes: 3},
+		Forward: forwardSettings{DialTimeout: time.Second, Concurrent: 1024, Held: 512, Streams: 512},
+		Breaker: proxy.BreakerSettings{Consecutive: 5, Ratio: 0.5, Requests: 20, Window: 10 * time.Second, Open: 5 * time.Second, Probes: 3},
 		Health:  healthSettings{Timeout: time.Second},
 	}
-}
-
-// lockedBuffer is a log that may be written and read concurrently.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // fakeInvoker answers as orders does when it is asked about its breakers.
@@ -85,7 +67,7 @@ type stage struct {
 	server  *httptest.Server
 	sidecar *proxytest.FakeSidecar
 	table   *route.Table
-	log     *lockedBuffer
+	log     *proxytest.Log
 	spans   *tracetest.SpanRecorder
 	signer  token.Signer
 	keysErr error
@@ -98,7 +80,7 @@ func newStage(t testing.TB, cfg settings) *stage {
 		t.Fatal(err)
 	}
 	s := &stage{
-		t: t, sidecar: proxytest.NewFakeSidecar(t), log: &lockedBuffer{}, spans: tracetest.NewSpanRecorder(),
+		t: t, sidecar: proxytest.NewFakeSidecar(t), log: new(proxytest.Log), spans: tracetest.NewSpanRecorder(),
 		signer: token.Signer{KeyID: "k1", Key: private},
 	}
 	log := telemetry.NewLogger(s.log, "gateway", slog.LevelDebug)

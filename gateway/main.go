@@ -31,6 +31,8 @@ import (
 	users "caravan/services/users/contract"
 )
 
+//go:generate go run ./generate
+
 //go:embed routes.yaml
 var routesYAML []byte
 
@@ -111,7 +113,7 @@ func assemble(cfg settings, on surroundings) (*edge.Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	breakers := proxy.NewBreakers(table.Apps(), cfg.Breaker.settings(), func(app, from, to string) {
+	breakers := proxy.NewBreakers(table.Apps(), cfg.Breaker, func(app, from, to string) {
 		on.Log.Warn("a circuit breaker changed", "app", app, "from", from, "to", to)
 	})
 	repeated, err := reportRepeats(on.Log, on.Meter)
@@ -137,7 +139,7 @@ func assemble(cfg settings, on surroundings) (*edge.Edge, error) {
 			"GET /v1/ops/services": operations.ListServices,
 			"GET /v1/ops/breakers": operations.ListBreakers,
 		},
-		Proxies: cfg.Forward.Proxies, Concurrent: cfg.Forward.Concurrent, Held: cfg.Forward.Held,
+		Proxies: cfg.Forward.Proxies, Concurrent: cfg.Forward.Concurrent, Held: cfg.Forward.Held, Streams: cfg.Forward.Streams,
 		Log: on.Log, Tracer: on.Tracer, Meter: on.Meter, Clock: on.Clock, IDs: on.IDs,
 	})
 }

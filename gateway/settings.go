@@ -15,11 +15,11 @@ const credentialsRate = "credentials"
 
 // settings is the gateway's own configuration.
 type settings struct {
-	Routes  string          `mapstructure:"routes" help:"file with a route table that replaces the built-in one"`
-	Limit   limitSettings   `mapstructure:"limit"`
-	Forward forwardSettings `mapstructure:"forward"`
-	Breaker breakerSettings `mapstructure:"breaker"`
-	Health  healthSettings  `mapstructure:"health"`
+	Routes  string                `mapstructure:"routes" help:"file with a route table that replaces the built-in one"`
+	Limit   limitSettings         `mapstructure:"limit"`
+	Forward forwardSettings       `mapstructure:"forward"`
+	Breaker proxy.BreakerSettings `mapstructure:"breaker"`
+	Health  healthSettings        `mapstructure:"health"`
 }
 
 // limitSettings are requests per minute of one caller, which may come all at once.
@@ -39,16 +39,7 @@ type forwardSettings struct {
 	Proxies     int           `mapstructure:"proxies" default:"0" help:"trusted proxies in front, each of which appends to X-Forwarded-For" validate:"min=0,max=10"`
 	Concurrent  int64         `mapstructure:"concurrent" default:"1024" help:"requests forwarded at once" validate:"min=1"`
 	Held        int64         `mapstructure:"held" default:"512" help:"long polls held at once, on top of those" validate:"min=1"`
-}
-
-// breakerSettings say when the gateway stops calling a service that fails.
-type breakerSettings struct {
-	Consecutive uint32        `mapstructure:"consecutive" default:"5" help:"failures in a row that open it" validate:"min=1"`
-	Ratio       float64       `mapstructure:"ratio" default:"0.5" help:"share of failures that opens it" validate:"gt=0,max=1"`
-	Requests    uint32        `mapstructure:"requests" default:"20" help:"requests from which the share counts" validate:"min=1"`
-	Window      time.Duration `mapstructure:"window" default:"10s" help:"over which the share is taken" validate:"min=1s,max=10m"`
-	Open        time.Duration `mapstructure:"open" default:"5s" help:"pause before it is tried again" validate:"min=10ms,max=10m"`
-	Probes      uint32        `mapstructure:"probes" default:"3" help:"successes in a row that close it again" validate:"min=1,max=1000"`
+	Streams     int64         `mapstructure:"streams" default:"10000" help:"event streams open at once, on top of those" validate:"min=1"`
 }
 
 type healthSettings struct {
@@ -67,10 +58,4 @@ func (s limitSettings) limiter(clk clock.Clock) (*limit.Limiter, error) {
 		class(route.PublicRate, s.Public), class(route.SignedInRate, s.SignedIn),
 		class(credentialsRate, s.Credentials), class(edge.RefusedRate, s.Refused),
 	}, s.Callers, clk)
-}
-
-func (s breakerSettings) settings() proxy.BreakerSettings {
-	return proxy.BreakerSettings{
-		Consecutive: s.Consecutive, Ratio: s.Ratio, Requests: s.Requests, Window: s.Window, Open: s.Open, Probes: s.Probes,
-	}
 }

@@ -22,8 +22,8 @@ func (s *shop) reads(ctx context.Context, duration time.Duration) ([]Load, error
 	}
 	var loads []Load
 	for _, kind := range []struct{ name, header string }{
-		{"product pages, as nobody", ""},
-		{"product pages, past the edge", "Authorization: Bearer " + s.staff.Session().AccessToken + "\r\n"},
+		{"product pages, without a user", ""},
+		{"product pages, as staff", "Authorization: Bearer " + s.staff.Session().AccessToken + "\r\n"},
 	} {
 		const clients = 64
 		load, err := s.readLoad(ctx, kind.name, kind.header, clients, duration)

@@ -12,6 +12,11 @@ import (
 	"caravan/internal/money"
 )
 
+// Defines values for AcceptedStatus.
+const (
+	AcceptedStatusAccepted AcceptedStatus = "accepted"
+)
+
 // Defines values for BreakerState.
 const (
 	BreakerStateClosed   BreakerState = "closed"
@@ -53,11 +58,40 @@ const (
 	DeadLetterStatusReplayed  DeadLetterStatus = "replayed"
 )
 
+// Defines values for DeliveryChannel.
+const (
+	DeliveryChannelEmail DeliveryChannel = "email"
+	DeliveryChannelPush  DeliveryChannel = "push"
+)
+
+// Defines values for DeliveryStatus.
+const (
+	DeliveryStatusClaimed    DeliveryStatus = "claimed"
+	DeliveryStatusFailed     DeliveryStatus = "failed"
+	DeliveryStatusSent       DeliveryStatus = "sent"
+	DeliveryStatusSuperseded DeliveryStatus = "superseded"
+	DeliveryStatusSuppressed DeliveryStatus = "suppressed"
+	DeliveryStatusWaiting    DeliveryStatus = "waiting"
+)
+
 // Defines values for DepositStatus.
 const (
 	Declined  DepositStatus = "declined"
 	Pending   DepositStatus = "pending"
 	Succeeded DepositStatus = "succeeded"
+)
+
+// Defines values for NotificationPreferencesLocale.
+const (
+	De NotificationPreferencesLocale = "de"
+	En NotificationPreferencesLocale = "en"
+)
+
+// Defines values for NotificationRuleChannel.
+const (
+	NotificationRuleChannelEmail NotificationRuleChannel = "email"
+	NotificationRuleChannelInApp NotificationRuleChannel = "in-app"
+	NotificationRuleChannelPush  NotificationRuleChannel = "push"
 )
 
 // Defines values for OrderStatus.
@@ -117,6 +151,14 @@ const (
 const (
 	Bearer SessionTokenType = "Bearer"
 )
+
+// Accepted defines model for Accepted.
+type Accepted struct {
+	Status AcceptedStatus `json:"status"`
+}
+
+// AcceptedStatus defines model for Accepted.Status.
+type AcceptedStatus string
 
 // Audit defines model for Audit.
 type Audit struct {
@@ -458,6 +500,62 @@ type DeadLetterReplay struct {
 // DeadLetterStatus defines model for DeadLetterStatus.
 type DeadLetterStatus string
 
+// Delivery defines model for Delivery.
+type Delivery struct {
+	Attempts int             `json:"attempts"`
+	Channel  DeliveryChannel `json:"channel"`
+
+	// CreatedAt In the years 1970 to 9999, counted in UTC.
+	CreatedAt Time   `json:"createdAt"`
+	EventID   string `json:"eventId"`
+
+	// Failures The last failed attempts.
+	Failures []struct {
+		// At In the years 1970 to 9999, counted in UTC.
+		At     Time   `json:"at"`
+		Reason string `json:"reason"`
+	} `json:"failures,omitempty,omitzero"`
+	ID Identifier `json:"id"`
+
+	// Kind Examples: order-confirmed
+	Kind string `json:"kind"`
+
+	// NextAttemptAt In the years 1970 to 9999, counted in UTC.
+	NextAttemptAt Time `json:"nextAttemptAt,omitempty,omitzero"`
+
+	// OccurredAt In the years 1970 to 9999, counted in UTC.
+	OccurredAt Time       `json:"occurredAt"`
+	OrderID    Identifier `json:"orderId,omitempty,omitzero"`
+
+	// Reason Why it waits or how it ended.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Resends How often staff had it sent again.
+	Resends int `json:"resends"`
+
+	// SentAt In the years 1970 to 9999, counted in UTC.
+	SentAt Time           `json:"sentAt,omitempty,omitzero"`
+	Status DeliveryStatus `json:"status"`
+
+	// SupersededBy The event whose message took its place.
+	SupersededBy string     `json:"supersededBy,omitempty,omitzero"`
+	UserID       Identifier `json:"userId"`
+}
+
+// DeliveryChannel defines model for DeliveryChannel.
+type DeliveryChannel string
+
+// DeliveryList defines model for DeliveryList.
+type DeliveryList struct {
+	Items []Delivery `json:"items"`
+
+	// Next The cursor of the next page; absent on the last.
+	Next Next `json:"next,omitempty,omitzero"`
+}
+
+// DeliveryStatus defines model for DeliveryStatus.
+type DeliveryStatus string
+
 // Deposit defines model for Deposit.
 type Deposit struct {
 	Amount Money `json:"amount"`
@@ -476,6 +574,9 @@ type DepositStatus string
 
 // Identifier defines model for Identifier.
 type Identifier = string
+
+// MailToken The token in the link of an e-mail.
+type MailToken = string
 
 // Money defines model for Money.
 type Money = money.Money
@@ -544,14 +645,24 @@ type Notification struct {
 	// CreatedAt In the years 1970 to 9999, counted in UTC.
 	CreatedAt Time `json:"createdAt"`
 	Data      struct {
-		Amount  Money      `json:"amount,omitempty,omitzero"`
-		OrderID Identifier `json:"orderId,omitempty,omitzero"`
-		Reason  string     `json:"reason,omitempty,omitzero"`
+		Amount Money `json:"amount,omitempty,omitzero"`
+
+		// Available Units that can still be sold.
+		Available int64      `json:"available,omitempty,omitzero"`
+		OrderID   Identifier `json:"orderId,omitempty,omitzero"`
+		Reason    string     `json:"reason,omitempty,omitzero"`
+
+		// SKU Examples: TEA-GREEN-100
+		SKU SKU   `json:"sku,omitempty,omitzero"`
+		Was Money `json:"was,omitempty,omitzero"`
 	} `json:"data"`
 	ID Identifier `json:"id"`
 
 	// OccurredAt In the years 1970 to 9999, counted in UTC.
 	OccurredAt Time `json:"occurredAt"`
+
+	// Position Its place in the inbox: the oldest has 1. A deleted one keeps its place.
+	Position int `json:"position"`
 
 	// ReadAt In the years 1970 to 9999, counted in UTC.
 	ReadAt Time `json:"readAt,omitempty,omitzero"`
@@ -570,7 +681,40 @@ type NotificationList struct {
 
 	// Next The cursor of the next page; absent on the last.
 	Next Next `json:"next,omitempty,omitzero"`
+
+	// Unread How many notifications in the whole inbox are unread. Only the newest 500 or a few more count.
+	Unread int `json:"unread"`
 }
+
+// NotificationPreferences defines model for NotificationPreferences.
+type NotificationPreferences struct {
+	// Locale The language of all messages.
+	Locale NotificationPreferencesLocale `json:"locale"`
+
+	// QuietHours A part of each day, over midnight if it begins later than it ends.
+	QuietHours QuietHours         `json:"quietHours,omitempty,omitzero"`
+	Rules      []NotificationRule `json:"rules"`
+
+	// TimeZone The name of the zone in the IANA database, for quiet hours and for times in mails.
+	//
+	// Examples: Europe/Berlin
+	TimeZone string `json:"timeZone"`
+}
+
+// NotificationPreferencesLocale The language of all messages.
+type NotificationPreferencesLocale string
+
+// NotificationRule defines model for NotificationRule.
+type NotificationRule struct {
+	Channel NotificationRuleChannel `json:"channel"`
+	Enabled bool                    `json:"enabled"`
+
+	// Kind Examples: order-confirmed
+	Kind string `json:"kind"`
+}
+
+// NotificationRuleChannel defines model for NotificationRule.Channel.
+type NotificationRuleChannel string
 
 // Order defines model for Order.
 type Order struct {
@@ -698,6 +842,21 @@ type PasswordChange struct {
 
 	// NewPassword Compared in Unicode normal form C with every space as U+0020. Any character is welcome.
 	NewPassword NewPassword `json:"newPassword"`
+}
+
+// PasswordReset defines model for PasswordReset.
+type PasswordReset struct {
+	// Password Compared in Unicode normal form C with every space as U+0020. Any character is welcome.
+	Password NewPassword `json:"password"`
+
+	// Token The token in the link of an e-mail.
+	Token MailToken `json:"token"`
+}
+
+// PasswordResetRequest defines model for PasswordResetRequest.
+type PasswordResetRequest struct {
+	// Email Examples: ada@example.com
+	Email string `json:"email"`
 }
 
 // PersonName Examples: Ada Lovelace
@@ -828,6 +987,60 @@ type ProductStatus string
 type ProfileChange struct {
 	// Name Examples: Ada Lovelace
 	Name PersonName `json:"name"`
+}
+
+// PushKey defines model for PushKey.
+type PushKey struct {
+	PublicKey string `json:"publicKey"`
+}
+
+// PushKeys defines model for PushKeys.
+type PushKeys struct {
+	// Auth The authentication secret, in base64url.
+	Auth string `json:"auth"`
+
+	// P256Dh The public key of the device, in base64url.
+	P256Dh string `json:"p256dh"`
+}
+
+// PushSubscribing A PushSubscription of the W3C Push API.
+type PushSubscribing struct {
+	// Endpoint An https URL with the name of a host. It is a secret. A stack for tests may permit http to its own machine.
+	Endpoint string `json:"endpoint"`
+
+	// ExpirationTime Not used.
+	ExpirationTime int      `json:"expirationTime,omitempty,omitzero"`
+	Keys           PushKeys `json:"keys"`
+}
+
+// PushSubscription defines model for PushSubscription.
+type PushSubscription struct {
+	// CreatedAt In the years 1970 to 9999, counted in UTC.
+	CreatedAt Time       `json:"createdAt"`
+	ID        Identifier `json:"id"`
+
+	// RenewedAt In the years 1970 to 9999, counted in UTC.
+	RenewedAt Time `json:"renewedAt"`
+}
+
+// PushSubscriptionList defines model for PushSubscriptionList.
+type PushSubscriptionList struct {
+	Items []PushSubscription `json:"items"`
+}
+
+// QuietHours A part of each day, over midnight if it begins later than it ends.
+type QuietHours struct {
+	// From Examples: 22:00
+	From TimeOfDay `json:"from"`
+
+	// Until Examples: 22:00
+	Until TimeOfDay `json:"until"`
+}
+
+// ReadAll defines model for ReadAll.
+type ReadAll struct {
+	// UpTo The position of the last notification to mark.
+	UpTo int `json:"upTo"`
 }
 
 // Reason Why, on one line.
@@ -966,6 +1179,9 @@ type Tiers = []struct {
 // Time In the years 1970 to 9999, counted in UTC.
 type Time = time.Time
 
+// TimeOfDay Examples: 22:00
+type TimeOfDay = string
+
 // TimelineEntry defines model for TimelineEntry.
 type TimelineEntry struct {
 	By Identifier `json:"by,omitempty,omitzero"`
@@ -987,11 +1203,14 @@ type TimelineEntry struct {
 // User defines model for User.
 type User struct {
 	// CreatedAt In the years 1970 to 9999, counted in UTC.
-	CreatedAt Time       `json:"createdAt"`
-	Email     string     `json:"email"`
-	ID        Identifier `json:"id"`
-	Name      string     `json:"name"`
-	Roles     Roles      `json:"roles"`
+	CreatedAt Time   `json:"createdAt"`
+	Email     string `json:"email"`
+
+	// EmailVerified Whether the owner has shown that they get mails to this address.
+	EmailVerified bool       `json:"emailVerified"`
+	ID            Identifier `json:"id"`
+	Name          string     `json:"name"`
+	Roles         Roles      `json:"roles"`
 }
 
 // UserList defines model for UserList.
@@ -1000,6 +1219,12 @@ type UserList struct {
 
 	// Next The cursor of the next page; absent on the last.
 	Next Next `json:"next,omitempty,omitzero"`
+}
+
+// Verification defines model for Verification.
+type Verification struct {
+	// Token The token in the link of an e-mail.
+	Token MailToken `json:"token"`
 }
 
 // Waiting What holds the order up, and when it is tried again.
@@ -1021,6 +1246,27 @@ type Wallet struct {
 	Available Money `json:"available"`
 	Balance   Money `json:"balance"`
 	Held      Money `json:"held"`
+}
+
+// Watch defines model for Watch.
+type Watch struct {
+	Known Money  `json:"known"`
+	Name  string `json:"name"`
+	Price Money  `json:"price"`
+
+	// Since In the years 1970 to 9999, counted in UTC.
+	Since Time `json:"since"`
+
+	// SKU Examples: TEA-GREEN-100
+	SKU SKU `json:"sku"`
+}
+
+// WatchList defines model for WatchList.
+type WatchList struct {
+	Items []Watch `json:"items"`
+
+	// Next The cursor of the next page; absent on the last.
+	Next Next `json:"next,omitempty,omitzero"`
 }
 
 // Cursor defines model for Cursor.
@@ -1112,6 +1358,17 @@ type OpsListReplaysParams struct {
 	Cursor Cursor // The `next` of the page before.
 }
 
+// OpsListNotificationsParams are the query parameters of OpsListNotifications. What is zero is left out.
+type OpsListNotificationsParams struct {
+	Status  DeliveryStatus
+	Channel DeliveryChannel
+	Kind    string
+	User    string // The id of the person.
+	Since   Time   // Added from then on.
+	Limit   Limit  // The most items to answer with.
+	Cursor  Cursor // The `next` of the page before.
+}
+
 // OpsListOrdersParams are the query parameters of OpsListOrders. What is zero is left out.
 type OpsListOrdersParams struct {
 	Status  OrderStatus
@@ -1153,6 +1410,12 @@ type ListPostingsParams struct {
 	Cursor Cursor // The `next` of the page before.
 }
 
+// ListWatchesParams are the query parameters of ListWatches. What is zero is left out.
+type ListWatchesParams struct {
+	Limit  Limit  // The most items to answer with.
+	Cursor Cursor // The `next` of the page before.
+}
+
 // ListNotifications calls GET /v1/notifications: One's own inbox, newest first.
 func (c *Client) ListNotifications(ctx context.Context, params ListNotificationsParams) (NotificationList, error) {
 	return do[NotificationList](ctx, c, call{
@@ -1160,6 +1423,73 @@ func (c *Client) ListNotifications(ctx context.Context, params ListNotifications
 		want:  []int{200},
 		query: query{"unread": params.Unread, "limit": params.Limit, "cursor": params.Cursor},
 	})
+}
+
+// GetNotificationPreferences calls GET /v1/notifications/preferences: Show of what one is notified, and how.
+func (c *Client) GetNotificationPreferences(ctx context.Context) (NotificationPreferences, error) {
+	return do[NotificationPreferences](ctx, c, call{
+		method: http.MethodGet, path: "/v1/notifications/preferences",
+		want: []int{200},
+	})
+}
+
+// SetNotificationPreferences calls PUT /v1/notifications/preferences: Replace one's preferences.
+func (c *Client) SetNotificationPreferences(ctx context.Context, body NotificationPreferences) (NotificationPreferences, error) {
+	return do[NotificationPreferences](ctx, c, call{
+		method: http.MethodPut, path: "/v1/notifications/preferences",
+		want: []int{200}, body: body,
+	})
+}
+
+// GetPushKey calls GET /v1/notifications/push-key: The key to subscribe to push messages with.
+func (c *Client) GetPushKey(ctx context.Context) (PushKey, error) {
+	return do[PushKey](ctx, c, call{
+		method: http.MethodGet, path: "/v1/notifications/push-key",
+		want: []int{200},
+	})
+}
+
+// ListPushSubscriptions calls GET /v1/notifications/push-subscriptions: One's own devices that get push messages.
+func (c *Client) ListPushSubscriptions(ctx context.Context) (PushSubscriptionList, error) {
+	return do[PushSubscriptionList](ctx, c, call{
+		method: http.MethodGet, path: "/v1/notifications/push-subscriptions",
+		want: []int{200},
+	})
+}
+
+// SubscribeToPush calls POST /v1/notifications/push-subscriptions: Get push messages on a device.
+func (c *Client) SubscribeToPush(ctx context.Context, body PushSubscribing) (PushSubscription, error) {
+	return do[PushSubscription](ctx, c, call{
+		method: http.MethodPost, path: "/v1/notifications/push-subscriptions",
+		want: []int{201}, body: body,
+	})
+}
+
+// UnsubscribeFromPush calls DELETE /v1/notifications/push-subscriptions/{id}: End the push messages to a device.
+func (c *Client) UnsubscribeFromPush(ctx context.Context, id ID) error {
+	_, err := do[struct{}](ctx, c, call{
+		method: http.MethodDelete, path: fmt.Sprintf("/v1/notifications/push-subscriptions/%s", url.PathEscape(id)),
+		want: []int{204},
+	})
+	return err
+}
+
+// ReadAllNotifications calls POST /v1/notifications/read-all: Mark notifications as read, up to a position.
+func (c *Client) ReadAllNotifications(ctx context.Context, body ReadAll) error {
+	_, err := do[struct{}](ctx, c, call{
+		method: http.MethodPost, path: "/v1/notifications/read-all",
+		want: []int{204}, body: body,
+	})
+	return err
+}
+
+// DeleteNotification calls DELETE /v1/notifications/{id}: Delete a notification for good.
+func (c *Client) DeleteNotification(ctx context.Context, id ID) error {
+	_, err := do[struct{}](ctx, c, call{
+		method: http.MethodDelete, path: fmt.Sprintf("/v1/notifications/%s", url.PathEscape(id)),
+		want: []int{204},
+	})
+	return err
 }
 
 // ReadNotification calls POST /v1/notifications/{id}/read: Mark a notification as read.
@@ -1286,6 +1616,23 @@ func (c *Client) OpsReplayDeadLetter(ctx context.Context, id ID, key string, bod
 	})
 }
 
+// OpsListNotifications calls GET /v1/ops/notifications: Messages outside the app, such as e-mails, with their states.
+func (c *Client) OpsListNotifications(ctx context.Context, params OpsListNotificationsParams) (DeliveryList, error) {
+	return do[DeliveryList](ctx, c, call{
+		method: http.MethodGet, path: "/v1/ops/notifications",
+		want:  []int{200},
+		query: query{"status": params.Status, "channel": params.Channel, "kind": params.Kind, "user": params.User, "since": params.Since, "limit": params.Limit, "cursor": params.Cursor},
+	})
+}
+
+// OpsResendNotification calls POST /v1/ops/notifications/{id}/resend: Send a message again at once.
+func (c *Client) OpsResendNotification(ctx context.Context, id ID, key string) (Delivery, error) {
+	return do[Delivery](ctx, c, call{
+		method: http.MethodPost, path: fmt.Sprintf("/v1/ops/notifications/%s/resend", url.PathEscape(id)),
+		want: []int{202}, key: key,
+	})
+}
+
 // OpsListOrders calls GET /v1/ops/orders: All orders, or those that wait, with what they wait for.
 func (c *Client) OpsListOrders(ctx context.Context, params OpsListOrdersParams) (OrderList, error) {
 	return do[OrderList](ctx, c, call{
@@ -1361,6 +1708,23 @@ func (c *Client) RefundOrder(ctx context.Context, id ID, key string, body Refund
 	})
 }
 
+// RequestPasswordReset calls POST /v1/password-resets: Have an e-mail sent that resets the password.
+func (c *Client) RequestPasswordReset(ctx context.Context, body PasswordResetRequest) (Accepted, error) {
+	return do[Accepted](ctx, c, call{
+		method: http.MethodPost, path: "/v1/password-resets",
+		want: []int{202}, anonymous: true, body: body,
+	})
+}
+
+// ResetPassword calls POST /v1/password-resets/confirm: Set a new password with the token of an e-mail.
+func (c *Client) ResetPassword(ctx context.Context, body PasswordReset) error {
+	_, err := do[struct{}](ctx, c, call{
+		method: http.MethodPost, path: "/v1/password-resets/confirm",
+		want: []int{204}, anonymous: true, body: body,
+	})
+	return err
+}
+
 // ListProducts calls GET /v1/products: Browse and search the catalogue.
 func (c *Client) ListProducts(ctx context.Context, params ListProductsParams) (ProductList, error) {
 	return do[ProductList](ctx, c, call{
@@ -1399,6 +1763,23 @@ func (c *Client) AdjustStock(ctx context.Context, sku SKUParameter, key string, 
 	return do[Stock](ctx, c, call{
 		method: http.MethodPost, path: fmt.Sprintf("/v1/products/%s/stock", url.PathEscape(sku)),
 		want: []int{200}, key: key, body: body,
+	})
+}
+
+// UnwatchProduct calls DELETE /v1/products/{sku}/watch: End a watch.
+func (c *Client) UnwatchProduct(ctx context.Context, sku SKUParameter) error {
+	_, err := do[struct{}](ctx, c, call{
+		method: http.MethodDelete, path: fmt.Sprintf("/v1/products/%s/watch", url.PathEscape(sku)),
+		want: []int{204},
+	})
+	return err
+}
+
+// WatchProduct calls PUT /v1/products/{sku}/watch: Be notified when a product gets cheaper.
+func (c *Client) WatchProduct(ctx context.Context, sku SKUParameter) (Watch, error) {
+	return do[Watch](ctx, c, call{
+		method: http.MethodPut, path: fmt.Sprintf("/v1/products/%s/watch", url.PathEscape(sku)),
+		want: []int{200},
 	})
 }
 
@@ -1469,12 +1850,29 @@ func (c *Client) ChangeOwnPassword(ctx context.Context, body PasswordChange) err
 	return err
 }
 
+// RequestVerification calls POST /v1/users/me/verification: Have another e-mail sent that verifies one's address.
+func (c *Client) RequestVerification(ctx context.Context) (Accepted, error) {
+	return do[Accepted](ctx, c, call{
+		method: http.MethodPost, path: "/v1/users/me/verification",
+		want: []int{202},
+	})
+}
+
 // SetUserRoles calls PUT /v1/users/{id}/roles: Decide which roles a user has.
 func (c *Client) SetUserRoles(ctx context.Context, id ID, body RoleChange) (User, error) {
 	return do[User](ctx, c, call{
 		method: http.MethodPut, path: fmt.Sprintf("/v1/users/%s/roles", url.PathEscape(id)),
 		want: []int{200}, body: body,
 	})
+}
+
+// VerifyEmail calls POST /v1/verifications: Verify an e-mail address with the token of an e-mail.
+func (c *Client) VerifyEmail(ctx context.Context, body Verification) error {
+	_, err := do[struct{}](ctx, c, call{
+		method: http.MethodPost, path: "/v1/verifications",
+		want: []int{204}, anonymous: true, body: body,
+	})
+	return err
 }
 
 // GetWallet calls GET /v1/wallet: One's own wallet.
@@ -1505,6 +1903,15 @@ func (c *Client) GetDeposit(ctx context.Context, id ID) (Deposit, error) {
 func (c *Client) ListPostings(ctx context.Context, params ListPostingsParams) (PostingList, error) {
 	return do[PostingList](ctx, c, call{
 		method: http.MethodGet, path: "/v1/wallet/postings",
+		want:  []int{200},
+		query: query{"limit": params.Limit, "cursor": params.Cursor},
+	})
+}
+
+// ListWatches calls GET /v1/watches: List the products that one watches, newest first.
+func (c *Client) ListWatches(ctx context.Context, params ListWatchesParams) (WatchList, error) {
+	return do[WatchList](ctx, c, call{
+		method: http.MethodGet, path: "/v1/watches",
 		want:  []int{200},
 		query: query{"limit": params.Limit, "cursor": params.Cursor},
 	})

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"github.com/dapr/components-contrib/bindings/smtp"
 	"github.com/dapr/components-contrib/nameresolution/hashicorp/consul"
 	"github.com/dapr/components-contrib/nameresolution/kubernetes"
 	"github.com/dapr/components-contrib/nameresolution/mdns"
@@ -22,6 +21,7 @@ import (
 
 	versions "github.com/dapr/dapr/pkg/components"
 
+	"caravan/dapr/daprd/mail"
 	"caravan/dapr/daprd/resolve"
 	"caravan/dapr/daprd/store"
 )
@@ -53,7 +53,7 @@ func components(contrib, log logger.Logger, directory *resolve.Directory) *regis
 	secrets.Logger, outputs.Logger = contrib, contrib
 	secrets.RegisterComponent(env.NewEnvSecretStore, "local.env")
 	secrets.RegisterComponent(file.NewLocalSecretStore, "local.file")
-	outputs.RegisterOutputBinding(smtp.NewSMTP, "smtp")
+	outputs.RegisterOutputBinding(mail.New, "smtp")
 
 	middleware := http.NewRegistry()
 	middleware.Logger = log

@@ -57,6 +57,12 @@ func copyOf(metadata pubsub.Metadata) pubsub.Metadata {
 // Subscribe implements pubsub.PubSub. The connection stays open after the subscription ends, so that deliveries in
 // progress can still be acknowledged. A later subscription to the topic uses the connection again.
 func (a *apart) Subscribe(ctx context.Context, request pubsub.SubscribeRequest, handler pubsub.Handler) error {
+	a.mu.Lock()
+	alone := transientOf(a.metadata.Properties, a.log)
+	a.mu.Unlock()
+	if alone != nil {
+		return alone.subscribe(ctx, request.Topic, handler)
+	}
 	subscriber, err := a.subscriber(ctx, request.Topic)
 	if err != nil {
 		return fmt.Errorf("connecting for the subscription to %s: %w", request.Topic, err)

@@ -21,7 +21,7 @@ import (
 )
 
 // render writes the resources that each sidecar loads: the files of dapr/resources and of the chosen component sets
-// that are in its scope, with the settings for the addresses of broker and store. Each app has its own folder, because
+// that are in its scope, with the settings for the addresses of the servers. Each app has its own folder, because
 // daprd refuses two components of the same name, whatever their scopes.
 func (s *Stack) render() error {
 	var common []manifest.Document
@@ -37,7 +37,10 @@ func (s *Stack) render() error {
 		for _, server := range []struct {
 			what string
 			infra.Server
-		}{{"broker", s.broker}, {"store", s.store}} {
+		}{{"broker", s.broker}, {"store", s.store}, {"mail", s.mail}} {
+			if server.Set == "" {
+				continue
+			}
 			set, err := manifest.ReadSet(filepath.Join(s.plan.Components, server.Set), a.ID)
 			if err != nil {
 				return err
@@ -184,10 +187,10 @@ func listOf(path string) string {
 	return strings.TrimSuffix(line.String(), "\n")
 }
 
-// servers are the processes of broker and store.
+// servers are the processes of broker and store. A sidecar needs no mail server to start.
 func (s *Stack) servers() []*process.Process {
 	_, _, servers := s.byKind()
-	return servers
+	return slices.DeleteFunc(servers, func(p *process.Process) bool { return p.Name() == MailProcess })
 }
 
 func (s *Stack) programSpec(a *app, name string, told Link) process.Spec {
@@ -239,14 +242,22 @@ func (s *Stack) programEnv(a *app, name string, told Link) []string {
 
 // ownEnv has the variables of an app that only this launcher knows.
 func (s *Stack) ownEnv(a *app) map[string]string {
-	if a.ID != "users" {
-		return nil
+	switch a.ID {
+	case "notifications":
+		env := map[string]string{"CARAVAN_PUSH_PRIVATE_KEY": s.pushKey, "CARAVAN_PUSH_CONTACT": "mailto:" + s.admin.Email}
+		if s.mail.Set != "" {
+			env["CARAVAN_EMAIL_ENABLED"], env["CARAVAN_EMAIL_BASE_URL"] = "true", s.GatewayURL()
+			env["CARAVAN_EMAIL_UNSUBSCRIBE_KEY"] = s.unsubscribeKey
+		}
+		return env
+	case "users":
+		return map[string]string{
+			"CARAVAN_KEYS_DIR":           filepath.Join(s.dir, "secrets", "keys"),
+			"CARAVAN_BOOTSTRAP_EMAIL":    s.admin.Email,
+			"CARAVAN_BOOTSTRAP_PASSWORD": s.admin.Password,
+		}
 	}
-	return map[string]string{
-		"CARAVAN_KEYS_DIR":           filepath.Join(s.dir, "secrets", "keys"),
-		"CARAVAN_BOOTSTRAP_EMAIL":    s.admin.Email,
-		"CARAVAN_BOOTSTRAP_PASSWORD": s.admin.Password,
-	}
+	return nil
 }
 
 // baseEnv is the part of the user's environment that every process gets. It is not the whole environment, so that other

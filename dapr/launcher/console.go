@@ -70,7 +70,7 @@ func (c *console) line(name string, raw []byte) {
 }
 
 func (c *console) isProgram(name string) bool {
-	return !strings.HasSuffix(name, "-daprd") && !strings.HasPrefix(name, "broker") && name != "store"
+	return !strings.HasSuffix(name, "-daprd") && !strings.HasPrefix(name, "broker") && name != "store" && name != MailProcess
 }
 
 // changed prints a remark when a process ended by itself.

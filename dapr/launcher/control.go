@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"caravan/dapr/launcher/process"
+	"caravan/internal/clock"
 )
 
 // Report is the state of a stack.
@@ -27,6 +28,7 @@ type Report struct {
 	Gateway   string          `json:"gateway"`
 	Broker    string          `json:"broker"`
 	Store     string          `json:"store"`
+	Mail      string          `json:"mail,omitempty"` // the page of the private mail server
 	Processes []ProcessReport `json:"processes"`
 }
 
@@ -41,7 +43,7 @@ type ProcessReport struct {
 func (s *Stack) Report(since time.Time) Report {
 	report := Report{
 		PID: os.Getpid(), Dir: s.dir, Since: since,
-		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind,
+		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind, Mail: s.MailURL(),
 	}
 	for _, status := range s.Processes() {
 		one := ProcessReport{Status: status}
@@ -208,13 +210,9 @@ func (c *Control) Down(ctx context.Context) error {
 	if _, err := c.ask(ctx, http.MethodPost, "down", nil); err != nil {
 		return err
 	}
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
 	for process.StartTime(report.PID) == life {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for the stack (pid %d) to end: %w", report.PID, ctx.Err())
-		case <-ticker.C:
+		if err := (clock.System{}).Sleep(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("waiting for the stack (pid %d) to end: %w", report.PID, err)
 		}
 	}
 	return nil

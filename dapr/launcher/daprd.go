@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"caravan/internal/clock"
 )
 
 // Sidecar is a daprd that this launcher may run.
@@ -109,7 +111,11 @@ func parseVersion(version string) (major, minor int, known bool) {
 func builtSidecar(root, bin, platform string) (Sidecar, error) {
 	hash := sha256.New()
 	source := filepath.Join(root, "dapr", "daprd")
-	for _, folder := range []string{"", "resolve", "store"} { // not storecopy, which is another program
+	folders, err := sidecarFolders(source)
+	if err != nil {
+		return Sidecar{}, fmt.Errorf("reading the source of daprd: %w", err)
+	}
+	for _, folder := range folders {
 		if err := hashFolder(hash, source, folder); err != nil {
 			return Sidecar{}, fmt.Errorf("reading the source of daprd: %w", err)
 		}
@@ -124,6 +130,21 @@ func builtSidecar(root, bin, platform string) (Sidecar, error) {
 		Path:    filepath.Join(cache, "caravan", "daprd-"+SidecarVersion+"-"+key, "daprd"),
 		Version: SidecarVersion, Source: "built",
 	}, nil
+}
+
+// sidecarFolders are the folders with the packages of daprd.
+func sidecarFolders(source string) ([]string, error) {
+	entries, err := os.ReadDir(source)
+	if err != nil {
+		return nil, err
+	}
+	folders := []string{""}
+	for _, entry := range entries {
+		if entry.IsDir() && entry.Name() != "storecopy" { // which is another program
+			folders = append(folders, entry.Name())
+		}
+	}
+	return folders, nil
 }
 
 // hashFolder adds the files of a folder, without its sub-folders and tests.
@@ -281,15 +302,8 @@ func (p *buildProgress) tell(ctx context.Context) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ticker := time.NewTicker(3 * time.Second)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-				fmt.Fprintln(p.log, p.line())
-			}
+		for (clock.System{}).Sleep(ctx, 3*time.Second) == nil {
+			fmt.Fprintln(p.log, p.line())
 		}
 	}()
 	return func() {

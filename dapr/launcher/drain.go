@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"caravan/dapr/launcher/infra"
+	"caravan/internal/clock"
 
 	_ "modernc.org/sqlite" // the driver of the name resolution's database
 )
@@ -37,8 +38,8 @@ func (s *Stack) Roll(ctx context.Context, replica string) (err error) {
 			return draining
 		}
 		defer func() { err = errors.Join(err, list(context.WithoutCancel(ctx))) }()
-		if !rest(ctx, drainTime) {
-			return fmt.Errorf("draining %s: %w", replica, ctx.Err())
+		if err := (clock.System{}).Sleep(ctx, drainTime); err != nil {
+			return fmt.Errorf("draining %s: %w", replica, err)
 		}
 	}
 	// The program stops first, because it needs its sidecar to finish its calls.
@@ -50,8 +51,8 @@ func (s *Stack) Roll(ctx context.Context, replica string) (err error) {
 	if err := s.raiseInOrder(ctx, sidecar, replica); err != nil {
 		return err
 	}
-	if !rest(ctx, forgetTime) {
-		return fmt.Errorf("listing %s again: %w", replica, ctx.Err())
+	if err := (clock.System{}).Sleep(ctx, forgetTime); err != nil {
+		return fmt.Errorf("listing %s again: %w", replica, err)
 	}
 	return nil
 }
@@ -68,8 +69,8 @@ func (s *Stack) raiseInOrder(ctx context.Context, sidecar, program string) error
 	}
 	outbound := probe(status.URL+"/v1.0/healthz/outbound", http.StatusNoContent)
 	for outbound(ctx) != nil {
-		if !rest(ctx, 20*time.Millisecond) {
-			return fmt.Errorf("waiting for %s: %w", sidecar, ctx.Err())
+		if err := (clock.System{}).Sleep(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("waiting for %s: %w", sidecar, err)
 		}
 	}
 	if err := s.Raise(program); err != nil {
@@ -81,18 +82,6 @@ func (s *Stack) raiseInOrder(ctx context.Context, sidecar, program string) error
 		}
 	}
 	return nil
-}
-
-// rest waits and reports whether the context has not ended.
-func rest(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // unlist removes a sidecar from the name resolution until list puts it back. A restart of the sidecar changes nothing.

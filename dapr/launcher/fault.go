@@ -119,9 +119,9 @@ func BrokerAtHand(choice string) (string, error) {
 }
 
 // CanProxy reports whether a proxy can be put between sidecars and a broker or store of a kind. It cannot with files,
-// nor with a broker that sends its address to its clients.
+// nor with a broker that sends its address to its clients. A mail server has none: the private one has faults of its own.
 func CanProxy(kind string) bool {
-	return kind != "sqlite" && kind != "kafka"
+	return kind != "sqlite" && kind != "kafka" && !infra.IsMail(kind)
 }
 
 // HasBrokerFaults reports whether BreakBroker supports a kind of broker.

@@ -173,6 +173,39 @@ func TestTheSidecarIsFoundInARepositoryOfAnyName(t *testing.T) {
 	}
 }
 
+// TestAnotherSourceIsAnotherSidecar: a change in any package of daprd leads to a new build, and one in another program or
+// in a test does not.
+func TestAnotherSourceIsAnotherSidecar(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, content string) string {
+		file := filepath.Join(root, "dapr", "daprd", name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		built, err := builtSidecar(root, t.TempDir(), thisPlatform)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return built.Path
+	}
+	last := write("main.go", "package main")
+	for _, name := range []string{"main.go", "go.sum", "await/await.go", "mail/send.go", "new/new.go"} {
+		if now := write(name, "// changed"); now == last {
+			t.Errorf("a change of %s leads to no new build", name)
+		} else {
+			last = now
+		}
+	}
+	for _, name := range []string{"main_test.go", "storecopy/main.go"} {
+		if write(name, "// changed") != last {
+			t.Errorf("a change of %s leads to a new build", name)
+		}
+	}
+}
+
 func TestFoldersThatCannotBeGivenToProgramsAreRefused(t *testing.T) {
 	for name, test := range map[string]struct{ root, dir, want string }{
 		"a new line":             {"/r", "/d\n", `the character '\n'`},

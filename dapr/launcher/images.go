@@ -54,6 +54,7 @@ func programImages(root string) ([]programImage, error) {
 func toolImages() []programImage {
 	return []programImage{
 		{name: "embeddedbroker", source: "./dapr/launcher/embeddedbroker", folders: []string{"/data"}},
+		{name: "mailbox", source: "./dapr/launcher/mailbox", folders: []string{"/data"}},
 		// The command line, which fills the shop. It needs the repository.
 		{name: "dapr", source: "./dapr", workDir: "/caravan", files: map[string]string{
 			"/caravan/dapr/dapr.yaml":                  "dapr/dapr.yaml",
@@ -73,10 +74,11 @@ type ImageOptions struct {
 	Log     io.Writer // progress
 }
 
-// ClusterImages are the names of the images in k8s/: the apps, their sidecar and the broker for development.
+// ClusterImages are the names of the images in k8s/: the apps, their sidecar, and the broker and the mail server for
+// development.
 func ClusterImages(root string) ([]string, error) {
 	apps, err := Apps(root)
-	return append(apps, "daprd", "embeddedbroker"), err
+	return append(apps, "daprd", "embeddedbroker", "mailbox"), err
 }
 
 // MakeImages builds the programs on this machine and writes their images in the form that "docker load" reads. It

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"caravan/internal/clock"
 )
 
 // LogLine is one line of a process's log.
@@ -122,18 +124,8 @@ func FollowLogs(ctx context.Context, dir string, accept func(LogLine) bool, show
 	for _, line := range past {
 		show(line)
 	}
-	offsets := map[string]int64{}
-	for path, size := range logSizes(dir) {
-		offsets[path] = size
-	}
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+	offsets := logSizes(dir)
+	for (clock.System{}).Sleep(ctx, 200*time.Millisecond) == nil {
 		for path, size := range logSizes(dir) {
 			if size < offsets[path] { // the old file was renamed, and a new one has begun
 				offsets[path] = 0
@@ -145,6 +137,7 @@ func FollowLogs(ctx context.Context, dir string, accept func(LogLine) bool, show
 			})
 		}
 	}
+	return nil
 }
 
 func logSizes(dir string) map[string]int64 {

@@ -22,6 +22,7 @@ type User struct {
 func (s *Stack) Metadata() Metadata {
 	m := Metadata{
 		Gateway: s.GatewayURL(),
+		Mail:    s.MailURL(),
 		Broker:  BrokerInfo{Kind: s.broker.Kind, URL: s.broker.URL},
 		Store:   StoreInfo{Kind: s.store.Kind},
 	}
@@ -76,7 +77,7 @@ func (s *Stack) writeMetadata() error {
 // Metadata is the content of run/stack.json.
 type Metadata struct {
 	Gateway   string        `json:"gateway"`
-	Mail      string        `json:"mail"` // the page of the mail catcher; "" if there is none
+	Mail      string        `json:"mail"` // the page of the private mail server; "" if there is none
 	Broker    BrokerInfo    `json:"broker"`
 	Store     StoreInfo     `json:"store"`
 	Users     []User        `json:"users"`

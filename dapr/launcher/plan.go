@@ -149,14 +149,14 @@ func (p *plan) only(names []string) error {
 	return nil
 }
 
-// findRoot returns the nearest folder at or above the start that has a run file: the root of the repository.
-func findRoot(start string) (string, error) {
+// FindRoot returns the nearest folder at or above the start that has a run file: the root of the repository.
+func FindRoot(start string) (string, error) {
 	for folder := start; ; folder = filepath.Dir(folder) {
-		if raw, err := os.ReadFile(filepath.Join(folder, "go.mod")); err == nil && bytes.HasPrefix(raw, []byte("module caravan\n")) {
+		if _, err := os.Stat(filepath.Join(folder, "dapr", "dapr.yaml")); err == nil {
 			return folder, nil
 		}
 		if folder == filepath.Dir(folder) {
-			return "", fmt.Errorf("%s is not inside the repository", start)
+			return "", fmt.Errorf("%s is not inside the repository: run this where it was cloned", start)
 		}
 	}
 }

@@ -88,15 +88,6 @@ func (s *Stack) Restart(ctx context.Context, name string) error {
 	return s.StartProcess(ctx, name)
 }
 
-// Logs is the log file of a process.
-func (s *Stack) Logs(name string) (string, error) {
-	p, err := s.process(name)
-	if err != nil {
-		return "", err
-	}
-	return p.LogPath(), nil
-}
-
 // LogLines reads the log lines of all processes that accept returns true for, in order of their times.
 func (s *Stack) LogLines(accept func(LogLine) bool) ([]LogLine, error) {
 	return ReadLogs(s.dir, accept)

@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type Options struct {
 	Bin    string // where programs are built; <Root>/.dapr/bin when ""
 	Broker string // one of Brokers(); when "" the preferred one that is available
 	Store  string // one of Stores(); the first when ""
+	Mail   string // a mail server as smtp://[user:password@]host:port; that of SMTP_URL or a private one when ""
 	Daprd  string // path of the sidecar; found or built when ""
 
 	FreePorts bool           // take free ports instead of the run file's
@@ -73,7 +75,7 @@ func Brokers() []string { return infra.Brokers() }
 // Stores are the choices of Options.Store.
 func Stores() []string { return infra.Stores() }
 
-// ServerVariables are the environment variables for brokers and stores that already run and replace private ones.
+// ServerVariables are the environment variables for servers that already run and replace private ones.
 func ServerVariables() []string { return infra.Variables() }
 
 // ErrRunning says that a stack already runs in the folder.
@@ -89,13 +91,18 @@ type Stack struct {
 	supervisor *process.Supervisor
 	broker     infra.Server
 	store      infra.Server
-	proxies    *proxies // nil without Options.Proxies
+	mail       infra.Server // the zero value if no app sends e-mails
+	proxies    *proxies     // nil without Options.Proxies
 	disk       *smallDisk
 	sidecar    Sidecar
 	tokens     tokens
-	admin      User
-	unlock     func() // nil until the folder is claimed
-	stopped    sync.Once
+	// unsubscribeKey signs the links in e-mails. Mails of an earlier start have some, so it is kept.
+	unsubscribeKey string
+	// pushKey identifies the shop to push services, see newPushKey.
+	pushKey string
+	admin   User
+	unlock  func() // nil until the folder is claimed
+	stopped sync.Once
 
 	mu        sync.Mutex
 	processes []*process.Process // in start order
@@ -124,36 +131,22 @@ func Start(ctx context.Context, options Options) (*Stack, error) {
 }
 
 func newStack(options Options) (*Stack, error) {
-	root := options.Root
-	if root == "" {
-		here, err := os.Getwd()
-		if err != nil {
-			return nil, fmt.Errorf("finding the repository: %w", err)
-		}
-		if root, err = findRoot(here); err != nil {
-			return nil, err
-		}
-	}
-	root, err := filepath.Abs(root)
+	start, err := filepath.Abs(options.Root)
 	if err != nil {
 		return nil, fmt.Errorf("finding the repository: %w", err)
 	}
-	if options.Dir == "" {
-		options.Dir = filepath.Join(root, ".dapr")
+	root, err := FindRoot(start)
+	if err != nil {
+		return nil, err
 	}
-	dir, err := filepath.Abs(options.Dir)
+	dir, err := filepath.Abs(cmp.Or(options.Dir, filepath.Join(root, ".dapr")))
 	if err != nil {
 		return nil, fmt.Errorf("finding the stack's folder: %w", err)
 	}
-	if options.Bin == "" {
-		options.Bin = BinFolder(filepath.Join(root, ".dapr"))
-	}
-	if options.Bin, err = filepath.Abs(options.Bin); err != nil {
+	if options.Bin, err = filepath.Abs(cmp.Or(options.Bin, BinFolder(filepath.Join(root, ".dapr")))); err != nil {
 		return nil, fmt.Errorf("finding the folder of programs: %w", err)
 	}
-	if options.Timeout <= 0 {
-		options.Timeout = DefaultTimeout
-	}
+	options.Timeout = cmp.Or(options.Timeout, DefaultTimeout)
 	if options.Log == nil {
 		options.Log = io.Discard
 	}
@@ -258,88 +251,6 @@ func claim(path string) (release func(), err error) {
 	return func() { _ = file.Close() }, nil
 }
 
-func (s *Stack) makeSecrets() (err error) {
-	if s.tokens.api, err = infra.Secret(s.dir, "dapr-api-token"); err != nil {
-		return err
-	}
-	if s.tokens.app, err = infra.Secret(s.dir, "app-api-token"); err != nil {
-		return err
-	}
-	password, err := infra.Secret(s.dir, "admin")
-	if err != nil {
-		return err
-	}
-	s.admin = User{Email: "admin@caravan.example", Password: password, Role: "admin"}
-	return nil
-}
-
-func (s *Stack) chooseServers() (err error) {
-	topics, err := s.plan.topics()
-	if err != nil {
-		return err
-	}
-	place := infra.Place{
-		Dir: s.dir, Topics: topics, Port: s.ports.Take, Getenv: os.Getenv,
-		Program: func(name string) string { return filepath.Join(s.options.Bin, name) },
-	}
-	if s.broker, err = infra.Broker(s.options.Broker, place); err != nil {
-		return err
-	}
-	if s.store, err = infra.Store(s.options.Store, place); err != nil {
-		return err
-	}
-	for _, notice := range []string{s.broker.Notice, s.store.Notice} {
-		if notice != "" {
-			s.console.say("%s.", notice)
-		}
-	}
-	return nil
-}
-
-// startServers starts broker and store at the same time and waits for both.
-func (s *Stack) startServers(ctx context.Context) error {
-	for _, program := range append(s.broker.Programs, s.store.Programs...) {
-		if err := buildPrograms(ctx, s.root, s.options.Bin, []string{"./dapr/launcher/" + program}); err != nil {
-			return err
-		}
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	for what, server := range map[string]infra.Server{"broker": s.broker, "store": s.store} {
-		group.Go(func() error {
-			began := time.Now()
-			if err := s.startServer(ctx, server); err != nil {
-				return err
-			}
-			if len(server.Processes) > 0 {
-				s.console.say("%s (%s) ready in %s.", what, server.Kind, time.Since(began).Round(100*time.Millisecond))
-			}
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-func (s *Stack) startServer(ctx context.Context, server infra.Server) error {
-	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
-	defer cancel()
-	if server.Prepare != nil {
-		if err := server.Prepare(ctx); err != nil {
-			return err
-		}
-	}
-	for _, spec := range server.Processes {
-		p, err := s.add(spec)
-		if err != nil {
-			return err
-		}
-		p.Start()
-		if err := p.WaitReady(ctx, 3); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (s *Stack) buildPrograms(ctx context.Context) error {
 	began := time.Now()
 	var packages []string
@@ -381,7 +292,7 @@ func (s *Stack) WaitReady(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Stop stops every process: programs, then sidecars, then broker and store. It returns when none is left. When the
+// Stop stops every process: programs, then sidecars, then the servers. It returns when none is left. When the
 // context ends, it kills those that are left.
 func (s *Stack) Stop(ctx context.Context) { s.stopped.Do(func() { s.stop(ctx) }) }
 
@@ -421,7 +332,7 @@ func closeAll(ctx context.Context, processes []*process.Process) {
 func (s *Stack) byKind() (apps, sidecars, servers []*process.Process) {
 	for _, p := range s.all() {
 		switch {
-		case strings.HasPrefix(p.Name(), "broker") || p.Name() == "store":
+		case strings.HasPrefix(p.Name(), "broker") || p.Name() == "store" || p.Name() == MailProcess:
 			servers = append(servers, p)
 		case strings.HasSuffix(p.Name(), "-daprd"):
 			sidecars = append(sidecars, p)

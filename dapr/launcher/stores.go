@@ -91,13 +91,7 @@ func (s *StoreServers) Dir() string { return s.stack.dir }
 func (s *StoreServers) Env() []string { return s.stack.baseEnv() }
 
 // Apps are the ids of the stack's apps.
-func (s *StoreServers) Apps() []string {
-	var ids []string
-	for _, a := range s.stack.plan.Apps {
-		ids = append(ids, a.ID)
-	}
-	return ids
-}
+func (s *StoreServers) Apps() []string { return s.stack.plan.ids() }
 
 // Component is the store component of an app with a kind that was started. It is nil if the app stores no documents.
 func (s *StoreServers) Component(kind, app string) (*StoreComponent, error) {

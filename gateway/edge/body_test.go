@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,25 +33,7 @@ routes:
 type front struct {
 	address  string
 	breakers *proxy.Breakers
-	log      *lines
-}
-
-// lines is a log that may be written and read concurrently.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log      *proxytest.Log
 }
 
 // newFront makes a front whose breaker opens at the first failure, so that no failure is missed.
@@ -70,7 +51,7 @@ func newFront(t testing.TB) *front {
 	})
 	transport := proxy.NewTransport(time.Second)
 	t.Cleanup(transport.CloseIdleConnections)
-	f := &front{log: &lines{}, breakers: proxy.NewBreakers(table.Apps(), proxy.BreakerSettings{
+	f := &front{log: new(proxytest.Log), breakers: proxy.NewBreakers(table.Apps(), proxy.BreakerSettings{
 		Consecutive: 1, Ratio: 1, Requests: 1, Window: 10 * time.Second, Open: time.Hour, Probes: 1,
 	}, func(string, string, string) {})}
 	s := newSettings(t, nil, func(w http.ResponseWriter, _ *http.Request) error { _, err := io.WriteString(w, "own"); return err })

@@ -46,9 +46,10 @@ type Settings struct {
 	Verifier  auth.Verifier
 	Limiter   *limit.Limiter // nil: no limits
 	Proxies   int            // how many of our proxies are in front, 0 to 10
-	// Concurrent is how many requests may be forwarded at once. Held is how many long polls may be forwarded in
-	// addition. Further ones are refused at once, because a client can handle that better than a late answer.
-	Concurrent, Held int64
+	// Concurrent is how many requests may be forwarded at once. Held is how many long polls and Streams how many event
+	// streams may be forwarded in addition. Further ones are refused at once, because a client can handle that better than
+	// a late answer.
+	Concurrent, Held, Streams int64
 
 	Log    *slog.Logger
 	Tracer trace.Tracer
@@ -66,6 +67,7 @@ type Edge struct {
 	security  []field
 	running   atomic.Int64
 	held      atomic.Int64
+	streams   atomic.Int64
 	draining  context.Context
 	drain     context.CancelFunc
 }
@@ -150,7 +152,7 @@ type exchange struct {
 	stack    []byte
 }
 
-// Drain ends the long polls, so that a program that stops does not wait for them. All other requests finish.
+// Drain ends the long polls and the event streams, so that a program that stops does not wait for them. All other requests finish.
 func (e *Edge) Drain() { e.drain() }
 
 // ServeHTTP handles one request.
@@ -213,6 +215,10 @@ func (e *Edge) admit(x *exchange, r *http.Request) error {
 	if x.endpoint.local != nil {
 		return x.endpoint.local(x, r.WithContext(token.With(r.Context(), claims)))
 	}
+	if x.call.Match.Route.Stream {
+		e.unlimit(x)
+		return e.hold(x, r)
+	}
 	if x.call.Timeout > slowest {
 		e.extend(x)
 	}
@@ -222,7 +228,7 @@ func (e *Edge) admit(x *exchange, r *http.Request) error {
 	return e.Forwarder.Forward(x, r, &x.call)
 }
 
-// hold forwards a long poll until the program stops.
+// hold forwards a long poll or an event stream until the program stops.
 func (e *Edge) hold(x *exchange, r *http.Request) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -281,6 +287,8 @@ func (e *Edge) enter(x *exchange) (leave func(), err error) {
 		return func() {}, nil
 	case x.held:
 		counter, most = &e.held, e.Held
+	case x.call.Match.Route.Stream:
+		counter, most = &e.streams, e.Streams
 	}
 	if counter.Add(1) > most {
 		counter.Add(-1)

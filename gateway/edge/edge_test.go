@@ -42,6 +42,7 @@ func (fakeVerifier) Verify(context.Context, string) (token.Claims, error) {
 const routesFile = `apps: [orders]
 routes:
   - { method: GET, path: /wait, app: orders, access: public, long: { parameter: wait, max: 30s } }
+  - { method: GET, path: /stream, app: orders, access: public, stream: true }
   - { method: GET, path: /ask, app: orders, access: public }
   - { method: GET, path: /own, app: gateway, access: public }
 `
@@ -53,7 +54,7 @@ func newSettings(t testing.TB, forward fakeForwarder, own Handler) Settings {
 		t.Fatal(err)
 	}
 	return Settings{
-		Table: table, Forwarder: forward, Verifier: fakeVerifier{}, Local: map[string]Handler{"GET /own": own}, Concurrent: 2, Held: 1,
+		Table: table, Forwarder: forward, Verifier: fakeVerifier{}, Local: map[string]Handler{"GET /own": own}, Concurrent: 2, Held: 1, Streams: 1,
 		Log: slog.New(slog.DiscardHandler), Tracer: tracenoop.Tracer{}, Meter: noop.Meter{}, Clock: clock.System{}, IDs: id.Random{},
 	}
 }

@@ -81,6 +81,13 @@ func (e *Edge) extend(x *exchange) {
 	_ = connection.SetWriteDeadline(deadline)
 }
 
+// unlimit takes the deadlines away that an event stream would reach. The forwarder sets one for each part that it sends.
+func (e *Edge) unlimit(x *exchange) {
+	connection := http.NewResponseController(x.ResponseWriter)
+	_ = connection.SetReadDeadline(time.Time{})
+	_ = connection.SetWriteDeadline(time.Time{})
+}
+
 // rescue records a panic. It must be deferred directly.
 func (x *exchange) rescue() {
 	switch value := recover(); value {

@@ -134,7 +134,7 @@ func (b *limitedBody) finish() {
 	}
 }
 
-// dawdled reports whether the client used up the time of the service.
-func (b *limitedBody) dawdled() bool {
+// slowedByClient reports whether the client used up the time of the service.
+func (b *limitedBody) slowedByClient() bool {
 	return b.late.Load() || b.slow.Load() || b.asked.Load() && !b.complete.Load()
 }

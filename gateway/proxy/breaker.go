@@ -13,18 +13,15 @@ import (
 	"caravan/internal/problem"
 )
 
-// BreakerSettings say when the gateway stops calling a service that fails.
+// BreakerSettings say when the gateway stops calling a service that fails. At most as many probes run at once as have to
+// succeed.
 type BreakerSettings struct {
-	// Consecutive is how many failures in a row open the breaker.
-	Consecutive uint32
-	// Ratio is the share of failures, 0 to 1, that opens it, among at least Requests requests of the last Window.
-	Ratio    float64
-	Requests uint32
-	Window   time.Duration
-	// Open is how long no calls are made before a few probes.
-	Open time.Duration
-	// Probes is how many requests must succeed in a row before it closes again. At most as many run at once.
-	Probes uint32
+	Consecutive uint32        `mapstructure:"consecutive" default:"5" help:"failures in a row that open it" validate:"min=1"`
+	Ratio       float64       `mapstructure:"ratio" default:"0.5" help:"share of failures that opens it" validate:"gt=0,max=1"`
+	Requests    uint32        `mapstructure:"requests" default:"20" help:"requests from which the share counts" validate:"min=1"`
+	Window      time.Duration `mapstructure:"window" default:"10s" help:"over which the share is taken" validate:"min=1s,max=10m"`
+	Open        time.Duration `mapstructure:"open" default:"5s" help:"pause before it is tried again" validate:"min=10ms,max=10m"`
+	Probes      uint32        `mapstructure:"probes" default:"3" help:"successes in a row that close it again" validate:"min=1,max=1000"`
 }
 
 // errExcluded marks a call that says nothing about the service, because its caller left.

@@ -97,7 +97,7 @@ type Call struct {
 // ErrCallerLeft or contains the problem to answer with. If the answer breaks off, Forward panics with
 // http.ErrAbortHandler, so that the client sees a broken answer instead of a short one.
 func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) error {
-	ctx, cancel := context.WithTimeout(r.Context(), c.Timeout)
+	ctx, cancel := c.limit(r.Context())
 	defer cancel()
 	body, err := f.body(ctx, w, r, c.Match.Route)
 	if err != nil {
@@ -112,9 +112,12 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 		return err
 	}
 	var response *http.Response
-	if c.Wait > 0 && c.Match.Route.Retry == route.RetrySafe {
+	switch {
+	case c.Wait > 0 && c.Match.Route.Retry == route.RetrySafe:
 		response, err = f.await(r, out, c)
-	} else {
+	case c.Match.Route.Stream:
+		response, err = f.begin(r, out, c, cancel)
+	default:
 		response, err = f.ask(r, out, c, body, false)
 	}
 	if err != nil {
@@ -123,6 +126,21 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 	defer response.Body.Close()
 	f.deliver(w, r, response)
 	return nil
+}
+
+// limit limits the time of a call. Of a stream only the beginning is limited, see begin.
+func (c *Call) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.Match.Route.Stream {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, c.Timeout)
+}
+
+// begin calls the service for a stream. The call has to be answered within its timeout, and then goes on without one.
+func (f *Forwarder) begin(r, out *http.Request, c *Call, cancel context.CancelFunc) (*http.Response, error) {
+	late := time.AfterFunc(c.Timeout, cancel)
+	defer late.Stop()
+	return f.ask(r, out, c, nil, false)
 }
 
 // ask calls the service and reports the result to its breaker: one outcome per call, even if the call was sent twice.
@@ -164,10 +182,10 @@ func (f *Forwarder) body(ctx context.Context, w http.ResponseWriter, r *http.Req
 
 func (f *Forwarder) request(ctx context.Context, r *http.Request, c *Call, body *limitedBody) (*http.Request, error) {
 	header := make(http.Header, 12)
-	if err := f.forward(header, r.Header, body != nil); err != nil {
+	if err := f.forward(header, r.Header, body != nil, c.Match.Route.Stream); err != nil {
 		return nil, err
 	}
-	f.identify(header, r, c)
+	f.identify(header, r, c, body != nil)
 	out := &http.Request{
 		Method: c.Match.Route.Method,
 		URL: &url.URL{
@@ -192,7 +210,7 @@ func classify(r *http.Request, ctx context.Context, body *limitedBody, err error
 	switch {
 	case r.Context().Err() != nil, body != nil && body.left.Load():
 		return errExcluded, fmt.Errorf("%w: %w", ErrCallerLeft, err)
-	case ctx.Err() != nil && body != nil && body.dawdled():
+	case ctx.Err() != nil && body != nil && body.slowedByClient():
 		return errExcluded, errLate
 	case ctx.Err() != nil:
 		return errFailed, unavailable("The service did not answer in time.", err)
@@ -213,8 +231,8 @@ func failure(response *http.Response) error {
 	return nil
 }
 
-// foreign reports whether an answer is not from a service. Services answer every error with a problem; daprd answers
-// application/json with an errorCode, or plain text. Services answer a success without content with 204; daprd 1.18.1
+// foreign reports whether an answer is not from a service. Services answer every error with a problem, or a wrong link with a
+// page for people; daprd answers application/json with an errorCode, or plain text. Services answer a success without content with 204; daprd 1.18.1
 // answers some calls of an app that is down, 5 of 18,000 in a test, with an empty 200.
 func foreign(response *http.Response) bool {
 	if response.StatusCode == http.StatusOK && response.ContentLength == 0 && response.Request.Method != http.MethodHead {
@@ -227,7 +245,8 @@ func foreign(response *http.Response) bool {
 		return false
 	}
 	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
-	return err != nil || media != problem.ContentType
+	page := media == "text/html" && response.StatusCode >= 400 && response.StatusCode < 500
+	return err != nil || media != problem.ContentType && !page
 }
 
 // translate turns an answer that is not from a service into a problem. That is a 503, and a failure for the breaker,
@@ -253,15 +272,21 @@ func (f *Forwarder) deliver(w http.ResponseWriter, r *http.Request, response *ht
 		return
 	}
 	var to io.Writer = bare{w}
+	stream := false
 	if strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") {
-		to = flushing{w: w, controller: http.NewResponseController(w)}
+		to, stream = flushing{w: w, controller: http.NewResponseController(w)}, true
 	}
 	buffer := f.buffers.Get().(*[]byte)
 	defer f.buffers.Put(buffer)
-	if _, err := io.CopyBuffer(to, response.Body, *buffer); err != nil && r.Method != http.MethodHead {
-		panic(http.ErrAbortHandler)
+	_, err := io.CopyBuffer(to, response.Body, *buffer)
+	if err == nil || r.Method == http.MethodHead || stream && r.Context().Err() != nil {
+		return // a stream that the gateway ends is complete: its client connects again
 	}
+	panic(http.ErrAbortHandler)
 }
+
+// slowReader is how long a client may take to receive a part of an event stream.
+const slowReader = 10 * time.Second
 
 // bare hides everything but Write, so that io.CopyBuffer uses its buffer.
 type bare struct{ io.Writer }
@@ -274,6 +299,7 @@ type flushing struct {
 
 // Write writes and flushes.
 func (f flushing) Write(p []byte) (int, error) {
+	_ = f.controller.SetWriteDeadline(time.Now().Add(slowReader)) // not every writer has deadlines, for example in tests
 	n, err := f.w.Write(p)
 	if err == nil {
 		err = f.controller.Flush()

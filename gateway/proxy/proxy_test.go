@@ -142,6 +142,47 @@ func TestPublicCallsCarryNoCredentials(t *testing.T) {
 	}
 }
 
+// A login tells by the User-Agent whether the device is a known one. Other calls do not need it.
+func TestAgentsOfCallsWithoutAToken(t *testing.T) {
+	s := newStage(t, settings())
+	s.sidecar.Handle("orders", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	for n, c := range []struct {
+		agent      string
+		authorized bool
+		want       string
+	}{
+		{"Firefox/145.0", false, "Firefox/145.0"},
+		{"Firefox/145.0", true, ""},
+		{"", false, ""},
+		{"f\xffo\u00fc", false, "f?o?"},
+		{strings.Repeat("x", 1000), false, strings.Repeat("x", 256)},
+	} {
+		r := httptest.NewRequest("POST", "/v1/orders", strings.NewReader("{}"))
+		r.Header.Set("User-Agent", c.agent)
+		r.Header.Set("X-Client-Agent", "forged")
+		if w, err := s.do(t, r, c.authorized); err != nil || w.Code != http.StatusNoContent {
+			t.Fatalf("got %d, %v", w.Code, err)
+		}
+		if got := s.sidecar.Requests()[n].Header; got.Get("X-Client-Agent") != c.want || got.Get("User-Agent") != "" {
+			t.Errorf("of %q the sidecar received %q", c.agent, got.Get("X-Client-Agent"))
+		}
+	}
+}
+
+// A page says that a link is wrong, and which style it has.
+func TestPagesAreForwarded(t *testing.T) {
+	s := newStage(t, settings())
+	s.sidecar.Handle("products", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "style-src 'sha256-x'")
+		w.WriteHeader(http.StatusBadRequest)
+	})
+	w, err := s.do(t, httptest.NewRequest("GET", "/v1/products", nil), false)
+	if err != nil || w.Code != http.StatusBadRequest || w.Header().Get("Content-Security-Policy") != "style-src 'sha256-x'" {
+		t.Errorf("got %v, %d, %v", err, w.Code, w.Header())
+	}
+}
+
 func TestAnswersOfTheSidecarItselfBecomeProblems(t *testing.T) {
 	s := newStage(t, settings())
 	for name, tc := range map[string]struct {
@@ -157,6 +198,10 @@ func TestAnswersOfTheSidecarItselfBecomeProblems(t *testing.T) {
 		}, 503},
 		"no media type": {func(w http.ResponseWriter, _ *http.Request) { w.Header()["Content-Type"] = nil; w.WriteHeader(502) }, 503},
 		"empty success": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) }, 503},
+		"page of an error": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(502)
+		}, 503},
 		"problem": {func(w http.ResponseWriter, r *http.Request) {
 			problem.Write(w, r, problem.Conflict("insufficient-funds", "no money"))
 		}, 0},
@@ -601,14 +646,15 @@ func FuzzHeaderFilter(f *testing.F) {
 		r := httptest.NewRequest("POST", "/v1/orders", nil)
 		r.Header = in
 		out := make(http.Header)
-		if err := s.forwarder.forward(out, in, true); err != nil {
+		if err := s.forwarder.forward(out, in, true, false); err != nil {
 			return
 		}
-		s.forwarder.identify(out, r, &Call{Client: "192.0.2.7"})
+		s.forwarder.identify(out, r, &Call{Client: "192.0.2.7"}, true)
 		for name, values := range out {
 			i := slices.IndexFunc(requestHeaders(), func(h allowed) bool { return h.name == name })
 			switch {
 			case name == "User-Agent" && values == nil, name == "X-Forwarded-For" && values[0] == "192.0.2.7", name == "Dapr-Api-Token" && values[0] == proxytest.Token:
+			case name == "X-Client-Agent" && values[0] == agent(in.Get("User-Agent")):
 			case i >= 0 && slices.Equal(values, in[name]):
 			default:
 				t.Fatalf("%q: %q gets through", name, values)

@@ -3,6 +3,7 @@ package route
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,7 +74,7 @@ func (p *parser) fail(at *yaml.Node, format string, args ...any) {
 
 func (p *parser) route(item *yaml.Node) {
 	before := len(p.problems)
-	f := p.fields(item, "a route", "method", "path", "app", "access", "rate", "body", "timeout", "retry", "long")
+	f := p.fields(item, "a route", "method", "path", "app", "access", "rate", "body", "timeout", "retry", "long", "stream")
 	r := &Route{Line: item.Line}
 	r.Method = p.choice(item, f, "method", methods)
 	r.Pattern, r.segments = p.pattern(item, f["path"])
@@ -85,6 +86,7 @@ func (p *parser) route(item *yaml.Node) {
 	r.Timeout = p.duration(f["timeout"], defaultTimeout)
 	r.Retry = p.retry(f["retry"], r.Method)
 	r.Long = p.long(f["long"], r.Method)
+	r.Stream = p.stream(f["stream"], r)
 	if len(p.problems) > before {
 		return
 	}
@@ -222,7 +224,7 @@ func (p *parser) permissions(n *yaml.Node) []string {
 	var names []string
 	for _, item := range n.Content {
 		switch {
-		case item.Kind != yaml.ScalarNode || !permission(item.Value):
+		case item.Kind != yaml.ScalarNode || !permissionPattern.MatchString(item.Value):
 			p.fail(item, "%q is not a permission; one looks like orders:refund", item.Value)
 		case p.known.Permissions != nil && !slices.Contains(p.known.Permissions, item.Value):
 			p.fail(item, "unknown permission %q; known are %s", item.Value, strings.Join(p.known.Permissions, ", "))
@@ -312,20 +314,21 @@ func (p *parser) long(n *yaml.Node, method string) *Long {
 	return &Long{Parameter: f["parameter"].Value, Max: p.duration(f["max"], 0)}
 }
 
-// word reports whether s is a name: letters, digits and inner hyphens, beginning with a letter.
-func word(s string) bool {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !letter && (i == 0 || !('0' <= c && c <= '9' || c == '-')) {
-			return false
-		}
+func (p *parser) stream(n *yaml.Node, r *Route) bool {
+	if n == nil {
+		return false
 	}
-	return s != "" && len(s) <= 64
+	if n.Value != "true" || r.Method != "GET" || r.Long != nil || r.App == Gateway {
+		p.fail(n, "stream must be true, for a GET that a service answers and that is not long")
+	}
+	return true
 }
 
-// permission reports whether s has the form area:action or area:action:scope.
-func permission(s string) bool {
-	parts := strings.Split(s, ":")
-	return len(parts) >= 2 && len(parts) <= 3 && !slices.ContainsFunc(parts, func(part string) bool { return !word(part) })
-}
+// wordPattern is a name: letters, digits and inner hyphens, beginning with a letter. permissionPattern is area:action or
+// area:action:scope.
+var (
+	wordPattern       = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,63}$`)
+	permissionPattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,63}(:[A-Za-z][A-Za-z0-9-]{0,63}){1,2}$`)
+)
+
+func word(s string) bool { return wordPattern.MatchString(s) }

@@ -84,6 +84,7 @@ type Route struct {
 	Timeout time.Duration // time the service has to answer
 	Retry   Retry         // which calls may be sent once more although the first may have arrived
 	Long    *Long         // nil when the route does not hold requests
+	Stream  bool          // the answer is an event stream without an end; Timeout is for its beginning
 	Line    int           // line of routes.yaml that declares it
 
 	segments []segment

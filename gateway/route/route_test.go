@@ -200,6 +200,10 @@ func TestParseRefuses(t *testing.T) {
 		"bad body":               {"{ method: POST, path: /b, app: orders, access: public, body: 1TB }", "body"},
 		"body of a GET":          {"{ method: GET, path: /b, app: orders, access: public, body: 1KiB }", "body"},
 		"long without parameter": {"{ method: GET, path: /b, app: orders, access: public, long: { max: 3s } }", "long needs"},
+		"stream of a write":      {"{ method: POST, path: /b, app: orders, access: public, stream: true }", "stream must be"},
+		"stream of the gateway":  {"{ method: GET, path: /b, app: gateway, access: public, stream: true }", "stream must be"},
+		"long stream":            {"{ method: GET, path: /b, app: orders, access: public, stream: true, long: { parameter: wait, max: 3s } }", "stream must be"},
+		"stream that is not":     {"{ method: GET, path: /b, app: orders, access: public, stream: no }", "stream must be"},
 		"long write":             {"{ method: POST, path: /b, app: orders, access: public, long: { parameter: wait, max: 3s } }", "held open"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -225,6 +229,7 @@ func TestParseReadsEverySetting(t *testing.T) {
 routes:
   - { method: PUT, path: /a, app: orders, access: ["ops:read", "ops:write"], rate: slow, body: 2KiB, timeout: 3s }
   - { method: GET, path: "/a/{id}", app: gateway, access: signedIn, retry: safe, long: { parameter: wait, max: 20s } }
+  - { method: GET, path: /s, app: orders, access: signedIn, stream: true }
 `), Known{})
 	if err != nil {
 		t.Fatal(err)
@@ -236,6 +241,9 @@ routes:
 	if get.Access.Kind != SignedIn || get.Rate != SignedInRate || get.Body != 0 || get.Timeout != defaultTimeout || get.Retry != RetrySafe ||
 		get.Long.Parameter != "wait" || get.Long.Max != 20*time.Second || get.Params()[0] != "id" {
 		t.Errorf("got %+v", get)
+	}
+	if stream := table.Routes()[2]; !stream.Stream || get.Stream || stream.Timeout != defaultTimeout {
+		t.Errorf("got %+v", stream)
 	}
 }
 

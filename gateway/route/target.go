@@ -1,6 +1,9 @@
 package route
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 const (
 	maxPathBytes  = 2048
@@ -64,14 +67,10 @@ func checkPath(path string) error {
 // checkEscape refuses a percent-encoding of a separator, a dot, a control character or a byte beyond ASCII. A program
 // that decodes it would see another path than this router.
 func checkEscape(path string, i int) error {
-	if i+2 >= len(path) {
-		return &TargetError{"The path holds an incomplete percent-encoding."}
-	}
-	high, low := unhex(path[i+1]), unhex(path[i+2])
-	if high < 0 || low < 0 {
+	c, valid := decode(path, i)
+	switch {
+	case !valid:
 		return &TargetError{"The path holds an invalid percent-encoding."}
-	}
-	switch c := byte(high<<4 | low); {
 	case c <= 0x20 || c >= 0x7f, strings.IndexByte(`/\%.?#;`, c) >= 0:
 		return &TargetError{"The path hides a reserved character in a percent-encoding."}
 	}
@@ -93,10 +92,10 @@ func checkQuery(query string) error {
 		if c != '%' {
 			continue
 		}
-		if i+2 >= len(query) || unhex(query[i+1]) < 0 || unhex(query[i+2]) < 0 {
+		switch decoded, valid := decode(query, i); {
+		case !valid:
 			return &TargetError{"The query holds an invalid percent-encoding."}
-		}
-		if query[i+1] == '0' && query[i+2] == '0' {
+		case decoded == 0:
 			return &TargetError{"The query hides a NUL in a percent-encoding."}
 		}
 	}
@@ -145,14 +144,11 @@ func validParam(segment string) bool {
 	return true
 }
 
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
+// decode reads the percent-encoding at a place of a text.
+func decode(text string, i int) (c byte, valid bool) {
+	if i+2 >= len(text) {
+		return 0, false
 	}
-	return -1
+	n, err := strconv.ParseUint(text[i+1:i+3], 16, 8)
+	return byte(n), err == nil
 }

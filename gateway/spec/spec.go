@@ -7,14 +7,16 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// shared is a member of the source that only contains what is merged elsewhere.
-const shared = "x-shared"
+// private is the beginning of the names of members that are not published: what is merged elsewhere, and what is for the
+// gateway only.
+const private = "x-"
 
 // Document is the OpenAPI document in the form in which it is served.
 type Document struct {
@@ -28,7 +30,7 @@ func Load(source []byte) (*Document, error) {
 	if err := yaml.Unmarshal(source, &tree); err != nil {
 		return nil, fmt.Errorf("reading the OpenAPI document: %w", err)
 	}
-	delete(tree, shared)
+	hide(tree)
 	if version, _ := tree["openapi"].(string); !strings.HasPrefix(version, "3.1.") {
 		return nil, fmt.Errorf("reading the OpenAPI document: version %q is not 3.1", version)
 	}
@@ -40,6 +42,21 @@ func Load(source []byte) (*Document, error) {
 	}
 	digest := sha256.Sum256(out.Bytes())
 	return &Document{JSON: out.Bytes(), etag: `"` + hex.EncodeToString(digest[:8]) + `"`}, nil
+}
+
+// hide removes the private members from a value.
+func hide(value any) {
+	switch v := value.(type) {
+	case map[string]any:
+		maps.DeleteFunc(v, func(name string, _ any) bool { return strings.HasPrefix(name, private) })
+		for _, member := range v {
+			hide(member)
+		}
+	case []any:
+		for _, item := range v {
+			hide(item)
+		}
+	}
 }
 
 // Serve answers GET /openapi.json.

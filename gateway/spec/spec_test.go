@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,11 +37,36 @@ func TestShippedDocumentIsValidOpenAPI31(t *testing.T) {
 	if err := parsed.Validate(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if parsed.Extensions[shared] != nil {
-		t.Error("the shared parts are published")
-	}
 	if parsed.Paths.Value("/openapi.json").Get.Responses.Value("304") == nil {
 		t.Error("the document does not say that it answers 304 itself")
+	}
+}
+
+// What is for the gateway only, such as which app answers, is not published.
+func TestPrivateMembersAreNotPublished(t *testing.T) {
+	source, err := os.ReadFile("../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	member := regexp.MustCompile(`"?(x-[a-z]+)"?: `)
+	if found := member.FindAllStringSubmatch(string(source), -1); len(found) < 20 {
+		t.Fatalf("the source has the private members %q, and this test looks for them", found)
+	}
+	document, parsed := shipped(t)
+	if found := regexp.MustCompile(`"x-[^"]*":`).FindAll(document.JSON, -1); found != nil {
+		t.Errorf("%q are published", found)
+	}
+	for _, tag := range parsed.Tags {
+		if len(tag.Extensions) > 0 {
+			t.Errorf("the tag %s has %v", tag.Name, tag.Extensions)
+		}
+	}
+	for _, item := range parsed.Paths.Map() {
+		for _, operation := range item.Operations() {
+			if len(operation.Extensions) > 0 {
+				t.Errorf("%s has %v", operation.OperationID, operation.Extensions)
+			}
+		}
 	}
 }
 
@@ -62,8 +88,8 @@ func TestAnswersAreClosed(t *testing.T) {
 		{"OrderSummary", "{" + order + "}", true}, {"OrderSummary", "{" + order + moments + "}", false}, {"Order", "{" + order + moments + "}", true},
 		{"Order", "{" + order + "}", false}, {"Order", "{" + order + moments + `,"fingerprint":"x"}`, false},
 		{"Money", `{"amount":1,"currency":"EUR"}`, true}, {"Money", `{"amount":1.5,"currency":"EUR"}`, false}, {"Money", `{"amount":1,"currency":"eur"}`, false},
-		{"User", `{"id":"u","email":"a@b","name":"A","roles":["customer"],"createdAt":"2026-01-02T03:04:05Z"}`, true},
-		{"User", `{"id":"u","email":"a@b","name":"A","roles":["customer"],"createdAt":"2026-01-02T03:04:05Z","passwordHash":"x"}`, false},
+		{"User", `{"id":"u","email":"a@b","emailVerified":false,"name":"A","roles":["customer"],"createdAt":"2026-01-02T03:04:05Z"}`, true},
+		{"User", `{"id":"u","email":"a@b","emailVerified":false,"name":"A","roles":["customer"],"createdAt":"2026-01-02T03:04:05Z","passwordHash":"x"}`, false},
 		{"KeySet", `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"AA","alg":"EdDSA","use":"sig"}]}`, true}, {"KeySet", `{"keys":[{"kty":"OKP","kid":"k","d":"AA"}]}`, false},
 		{"Problem", `{"type":"urn:caravan:problem:x","title":"X","status":400,"correlationId":"c","balance":1}`, true},
 		{"Problem", `{"type":"about:blank","title":"X","status":400,"correlationId":"c"}`, false},

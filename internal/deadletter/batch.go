@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"caravan/internal/document"
@@ -186,10 +187,8 @@ type ActiveBatch struct {
 
 // Enter adds a batch. Errors: ErrTooManyBatches.
 func (a *ActiveBatches) Enter(id string, now time.Time) error {
-	for _, b := range a.Batches {
-		if b.ID == id {
-			return document.ErrUnchanged
-		}
+	if a.has(id) {
+		return document.ErrUnchanged
 	}
 	if len(a.Batches) >= activeMax {
 		return ErrTooManyBatches
@@ -200,11 +199,13 @@ func (a *ActiveBatches) Enter(id string, now time.Time) error {
 
 // Leave removes a batch.
 func (a *ActiveBatches) Leave(id string) error {
-	for i, b := range a.Batches {
-		if b.ID == id {
-			a.Batches = append(a.Batches[:i:i], a.Batches[i+1:]...)
-			return nil
-		}
+	if !a.has(id) {
+		return document.ErrUnchanged
 	}
-	return document.ErrUnchanged
+	a.Batches = slices.DeleteFunc(slices.Clone(a.Batches), func(b ActiveBatch) bool { return b.ID == id })
+	return nil
+}
+
+func (a *ActiveBatches) has(id string) bool {
+	return slices.ContainsFunc(a.Batches, func(b ActiveBatch) bool { return b.ID == id })
 }

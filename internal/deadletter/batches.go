@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"caravan/internal/document"
 	"caravan/internal/id"
@@ -86,10 +87,8 @@ func (q *Queue) ensureActive(ctx context.Context, batch *Batch) error {
 	if err != nil {
 		return err
 	}
-	for _, a := range active {
-		if a.ID == batch.ID {
-			return nil
-		}
+	if slices.ContainsFunc(active, func(a ActiveBatch) bool { return a.ID == batch.ID }) {
+		return nil
 	}
 	return q.enterBatch(ctx, batch.ID)
 }
@@ -123,25 +122,12 @@ func (q *Queue) ShowBatch(ctx context.Context, kind BatchKind, batchID string) (
 // ListBatches returns batches of a kind, newest first, and the cursor of the next page or "". A page has at most limit
 // batches, and may have fewer although more follow.
 func (q *Queue) ListBatches(ctx context.Context, kind BatchKind, cursor string, limit int) ([]*Batch, string, error) {
-	entries, next, err := q.batchEntries.Page(ctx, everything, cursor, limit)
+	batches, next, err := document.Listed(ctx, q.batchEntries, everything, cursor, limit, q.batches,
+		listed.id, func(b *Batch, e listed) bool { return b.Entry == e.Entry && b.Kind == kind })
 	if err != nil {
 		return nil, "", fmt.Errorf("listing batches: %w", err)
 	}
-	ids := make([]string, len(entries))
-	for i, e := range entries {
-		ids[i] = e.ID
-	}
-	batches, err := q.batches.GetMany(ctx, ids...)
-	if err != nil {
-		return nil, "", fmt.Errorf("listing batches: %w", err)
-	}
-	list := make([]*Batch, 0, len(entries))
-	for _, e := range entries {
-		if b := batches[e.ID]; b != nil && b.Entry == e.Entry && b.Kind == kind {
-			list = append(list, b)
-		}
-	}
-	return list, next, nil
+	return slices.DeleteFunc(batches, func(b *Batch) bool { return b == nil }), next, nil
 }
 
 // CancelBatch stops a batch within about a second; its results so far remain. A repeat changes nothing. Errors:

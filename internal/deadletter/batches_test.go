@@ -56,7 +56,7 @@ func (m moving) queue() *deadletter.Queue { return queueOver(m.process, m) }
 func broken(store *documenttest.FakeStore, users ...string) (repair func()) {
 	var mu sync.Mutex
 	away := true
-	store.BeforeGet = func(keys []string) error {
+	store.BeforeGet(func(keys []string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, user := range users {
@@ -65,7 +65,7 @@ func broken(store *documenttest.FakeStore, users ...string) (repair func()) {
 			}
 		}
 		return nil
-	}
+	})
 	return func() {
 		mu.Lock()
 		defer mu.Unlock()
@@ -211,7 +211,7 @@ func TestACancelledBatchStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	replayed := 0
-	store.AfterPut = func(key string, value []byte) error {
+	store.AfterPut(func(key string, value []byte) error {
 		if strings.HasPrefix(key, "inbox/") {
 			if replayed++; replayed == 5 {
 				if _, err := n.CancelBatch(t.Context(), deadletter.BatchReplay, batch.ID, "bob"); err != nil {
@@ -220,11 +220,11 @@ func TestACancelledBatchStops(t *testing.T) {
 			}
 		}
 		return nil
-	}
+	})
 	if err := deadletter.NewBatchWorker(n).Work(t.Context(), active(batch)); err != nil {
 		t.Fatal(err)
 	}
-	store.AfterPut = nil
+	store.AfterPut(nil)
 	got, err := n.CancelBatch(t.Context(), deadletter.BatchReplay, batch.ID, "eve")
 	if err != nil || got.Status != deadletter.BatchCancelled || got.EndedBy != "bob" {
 		t.Fatalf("the batch is %+v, %v", got, err)
@@ -261,13 +261,13 @@ func TestABatchRepeatsWhatFailsForAMoment(t *testing.T) {
 		dead(t, n, orderEvent("u1", 1, noon), orderEvent("u2", 1, noon))
 		repair()
 		left := c.fails
-		store.BeforeGet = func(keys []string) error {
+		store.BeforeGet(func(keys []string) error {
 			if keys[0] == "inbox/u2" && left > 0 {
 				left--
 				return temporary{}
 			}
 			return nil
-		}
+		})
 		batch, err := n.StartBatch(t.Context(), replayAll("k", deadletter.Filter{}, 100))
 		if err != nil {
 			t.Fatal(err)

@@ -111,6 +111,8 @@ type listed struct {
 	At    time.Time `json:"at,omitzero"`
 }
 
+func (l listed) id() string { return l.ID }
+
 // announce adds an entry to a list before its document is created. It returns the id of the entry.
 func (q *Queue) announce(ctx context.Context, list *document.Chain[listed], l listed) (string, error) {
 	l.Entry = q.IDs.New()

@@ -47,12 +47,12 @@ func TestReplayHandlesTheEventOnce(t *testing.T) {
 	store := documenttest.NewStore()
 	n := replica(store, "a").queue()
 	e := orderEvent("u1", 1, noon)
-	store.BeforeGet = func(keys []string) error {
+	store.BeforeGet(func(keys []string) error {
 		if keys[0] == "inbox/u1" {
 			return temporary{}
 		}
 		return nil
-	}
+	})
 	if err := n.Receive(t.Context(), cloudEvent(t, e)); !event.Retriable(err) {
 		t.Fatalf("received while inboxes are away: %v", err)
 	}
@@ -60,7 +60,7 @@ func TestReplayHandlesTheEventOnce(t *testing.T) {
 	if _, err := n.Replay(t.Context(), letter, byStaff); !event.Retriable(err) {
 		t.Errorf("replayed while inboxes are away: %v", err)
 	}
-	store.BeforeGet = nil
+	store.BeforeGet(nil)
 	if letters, _, err := n.List(t.Context(), deadletter.Filter{}, "", 10); err != nil || len(letters) != 1 || letters[0].Status != deadletter.StatusOpen {
 		t.Errorf("kept %+v, %v", letters, err)
 	}
@@ -155,12 +155,12 @@ func TestADeadLetterThatKeepsFailingIsLeftToStaff(t *testing.T) {
 	store := documenttest.NewStore()
 	n := replica(store, "a").queue()
 	e := orderEvent("u1", 1, noon)
-	store.BeforeGet = func(keys []string) error {
+	store.BeforeGet(func(keys []string) error {
 		if keys[0] == "inbox/u1" {
 			return temporary{}
 		}
 		return nil
-	}
+	})
 	retried := 0
 	for ; retried < 10; retried++ {
 		if err := n.Receive(t.Context(), cloudEvent(t, e)); err == nil {
@@ -181,7 +181,7 @@ func TestADeadLetterThatKeepsFailingIsLeftToStaff(t *testing.T) {
 	if _, err := n.Replay(t.Context(), letter.ID, in); !event.Retriable(err) {
 		t.Errorf("replayed: %v", err)
 	}
-	store.BeforeGet = nil
+	store.BeforeGet(nil)
 	if letter, err = n.Replay(t.Context(), letter.ID, in); err != nil || letter.Status != deadletter.StatusReplayed || len(letter.History) != 6 {
 		t.Errorf("replayed %+v, %v", letter, err)
 	}
@@ -192,14 +192,14 @@ func TestAnExhaustedEventTellsWhy(t *testing.T) {
 	store := documenttest.NewStore()
 	n := replica(store, "a").queue()
 	c := &feed.Consumer{Handle: n.Handle, Seen: feed.NewSeen(10), DeadLetters: n}
-	store.BeforeGet = func([]string) error { return temporary{} }
+	store.BeforeGet(func([]string) error { return temporary{} })
 	e := orderEvent("u1", 1, noon)
 	for range 7 {
 		if err := c.Push(t.Context(), e); !event.Retriable(err) {
 			t.Fatal(err)
 		}
 	}
-	store.BeforeGet = nil
+	store.BeforeGet(nil)
 	letter := only(t, n, cloudEvent(t, e))
 	if want := "not handled within 7 attempts: "; !strings.HasPrefix(letter.Reason, want) || len(letter.Reason) == len(want) || letter.Attempts != 8 || letter.Status != deadletter.StatusReplayed {
 		t.Errorf("it is %+v", letter)

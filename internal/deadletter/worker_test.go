@@ -153,7 +153,7 @@ func TestLettersThatArriveInABatchsFirstSecond(t *testing.T) {
 			}
 			others := moving{replica(store, "b"), clock.mu, clock.at, clock.slept}.queue()
 			var done atomic.Int32
-			store.AfterPut = func(key string, _ []byte) error {
+			store.AfterPut(func(key string, _ []byte) error {
 				if !strings.HasPrefix(key, "dead-letter/") || done.Add(1) != 3 {
 					return nil
 				}
@@ -163,11 +163,11 @@ func TestLettersThatArriveInABatchsFirstSecond(t *testing.T) {
 					}
 				}
 				return nil
-			}
+			})
 			if err := deadletter.NewBatchWorker(n).Work(t.Context(), active(batch)); err != nil {
 				t.Fatal(err)
 			}
-			store.AfterPut = nil
+			store.AfterPut(nil)
 			batch, err = n.ShowBatch(t.Context(), kind, batch.ID)
 			if err != nil || batch.Status != deadletter.BatchFinished || batch.Done != 30 || batch.Failed != 0 || batch.Scanned != 30 {
 				t.Errorf("%s, %d arrive: it did %d and failed %d of %d, %v", kind, arriving, batch.Done, batch.Failed, batch.Scanned, err)

@@ -3,6 +3,7 @@ package document
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"strconv"
 
@@ -34,6 +35,13 @@ type chainEntry[E any] struct {
 func NewChain[E any](store Store, prefix string, size int, opts Options) *Chain[E] {
 	heads := NewRepository[chainHead[E]](store, Options{Prefix: prefix, Clock: opts.Clock, IDs: opts.IDs, Timeout: opts.Timeout})
 	return &Chain[E]{heads: heads, store: store, size: size}
+}
+
+// Shard spreads keys over a number of lists: it returns the owner of the list that a key is in.
+func Shard(key string, lists uint32) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key)) // a hash never fails
+	return strconv.FormatUint(uint64(h.Sum32()%lists), 10)
 }
 
 // Prepend puts an entry in front of an owner's list. It does not add an entryID again that is among the newest entries

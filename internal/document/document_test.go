@@ -44,7 +44,7 @@ func (d *tally) apply(operation string, now time.Time) error {
 func TestAPanickingDecisionHarmsNobodyElse(t *testing.T) {
 	store := documenttest.NewStore()
 	first := make(chan struct{})
-	store.BeforePut = func(string, []byte) error { <-first; return nil } // holds the first write until the others wait
+	store.BeforePut(func(string, []byte) error { <-first; return nil }) // holds the first write until the others wait
 	repo := document.NewRepository[tally](store, document.Options{Prefix: "tally/", Source: "tallies", Clock: clock.System{}, IDs: id.Random{}})
 	const others = 20
 	errs := make([]error, others+1)
@@ -77,9 +77,34 @@ func TestAPanickingDecisionHarmsNobodyElse(t *testing.T) {
 	}
 }
 
+// Documents of two kinds come with one read of the store.
+func TestAmong(t *testing.T) {
+	store := documenttest.NewStore()
+	repo := document.NewRepository[tally](store, document.Options{Prefix: "tally/", Clock: clock.System{}, IDs: id.Random{}})
+	other := document.NewRepository[tally](store, document.Options{Prefix: "other/", Clock: clock.System{}, IDs: id.Random{}})
+	store.Overwrite(repo.Key("a"), []byte(`{"applied":["x"]}`))
+	store.Overwrite(other.Key("a"), []byte(`{"applied":["y"]}`))
+	store.Overwrite(repo.Key("b"), []byte(`not a document`))
+	records, err := store.Get(t.Context(), repo.Key("a"), other.Key("a"), repo.Key("b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := repo.Among(records, "a")
+	two, err2 := other.Among(records, "a")
+	if err != nil || err2 != nil || !slices.Equal(one.Applied, []string{"x"}) || !slices.Equal(two.Applied, []string{"y"}) {
+		t.Errorf("got %+v, %v and %+v, %v", one, err, two, err2)
+	}
+	if _, err := repo.Among(records, "c"); !errors.Is(err, document.ErrNotFound) {
+		t.Errorf("one that is not there: %v", err)
+	}
+	if _, err := repo.Among(records, "b"); err == nil || errors.Is(err, document.ErrNotFound) {
+		t.Errorf("one that cannot be read: %v", err)
+	}
+}
+
 func TestAPanicOfTheStoreIsAnError(t *testing.T) {
 	store := documenttest.NewStore()
-	store.BeforePut = func(string, []byte) error { panic("a bug of the store") }
+	store.BeforePut(func(string, []byte) error { panic("a bug of the store") })
 	repo := document.NewRepository[tally](store, document.Options{Prefix: "tally/", Clock: clock.System{}, IDs: id.Random{}})
 	_, err := repo.Update(t.Context(), "a", func(d *tally) error { return d.apply("x", time.Now()) })
 	var panicked *document.PanicError
@@ -147,12 +172,12 @@ func TestAnIDThatMakesNoKeyIsOfNothing(t *testing.T) {
 	if _, err := repo.Update(t.Context(), "a", func(d *tally) error { return d.apply("one", time.Now()) }); err != nil {
 		t.Fatal(err)
 	}
-	store.BeforeGet = func(keys []string) error {
+	store.BeforeGet(func(keys []string) error {
 		if !slices.Equal(keys, []string{"tally/a"}) {
 			t.Errorf("the store was asked for %q", keys)
 		}
 		return nil
-	}
+	})
 	for _, bad := range documenttest.BadKeys()[1:] {
 		if got, err := repo.Get(t.Context(), bad); !errors.Is(err, document.ErrNotFound) {
 			t.Errorf("Get(%+.40q) = %v, %v", bad, got, err)
@@ -182,7 +207,7 @@ func TestARefusalLeavesTheCommandsBesideItAlone(t *testing.T) {
 	store, rec := documenttest.NewStore(), &recorder{}
 	repo := newTallies(store, rec)
 	gate := make(chan struct{})
-	store.BeforeGet = func([]string) error { <-gate; return nil }
+	store.BeforeGet(func([]string) error { <-gate; return nil })
 	refusal := errors.New("refused")
 	var all sync.WaitGroup
 	errs := make([]error, 10)
@@ -226,8 +251,8 @@ func TestEveryOperationTakesEffectOnceWhateverTheStoreAnswers(t *testing.T) {
 			defer mu.Unlock()
 			return dice.IntN(100) < percent
 		}
-		store.BeforePut = func(string, []byte) error { return errorIf(roll(20)) }
-		store.AfterPut = func(string, []byte) error { return errorIf(roll(20)) }
+		store.BeforePut(func(string, []byte) error { return errorIf(roll(20)) })
+		store.AfterPut(func(string, []byte) error { return errorIf(roll(20)) })
 		rec := &recorder{}
 		replicas := []*document.Repository[tally, *tally]{newTallies(store, rec), newTallies(store, rec)}
 		var all sync.WaitGroup

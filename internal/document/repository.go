@@ -131,6 +131,16 @@ func (r *Repository[T, P]) GetMany(ctx context.Context, ids ...string) (map[stri
 	return docs, nil
 }
 
+// Among returns the aggregate with the given id from records that one read of the store returned, for a reader who needs
+// documents of several kinds at once. The keys are those of Key. It returns ErrNotFound if the records do not have it.
+func (r *Repository[T, P]) Among(records map[string]Record, id string) (P, error) {
+	record, ok := records[r.Key(id)]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", r.Key(id), ErrNotFound)
+	}
+	return decode[T, P](r.Key(id), record)
+}
+
 // decode makes an aggregate from a record. A record without a value makes a new one.
 func decode[T any, P aggregate[T]](key string, record Record) (P, error) {
 	doc := P(new(T))

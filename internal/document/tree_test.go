@@ -39,29 +39,29 @@ type archive struct {
 	Tree document.Tree[extent] `json:"tree"`
 }
 
-// grove is an archive in a store that counts reads.
-type grove struct {
+// countedArchive is an archive in a store that counts reads.
+type countedArchive struct {
 	store     *documenttest.FakeStore
 	archives  *document.Repository[archive, *archive]
 	calls     int
 	documents int
 }
 
-func newGrove() *grove {
-	g := &grove{store: documenttest.NewStore()}
+func newCountedArchive() *countedArchive {
+	g := &countedArchive{store: documenttest.NewStore()}
 	g.archives = document.NewRepository[archive](g.store, document.Options{Prefix: "archive/", Clock: clock.System{}, IDs: id.Random{}})
-	g.store.BeforeGet = func(keys []string) error {
+	g.store.BeforeGet(func(keys []string) error {
 		g.calls++
 		g.documents += len(keys)
 		return nil
-	}
+	})
 	return g
 }
 
 const prefix = "archive/a/old"
 
 // add archives one leaf of numbers in one write.
-func (g *grove) add(ctx context.Context, numbers ...int) error {
+func (g *countedArchive) add(ctx context.Context, numbers ...int) error {
 	_, err := g.archives.Update(ctx, "a", func(a *archive) error {
 		a.Tree.Add(&a.Root, prefix, numbers, extent{slices.Min(numbers), slices.Max(numbers)})
 		return nil
@@ -70,7 +70,7 @@ func (g *grove) add(ctx context.Context, numbers ...int) error {
 }
 
 // find searches the archive for a number. It returns how many calls and documents that took.
-func (g *grove) find(ctx context.Context, number int) (found bool, calls, documents int, err error) {
+func (g *countedArchive) find(ctx context.Context, number int) (found bool, calls, documents int, err error) {
 	a, err := g.archives.Get(ctx, "a")
 	if err != nil {
 		return false, 0, 0, err
@@ -89,7 +89,7 @@ func (g *grove) find(ctx context.Context, number int) (found bool, calls, docume
 func TestATreeFindsWhatWasArchived(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		ctx := t.Context()
-		g := newGrove()
+		g := newCountedArchive()
 		leaves := rapid.SliceOfN(rapid.SliceOfN(rapid.IntRange(0, 300), 1, 4), 1, 90).Draw(rt, "leaves")
 		for _, numbers := range leaves {
 			if err := g.add(ctx, numbers...); err != nil {
@@ -141,7 +141,7 @@ func TestATreeFindsWhatWasArchived(t *testing.T) {
 
 // A search reads one document a level if the entries were archived in order, and the aggregate stays small.
 func TestATreeIsSearchedInItsHeight(t *testing.T) {
-	g := newGrove()
+	g := newCountedArchive()
 	const leaves = 1000
 	for i := range leaves {
 		if err := g.add(t.Context(), 2*i, 2*i+1); err != nil {
@@ -161,7 +161,7 @@ func TestATreeIsSearchedInItsHeight(t *testing.T) {
 
 // A lost or broken archive document causes an error that names it. A changed head is noticed.
 func TestADamagedTreeIsNoticed(t *testing.T) {
-	g := newGrove()
+	g := newCountedArchive()
 	for i := range 20 {
 		if err := g.add(t.Context(), i); err != nil {
 			t.Fatal(err)
@@ -212,7 +212,7 @@ func TestATreeIsStoredAsText(t *testing.T) {
 // store.
 func BenchmarkTreeSearch(b *testing.B) {
 	for _, leaves := range []int{10, 100, 1_000, 10_000} {
-		g := newGrove()
+		g := newCountedArchive()
 		for i := range leaves {
 			if err := g.add(b.Context(), i); err != nil {
 				b.Fatal(err)

@@ -63,11 +63,11 @@ func (c *Coverage) Extend(ctx context.Context) (complete bool, err error) {
 			c.seen.Add(entered(b.Bucket, key))
 		}
 	}
-	if c.at == from {
+	if c.at == from { // otherwise another audit has read on, or begun again
 		c.at = keys.Next
-	}
-	if c.at == (Cursor{}) { // the index is empty
-		c.at.Bucket = c.reader.timing.bucket(c.reader.clock.Now().Add(-c.reader.timing.Settle))
+		if c.at == (Cursor{}) { // the index is empty
+			c.at.Bucket = c.reader.timing.bucket(c.reader.clock.Now().Add(-c.reader.timing.Settle))
+		}
 	}
 	return keys.End, nil
 }

@@ -4,17 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"sort"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"caravan/internal/clock"
 	"caravan/internal/document"
-	"caravan/internal/event"
 	"caravan/internal/problem"
 )
 
@@ -84,9 +80,6 @@ type BucketKeys struct {
 	Next Cursor
 }
 
-// readAhead is how many entries of a slot are read at once.
-const readAhead = 8
-
 // keysTime limits one Keys call. A slow store returns less in that time.
 const keysTime = 3 * time.Second
 
@@ -111,13 +104,14 @@ func (r *Reader) Keys(ctx context.Context, from Cursor, limit int, age time.Dura
 	count, quiet := 0, from.Slot == 0 && from.N == 0
 	var front front
 	for skipped := 0; out.Next.Bucket < newest && skipped < skipMost; {
-		keys, next, err := r.slotKeys(ctx, &front, out.Next, limit-count)
+		keys, next, err := r.slotKeys(ctx, &front, out.Next, newest, limit-count)
 		if err != nil {
 			return Keys{}, err
 		}
 		quiet = quiet && len(keys) == 0
 		if next.Bucket != out.Next.Bucket {
-			if quiet {
+			if quiet && !front.has(next) {
+				front.size = 0
 				if next.Bucket, err = r.skip(ctx, next.Bucket, newest, enough, &skipped); err != nil {
 					return Keys{}, err
 				}
@@ -198,32 +192,79 @@ func (r *Reader) first(ctx context.Context) (Bucket, error) {
 	return b, nil
 }
 
-// front has what one read returned of a bucket: the first entries of its slots. Most buckets have no more.
+const (
+	// frontMost is of how many buckets the first entries are read at once.
+	frontMost = 16
+	// frontEntries is how many entries are the first ones of a slot. Most slots of most buckets have none, and a key costs about as
+	// much if it is absent. So the others are read only of slots that have one.
+	frontEntries = 4
+	// entriesMost is how many further entries of a slot are read at once.
+	entriesMost = 64
+)
+
+// front has the first entries of the slots of some buckets. In a feed in which bucket follows bucket, it grows with each read.
 type front struct {
-	bucket  Bucket
-	slot    int // the first slot that was read
-	records map[string]document.Record
+	from, to Bucket // to is not included
+	slot     int    // the first slot of the first bucket that was read
+	size     int    // in buckets, of the last read
+	records  map[string]document.Record
 }
 
-// entries reads the next readAhead entries of a slot.
-func (r *Reader) entries(ctx context.Context, known *front, at Cursor) (wanted []string, records map[string]document.Record, err error) {
-	for i := range readAhead {
+// has reports whether the first entries at a place were read.
+func (f *front) has(at Cursor) bool {
+	return at.Bucket >= f.from && at.Bucket < f.to && (at.Bucket > f.from || at.Slot >= f.slot)
+}
+
+// read reads the front at a place, and of the buckets behind it that begin before end.
+func (f *front) read(ctx context.Context, r *Reader, at Cursor, end Bucket) (err error) {
+	f.size = min(max(2*f.size, 1), frontMost)
+	f.from, f.to, f.slot = at.Bucket, at.Bucket, at.Slot
+	var places []Cursor
+	var keys []string
+	for n := 0; n == 0 || n < f.size && f.to < end; n++ {
+		for slot := range slots {
+			if place := (Cursor{Bucket: f.to, Slot: slot}); !place.Before(at) {
+				places, keys = append(places, place), append(keys, entryKey(f.to, slot, 0))
+			}
+		}
+		f.to = r.timing.next(f.to)
+	}
+	if f.records, err = r.store.Get(ctx, keys...); err != nil {
+		return err
+	}
+	var further []string
+	for i, place := range places {
+		if _, busy := f.records[keys[i]]; busy {
+			for n := 1; n < frontEntries; n++ {
+				further = append(further, entryKey(place.Bucket, place.Slot, n))
+			}
+		}
+	}
+	if len(further) == 0 {
+		return nil
+	}
+	records, err := r.store.Get(ctx, further...)
+	maps.Copy(f.records, records)
+	return err
+}
+
+// entries reads the next entries of a slot. wanted are their keys, in order.
+func (r *Reader) entries(ctx context.Context, known *front, at Cursor, end Bucket) (wanted []string, records map[string]document.Record, err error) {
+	ahead := frontEntries
+	if at.N > 0 { // a slot with more entries than the first ones has many of them
+		ahead = min(max(at.N, frontEntries), entriesMost)
+	}
+	for i := range ahead {
 		wanted = append(wanted, entryKey(at.Bucket, at.Slot, at.N+i))
 	}
 	switch {
 	case at.N > 0:
 		records, err = r.store.Get(ctx, wanted...)
-	case known.records != nil && known.bucket == at.Bucket && known.slot <= at.Slot:
+	case !known.has(at):
+		err = known.read(ctx, r, at, end)
 		records = known.records
 	default:
-		keys := slices.Clone(wanted)
-		for slot := at.Slot + 1; slot < slots; slot++ {
-			for i := range readAhead {
-				keys = append(keys, entryKey(at.Bucket, slot, i))
-			}
-		}
-		records, err = r.store.Get(ctx, keys...)
-		*known = front{at.Bucket, at.Slot, records}
+		records = known.records
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the index: %w", err)
@@ -231,11 +272,11 @@ func (r *Reader) entries(ctx context.Context, known *front, at Cursor) (wanted [
 	return wanted, records, nil
 }
 
-// slotKeys reads entries of one slot of one bucket from a cursor. It returns the next place too.
-func (r *Reader) slotKeys(ctx context.Context, known *front, at Cursor, limit int) ([]string, Cursor, error) {
+// slotKeys reads entries of one slot of one bucket from a cursor. It returns the next place too. Buckets from end on are not read.
+func (r *Reader) slotKeys(ctx context.Context, known *front, at Cursor, end Bucket, limit int) ([]string, Cursor, error) {
 	var keys []string
 	for len(keys) < max(limit, 1) {
-		wanted, records, err := r.entries(ctx, known, at)
+		wanted, records, err := r.entries(ctx, known, at, end)
 		if err != nil {
 			return nil, at, err
 		}
@@ -265,145 +306,18 @@ func (r *Reader) following(c Cursor) Cursor {
 	return Cursor{Bucket: r.timing.next(c.Bucket)}
 }
 
-const (
-	// window is more than the difference between clocks (see Timing.Settle) and more than the age of an event at its
-	// write. A larger range to search costs little, so it is generous.
-	window = time.Minute
-	// eventBefore and eventAfter limit how far the time of an event may be before and after the bucket of its key. The
-	// same program sets both times: an event is at most 10 s old when it is written, and its entry at most 5 s (package
-	// document). The rest allows for clocks that are set in between.
-	eventBefore = 30 * time.Second
-	eventAfter  = 10 * time.Second
-)
-
-// Events reads the events of the documents whose keys are in some buckets: those decided around that time.
-func (r *Reader) Events(ctx context.Context, buckets ...BucketKeys) ([]event.Event, error) {
-	var keys []string
-	around := make(map[string]span)
-	for _, b := range buckets {
-		at := span{time.Unix(int64(b.Bucket), 0).Add(-eventBefore), time.Unix(int64(r.timing.next(b.Bucket)), 0).Add(eventAfter)}
-		for _, key := range b.Keys {
-			known, met := around[key]
-			if !met {
-				keys, known = append(keys, key), at
-			}
-			around[key] = known.with(at)
-		}
-	}
-	var events []event.Event
-	for part := range slices.Chunk(keys, 64) {
-		records, err := r.store.Get(ctx, part...)
-		if err != nil {
-			return nil, fmt.Errorf("reading documents of the feed: %w", err)
-		}
-		timelines, err := r.timelines(ctx, part, records, around)
-		if err != nil {
-			return nil, err
-		}
-		events = append(events, slices.Concat(timelines...)...)
-	}
-	return events, nil
-}
-
-// span is the time from one moment to another.
-type span struct{ from, to time.Time }
-
-// with returns the span that covers both.
-func (s span) with(o span) span {
-	if o.from.Before(s.from) {
-		s.from = o.from
-	}
-	if o.to.After(s.to) {
-		s.to = o.to
-	}
-	return s
-}
-
-// timelines returns the events of several documents in the order of their keys, each within its span. It starts all
-// reads at once, because concurrent reads share a call of the store.
-func (r *Reader) timelines(ctx context.Context, keys []string, records map[string]document.Record, of map[string]span) ([][]event.Event, error) {
-	timelines := make([][]event.Event, len(keys))
-	group, ctx := errgroup.WithContext(ctx)
-	for i, key := range keys {
-		record, ok := records[key]
-		if !ok {
-			continue // its key was entered, but it was never written
-		}
-		group.Go(func() (err error) {
-			timelines[i], err = r.timeline(ctx, key, record, of[key])
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	return timelines, nil
-}
-
-// timeline returns the events of a document within a span of time, from its head and from its segments. Events are in
-// the order of their writes. Their times come from the clocks of several replicas, so they may be out of order by the
-// difference of those clocks.
-func (r *Reader) timeline(ctx context.Context, key string, record document.Record, of span) ([]event.Event, error) {
-	var root document.Root
-	if err := json.Unmarshal(record.Value, &root); err != nil {
-		return nil, fmt.Errorf("decoding document %s: %w", key, err)
-	}
-	segment := func(n int64) ([]event.Event, error) { return r.segment(ctx, key, &root, n) }
-	timeline, older := root.Timeline, root.TimelineSegments
-	if older > 0 && len(timeline) > 0 && !timeline[0].Time.Before(of.to.Add(window)) {
-		timeline = nil
-		var err error
-		if older, err = segmentsBefore(older, of.to.Add(window), segment); err != nil {
-			return nil, err
-		}
-	}
-	for ; older > 0 && (len(timeline) == 0 || !timeline[0].Time.Before(of.from.Add(-window))); older-- {
-		events, err := segment(older - 1)
-		if err != nil {
-			return nil, err
-		}
-		timeline = slices.Concat(events, timeline)
-	}
-	var events []event.Event
-	for _, e := range timeline {
-		if !e.Time.Before(of.from) && e.Time.Before(of.to) {
-			events = append(events, e)
-		}
-	}
-	return events, nil
-}
-
-// segmentsBefore is how many of a document's segments begin before a time. A wallet or a stock may have thousands of
-// segments, so it reads only a few of them.
-func segmentsBefore(segments int64, at time.Time, read func(n int64) ([]event.Event, error)) (int64, error) {
-	var failed error
-	n := sort.Search(int(segments), func(n int) bool {
-		if failed != nil {
-			return true
-		}
-		events, err := read(int64(n))
-		failed = err
-		return len(events) > 0 && !events[0].Time.Before(at)
-	})
-	return int64(n), failed
-}
-
-// segment reads segment n (from 0) of a timeline.
-func (r *Reader) segment(ctx context.Context, key string, root *document.Root, n int64) ([]event.Event, error) {
-	var events []event.Event
-	found, err := document.ReadArchive(ctx, r.store, root, document.TimelineSegmentKey(key, n), &events)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, fmt.Errorf("timeline segment %d of %s is missing", n, key)
-	}
-	return events, nil
-}
-
 // Ahead is an age for Keys, to be passed as a negative number. It includes the buckets after the current one that
 // replicas with a faster clock may use.
 func (r *Reader) Ahead() time.Duration { return window }
+
+// At is the place in the feed at which the entries of documents begin that were written at a time or later.
+func (r *Reader) At(ctx context.Context, t time.Time) (Cursor, error) {
+	first, err := r.first(ctx)
+	if err != nil || first < 0 {
+		return Cursor{}, err
+	}
+	return Cursor{Bucket: max(first, r.timing.bucket(t.Add(-window)))}, nil
+}
 
 // Final is the age from which every event is in the part of the feed that is served. By then its bucket has settled,
 // whatever the difference of the replicas' clocks.

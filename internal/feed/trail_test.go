@@ -19,11 +19,11 @@ func TestATrailIsWalkedPageByPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	clk.advance(24 * time.Hour)
+	clk.Advance(24 * time.Hour)
 	if err := index.Append(t.Context(), "note/b"); err != nil {
 		t.Fatal(err)
 	}
-	clk.advance(time.Hour)
+	clk.Advance(time.Hour)
 	doc, err := notes.Get(t.Context(), "a")
 	if err != nil {
 		t.Fatal(err)
@@ -77,9 +77,9 @@ func TestReadIndexReadsAll(t *testing.T) {
 		}
 	}
 	write("first")
-	clk.advance(24 * time.Hour)
+	clk.Advance(24 * time.Hour)
 	write("last")
-	clk.advance(time.Hour)
+	clk.Advance(time.Hour)
 	if err := trail.ReadIndex(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ type Answer struct {
 	status  int
 	body    any
 	headers [][2]string
+	events  func(*Events)
+	html    []byte
 }
 
 // Reply answers with a status and a value, which is written as JSON; see Respond. A json.RawMessage is written as it is.
@@ -50,6 +52,14 @@ func (a Answer) With(name, value string) Answer {
 func (a Answer) Write(w http.ResponseWriter) {
 	for _, header := range a.headers {
 		w.Header().Set(header[0], header[1])
+	}
+	if a.events != nil {
+		a.writeEvents(w)
+		return
+	}
+	if a.html != nil {
+		a.writeHTML(w)
+		return
 	}
 	Respond(w, a.status, a.body)
 }

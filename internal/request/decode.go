@@ -50,7 +50,7 @@ func SomeMember() Option {
 //
 // The body must be one JSON value in UTF-8 whose member names match exactly. Decode refuses unknown and repeated
 // members and anything after the value: RFC 8259 leaves their meaning open, so two readers may disagree, which
-// attackers can use. null is refused everywhere, a member without omitempty or omitzero is required, and one with
+// attackers can use. null is refused (see checkMembers), a member without omitempty or omitzero is required, and one with
 // omitempty must not be empty. clock.Parse reads the times. Errors are problems: 415 for another media type, 413 for a
 // body over the limit, 400 for the rest, with the JSON paths of the fields.
 func Decode(r *http.Request, dst any, options ...Option) error {
@@ -97,9 +97,6 @@ func DecodeOptional(r *http.Request, dst any, options ...Option) error {
 func NoBody(r *http.Request) error {
 	return DecodeOptional(r, &struct{}{})
 }
-
-// Parse is Decode for a body that is already in memory.
-func Parse(body []byte, dst any) error { return parse(body, dst, settings{}) }
 
 func parse(body []byte, dst any, set settings) error {
 	if err := json.Unmarshal(body, dst, json.RejectUnknownMembers(true), json.WithUnmarshalers(times)); err != nil {

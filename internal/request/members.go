@@ -16,7 +16,8 @@ import (
 // like "an amount that the client failed to fill in". So the members are checked in the JSON itself, against the json
 // tags of the struct:
 //
-//   - null is refused everywhere, because it has no meaning in our API.
+//   - null is refused, because it has no meaning in our API. The tag null:"allowed" permits it for a member of a form that others
+//     have defined.
 //   - A member without omitempty or omitzero is required.
 //   - A member with omitempty is never sent empty ("", [], {}): for us that is the same as absent, and a filter that is
 //     empty by mistake would choose everything. With omitzero it may be empty.
@@ -26,6 +27,7 @@ type field struct {
 	name               string
 	of                 reflect.Type
 	required, nonEmpty bool
+	nullable           bool
 }
 
 // fields caches the members of each struct type that a body was read into.
@@ -50,7 +52,7 @@ func fieldsOf(t reflect.Type) []field {
 			name = f.Name
 		}
 		empty, zero := strings.Contains(options, "omitempty"), strings.Contains(options, "omitzero")
-		all = append(all, field{name: name, of: f.Type, required: !empty && !zero, nonEmpty: empty})
+		all = append(all, field{name: name, of: f.Type, required: !empty && !zero, nonEmpty: empty, nullable: f.Tag.Get("null") == "allowed"})
 	}
 	fields.Store(t, all)
 	return all
@@ -68,7 +70,7 @@ func element(t reflect.Type) reflect.Type {
 // before, so it is valid JSON of that form.
 func checkMembers(body []byte, t reflect.Type, nonEmpty bool) []problem.FieldError {
 	m := members{decoder: jsontext.NewDecoder(bytes.NewReader(body))}
-	m.value(t, nonEmpty)
+	m.value(t, field{nonEmpty: nonEmpty})
 	return m.wrong
 }
 
@@ -78,8 +80,8 @@ type members struct {
 	wrong   []problem.FieldError
 }
 
-// value reads through one value of type t. A nil t has no rules about its members.
-func (m *members) value(t reflect.Type, nonEmpty bool) {
+// value reads through one value of type t with the rules of its member. A nil t has no rules about its members.
+func (m *members) value(t reflect.Type, rules field) {
 	if t != nil {
 		t = element(t)
 	}
@@ -92,7 +94,9 @@ func (m *members) value(t reflect.Type, nonEmpty bool) {
 	kind := token.Kind()
 	switch kind {
 	case jsontext.KindNull:
-		m.report(at, "null", "must not be null; leave it out if there is no value")
+		if !rules.nullable {
+			m.report(at, "null", "must not be null; leave it out if there is no value")
+		}
 		return
 	case jsontext.KindString:
 		count = len(token.String())
@@ -100,14 +104,14 @@ func (m *members) value(t reflect.Type, nonEmpty bool) {
 		count = m.object(at, t)
 	case jsontext.KindBeginArray:
 		for ; m.decoder.PeekKind() != jsontext.KindEndArray; count++ {
-			m.value(inner(t), false)
+			m.value(inner(t), field{})
 		}
 		_, _ = m.decoder.ReadToken() // the end, which was peeked already
 	default:
 		return
 	}
 	switch {
-	case !nonEmpty || count > 0:
+	case !rules.nonEmpty || count > 0:
 	case at == "":
 		m.report(at, "empty", "must have at least one member")
 	default:
@@ -127,15 +131,15 @@ func (m *members) object(at jsontext.Pointer, t reflect.Type) (count int) {
 		if err != nil {
 			return count
 		}
-		of, nonEmpty := inner(t), false
+		of, rules := inner(t), field{}
 		for i, f := range known {
 			if f.name == name.String() {
-				of, nonEmpty = f.of, f.nonEmpty
+				of, rules = f.of, f
 				seen |= 1 << i
 				break
 			}
 		}
-		m.value(of, nonEmpty)
+		m.value(of, rules)
 	}
 	_, _ = m.decoder.ReadToken() // the end, which was peeked already
 	for i, f := range known {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"caravan/internal/problem"
+	"caravan/internal/request"
 	"caravan/internal/token"
 )
 
@@ -41,4 +42,27 @@ func bearer(r *http.Request) (string, error) {
 		return "", problem.Unauthorized("Send one Authorization header: Bearer and an access token.")
 	}
 	return strings.TrimSpace(raw), nil
+}
+
+// headerCallerApp is what the sidecar of a caller says about it: its app id. The sidecar replaces what the caller wrote. With mTLS
+// the sidecar of the callee verifies it by the certificate (k8s/overlays/dapr/callers.yaml).
+const headerCallerApp = "Dapr-Caller-App-Id"
+
+// OnlyFrom is a handler of an Internal route that answers one app. Calls of others are a 403.
+func OnlyFrom(app string, h request.Handler) request.Handler {
+	return func(r *http.Request) (request.Answer, error) {
+		if from := r.Header[headerCallerApp]; len(from) != 1 || from[0] != app {
+			return request.Answer{}, problem.Forbidden("This call is only for " + app + ".")
+		}
+		return h(r)
+	}
+}
+
+// HeaderClientAgent is the User-Agent of the client. The gateway adds it to calls that need no access token, such as a login.
+const HeaderClientAgent = "X-Client-Agent"
+
+// ClientAddress is the network address of the client of a public route, as the gateway saw it, or "". The sidecars append theirs.
+func ClientAddress(r *http.Request) string {
+	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ",")
+	return strings.TrimSpace(first)
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/go-playground/validator/v10"
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/viper"
+
+	"caravan/internal/text"
 )
 
 // mask replaces a secret in the output of --print-config.
@@ -183,12 +185,13 @@ func explain(rule validator.FieldError) string {
 	return "does not meet the rule " + rule.Tag()
 }
 
-// otherPrograms are the first words of the keys that the programs of Caravan have beside Settings. The programs of a
+// otherPrograms are the first words of the keys that the programs of Caravan have beside Settings, sorted. "events" is that of
+// services that "dapr new service" makes. The programs of a
 // stack often share one shell's environment. So a program ignores the variables of the others, and the other program
 // refuses a misspelt one.
 var otherPrograms = []string{
-	"access", "bank", "bootstrap", "breaker", "catalogue", "forward", "health", "inbox", "keys", "limit", "password",
-	"reconcile", "reservation", "routes", "saga", "sessions", "wallet",
+	"access", "bank", "bootstrap", "breaker", "catalogue", "delivery", "email", "events", "forward", "health", "inbox", "keys", "limit", "mail", "password", "push",
+	"reconcile", "reservation", "routes", "saga", "sessions", "stream", "wallet", "watch",
 }
 
 // checkUnknown refuses keys of the file, flags and CARAVAN_ variables that no section knows.
@@ -253,29 +256,9 @@ func (c *config) nearest(key string) string {
 	plain := strings.NewReplacer(".", "_", "-", "_").Replace(key)
 	best, fewest := "", -1
 	for _, o := range c.options {
-		if n := edits(plain, strings.ReplaceAll(o.key, ".", "_")); fewest < 0 || n < fewest {
+		if n := text.Distance(plain, strings.ReplaceAll(o.key, ".", "_")); fewest < 0 || n < fewest {
 			best, fewest = o.key, n
 		}
 	}
 	return best
-}
-
-// edits returns the Levenshtein distance.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j]+1, row[j+1]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

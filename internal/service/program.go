@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 
 	"caravan/internal/clock"
@@ -28,6 +29,8 @@ type Surroundings struct {
 	Jitter func() float64
 	// Sidecar is the client for everything outside of the program.
 	Sidecar *sidecar.Client
+	// Outside makes the calls that cannot go through the sidecar. Nil is the network.
+	Outside http.RoundTripper
 	// Telemetry makes spans and instruments.
 	Telemetry *telemetry.Telemetry
 }
@@ -51,6 +54,7 @@ func New(ctx context.Context, name string, around Surroundings, build Build) (*S
 		return nil, err
 	}
 	s.Clock, s.IDs, s.Jitter, s.Sidecar = around.Clock, around.IDs, around.Jitter, around.Sidecar
+	s.Outside = around.Outside
 	if err := s.build(ctx, build); err != nil {
 		return nil, fmt.Errorf("building %s: %w", name, err)
 	}

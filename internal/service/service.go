@@ -55,6 +55,9 @@ type Service struct {
 	Jitter func() float64
 	// Sidecar is the client for everything outside of the program: documents, other services, events.
 	Sidecar *sidecar.Client
+	// Outside takes the calls that cannot go through the sidecar, such as those of push services, in place of the network. It is
+	// nil except in the simulation.
+	Outside http.RoundTripper
 	// Settings is the configuration that every program has.
 	Settings Settings
 	// Telemetry makes spans and instruments in addition to those of each request.

@@ -77,6 +77,7 @@ func New(opts Options) (*Client, error) {
 		// access, as containers have, nobody answers, and the connection would wait ten seconds.
 		grpc.WithDisableServiceConfig(),
 		grpc.WithChainUnaryInterceptor(withToken(opts.Token), failFast(opts.Stopping)),
+		grpc.WithChainStreamInterceptor(withStreamToken(opts.Token)),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
 	)

@@ -27,6 +27,16 @@ func withToken(token string) grpc.UnaryClientInterceptor {
 	}
 }
 
+// withStreamToken is withToken for streams.
+func withStreamToken(token string) grpc.StreamClientInterceptor {
+	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		if token != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, tokenHeader, token)
+		}
+		return open(ctx, desc, cc, method, opts...)
+	}
+}
+
 // failFast makes a call fail at once, without waiting for the sidecar, when the program is stopping.
 func failFast(stopping func() bool) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {

@@ -71,7 +71,7 @@ func (r Rule) Clean(s string, maxRunes int) (string, error) {
 		return "", refuse("must be valid UTF-8")
 	}
 	if r.multiline {
-		s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
+		s = unixLines(s)
 	}
 	s = norm.NFC.String(strings.TrimSpace(s))
 	if err := r.check(s); err != nil {
@@ -84,6 +84,11 @@ func (r Rule) Clean(s string, maxRunes int) (string, error) {
 		return "", tooLong(maxRunes)
 	}
 	return s, nil
+}
+
+// unixLines ends each line with \n.
+func unixLines(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 }
 
 // check checks each character of a text that is valid, trimmed and normalized.

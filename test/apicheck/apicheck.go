@@ -25,6 +25,12 @@ type Document struct {
 	seen map[string]map[int]bool // statuses by operation
 }
 
+func init() {
+	for _, media := range []string{"text/event-stream", "text/html"} {
+		openapi3filter.RegisterBodyDecoder(media, openapi3filter.FileBodyDecoder)
+	}
+}
+
 // Parse reads and validates a document. It must be OpenAPI 3.1, whose schemas are JSON Schema 2020-12.
 func Parse(ctx context.Context, raw []byte) (*Document, error) {
 	spec, err := openapi3.NewLoader().LoadFromData(raw)

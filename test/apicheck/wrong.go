@@ -21,6 +21,8 @@ type Operation struct {
 	SignedIn    bool
 	// Example is a body that the document allows, with every known member; nil if there is no body.
 	Example []byte
+	// Form means that the body is an HTML form. It has no example and no wrong bodies: its own test sends them.
+	Form bool
 	// Optional means that the body may be left out.
 	Optional bool
 	// Wrong are bodies that the document forbids, each with one fault.
@@ -87,6 +89,10 @@ func (d *Document) operation(method, path string, item *openapi3.PathItem) (Oper
 		return one, nil
 	}
 	one.Optional = !from.RequestBody.Value.Required
+	if from.RequestBody.Value.Content["application/x-www-form-urlencoded"] != nil {
+		one.Form = true
+		return one, nil
+	}
 	media := from.RequestBody.Value.Content["application/json"]
 	if media == nil || media.Example == nil {
 		return one, fmt.Errorf("the body has no example")
@@ -172,9 +178,11 @@ func raw(text string) json.RawMessage { return json.RawMessage(text) }
 
 // value breaks one value, and the values in it, in every way that its schema allows.
 func (b *breaker) value(s *openapi3.Schema, example any, at []any) {
-	b.put(at, "null", raw("null"))
+	if !s.Type.Includes("null") {
+		b.put(at, "null", raw("null"))
+	}
 	for kind, text := range map[string]string{"string": `"x"`, "integer": "7", "boolean": "true", "array": "[]", "object": "{}"} {
-		if !s.Type.Is(kind) {
+		if !s.Type.Includes(kind) {
 			b.put(at, kind+" for "+s.Type.Slice()[0], raw(text))
 		}
 	}

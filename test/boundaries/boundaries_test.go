@@ -101,7 +101,7 @@ func TestPlanted(t *testing.T) {
 			violations := Check([]Package{plant.pkg})
 			if plant.rule == "" {
 				if len(violations) > 0 {
-					t.Fatalf("found in an innocent package: %v", violations)
+					t.Fatalf("found in a correct package: %v", violations)
 				}
 				return
 			}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // link matches a test in a document: its name and its file.
@@ -37,18 +38,35 @@ func unprovable(document string, read func(file string) ([]byte, error)) []strin
 	return missing
 }
 
-// target is where any link leads; named is a test that a document mentions without a link.
+// target is where any link leads: a file, a heading in it, or both. named is a test that a document mentions without a
+// link. fenced is a block of code, which has no links and no headings.
 var (
-	target = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)\s]*)?\)`)
-	named  = regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9]*)`")
+	target  = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]*))?\)`)
+	named   = regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9]*)`")
+	fenced  = regexp.MustCompile("(?ms)^ *```.*?^ *```")
+	heading = regexp.MustCompile(`(?m)^#{1,6} +(.+?) *$`)
 )
 
-// dangling lists the links of a document that lead to no file, and the tests it mentions that are nowhere.
-func dangling(document string, exists func(file string) bool, isTest func(name string) bool) []string {
+// dangling lists the links of a document that lead to no file or no heading, and the tests it mentions that are nowhere.
+// read returns a file; the error is that of its absence. A folder has no text.
+func dangling(document string, read func(file string) (string, error), isTest func(name string) bool) []string {
 	var missing []string
+	document = fenced.ReplaceAllString(document, "")
 	for _, match := range target.FindAllStringSubmatch(document, -1) {
-		if !strings.Contains(match[1], "://") && !exists(match[1]) {
-			missing = append(missing, match[1]+" does not exist")
+		file, part := match[1], match[2]
+		if strings.Contains(file, ":") {
+			continue // it is elsewhere
+		}
+		content := document
+		if file != "" {
+			var err error
+			if content, err = read(file); err != nil {
+				missing = append(missing, file+" does not exist")
+				continue
+			}
+		}
+		if part != "" && !anchors(content)[part] {
+			missing = append(missing, fmt.Sprintf("%s has no heading for #%s", file, part))
 		}
 	}
 	for _, match := range named.FindAllStringSubmatch(document, -1) {
@@ -59,24 +77,57 @@ func dangling(document string, exists func(file string) bool, isTest func(name s
 	return missing
 }
 
+// anchors are the names by which links reach the headings of a document, as GitHub and GitLab make them: the letters
+// of the heading in lower case, with hyphens for spaces. The second of two equal ones ends in -1.
+func anchors(document string) map[string]bool {
+	all := make(map[string]bool)
+	for _, match := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(document, ""), -1) {
+		name := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_':
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, match[1])
+		unique := name
+		for n := 1; all[unique]; n++ {
+			unique = fmt.Sprintf("%s-%d", name, n)
+		}
+		all[unique] = true
+	}
+	return all
+}
+
+// walk visits the files of the repository with an extension. Folders whose names start with a dot have the state of
+// stacks and of git.
+func walk(t *testing.T, extension string, visit func(path string, content []byte)) {
+	t.Helper()
+	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && strings.HasPrefix(entry.Name(), ".") && entry.Name() != "..":
+			return fs.SkipDir
+		case entry.IsDir() || !strings.HasSuffix(path, extension):
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		visit(path, content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // documents are all that people read, by their path from here.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	all := make(map[string]string)
-	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/adr/*.md", "../../docs/parts/*.md"} {
-		paths, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range paths {
-			raw, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all[path] = string(raw)
-		}
-	}
-	if len(all) < 10 {
+	walk(t, ".md", func(path string, content []byte) { all[path] = string(content) })
+	if len(all) < 20 {
 		t.Fatalf("only %d documents found: the rules would hold for nothing", len(all))
 	}
 	return all
@@ -87,24 +138,11 @@ func tests(t *testing.T) map[string]bool {
 	t.Helper()
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Z][A-Za-z0-9]*)\(`)
 	all := make(map[string]bool)
-	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && strings.HasPrefix(entry.Name(), ".") && entry.Name() != "..":
-			return fs.SkipDir // state of stacks, and git's
-		case !strings.HasSuffix(path, "_test.go"):
-			return nil
-		}
-		source, err := os.ReadFile(path)
+	walk(t, "_test.go", func(_ string, source []byte) {
 		for _, match := range declared.FindAllSubmatch(source, -1) {
 			all[string(match[1])] = true
 		}
-		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return all
 }
 
@@ -124,13 +162,18 @@ func TestDocumentedTestsExist(t *testing.T) {
 	}
 }
 
-// TestDocumentsLeadSomewhere holds every link of the documents to a file, and every test they mention to one that is.
+// TestDocumentsLeadSomewhere checks that every link of the documents leads to a file and a heading, and that every test
+// they mention exists.
 func TestDocumentsLeadSomewhere(t *testing.T) {
 	declared := tests(t)
 	for path, document := range documents(t) {
-		for _, complaint := range dangling(document, func(file string) bool {
-			_, err := os.Stat(filepath.Join(filepath.Dir(path), file))
-			return err == nil
+		for _, complaint := range dangling(document, func(file string) (string, error) {
+			file = filepath.Join(filepath.Dir(path), file)
+			if info, err := os.Stat(file); err != nil || info.IsDir() {
+				return "", err
+			}
+			content, err := os.ReadFile(file)
+			return string(content), err
 		}, func(name string) bool { return declared[name] }) {
 			t.Errorf("%s: %s", path, complaint)
 		}
@@ -138,17 +181,30 @@ func TestDocumentsLeadSomewhere(t *testing.T) {
 }
 
 func TestDanglingLinksAreFound(t *testing.T) {
-	exists := func(file string) bool { return file == "adr/1.md" }
+	read := func(file string) (string, error) {
+		if file != "adr/1.md" {
+			return "", os.ErrNotExist
+		}
+		return "# ADR 1: one part\n## The Dapr CLI's `run`\n## Twice\n## Twice\n```\n# a comment\n```\n", nil
+	}
 	isTest := func(name string) bool { return name == "TestA" }
 	for document, wrong := range map[string]bool{
-		"[ADR 1](adr/1.md)":                      false,
-		"[a part](adr/1.md#part)":                false,
-		"[elsewhere](https://dapr.io)":           false,
-		"[`TestA`](adr/1.md), and `TestA` alone": false,
-		"[ADR 2](adr/2.md)":                      true,
-		"kept by `TestB`":                        true,
+		"[ADR 1](adr/1.md)":                       false,
+		"[a part](adr/1.md#adr-1-one-part)":       false,
+		"[code](adr/1.md#the-dapr-clis-run)":      false,
+		"[the second](adr/1.md#twice-1)":          false,
+		"# Here\n[above](#here)":                  false,
+		"[elsewhere](https://dapr.io#x)":          false,
+		"[`TestA`](adr/1.md), and `TestA` alone":  false,
+		"```\n[an example](adr/2.md)\n```\n# End": false,
+		"[ADR 2](adr/2.md)":                       true,
+		"[no part](adr/1.md#another-part)":        true,
+		"[the third](adr/1.md#twice-2)":           true,
+		"[code](adr/1.md#a-comment)":              true,
+		"# Here\n[nowhere](#there)":               true,
+		"kept by `TestB`":                         true,
 	} {
-		if got := dangling(document, exists, isTest); (len(got) > 0) != wrong {
+		if got := dangling(document, read, isTest); (len(got) > 0) != wrong {
 			t.Errorf("%s: %v", document, got)
 		}
 	}

@@ -16,8 +16,9 @@ var textRules = []string{"line", "multiline", "name", "sku", "plainid", "id", "c
 
 // ownRules are the fields that a service's domain checks, so that it can report all faults of a request at once.
 var ownRules = map[string][]string{
-	"products": {"category"},
-	"users":    {"email", "name", "password", "currentPassword", "newPassword", "refreshToken", "roles"},
+	"notifications": {"timeZone", "from", "until", "kind", "endpoint", "p256dh", "auth"},
+	"products":      {"category"},
+	"users":         {"email", "name", "password", "currentPassword", "newPassword", "refreshToken", "roles", "token"},
 }
 
 // textHasRule finds text in a client's body that no rule checks.

@@ -26,6 +26,8 @@ var variants = map[string][]string{
 	"kafka":                   {"kafka.yaml"},
 	"kafka-embedded":          {"kafka-embedded.yaml"},
 	"replicas":                {"replicas.yaml"},
+	"push":                    {"push.yaml"},
+	"another mail server":     {"smtp.yaml"},
 	"kafka, redis, replicas":  {"kafka.yaml", "redis.yaml", "replicas.yaml"},
 	"kafka-embedded, sqlite":  {"kafka-embedded.yaml", "sqlite.yaml"},
 	"kafka-embedded, replica": {"kafka-embedded.yaml", "replicas.yaml"},
@@ -39,7 +41,7 @@ func load(r repository.Root, overrides ...string) (*types.Project, error) {
 	for _, name := range overrides {
 		files = append(files, filepath.Join(string(r), "compose", name))
 	}
-	environment := map[string]string{}
+	environment := map[string]string{"SMTP_HOST": "smtp.example"}
 	all, err := filepath.Glob(filepath.Join(string(r), "compose", "*.yaml"))
 	if err != nil {
 		return nil, err

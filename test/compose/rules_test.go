@@ -17,7 +17,8 @@ import (
 
 const (
 	backbone = "backbone" // the network of sidecars, broker and store
-	edge     = "edge"     // the only one with access to the outside
+	edge     = "edge"     // that of the published port, with access to the outside
+	outside  = "push"     // that of push.yaml, with access to the outside, for notifications alone
 	// drain is the maximum time for the stop of a program (internal/service: requests, workers, events, telemetry).
 	drain = 29 * time.Second
 )
@@ -59,7 +60,7 @@ func violations(root repository.Root, project *types.Project) []string {
 		r.container(project.Services[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(project.Networks)) {
-		if !project.Networks[name].Internal && name != edge {
+		if !project.Networks[name].Internal && name != edge && name != outside {
 			r.report("network %s is not internal", name)
 		}
 	}
@@ -116,6 +117,9 @@ func (r *review) ports(p pair) {
 			r.report("%s: %s is %q, not %q", p.program.Name, what, values[0], values[1])
 		}
 	}
+	if mail, runs := r.project.Services["mail"]; runs && (len(mail.Ports) != 1 || mail.Ports[0].HostIP != "127.0.0.1" || mail.Ports[0].Target != 8025) {
+		r.report("mail: it publishes %v, not its page alone on 127.0.0.1", mail.Ports)
+	}
 	switch published := p.program.Ports; {
 	case p.app.ID != "gateway" && len(published) > 0:
 		r.report("%s: only the gateway publishes a port", p.program.Name)
@@ -137,6 +141,9 @@ func (r *review) network(p pair) {
 	if p.app.ID == "gateway" {
 		delete(own, edge)
 	}
+	if p.app.ID == "notifications" && r.alone(outside) {
+		delete(own, outside)
+	}
 	if len(own) != 1 {
 		r.report("%s: it is on the networks %v, not on its pair's alone", p.program.Name, slices.Sorted(maps.Keys(networksOf(p.program))))
 		return
@@ -152,7 +159,11 @@ func (r *review) network(p pair) {
 		if want := []string{p.program.Name, p.sidecar.Name}; !slices.Equal(members, want) {
 			r.report("network %s has %v, not %v", name, members, want)
 		}
-		if !maps.Equal(networksOf(p.sidecar), map[string]bool{name: true, backbone: true}) {
+		want := map[string]bool{name: true, backbone: true}
+		if _, runs := r.project.Services["mail"]; !runs && p.app.ID == "notifications" {
+			want[edge] = true // the mail server is outside
+		}
+		if !maps.Equal(networksOf(p.sidecar), want) {
 			r.report("%s: it is on the networks %v", p.sidecar.Name, slices.Sorted(maps.Keys(networksOf(p.sidecar))))
 		}
 	}
@@ -163,6 +174,17 @@ func (r *review) network(p pair) {
 	if !slices.Contains(known, p.app.ID+"-daprd") {
 		r.report("%s: the name resolution does not find it: it has no alias %s-daprd", p.sidecar.Name, p.app.ID)
 	}
+}
+
+// alone reports whether a network has at most one member.
+func (r *review) alone(network string) bool {
+	members := 0
+	for _, service := range r.project.Services {
+		if networksOf(service)[network] {
+			members++
+		}
+	}
+	return members <= 1
 }
 
 // tokens checks that a pair shares its two tokens and that no other container has them.
@@ -240,6 +262,7 @@ func (r *review) resources(p pair) {
 		return
 	}
 	got := map[string]bool{}
+	brokers := map[string]bool{}
 	for _, d := range documents {
 		if !d.For(p.app.ID) {
 			if d.Subscription != nil {
@@ -258,7 +281,13 @@ func (r *review) resources(p pair) {
 		}
 		if d.Component != nil {
 			r.dependency(p, d.Component)
+			if strings.HasPrefix(d.Component.Spec.Type, "pubsub.") {
+				brokers[d.Component.Spec.Type] = true
+			}
 		}
+	}
+	if len(brokers) > 1 {
+		r.report("%s: its components are for the brokers %v", p.sidecar.Name, slices.Sorted(maps.Keys(brokers)))
 	}
 	for _, d := range elsewhere {
 		if key := d.Kind + " " + d.Metadata.Name; !got[key] {
@@ -275,7 +304,7 @@ func (r *review) resources(p pair) {
 
 // dependency checks that a sidecar waits for the server of its component.
 func (r *review) dependency(p pair, component *manifest.Component) {
-	server := map[string]string{"pubsub": "broker", "store": "store"}[component.Metadata.Name]
+	server := map[string]string{"pubsub": "broker", "live": "broker", "store": "store"}[component.Metadata.Name]
 	if _, runs := r.project.Services[server]; !runs {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 
 	"caravan/dapr/launcher/compose"
 	"caravan/dapr/launcher/process"
+	"caravan/internal/clock"
 	"caravan/test/reach"
 )
 
@@ -79,18 +80,14 @@ func (p *Project) WaitServing(ctx context.Context, names ...string) error {
 			names = append(names, status.Name)
 		}
 	}
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
 	for _, name := range names {
 		for {
 			err := p.Serves(ctx, name)
 			if err == nil {
 				break
 			}
-			select {
-			case <-ctx.Done():
-				return errors.Join(ctx.Err(), err)
-			case <-ticker.C:
+			if ended := (clock.System{}).Sleep(ctx, 100*time.Millisecond); ended != nil {
+				return errors.Join(ended, err)
 			}
 		}
 	}

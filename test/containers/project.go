@@ -130,7 +130,8 @@ func (p *Project) Keep() string {
 	return fmt.Sprintf("kept %s; remove it with: docker compose --project-name %s down --volumes", p.dir, p.Name)
 }
 
-// writeSecrets makes a value for each secret that the files ask for, and chooses the gateway's port.
+// writeSecrets makes a value for each secret that the files ask for, and chooses the ports of the gateway and of the page with the
+// e-mails.
 func (p *Project) writeSecrets() error {
 	wanted, err := compose.RequiredVariables(filepath.Join(p.options.Root, "compose"))
 	if err != nil {
@@ -140,9 +141,14 @@ func (p *Project) writeSecrets() error {
 	if err != nil {
 		return err
 	}
-	text, _ := compose.Complete(fmt.Sprintf("CARAVAN_PORT=%d\n", port), wanted)
+	mails, err := p.ports.Take()
+	if err != nil {
+		return err
+	}
+	text, _ := compose.Complete(fmt.Sprintf("CARAVAN_PORT=%d\nCARAVAN_MAIL_PORT=%d\n", port, mails), wanted)
 	p.secrets = compose.ParseEnv(text)
 	p.Gateway = fmt.Sprintf("http://127.0.0.1:%d", port)
+	p.Mail = fmt.Sprintf("http://127.0.0.1:%d", mails)
 	if err := os.WriteFile(filepath.Join(p.dir, "env"), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("writing the secrets: %w", err)
 	}

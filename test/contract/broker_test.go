@@ -82,7 +82,7 @@ func connect(t *testing.T, kind string) *broker {
 	dir, ports := t.TempDir(), process.NewPorts()
 	t.Cleanup(ports.Release)
 	server, err := infra.Broker(kind, infra.Place{
-		Dir: dir, Port: ports.Take, Getenv: os.Getenv, Topics: []string{"users", "orders", "payments", "notifications.dead"},
+		Dir: dir, Port: ports.Take, Getenv: os.Getenv, Topics: []string{"users", "orders", "payments", "products", "notifications.dead"},
 		Program: func(name string) string { return build(t, dir, "./dapr/launcher/"+name) },
 	})
 	if errors.Is(err, infra.ErrNotInstalled) && os.Getenv("CI") == "" {

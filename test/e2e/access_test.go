@@ -27,6 +27,7 @@ func TestOthersThingsDoNotExist(t *testing.T) {
 		{http.MethodGet, "/v1/orders/" + o.ID, "/v1/orders/" + missing},
 		{http.MethodPost, "/v1/orders/" + o.ID + "/cancel", "/v1/orders/" + missing + "/cancel"},
 		{http.MethodPost, "/v1/notifications/" + inbox.Items[0].ID + "/read", "/v1/notifications/" + missing + "/read"},
+		{http.MethodDelete, "/v1/notifications/" + inbox.Items[0].ID, "/v1/notifications/" + missing},
 	} {
 		theirs := other.must(http.StatusNotFound, pair.method, pair.theirs, nil, nil).problem(t)
 		nobodys := other.must(http.StatusNotFound, pair.method, pair.nobodys, nil, nil).problem(t)
@@ -75,6 +76,8 @@ func TestPermissions(t *testing.T) {
 		{http.MethodGet, "/v1/ops/breakers", nil},
 		{http.MethodGet, "/v1/ops/services", nil},
 		{http.MethodGet, "/v1/ops/dead-letters", nil},
+		{http.MethodGet, "/v1/ops/notifications", nil},
+		{http.MethodPost, "/v1/ops/notifications/" + id.Random{}.New() + ".0/resend", nil},
 	} {
 		c.must(http.StatusForbidden, call.method, call.path, call.body, nil)
 		visitor.must(http.StatusUnauthorized, call.method, call.path, call.body, nil)
@@ -242,6 +245,7 @@ func TestSessions(t *testing.T) {
 	c.must(http.StatusNoContent, http.MethodPut, "/v1/users/me/password", map[string]string{"currentPassword": c.password, "newPassword": fresh}, nil)
 	anybody.must(http.StatusUnauthorized, http.MethodPost, "/v1/sessions", map[string]string{"email": c.email, "password": c.password}, nil)
 	c.password = fresh
+	c.fact("users.password_changed.v1")
 	anybody.must(http.StatusCreated, http.MethodPost, "/v1/sessions", map[string]string{"email": c.email, "password": fresh}, nil)
 }
 

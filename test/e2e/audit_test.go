@@ -222,7 +222,7 @@ func add(object any, member string, n int64) {
 func TestAuditFindsWhatIsPlanted(t *testing.T) {
 	s := own(t, launcher.Options{Broker: "kafka", Store: settings.store})
 	sh := open(t, s)
-	innocent := confirmed(t, sh)
+	sound := confirmed(t, sh)
 	scenes := make([]scene, len(violations))
 	for i := range scenes {
 		scenes[i] = confirmed(t, sh)
@@ -248,9 +248,9 @@ func TestAuditFindsWhatIsPlanted(t *testing.T) {
 		})
 	}
 	for _, f := range found {
-		for _, part := range []string{innocent.order.ID, innocent.customer.id, innocent.product.SKU} {
+		for _, part := range []string{sound.order.ID, sound.customer.id, sound.product.SKU} {
 			if strings.Contains(f.Key+" "+f.Detail, part) {
-				t.Errorf("the audit accuses the innocent: %+v", f)
+				t.Errorf("the audit reports what is correct: %+v", f)
 			}
 		}
 	}

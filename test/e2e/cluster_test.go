@@ -23,6 +23,7 @@ import (
 // there). A process is a container of a pod; "broker" and "store" are those of the pods with these names.
 type clustered struct {
 	gateway string
+	mail    string // the page of the mail server
 	secrets map[string]map[string]string
 	relays  map[string]string // by service: the local address of the sidecar's HTTP API, which listens only in its pod
 	stop    context.CancelFunc
@@ -44,7 +45,11 @@ func launchOnCluster(ctx context.Context, s *stack, options launcher.Options) (t
 	if err != nil {
 		return nil, err
 	}
-	c := &clustered{gateway: "http://" + address, secrets: map[string]map[string]string{}, relays: map[string]string{}}
+	mail, err := pods.Kubectl(ctx, "", "get", "service", "mail", "-o", "jsonpath={.spec.clusterIP}")
+	if err != nil {
+		return nil, err
+	}
+	c := &clustered{mail: "http://" + mail + ":8025", gateway: "http://" + address, secrets: map[string]map[string]string{}, relays: map[string]string{}}
 	if err := c.readSecrets(ctx); err != nil {
 		return nil, err
 	}

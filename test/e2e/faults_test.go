@@ -112,8 +112,9 @@ func TestALongPollOutlastsARestart(t *testing.T) {
 // TestKilledUnderLoad kills a program or its sidecar while orders are in every step: between steps, and before the
 // confirmation is written.
 func TestKilledUnderLoad(t *testing.T) {
+	s := shared(t)
 	for _, name := range []string{"products", "payments", "orders", "notifications", "gateway", "orders-daprd", "payments-daprd"} {
-		t.Run(name, func(t *testing.T) { killUnderLoad(t, shared(t), name) })
+		t.Run(name, func(t *testing.T) { killUnderLoad(t, s, name) })
 	}
 }
 

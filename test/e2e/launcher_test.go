@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"strconv"
@@ -21,17 +22,26 @@ type launched struct {
 
 func launchHere(ctx context.Context, s *stack, options launcher.Options) (_ target, err error) {
 	options.Dir, options.Daprd, options.FreePorts = s.dir, settings.daprd, true
-	options.OTLPEndpoint, options.Env = s.sink.URL(), environment()
+	env := environment()
+	for app, more := range options.Env {
+		if env[app] == nil {
+			env[app] = make(map[string]string)
+		}
+		maps.Copy(env[app], more)
+	}
+	options.OTLPEndpoint, options.Env = s.sink.URL(), env
 	number, err := replicas()
 	if err != nil {
 		return nil, err
 	}
+	own := options.Replicas
 	options.Replicas = make(map[string]int)
 	for _, service := range services {
-		if service != "gateway" { // it would need a second public port
+		if service != "gateway" { // most tests know one
 			options.Replicas[service] = number
 		}
 	}
+	maps.Copy(options.Replicas, own)
 	if options.Root, err = os.Getwd(); err != nil {
 		return nil, fmt.Errorf("finding the repository: %w", err)
 	}

@@ -1,8 +1,9 @@
 // Package e2e tests the system on real stacks: real sidecars, a real broker and store, and the six programs unchanged.
 // The tests use only the gateway.
 //
-// Every answer is checked against the gateway's own OpenAPI document. After every test the system's audit and the
-// test's own books must agree that no unit was sold twice, no cent lost and no notice missing.
+// Every answer is checked against the gateway's own OpenAPI document. After every test its own books must agree with the system
+// that no unit was sold twice, no cent lost and no notice missing. The system's audit, which looks at everything and takes longer
+// with every test, must agree after each test that ended processes or has a stack of its own, and after all tests.
 //
 // CARAVAN_E2E_TARGET says what runs the stacks: the launcher, docker compose with the images of CARAVAN_TAG, or the
 // Kubernetes cluster on whose node the tests run (test/cluster/prove.sh TestEndToEnd). CARAVAN_E2E_BROKER and
@@ -48,6 +49,10 @@ func TestMain(m *testing.M) {
 	settings.store = cmp.Or(settings.store, defaultStore(settings.target))
 	code := m.Run()
 	if common.stack != nil {
+		if err := common.stack.lastAudit(); code == 0 && err != nil {
+			fmt.Fprintln(os.Stderr, "after all tests:", err)
+			code = 1
+		}
 		if unanswered := common.stack.document.Unanswered(); code == 0 && whole() && len(unanswered) > 0 {
 			fmt.Fprintf(os.Stderr, "no test has called %s\n", strings.Join(unanswered, ", "))
 			code = 1
@@ -75,6 +80,7 @@ func shared(t *testing.T) *stack {
 		common.stack, common.err = start(launcher.Options{Broker: settings.broker, Store: settings.store})
 	})
 	usable(t, common.err)
+	t.Cleanup(func() { common.stack.auditFaults(t) }) // it runs last, when all is repaired
 	return common.stack
 }
 

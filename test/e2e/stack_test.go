@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,26 @@ type stack struct {
 	document *apicheck.Document
 	sink     *tracesink.Sink
 	dir      string // of the launcher's stacks
+	// faulted is set when a process was ended, until the next audit.
+	faulted *atomic.Bool
+}
+
+// Kill is the target's.
+func (s *stack) Kill(ctx context.Context, name string) error {
+	s.faulted.Store(true)
+	return s.target.Kill(ctx, name)
+}
+
+// Crash is the target's.
+func (s *stack) Crash(ctx context.Context, name string) error {
+	s.faulted.Store(true)
+	return s.target.Crash(ctx, name)
+}
+
+// Restart is the target's.
+func (s *stack) Restart(ctx context.Context) error {
+	s.faulted.Store(true)
+	return s.target.Restart(ctx)
 }
 
 // start starts a stack on free ports in a new folder and waits until it is ready.
@@ -50,17 +71,81 @@ func start(options launcher.Options) (*stack, error) {
 
 // startIn starts a stack in a folder, which may contain the data of an earlier one.
 func startIn(dir string, options launcher.Options) (_ *stack, err error) {
-	s := &stack{dir: dir, sink: tracesink.New()}
+	s := &stack{dir: dir, sink: tracesink.New(), faulted: new(atomic.Bool)}
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // the first time, daprd is built
 	defer cancel()
 	if s.target, err = launch(ctx, s, options); err == nil {
 		err = s.getReady()
 	}
 	if err != nil {
+		err = fmt.Errorf("starting the stack: %w%s", err, s.complaints())
 		s.stop()
-		return nil, fmt.Errorf("starting the stack: %w", err)
+		return nil, err
 	}
 	return s, nil
+}
+
+// complaints says what is wrong with a stack that did not become ready, with a line break before each line: processes that
+// were started again, calls that do not get 200, and the last warnings in the logs.
+func (s *stack) complaints() string {
+	if s.target == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
+	defer cancel()
+	var all strings.Builder
+	processes, err := s.Processes(ctx)
+	if err != nil {
+		fmt.Fprintf(&all, "\nlisting the processes: %v", err)
+	}
+	for _, p := range processes {
+		if p.State != process.Ready || p.Restarts > 0 {
+			fmt.Fprintf(&all, "\n%s is %s since %s, started again %d times, last exit %q", p.Name, p.State, p.Since, p.Restarts, p.LastExit)
+		}
+		app, isSidecar := strings.CutSuffix(p.Name, "-daprd")
+		switch {
+		case p.Name == "gateway-daprd":
+			for _, service := range services {
+				s.complain(ctx, &all, p.URL+"/v1.0/invoke/"+service+"/method/readyz", app)
+			}
+		case isSidecar:
+			s.complain(ctx, &all, p.URL+"/v1.0/healthz/outbound", app)
+			s.complain(ctx, &all, p.URL+"/v1.0/invoke/"+app+"/method/readyz", app)
+		case slices.Contains(services, p.Name):
+			s.complain(ctx, &all, p.URL+"/readyz", app)
+		}
+	}
+	lines, err := s.LogLines(ctx, func(line launcher.LogLine) bool {
+		return line.Level != "INFO" && line.Level != "DEBUG" && !strings.Contains(line.Raw, " level=info ")
+	})
+	if err != nil {
+		fmt.Fprintf(&all, "\nreading the logs: %v", err)
+	}
+	for _, line := range lines[max(0, len(lines)-20):] {
+		fmt.Fprintf(&all, "\n%s: %.300s", line.Process, line.Raw)
+	}
+	return all.String()
+}
+
+// complain writes a line about a call that does not get a 200 within five seconds.
+func (s *stack) complain(ctx context.Context, all io.Writer, address, app string) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		fmt.Fprintf(all, "\n%v", err)
+		return
+	}
+	request.Header.Set("dapr-api-token", s.APIToken(app))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		fmt.Fprintf(all, "\n%v", err)
+		return
+	}
+	defer response.Body.Close()
+	if body, err := io.ReadAll(io.LimitReader(response.Body, 500)); err != nil || response.StatusCode/100 != 2 {
+		fmt.Fprintf(all, "\n%s answers %s: %s %v", address, response.Status, body, err)
+	}
 }
 
 // describe reads the API's description once, because it counts the calls also over restarts of the stack.
@@ -95,7 +180,7 @@ func (s *stack) getReady() error {
 // trusted waits until every service has the keys that verify access tokens. A ready service may still lack them: if its
 // sidecar tried too early to reach the users service, it pauses before the next attempt.
 func (s *stack) trusted() error {
-	admin := &client{base: s.GatewayURL(), http: http.DefaultClient, trail: &trail{}, email: s.Admin().Email, password: s.Admin().Password}
+	admin := s.admin()
 	for _, path := range []string{"/v1/users/me", "/v1/orders", "/v1/wallet", "/v1/notifications", "/v1/ops/audit"} {
 		got, err := admin.call(http.MethodGet, path, nil)
 		if err != nil {
@@ -106,6 +191,11 @@ func (s *stack) trusted() error {
 		}
 	}
 	return nil
+}
+
+// admin is a client of no test.
+func (s *stack) admin() *client {
+	return &client{base: s.GatewayURL(), http: http.DefaultClient, trail: &trail{}, email: s.Admin().Email, password: s.Admin().Password}
 }
 
 func fetch(ctx context.Context, address string) ([]byte, error) {

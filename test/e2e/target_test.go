@@ -86,8 +86,9 @@ func others() []launcher.Options {
 var notIn = map[string]map[string]string{
 	targetLauncher: {},
 	targetCompose: {
-		"TestMigration":      "only the launcher migrates",
-		"TestRunningCluster": "the cluster of the test listens on this machine's loopback, which containers do not reach",
+		"TestMigration":          "only the launcher migrates",
+		"TestStreamsOfManyUsers": "there is one gateway",
+		"TestRunningCluster":     "the cluster of the test listens on this machine's loopback, which containers do not reach",
 	},
 	targetCluster: {
 		"TestMigration": "only the launcher migrates",
@@ -95,6 +96,7 @@ var notIn = map[string]map[string]string{
 		"TestRunningCluster":                       "the cluster runs rabbitmq",
 		"TestAuditFindsWhatIsPlanted":              "its broker is kafka, and the cluster runs rabbitmq",
 		"TestTwoStacks":                            "there is one cluster",
+		"TestStreamsOfManyUsers":                   "there is one gateway",
 	},
 }
 

@@ -94,6 +94,9 @@ func opens(ports []networkingv1.NetworkPolicyPort, to endpoint, port int32) bool
 // serverPorts are the ports of brokers and stores.
 var serverPorts = map[string]int32{"rabbitmq": 5672, "kafka": 9092, "postgres": 5432, "redis": 6379}
 
+// mailPorts are the ports of mail servers: that of the one for development, and of others.
+var mailPorts = []int32{1025, 25, 465, 587}
+
 // network checks which connections are possible.
 func (r *review) network() {
 	callers, err := callersInCode()
@@ -110,7 +113,7 @@ func (r *review) network() {
 	ours, others := r.endpoints()
 	for _, to := range ours {
 		for _, from := range slices.Concat(ours, others) {
-			for _, port := range []int32{int32(r.apps[to.name].Port), 80, 3500, 3501, 50001, 50002, 9090, 5672, 9092, 5432, 6379} {
+			for _, port := range []int32{int32(r.apps[to.name].Port), 80, 3500, 3501, 50001, 50002, 9090, 5672, 9092, 5432, 6379, 1025, 8025} {
 				enters, want := r.enters(from, to, port), r.mayEnter(from, to, port, callers)
 				if enters != want {
 					r.report("%s may enter %s on port %d: %t, not %t", from.name, to.name, port, enters, want)
@@ -126,20 +129,22 @@ func (r *review) network() {
 }
 
 // mayEnter is the rule: a sidecar accepts calls of its callers' sidecars, the gateway those of clients, a server those
-// of the services' sidecars. Nothing else is allowed.
+// of the services' sidecars, the mail server those of notifications. Nothing else is allowed.
 func (r *review) mayEnter(from, to endpoint, port int32, callers map[string][]string) bool {
 	_, program := r.apps[from.name]
 	switch {
 	case to.name == "broker" || to.name == "store":
 		server := map[string]string{"broker": r.broker, "store": r.store}[to.name]
 		return program && from.name != "gateway" && port == serverPorts[server]
+	case to.name == "mail":
+		return from.name == "notifications" && port == mailPorts[0]
 	case to.name == "gateway":
 		return port == int32(r.apps["gateway"].Port)
 	}
 	return from.namespace == ourNamespace && port == 50002 && slices.Contains(callers[to.name], from.name)
 }
 
-// waysOut checks what programs reach outside of the namespace: DNS, broker and store, and Dapr's control plane.
+// waysOut checks what programs reach outside of the namespace: DNS, broker, store and mail server, and Dapr's control plane.
 func (r *review) waysOut(ours []endpoint) {
 	dns := endpoint{"the cluster's DNS", "kube-system", map[string]string{"k8s-app": "kube-dns"}, nil}
 	control := endpoint{"Dapr's control plane", "dapr-system", map[string]string{"app": "dapr-operator"}, nil}
@@ -147,8 +152,8 @@ func (r *review) waysOut(ours []endpoint) {
 	for _, from := range ours {
 		_, program := r.apps[from.name]
 		service := program && from.name != "gateway"
-		for _, port := range []int32{53, 80, 443, 50001, 6500, 50002, 5672, 9092, 5432, 6379} {
-			server := service && (port == serverPorts[r.broker] || port == serverPorts[r.store])
+		for _, port := range append([]int32{53, 80, 443, 50001, 6500, 50002, 5672, 9092, 5432, 6379, 8025}, mailPorts...) {
+			server := service && (port == serverPorts[r.broker] || port == serverPorts[r.store]) || from.name == "notifications" && slices.Contains(mailPorts, port)
 			for to, want := range map[*endpoint]bool{
 				&dns: port == 53 || server, &outside: server,
 				&control: server || program && r.overlay == "dapr" && (port == 50001 || port == 6500),

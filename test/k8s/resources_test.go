@@ -118,7 +118,7 @@ func (r *review) compare(w workload, documents []manifest.Document) {
 
 // whereabouts checks that a component is the chosen one, and gets its server's address only from Secrets.
 func (r *review) whereabouts(w workload, c *manifest.Component) {
-	if c.Spec.Type != kinds[r.broker] && c.Spec.Type != kinds[r.store] {
+	if c.Spec.Type != kinds[r.broker] && c.Spec.Type != kinds[r.store] && c.Spec.Type != "bindings.smtp" {
 		r.report("%s: its component %s is %s", w.name, c.Metadata.Name, c.Spec.Type)
 	}
 	if c.Auth == nil || c.Auth.SecretStore != "kubernetes" {
@@ -187,6 +187,15 @@ func (r *review) allowed(w workload, c *manifest.Configuration) {
 		return
 	}
 	for _, p := range rules.Policies {
+		var denied []string
+		for _, o := range p.Operations {
+			if o.Action == "deny" && slices.Equal(o.HTTPVerb, []string{"*"}) {
+				denied = append(denied, o.Name)
+			}
+		}
+		if w.name == "users" && p.AppID != "notifications" && !slices.Equal(denied, []string{"/internal/contacts", "/internal/mail-token"}) {
+			r.report("users: %s may ask for addresses and tokens", p.AppID)
+		}
 		if p.DefaultAction == "allow" && p.Namespace == ourNamespace && p.TrustDomain == rules.TrustDomain {
 			got = append(got, p.AppID)
 		}

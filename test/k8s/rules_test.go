@@ -312,7 +312,7 @@ func (r *review) container(w workload, c *corev1.Container) {
 	}
 }
 
-// replicas checks that production has at least two of everything and no server, and development two servers.
+// replicas checks that production has at least two of everything and no server, and development three servers.
 func (r *review) replicas() {
 	for _, d := range r.deployments {
 		// Longer than DNS answers are cached (usually 5 s) and than sidecars wait between two checks (2 s).
@@ -321,7 +321,7 @@ func (r *review) replicas() {
 		}
 	}
 	if !r.production {
-		if len(r.statefulSets) != 2 || len(r.autoscalers) != 0 {
+		if len(r.statefulSets) != 3 || len(r.autoscalers) != 0 {
 			r.report("development has %d servers and %d autoscalers", len(r.statefulSets), len(r.autoscalers))
 		}
 		return

@@ -35,6 +35,8 @@ type mutant struct {
 	service, invariant   string
 	// calm mutants are detected in a large shop without faults, the others in small ones with random faults.
 	calm bool
+	// mail mutants need shops that send e-mails.
+	mail bool
 	// seed, if set, is a seed at which the mutant was found after a long search. The search begins there.
 	seed uint64
 }
@@ -50,6 +52,28 @@ var mutants = []mutant{
 	{name: "archived notices have no guard", file: "services/notifications/app/seal.go",
 		old: `g.Record(byGuard[guard], segment)`, new: `g.Record(nil, segment)`,
 		service: notifications.App, invariant: notifications.InvariantDelivery, calm: true},
+	{name: "the outbox keeps nothing", file: "services/notifications/app/outbox.go",
+		old: "err := t.Add(channel, notices, claim", new: "err := t.Add(channel, nil, claim",
+		service: notifications.App, invariant: notifications.InvariantMessage, calm: true, mail: true},
+	{name: "a thread does not look for duplicates", file: "services/notifications/domain/delivery.go",
+		old: "if !known || t.has(n.EventID) {", new: "if !known {",
+		service: notifications.App, invariant: notifications.InvariantOneMessage, mail: true},
+	{name: "a sent message is sent again", file: "services/notifications/domain/conclude.go",
+		old:     "\td.Claim.By = by\n\td.Sends++",
+		new:     "\td.Claim.By = by\n\tif d.Sends++; d.Sends == 1 {\n\t\td.State, d.NextAttemptAt = DeliveryWaiting, now\n\t}",
+		service: notifications.App, invariant: notifications.InvariantSentOnce, calm: true, mail: true},
+	{name: "an earlier status is sent after a later one", file: "services/notifications/domain/delivery.go",
+		old: "return d.Rank > 0 && other.Rank > 0 && laterStatus(other, d) &&", new: "return false &&",
+		service: notifications.App, invariant: notifications.InvariantMessageOrder, calm: true, mail: true},
+	{name: "nobody counts what was sent", file: "services/notifications/domain/conclude.go",
+		old: "\td.Claim.By = by\n\td.Sends++", new: "\td.Claim.By = by",
+		service: notifications.App, invariant: notifications.InvariantMessageState, calm: true, mail: true},
+	{name: "a mail goes to whoever has the order's number", file: "services/notifications/domain/delivery.go",
+		old: "t.UserID, t.Channel, t.Subject = n.UserID, channel, threadSubject(n)", new: "t.UserID, t.Channel, t.Subject = n.Data.OrderID, channel, threadSubject(n)",
+		service: notifications.App, invariant: notifications.InvariantThread, calm: true, mail: true},
+	{name: "the wishes of people are not asked", file: "services/notifications/app/driver.go",
+		old: "if !wishes.Wants(kind, t.Channel) {", new: "if wishes.Wants(kind, t.Channel) {",
+		service: notifications.App, invariant: notifications.InvariantWishes, calm: true, mail: true},
 	{name: "a release leaves no tombstone", file: "services/products/domain/commit.go",
 		old: `return s.tombstone(o, ByOrder, s.SKU), true, nil`, new: `return Hold{OrderID: o.ID, State: Released}, false, nil`,
 		service: orders.App, invariant: orders.InvariantGivenBack, seed: 21},
@@ -145,7 +169,7 @@ func TestTheAuditSeesMutants(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			program := m.build(t)
 			looking := exec.CommandContext(t.Context(), program, "-test.run=^TestMutant$", "-test.v", "-test.timeout=0",
-				fmt.Sprintf("-planted.mutated=%s/%s/%t", m.service, m.invariant, m.calm), fmt.Sprintf("-planted.seeds=%d", *seeds),
+				fmt.Sprintf("-planted.mutated=%s/%s/%t/%t", m.service, m.invariant, m.calm, m.mail), fmt.Sprintf("-planted.seeds=%d", *seeds),
 				fmt.Sprintf("-planted.first=%d", max(m.seed, *first)))
 			looking.Dir = filepath.Join(repository(), "test", "planted")
 			output, err := looking.CombinedOutput()
@@ -214,6 +238,13 @@ func write(t *testing.T, path string, content []byte) {
 // repository returns the folder of the module, from the path of this source file.
 func repository() string {
 	_, file, _, _ := runtime.Caller(0)
+	if !filepath.IsAbs(file) { // with -trimpath; a test runs in the folder of its package
+		root, err := filepath.Abs(filepath.Join("..", ".."))
+		if err != nil {
+			panic(err)
+		}
+		return root
+	}
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
@@ -236,8 +267,9 @@ func TestMutant(t *testing.T) {
 		plan := sim.Seeded(seed, keys, quiet())
 		plan.Size, plan.Hasty = sim.Size{Products: 2, Customers: 3, Orders: 5, Changes: 10, Stock: 20}, true
 		if want[2] == "true" {
-			plan = sim.Plan{Seed: seed, Size: size, Keys: keys, Log: quiet(), Spoil: func(func(string) sim.Documents) {}}
+			plan = sim.Plan{Seed: seed, Size: map[bool]sim.Size{false: size, true: mailing}[want[3] == "true"], Keys: keys, Log: quiet(), Spoil: func(func(string) sim.Documents) {}}
 		}
+		plan.Faults.Email = plan.Faults.Email || want[3] == "true"
 		result := sim.Run(t, plan)
 		if names(result.Audit, want[0], want[1]) {
 			t.Logf("seen with seed %d, by %s of %s", seed, want[1], want[0])

@@ -27,10 +27,13 @@ func TestMain(m *testing.M) {
 // size leads to every kind of archive: more orders than the heads of stocks, wallets, inboxes and lists can have.
 var size = sim.Size{Products: 2, Customers: 2, Orders: 70, Changes: 16, Stock: 1000}
 
-// run simulates the shop, spoils its documents, and returns the audit.
-func run(t *testing.T, keys string, spoil func(*scene)) client.Audit {
+// mailing is the size of a shop that sends e-mails.
+var mailing = sim.Size{Products: 1, Customers: 2, Orders: 8, Changes: 8, Stock: 1000}
+
+// run simulates the shop, or one that sends e-mails, spoils its documents, and returns the audit.
+func run(t *testing.T, keys string, mails bool, spoil func(*scene)) client.Audit {
 	t.Helper()
-	result := simulate(t, keys, spoil)
+	result := simulate(t, keys, mails, spoil)
 	if !result.Audit.Complete {
 		t.Fatalf("the audit did not come to its end: %v", result.Violations)
 	}
@@ -38,10 +41,14 @@ func run(t *testing.T, keys string, spoil func(*scene)) client.Audit {
 }
 
 // simulate runs a seed whose shop has, at its end, an order of every kind that needs a fault.
-func simulate(t *testing.T, keys string, spoil func(*scene)) sim.Result {
+func simulate(t *testing.T, keys string, mails bool, spoil func(*scene)) sim.Result {
 	t.Helper()
-	return sim.Run(t, sim.Plan{Seed: 1, Size: size, Keys: keys, Log: quiet(),
-		Spoil: func(stored func(app string) sim.Documents) { spoil(&scene{t: t, stored: stored}) }})
+	plan := sim.Plan{Seed: 1, Size: size, Keys: keys, Log: quiet(), Faults: sim.Faults{Email: mails},
+		Spoil: func(stored func(app string) sim.Documents) { spoil(&scene{t: t, stored: stored}) }}
+	if mails {
+		plan.Size = mailing
+	}
+	return sim.Run(t, plan)
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

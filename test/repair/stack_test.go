@@ -37,7 +37,7 @@ const (
 )
 
 // topics are the topics of the consumer.
-var topics = []string{"users", "orders", "payments"}
+var topics = []string{"users", "orders", "payments", "products"}
 
 // stack is a consumer with a producer's sidecar for publishing, and without a feed.
 type stack struct {
@@ -160,11 +160,7 @@ func (s *stack) pushed() time.Duration {
 
 func (s *stack) log(name string) string {
 	s.t.Helper()
-	path, err := s.Logs(name)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	raw, err := os.ReadFile(path)
+	raw, err := os.ReadFile(filepath.Join(s.Dir(), "logs", name+".log"))
 	if err != nil {
 		s.t.Fatal(err)
 	}

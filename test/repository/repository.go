@@ -66,14 +66,14 @@ func (r Root) AppIDs() []string {
 	return slices.Sorted(maps.Keys(apps))
 }
 
-// Resources are the Dapr resources that an app has in dapr/resources and, of every kind of broker and store, in
+// Resources are the Dapr resources that an app has in dapr/resources and, of every kind of broker, store and mail server, in
 // components/.
 func (r Root) Resources(app string) ([]manifest.Document, error) {
 	documents, err := manifest.ReadFolder(filepath.Join(string(r), "dapr", "resources"))
 	if err != nil {
 		return nil, err
 	}
-	for _, set := range []string{"rabbitmq", "kafka", "redis-streams", "sqlite", "postgres", "redis"} {
+	for _, set := range []string{"rabbitmq", "kafka", "redis-streams", "sqlite", "postgres", "redis", "email"} {
 		read, err := manifest.ReadSet(filepath.Join(string(r), "components", set), app)
 		if err != nil {
 			return nil, err
@@ -84,7 +84,7 @@ func (r Root) Resources(app string) ([]manifest.Document, error) {
 }
 
 // Whereabouts are the settings of a component that say where its server is and who asks.
-var Whereabouts = []string{"connectionString", "brokers", "redisHost", "redisPassword"}
+var Whereabouts = []string{"connectionString", "brokers", "redisHost", "redisPassword", "host", "port", "user", "password"}
 
 // Same reports whether two resources differ at most in where a server is.
 func Same(a, b manifest.Document) bool {
@@ -95,13 +95,12 @@ func Same(a, b manifest.Document) bool {
 	return reflect.DeepEqual(placeless(*a.Component), placeless(*b.Component))
 }
 
+// placeless is a component without the settings that say where its server is.
 func placeless(c manifest.Component) manifest.Component {
-	c.Auth, c.Spec.Metadata = nil, slices.Clone(c.Spec.Metadata)
-	for i, item := range c.Spec.Metadata {
-		if slices.Contains(Whereabouts, item.Name) && c.Spec.Type != "state.sqlite" {
-			c.Spec.Metadata[i] = manifest.Item{Name: item.Name}
-		}
-	}
+	c.Auth = nil
+	c.Spec.Metadata = slices.DeleteFunc(slices.Clone(c.Spec.Metadata), func(item manifest.Item) bool {
+		return slices.Contains(Whereabouts, item.Name) && c.Spec.Type != "state.sqlite"
+	})
 	return c
 }
 

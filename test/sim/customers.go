@@ -13,12 +13,15 @@ import (
 	"caravan/dapr/client"
 	"caravan/internal/correlation"
 	"caravan/internal/money"
+	notifications "caravan/services/notifications/domain"
 )
 
 const (
 	adminEmail = "admin@caravan.example"
-	password   = "correct horse battery staple"
-	currency   = "EUR"
+	// unsubscribeKey signs the links in e-mails.
+	unsubscribeKey = "a key that is only for the simulation"
+	password       = "correct horse battery staple"
+	currency       = "EUR"
 )
 
 // Size says how much happens in a run.
@@ -50,7 +53,8 @@ type shop struct {
 	corrected map[string]int64 // by SKU: units added by staff
 	failures  []string
 	report    client.Audit
-	audits    int // audits that ended while customers were in the shop
+	threads   map[string]*notifications.Thread // at the end
+	audits    int                              // audits that ended while customers were in the shop
 }
 
 // customer is one of the people, with the answers they got.

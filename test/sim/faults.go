@@ -74,6 +74,12 @@ type Faults struct {
 	Replicas int
 	// Skew is the largest error of a program's clock.
 	Skew time.Duration
+	// Email: notifications sends e-mails.
+	Email bool
+	// Push: notifications sends push messages to devices that are subscribed.
+	Push bool
+	// MailFails: the mail server refuses an e-mail for now. MailReplyLost: it takes one, and the answer is lost.
+	MailFails, MailReplyLost float64
 	// Sabotage is a broken rule, which the run must notice.
 	Sabotage Sabotage
 }
@@ -110,5 +116,6 @@ func Drawn(rng *rand.Rand) Faults {
 		f.StoreHangs = often(10*time.Second, 60*time.Second)
 	}
 	f.BulkReadCut, f.StockSidecar = some(0.05), rng.IntN(8) == 0
+	f.Email, f.MailFails, f.MailReplyLost = rng.IntN(3) == 0, some(0.3), some(0.2)
 	return f
 }

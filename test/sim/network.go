@@ -9,9 +9,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"caravan/gateway/route"
 )
 
 // Timeouts from dapr/resiliency*.yaml and the gateway.
@@ -23,7 +28,7 @@ const (
 // transport is the HTTP API of a simulated sidecar.
 type transport struct{ life *life }
 
-// RoundTrip answers health, metadata, shutdown and service invocation.
+// RoundTrip answers health, metadata, shutdown, service invocation and the binding of e-mails.
 func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	w, r := t.life.world, t.life.replica
 	path := request.URL.Path
@@ -46,6 +51,13 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		return response, nil
+	}
+	if path == "/v1.0/bindings/email" {
+		in, err := copyOf(request)
+		if err != nil {
+			return nil, err
+		}
+		return w.mail(request.Context(), t.life, in)
 	}
 	err := w.ask(request.Context(), t.life, request.Method+" "+path, func(c *call) {
 		w.through(c, r, func(reply func(error)) {
@@ -170,7 +182,9 @@ func (w *World) deliver(i *invocation, timeout time.Duration, then func(*http.Re
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	w.serve(target, i.label, i.request.to(ctx, i.method), func(answer *httptest.ResponseRecorder) {
+	in := i.request.to(ctx, i.method)
+	in.Header.Set("dapr-caller-app-id", i.from)
+	w.serve(target, i.label, in, func(answer *httptest.ResponseRecorder) {
 		cancel()
 		if answer == nil {
 			then(daprError("error invoking app channel: connection reset by peer"))
@@ -210,9 +224,9 @@ func (e edge) RoundTrip(r *http.Request) (*http.Response, error) {
 	if key := in.header.Get("Idempotency-Key"); key != "" && w.faults.Sabotage == FreshKeys {
 		in.header.Set("Idempotency-Key", strings.TrimSuffix(key, `"`)+"-"+r.Header.Get("X-Correlation-Id")+`"`)
 	}
-	app := answering(r.URL.Path)
-	if app == "" {
-		return nil, fmt.Errorf("nobody answers %s", r.URL.Path)
+	app, err := answering(r)
+	if err != nil {
+		return nil, err
 	}
 	var response *http.Response
 	label := "customer " + r.Header.Get("X-Correlation-Id") + " " + r.Method + " " + r.URL.Path
@@ -240,15 +254,27 @@ func (e edge) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// answering is the app that answers a public path.
-func answering(path string) string {
-	for _, rule := range []struct{ prefix, app string }{
-		{"/v1/users", "users"}, {"/v1/sessions", "users"}, {"/v1/products", "products"}, {"/v1/wallet", "payments"},
-		{"/v1/notifications", "notifications"}, {"/v1/ops/dead-letters", "notifications"}, {"/v1/ops", "orders"}, {"/v1/orders", "orders"},
-	} {
-		if strings.HasPrefix(path, rule.prefix) {
-			return rule.app
-		}
+// routes are those of the gateway.
+var routes = sync.OnceValues(func() (*route.Table, error) {
+	source, err := os.ReadFile(filepath.Join(repository(), "gateway", "routes.yaml"))
+	if err != nil {
+		return nil, err
 	}
-	return ""
+	return route.Parse(source, route.Known{})
+})
+
+// answering is the app that answers a public request.
+func answering(r *http.Request) (string, error) {
+	table, err := routes()
+	if err != nil {
+		return "", err
+	}
+	found, err := table.Match(r.Method, r.URL.Path)
+	if err != nil {
+		return "", fmt.Errorf("gateway/routes.yaml has nothing for %s %s: %w", r.Method, r.URL.Path, err)
+	}
+	if app := found.Route.App; programs[app] != nil {
+		return app, nil
+	}
+	return "", fmt.Errorf("%s answers %s %s; add it to programs and apps in test/sim/program.go", found.Route.App, r.Method, r.URL.Path)
 }

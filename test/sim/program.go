@@ -120,6 +120,13 @@ func (w *World) settings(app string) map[string]string {
 		// The hashes are cheap, because there is no attacker.
 		all["password.memory"], all["password.iterations"] = "8", "1"
 	}
+	if app == "notifications" && w.faults.Email {
+		all["email.enabled"] = "true"
+		all["email.base_url"], all["email.unsubscribe_key"] = "https://shop.example", unsubscribeKey
+	}
+	if app == "notifications" && w.faults.Push {
+		all["push.private_key"], all["push.contact"] = pushPrivateKey, "mailto:shop@caravan.example"
+	}
 	if app == "products" {
 		all["catalogue.reconcile"] = "1m" // repairs what a crash left incomplete before the audit
 	}
@@ -133,14 +140,14 @@ func (w *World) start(r *replica) {
 	r.lives++
 	l := &life{world: w, replica: r, number: r.lives, gone: make(chan struct{}), inFlight: make(map[*exchange]bool)}
 	random := newRandomness(w.seed, fmt.Sprintf("%s/%d/%d", r.app, r.number, r.lives))
-	clk := wristwatch{by: time.Duration((2*random.float() - 1) * float64(w.faults.Skew)), random: random}
+	clk := inaccurateClock{by: time.Duration((2*random.float() - 1) * float64(w.faults.Skew)), random: random}
 	client := sidecar.Over(sidecar.Options{AppID: r.app, Host: "sidecar", HTTPPort: 3500, AppToken: appToken, Log: w.log, Clock: clk}, sdk{life: l}, transport{l})
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	t, err := telemetry.New(ctx, r.app, func(string) string { return "" })
 	if err == nil {
 		l.service, err = service.New(ctx, r.app, service.Surroundings{
-			Settings: w.settings(r.app), Log: w.log.With("app", r.String(), "life", l.number), Clock: clk, IDs: random, Jitter: random.float, Sidecar: client, Telemetry: t,
+			Settings: w.settings(r.app), Log: w.log.With("app", r.String(), "life", l.number), Clock: clk, IDs: random, Jitter: random.float, Sidecar: client, Outside: outside{l}, Telemetry: t,
 		}, programs[r.app])
 	}
 	if err != nil {
@@ -245,19 +252,19 @@ func answerOf(program http.Handler, request *http.Request) (answer *httptest.Res
 	return answer
 }
 
-// wristwatch is the clock of one program.
-type wristwatch struct {
+// inaccurateClock is the clock of one program.
+type inaccurateClock struct {
 	clock.System
 	by     time.Duration // its error
 	random *randomness
 }
 
 // Now is the time by that clock.
-func (c wristwatch) Now() time.Time { return c.System.Now().Add(c.by) }
+func (c inaccurateClock) Now() time.Time { return c.System.Now().Add(c.by) }
 
 // Sleep takes a little longer than asked, as in reality. If two sleepers woke at the same instant, the seed would not
 // decide their order.
-func (c wristwatch) Sleep(ctx context.Context, d time.Duration) error {
+func (c inaccurateClock) Sleep(ctx context.Context, d time.Duration) error {
 	if d > 0 {
 		d += time.Duration(c.random.float() * float64(20*time.Microsecond))
 	}

@@ -41,10 +41,10 @@ func Seeded(seed uint64, keys string, log *slog.Logger) Plan {
 	return Plan{Seed: seed, Faults: Drawn(rng), Size: Usual(rng), Keys: keys, Log: log}
 }
 
-// Checkout is the plan of one customer who registers, deposits and buys. The only faults are the crashes at the given
+// Checkout is the plan of one customer who registers, deposits, buys and gets e-mails. The only faults are the crashes at the given
 // points.
 func Checkout(keys string, log *slog.Logger, points ...CrashPoint) Plan {
-	return Plan{Seed: 1, Faults: Faults{CrashAt: points}, Size: Size{Products: 2, Customers: 1, Orders: 1}, Keys: keys, Log: log}
+	return Plan{Seed: 1, Faults: Faults{CrashAt: points, Email: true}, Size: Size{Products: 2, Customers: 1, Orders: 1}, Keys: keys, Log: log}
 }
 
 // Result is the result of a run.
@@ -113,11 +113,15 @@ func (p Plan) run() Result {
 	if err == nil { // a call that was delivered twice may have held a unit since
 		err = w.run("what came late to end", w.eachSecond(w.resting), settling)
 	}
+	if err == nil { // a mail whose attempt was lost waits until its claim has ended
+		err = w.run("mails to be sent", w.eachSecond(w.posted), settling)
+	}
 	result.Digest = w.digest.Sum64()
 	if err == nil {
 		if p.Spoil != nil {
 			p.Spoil(func(app string) Documents { return Documents{w.stores[app]} })
 		}
+		s.threads = w.threads()
 		inspected := false
 		go func() {
 			violations := s.inspect()
@@ -130,6 +134,8 @@ func (p Plan) run() Result {
 		result.Violations = append(result.Violations, s.failures...)
 	}
 	result.Violations = append(result.Violations, w.steps.violations()...)
+	result.Violations = append(result.Violations, w.strangeMails()...)
+	result.Violations = append(result.Violations, w.wrongMails[:min(len(w.wrongMails), 10)]...)
 	if w.late != "" {
 		result.Violations = append(result.Violations, w.late)
 	}
@@ -220,5 +226,8 @@ func (r Result) String() string {
 // repository is the folder of the module in which this file was compiled.
 func repository() string {
 	_, file, _, _ := runtime.Caller(0)
+	if !filepath.IsAbs(file) { // with -trimpath; a test runs in the folder of its package
+		return filepath.Join("..", "..")
+	}
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }

@@ -31,6 +31,8 @@ const (
 	// FailuresRemembered: for some orders the wallet is unavailable, and this is remembered as the answer to every
 	// repeat.
 	FailuresRemembered Sabotage = "failures are remembered as refusals"
+	// SentForgotten: the store confirms that an e-mail was sent, and does not store it.
+	SentForgotten Sabotage = "sent e-mails are forgotten"
 	// FreshKeys: each repeat of a request has another idempotency key.
 	FreshKeys Sabotage = "repetitions come with a fresh key"
 )

@@ -242,11 +242,13 @@ func TestSabotageIsNoticed(t *testing.T) {
 	keys := t.TempDir()
 	for _, sabotage := range []Sabotage{
 		LastWriteWins, WritesVanish, BrokerOnly, VoidForgotten, CommitForgotten, CaptureForgotten, RefundForgotten, FreshKeys, FailuresRemembered,
+		SentForgotten,
 	} {
 		t.Run(string(sabotage), func(t *testing.T) {
 			for seed := uint64(1); seed <= runs; seed++ {
 				plan := Seeded(seed, keys, silent())
 				plan.Faults.Sabotage = sabotage
+				plan.Faults.Email = plan.Faults.Email || sabotage == SentForgotten
 				if result := Run(t, plan); len(result.Violations) > 0 {
 					t.Logf("noticed in seed %d: %s", seed, result.Violations[0])
 					return
@@ -254,6 +256,25 @@ func TestSabotageIsNoticed(t *testing.T) {
 			}
 			t.Errorf("%d runs with it found nothing wrong", runs)
 		})
+	}
+}
+
+// TestMailsUnderFaults runs shops whose customers all get e-mails, from a mail server that defers and loses its answers.
+func TestMailsUnderFaults(t *testing.T) {
+	const runs = 40
+	keys := t.TempDir()
+	fired := make(map[string]int)
+	for seed := uint64(1); seed <= runs; seed++ {
+		plan := Seeded(seed, keys, silent())
+		plan.Faults.Email, plan.Faults.MailFails, plan.Faults.MailReplyLost = true, 0.2, 0.1
+		result := Run(t, plan)
+		report(t, fmt.Sprintf("-run TestMailsUnderFaults (seed %d)", seed), result)
+		for kind, n := range result.Fired {
+			fired[kind] += n
+		}
+	}
+	if fired["mail deferred"] == 0 || fired["mail reply lost"] == 0 {
+		t.Errorf("the faults did not occur: %v", fired)
 	}
 }
 

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -9,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	runtime "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	dapr "github.com/dapr/go-sdk/client"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -157,6 +160,16 @@ type sdk struct {
 // Close does nothing.
 func (sdk) Close() {}
 
+// GrpcClient returns an API that refuses to let a program listen to events, like a stack without the component live.
+func (sdk) GrpcClient() runtime.DaprClient { return deaf{} }
+
+type deaf struct{ runtime.DaprClient }
+
+// SubscribeTopicEventsAlpha1 fails.
+func (deaf) SubscribeTopicEventsAlpha1(context.Context, ...grpc.CallOption) (runtime.Dapr_SubscribeTopicEventsAlpha1Client, error) {
+	return nil, status.Error(codes.InvalidArgument, "pubsub live is not found")
+}
+
 // GetState reads one record.
 func (s sdk) GetState(ctx context.Context, _, key string, _ map[string]string) (*dapr.StateItem, error) {
 	items, err := s.read(ctx, false, key)
@@ -249,6 +262,8 @@ func (w *World) write(app string, item *dapr.SetStateItem) error {
 		store.put(item.Key, item.Value)
 		return nil
 	case w.faults.Sabotage == WritesVanish && w.rng.IntN(100) == 0:
+		return nil
+	case w.faults.Sabotage == SentForgotten && strings.HasPrefix(item.Key, threadPrefix) && bytes.Contains(item.Value, []byte(`"state":"sent"`)):
 		return nil
 	case w.chance("write fails", w.faults.WriteFails):
 		return store.errDown()

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -125,6 +126,8 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 	wanted := make(map[string]int) // the number of notices
 	wanted["users.registered.v1"]++
 	wanted["payments.deposited.v1"] += len(c.deposits)
+	mayBeDeclined := 0                  // orders that may have been cancelled in the moment in which their payment was declined
+	statuses := make(map[string]string) // the type of the last one, by order
 	for _, key := range slices.Sorted(maps.Keys(c.orders)) {
 		p := c.orders[key]
 		order, err := read(c, "an order", func(ctx context.Context) (client.Order, error) {
@@ -148,18 +151,29 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 				sold[item.SKU] += item.Quantity
 			}
 		}
+		switch {
+		case order.Reason == "insufficient_funds":
+			wanted[declined]++
+		case order.Status == "cancelled":
+			mayBeDeclined++
+		}
 		for _, m := range order.Timeline {
 			switch m.Type {
 			case "confirmed", "cancelled", "rejected":
 				wanted["orders."+m.Type+".v1"]++
+				statuses[p.id] = cmp.Or(statuses[p.id], "orders."+m.Type+".v1")
 			case "refunded":
 				wanted["orders.refunded.v1"]++
 				wanted["payments.refunded.v1"]++
+				statuses[p.id] = "orders.refunded.v1"
 			}
 		}
 	}
 	violations = append(violations, c.money(paid-spent)...)
-	return append(violations, c.inbox(wanted)...)
+	if c.shop.world.faults.Email {
+		violations = append(violations, c.mails(wanted, statuses)...)
+	}
+	return append(violations, c.inbox(wanted, mayBeDeclined)...)
 }
 
 func (c *customer) money(want int64) []string {
@@ -173,8 +187,11 @@ func (c *customer) money(want int64) []string {
 	return nil
 }
 
-// inbox checks that each fact was reported exactly once.
-func (c *customer) inbox(want map[string]int) (violations []string) {
+// declined is the type of the fact that a payment was declined.
+const declined = "payments.declined.v1"
+
+// inbox checks that each fact was reported exactly once. A few more payments than wanted may have been declined.
+func (c *customer) inbox(want map[string]int, mayBeDeclined int) (violations []string) {
 	notices, err := all(func(cursor string) ([]client.Notification, string, error) {
 		list, err := read(c, "the inbox", func(ctx context.Context) (client.NotificationList, error) {
 			return c.client.ListNotifications(ctx, client.ListNotificationsParams{Limit: 100, Cursor: cursor})
@@ -187,6 +204,10 @@ func (c *customer) inbox(want map[string]int) (violations []string) {
 	got := make(map[string]int)
 	for _, n := range notices {
 		got[n.Type]++
+	}
+	got[declined] -= min(max(got[declined]-want[declined], 0), mayBeDeclined)
+	if got[declined] == 0 {
+		delete(got, declined)
 	}
 	for typ := range want {
 		if got[typ] != want[typ] {

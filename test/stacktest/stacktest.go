@@ -6,6 +6,9 @@ import (
 	"os"
 )
 
+// PushPrivateKey is the key of the stacks of tests: any 32 bytes.
+const PushPrivateKey = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"
+
 // Take reads a variable of the environment and removes it: the programs refuse CARAVAN_ variables that they do not know.
 func Take(variable string) string {
 	value := os.Getenv(variable)
@@ -25,5 +28,10 @@ func Environment(programs []string) map[string]map[string]string {
 	maps.Copy(env["orders"], map[string]string{
 		"CARAVAN_SAGA_FIRST_BACKOFF": "200ms", "CARAVAN_SAGA_MAX_BACKOFF": "2s", "CARAVAN_SAGA_SWEEP_EVERY": "500ms",
 	})
+	if env["notifications"] != nil { // a fixed key, and push services on this machine
+		maps.Copy(env["notifications"], map[string]string{
+			"CARAVAN_PUSH_PRIVATE_KEY": PushPrivateKey, "CARAVAN_PUSH_CONTACT": "mailto:shop@caravan.example", "CARAVAN_PUSH_ALLOW_LOCAL": "true",
+		})
+	}
 	return env
 }

@@ -168,6 +168,28 @@ func (s *stack) load(t *testing.T, callers int) (stop func() (int64, []error)) {
 	}
 }
 
+// replace ends the second replica and starts it again when the first one has answered 50 calls. It waits until the
+// second one answers.
+func (s *stack) replace(t *testing.T, end func()) {
+	t.Helper()
+	end()
+	before := s.fakes[0].calls.Load()
+	eventually(t, "50 calls of the other replica", func() bool { return s.fakes[0].calls.Load() >= before+50 })
+	s.fakes[1].serve(t, s.port)
+	before = s.fakes[1].calls.Load()
+	s.until(t, "an answer of the replica that came back", func(string, error) bool { return s.fakes[1].calls.Load() > before })
+}
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(waitLimit); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %s", what, waitLimit)
+		}
+	}
+}
+
 func (s *stack) counts() (counts []int64) {
 	for _, f := range s.fakes {
 		counts = append(counts, f.calls.Load())

@@ -47,14 +47,7 @@ func TestReplicaThatSaysGoodbyeLosesNoCall(t *testing.T) {
 	s.all(t, "127.0.0.1", "127.0.0.2")
 	stop := s.load(t, 8)
 	for range 5 { // the name still gives the address
-		s.fakes[1].server.GracefulStop()
-		before := s.fakes[0].calls.Load()
-		for s.fakes[0].calls.Load() < before+50 {
-			time.Sleep(time.Millisecond)
-		}
-		s.fakes[1].serve(t, s.port)
-		before = s.fakes[1].calls.Load()
-		s.until(t, "an answer of the replica that came back", func(string, error) bool { return s.fakes[1].calls.Load() > before })
+		s.replace(t, s.fakes[1].server.GracefulStop)
 	}
 	calls, failures := stop()
 	if len(failures) > 0 {
@@ -69,14 +62,7 @@ func TestReplicaThatDiesCostsTheCallsInFlight(t *testing.T) {
 	stop := s.load(t, callers)
 	const deaths = 5
 	for range deaths {
-		s.fakes[1].server.Stop()
-		before := s.fakes[0].calls.Load()
-		for s.fakes[0].calls.Load() < before+50 {
-			time.Sleep(time.Millisecond)
-		}
-		s.fakes[1].serve(t, s.port)
-		before = s.fakes[1].calls.Load()
-		s.until(t, "an answer of the replica that came back", func(string, error) bool { return s.fakes[1].calls.Load() > before })
+		s.replace(t, s.fakes[1].server.Stop)
 	}
 	calls, failures := stop()
 	if len(failures) > deaths*callers {
@@ -128,15 +114,12 @@ func TestAnAnswerOfBeforeIsNoReasonToComeBack(t *testing.T) {
 			held <- err
 		}()
 	}
-	for deadline, before := time.Now().Add(waitLimit), s.counts(); s.fakes[1].calls.Load() < before[1]+many/2; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the calls that are to be held did not come")
-		}
-	}
+	before := s.counts()
+	eventually(t, "the calls that are to be held", func() bool { return s.fakes[1].calls.Load() >= before[1]+many/2 })
 	failure := status.Errorf(codes.Internal, messages.ErrChannelInvoke, "dial tcp 172.18.0.4:7003: connect: connection refused")
 	s.fakes[1].fails.Store(&failure)
 	s.until(t, "a failure", func(_ string, err error) bool { return err != nil })
-	began, before := time.Now(), s.fakes[1].calls.Load()
+	began, refused := time.Now(), s.fakes[1].calls.Load()
 	for _, f := range s.fakes {
 		close(f.hold)
 	}
@@ -148,7 +131,7 @@ func TestAnAnswerOfBeforeIsNoReasonToComeBack(t *testing.T) {
 			_, _ = s.call(t.Context())
 		}
 	}
-	if n, most := s.fakes[1].calls.Load()-before, 1+int64(time.Since(began)/avoided); n > most {
+	if n, most := s.fakes[1].calls.Load()-refused, 1+int64(time.Since(began)/avoided); n > most {
 		t.Errorf("%d calls came to a replica that refuses them, want %d at most", n, most)
 	}
 }
@@ -215,14 +198,10 @@ func TestNamesGiveAndTakeAddresses(t *testing.T) {
 		}()
 	}
 	before := s.counts()
-	for deadline := time.Now().Add(waitLimit); ; time.Sleep(time.Millisecond) {
-		if after := s.counts(); after[0] > before[0] && after[1] > before[1] {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the calls that are to be held did not come")
-		}
-	}
+	eventually(t, "the calls that are to be held", func() bool {
+		after := s.counts()
+		return after[0] > before[0] && after[1] > before[1]
+	})
 	s.set("127.0.0.1")
 	inARow := 0
 	s.until(t, "ten in a row by the one that is left", func(by string, err error) bool {

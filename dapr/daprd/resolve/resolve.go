@@ -27,6 +27,22 @@ import (
 // maxNames is how many targets are remembered. A program calls only a few apps.
 const maxNames = 256
 
+// needed ends the process, to be started again, if the name resolution cannot start. daprd v1.18.0 (runtime.go) only logs
+// the error, and would run on as a sidecar that cannot call others, and that nobody can call.
+type needed struct {
+	nameresolution.Resolver
+	end func(format string, arguments ...any)
+}
+
+// Init implements nameresolution.Resolver.
+func (n needed) Init(ctx context.Context, m nameresolution.Metadata) error {
+	err := n.Resolver.Init(ctx, m)
+	if err != nil && ctx.Err() == nil { // otherwise the sidecar is being stopped
+		n.end("The sidecar ends, because its name resolution cannot start: %v", err)
+	}
+	return err
+}
+
 // app has the parts of a name.
 type app struct {
 	id, namespace string
@@ -69,7 +85,9 @@ type names struct {
 // NewDNS returns the component "dns": a DNS name has the addresses of all sidecars of an app, as in Compose's DNS and a
 // headless Service of Kubernetes. The configuration has one key: template, the host and port of an app's sidecars, such
 // as {{.ID}}-daprd:50002. It may use .ID, .Namespace and .Port, and name several hosts, separated by commas.
-func (d *Directory) NewDNS(logger.Logger) nameresolution.Resolver { return &names{prefix: d.prefix} }
+func (d *Directory) NewDNS(log logger.Logger) nameresolution.Resolver {
+	return needed{&names{prefix: d.prefix}, log.Fatalf}
+}
 
 // Init implements nameresolution.Resolver.
 func (n *names) Init(_ context.Context, metadata nameresolution.Metadata) error {

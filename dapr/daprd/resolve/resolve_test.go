@@ -30,9 +30,9 @@ func target(t *testing.T, text string) resolver.Target {
 	return resolver.Target{URL: *u}
 }
 
-// component is the name resolution with a configuration, made as daprd makes it.
+// component is the name resolution with a configuration. Its errors do not end this process.
 func component(t testing.TB, configuration any) (nameresolution.Resolver, error) {
-	n := (&Directory{prefix: "replicas:///"}).NewDNS(logger.NewLogger("test"))
+	n := (&Directory{prefix: "replicas:///"}).NewDNS(logger.NewLogger("test")).(needed).Resolver
 	t.Cleanup(func() { _ = n.Close() })
 	return n, n.Init(t.Context(), nameresolution.Metadata{Configuration: configuration})
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/dapr/components-contrib/nameresolution/sqlite"
 	"github.com/dapr/kit/logger"
 	"github.com/dapr/kit/metadata"
+
+	"caravan/dapr/daprd/await"
 )
 
 // inTable is the authority of targets that are looked up in the table of the component sqlite.
@@ -49,6 +51,7 @@ func (t *table) addresses(ctx context.Context, id string) (found []string, err e
 // it looks called apps up in the table twice a second instead of at every call.
 type registered struct {
 	nameresolution.Resolver // the stock component
+	stock                   func(logger.Logger) nameresolution.Resolver
 	directory               *Directory
 	log                     logger.Logger
 	targets                 targets
@@ -57,14 +60,33 @@ type registered struct {
 
 // NewSQLite returns the component "sqlite".
 func (d *Directory) NewSQLite(log logger.Logger) nameresolution.Resolver {
-	return &registered{Resolver: sqlite.NewResolver(log), directory: d, log: log}
+	return needed{&registered{stock: sqlite.NewResolver, directory: d, log: log}, log.Fatalf}
 }
 
-// Init implements nameresolution.Resolver.
+// registerTimeout is how long a sidecar tries to get its row.
+const registerTimeout = time.Minute
+
+// Init implements nameresolution.Resolver. It repeats failed attempts, because the table is often locked while many sidecars
+// start at the same time on a slow disk.
 func (r *registered) Init(ctx context.Context, m nameresolution.Metadata) error {
-	if err := r.Resolver.Init(ctx, m); err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
+	defer cancel()
+	registered, err := await.Connected(ctx, r.log, func(ctx context.Context) (nameresolution.Resolver, error) {
+		one := r.stock(r.log)
+		if err := one.Init(ctx, m); err != nil {
+			return nil, errors.Join(err, one.Close())
+		}
+		return one, nil
+	})
+	if err != nil {
+		return fmt.Errorf("entering this sidecar in the table of sidecars: %w", err)
 	}
+	r.Resolver = registered
+	return r.open(m)
+}
+
+// open opens the table for the look-ups.
+func (r *registered) open(m nameresolution.Metadata) error {
 	settings := struct {
 		auth.SqliteAuthMetadata `mapstructure:",squash"`
 		TableName               string        `mapstructure:"tableName"`
@@ -96,6 +118,9 @@ func (r *registered) ResolveID(_ context.Context, request nameresolution.Resolve
 
 // Close implements nameresolution.Resolver.
 func (r *registered) Close() error {
+	if r.Resolver == nil {
+		return nil
+	}
 	err := r.Resolver.Close()
 	if r.db != nil {
 		err = errors.Join(err, r.db.Close())

@@ -1,12 +1,17 @@
 package resolve
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"net"
 	"path/filepath"
 	"strconv"
 	"testing"
+	"testing/synctest"
 
 	"github.com/dapr/components-contrib/nameresolution"
+	"github.com/dapr/components-contrib/nameresolution/sqlite"
 	internals "github.com/dapr/dapr/pkg/proto/internals/v1"
 	"github.com/dapr/kit/logger"
 	"google.golang.org/grpc"
@@ -21,13 +26,7 @@ func TestTable(t *testing.T) {
 	join := func(id, host string, port int) (*Directory, nameresolution.Resolver) {
 		d := &Directory{log: log}
 		r := d.NewSQLite(log)
-		err := r.Init(t.Context(), nameresolution.Metadata{
-			Instance: nameresolution.Instance{AppID: id, Address: host, DaprInternalPort: port},
-			Configuration: map[string]any{
-				"connectionString": file, "cleanupInterval": "0", "updateInterval": "60s", "timeout": "2s", "busyTimeout": "2s",
-			},
-		})
-		if err != nil {
+		if err := r.Init(t.Context(), listing(file, id, host, port)); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
@@ -93,3 +92,87 @@ func TestTable(t *testing.T) {
 		t.Error("nobody answers")
 	}
 }
+
+// listing is the metadata that the launcher's sidecars give to the name resolution.
+func listing(file, id, host string, port int) nameresolution.Metadata {
+	return nameresolution.Metadata{
+		Instance: nameresolution.Instance{AppID: id, Address: host, DaprInternalPort: port},
+		Configuration: map[string]any{
+			"connectionString": file, "cleanupInterval": "0", "updateInterval": "60s", "timeout": "2s", "busyTimeout": "2s",
+		},
+	}
+}
+
+// TestALockedTable checks that a sidecar gets its row although the table is locked when it starts. Without a row it would run,
+// but nobody could call it.
+func TestALockedTable(t *testing.T) {
+	log := logger.NewLogger("test")
+	file := filepath.Join(t.TempDir(), "names.db")
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	other, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	do := func(statement string) {
+		t.Helper()
+		if _, err := other.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("BEGIN EXCLUSIVE")
+	settings := listing(file, "orders", "127.0.0.1", 20001)
+	settings.Configuration.(map[string]any)["busyTimeout"] = "10ms"
+
+	directory := &Directory{log: log}
+	r := directory.NewSQLite(log).(needed).Resolver.(*registered)
+	attempts := 0
+	r.stock = func(l logger.Logger) nameresolution.Resolver {
+		if attempts++; attempts == 2 {
+			do("ROLLBACK")
+		}
+		return sqlite.NewResolver(l)
+	}
+	if err := r.Init(t.Context(), settings); err != nil || attempts != 2 {
+		t.Fatalf("%v after %d attempts", err, attempts)
+	}
+	if found, err := directory.table.Load().addresses(t.Context(), "orders"); err != nil || len(found) != 1 {
+		t.Errorf("the rows are %v, %v", found, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNeeded checks that a sidecar ends if its name resolution cannot start, unless it is being stopped.
+func TestNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logger.NewLogger("test")
+		directory := &Directory{log: log}
+		for name, r := range map[string]nameresolution.Resolver{
+			"sqlite": &registered{stock: func(logger.Logger) nameresolution.Resolver { return broken{} }, directory: directory, log: log},
+			"dns":    directory.NewDNS(log).(needed).Resolver, // without a template
+		} {
+			ended := 0
+			n := needed{r, func(string, ...any) { ended++ }}
+			if err := n.Init(t.Context(), nameresolution.Metadata{}); err == nil || ended != 1 {
+				t.Errorf("%s: %v, ended %d times", name, err, ended)
+			}
+			stopped, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := n.Init(stopped, nameresolution.Metadata{}); err == nil || ended != 1 {
+				t.Errorf("%s, stopped: %v, ended %d times", name, err, ended)
+			}
+		}
+	})
+}
+
+// broken is a fake of the stock component that has no database.
+type broken struct{ nameresolution.Resolver }
+
+func (broken) Init(context.Context, nameresolution.Metadata) error { return errors.New("no database") }
+func (broken) Close() error                                        { return nil }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"caravan/dapr/launcher"
+	"caravan/internal/clock"
 )
 
 // ReadLogs returns the lines of one process, or of all, that accept returns true for, in order of their times.
@@ -70,17 +71,10 @@ func (p *Project) logged(ctx context.Context, name string) ([]Container, error) 
 // followLogs runs "docker logs" again when it ends, which happens whenever the container's process ends.
 func (k Container) followLogs(ctx context.Context, show func(launcher.LogLine)) {
 	args := []string{"--follow"}
-	ticker := time.NewTicker(500 * time.Millisecond)
-	defer ticker.Stop()
-	for {
+	for ended := false; !ended; ended = (clock.System{}).Sleep(ctx, 500*time.Millisecond) != nil {
 		last, _ := k.logs(ctx, args, show)
 		if !last.IsZero() {
 			args = []string{"--follow", "--since", last.Add(time.Nanosecond).Format(time.RFC3339Nano)}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"caravan/dapr/launcher"
 	"caravan/dapr/launcher/process"
+	"caravan/internal/clock"
 )
 
 // Project is a stack that docker compose runs. Its containers are found by the labels that Compose sets, so it does not
@@ -26,6 +27,7 @@ import (
 type Project struct {
 	Name    string
 	Gateway string // the URL that the gateway should have, for reports while it does not run
+	Mail    string // the URL that the page with the e-mails should have, likewise
 }
 
 // Container is the output of "docker inspect" for one container.
@@ -256,6 +258,11 @@ func (p *Project) Report(ctx context.Context) (launcher.Report, error) {
 				report.Gateway = "http://" + address
 			}
 			one.URL = report.Gateway
+		case "mail":
+			if report.Mail = p.Mail; k.Published() != "" {
+				report.Mail = "http://" + k.Published()
+			}
+			one.URL = report.Mail
 		case "broker":
 			report.Broker = k.Config.Image
 		case "store":
@@ -315,8 +322,6 @@ func (p *Project) waitReady(ctx context.Context, name string, limit time.Duratio
 	ctx, cancel := context.WithTimeoutCause(ctx, limit,
 		fmt.Errorf("%s is not ready after %s; see: go run ./dapr logs --target compose %s", name, limit, name))
 	defer cancel()
-	ticker := time.NewTicker(250 * time.Millisecond)
-	defer ticker.Stop()
 	for {
 		own, err := p.of(ctx, name)
 		if err != nil {
@@ -325,10 +330,8 @@ func (p *Project) waitReady(ctx context.Context, name string, limit time.Duratio
 		if !slices.ContainsFunc(own, func(k Container) bool { return k.state() != process.Ready && k.state() != Done }) {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if (clock.System{}).Sleep(ctx, 250*time.Millisecond) != nil {
 			return context.Cause(ctx)
-		case <-ticker.C:
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"caravan/services/notifications/adapters/vapid"
 )
 
 var requiredVariable = regexp.MustCompile(`\$\{([A-Z0-9_]+):\?`)
@@ -32,6 +34,9 @@ func RequiredVariables(folder string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
+// PushKey is the variable with the key by which the shop identifies itself to push services. Unlike the others it is no random text.
+const PushKey = "PUSH_PRIVATE_KEY"
+
 // Complete adds the variables that are missing in the text of an .env file, each with its own value.
 func Complete(text string, wanted []string) (completed string, added int) {
 	if text == "" {
@@ -43,11 +48,22 @@ func Complete(text string, wanted []string) (completed string, added int) {
 	present := ParseEnv(text)
 	for _, name := range wanted {
 		if present[name] == "" {
-			text += name + "=" + strings.ToLower(rand.Text()) + "\n"
+			text += name + "=" + newSecret(name) + "\n"
 			added++
 		}
 	}
 	return text, added
+}
+
+func newSecret(name string) string {
+	if name != PushKey {
+		return strings.ToLower(rand.Text())
+	}
+	key, err := vapid.New(rand.Reader)
+	if err != nil {
+		panic(err) // rand.Reader has no errors
+	}
+	return key.Private
 }
 
 // ParseEnv reads the text of an .env file: NAME=value in each line, with or without quotes.

@@ -1,4 +1,4 @@
-// Package infra starts the servers of a stack: a message broker and a state store. Each is either a private one under
+// Package infra starts the servers of a stack: a message broker, a state store and a mail server. Each is either a private one under
 // the stack's folder, or one that already runs and is named by an environment variable.
 //
 // Only this package and its siblings under dapr/launcher know a broker or store by name. Services know the components
@@ -20,7 +20,7 @@ import (
 	"caravan/dapr/launcher/process"
 )
 
-// Server is one broker or store that can be started.
+// Server is one broker, store or mail server that can be started.
 type Server struct {
 	Kind string // as --broker and --store name it
 	URL  string // where programs reach it, with credentials; "" for files
@@ -86,7 +86,7 @@ func Variables() []string {
 			all = append(all, k.variable)
 		}
 	}
-	return all
+	return append(all, mailVariable)
 }
 
 // Auto is the broker choice for the first kind that is available.
@@ -187,6 +187,15 @@ func survey(what string, k kind, place Place) Found {
 // Secret reads <dir>/secrets/<name>. If the file is missing, it creates a random secret, so that data written with a
 // password is readable at the next start.
 func Secret(dir, name string) (string, error) {
+	return SecretOf(dir, name, func() (string, error) {
+		random := make([]byte, 24)
+		_, _ = rand.Read(random)
+		return hex.EncodeToString(random), nil
+	})
+}
+
+// SecretOf is Secret for a secret of a special form, such as a key.
+func SecretOf(dir, name string, create func() (string, error)) (string, error) {
 	folder := filepath.Join(dir, "secrets")
 	file := filepath.Join(folder, name)
 	raw, err := os.ReadFile(file)
@@ -196,9 +205,10 @@ func Secret(dir, name string) (string, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("reading the secret %s: %w", name, err)
 	}
-	random := make([]byte, 24)
-	_, _ = rand.Read(random)
-	secret := hex.EncodeToString(random)
+	secret, err := create()
+	if err != nil {
+		return "", fmt.Errorf("creating the secret %s: %w", name, err)
+	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return "", fmt.Errorf("keeping the secret %s: %w", name, err)
 	}

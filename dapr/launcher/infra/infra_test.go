@@ -141,6 +141,16 @@ func TestSecretsAreKept(t *testing.T) {
 	if other == first {
 		t.Error("two secrets are the same")
 	}
+	for range 2 {
+		made := 0
+		key, err := SecretOf(dir, "key", func() (string, error) { made++; return "of another form", nil })
+		if err != nil || key != "of another form" {
+			t.Errorf("the key is %q after %d calls, %v", key, made, err)
+		}
+	}
+	if _, err := SecretOf(dir, "none", func() (string, error) { return "", errors.New("no random numbers") }); err == nil {
+		t.Error("a secret that cannot be made is kept")
+	}
 	info, err := os.Stat(filepath.Join(dir, "secrets", "store"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
@@ -169,5 +179,41 @@ func TestReachable(t *testing.T) {
 	}
 	if !reachable("/usr/share/nothing-yet") {
 		t.Error("/usr/share is not reachable")
+	}
+}
+
+func TestMailServers(t *testing.T) {
+	own, err := Mail("", somewhere(t, nil))
+	if err != nil || len(own.Processes) != 1 || own.Processes[0].Name != MailProcess || own.Processes[0].URL != "http://127.0.0.1:20002" ||
+		own.Settings("notifications")["port"] != "20001" || own.Set != "email" || strings.Join(own.Programs, " ") != "mailbox" {
+		t.Errorf("got %+v, %v", own, err)
+	}
+	const secret = "p%40ss"
+	for name, test := range map[string]struct {
+		address string
+		env     map[string]string
+	}{
+		"by option":       {"smtp://caravan:" + secret + "@mail.example:587", map[string]string{"SMTP_URL": "smtp://other:25"}},
+		"by the variable": {"", map[string]string{"SMTP_URL": "smtp://caravan:" + secret + "@mail.example:587/"}},
+	} {
+		server, err := Mail(test.address, somewhere(t, test.env))
+		if err != nil || len(server.Processes) != 0 || server.URL != "smtp://mail.example:587" || !IsMail(server.Kind) {
+			t.Errorf("%s: got %+v, %v", name, server, err)
+			continue
+		}
+		for setting, want := range map[string]string{"host": "mail.example", "port": "587", "user": "caravan", "password": "p@ss"} {
+			if got := server.Settings("notifications")[setting]; got != want {
+				t.Errorf("%s: %s is %q, want %q", name, setting, got, want)
+			}
+		}
+	}
+	for _, bad := range []string{
+		"mail.example:25", "smtp://mail.example", "smtp://:25", "smtp://mail.example:0", "smtp://mail.example:99999", "smtps://mail.example:465",
+		"http://mail.example:25", "smtp://caravan@mail.example:25", "smtp://:" + secret + "@mail.example:25", "smtp://mail.example:25/path",
+		"smtp://mail.example:25?x=1", "smtp://caravan:" + secret + "@mail.example:2 5", "smtp:caravan:" + secret,
+	} {
+		if _, err := Mail(bad, somewhere(t, nil)); err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: %v", bad, err)
+		}
 	}
 }

@@ -90,11 +90,36 @@ func (c *checker) component(component *Component) {
 		}
 		seen[item.Name] = true
 	}
+	if component.Metadata.Name == liveName {
+		c.live(component)
+		return
+	}
 	c.lossless(spec.Type, component.Value)
 }
 
+// liveName is the component through which every replica of liveApp hears of all events, for the event streams of users.
+const (
+	liveName = "live"
+	liveApp  = "notifications"
+)
+
+func (c *checker) live(component *Component) {
+	if !slices.Equal(component.Scopes, []string{liveApp}) {
+		c.report("is for %v, want %s alone: the sidecar of another app would get every event for nothing", component.Scopes, liveApp)
+	}
+	rules, ok := live[component.Spec.Type]
+	if !ok {
+		c.report("type %q delivers no event to every replica from now on; leave it out, the inboxes are read then", component.Spec.Type)
+	}
+	c.keeps(rules, component.Value)
+}
+
 func (c *checker) lossless(kind string, value func(string) (string, bool)) {
-	for _, rule := range lossless[kind] {
+	c.keeps(lossless[kind], value)
+}
+
+func (c *checker) keeps(rules []rule, value func(string) (string, bool)) {
+	for _, rule := range rules {
 		if got, set := value(rule.setting); !rule.accept(got, set) {
 			c.report("%s %s (it is %q)", rule.setting, rule.reason, got)
 		}

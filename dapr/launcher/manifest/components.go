@@ -16,6 +16,7 @@ var knownSettings = map[string][]string{
 		"deletedWhenUnused", "autoAck", "requeueInFailure", "deliveryMode", "prefetchCount", "reconnectWaitSeconds",
 		"maxLen", "maxLenBytes", "exchangeKind", "clientName", "heartBeat", "publisherConfirm", "saslExternal",
 		"concurrency", "ttlInSeconds", "publishMessagePropertiesToMetadata", "caCert", "clientCert", "clientKey",
+		"transientQueues", // of our daprd alone: dapr/daprd/transient.go
 	},
 	// common/component/kafka/metadata.go, struct KafkaMetadata.
 	"pubsub.kafka": {
@@ -25,6 +26,7 @@ var knownSettings = map[string][]string{
 		"consumeRetryInterval", "heartbeatInterval", "sessionTimeout", "version", "escapeHeaders", "compression",
 		"clientConnectionTopicMetadataRefreshInterval", "clientConnectionKeepAliveInterval",
 		"consumerGroupRebalanceStrategy", "excludeHeaderMetaRegex",
+		"transientGroups", // of our daprd alone: dapr/daprd/brokers.go
 	},
 	// state/sqlite/sqlite_metadata.go; common/authentication/sqlite/metadata.go.
 	"state.sqlite": {
@@ -112,6 +114,27 @@ func mustLast(setting string, least time.Duration, reason string) rule {
 	}, fmt.Sprintf("must be at least %s: %s", least, reason)}
 }
 
+// live has, by component type, the rules for the component liveName. Each replica that loads it hears of every event, and it may
+// lose events. pubsub.redis has none: its new group reads the stream from its oldest event on, and nothing deletes the group
+// (pubsub/redis/redis.go, Subscribe).
+var live = map[string][]rule{
+	"pubsub.rabbitmq": {
+		must("consumerID", "{uuid}", "each replica has queues of its own"),
+		must("transientQueues", "true", "each sidecar would leave queues behind"),
+		mustBeNumber("maxLen", 1, "a queue that a stock daprd leaves behind would grow without end"),
+		must("durable", "true", "it describes the exchanges too, which pubsub.yaml makes"),
+		must("deletedWhenUnused", "false", "it describes the exchanges too, which pubsub.yaml makes"),
+	},
+	"pubsub.kafka": {
+		must("consumerID", "{uuid}", "each replica has a group of its own"),
+		must("transientGroups", "true", "after a pause it would first read the events of the pause"),
+		must("initialOffset", "newest", "old events are in the inbox"),
+		must("consumeRetryEnabled", "false", "one event whose stream has ended would hold up all others"),
+		mustBeSet("authType", "the component refuses to start without it"),
+		mustBeSet("version", "the newest protocol is not what every broker speaks"),
+	},
+}
+
 // lossless has, by component type, the settings whose default (or whose opposite) loses or reorders accepted messages
 // or data. Each comes from the source of the component. reconnectWait, which is ignored, is found as an unknown key.
 var lossless = map[string][]rule{
@@ -125,10 +148,12 @@ var lossless = map[string][]rule{
 		mustBeSet("prefetchCount", "the default hands a consumer its whole backlog at once"),
 		mustBeSet("reconnectWaitSeconds", "it says how soon a lost broker is sought again"),
 		mustNot("enableDeadLetter", "true", "dead letters go to a topic Dapr reads, not to a queue nobody does"),
+		mustNotBeSet("transientQueues", "a queue would vanish with its connection, and the replicas would not share it"),
 	},
 	"pubsub.kafka": {
 		must("initialOffset", "oldest", "the default skips events published before a consumer first joined"),
 		mustNot("consumeRetryEnabled", "false", "a failed delivery would be skipped"),
+		mustNotBeSet("transientGroups", "what is published while nobody listens would be skipped"),
 		mustBeSet("authType", "the component refuses to start without it"),
 		mustBeSet("version", "the newest protocol is not what every broker speaks"),
 	},

@@ -85,19 +85,10 @@ type Subscription struct {
 		Pubsub string `yaml:"pubsubname"`
 		Topic  string `yaml:"topic"`
 		Routes struct {
-			Rules []struct {
-				Match string `yaml:"match"`
-				Path  string `yaml:"path"`
-			} `yaml:"rules,omitempty"`
 			Default string `yaml:"default"`
 		} `yaml:"routes"`
-		DeadLetterTopic string `yaml:"deadLetterTopic,omitempty"`
-		BulkSubscribe   *struct {
-			Enabled            bool `yaml:"enabled"`
-			MaxMessagesCount   int  `yaml:"maxMessagesCount,omitempty"`
-			MaxAwaitDurationMs int  `yaml:"maxAwaitDurationMs,omitempty"`
-		} `yaml:"bulkSubscribe,omitempty"`
-		Metadata map[string]string `yaml:"metadata,omitempty"`
+		DeadLetterTopic string            `yaml:"deadLetterTopic,omitempty"`
+		Metadata        map[string]string `yaml:"metadata,omitempty"`
 	} `yaml:"spec"`
 	Scopes []string `yaml:"scopes,omitempty"`
 }
@@ -108,7 +99,6 @@ type Configuration struct {
 	Spec   struct {
 		Tracing struct {
 			SamplingRate string `yaml:"samplingRate"`
-			Stdout       bool   `yaml:"stdout,omitempty"`
 			Otel         *struct {
 				EndpointAddress string `yaml:"endpointAddress"`
 				IsSecure        bool   `yaml:"isSecure"`
@@ -118,9 +108,7 @@ type Configuration struct {
 		Metrics *struct {
 			Enabled bool `yaml:"enabled"`
 			HTTP    *struct {
-				IncreasedCardinality bool     `yaml:"increasedCardinality"`
-				PathMatching         []string `yaml:"pathMatching,omitempty"`
-				ExcludeVerbs         bool     `yaml:"excludeVerbs,omitempty"`
+				IncreasedCardinality bool `yaml:"increasedCardinality"`
 			} `yaml:"http,omitempty"`
 		} `yaml:"metrics,omitempty"`
 		NameResolution *struct {
@@ -129,8 +117,7 @@ type Configuration struct {
 			Configuration map[string]string `yaml:"configuration"`
 		} `yaml:"nameResolution,omitempty"`
 		API *struct {
-			Allowed []APIRule `yaml:"allowed,omitempty"`
-			Denied  []APIRule `yaml:"denied,omitempty"`
+			Denied []APIRule `yaml:"denied,omitempty"`
 		} `yaml:"api,omitempty"`
 		AccessControl *struct {
 			DefaultAction string `yaml:"defaultAction"`
@@ -142,15 +129,11 @@ type Configuration struct {
 				Namespace     string `yaml:"namespace,omitempty"`
 				Operations    []struct {
 					Name     string   `yaml:"name"`
-					HTTPVerb []string `yaml:"httpVerb,omitempty"`
+					HTTPVerb []string `yaml:"httpVerb"`
 					Action   string   `yaml:"action"`
 				} `yaml:"operations,omitempty"`
 			} `yaml:"policies,omitempty"`
 		} `yaml:"accessControl,omitempty"`
-		Features []struct {
-			Name    string `yaml:"name"`
-			Enabled bool   `yaml:"enabled"`
-		} `yaml:"features,omitempty"`
 	} `yaml:"spec"`
 }
 
@@ -203,10 +186,9 @@ type CircuitBreaker struct {
 
 // Policy names the policies of one target.
 type Policy struct {
-	Timeout                 string `yaml:"timeout,omitempty"`
-	Retry                   string `yaml:"retry,omitempty"`
-	CircuitBreaker          string `yaml:"circuitBreaker,omitempty"`
-	CircuitBreakerCacheSize int    `yaml:"circuitBreakerCacheSize,omitempty"`
+	Timeout        string `yaml:"timeout,omitempty"`
+	Retry          string `yaml:"retry,omitempty"`
+	CircuitBreaker string `yaml:"circuitBreaker,omitempty"`
 }
 
 // Document is one YAML document of a file: exactly one of the pointers is set.
@@ -219,6 +201,7 @@ type Document struct {
 	Subscription  *Subscription
 	Configuration *Configuration
 	Resiliency    *Resiliency
+	resource      any // that pointer
 }
 
 // At is the place of the document, for messages.
@@ -290,21 +273,20 @@ func decodeDocument(node *yaml.Node) (Document, error) {
 		return d, fmt.Errorf("no resource header: %w", err)
 	}
 	version := "dapr.io/v1alpha1"
-	var target any
 	switch d.Kind {
 	case "Component":
 		d.Component = &Component{}
-		target = d.Component
+		d.resource = d.Component
 	case "Configuration":
 		d.Configuration = &Configuration{}
-		target = d.Configuration
+		d.resource = d.Configuration
 	case "Resiliency":
 		d.Resiliency = &Resiliency{}
-		target = d.Resiliency
+		d.resource = d.Resiliency
 	case "Subscription":
 		version = "dapr.io/v2alpha1"
 		d.Subscription = &Subscription{}
-		target = d.Subscription
+		d.resource = d.Subscription
 	default:
 		return d, fmt.Errorf("kind %q is none this project uses", d.Kind)
 	}
@@ -314,7 +296,7 @@ func decodeDocument(node *yaml.Node) (Document, error) {
 	if d.Metadata.Name == "" {
 		return d, fmt.Errorf("a %s without a name", d.Kind)
 	}
-	if err := DecodeStrict(node, target); err != nil {
+	if err := DecodeStrict(node, d.resource); err != nil {
 		return d, fmt.Errorf("%s %s: %w", d.Kind, d.Metadata.Name, err)
 	}
 	return d, nil
@@ -380,7 +362,7 @@ func Write(folder string, documents []Document) error {
 		return fmt.Errorf("writing resources: %w", err)
 	}
 	for _, d := range documents {
-		raw, err := yaml.Marshal(d.resource())
+		raw, err := yaml.Marshal(d.resource)
 		if err != nil {
 			return fmt.Errorf("writing %s: %w", d.At(), err)
 		}
@@ -390,16 +372,4 @@ func Write(folder string, documents []Document) error {
 		}
 	}
 	return nil
-}
-
-func (d Document) resource() any {
-	switch {
-	case d.Component != nil:
-		return d.Component
-	case d.Subscription != nil:
-		return d.Subscription
-	case d.Configuration != nil:
-		return d.Configuration
-	}
-	return d.Resiliency
 }

@@ -97,6 +97,19 @@ func TestCheckerFindsPlantedViolations(t *testing.T) {
 		{"a stream with a clock", "components/redis-streams/pubsub.yaml", "name: maxLenApprox", "name: streamTTL", "streamTTL must not be"},
 		{"reading for ever", "components/redis-streams/pubsub.yaml", "    - name: readTimeout\n      value: 60s\n", "", "from a connection that is dead"},
 		{"reading without a pause", "components/redis-streams/pubsub.yaml", "250ms", "8ms", "reads again at once"},
+		{"queues that vanish, by our own setting", "components/rabbitmq/pubsub.yaml", "name: reconnectWaitSeconds", "name: transientQueues", "transientQueues must not be set"},
+		{"misspelt setting of live", "components/rabbitmq/live.yaml", "name: transientQueues", "name: transientQueue", `does not read "transientQueue"; did you mean "transientQueues"?`},
+		{"live without queues that end", "components/rabbitmq/live.yaml", "    - name: transientQueues\n      value: \"true\"\n", "", "transientQueues must be"},
+		{"live with other exchanges", "components/rabbitmq/live.yaml", "name: durable\n      value: \"true\"", "name: durable\n      value: \"false\"", "it describes the exchanges too"},
+		{"live without a bound", "components/rabbitmq/live.yaml", `"10000"`, `"0"`, "would grow without end"},
+		{"live with queues for all replicas", "components/rabbitmq/live.yaml", `"{uuid}"`, `"{appID}"`, "each replica has queues of its own"},
+		{"live for another app", "components/rabbitmq/live.yaml", "scopes: [notifications]", "scopes: [notifications, orders]", "would get every event for nothing"},
+		{"live with a group for all replicas", "components/kafka/live.yaml", `"{uuid}"`, `"{appID}"`, "each replica has a group of its own"},
+		{"groups that end, by our own setting", "components/kafka/pubsub.yaml", "name: consumeRetryInterval\n      value: 200ms", "name: transientGroups\n      value: \"true\"", "transientGroups must not be set"},
+		{"live that reads what it missed", "components/kafka/live.yaml", "    - name: transientGroups\n      value: \"true\"\n", "", "transientGroups must be"},
+		{"live that begins with old events", "components/kafka/live.yaml", "newest", "oldest", "initialOffset must be"},
+		{"live that tries again", "components/kafka/live.yaml", "consumeRetryEnabled\n      value: \"false\"", "consumeRetryEnabled\n      value: \"true\"", "would hold up all others"},
+		{"live that reads the whole stream", "components/redis-streams/pubsub.yaml", "name: pubsub", "name: live", "delivers no event to every replica from now on"},
 		{"forgetful file", "components/sqlite/orders/store.yaml", "?_pragma=synchronous(FULL)", "", "must hold synchronous(FULL)"},
 		{"no write-ahead log", "components/sqlite/orders/store.yaml", "name: disableWAL\n      value: \"false\"", "name: disableWAL\n      value: \"true\"", "disableWAL must not be"},
 		{"old table layout", "components/postgres/store.yaml", "version: v2", "version: v1", "only v2"},
@@ -241,7 +254,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		Check(documents, apps)
 		for _, d := range documents {
-			if _, err := yaml.Marshal(d.resource()); err != nil {
+			if _, err := yaml.Marshal(d.resource); err != nil {
 				t.Errorf("%s cannot be written: %v", d.At(), err)
 			}
 		}

@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // State is the state of a process.
@@ -93,14 +89,6 @@ type Process struct {
 	closed chan struct{}
 }
 
-// The pause before the restart of a process that ends again and again doubles from the first to the last. It begins
-// again with the first when the process has run for steadyAfter.
-const (
-	firstPause  = 200 * time.Millisecond
-	lastPause   = 10 * time.Second
-	steadyAfter = 30 * time.Second
-)
-
 // Add adds a process to the supervisor. It is stopped until Start.
 func (s *Supervisor) Add(spec Spec) (*Process, error) {
 	if spec.StopSignal == 0 {
@@ -129,9 +117,6 @@ func (s *Supervisor) Add(spec Spec) (*Process, error) {
 // Name is the name of the process, such as "orders-daprd".
 func (p *Process) Name() string { return p.spec.Name }
 
-// LogPath is the file of its output.
-func (p *Process) LogPath() string { return p.log.path }
-
 // Status is the present status of the process.
 func (p *Process) Status() Status {
 	p.mu.Lock()
@@ -153,27 +138,12 @@ func (p *Process) Start() { p.want(true) }
 // ends. The process stays down until Start.
 func (p *Process) Stop(ctx context.Context) {
 	p.want(false)
-	killed := false
-	timeout := time.NewTimer(p.spec.StopTimeout)
-	defer timeout.Stop()
-	for {
-		status, turn := p.observe()
-		if status.State == Stopped {
-			return
-		}
-		done := ctx.Done()
-		if killed {
-			done = nil
-		}
-		select {
-		case <-turn:
-		case <-timeout.C:
-			killed = true
-			_ = p.Signal(syscall.SIGKILL)
-		case <-done:
-			killed = true
-			_ = p.Signal(syscall.SIGKILL)
-		}
+	stopped := func() bool { return p.state == Stopped }
+	ctx, cancel := context.WithTimeout(ctx, p.spec.StopTimeout)
+	defer cancel()
+	if !p.until(stopped, ctx.Done()) {
+		_ = p.Signal(syscall.SIGKILL)
+		p.until(stopped, nil)
 	}
 }
 
@@ -205,22 +175,15 @@ func (p *Process) Signal(signal syscall.Signal) error {
 // WaitReady waits until the process is ready. It returns a *FailedError when the context ends first or the process has
 // ended more than maxRestarts times.
 func (p *Process) WaitReady(ctx context.Context, maxRestarts int) error {
-	first, _ := p.observe()
-	began := time.Now()
-	for {
-		status, turn := p.observe()
-		if status.State == Ready {
-			return nil
-		}
-		if status.Restarts-first.Restarts > maxRestarts {
-			return p.failed(ctx, began)
-		}
-		select {
-		case <-turn:
-		case <-ctx.Done():
-			return p.failed(ctx, began)
-		}
+	first, began, ready := p.Status().Restarts, time.Now(), false
+	p.until(func() bool {
+		ready = p.state == Ready
+		return ready || p.restarts-first > maxRestarts
+	}, ctx.Done())
+	if ready {
+		return nil
 	}
+	return p.failed(ctx, began)
 }
 
 func (p *Process) failed(ctx context.Context, began time.Time) error {
@@ -235,12 +198,26 @@ func (p *Process) failed(ctx context.Context, began time.Time) error {
 	return failure
 }
 
-// observe returns the status and a channel closed at the next change.
-func (p *Process) observe() (Status, <-chan struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.status(), p.turn
+// until waits until a condition holds, and then returns true. It returns false when stop is closed first. The condition
+// may read the state of the process.
+func (p *Process) until(holds func() bool, stop <-chan struct{}) bool {
+	for {
+		p.mu.Lock()
+		held, turn := holds(), p.turn
+		p.mu.Unlock()
+		if held {
+			return true
+		}
+		select {
+		case <-turn:
+		case <-stop:
+			return false
+		}
+	}
 }
+
+// unwanted is the condition that the process should no longer run.
+func (p *Process) unwanted() bool { return !p.wanted }
 
 func (p *Process) change(apply func()) {
 	p.mu.Lock()
@@ -261,237 +238,4 @@ func (p *Process) want(up bool) {
 			p.state = Starting
 		}
 	})
-}
-
-// supervise runs the process again and again.
-func (p *Process) supervise() {
-	defer close(p.closed)
-	pause := firstPause
-	for {
-		if !p.awaitWanted() {
-			return
-		}
-		if !p.awaitNeeds() {
-			continue
-		}
-		began := time.Now()
-		err := p.live()
-		if time.Since(began) > steadyAfter {
-			pause = firstPause
-		}
-		down := false
-		p.change(func() {
-			p.pid, p.since, p.lastExit = 0, time.Now(), exitText(err)
-			p.state = Waiting
-			if down = !p.wanted; down {
-				p.state = Stopped
-			} else {
-				p.restarts++
-			}
-		})
-		if down {
-			pause = firstPause
-			continue
-		}
-		p.rest(pause)
-		pause = min(2*pause, lastPause)
-	}
-}
-
-// awaitWanted waits until the process should run. It returns false after Close.
-func (p *Process) awaitWanted() bool {
-	for {
-		p.mu.Lock()
-		wanted, state, turn := p.wanted, p.state, p.turn
-		p.mu.Unlock()
-		if wanted {
-			return true
-		}
-		if state != Stopped { // it was started and stopped before it ran
-			p.change(func() { p.state = Stopped })
-			continue
-		}
-		select {
-		case <-turn:
-		case <-p.quit:
-			return false
-		}
-	}
-}
-
-// awaitNeeds waits until the processes in Needs are ready. It returns false when this process should no longer run.
-func (p *Process) awaitNeeds() bool {
-	for _, need := range p.spec.Needs {
-		for {
-			status, needTurn := need.observe()
-			if status.State == Ready {
-				break
-			}
-			p.mu.Lock()
-			wanted, turn := p.wanted, p.turn
-			p.mu.Unlock()
-			if !wanted {
-				return false
-			}
-			select {
-			case <-needTurn:
-			case <-turn:
-			}
-		}
-	}
-	return true
-}
-
-// rest pauses before the next start. A stop ends the pause.
-func (p *Process) rest(pause time.Duration) {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	for {
-		p.mu.Lock()
-		wanted, turn := p.wanted, p.turn
-		p.mu.Unlock()
-		if !wanted {
-			p.change(func() { p.state = Stopped })
-			return
-		}
-		select {
-		case <-timer.C:
-			return
-		case <-turn:
-		}
-	}
-}
-
-// live runs the process once, from start to end.
-func (p *Process) live() error {
-	cmd, output, err := p.launch()
-	if err != nil {
-		p.log.write([]byte("the launcher could not start it: " + err.Error() + "\n"))
-		return err
-	}
-	p.change(func() { p.pid, p.state, p.since = cmd.Process.Pid, Starting, time.Now() })
-
-	copied := make(chan struct{})
-	go func() {
-		defer close(copied)
-		p.log.copyFrom(output)
-	}()
-	living, end := context.WithCancel(context.Background())
-	probed := make(chan struct{})
-	go func() {
-		defer close(probed)
-		p.probe(living)
-	}()
-	asked := make(chan struct{})
-	go func() {
-		defer close(asked)
-		p.askToEnd(living)
-	}()
-
-	waitForExit(cmd.Process.Pid)
-	// The descendants of the process end with it. It is not reaped yet, so no other process can have the number of its
-	// group.
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	end()
-	<-probed
-	<-asked
-	p.mu.Lock()
-	p.pid = 0 // no signal may be sent when the number is free
-	err = cmd.Wait()
-	p.mu.Unlock()
-	<-copied
-	_ = output.Close()
-	return err
-}
-
-func (p *Process) launch() (*exec.Cmd, *os.File, error) {
-	output, input, err := os.Pipe()
-	if err != nil {
-		return nil, nil, fmt.Errorf("making a pipe for the output: %w", err)
-	}
-	defer input.Close()
-	cmd := exec.Command(p.spec.Path, p.spec.Args...)
-	cmd.Env, cmd.Dir = p.spec.Env, p.spec.Dir
-	cmd.Stdout, cmd.Stderr = input, input
-	attributes := p.spec.Attributes
-	attributes.Setpgid, attributes.Pdeathsig = true, syscall.SIGKILL
-	cmd.SysProcAttr = &attributes
-	if err := p.supervisor.spawner.start(cmd); err != nil {
-		_ = output.Close()
-		return nil, nil, fmt.Errorf("starting %s: %w", p.spec.Path, err)
-	}
-	return cmd, output, nil
-}
-
-// probe probes until the process is ready or has ended.
-func (p *Process) probe(ctx context.Context) {
-	const often, timeout = 50 * time.Millisecond, 2 * time.Second
-	ticker := time.NewTicker(often)
-	defer ticker.Stop()
-	for {
-		if p.spec.Ready == nil || p.probeOnce(ctx, timeout) == nil {
-			if ctx.Err() == nil {
-				p.change(func() { p.state = Ready })
-			}
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
-}
-
-func (p *Process) probeOnce(ctx context.Context, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	return p.spec.Ready(ctx)
-}
-
-// askToEnd sends the stop signal when the process should no longer run.
-func (p *Process) askToEnd(ctx context.Context) {
-	for {
-		p.mu.Lock()
-		wanted, turn := p.wanted, p.turn
-		p.mu.Unlock()
-		if !wanted {
-			_ = p.signalSelf(p.spec.StopSignal)
-			return
-		}
-		select {
-		case <-turn:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// signalSelf sends a signal to the process only, because it ends its descendants itself.
-func (p *Process) signalSelf(signal syscall.Signal) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.pid == 0 {
-		return ErrNotRunning
-	}
-	// A process that was paused (kill -STOP) could not react to the signal.
-	_ = syscall.Kill(-p.pid, syscall.SIGCONT)
-	return syscall.Kill(p.pid, signal)
-}
-
-// waitForExit waits until the child has ended, and does not reap it.
-func waitForExit(pid int) {
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, syscall.EINTR) {
-			return
-		}
-	}
-}
-
-func exitText(err error) string {
-	if err == nil {
-		return "exit status 0"
-	}
-	return err.Error()
 }

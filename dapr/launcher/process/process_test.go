@@ -37,19 +37,13 @@ func supervise(t *testing.T, spec Spec) *Process {
 
 func await(t *testing.T, p *Process, what string, condition func(Status) bool) Status {
 	t.Helper()
-	deadline := time.NewTimer(waitLimit)
-	defer deadline.Stop()
-	for {
-		status, turn := p.observe()
-		if condition(status) {
-			return status
-		}
-		select {
-		case <-turn:
-		case <-deadline.C:
-			t.Fatalf("%s: still %+v", what, status)
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	var status Status
+	if !p.until(func() bool { status = p.status(); return condition(status) }, ctx.Done()) {
+		t.Fatalf("%s: still %+v", what, status)
 	}
+	return status
 }
 
 func TestProcessIsRestartedWhenItDies(t *testing.T) {
@@ -125,7 +119,7 @@ func TestOutputIsLogged(t *testing.T) {
 	p.Start()
 	deadline := time.Now().Add(waitLimit)
 	for {
-		raw, err := os.ReadFile(p.LogPath())
+		raw, err := os.ReadFile(p.log.path)
 		if err == nil && string(raw) == "{\"msg\":\"hello\"}\noops\n" {
 			return
 		}
@@ -180,7 +174,7 @@ func TestWaitReadyNamesTheCauseFirst(t *testing.T) {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	if !strings.HasPrefix(lines[0], "broker is not ready after ") || !strings.HasSuffix(lines[0], "it runs, but nothing answers") ||
-		len(lines) > 7 || lines[len(lines)-1] != "Its log is "+p.LogPath() {
+		len(lines) > 7 || lines[len(lines)-1] != "Its log is "+p.log.path {
 		t.Errorf("got %v", err)
 	}
 	failed.Log = noise + strings.Repeat(trouble, 9) + noise
@@ -289,12 +283,18 @@ func TestWhatAProcessUses(t *testing.T) {
 		raw, _ := os.ReadFile(filepath.Join(dir, child))
 		return bytes.HasSuffix(raw, []byte("\n"))
 	}
-	for len(counted) != 3 || !written("own") || !written("orphan") {
+	complete := func() bool { // the shell between them has ended
+		if !written("own") || !written("orphan") {
+			return false
+		}
+		counted = tree(root)
+		return len(counted) == 3
+	}
+	for !complete() {
 		if time.Now().After(deadline) {
 			t.Fatalf("it counts %v of %d, and not its two children alone", counted, root)
 		}
 		time.Sleep(10 * time.Millisecond)
-		counted = tree(root)
 	}
 	for _, child := range []string{"own", "orphan"} {
 		raw, _ := os.ReadFile(filepath.Join(dir, child))

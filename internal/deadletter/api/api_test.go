@@ -237,12 +237,12 @@ func TestRefusedBatches(t *testing.T) {
 
 func TestADeadLetterInDetail(t *testing.T) {
 	s := newServer()
-	s.store.BeforeGet = func(keys []string) error {
+	s.store.BeforeGet(func(keys []string) error {
 		if keys[0] == "inbox/u1" {
 			return fmt.Errorf("decoding document %s: it is broken", keys[0])
 		}
 		return nil
-	}
+	})
 	good, err := confirmed("u1", 1).CloudEvent()
 	if err != nil {
 		t.Fatal(err)
@@ -267,7 +267,7 @@ func TestADeadLetterInDetail(t *testing.T) {
 	if w := s.keyed(t, "r1", target+"/replay", `{"reason":"other"}`); w.Code != 422 || slug(t, w) != "idempotency-key-reused" {
 		t.Errorf("the key again: %d %s", w.Code, w.Body)
 	}
-	s.store.BeforeGet = nil
+	s.store.BeforeGet(nil)
 	if w := s.keyed(t, "r2", target+"/replay", ""); w.Code != 200 {
 		t.Errorf("replayed: %d %s", w.Code, w.Body)
 	}

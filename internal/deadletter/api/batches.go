@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"caravan/internal/deadletter"
-	"caravan/internal/page"
 	"caravan/internal/problem"
 	"caravan/internal/request"
 )
@@ -111,19 +110,9 @@ func (b batches) read(r *http.Request, into *deadletter.BatchRequest) error {
 
 // list answers GET /v1/ops/dead-letters/replays and /discards, newest first.
 func (b batches) list(r *http.Request, _ string) (request.Answer, error) {
-	limit, cursor, err := request.Page(r)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	list, next, err := b.queue.ListBatches(r.Context(), b.kind, cursor, limit)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	out := page.List[Batch]{Items: make([]Batch, len(list)), Next: next}
-	for i, batch := range list {
-		out.Items[i] = showBatch(batch)
-	}
-	return request.OK(out), nil
+	return request.List(r, func(cursor string, limit int) ([]*deadletter.Batch, string, error) {
+		return b.queue.ListBatches(r.Context(), b.kind, cursor, limit)
+	}, showBatch)
 }
 
 // show answers GET /v1/ops/dead-letters/replays/{id} and /discards/{id}.

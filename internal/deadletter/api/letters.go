@@ -11,7 +11,6 @@ import (
 
 	"caravan/internal/clock"
 	"caravan/internal/deadletter"
-	"caravan/internal/page"
 	"caravan/internal/problem"
 	"caravan/internal/request"
 )
@@ -80,23 +79,13 @@ type (
 
 // list answers GET /v1/ops/dead-letters, newest first.
 func (a api) list(r *http.Request, _ string) (request.Answer, error) {
-	limit, cursor, err := request.Page(r)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	filter, err := letterFilter(r)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	list, next, err := a.queue.List(r.Context(), filter, cursor, limit)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	out := page.List[DeadLetter]{Items: make([]DeadLetter, len(list)), Next: next}
-	for i, d := range list {
-		out.Items[i] = showLetter(d)
-	}
-	return request.OK(out), nil
+	return request.List(r, func(cursor string, limit int) ([]*deadletter.Letter, string, error) {
+		filter, err := letterFilter(r)
+		if err != nil {
+			return nil, "", err
+		}
+		return a.queue.List(r.Context(), filter, cursor, limit)
+	}, showLetter)
 }
 
 // letterFilter reads the filter from the query.

@@ -26,6 +26,8 @@ type Replica struct {
 	Meanwhile func(key string)
 	// Left is the number of store operations until the crash. A negative number means never.
 	Left int
+	// Doomed, if set, chooses the keys whose writes count. Then no other operation counts.
+	Doomed func(key string) bool
 	// Lands means that the store keeps the write during which the replica crashes.
 	Lands bool
 
@@ -33,18 +35,26 @@ type Replica struct {
 	ids int
 }
 
-// step counts one operation. It reports whether the operation happens and whether its caller gets an answer.
-func (r *Replica) step() (happens, answers bool) {
+// step takes one operation. It reports whether the operation happens and whether its caller gets an answer.
+func (r *Replica) step(counts bool) (happens, answers bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.Left < 0:
+	case r.Left < 0 || r.Left > 0 && !counts:
 		return true, true
 	case r.Left == 0:
 		return false, false
 	}
 	r.Left--
 	return r.Left > 0 || r.Lands, r.Left > 0
+}
+
+// CrashAfter has the replica crash after a number of store operations from now on; 0 crashes it now. Unlike setting Left, it may be
+// called while the replica works.
+func (r *Replica) CrashAfter(operations int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Left = operations
 }
 
 // Crashed reports whether the replica has crashed.
@@ -59,7 +69,7 @@ func (r *Replica) Get(ctx context.Context, keys ...string) (map[string]document.
 	if r.Meanwhile != nil {
 		r.Meanwhile(keys[0])
 	}
-	if _, answers := r.step(); !answers {
+	if _, answers := r.step(r.Doomed == nil); !answers {
 		return nil, ErrCrashed
 	}
 	return r.Store.Get(ctx, keys...)
@@ -67,7 +77,7 @@ func (r *Replica) Get(ctx context.Context, keys ...string) (map[string]document.
 
 // Put implements document.Store.
 func (r *Replica) Put(ctx context.Context, key string, value []byte, etag string) error {
-	happens, answers := r.step()
+	happens, answers := r.step(r.Doomed == nil || r.Doomed(key))
 	err := ErrCrashed
 	if happens {
 		err = r.Store.Put(ctx, key, value, etag)

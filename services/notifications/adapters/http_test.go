@@ -41,15 +41,31 @@ type server struct {
 	deliverEvent app.DeliverEvent
 }
 
-func newServer() *server {
+func newServer() *server { return newServerWith("") }
+
+// newServerWith is newServer with a public key for push.
+func newServerWith(pushKey string) *server {
 	store := documenttest.NewStore()
-	inboxes := app.NewInboxes(app.Ports{Store: store, Clock: stopped{}, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler)})
+	ports := app.Ports{Store: store, Clock: stopped{}, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler)}
+	inboxes, preferences := app.NewInboxes(ports), app.NewPreferences(ports)
+	devices := app.NewPushSubscriptions(ports)
 	s := &server{deliverEvent: app.DeliverEvent{Inboxes: inboxes, Counter: uncounted{}}}
 	letters := deadletter.New(deadletter.Options{
 		Consumer: contract.App, Handle: s.deliverEvent.Do, Check: app.Check,
 		Store: store, Clock: stopped{}, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
 	})
-	adapters.API{List: app.ListNotifications{Inboxes: inboxes}, MarkRead: app.MarkRead{Inboxes: inboxes}, Audit: audit.New(inboxes, letters)}.Register(&s.Server)
+	adapters.API{
+		List:     app.ListNotifications{Inboxes: inboxes, Preferences: preferences},
+		MarkRead: app.MarkRead{Inboxes: inboxes}, MarkAllRead: app.MarkAllRead{Inboxes: inboxes}, Delete: app.DeleteNotification{Inboxes: inboxes},
+		ShowPreferences: app.ShowPreferences{Preferences: preferences}, SetPreferences: app.SetPreferences{Preferences: preferences},
+		ShowUnsubscription: app.ShowUnsubscription{Preferences: preferences, Links: links, Clock: stopped{}},
+		Unsubscribe:        app.Unsubscribe{Preferences: preferences, Links: links, Clock: stopped{}},
+		Push: adapters.PushAPI{
+			Subscribe: app.SubscribePush{PushSubscriptions: devices}, List: app.ListPushSubscriptions{PushSubscriptions: devices},
+			Unsubscribe: app.UnsubscribePush{PushSubscriptions: devices}, PublicKey: pushKey,
+		},
+		Audit: audit.New(inboxes, letters, nil), ResendDelivery: app.ResendDelivery{IDs: id.Random{}},
+	}.Register(&s.Server)
 	return s
 }
 
@@ -57,6 +73,7 @@ func newServer() *server {
 var (
 	nobody   = token.Claims{}
 	customer = token.Claims{Subject: "u1", Permissions: users.PermissionsOf([]string{users.RoleCustomer})}
+	staff    = token.Claims{Subject: "s1", Permissions: users.PermissionsOf([]string{users.RoleStaff})}
 	other    = token.Claims{Subject: "u2", Permissions: users.PermissionsOf([]string{users.RoleCustomer})}
 )
 
@@ -107,7 +124,7 @@ func TestListAndRead(t *testing.T) {
 	if got := fmt.Sprint(newest["data"]); got != "map[amount:map[amount:1999 currency:EUR] orderId:order-u1-2]" {
 		t.Errorf("data is %s", got)
 	}
-	if _, read := newest["readAt"]; read || list.Next == "" || newest["body"] == "" || len(newest) != 8 {
+	if _, read := newest["readAt"]; read || list.Next == "" || newest["body"] == "" || newest["position"] != 2.0 || len(newest) != 9 {
 		t.Errorf("newest is %v, next %q", newest, list.Next)
 	}
 	target := fmt.Sprintf("/v1/notifications/%v/read", newest["id"])
@@ -129,10 +146,43 @@ func TestListAndRead(t *testing.T) {
 	}
 }
 
+func TestReadAllAndDelete(t *testing.T) {
+	s := newServer()
+	s.deliver(t, confirmed("u1", 1), confirmed("u1", 2), confirmed("u1", 3), confirmed("u2", 1))
+	var list adapters.NotificationList
+	if s.call(t, customer, "GET", "/v1/notifications", "", &list); list.Unread != 3 || len(list.Items) != 3 {
+		t.Fatalf("the inbox is %+v", list)
+	}
+	if status := s.call(t, customer, "POST", "/v1/notifications/read-all", `{"upTo":2}`, nil); status != 204 {
+		t.Fatalf("read-all is %d", status)
+	}
+	var after adapters.NotificationList
+	s.call(t, customer, "GET", "/v1/notifications", "", &after)
+	if after.Unread != 1 || !after.Items[0].ReadAt.IsZero() || !after.Items[1].ReadAt.Equal(noon) || !after.Items[2].ReadAt.Equal(noon) {
+		t.Errorf("after read-all the inbox is %+v", after)
+	}
+	target := "/v1/notifications/" + list.Items[0].ID
+	if status := s.call(t, other, "DELETE", target, "", nil); status != 404 {
+		t.Errorf("another user's is deleted: %d", status)
+	}
+	for range 2 {
+		if status := s.call(t, customer, "DELETE", target, "", nil); status != 204 {
+			t.Errorf("delete is %d", status)
+		}
+	}
+	if status := s.call(t, customer, "POST", target+"/read", "", nil); status != 404 {
+		t.Errorf("reading a deleted one is %d", status)
+	}
+	var rest adapters.NotificationList
+	if s.call(t, customer, "GET", "/v1/notifications", "", &rest); rest.Unread != 0 || len(rest.Items) != 2 || rest.Items[0].Position != 2 {
+		t.Errorf("after delete the inbox is %+v", rest)
+	}
+}
+
 func TestAnEmptyInboxIsAnEmptyList(t *testing.T) {
 	s := newServer()
 	var raw map[string]json.RawMessage
-	if status := s.call(t, customer, "GET", "/v1/notifications", "", &raw); status != 200 || string(raw["items"]) != "[]" || len(raw) != 1 {
+	if status := s.call(t, customer, "GET", "/v1/notifications", "", &raw); status != 200 || string(raw["items"]) != "[]" || string(raw["unread"]) != "0" || len(raw) != 2 {
 		t.Errorf("%d %s", status, raw)
 	}
 }
@@ -153,7 +203,23 @@ func TestRefusals(t *testing.T) {
 		{customer, "GET", "/v1/notifications?unread=maybe", "", 400},
 		{customer, "GET", "/v1/notifications?cursor=%25%25", "", 400},
 		{customer, "POST", "/v1/notifications/x/read", "", 404},
+		{nobody, "POST", "/v1/notifications/read-all", `{"upTo":1}`, 401},
+		{customer, "POST", "/v1/notifications/read-all", "", 400},
+		{customer, "POST", "/v1/notifications/read-all", `{"upTo":0}`, 400},
+		{nobody, "DELETE", "/v1/notifications/x", "", 401},
+		{customer, "DELETE", "/v1/notifications/x", "", 404},
 		{nobody, "POST", "/internal/audit", `{"cursor":"%%"}`, 400},
+		{nobody, "GET", "/v1/ops/notifications", "", 401},
+		{customer, "GET", "/v1/ops/notifications", "", 403},
+		{customer, "POST", "/v1/ops/notifications/x/resend", "", 403},
+		{staff, "GET", "/v1/ops/notifications?status=lost", "", 400},
+		{staff, "GET", "/v1/ops/notifications?channel=in-app", "", 400},
+		{staff, "GET", "/v1/ops/notifications?kind=nothing", "", 400},
+		{staff, "GET", "/v1/ops/notifications?user=x%20y", "", 400},
+		{staff, "GET", "/v1/ops/notifications?since=yesterday", "", 400},
+		{staff, "GET", "/v1/ops/notifications?status=failed&channel=email&kind=welcome&since=2026-03-01T12:00:00Z", "", 200},
+		{staff, "POST", "/v1/ops/notifications/x/resend", `{"id":"x"}`, 400},
+		{staff, "POST", "/v1/ops/notifications/x/resend", "", 404},
 	}
 	for _, test := range tests {
 		if status := s.call(t, test.caller, test.method, test.target, test.body, nil); status != test.status {

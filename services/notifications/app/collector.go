@@ -47,6 +47,14 @@ type pushed struct {
 	notice domain.Notice
 }
 
+// inbox is what pushed events must have in common to be stored together. One for an audience is stored by itself.
+func (p pushed) inbox() string {
+	if p.notice.Audience != nil {
+		return "event/" + p.event.ID // no user has such an id
+	}
+	return p.notice.UserID
+}
+
 // settle records the result of an event, see feed.Collector.
 type settle func(ctx context.Context, e event.Event, err error) error
 
@@ -70,7 +78,7 @@ func (c *Collector) enqueue(p pushed) error {
 	if !c.running || c.count >= c.opts.Waiting {
 		return errBusy
 	}
-	user := p.notice.UserID
+	user := p.inbox()
 	if _, busy := c.waiting[user]; !busy {
 		c.active <- user // there is room: each user in it has at least one waiting event, and so many may wait
 	}

@@ -98,7 +98,7 @@ func TestTheEventsOfAnIntervalShareAWrite(t *testing.T) {
 		t.Error("the first event waits")
 	}
 	writes := 0
-	store.BeforePut = func(string, []byte) error { writes++; return nil }
+	store.BeforePut(func(string, []byte) error { writes++; return nil })
 	push(t, c, events...) // the first one comes again
 	if writes != 0 || seen.Has(events[1].ID) {
 		t.Error("the others do not wait")
@@ -174,14 +174,14 @@ func TestEventsWaitForAnUnavailableStore(t *testing.T) {
 	ports.Clock = clock
 	var mu sync.Mutex
 	away := true
-	store.BeforeGet = func([]string) error {
+	store.BeforeGet(func([]string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if away {
 			return temporary{}
 		}
 		return nil
-	}
+	})
 	c, seen, stop := running(t, ports, app.CollectorOptions{Interval: interval, Waiting: 100})
 	events := orderEvents("u1", 3)
 	push(t, c, events...)
@@ -264,12 +264,12 @@ func TestWithoutAnIntervalEventsAreStoredFirst(t *testing.T) {
 	p := replica(store, "a")
 	seen, n := feed.NewSeen(100), p.notifications()
 	c := &feed.Consumer{Handle: n.Deliver, Seen: seen, DeadLetters: lettersOf(n)}
-	store.BeforeGet = func([]string) error { return temporary{} }
+	store.BeforeGet(func([]string) error { return temporary{} })
 	e := deposit("u1", 1)
 	if err := c.Push(t.Context(), e); !event.Retriable(err) || seen.Has(e.ID) {
 		t.Errorf("pushed: %v", err)
 	}
-	store.BeforeGet = nil
+	store.BeforeGet(nil)
 	for range 2 {
 		if err := c.Push(t.Context(), e); err != nil || !seen.Has(e.ID) {
 			t.Errorf("pushed: %v", err)

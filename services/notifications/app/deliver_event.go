@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"caravan/internal/event"
 	"caravan/services/notifications/domain"
 )
@@ -18,10 +20,20 @@ const (
 	deliverBatch = 100
 )
 
-// DeliverEvent puts a notification of an event into the inbox of its user.
+// spreadAtOnce is how many users of an audience get their notices at the same time.
+const spreadAtOnce = 8
+
+// DeliverEvent puts a notification of an event into the inbox of its user, or of each user of its audience, and into the outbox of
+// the other channels.
 type DeliverEvent struct {
 	*Inboxes
 	Counter Counter
+	// Staff says for whom an event is that names no user.
+	Staff Staff
+	// Outbox is nil if there is no other channel.
+	Outbox *Outbox
+	// History notes which channels there are, and may be nil.
+	History *ChannelHistory
 }
 
 // Do delivers an event, once however often it is called for it; it is an event.Handler. It ignores an event without a
@@ -50,6 +62,9 @@ func (d DeliverEvent) read(ctx context.Context, e event.Event) (notice domain.No
 		return notice, false, nil
 	case err != nil:
 		return notice, false, event.Drop(err)
+	case !domain.Notifiable(e.Type) && !d.Outbox.Takes(e.Type): // its kind has no channel here
+		d.Counter.Count(ctx, OutcomeSilent, e)
+		return notice, false, nil
 	}
 	return notice, true, nil
 }
@@ -63,10 +78,47 @@ func Check(e event.Event) error {
 	return err
 }
 
-// deliver stores notices of one user, at most deliverBatch, in the inbox: all of them or none. It costs one read and one write
+// deliver stores notices of one user, at most deliverBatch, or one notice to an audience, for all channels. Nothing of it is done
+// twice, so that a repeat completes what a failure or a crash left.
+func (d DeliverEvent) deliver(ctx context.Context, notices []domain.Notice) error {
+	if err := d.History.Note(ctx); err != nil {
+		return err
+	}
+	if notices[0].Audience == nil {
+		return d.deliverTo(ctx, notices)
+	}
+	userIDs, err := d.audience(ctx, notices[0])
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(spreadAtOnce)
+	for _, userID := range userIDs {
+		group.Go(func() error { return d.deliverTo(ctx, []domain.Notice{notices[0].For(userID)}) })
+	}
+	return group.Wait()
+}
+
+// deliverTo stores notices of one user. The inbox comes first, as people wait for it.
+func (d DeliverEvent) deliverTo(ctx context.Context, notices []domain.Notice) error {
+	var shown []domain.Notice
+	for _, n := range notices {
+		if domain.Notifiable(n.Type) {
+			shown = append(shown, n)
+		}
+	}
+	if len(shown) > 0 {
+		if err := d.enter(ctx, shown); err != nil {
+			return err
+		}
+	}
+	return d.Outbox.Record(ctx, notices)
+}
+
+// enter stores notices of one user, at most deliverBatch, in the inbox: all of them or none. It costs one read and one write
 // of the inbox. For every domain.SegmentSize notices it also costs one write to the archive, one more of the inbox and one of
 // each minute's guard.
-func (d DeliverEvent) deliver(ctx context.Context, notices []domain.Notice) error {
+func (d DeliverEvent) enter(ctx context.Context, notices []domain.Notice) error {
 	userID := notices[0].UserID
 	attempt := domain.Attempt{Now: d.Clock.Now()}
 	for range deliverSteps {

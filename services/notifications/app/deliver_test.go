@@ -43,7 +43,7 @@ func TestWhatBecomesOfEachKindOfEvent(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			store, c := documenttest.NewStore(), &counts{}
 			touched := false
-			store.BeforeGet = func([]string) error { touched = true; return nil }
+			store.BeforeGet(func([]string) error { touched = true; return nil })
 			n := replica(store, "a").counted(c)
 			err := n.Deliver(t.Context(), test.event)
 			if test.outcome == "" {
@@ -71,7 +71,7 @@ func TestAnUnavailableStoreAsksForAnotherDelivery(t *testing.T) {
 		t.Fatal("delivered over a store that is away")
 	}
 	// The real store says of its errors that they pass.
-	store.BeforeGet = func([]string) error { return temporary{} }
+	store.BeforeGet(func([]string) error { return temporary{} })
 	if err := replica(store, "b").notifications().Deliver(t.Context(), orderEvent("u1", 1, noon)); !event.Retriable(err) {
 		t.Errorf("err = %v", err)
 	}
@@ -132,9 +132,10 @@ func TestACrashAnywhereDoublesAndLosesNothing(t *testing.T) {
 // it delivers the doomed ones. It returns how many such places there are.
 func crashEverywhere(t *testing.T, events []event.Event, healthy int, doomed []event.Event, lands bool) (crashes int) {
 	t.Helper()
+	before := documenttest.NewStore()
+	deliver(t, replica(before, "a").notifications(), events[:healthy]...)
 	for {
-		store := documenttest.NewStore()
-		deliver(t, replica(store, "a").notifications(), events[:healthy]...)
+		store := before.Clone()
 		p := replica(store, "b")
 		p.Left, p.Lands = crashes+1, lands
 		n := p.notifications()
@@ -255,7 +256,9 @@ func TestAnyScheduleEndsWithOneEntryEach(t *testing.T) {
 				}
 			}
 		}
-		store.BeforeGet, store.BeforePut, store.AfterPut = nil, nil, nil
+		store.BeforeGet(nil)
+		store.BeforePut(nil)
+		store.AfterPut(nil)
 		if err := exactlyOnce(rt.Context(), last, of); err != nil {
 			rt.Fatal(err)
 		}
@@ -274,9 +277,9 @@ func misbehave(store *documenttest.FakeStore, seed uint64, percent int) {
 		}
 		return nil
 	}
-	store.BeforeGet = func([]string) error { return fails() }
-	store.BeforePut = func(string, []byte) error { return fails() }
-	store.AfterPut = func(string, []byte) error { return fails() }
+	store.BeforeGet(func([]string) error { return fails() })
+	store.BeforePut(func(string, []byte) error { return fails() })
+	store.AfterPut(func(string, []byte) error { return fails() })
 }
 
 // The budget of single events: one write of the inbox each, and a fifth of one with everything that archiving adds.
@@ -284,7 +287,7 @@ func TestTheCostOfAnEvent(t *testing.T) {
 	store := documenttest.NewStore()
 	var mu sync.Mutex
 	inboxWrites, writes := 0, 0
-	store.BeforePut = func(key string, _ []byte) error {
+	store.BeforePut(func(key string, _ []byte) error {
 		mu.Lock()
 		defer mu.Unlock()
 		writes++
@@ -292,7 +295,7 @@ func TestTheCostOfAnEvent(t *testing.T) {
 			inboxWrites++
 		}
 		return nil
-	}
+	})
 	n := replica(store, "a").notifications()
 	deliver(t, n, orderEvents("u1", domain.SegmentSize)...)
 	if inboxWrites != domain.SegmentSize || writes != inboxWrites+1 { // and the one that registers the user
@@ -320,9 +323,9 @@ func TestEventsOfOneUserShareAWrite(t *testing.T) {
 	var underWay, all sync.WaitGroup
 	underWay.Add(len(events))
 	p.Time = func() time.Time { underWay.Done(); return noon }
-	store.BeforeGet = func([]string) error { underWay.Wait(); return nil }
+	store.BeforeGet(func([]string) error { underWay.Wait(); return nil })
 	writes := 0
-	store.BeforePut = func(string, []byte) error { writes++; return nil }
+	store.BeforePut(func(string, []byte) error { writes++; return nil })
 	for _, e := range events {
 		all.Go(func() {
 			if err := n.Deliver(t.Context(), e); err != nil {
@@ -341,12 +344,12 @@ func TestEventsOfOneUserShareAWrite(t *testing.T) {
 
 func TestAHeadThatCannotBeSealedStopsGrowing(t *testing.T) {
 	store := documenttest.NewStore()
-	store.BeforePut = func(key string, _ []byte) error {
+	store.BeforePut(func(key string, _ []byte) error {
 		if strings.HasPrefix(key, "archived/") {
 			return documenttest.ErrInjected
 		}
 		return nil
-	}
+	})
 	p := replica(store, "a")
 	n := over(app.Ports{Store: p, Clock: sleepless{p}, IDs: p, Log: slog.New(slog.DiscardHandler)})
 	events := orderEvents("u1", 11*domain.SegmentSize)
@@ -362,7 +365,7 @@ func TestAHeadThatCannotBeSealedStopsGrowing(t *testing.T) {
 	if refused != domain.SegmentSize {
 		t.Errorf("%d events were refused", refused)
 	}
-	store.BeforePut = nil
+	store.BeforePut(nil)
 	deliver(t, n, events...)
 	if err := exactlyOnce(t.Context(), n, map[string][]event.Event{"u1": events}); err != nil {
 		t.Error(err)

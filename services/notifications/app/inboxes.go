@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 
@@ -21,6 +22,8 @@ const (
 	inboxPrefix = "inbox/"
 	guardPrefix = "archived/"
 	usersPrefix = "inboxes/"
+	// reachedPrefix is that of the users whom events for staff reach.
+	reachedPrefix = "audience/"
 )
 
 // Outcomes of events, for the Counter.
@@ -48,6 +51,7 @@ type Ports struct {
 type Inboxes struct {
 	Ports
 	inboxes *document.Repository[domain.Inbox, *domain.Inbox]
+	reached *document.Repository[domain.Reached, *domain.Reached]
 	guards  *document.Repository[domain.Guard, *domain.Guard]
 	users   *registry
 
@@ -63,6 +67,7 @@ func NewInboxes(p Ports) *Inboxes {
 	return &Inboxes{
 		Ports:   p,
 		inboxes: document.NewRepository[domain.Inbox](p.Store, opts(inboxPrefix)),
+		reached: document.NewRepository[domain.Reached](p.Store, opts(reachedPrefix)),
 		guards:  document.NewRepository[domain.Guard](p.Store, opts(guardPrefix)),
 		users:   newRegistry(p),
 		sealing: make(map[string]bool),
@@ -81,25 +86,38 @@ func (s *Inboxes) GetMany(ctx context.Context, userIDs ...string) (map[string]*d
 // Key is the key of a user's inbox in the store.
 func (s *Inboxes) Key(userID string) string { return s.inboxes.Key(userID) }
 
-// ArchivedEntries is the number of entries in the archive of an inbox.
-func ArchivedEntries(inbox *domain.Inbox) int { return inbox.Segments * domain.SegmentSize }
-
 // Archived returns where the archive has notifications of a user, by id. Those that it does not have are absent.
 func (s *Inboxes) Archived(ctx context.Context, userID string, notificationIDs []string) (map[string]domain.Archived, error) {
+	return s.ArchivedOf(ctx, map[string][]string{userID: notificationIDs})
+}
+
+// guardsAtOnce bounds the guards of one read.
+const guardsAtOnce = 200
+
+// ArchivedOf is Archived for several users at once: their notifications by user.
+func (s *Inboxes) ArchivedOf(ctx context.Context, notifications map[string][]string) (map[string]domain.Archived, error) {
 	var guardIDs []string
-	for _, notification := range notificationIDs {
-		guardIDs = append(guardIDs, domain.GuardID(userID, notification))
+	for userID, ids := range notifications {
+		for _, notification := range ids {
+			guardIDs = append(guardIDs, domain.GuardID(userID, notification))
+		}
 	}
 	slices.Sort(guardIDs)
-	guards, err := s.guards.GetMany(ctx, slices.Compact(guardIDs)...)
-	if err != nil {
-		return nil, fmt.Errorf("reading the archive: %w", err)
+	guards := make(map[string]*domain.Guard)
+	for part := range slices.Chunk(slices.Compact(guardIDs), guardsAtOnce) {
+		read, err := s.guards.GetMany(ctx, part...)
+		if err != nil {
+			return nil, fmt.Errorf("reading the archive: %w", err)
+		}
+		maps.Copy(guards, read)
 	}
 	found := make(map[string]domain.Archived)
-	for _, notification := range notificationIDs {
-		if guard := guards[domain.GuardID(userID, notification)]; guard != nil {
-			if a, known := guard.Entries[notification]; known {
-				found[notification] = a
+	for userID, ids := range notifications {
+		for _, notification := range ids {
+			if guard := guards[domain.GuardID(userID, notification)]; guard != nil {
+				if a, known := guard.Entries[notification]; known {
+					found[notification] = a
+				}
 			}
 		}
 	}

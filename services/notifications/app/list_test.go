@@ -27,7 +27,7 @@ func TestAnEntryTellsWhatHappened(t *testing.T) {
 	}
 	got := list[0]
 	want := app.Notification{
-		ID: idOf("u1", orderEvent("u1", 1, noon.Add(-time.Minute))), Type: "orders.confirmed.v1", Subject: "u1-order-1",
+		ID: idOf("u1", orderEvent("u1", 1, noon.Add(-time.Minute))), Position: 1, Type: "orders.confirmed.v1", Subject: "u1-order-1",
 		Title: "Your order is confirmed", Body: "Thank you! Order u1-order is paid with 1.01 EUR from your wallet.",
 		OccurredAt: noon.Add(-time.Minute), CreatedAt: noon, Data: domain.Data{OrderID: "u1-order-1", Amount: euros(101)},
 	}
@@ -129,7 +129,7 @@ func TestAPageOfUnreadReadsABoundedPartOfTheArchive(t *testing.T) {
 	pages, found := 0, 0
 	for cursor := ""; ; pages++ {
 		reads := 0
-		store.BeforeGet = func([]string) error { reads++; return nil }
+		store.BeforeGet(func([]string) error { reads++; return nil })
 		list, next, err := n.List(t.Context(), app.Query{UserID: "u1", Cursor: cursor, Limit: 5, Unread: true})
 		if err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestTheFirstPageIsOneRead(t *testing.T) {
 		n := replica(store, "a").notifications()
 		deliver(t, n, orderEvents("u1", total)...)
 		reads := 0
-		store.BeforeGet = func([]string) error { reads++; return nil }
+		store.BeforeGet(func([]string) error { reads++; return nil })
 		if list, _, err := n.List(t.Context(), app.Query{UserID: "u1", Limit: 20}); err != nil || len(list) != min(total, 20) {
 			t.Fatalf("%d entries, %v", len(list), err)
 		}

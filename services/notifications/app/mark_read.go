@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"caravan/internal/document"
@@ -20,12 +19,9 @@ func (u MarkRead) Do(ctx context.Context, userID, notificationID string) error {
 		return document.ErrNotFound
 	}
 	now := u.Clock.Now()
-	_, err := u.inboxes.Update(ctx, userID, func(i *domain.Inbox) error { return i.MarkRead(notificationID, now) })
-	if errors.Is(err, domain.ErrNotInHead) {
-		// An entry leaves the head only after its guard has it, so it is found in one of the two.
-		guard := domain.GuardID(userID, notificationID)
-		_, err = u.guards.Update(ctx, guard, func(g *domain.Guard) error { return g.MarkRead(notificationID, now) })
-	}
+	err := u.mark(ctx, userID, notificationID,
+		func(i *domain.Inbox) error { return i.MarkRead(notificationID, now) },
+		func(g *domain.Guard) error { return g.MarkRead(notificationID, now) })
 	if err != nil {
 		return fmt.Errorf("marking a notification as read: %w", err)
 	}

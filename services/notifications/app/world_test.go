@@ -48,13 +48,26 @@ type notifications struct {
 	counter app.Counter
 }
 
-// Deliver, List and MarkRead are the use cases.
+// Deliver, List, MarkRead, MarkAllRead and Delete are the use cases.
 func (n *notifications) Deliver(ctx context.Context, e event.Event) error {
 	return n.deliverEvent().Do(ctx, e)
 }
 
 func (n *notifications) List(ctx context.Context, q app.Query) ([]app.Notification, string, error) {
-	return app.ListNotifications{Inboxes: n.Inboxes}.Do(ctx, q)
+	listed, err := n.Page(ctx, q)
+	return listed.Notifications, listed.Next, err
+}
+
+func (n *notifications) Page(ctx context.Context, q app.Query) (app.Page, error) {
+	return app.ListNotifications{Inboxes: n.Inboxes, Preferences: app.NewPreferences(n.Ports)}.Do(ctx, q)
+}
+
+func (n *notifications) MarkAllRead(ctx context.Context, userID string, upTo int) error {
+	return app.MarkAllRead{Inboxes: n.Inboxes}.Do(ctx, userID, upTo)
+}
+
+func (n *notifications) Delete(ctx context.Context, userID, notificationID string) error {
+	return app.DeleteNotification{Inboxes: n.Inboxes}.Do(ctx, userID, notificationID)
 }
 
 func (n *notifications) MarkRead(ctx context.Context, userID, notificationID string) error {
@@ -142,7 +155,7 @@ func only(t *testing.T, q *deadletter.Queue, body []byte) *deadletter.Letter {
 func audited(ctx context.Context, n *notifications) (contract.AuditPage, error) {
 	all := contract.AuditPage{Page: report.NewPage()}
 	for cursor := ""; ; {
-		page, err := audit.New(n.Inboxes, lettersOf(n)).Page(ctx, report.Request{Cursor: cursor})
+		page, err := audit.New(n.Inboxes, lettersOf(n), nil).Page(ctx, report.Request{Cursor: cursor})
 		if err != nil {
 			return all, err
 		}

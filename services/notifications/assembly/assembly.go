@@ -16,7 +16,11 @@ import (
 
 // settings are the service's own configuration keys.
 type settings struct {
-	Inbox inboxSettings `mapstructure:"inbox"`
+	Inbox    inboxSettings    `mapstructure:"inbox"`
+	Email    emailSettings    `mapstructure:"email"`
+	Delivery deliverySettings `mapstructure:"delivery"`
+	Stream   streamSettings   `mapstructure:"stream"`
+	Push     pushSettings     `mapstructure:"push"`
 }
 
 type inboxSettings struct {
@@ -35,8 +39,18 @@ func Build(_ context.Context, s *service.Service) error {
 	if err != nil {
 		return err
 	}
-	inboxes := app.NewInboxes(app.Ports{Store: s.Sidecar.Store(), Clock: s.Clock, IDs: s.IDs, Log: s.Log})
-	deliver := app.DeliverEvent{Inboxes: inboxes, Counter: counter}
+	ports := app.Ports{Store: s.Sidecar.Store(), Clock: s.Clock, IDs: s.IDs, Log: s.Log}
+	inboxes, preferences := app.NewInboxes(ports), app.NewPreferences(ports)
+	devices := app.NewPushSubscriptions(ports)
+	deliveries, err := cfg.deliveries(s, preferences, devices)
+	if err != nil {
+		return err
+	}
+	history := app.NewChannelHistory(inboxes, deliveries.channels()...)
+	deliver := app.DeliverEvent{
+		Inboxes: inboxes, Counter: counter, Staff: adapters.Staff{Invoker: s.Sidecar.Invoker()}, Outbox: deliveries.outbox,
+		History: history,
+	}
 	consumer := service.Consumer{
 		Producers: contract.Producers(), Handle: deliver.Do, Check: app.Check, Remember: cfg.Inbox.Remember, Count: counter.Count,
 		ReadPermission: users.PermissionOpsRead, WritePermission: users.PermissionOpsWrite,
@@ -45,10 +59,26 @@ func Build(_ context.Context, s *service.Service) error {
 		consumer.Collector = app.NewCollector(deliver, app.CollectorOptions{Interval: cfg.Inbox.Interval, Waiting: cfg.Inbox.Waiting})
 	}
 	letters := s.Consume(consumer)
+	streams, err := cfg.Stream.streams(s, inboxes)
+	if err != nil {
+		return err
+	}
 	adapters.API{
-		List:     app.ListNotifications{Inboxes: inboxes},
-		MarkRead: app.MarkRead{Inboxes: inboxes},
-		Audit:    audit.New(inboxes, letters),
+		List:               app.ListNotifications{Inboxes: inboxes, Preferences: preferences},
+		MarkRead:           app.MarkRead{Inboxes: inboxes},
+		MarkAllRead:        app.MarkAllRead{Inboxes: inboxes},
+		Delete:             app.DeleteNotification{Inboxes: inboxes},
+		ShowPreferences:    app.ShowPreferences{Preferences: preferences},
+		SetPreferences:     app.SetPreferences{Preferences: preferences},
+		ShowUnsubscription: app.ShowUnsubscription{Preferences: preferences, Links: cfg.Email.links(), Clock: s.Clock},
+		Unsubscribe:        app.Unsubscribe{Preferences: preferences, Links: cfg.Email.links(), Clock: s.Clock},
+		OpenStream:         app.OpenStream{Streams: streams, Preferences: preferences},
+		Push:               deliveries.pushAPI(cfg.Push, devices),
+		Jitter:             s.Jitter,
+		Log:                s.Log,
+		Audit:              audit.New(inboxes, letters, deliveries.audited(preferences, devices, history)),
+		ListDeliveries:     deliveries.list,
+		ResendDelivery:     deliveries.resend,
 	}.Register(s)
 	return nil
 }

@@ -1,4 +1,5 @@
-// Package audit checks the inboxes and dead letters of notifications, and reports to orders which events are where.
+// Package audit checks the inboxes, the dead letters and the messages outside the app of notifications, and reports to orders which
+// events are where.
 package audit
 
 import (
@@ -8,6 +9,7 @@ import (
 
 	"caravan/internal/audit"
 	"caravan/internal/deadletter"
+	"caravan/internal/document"
 	"caravan/internal/feed"
 	"caravan/internal/page"
 	"caravan/services/notifications/app"
@@ -42,34 +44,45 @@ type position struct {
 	// Inboxes says that all inboxes are done. Letters is then the cursor of the dead letters.
 	Inboxes bool   `json:"i,omitempty"`
 	Letters string `json:"d,omitempty"`
+	// Feed is the place in the feed of the messages, after all dead letters.
+	Feed string `json:"f,omitempty"`
 }
 
-// Audit checks inboxes and dead letters.
+// Audit checks inboxes, dead letters and messages.
 type Audit struct {
-	inboxes *app.Inboxes
-	letters *deadletter.Queue
+	inboxes  *app.Inboxes
+	letters  *deadletter.Queue
+	messages *Messages
 }
 
-// New makes an Audit.
-func New(inboxes *app.Inboxes, letters *deadletter.Queue) *Audit { return &Audit{inboxes, letters} }
+// New makes an Audit. messages is nil if there is no channel outside the app.
+func New(inboxes *app.Inboxes, letters *deadletter.Queue, messages *Messages) *Audit {
+	return &Audit{inboxes, letters, messages}
+}
 
-// Page checks all inboxes and dead letters, a page at a time: each stored event has exactly one entry, and each archived entry
-// is in its guard. As the guard names the one segment of the entry, a second copy of the entry is found wherever it is.
+// Page checks all inboxes, dead letters and messages, a page at a time: each stored event has exactly one entry, and each archived
+// entry is in its guard. As the guard names the one segment of the entry, a second copy of the entry is found wherever it is.
 func (u *Audit) Page(ctx context.Context, asked audit.Request) (contract.AuditPage, error) {
 	var at position
 	if err := page.Decode(asked.Cursor, &at); err != nil {
 		return contract.AuditPage{}, err
 	}
-	a := &pageUnderWay{AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...), Deliveries: []contract.Delivery{}}, store: u.inboxes, letters: u.letters}
+	a := &pageUnderWay{AuditPage: contract.AuditPage{Page: audit.NewPage(invariants...), Deliveries: []contract.Delivery{}}, store: u.inboxes, letters: u.letters, messages: u.messages}
+	if u.messages != nil {
+		a.Add(audit.NewPage(messageInvariants...).Results)
+	}
 	if asked.Cursor == "" {
 		if err := a.cursors(ctx); err != nil {
 			return contract.AuditPage{}, err
 		}
 	}
 	var err error
-	if at.Inboxes {
+	switch {
+	case at.Feed != "":
+		err = a.threads(ctx, &at)
+	case at.Inboxes:
 		err = a.deadLetters(ctx, &at)
-	} else {
+	default:
 		err = a.inboxes(ctx, &at)
 	}
 	return a.AuditPage, err
@@ -78,8 +91,19 @@ func (u *Audit) Page(ctx context.Context, asked audit.Request) (contract.AuditPa
 // pageUnderWay is a page while it is filled.
 type pageUnderWay struct {
 	contract.AuditPage
-	store   *app.Inboxes
-	letters *deadletter.Queue
+	store    *app.Inboxes
+	letters  *deadletter.Queue
+	messages *Messages
+	ahead    ahead
+}
+
+// ahead has the next entries of the registry and their inboxes, which were read together.
+type ahead struct {
+	entries []app.Registered
+	next    string // the place in the registry behind them
+	inboxes map[string]*domain.Inbox
+	// archived says where the archive has entries of their heads. It was read after the inboxes.
+	archived map[string]domain.Archived
 }
 
 // cursors reads how far the feeds were pulled.
@@ -124,7 +148,10 @@ func (a *pageUnderWay) deadLetters(ctx context.Context, at *position) error {
 	if at.Letters, err = a.letters.Audit(ctx, at.Letters, &a.Page); err != nil {
 		return err
 	}
-	if at.Letters != "" {
+	if at.Letters == "" && a.messages != nil {
+		at.Feed = feed.Cursor{}.String()
+	}
+	if at.Letters != "" || at.Feed != "" {
 		a.Next = page.Encode(at)
 	}
 	return nil
@@ -135,22 +162,58 @@ func (a *pageUnderWay) next(ctx context.Context, at *position) (bool, error) {
 	if at.Last {
 		return false, nil
 	}
-	entries, next, err := a.store.Registered(ctx, at.Registry, 1)
+	if len(a.ahead.entries) == 0 {
+		if err := a.readAhead(ctx, at.Registry); err != nil || len(a.ahead.entries) == 0 {
+			return false, err
+		}
+	}
+	entry := a.ahead.entries[0]
+	a.ahead.entries = a.ahead.entries[1:]
+	next, err := document.CursorBefore(a.ahead.next, len(a.ahead.entries))
 	if err != nil {
 		return false, fmt.Errorf("auditing: %w", err)
 	}
-	if len(entries) == 0 {
-		return false, nil
-	}
-	*at = position{Registry: next, Last: next == "", User: entries[0].UserID, Entry: entries[0].Entry}
+	*at = position{Registry: next, Last: next == "", User: entry.UserID, Entry: entry.Entry}
 	return true, nil
+}
+
+// readAhead reads the next entries of the registry with their inboxes.
+func (a *pageUnderWay) readAhead(ctx context.Context, from string) (err error) {
+	if a.ahead.entries, a.ahead.next, err = a.store.Registered(ctx, from, inboxesPerRead); err != nil {
+		return fmt.Errorf("auditing: %w", err)
+	}
+	var users []string
+	for _, entry := range a.ahead.entries {
+		users = append(users, entry.UserID)
+	}
+	if a.ahead.inboxes, err = a.store.GetMany(ctx, users...); err != nil {
+		return err
+	}
+	heads := make(map[string][]string, len(a.ahead.inboxes))
+	for _, inbox := range a.ahead.inboxes {
+		heads[inbox.UserID] = idsOf(inbox, inbox.Entries)
+	}
+	a.ahead.archived, err = a.store.ArchivedOf(ctx, heads)
+	return err
+}
+
+// idsOf returns the ids of the notifications of some entries.
+func idsOf(inbox *domain.Inbox, entries []domain.Entry) []string {
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.NotificationID(inbox.UserID)
+	}
+	return ids
 }
 
 // inbox checks one inbox from a position on, as far as a page goes. At the end of the inbox it clears at.User.
 func (a *pageUnderWay) inbox(ctx context.Context, at *position) error {
-	inboxes, err := a.store.GetMany(ctx, at.User)
-	if err != nil {
-		return err
+	inboxes := a.ahead.inboxes
+	if inboxes == nil { // the page begins within an inbox
+		var err error
+		if inboxes, err = a.store.GetMany(ctx, at.User); err != nil {
+			return err
+		}
 	}
 	inbox := inboxes[at.User]
 	if inbox == nil || inbox.Entry != at.Entry {
@@ -182,10 +245,11 @@ func (a *pageUnderWay) segment(ctx context.Context, inbox *domain.Inbox, number 
 	if err != nil {
 		return err
 	}
-	guarded, err := a.entries(ctx, inbox, entries)
+	guarded, err := a.store.Archived(ctx, inbox.UserID, idsOf(inbox, entries))
 	if err != nil {
 		return err
 	}
+	a.entries(inbox, entries)
 	a.Counts["archived"] += int64(len(entries))
 	for _, e := range entries {
 		key := e.NotificationID(inbox.UserID)
@@ -201,13 +265,17 @@ func (a *pageUnderWay) segment(ctx context.Context, inbox *domain.Inbox, number 
 
 func (a *pageUnderWay) head(ctx context.Context, inbox *domain.Inbox) error {
 	a.Counts["users"]++
-	there := app.ArchivedEntries(inbox) + len(inbox.Entries)
+	there := inbox.ArchivedEntries() + len(inbox.Entries)
 	a.Check(inbox.Total == there, contract.InvariantSegments, a.store.Key(inbox.UserID),
 		"%d events were taken and %d entries are there", inbox.Total, there)
-	guarded, err := a.entries(ctx, inbox, inbox.Entries)
-	if err != nil {
-		return err
+	guarded := a.ahead.archived
+	if guarded == nil {
+		var err error
+		if guarded, err = a.store.Archived(ctx, inbox.UserID, idsOf(inbox, inbox.Entries)); err != nil {
+			return err
+		}
 	}
+	a.entries(inbox, inbox.Entries)
 	for _, e := range inbox.Entries {
 		// An entry in the head has a guard already while it is being archived.
 		id := e.NotificationID(inbox.UserID)
@@ -218,10 +286,9 @@ func (a *pageUnderWay) head(ctx context.Context, inbox *domain.Inbox) error {
 	return nil
 }
 
-// entries reports entries of one part of an inbox, checks them, and returns where the archive has them.
-func (a *pageUnderWay) entries(ctx context.Context, inbox *domain.Inbox, entries []domain.Entry) (map[string]domain.Archived, error) {
+// entries reports entries of one part of an inbox and checks them.
+func (a *pageUnderWay) entries(inbox *domain.Inbox, entries []domain.Entry) {
 	once := make(map[string]bool, len(entries))
-	var ids []string
 	for _, e := range entries {
 		id := e.NotificationID(inbox.UserID)
 		a.Deliveries = append(a.Deliveries, contract.Delivery{EventID: e.EventID, UserID: inbox.UserID, OccurredAt: e.OccurredAt})
@@ -230,9 +297,7 @@ func (a *pageUnderWay) entries(ctx context.Context, inbox *domain.Inbox, entries
 			continue
 		}
 		once[e.EventID] = true
-		ids = append(ids, id)
 		a.Check(domain.Notifiable(e.Type) && !e.OccurredAt.IsZero() && !e.CreatedAt.IsZero(), contract.InvariantEntry, id,
 			"an entry of type %.60q is not one that users get", e.Type)
 	}
-	return a.store.Archived(ctx, inbox.UserID, ids)
 }

@@ -20,6 +20,7 @@ import (
 	"caravan/services/notifications/contract"
 	"caravan/services/notifications/domain"
 	orders "caravan/services/orders/contract"
+	products "caravan/services/products/contract"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -43,7 +44,7 @@ func newService(store *documenttest.FakeStore) *service {
 	s.letters = deadletter.New(deadletter.Options{
 		Consumer: contract.App, Handle: s.deliverEvent.Do, Check: app.Check, Store: replica, Clock: replica, IDs: replica, Log: log,
 	})
-	s.audit = audit.New(inboxes, s.letters)
+	s.audit = audit.New(inboxes, s.letters, nil)
 	return s
 }
 
@@ -257,6 +258,39 @@ func TestEntriesReportsEvents(t *testing.T) {
 		ref("u1", events[0]), ref("u1", events[last-1]), ref("u1", events[last]), ref("u2", dead), ref("u3", events[0]),
 	}})
 	want := []contract.EntryState{{Times: 1}, {Times: 1}, {Times: 2}, {Letter: contract.LetterOpen}, {}}
+	if err != nil || !slices.Equal(answer.Entries, want) {
+		t.Errorf("answers %+v, %v", answer.Entries, err)
+	}
+}
+
+// crew are the staff, all of whom may do anything.
+type crew []string
+
+func (c crew) With(context.Context, string, int) ([]string, error) { return c, nil }
+
+// TestEntriesReportsEventsForStaff asks for events that name no user.
+func TestEntriesReportsEventsForStaff(t *testing.T) {
+	low := func(sequence int64) event.Event {
+		return event.Event{
+			ID: event.ID("products", "stock/TEA", sequence), Type: products.EventStockLow, Source: "products", Subject: "stock/TEA",
+			Sequence: sequence, Time: noon, Data: []byte(`{"sku":"TEA","available":3,"threshold":5}`),
+		}
+	}
+	store := documenttest.NewStore()
+	n := newService(store)
+	n.deliverEvent.Staff = crew{}
+	n.deliver(t, low(1))
+	n.deliverEvent.Staff = crew{"u1", "u2"}
+	n.deliver(t, low(2), low(3), low(4))
+	changeInbox(t, store, func(i *domain.Inbox) { // of u1
+		i.Entries[1] = i.Entries[2]
+	})
+	var asked []contract.EventRef
+	for sequence := range int64(6) {
+		asked = append(asked, contract.EventRef{EventID: low(sequence).ID, OccurredAt: noon})
+	}
+	answer, err := n.audit.Entries(t.Context(), contract.EntriesRequest{Events: asked})
+	want := []contract.EntryState{{}, {Times: 1}, {Times: 1}, {}, {Times: 2}, {}} // unknown, nobody, both, not u1, twice, unknown
 	if err != nil || !slices.Equal(answer.Entries, want) {
 		t.Errorf("answers %+v, %v", answer.Entries, err)
 	}

@@ -3,8 +3,11 @@
 package contract
 
 import (
+	"slices"
+
 	orders "caravan/services/orders/contract"
 	payments "caravan/services/payments/contract"
+	products "caravan/services/products/contract"
 	users "caravan/services/users/contract"
 )
 
@@ -12,14 +15,23 @@ import (
 const App = "notifications"
 
 // Producers are the apps whose events notifications consumes: pushed on the topics of their names, and pulled from their feeds.
-func Producers() []string { return []string{users.App, orders.App, payments.App} }
+func Producers() []string { return []string{users.App, orders.App, payments.App, products.App} }
 
-// Notifiable reports whether users are notified of events of a type.
-func Notifiable(typ string) bool {
-	switch typ {
-	case users.EventRegistered, orders.EventConfirmed, orders.EventRejected, orders.EventCancelled, orders.EventRefunded,
-		payments.EventDeposited, payments.EventRefunded:
-		return true
+// InboxTypes are the types of the events that have an entry in the inbox of their user, or of each user of their audience: exactly
+// one each, whatever the user prefers. The rest of the kinds of notifications is a matter of the service itself.
+func InboxTypes() []string {
+	return []string{
+		users.EventRegistered, users.EventPasswordChanged, users.EventSignedIn,
+		orders.EventConfirmed, orders.EventRejected, orders.EventCancelled, orders.EventRefunded,
+		payments.EventDeposited, payments.EventRefunded, payments.EventDeclined,
+		products.EventPriceDropped, products.EventStockLow,
 	}
-	return false
 }
+
+// ToStaff reports whether events of a type name no user: they are for all users with a permission.
+func ToStaff(typ string) bool { return typ == products.EventStockLow }
+
+var inboxTypes = InboxTypes()
+
+// Notifiable reports whether events of a type have an entry in the inbox of their user, see [InboxTypes].
+func Notifiable(typ string) bool { return slices.Contains(inboxTypes, typ) }

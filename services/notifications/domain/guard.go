@@ -54,6 +54,8 @@ type Archived struct {
 	Segment int `json:"segment"`
 	// ReadAt is when it was read, if it was read after it was archived.
 	ReadAt time.Time `json:"readAt,omitzero"`
+	// DeletedAt is when it was deleted, if it was deleted after it was archived.
+	DeletedAt time.Time `json:"deletedAt,omitzero"`
 }
 
 // Record records that the entries of these notifications move to a segment.
@@ -75,16 +77,31 @@ func (g *Guard) Record(notificationIDs []string, segment int) error {
 	return nil
 }
 
-// MarkRead records when an archived notification was first read. It returns document.ErrNotFound if there is none.
+// MarkRead records when an archived notification was first read. It returns document.ErrNotFound if there is none or it was
+// deleted.
 func (g *Guard) MarkRead(notificationID string, now time.Time) error {
 	a, known := g.Entries[notificationID]
 	switch {
-	case !known:
+	case !known, !a.DeletedAt.IsZero():
 		return document.ErrNotFound
 	case !a.ReadAt.IsZero():
 		return document.ErrUnchanged
 	}
 	a.ReadAt = now.UTC().Truncate(time.Millisecond)
+	g.Entries[notificationID] = a
+	return nil
+}
+
+// Delete records that an archived notification was deleted. It returns document.ErrNotFound if there is none.
+func (g *Guard) Delete(notificationID string, now time.Time) error {
+	a, known := g.Entries[notificationID]
+	switch {
+	case !known:
+		return document.ErrNotFound
+	case !a.DeletedAt.IsZero():
+		return document.ErrUnchanged
+	}
+	a.DeletedAt = now.UTC().Truncate(time.Millisecond)
 	g.Entries[notificationID] = a
 	return nil
 }

@@ -72,3 +72,26 @@ func TestGuard(t *testing.T) {
 		t.Errorf("guard has %v; want %v", g.Entries, want)
 	}
 }
+
+func TestAGuardRecordsADeletion(t *testing.T) {
+	id := notice(1).NotificationID()
+	var g domain.Guard
+	if err := g.Delete(id, noon); !errors.Is(err, document.ErrNotFound) {
+		t.Fatalf("deleting nothing: %v", err)
+	}
+	if err := g.Record([]string{id}, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Delete(id, noon); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Delete(id, noon.Add(time.Hour)); !errors.Is(err, document.ErrUnchanged) {
+		t.Errorf("again: %v", err)
+	}
+	if err := g.MarkRead(id, noon); !errors.Is(err, document.ErrNotFound) {
+		t.Errorf("reading it: %v", err)
+	}
+	if got := g.Entries[id]; got.Segment != 3 || !got.DeletedAt.Equal(noon.UTC().Truncate(time.Millisecond)) {
+		t.Errorf("recorded %+v", got)
+	}
+}

@@ -62,8 +62,15 @@ type Inbox struct {
 	Segments int `json:"segments,omitempty"`
 	// ArchivedUntil is the latest event time in the archive.
 	ArchivedUntil time.Time `json:"archivedUntil,omitzero"`
-	// Entries are the newest entries, oldest first. They only grow at the end, so all replicas seal the same ones.
+	// Entries are the newest entries, oldest first. They only grow at the end, so all replicas seal the same ones. An entry that
+	// the user deleted stays as a tombstone.
 	Entries []Entry `json:"entries"`
+	// ReadUpTo is the position up to which the archive was marked as read at once, last at ReadUpToAt.
+	ReadUpTo   int       `json:"readUpTo,omitempty"`
+	ReadUpToAt time.Time `json:"readUpToAt,omitzero"`
+	// UnreadArchived counts unread entries in the archive: a set of bits for each of the newest segments, the newest segment
+	// last, with the bit 1<<n for the n-th entry. Segments that an earlier version sealed have none.
+	UnreadArchived []uint32 `json:"unreadArchived,omitempty"`
 }
 
 // Entry is one notification.
@@ -75,8 +82,13 @@ type Entry struct {
 	CreatedAt  time.Time `json:"createdAt"`
 	// ReadAt is when the user read it. If it was read after it was archived, its guard has the time.
 	ReadAt time.Time `json:"readAt,omitzero"`
-	Data   Data      `json:"data,omitzero"`
+	// DeletedAt is when the user deleted it. A tombstone only says that its event was delivered.
+	DeletedAt time.Time `json:"deletedAt,omitzero"`
+	Data      Data      `json:"data,omitzero"`
 }
+
+// Unread reports whether the user should still look at the entry.
+func (e Entry) Unread() bool { return e.ReadAt.IsZero() && e.DeletedAt.IsZero() }
 
 // Subject is the id of the aggregate that the event is about.
 func (e Entry) Subject() string {
@@ -161,6 +173,7 @@ func (i *Inbox) Seal(key string, segment int) error {
 	}
 	i.Archive(SegmentKey(key, segment), moved)
 	i.Segments++
+	i.countArchived(moved)
 	for _, e := range moved {
 		if e.OccurredAt.After(i.ArchivedUntil) {
 			i.ArchivedUntil = e.OccurredAt
@@ -173,19 +186,3 @@ func (i *Inbox) Seal(key string, segment int) error {
 // SegmentKey is the key of the n-th (from 0) archive segment of the inbox under key; it holds a JSON array of
 // SegmentSize entries, oldest first.
 func SegmentKey(key string, n int) string { return key + "/" + strconv.Itoa(n) }
-
-// MarkRead records when a notification in the head was first read. It returns ErrNotInHead for one that is not there.
-func (i *Inbox) MarkRead(notificationID string, now time.Time) error {
-	for n := range i.Entries {
-		e := &i.Entries[n]
-		if e.NotificationID(i.UserID) != notificationID {
-			continue
-		}
-		if !e.ReadAt.IsZero() {
-			return document.ErrUnchanged
-		}
-		e.ReadAt = now.UTC().Truncate(time.Millisecond)
-		return nil
-	}
-	return ErrNotInHead
-}

@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"caravan/internal/event"
+	"caravan/internal/id"
 	"caravan/internal/money"
 	"caravan/services/notifications/contract"
 	orders "caravan/services/orders/contract"
 	payments "caravan/services/payments/contract"
+	products "caravan/services/products/contract"
 	users "caravan/services/users/contract"
 )
 
@@ -29,27 +32,38 @@ var (
 	ErrPayload = errors.New("malformed payload")
 )
 
-// Notice is one event for one user.
+// Notice is one event for one user, or for an Audience.
 type Notice struct {
+	// UserID is empty with an Audience.
 	UserID string
+	// Audience is nil for a notice to one user.
+	Audience *Audience
 	// EventID is the stable id of the event; with the user it identifies the notice.
 	EventID string
-	// Type is the type of the event and selects the text.
+	// Type is the type of the event and selects the kind.
 	Type string
 	// OccurredAt is the event's own time, in whole milliseconds.
 	OccurredAt time.Time
 	Data       Data
 }
 
-// Data has the values in the text of a notice: ids, amounts and reason codes, never personal data.
+// Data has the values in the text of a notice: ids, amounts, reason codes and names of products, never personal data.
 type Data struct {
 	OrderID string `json:"orderId,omitempty"`
-	// Amount is what moved: the total of a confirmed order, the sum of its refunds, or the movement of a wallet.
+	// SKU and Product are the id and the name of a product, and Available is how many units can be sold.
+	SKU       string `json:"sku,omitempty"`
+	Product   string `json:"product,omitempty"`
+	Available int64  `json:"available,omitzero"`
+	// Was is the price before Amount.
+	Was money.Money `json:"was,omitzero"`
+	// Amount is what moved: the total of a confirmed order, the sum of its refunds, the movement of a wallet, or a new price.
 	Amount money.Money `json:"amount,omitzero"`
 	// Total is the order's total where it differs in meaning from Amount.
 	Total money.Money `json:"total,omitzero"`
 	// Reason is the code by which an order was rejected or cancelled.
 	Reason string `json:"reason,omitempty"`
+	// RequestID is the request for a mail with a token, by which the token is asked for. It is in no text.
+	RequestID string `json:"requestId,omitempty"`
 }
 
 var (
@@ -63,30 +77,47 @@ var (
 // ErrUnknownVersion when the event cannot be read.
 func Read(e event.Event) (Notice, error) {
 	n := Notice{EventID: e.ID, Type: e.Type, OccurredAt: e.Time.UTC().Truncate(time.Millisecond)}
-	var err error
-	switch e.Type {
-	case users.EventRegistered:
-		err = n.readRegistered(e)
-	case orders.EventConfirmed, orders.EventRejected, orders.EventCancelled, orders.EventRefunded:
-		err = n.readOrder(e)
-	case payments.EventDeposited, payments.EventRefunded:
-		err = n.readPayment(e)
-	default:
-		if silent(e.Type) {
-			return Notice{}, ErrSilent
-		}
-		if Notifiable(unversioned(e.Type) + knownVersion) {
-			return Notice{}, fmt.Errorf("%s: %w", e.Type, ErrUnknownVersion)
-		}
-		return Notice{}, fmt.Errorf("%s: %w", e.Type, ErrUnknownType)
+	k, known := KindOf(e.Type)
+	if !known {
+		return Notice{}, fmt.Errorf("%s: %w", e.Type, without(e.Type))
 	}
-	if err == nil && !userIDs.MatchString(n.UserID) {
-		err = errors.New("userId is missing or not an id")
+	if k.Permission != "" {
+		n.Audience = &Audience{Permission: k.Permission}
+	}
+	err := k.read(&n, e)
+	if err == nil {
+		err = n.checkUsers()
 	}
 	if err != nil {
 		return Notice{}, fmt.Errorf("%s: %w: %w", e.Type, ErrPayload, err)
 	}
 	return n, nil
+}
+
+// checkUsers checks whom a notice is for.
+func (n Notice) checkUsers() error {
+	switch {
+	case n.Audience == nil && !userIDs.MatchString(n.UserID):
+		return errors.New("userId is missing or not an id")
+	case n.Audience == nil || n.Audience.Permission != "":
+		return nil
+	case len(n.Audience.Users) == 0 || len(n.Audience.Users) > MaxAudience:
+		return fmt.Errorf("userIds has %d users and not 1 to %d", len(n.Audience.Users), MaxAudience)
+	case slices.ContainsFunc(n.Audience.Users, func(userID string) bool { return !userIDs.MatchString(userID) }):
+		return errors.New("userIds contains what is not an id")
+	}
+	return nil
+}
+
+// without says why an event of a type has no notice.
+func without(typ string) error {
+	if silent(typ) {
+		return ErrSilent
+	}
+	if _, known := KindOf(unversioned(typ) + knownVersion); known {
+		return ErrUnknownVersion
+	}
+	return ErrUnknownType
 }
 
 // knownVersion ends every event type that this program knows.
@@ -104,23 +135,38 @@ func unversioned(typ string) string {
 // contains, such as the capture of the price of a confirmed order.
 func silent(typ string) bool {
 	switch typ {
-	case orders.EventPlaced, orders.EventReserved, orders.EventAuthorized, orders.EventCapturing, orders.EventCancelling,
+	case orders.EventReserved, orders.EventAuthorized, orders.EventCapturing, orders.EventCancelling,
 		orders.EventRefunding, orders.EventRetried, payments.EventCaptured, payments.EventDepositPending, users.EventRolesChanged,
-		users.EventSessionsRevoked:
+		users.EventSessionsRevoked, products.EventCreated, products.EventChanged, products.EventStockCorrected:
 		return true
 	}
 	return false
 }
 
-// Notifiable reports whether users are notified of events of a type.
+// Notifiable reports whether events of a type have an entry in the inbox of their user.
 func Notifiable(typ string) bool { return contract.Notifiable(typ) }
 
-func (n *Notice) readRegistered(e event.Event) error {
-	var fact users.Registered
+// readAccount reads a fact about an account. The text needs no more than the kind.
+func (n *Notice) readAccount(e event.Event) error {
+	var fact struct {
+		UserID string `json:"userId"`
+	}
 	if err := e.Decode(&fact); err != nil {
 		return err
 	}
 	n.UserID = fact.UserID
+	return nil
+}
+
+func (n *Notice) readMailRequested(e event.Event) error {
+	var fact users.MailRequested
+	if err := e.Decode(&fact); err != nil {
+		return err
+	}
+	if !userIDs.MatchString(fact.RequestID) {
+		return errors.New("requestId is missing or not an id")
+	}
+	n.UserID, n.Data.RequestID = fact.UserID, fact.RequestID
 	return nil
 }
 
@@ -158,6 +204,36 @@ func (n *Notice) readPayment(e event.Event) error {
 	n.UserID = fact.UserID
 	n.Data.OrderID, n.Data.Amount = fact.OrderID, fact.Amount
 	return amount("amount", fact.Amount)
+}
+
+func (n *Notice) readPriceDrop(e event.Event) error {
+	var fact products.PriceDropped
+	if err := e.Decode(&fact); err != nil {
+		return err
+	}
+	n.Audience = &Audience{Users: fact.UserIDs}
+	n.Data.SKU, n.Data.Product, n.Data.Was, n.Data.Amount = fact.SKU, fact.Name, fact.Old, fact.New
+	return errors.Join(sku(fact.SKU), amount("old", fact.Old), amount("new", fact.New))
+}
+
+func (n *Notice) readStockLow(e event.Event) error {
+	var fact products.StockLow
+	if err := e.Decode(&fact); err != nil {
+		return err
+	}
+	n.Data.SKU, n.Data.Available = fact.SKU, fact.Available
+	if fact.Available < 0 {
+		return errors.New("available is negative")
+	}
+	return sku(fact.SKU)
+}
+
+// sku checks the id of a product.
+func sku(s string) error {
+	if !id.ValidSKU(s) {
+		return errors.New("sku is missing or not a SKU")
+	}
+	return nil
 }
 
 // amount checks money that a notice must contain.

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"caravan/internal/page"
 	"caravan/internal/problem"
 	"caravan/internal/request"
 	"caravan/internal/service"
@@ -21,26 +20,18 @@ func (a API) listAll(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, users.PermissionOpsRead); err != nil {
 		return request.Answer{}, err
 	}
-	limit, cursor, err := request.Page(r)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	filter, err := orderFilter(r, a.Steps)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	orders, next, err := a.ListAll.Do(r.Context(), filter, cursor, limit)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	views := make([]view, len(orders))
-	for i, l := range orders {
-		views[i] = summary(l.Order)
-		if filter.Stalled {
-			views[i] = stalled(l)
+	var filter app.OrderFilter
+	return request.List(r, func(cursor string, limit int) (orders []app.Listed, next string, err error) {
+		if filter, err = orderFilter(r, a.Steps); err != nil {
+			return nil, "", err
 		}
-	}
-	return request.OK(page.List[view]{Items: views, Next: next}), nil
+		return a.ListAll.Do(r.Context(), filter, cursor, limit)
+	}, func(l app.Listed) view {
+		if filter.Stalled {
+			return stalled(l)
+		}
+		return summary(l.Order)
+	})
 }
 
 // defaultWaiting is the least wait of listed orders if the query has none. Most waits are shorter.
@@ -84,12 +75,9 @@ type retried struct {
 
 // retry answers POST /v1/ops/orders/{id}/retry.
 func (a API) retry(r *http.Request) (request.Answer, error) {
-	in, err := intervene(r)
-	if err != nil {
-		return request.Answer{}, err
-	}
 	var body retried
-	if err := request.DecodeOptional(r, &body); err != nil {
+	in, err := intervene(r, users.PermissionOpsWrite, &body, request.DecodeOptional)
+	if err != nil {
 		return request.Answer{}, err
 	}
 	in.Reason = body.Reason
@@ -98,21 +86,18 @@ func (a API) retry(r *http.Request) (request.Answer, error) {
 
 // cancelByStaff answers POST /v1/ops/orders/{id}/cancel.
 func (a API) cancelByStaff(r *http.Request) (request.Answer, error) {
-	in, err := intervene(r)
-	if err != nil {
-		return request.Answer{}, err
-	}
 	var body intervention
-	if err := request.Decode(r, &body); err != nil {
+	in, err := intervene(r, users.PermissionOpsWrite, &body, request.Decode)
+	if err != nil {
 		return request.Answer{}, err
 	}
 	in.Reason = body.Reason
 	return intervened(a.CancelByStaff.Do(r.Context(), in))
 }
 
-// intervene reads who wants to change which order, and the key of the request, if any.
-func intervene(r *http.Request) (app.Intervention, error) {
-	caller, err := service.Require(r, users.PermissionOpsWrite)
+// intervene reads who wants to change which order, the key of the request, if any, and its body.
+func intervene(r *http.Request, permission string, body any, decode func(*http.Request, any, ...request.Option) error) (app.Intervention, error) {
+	caller, err := service.Require(r, permission)
 	if err != nil {
 		return app.Intervention{}, err
 	}
@@ -121,8 +106,10 @@ func intervene(r *http.Request) (app.Intervention, error) {
 		return app.Intervention{}, err
 	}
 	in := app.Intervention{OrderID: orderID, By: caller.Subject}
-	in.Key, err = request.OptionalIdempotencyKey(r)
-	return in, err
+	if in.Key, err = request.OptionalIdempotencyKey(r); err != nil {
+		return app.Intervention{}, err
+	}
+	return in, decode(r, body)
 }
 
 // intervened answers an intervention with its result.

@@ -8,7 +8,6 @@ import (
 	"caravan/internal/document"
 	"caravan/internal/id"
 	"caravan/internal/money"
-	"caravan/internal/page"
 	"caravan/internal/problem"
 	"caravan/internal/request"
 	"caravan/internal/service"
@@ -133,15 +132,9 @@ func (a API) list(r *http.Request) (request.Answer, error) {
 	if err != nil {
 		return request.Answer{}, err
 	}
-	limit, cursor, err := request.Page(r)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	orders, next, err := a.List.Do(r.Context(), caller.Subject, cursor, limit)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	return request.OK(page.List[view]{Items: summaries(orders), Next: next}), nil
+	return request.List(r, func(cursor string, limit int) ([]*domain.Order, string, error) {
+		return a.List.Do(r.Context(), caller.Subject, cursor, limit)
+	}, summary)
 }
 
 // cancel answers POST /v1/orders/{id}/cancel.
@@ -158,11 +151,7 @@ func (a API) cancel(r *http.Request) (request.Answer, error) {
 		return request.Answer{}, err
 	}
 	who := app.Viewer{UserID: caller.Subject, Any: caller.Can(users.PermissionOrdersCancelAny)}
-	order, err := a.Cancel.Do(r.Context(), who, orderID)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	return request.Accepted("", accepted{ID: order.ID, Status: order.Status}), nil
+	return intervened(a.Cancel.Do(r.Context(), who, orderID))
 }
 
 // refundBody is the body of POST /v1/orders/{id}/refund. Without an amount, all that is left is refunded.
@@ -181,31 +170,16 @@ func (b *refundBody) Check() []problem.FieldError {
 
 // refund answers POST /v1/orders/{id}/refund.
 func (a API) refund(r *http.Request) (request.Answer, error) {
-	caller, err := service.Require(r, users.PermissionOrdersRefund)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	orderID, err := pathID(r)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	key, err := request.OptionalIdempotencyKey(r)
-	if err != nil {
-		return request.Answer{}, err
-	}
 	var body refundBody
-	if err := request.Decode(r, &body); err != nil {
+	in, err := intervene(r, users.PermissionOrdersRefund, &body, request.Decode)
+	if err != nil {
 		return request.Answer{}, err
 	}
 	var amount money.Money
 	if body.Amount != nil {
 		amount = *body.Amount
 	}
-	order, err := a.Refund.Do(r.Context(), app.RefundRequest{
-		OrderID: orderID, Amount: amount, Reason: body.Reason, By: caller.Subject, Key: key, Fingerprint: request.Fingerprint(body),
-	})
-	if err != nil {
-		return request.Answer{}, err
-	}
-	return request.Accepted("", accepted{ID: order.ID, Status: order.Status}), nil
+	return intervened(a.Refund.Do(r.Context(), app.RefundRequest{
+		OrderID: in.OrderID, Amount: amount, Reason: body.Reason, By: in.By, Key: in.Key, Fingerprint: request.Fingerprint(body),
+	}))
 }

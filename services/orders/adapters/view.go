@@ -109,11 +109,3 @@ func stalled(l app.Listed) view {
 	}
 	return v
 }
-
-func summaries(orders []*domain.Order) []view {
-	views := make([]view, len(orders))
-	for i, o := range orders {
-		views[i] = summary(o)
-	}
-	return views
-}

@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"caravan/internal/document"
 	"caravan/services/orders/domain"
 )
 
@@ -15,23 +17,12 @@ type ListOrders struct {
 
 // Do returns a page of the user's orders, newest first, and the next cursor.
 func (u ListOrders) Do(ctx context.Context, userID, cursor string, limit int) ([]*domain.Order, string, error) {
-	entries, next, err := u.Lists.Page(ctx, userID, cursor, limit)
+	orders, next, err := document.Listed(ctx, u.Lists.chain, userID, cursor, limit, u.Orders,
+		func(e Entry) string { return e.OrderID }, func(o *domain.Order, e Entry) bool { return e.Of(o) })
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("listing orders: %w", err)
 	}
-	ids := make([]string, len(entries))
-	for i, e := range entries {
-		ids[i] = e.OrderID
-	}
-	found, err := u.Orders.GetMany(ctx, ids...)
-	if err != nil {
-		return nil, "", fmt.Errorf("reading listed orders: %w", err)
-	}
-	orders := make([]*domain.Order, 0, len(ids))
-	for _, e := range entries {
-		if o := found[e.OrderID]; e.Of(o) { // an order that was never accepted has an entry only
-			orders = append(orders, o)
-		}
-	}
+	// An order that was never accepted has an entry only.
+	orders = slices.DeleteFunc(orders, func(o *domain.Order) bool { return o == nil })
 	return orders, next, nil
 }

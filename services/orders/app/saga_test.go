@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"caravan/internal/clock"
+	"caravan/internal/clock/clocktest"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/id"
@@ -124,29 +125,10 @@ func or(a, b string) string {
 	return b
 }
 
-// manualClock is a fake clock that the test moves.
-type manualClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *manualClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *manualClock) Sleep(ctx context.Context, d time.Duration) error {
-	c.mu.Lock()
-	c.now = c.now.Add(d)
-	c.mu.Unlock()
-	return ctx.Err()
-}
-
 // shop is one orders service over fakes.
 type shop struct {
 	store    *documenttest.FakeStore
-	clock    *manualClock
+	clock    *clocktest.Clock
 	services *fakeServices
 	orders   *Orders
 	driver   *Driver
@@ -155,7 +137,7 @@ type shop struct {
 
 func newShop() *shop {
 	s := &shop{
-		store: documenttest.NewStore(), clock: &manualClock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)},
+		store: documenttest.NewStore(), clock: clocktest.At(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)),
 		services: &fakeServices{answer: map[string]any{}, effect: map[string]bool{}},
 	}
 	options := document.Options{Prefix: Prefix, Source: contract.App, Clock: s.clock, IDs: id.Random{}}
@@ -302,7 +284,7 @@ func TestEveryStepRecovers(t *testing.T) {
 				if o := s.drive(t, order.ID); o.Waiting == nil {
 					t.Fatal("the order was driven before its next attempt was due")
 				}
-				s.clock.now = s.clock.now.Add(time.Minute)
+				s.clock.Advance(time.Minute)
 				o := s.drive(t, order.ID)
 				if o.Status != contract.Confirmed || s.services.stock != "committed" || s.services.money != "captured" {
 					t.Fatalf("order is %s, stock %s, money %s", o.Status, s.services.stock, s.services.money)
@@ -317,7 +299,7 @@ func TestAnOrderThatNobodyAnswersIsCancelledAtItsDeadline(t *testing.T) {
 	order := s.placeOne(t)
 	s.services.answer["authorize"] = errAway
 	s.drive(t, order.ID)
-	s.clock.now = s.clock.now.Add(16 * time.Minute)
+	s.clock.Advance(16 * time.Minute)
 	o := s.drive(t, order.ID)
 	if o.Status != contract.Cancelled || o.Reason != domain.ReasonDeadline || s.services.stock != "released" || s.services.money != "voided" {
 		t.Fatalf("order is %s (%s), stock %s, money %s", o.Status, o.Reason, s.services.stock, s.services.money)
@@ -329,12 +311,12 @@ func TestPastThePivotADeadlineMeansNothing(t *testing.T) {
 	order := s.placeOne(t)
 	s.services.answer["capture"] = errAway
 	s.drive(t, order.ID)
-	s.clock.now = s.clock.now.Add(24 * time.Hour)
+	s.clock.Advance(24 * time.Hour)
 	if o := s.drive(t, order.ID); o.Status != contract.Capturing || o.Waiting.Attempts != 2 {
 		t.Fatalf("order is %s, waiting %+v", o.Status, o.Waiting)
 	}
 	delete(s.services.answer, "capture")
-	s.clock.now = s.clock.now.Add(time.Hour)
+	s.clock.Advance(time.Hour)
 	if o := s.drive(t, order.ID); o.Status != contract.Confirmed {
 		t.Fatalf("order is %s", o.Status)
 	}
@@ -562,20 +544,20 @@ func TestARepeatListsWhatWasNot(t *testing.T) {
 	placed := make(chan struct{})
 	written := sync.OnceFunc(func() { close(placed) })
 	var repaired atomic.Bool
-	s.store.AfterPut = func(key string, _ []byte) error {
+	s.store.AfterPut(func(key string, _ []byte) error {
 		if strings.HasPrefix(key, Prefix) {
 			written()
 		}
 		return nil
-	}
-	s.store.BeforePut = func(key string, _ []byte) error {
+	})
+	s.store.BeforePut(func(key string, _ []byte) error {
 		if strings.HasPrefix(key, "orders-of/") && !repaired.Load() {
 			<-placed
 			cancel()
 			return documenttest.ErrInjected
 		}
 		return nil
-	}
+	})
 	if _, err := s.place.Do(ctx, Placement{UserID: "u1", Key: "k1", Fingerprint: "f1", Lines: []domain.Line{{SKU: "TEA", Quantity: 2}, {SKU: "CUP", Quantity: 1}}}); err == nil {
 		t.Fatal("an order that is not listed was accepted")
 	}

@@ -2,14 +2,12 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,10 +41,10 @@ func newOffice() *office {
 	o.driver = NewDriver(o.orders, o.driver.saga, o.clock, slog.New(slog.DiscardHandler), NewWatch(), o.driver.pace,
 		NewAlarm(5*time.Minute, o.clock, log))
 	o.place.Orders, o.place.Driver = o.orders, o.driver
-	o.sweep = &Sweep{
-		Orders: o.orders, Lists: o.place.Lists, Reader: reader, Index: index, Driver: o.driver, Store: o.store, Clock: o.clock, IDs: id.Random{},
+	o.sweep = NewSweep(o.orders, o.place.Lists, o.driver, &feed.Sweep{
+		Reader: reader, Index: index, Store: o.store, Clock: o.clock, IDs: id.Random{},
 		Log: slog.New(slog.DiscardHandler), Settle: timing.Settle,
-	}
+	})
 	o.listAll = ListAllOrders{Orders: o.orders, Reader: reader, Saga: o.driver.saga, Sweep: o.sweep, Clock: o.clock}
 	interventions := Interventions{Orders: o.orders, Driver: o.driver, Clock: o.clock, IDs: id.Random{}, Log: log}
 	o.retry, o.cancel = RetryOrder{interventions}, CancelOrderByStaff{interventions}
@@ -73,7 +71,7 @@ func (o *office) driven(t testing.TB, id string) *domain.Order {
 	return order
 }
 
-func (o *office) pass(d time.Duration) { _ = o.clock.Sleep(context.Background(), d) }
+func (o *office) pass(d time.Duration) { o.clock.Advance(d) }
 
 // list reads all pages.
 func (o *office) list(t testing.TB, f OrderFilter, limit int) []Listed {
@@ -152,71 +150,22 @@ func TestWaitingOrdersAreFoundBehindTheSweep(t *testing.T) {
 	waiting := o.order(t, "waits")
 	for range 20 {
 		o.pass(20 * time.Second)
-		if err := o.sweep.slow(t.Context()); err != nil {
+		if err := o.sweep.Pass(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	read := 0
-	o.store.BeforeGet = func(keys []string) error {
+	o.store.BeforeGet(func(keys []string) error {
 		for _, k := range keys {
 			if strings.HasPrefix(k, Prefix) {
 				read++
 			}
 		}
 		return nil
-	}
+	})
 	got := o.list(t, OrderFilter{Stalled: true, Waiting: time.Minute}, 100)
 	if len(got) != 1 || got[0].ID != waiting.ID || read > 5 {
 		t.Errorf("found %d orders with %d reads", len(got), read)
-	}
-}
-
-// A frozen sidecar may write an order minutes after its entry, when its client has given up and no driver starts it.
-func TestAnOrderThatIsWrittenLateIsFoundBySweep(t *testing.T) {
-	o := newOffice()
-	o.order(t, "first")
-	late := id.Derive("order", "u1", "late")
-	for _, key := range []string{o.orders.Key(late), o.orders.Key("never")} {
-		if err := o.sweep.Index.Append(t.Context(), key); err != nil {
-			t.Fatal(err)
-		}
-	}
-	sweepFor := func(d time.Duration) {
-		for range d / (10 * time.Second) {
-			o.pass(10 * time.Second)
-			if err := o.sweep.slow(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	sweepFor(4 * time.Minute)
-	o.place.Orders = document.NewRepository[domain.Order](o.store, document.Options{Prefix: Prefix, Source: contract.App, Clock: o.clock, IDs: id.Random{}})
-	o.services.answer["reserve"] = errAway
-	o.order(t, "late") // without an entry of its own
-	sweepFor(2 * time.Minute)
-	if got := o.list(t, OrderFilter{Stalled: true}, 100); len(got) != 1 || got[0].ID != late {
-		t.Errorf("%d orders are found: %+v", len(got), got)
-	}
-	delete(o.services.answer, "reserve")
-	o.driven(t, late)
-	sweepFor(20 * time.Minute)
-	before := len(o.store.Keys())
-	sweepFor(20 * time.Minute)
-	if after := len(o.store.Keys()); after != before {
-		t.Errorf("what is never written is still looked for: %d documents, then %d", before, after)
-	}
-	var flood []string // of a store that was overloaded
-	for i := range 2 * unwrittenMost {
-		flood = append(flood, o.orders.Key(fmt.Sprint("flood-", i)))
-	}
-	if err := o.sweep.enter(t.Context(), flood); err != nil {
-		t.Fatal(err)
-	}
-	sweepFor(20 * time.Minute)
-	before = len(o.store.Keys())
-	sweepFor(20 * time.Minute)
-	if after := len(o.store.Keys()); after != before || len(o.sweep.unwritten) > unwrittenMost {
-		t.Errorf("a flood goes on: %d documents, then %d; %d orders are remembered", before, after, len(o.sweep.unwritten))
 	}
 }
 
@@ -388,77 +337,4 @@ func timelineOf(t testing.TB, o *office, order *domain.Order) []event.Event {
 		all = append(all, older...)
 	}
 	return append(all, order.Timeline...)
-}
-
-// TestTheAlarm keeps orders past the pivot: they are reported once a minute, and not after they have ended.
-func TestTheAlarm(t *testing.T) {
-	o := newOffice()
-	o.services.answer["capture"] = errAway
-	first, second := o.order(t, "first"), o.order(t, "second")
-	o.services.answer["authorize"] = errAway
-	before := o.order(t, "before the pivot")
-	alarms := func() int { return strings.Count(o.log.String(), "orders past the pivot wait too long") }
-	tick := func(d time.Duration) {
-		for end := o.clock.Now().Add(d); o.clock.Now().Before(end); o.pass(10 * time.Second) {
-			for _, id := range []string{first.ID, second.ID, before.ID} {
-				o.driven(t, id)
-			}
-		}
-	}
-	if tick(5 * time.Minute); alarms() != 0 {
-		t.Fatalf("alarmed early: %s", o.log)
-	}
-	if tick(10 * time.Minute); alarms() < 8 || alarms() > 11 {
-		t.Errorf("%d alarms in ten minutes", alarms())
-	}
-	if orders, age := o.driver.alarm.Overdue(); orders != 2 || age < 14*time.Minute || !strings.Contains(o.log.String(), `"orders":2`) || !strings.Contains(o.log.String(), `"step":"capture"`) {
-		t.Errorf("%d orders for %s: %s", orders, age, o.log)
-	}
-	clear(o.services.answer)
-	tick(time.Minute)
-	was := alarms()
-	tick(5 * time.Minute)
-	if orders, age := o.driver.alarm.Overdue(); orders != 0 || age != 0 || alarms() != was {
-		t.Errorf("%d orders for %s after they have ended", orders, age)
-	}
-}
-
-// TestASweptOrderIsListed has the program that places an order stop before it writes the entry, and a user who never repeats
-// the request.
-func TestASweptOrderIsListed(t *testing.T) {
-	o := newOffice()
-	dying, cancel := context.WithCancel(t.Context())
-	var died atomic.Bool
-	stored := make(chan struct{})
-	o.store.AfterPut = func(key string, _ []byte) error {
-		if strings.HasPrefix(key, Prefix) && !died.Load() {
-			close(stored)
-		}
-		return nil
-	}
-	o.store.BeforePut = func(key string, _ []byte) error {
-		if strings.HasPrefix(key, "orders-of/") && !died.Load() {
-			<-stored
-			died.Store(true)
-			cancel()
-			<-t.Context().Done() // it never gets there
-			return t.Context().Err()
-		}
-		return nil
-	}
-	if _, err := o.place.Do(dying, Placement{UserID: "u1", Key: "one", Fingerprint: "one", Lines: []domain.Line{{SKU: "TEA", Quantity: 2}}}); err == nil {
-		t.Fatal("the order was accepted")
-	}
-	o.sweep.Lists = NewUserOrders(o.store, document.Options{Clock: o.clock, IDs: id.Random{}}) // of another process
-	placed := OrderID("u1", "one")
-	if _, _, err := o.sweep.start(t.Context(), []string{Prefix + placed}); err != nil {
-		t.Fatal(err)
-	}
-	if order := o.driven(t, placed); order.Status != contract.Confirmed {
-		t.Fatalf("the order is %s", order.Status)
-	}
-	orders, next, err := ListOrders{Orders: o.orders, Lists: o.sweep.Lists}.Do(t.Context(), "u1", "", 10)
-	if err != nil || next != "" || len(orders) != 1 || orders[0].ID != placed {
-		t.Errorf("the list is %v, %v", orders, err)
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"caravan/internal/document"
+	"caravan/internal/feed"
 	"caravan/internal/service"
 	"caravan/services/orders/adapters"
 	"caravan/services/orders/app"
@@ -55,10 +56,10 @@ func Build(_ context.Context, s *service.Service) error {
 		return err
 	}
 	driver := app.NewDriver(orders, saga, s.Clock, s.Log, watch, pace, alarm)
-	sweep := &app.Sweep{
-		Orders: orders, Lists: lists, Reader: documents.Reader, Index: documents.Index, Driver: driver, Store: documents.Store,
+	sweep := app.NewSweep(orders, lists, driver, &feed.Sweep{
+		Reader: documents.Reader, Index: documents.Index, Store: documents.Store,
 		Clock: s.Clock, IDs: s.IDs, Log: s.Log, Every: cfg.Saga.SweepEvery, Settle: documents.Timing.Settle, Young: 3 * time.Second,
-	}
+	})
 	staff := app.Interventions{Orders: orders, Driver: driver, Clock: s.Clock, IDs: s.IDs, Log: s.Log}
 
 	audited := documents.Waiting(audit.Wait)

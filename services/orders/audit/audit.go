@@ -132,7 +132,7 @@ var invariants = slices.Concat([]string{
 	contract.InvariantListed, contract.InvariantSold, contract.InvariantGivenBack, contract.InvariantHeldFor,
 	contract.InvariantPrice, contract.InvariantUnits, contract.InvariantPaid, contract.InvariantRefunded,
 	contract.InvariantFree, contract.InvariantPaidFor, contract.InvariantRevenue, contract.InvariantNotice,
-	contract.InvariantFact, contract.InvariantPulled,
+	contract.InvariantFact, contract.InvariantMessageFact, contract.InvariantPulled,
 }, feed.TrailInvariants)
 
 func newWalk(a *Audit, started time.Time) *walk {

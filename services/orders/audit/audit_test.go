@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"caravan/internal/audit"
+	"caravan/internal/clock/clocktest"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
@@ -44,33 +45,14 @@ func (f fakeSystem) Invoke(_ context.Context, app, path string, in, out any) err
 // office is the documents of orders in a store, without a saga: tests bring orders to the state that they need.
 type office struct {
 	store  *documenttest.FakeStore
-	clock  *manualClock
+	clock  *clocktest.Clock
 	orders *app.Orders
 	lists  app.UserOrders
 	reader *feed.Reader
 }
 
-// manualClock is a clock that the test moves.
-type manualClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *manualClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *manualClock) Sleep(ctx context.Context, d time.Duration) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-	return ctx.Err()
-}
-
 func newOffice() *office {
-	o := &office{store: documenttest.NewStore(), clock: &manualClock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}}
+	o := &office{store: documenttest.NewStore(), clock: clocktest.At(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC))}
 	timing := feed.Timing{Bucket: 10 * time.Second, Settle: 30 * time.Second}
 	o.reader = feed.NewReader(o.store, o.clock, timing)
 	options := document.Options{
@@ -81,7 +63,7 @@ func newOffice() *office {
 	return o
 }
 
-func (o *office) pass(d time.Duration) { _ = o.clock.Sleep(context.Background(), d) }
+func (o *office) pass(d time.Duration) { o.clock.Advance(d) }
 
 // change applies transitions to an order.
 func (o *office) change(t *testing.T, orderID string, transitions ...app.Transition) *domain.Order {
@@ -162,7 +144,11 @@ func (o *office) system(t *testing.T) fakeSystem {
 		},
 		users.App + users.PathAudit:                 func(any) any { return users.AuditPage{Page: audit.NewPage(), Users: []string{"u1"}} },
 		notifications.App + notifications.PathAudit: empty,
-		users.App + feed.Path:                       none, payments.App + feed.Path: none, contract.App + feed.Path: none,
+		notifications.App + notifications.PathEntries: func(in any) any {
+			return notifications.Entries{Entries: make([]notifications.EntryState, len(in.(notifications.EntriesRequest).Events))}
+		},
+		users.App + feed.Path: none, payments.App + feed.Path: none, contract.App + feed.Path: none,
+		products.App + feed.Path: none,
 		products.App + products.PathHolds: func(in any) any {
 			var held products.Holds
 			for _, asked := range in.(products.HoldsRequest).Orders {
@@ -222,8 +208,8 @@ func TestAuditOfASoundSystem(t *testing.T) {
 	}
 }
 
-// TestARefusedOrderIsNotAccused has an order end by each refusal there is, and by a service that has it on record.
-func TestARefusedOrderIsNotAccused(t *testing.T) {
+// TestAuditAcceptsRefusedOrders has an order end by each refusal there is, and by a service that has it on record.
+func TestAuditAcceptsRefusedOrders(t *testing.T) {
 	for _, c := range []struct {
 		step, outcome string
 		kept          string // the reason that products keeps
@@ -280,8 +266,8 @@ func TestAServiceThatCannotBeAskedIsAFinding(t *testing.T) {
 	}
 }
 
-// TestAnOrderThatMovesIsNotAccused refunds an order between the read of the order and that of its money.
-func TestAnOrderThatMovesIsNotAccused(t *testing.T) {
+// TestAuditAcceptsAnOrderThatChangesMeanwhile refunds an order between the read of the order and that of its money.
+func TestAuditAcceptsAnOrderThatChangesMeanwhile(t *testing.T) {
 	o := newOffice()
 	order := o.order(t, "one")
 	o.pass(time.Hour)
@@ -305,9 +291,9 @@ func TestAnOrderThatMovesIsNotAccused(t *testing.T) {
 	}
 }
 
-// TestSumsThatMoveByAClockThatIsBehindAreNotAccused confirms orders while the audit looks, once it has read stock and
+// TestAuditAcceptsSumsThatChangeByAClockThatIsBehind confirms orders while the audit looks, once it has read stock and
 // wallets, by a clock that is behind: their times are those of orders that were at rest before the audit began.
-func TestSumsThatMoveByAClockThatIsBehindAreNotAccused(t *testing.T) {
+func TestAuditAcceptsSumsThatChangeByAClockThatIsBehind(t *testing.T) {
 	for _, c := range []struct {
 		name              string
 		moves             int   // in how many looks an order is confirmed
@@ -356,8 +342,8 @@ func TestSumsThatMoveByAClockThatIsBehindAreNotAccused(t *testing.T) {
 	}
 }
 
-// TestAnOrderWithALongHistoryIsNotAccused has more events than the head of a document.
-func TestAnOrderWithALongHistoryIsNotAccused(t *testing.T) {
+// TestAuditAcceptsAnOrderWithALongHistory has more events than the head of a document.
+func TestAuditAcceptsAnOrderWithALongHistory(t *testing.T) {
 	o := newOffice()
 	order := o.order(t, "one")
 	for n := range 20 {
@@ -392,7 +378,7 @@ func TestFindingsAreBounded(t *testing.T) {
 }
 
 // TestNoticesAreComparedWithTheFeeds has an event without a notice, one with two, one among the dead letters, one that is
-// young, and a notice without an event.
+// young, and a notice without an event; and events for several users, for staff, and for nobody.
 func TestNoticesAreComparedWithTheFeeds(t *testing.T) {
 	o := newOffice()
 	now := o.clock.Now()
@@ -404,41 +390,76 @@ func TestNoticesAreComparedWithTheFeeds(t *testing.T) {
 	system[payments.App+feed.Path] = func(any) any {
 		return feed.Response{Settled: fmt.Sprintf("%d.0.0", now.Unix()), End: true, Events: []event.Event{
 			deposited(1, old), deposited(2, old), deposited(3, old), deposited(4, now), deposited(5, old), deposited(5, old),
+			{ID: "payments/u1/8", Type: "mailed", Time: old, Data: json.RawMessage(`{"userId":"u1","secret":8}`)},
+			{ID: "payments/u1/9", Type: "silent", Time: old, Data: json.RawMessage(`{}`)},
+		}}
+	}
+	begun := 0
+	facts := func(typ, subject string, data string) event.Event {
+		return event.Event{ID: event.ID("products", subject, 1), Type: typ, Time: old, Data: json.RawMessage(data)}
+	}
+	system[products.App+feed.Path] = func(any) any {
+		return feed.Response{Settled: fmt.Sprintf("%d.0.0", now.Unix()), End: true, Events: []event.Event{
+			facts(products.EventPriceDropped, "watchers/TEA/1", `{"userIds":["u1","u2"]}`), facts(products.EventPriceDropped, "watchers/TEA/2", `{}`),
+			facts(products.EventStockLow, "stock/TEA", `{}`), facts(products.EventStockLow, "stock/JAM", `{}`), facts(products.EventChanged, "TEA", `{}`),
 		}}
 	}
 	system[notifications.App+notifications.PathEntries] = func(in any) any {
+		asked := in.(notifications.EntriesRequest)
+		if asked.Begin {
+			begun++
+			return notifications.Entries{More: !asked.More, Types: []string{"mailed", payments.EventDeposited}}
+		}
 		states := map[string]notifications.EntryState{
+			"products/watchers/TEA/1/1u1": {Times: 1}, "products/stock/TEA/1": {Times: 1},
 			"payments/u1/2": {Times: 2}, "payments/u1/3": {Letter: notifications.LetterOpen}, "payments/u1/5": {Times: 1},
 		}
 		var answer notifications.Entries
-		for _, e := range in.(notifications.EntriesRequest).Events {
-			answer.Entries = append(answer.Entries, states[e.EventID])
+		for _, e := range asked.Events {
+			state, known := states[e.EventID+e.UserID]
+			if !known {
+				state = states[e.EventID]
+			}
+			answer.Entries = append(answer.Entries, state)
+			answer.Check(e.Type == "" || e.Data != nil && e.EventID != "payments/u1/8", "mailed", e.EventID, "%s", e.Data)
 		}
 		return answer
 	}
 	system[notifications.App+notifications.PathAudit] = func(any) any {
 		return notifications.AuditPage{
-			Page: audit.NewPage(), Cursors: map[string]string{"payments": fmt.Sprintf("%d.0.0", now.Unix())},
+			Page: audit.NewPage(), Cursors: map[string]string{"payments": fmt.Sprintf("%d.0.0", now.Unix()), "products": fmt.Sprintf("%d.0.0", now.Unix())},
 			Deliveries: []notifications.Delivery{
+				{EventID: "products/watchers/TEA/1/1", UserID: "u1", OccurredAt: old}, {EventID: "products/watchers/TEA/1/1", UserID: "u3", OccurredAt: old},
+				{EventID: "products/stock/TEA/1", UserID: "u9", OccurredAt: old},
 				{EventID: "payments/u1/5", UserID: "u1", OccurredAt: old}, {EventID: "payments/u1/5", UserID: "u2", OccurredAt: old},
 				{EventID: "payments/u1/6", UserID: "u1", OccurredAt: now},
+			},
+			Messages: []notifications.Delivery{
+				{EventID: "payments/u1/8", UserID: "u1", OccurredAt: old}, {EventID: "payments/u1/8", UserID: "u2", OccurredAt: old},
+				{EventID: "products/stock/TEA/1", UserID: "u2", OccurredAt: old}, {EventID: "payments/u1/11", UserID: "u1", OccurredAt: now},
+				{EventID: "nobody/u1/1", UserID: "u1", OccurredAt: old},
 			},
 		}
 	}
 	report := o.audit(t, system)
 	var found []string
 	for _, f := range report.Findings {
-		if f.Invariant == contract.InvariantNotice || f.Invariant == contract.InvariantFact || f.Invariant == contract.InvariantPulled {
+		switch f.Invariant {
+		case contract.InvariantNotice, contract.InvariantFact, contract.InvariantPulled, contract.InvariantMessageFact, "mailed":
 			found = append(found, f.Invariant+" "+f.Key)
 		}
 	}
 	want := []string{
 		contract.InvariantNotice + " payments/u1/1", contract.InvariantNotice + " payments/u1/2", contract.InvariantFact + " payments/u1/5",
+		"mailed payments/u1/8", contract.InvariantMessageFact + " nobody/u1/1", contract.InvariantMessageFact + " payments/u1/8",
+		contract.InvariantNotice + " products/watchers/TEA/1/1", contract.InvariantNotice + " products/watchers/TEA/2/1",
+		contract.InvariantNotice + " products/stock/JAM/1", contract.InvariantFact + " products/watchers/TEA/1/1",
 	}
-	if slices.Sort(found); !slices.Equal(found, want) {
+	slices.Sort(want)
+	if slices.Sort(found); !slices.Equal(found, want) || begun != 2 {
 		t.Errorf("found %v; want %v", found, want)
 	}
-	for name, n := range map[string]int64{"payments.events": 5, "payments.eventsUnderWay": 1, "payments.eventsDead": 1, "notifications.deliveriesYoung": 1} {
+	for name, n := range map[string]int64{"payments.events": 6, "payments.eventsUnderWay": 1, "payments.eventsDead": 1, "notifications.deliveriesYoung": 1} {
 		if report.Counts[name] != n {
 			t.Errorf("%s is %d; want %d", name, report.Counts[name], n)
 		}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -106,7 +107,7 @@ func (e evidence) compare(into *audit.Results, o *domain.Order) {
 		h, ok := e.holds[[2]string{o.ID, l.SKU}]
 		if fulfilled(o.Status) {
 			into.Check(h.State == products.HoldCommitted && h.Quantity == l.Quantity, contract.InvariantSold, o.ID,
-				"%d of %s ordered, %d %s", l.Quantity, l.SKU, h.Quantity, stateOr(h.State))
+				"%d of %s ordered, %d %s", l.Quantity, l.SKU, h.Quantity, cmp.Or(h.State, "missing"))
 		} else {
 			into.Check(!ok || h.State == products.HoldReleased, contract.InvariantGivenBack, o.ID, "%d of %s still %s", h.Quantity, l.SKU, h.State)
 		}
@@ -120,7 +121,7 @@ func (e evidence) compare(into *audit.Results, o *domain.Order) {
 		return
 	}
 	into.Check(m.State == payments.OutcomeCaptured && m.Captured == o.Total.Amount && m.Currency == o.Total.Currency, contract.InvariantPaid, o.ID,
-		"total %s, captured %d %s (%s)", o.Total, m.Captured, m.Currency, stateOr(m.State))
+		"total %s, captured %d %s (%s)", o.Total, m.Captured, m.Currency, cmp.Or(m.State, "missing"))
 	into.Check(m.Refunded == o.Refunded.Amount, contract.InvariantRefunded, o.ID, "the order says %s, the wallet says %d", o.Refunded, m.Refunded)
 }
 
@@ -143,11 +144,4 @@ func (e evidence) refused(o *domain.Order) bool {
 		h, known := e.holds[[2]string{o.ID, l.SKU}]
 		return known && want != "" && h.Reason == want || o.Reason == domain.ReasonUnknownProduct && (!known || h.BeforeStock)
 	})
-}
-
-func stateOr(s string) string {
-	if s == "" {
-		return "missing"
-	}
-	return s
 }

@@ -48,13 +48,13 @@ func (k knownEvents) add(eventID, userID string) bool {
 	return k.events.Add(eventID + " " + userID)
 }
 
-// has reports whether an event of a user is in a feed, and whether the feed of its producer was read to its end.
+// has reports whether an event of a user, or of users whom it does not name, is in a feed, and whether the feed of its producer was read to its end.
 func (k knownEvents) has(eventID, userID string) (has, complete bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	source, _, _ := strings.Cut(eventID, "/")
 	_, complete = k.settled[source]
-	return k.events.Has(eventID + " " + userID), complete
+	return k.events.Has(eventID+" "+userID) || k.events.Has(eventID+" "), complete
 }
 
 // end records the end of a feed.
@@ -81,14 +81,19 @@ func (k knownEvents) lag(producer, stored string) (time.Duration, bool) {
 
 // inboxes compares the feeds of all producers with all inboxes, in both directions.
 func (w *walk) inboxes(ctx context.Context) error {
+	messages, err := w.beginMessages(ctx)
+	if err != nil {
+		return err
+	}
 	var all errgroup.Group
 	for _, producer := range notifications.Producers() {
-		all.Go(func() error { return w.feed(ctx, producer) })
+		all.Go(func() error { return w.feed(ctx, producer, messages) })
 	}
 	unasked := all.Wait()
 	first := true
-	err := pages(ctx, w, notifications.App, notifications.PathAudit, func(p *notifications.AuditPage) error {
+	err = pages(ctx, w, notifications.App, notifications.PathAudit, func(p *notifications.AuditPage) error {
 		w.deliveries(p.Deliveries)
+		w.messages(p.Messages)
 		if !first {
 			return nil
 		}
@@ -101,13 +106,25 @@ func (w *walk) inboxes(ctx context.Context) error {
 	return err
 }
 
-// recipient is the part of an event's payload that names the user. All producers write it.
-type recipient struct {
-	UserID string `json:"userId"`
+// beginMessages has notifications begin its audit of messages outside the app, and returns the types of the events that may have some.
+func (w *walk) beginMessages(ctx context.Context) (types []string, err error) {
+	for asked := (notifications.EntriesRequest{Events: []notifications.EventRef{}, Begin: true}); ; asked.More = true {
+		var answer notifications.Entries
+		if err := w.ask(ctx, notifications.App, notifications.PathEntries, asked, &answer); err != nil || !answer.More {
+			return answer.Types, err
+		}
+	}
 }
 
-// feed reads a producer's feed and checks that each event of which users are notified has reached its inbox.
-func (w *walk) feed(ctx context.Context, producer string) error {
+// recipients is the part of an event's payload that names its users.
+type recipients struct {
+	UserID  string   `json:"userId"`
+	UserIDs []string `json:"userIds"`
+}
+
+// feed reads a producer's feed and checks that each event of which users are notified has reached its inbox, and that those of the
+// given types have their messages outside the app.
+func (w *walk) feed(ctx context.Context, producer string, messages []string) error {
 	var refs []notifications.EventRef
 	for cursor := ""; ; {
 		var page feed.Response
@@ -115,12 +132,19 @@ func (w *walk) feed(ctx context.Context, producer string) error {
 			return err
 		}
 		for _, e := range page.Events {
-			if !notifications.Notifiable(e.Type) {
+			sent := slices.Contains(messages, e.Type)
+			if !sent && !notifications.Notifiable(e.Type) {
 				continue
 			}
-			user, ok := w.recipient(e)
-			if ok && !w.events.add(e.ID, user) {
-				refs = append(refs, notifications.EventRef{EventID: e.ID, UserID: user, OccurredAt: e.Time})
+			for _, user := range w.recipients(e) {
+				if w.events.add(e.ID, user) {
+					continue
+				}
+				ref := notifications.EventRef{EventID: e.ID, UserID: user, OccurredAt: e.Time}
+				if sent {
+					ref.Type, ref.Subject, ref.Data = e.Type, e.Subject, e.Data
+				}
+				refs = append(refs, ref)
 			}
 		}
 		end := page.End || page.Next == cursor
@@ -140,27 +164,38 @@ func (w *walk) feed(ctx context.Context, producer string) error {
 	}
 }
 
-// recipient is the user that an event is for.
-func (w *walk) recipient(e event.Event) (string, bool) {
-	var to recipient
-	if err := e.Decode(&to); err != nil || to.UserID == "" {
+// recipients are the users that an event is for. An event to all who have a permission names none; it has the user "".
+func (w *walk) recipients(e event.Event) []string {
+	if notifications.ToStaff(e.Type) {
+		return []string{""}
+	}
+	var to recipients
+	err := e.Decode(&to)
+	if err == nil && to.UserID != "" {
+		return []string{to.UserID}
+	}
+	if err != nil || len(to.UserIDs) == 0 {
 		var own audit.Results
 		own.Check(false, contract.InvariantNotice, e.ID, "does not name a user")
 		w.record(own)
-		return "", false
 	}
-	return to.UserID, true
+	return to.UserIDs
 }
 
-// entries checks that events are in the inboxes of their users. An event that cannot be handled is a dead letter instead.
+// entries checks that events are in the inboxes of their users, and have notifications check their messages. An event that cannot be
+// handled is a dead letter instead.
 func (w *walk) entries(ctx context.Context, producer string, refs []notifications.EventRef) error {
 	var answer notifications.Entries
 	if err := w.ask(ctx, notifications.App, notifications.PathEntries, notifications.EntriesRequest{Events: refs}, &answer); err != nil {
 		return err
 	}
+	w.results.Add(notifications.App, answer.Results)
 	var own audit.Results
 	underWay, dead := int64(0), int64(0)
 	for i, e := range refs {
+		if e.Type != "" && !notifications.Notifiable(e.Type) {
+			continue // it has messages only
+		}
 		state := notifications.EntryState{}
 		if i < len(answer.Entries) {
 			state = answer.Entries[i]
@@ -186,8 +221,8 @@ func (w *walk) deliveries(deliveries []notifications.Delivery) {
 	var own audit.Results
 	young := int64(0)
 	for _, d := range deliveries {
-		has, complete := w.events.has(d.EventID, d.UserID)
-		if !has && (!complete && knownProducer(d.EventID) || w.started.Sub(d.OccurredAt) <= w.Reader.Final()) {
+		has, known := w.inFeed(d)
+		if !known {
 			young++
 			continue
 		}
@@ -195,6 +230,28 @@ func (w *walk) deliveries(deliveries []notifications.Delivery) {
 	}
 	w.record(own)
 	w.results.Count("notifications.deliveriesYoung", young)
+}
+
+// messages checks that the events of messages outside the app are in the feeds. An event to all who have a permission is there without
+// a user.
+func (w *walk) messages(messages []notifications.Delivery) {
+	var own audit.Results
+	for _, m := range messages {
+		has, known := w.inFeed(m)
+		if !has {
+			has, _ = w.inFeed(notifications.Delivery{EventID: m.EventID, OccurredAt: m.OccurredAt})
+		}
+		if has || known {
+			own.Check(has, contract.InvariantMessageFact, m.EventID, "has a message to %s, and is in no feed for this user", m.UserID)
+		}
+	}
+	w.record(own)
+}
+
+// inFeed reports whether an event of a user is in a feed, and whether that is known.
+func (w *walk) inFeed(d notifications.Delivery) (has, known bool) {
+	has, complete := w.events.has(d.EventID, d.UserID)
+	return has, has || (complete || !knownProducer(d.EventID)) && w.started.Sub(d.OccurredAt) > w.Reader.Final()
 }
 
 // knownProducer reports whether an event names one of the producers as its source.

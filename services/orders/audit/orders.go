@@ -40,19 +40,18 @@ func (w *walk) orders(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("walking orders: %w", err)
 		}
-		for _, b := range keys.Buckets {
-			for part := range slices.Chunk(fresh(b.Keys, met), ordersAtOnce) {
-				found, err := w.read(ctx, part, b.Bucket)
-				if err != nil {
-					return err
-				}
-				ended, err := w.check(ctx, found)
-				if err != nil {
-					return err
-				}
-				if unasked == nil { // otherwise the orders are still checked by themselves
-					unasked = w.compare(ctx, ended)
-				}
+		// A bucket has few orders in most feeds. So orders of many buckets share the questions to the others.
+		for part := range slices.Chunk(fresh(keys.Buckets, met), ordersAtOnce) {
+			found, err := w.read(ctx, part)
+			if err != nil {
+				return err
+			}
+			ended, err := w.check(ctx, found)
+			if err != nil {
+				return err
+			}
+			if unasked == nil { // otherwise the orders are still checked by themselves
+				unasked = w.compare(ctx, ended)
 			}
 		}
 		cursor, end = keys.Next, keys.End
@@ -60,25 +59,40 @@ func (w *walk) orders(ctx context.Context) error {
 	return unasked
 }
 
-// fresh returns the ids of the orders among keys of the feed that were not met before.
-func fresh(keys []string, met *feed.Seen) []string {
-	return slices.DeleteFunc(app.OrderIDs(keys), func(id string) bool {
-		known := met.Has(id)
-		met.Add(id)
-		return known
-	})
+// entry is an order in a bucket of the feed.
+type entry struct {
+	id     string
+	bucket feed.Bucket
 }
 
-// read returns those of some orders that are to be checked at an entry in the given bucket: an entry long after the order was
-// placed is not its first.
-func (w *walk) read(ctx context.Context, ids []string, entered feed.Bucket) ([]*domain.Order, error) {
+// fresh returns the orders in buckets of the feed that were not met before.
+func fresh(buckets []feed.BucketKeys, met *feed.Seen) []entry {
+	var entries []entry
+	for _, b := range buckets {
+		for _, id := range app.OrderIDs(b.Keys) {
+			if !met.Has(id) {
+				entries = append(entries, entry{id, b.Bucket})
+			}
+			met.Add(id)
+		}
+	}
+	return entries
+}
+
+// read returns those of some orders that are to be checked at their entries: an entry long after the order was placed is not its
+// first.
+func (w *walk) read(ctx context.Context, entries []entry) ([]*domain.Order, error) {
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.id
+	}
 	found, err := w.Orders.GetMany(ctx, ids...)
 	if err != nil {
 		return nil, fmt.Errorf("reading orders: %w", err)
 	}
 	var orders []*domain.Order
-	for _, id := range ids {
-		if o, ok := found[id]; ok && time.Unix(int64(entered), 0).Sub(o.PlacedAt) < firstEntry {
+	for _, e := range entries {
+		if o, ok := found[e.id]; ok && time.Unix(int64(e.bucket), 0).Sub(o.PlacedAt) < firstEntry {
 			orders = append(orders, o)
 		}
 	}

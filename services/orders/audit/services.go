@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"caravan/internal/audit"
 	"caravan/internal/bloom"
@@ -91,20 +94,35 @@ func (w *walk) money(ctx context.Context) error {
 
 // users reads the audit of users and checks the list of orders of each user.
 func (w *walk) users(ctx context.Context) error {
-	listed := bloom.New(listedOrder)
+	listed := &listing{orders: bloom.New(listedOrder)}
 	err := pages(ctx, w, users.App, users.PathAudit, func(p *users.AuditPage) error {
+		lists, ctx := errgroup.WithContext(ctx)
+		lists.SetLimit(listsAtOnce)
 		for _, id := range p.Users {
-			if err := w.list(ctx, id, listed); err != nil {
-				return err
-			}
+			lists.Go(func() error { return w.list(ctx, id, listed) })
 		}
-		return nil
+		return lists.Wait()
 	})
 	if err != nil {
 		return err
 	}
-	w.listed = listed
+	w.listed = listed.orders
 	return nil
+}
+
+// listsAtOnce is how many lists are read at once. Their reads share calls of the store.
+const listsAtOnce = 16
+
+// listing collects the entries of lists that are read at once.
+type listing struct {
+	mu     sync.Mutex
+	orders *bloom.Filter
+}
+
+func (l *listing) add(userID, orderID string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.orders.Add(userID + " " + orderID)
 }
 
 // listedOrder makes the memory for all entries of all lists 16 MiB. With ten million entries, one in a thousand orders that are
@@ -113,7 +131,7 @@ const listedOrder = 27
 
 // list checks the list of a user's orders. The list has also orders that are missing in the feed, so their events are checked
 // against the feed here.
-func (w *walk) list(ctx context.Context, userID string, listed *bloom.Filter) error {
+func (w *walk) list(ctx context.Context, userID string, listed *listing) error {
 	var own audit.Results
 	defer func() { w.record(own) }()
 	once := feed.NewSeen(ordersRemembered)
@@ -136,7 +154,7 @@ func (w *walk) list(ctx context.Context, userID string, listed *bloom.Filter) er
 			}
 			own.Check(!once.Has(e.OrderID), contract.InvariantListed, e.OrderID, "is listed twice")
 			once.Add(e.OrderID)
-			listed.Add(userID + " " + e.OrderID)
+			listed.add(userID, e.OrderID)
 		}
 		for id, o := range orders {
 			own.Check(o.UserID == userID, contract.InvariantListed, id, "is of %s and listed by %s", o.UserID, userID)

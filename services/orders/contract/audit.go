@@ -52,6 +52,9 @@ const (
 	InvariantNotice = "event-reaches-its-inbox-once"
 	// InvariantFact: the event of an inbox entry is in the feed of its service, and concerns the user of the inbox.
 	InvariantFact = "inbox-entry-has-its-event"
+	// InvariantMessageFact: the event of a message outside the app is in the feed of its service, and concerns the person of the
+	// message.
+	InvariantMessageFact = "message-has-its-event"
 	// InvariantPulled: the feeds are pulled up to the present.
 	InvariantPulled = "feed-pulled-to-the-present"
 )

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"caravan/internal/money"
-	"caravan/internal/page"
 	"caravan/internal/request"
 	"caravan/internal/service"
 	"caravan/services/payments/app"
@@ -52,19 +51,9 @@ func (a API) listPostings(r *http.Request) (request.Answer, error) {
 	if err != nil {
 		return request.Answer{}, err
 	}
-	limit, cursor, err := request.Page(r)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	entries, next, err := a.ListPostings.Do(r.Context(), userID, cursor, limit)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	list := page.List[posting]{Items: make([]posting, len(entries)), Next: next}
-	for i, e := range entries {
-		list.Items[i] = view(e)
-	}
-	return request.OK(list), nil
+	return request.List(r, func(cursor string, limit int) ([]app.Entry, string, error) {
+		return a.ListPostings.Do(r.Context(), userID, cursor, limit)
+	}, view)
 }
 
 func view(e app.Entry) posting {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/clock/clocktest"
 	"caravan/internal/document/documenttest"
 	"caravan/services/payments/app"
 	"caravan/services/payments/contract"
@@ -33,7 +34,7 @@ func stored(t *testing.T) *fakeProcess {
 			t.Fatal(err)
 		}
 	}
-	return start(store, &fakeClock{now: list.Now}, nil, limited(2, 4))
+	return start(store, clocktest.At(list.Now), nil, limited(2, 4))
 }
 
 // An archive of the older form is read and checked, and goes on in the present form.
@@ -56,7 +57,7 @@ func TestAnArchiveOfTheOlderFormGoesOn(t *testing.T) {
 	check(24)
 	p.refund(t, 3, "r", 4)  // a repeat
 	p.refund(t, 0, "r0", 1) // takes the order out of the list
-	p.clock.move(time.Hour)
+	p.clock.Advance(time.Hour)
 	for order := 24; order < 60; order++ {
 		p.authorize(t, order, 10)
 		p.capture(t, order)
@@ -81,12 +82,12 @@ func TestAnArchiveOfTheOlderFormGoesOn(t *testing.T) {
 func TestTheAuditSeesDamageInTheOlderForm(t *testing.T) {
 	for name, damage := range map[string]func(p *fakeProcess, key string){
 		"changed": func(p *fakeProcess, key string) {
-			p.edit(t, key, func(doc map[string]any) { doc["holds"].(map[string]any)["x"] = map[string]any{} })
+			documenttest.Edit(t, p.store, key, func(doc map[string]any) { doc["holds"].(map[string]any)["x"] = map[string]any{} })
 		},
 		"lost": func(p *fakeProcess, key string) { p.store.Remove(key) },
 	} {
 		p := stored(t)
-		damage(p, p.key(t, domain.AccountPrefix+alice+"/segment/2-"))
+		damage(p, p.store.Key(t, domain.AccountPrefix+alice+"/segment/2-"))
 		seen := false
 		for _, f := range p.total(t).Findings {
 			seen = seen || strings.Contains(f.Invariant, contract.InvariantArchive)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"strconv"
 
 	"caravan/internal/clock"
@@ -63,23 +62,10 @@ func (l *Ledger) Memo() *Ledger {
 // Page reads a page of one list of accounts, 0 to Shards-1, and the cursor of the next page, which is empty at the end. It has
 // one element for each entry, which is nil if the entry is not valid.
 func (l *Ledger) Page(ctx context.Context, shard int, cursor string, limit int) ([]*domain.Account, string, error) {
-	entries, next, err := l.registry.Page(ctx, strconv.Itoa(shard), cursor, limit)
+	accounts, next, err := document.Listed(ctx, l.registry, strconv.Itoa(shard), cursor, limit, l.Accounts,
+		func(e registered) string { return e.UserID }, func(a *domain.Account, e registered) bool { return a.Entry == e.Entry })
 	if err != nil {
 		return nil, "", fmt.Errorf("reading the list of accounts: %w", err)
-	}
-	ids := make([]string, len(entries))
-	for i, e := range entries {
-		ids[i] = e.UserID
-	}
-	found, err := l.Accounts.GetMany(ctx, ids...)
-	if err != nil {
-		return nil, "", fmt.Errorf("reading accounts: %w", err)
-	}
-	accounts := make([]*domain.Account, len(entries))
-	for i, e := range entries {
-		if account, ok := found[e.UserID]; ok && account.Entry == e.Entry {
-			accounts[i] = account
-		}
 	}
 	return accounts, next, nil
 }
@@ -141,7 +127,7 @@ func (l *Ledger) open(ctx context.Context, userID string) (*domain.Account, erro
 		return account, err
 	}
 	entry := l.ids.New()
-	if err := l.registry.Prepend(ctx, shardOf(userID), entry, registered{UserID: userID, Entry: entry}); err != nil {
+	if err := l.registry.Prepend(ctx, document.Shard(userID, Shards), entry, registered{UserID: userID, Entry: entry}); err != nil {
 		return nil, fmt.Errorf("registering account: %w", err)
 	}
 	account, err = l.Accounts.Update(ctx, userID, func(a *domain.Account) error {
@@ -154,11 +140,4 @@ func (l *Ledger) open(ctx context.Context, userID string) (*domain.Account, erro
 		return nil, fmt.Errorf("opening account: %w", err)
 	}
 	return account, nil
-}
-
-// shardOf is the list that a user's account is in.
-func shardOf(userID string) string {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(userID)) // a hash never fails
-	return strconv.FormatUint(uint64(h.Sum32()%Shards), 10)
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/clock/clocktest"
 	"caravan/internal/correlation"
 	"caravan/internal/document/documenttest"
 	"caravan/services/payments/app"
@@ -138,7 +139,7 @@ func TestRefusedCommandsSayWhy(t *testing.T) {
 
 // RFD-DUP: 20 refunds at once, through two replicas, never give back more than was captured.
 func TestConcurrentRefundsStayWithinTheCapture(t *testing.T) {
-	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
+	store, clk := documenttest.NewStore(), clocktest.At(placed)
 	replicas := []*fakeProcess{start(store, clk, nil), start(store, clk, nil)}
 	p := replicas[0]
 	p.deposit(t, alice, "k", 100)
@@ -164,7 +165,7 @@ func TestConcurrentRefundsStayWithinTheCapture(t *testing.T) {
 
 // AUT-DUP, CAP-REO: authorizes, captures and voids of many orders at once end each order in one state.
 func TestConcurrentCommandsEndEachOrderOnce(t *testing.T) {
-	store, clk := documenttest.NewStore(), &fakeClock{now: placed}
+	store, clk := documenttest.NewStore(), clocktest.At(placed)
 	replicas := []*fakeProcess{start(store, clk, nil, limited(2, 4)), start(store, clk, nil, limited(2, 4))}
 	p := replicas[0]
 	p.deposit(t, alice, "k", 1000)
@@ -206,10 +207,10 @@ func TestCommandsHaveOneEffectOverAFailingStore(t *testing.T) {
 		}
 		return nil
 	}
-	store.BeforePut = func(string, []byte) error { return fails(6) }
-	store.AfterPut = func(string, []byte) error { return fails(6) }
-	store.BeforeGet = func([]string) error { return fails(12) }
-	p := start(store, &fakeClock{now: placed}, nil, limited(2, 4))
+	store.BeforePut(func(string, []byte) error { return fails(6) })
+	store.AfterPut(func(string, []byte) error { return fails(6) })
+	store.BeforeGet(func([]string) error { return fails(12) })
+	p := start(store, clocktest.At(placed), nil, limited(2, 4))
 	ctx := t.Context()
 	insist := func(what string, run func() error) {
 		t.Helper()
@@ -264,7 +265,7 @@ func TestOldOrdersAreFoundInTheArchive(t *testing.T) {
 		equal(t, "capture again", p.capture(t, order), want)
 		equal(t, "void again", p.void(t, order), want)
 	}
-	p.clock.move(time.Hour)
+	p.clock.Advance(time.Hour)
 	equal(t, "refund of an old order", p.refund(t, 1, "r1", 4), contract.OutcomeRefunded)
 	for order := orders; order < orders+20; order++ { // push the refunded order out of the head once more
 		p.authorize(t, order, 1)
@@ -325,6 +326,9 @@ func TestEventsCarryTheirCause(t *testing.T) {
 	p.authorize(t, 1, 10)
 	p.capture(t, 1)
 	p.refund(t, 1, "r1", 10)
+	for range 2 { // a refusal is final, and a repeat of the command is no second fact
+		equal(t, "a payment that is too high", p.authorize(t, 2, 500), contract.OutcomeInsufficientFunds)
+	}
 	account, err := p.ledger.Accounts.Get(t.Context(), alice)
 	if err != nil {
 		t.Fatal(err)
@@ -337,7 +341,7 @@ func TestEventsCarryTheirCause(t *testing.T) {
 		}
 		got = append(got, fmt.Sprintf("%s %d", e.Type, moved.Amount.Amount))
 	}
-	want := fmt.Sprint([]string{contract.EventDeposited + " 100", contract.EventCaptured + " 10", contract.EventRefunded + " 10"})
+	want := fmt.Sprint([]string{contract.EventDeposited + " 100", contract.EventCaptured + " 10", contract.EventRefunded + " 10", contract.EventDeclined + " 500"})
 	equal(t, "events", fmt.Sprint(got), want)
 	equal(t, "correlation", account.Timeline[0].CorrelationID, "cause-1")
 }

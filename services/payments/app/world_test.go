@@ -2,16 +2,14 @@ package app_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	shape "caravan/internal/audit"
+	"caravan/internal/clock/clocktest"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
@@ -33,36 +31,13 @@ var placed = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func eur(amount int64) money.Money { return money.New(amount, "EUR") }
 
-// fakeClock stands still until somebody sleeps or moves it.
-type fakeClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *fakeClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
-	c.move(max(d, 0))
-	return ctx.Err()
-}
-
-func (c *fakeClock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // errCrashed is what a process that has crashed gets from everything outside.
 var errCrashed = errors.New("this process has crashed")
 
 // fakeProcess is one run of payments over a store that outlives it. It can crash at any of its writes.
 type fakeProcess struct {
 	store  *documenttest.FakeStore
-	clock  *fakeClock
+	clock  *clocktest.Clock
 	writes atomic.Int64
 	dead   atomic.Bool
 	// crashAt is the number of the write to crash at, 0 for never; afterwards tells whether that write still lands.
@@ -126,7 +101,7 @@ func limited(keep, most int) option {
 }
 
 // start runs payments over a store; bank, if given, stands in front of the test bank.
-func start(store *documenttest.FakeStore, clk *fakeClock, front func(app.Bank) app.Bank, options ...option) *fakeProcess {
+func start(store *documenttest.FakeStore, clk *clocktest.Clock, front func(app.Bank) app.Bank, options ...option) *fakeProcess {
 	p := &fakeProcess{store: store, clock: clk}
 	limits := domain.DefaultLimits()
 	for _, o := range options {
@@ -157,7 +132,7 @@ func start(store *documenttest.FakeStore, clk *fakeClock, front func(app.Bank) a
 
 // fresh runs payments over an empty store.
 func fresh(options ...option) *fakeProcess {
-	return start(documenttest.NewStore(), &fakeClock{now: placed}, nil, options...)
+	return start(documenttest.NewStore(), clocktest.At(placed), nil, options...)
 }
 
 // deposit puts money into a wallet.
@@ -223,35 +198,4 @@ func (p *fakeProcess) balance(t *testing.T, userID string) (balance, available i
 		t.Fatalf("reading wallet: %v", err)
 	}
 	return w.Balance.Amount, w.Available.Amount
-}
-
-// edit changes one stored document as no code of ours would.
-func (p *fakeProcess) edit(t *testing.T, key string, change func(doc map[string]any)) {
-	t.Helper()
-	records, err := p.store.Get(t.Context(), key)
-	if err != nil || len(records) == 0 {
-		t.Fatalf("no document %s: %v", key, err)
-	}
-	var doc map[string]any
-	if err := json.Unmarshal(records[key].Value, &doc); err != nil {
-		t.Fatal(err)
-	}
-	change(doc)
-	value, err := json.Marshal(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.store.Overwrite(key, value)
-}
-
-// key finds the only document whose key has the prefix.
-func (p *fakeProcess) key(t *testing.T, prefix string) string {
-	t.Helper()
-	for _, k := range p.store.Keys() {
-		if strings.HasPrefix(k, prefix) {
-			return k
-		}
-	}
-	t.Fatalf("no document %s…", prefix)
-	return ""
 }

@@ -9,6 +9,7 @@ import (
 
 	shape "caravan/internal/audit"
 	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
 	"caravan/services/payments/app"
 	"caravan/services/payments/contract"
@@ -23,10 +24,10 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 		want  string
 	}{
 		{"money appeared in a wallet", func(t *testing.T, p *world) {
-			p.edit(t, account, func(doc map[string]any) { doc["books"].(map[string]any)["balance"] = 12345 })
+			documenttest.Edit(t, p.store, account, func(doc map[string]any) { doc["books"].(map[string]any)["balance"] = 12345 })
 		}, contract.InvariantZeroSum},
 		{"a posting was forged on both sides", func(t *testing.T, p *world) {
-			p.edit(t, account, func(doc map[string]any) {
+			documenttest.Edit(t, p.store, account, func(doc map[string]any) {
 				books := doc["books"].(map[string]any)
 				books["balance"] = books["balance"].(float64) + 50
 				counters := books["counters"].(map[string]any)
@@ -34,22 +35,22 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			})
 		}, contract.InvariantBalance},
 		{"a hold was forgotten", func(t *testing.T, p *world) {
-			p.edit(t, account, func(doc map[string]any) { delete(doc["holds"].(map[string]any), orderID(99)) })
+			documenttest.Edit(t, p.store, account, func(doc map[string]any) { delete(doc["holds"].(map[string]any), orderID(99)) })
 		}, contract.InvariantHeld},
 		{"an archived posting was changed", func(t *testing.T, p *world) {
-			p.edit(t, p.key(t, account+"/archive/0-0"), func(doc map[string]any) {
+			documenttest.Edit(t, p.store, p.store.Key(t, account+"/archive/0-0"), func(doc map[string]any) {
 				doc["postings"].([]any)[0].(map[string]any)["amount"] = 1
 			})
 		}, contract.InvariantBalance},
 		{"an archived order was changed", func(t *testing.T, p *world) {
-			p.edit(t, p.key(t, account+"/archive/0-1"), func(doc map[string]any) {
+			documenttest.Edit(t, p.store, p.store.Key(t, account+"/archive/0-1"), func(doc map[string]any) {
 				for _, h := range doc["holds"].(map[string]any) {
 					h.(map[string]any)["amount"] = 777
 				}
 			})
 		}, contract.InvariantArchive},
 		{"an archive segment is lost", func(t *testing.T, p *world) {
-			p.store.Remove(p.key(t, account+"/archive/0-1"))
+			p.store.Remove(p.store.Key(t, account+"/archive/0-1"))
 		}, contract.InvariantArchive},
 		{"a deposit that nobody asked for", func(t *testing.T, p *world) {
 			_, err := p.ledger.Accounts.Update(t.Context(), alice, func(a *domain.Account) error {
@@ -81,12 +82,12 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			}
 		}, contract.InvariantDeposit},
 		{"the bank took another amount", func(t *testing.T, p *world) {
-			p.edit(t, p.key(t, "testbank/charge/"), func(doc map[string]any) {
+			documenttest.Edit(t, p.store, p.store.Key(t, "testbank/charge/"), func(doc map[string]any) {
 				doc["amount"] = map[string]any{"amount": 1, "currency": "EUR"}
 			})
 		}, contract.InvariantDeposit},
 		{"a paid deposit was marked declined", func(t *testing.T, p *world) {
-			p.edit(t, p.key(t, domain.DepositPrefix), func(doc map[string]any) { doc["status"] = "declined" })
+			documenttest.Edit(t, p.store, p.store.Key(t, domain.DepositPrefix), func(doc map[string]any) { doc["status"] = "declined" })
 		}, contract.InvariantDeposit},
 		{"a capture booked twice", func(t *testing.T, p *world) {
 			_, err := p.ledger.Accounts.Update(t.Context(), alice, func(a *domain.Account) error {
@@ -104,21 +105,21 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 		}, contract.InvariantOperation},
 		{"a failed deposit is remembered as declined", func(t *testing.T, p *world) {
 			p.deposit(t, bob, "k", 5)
-			p.edit(t, domain.DepositPrefix+app.DepositID(bob, "k"), func(doc map[string]any) { doc["status"], doc["reason"] = "declined", "bank_unavailable" })
+			documenttest.Edit(t, p.store, domain.DepositPrefix+app.DepositID(bob, "k"), func(doc map[string]any) { doc["status"], doc["reason"] = "declined", "bank_unavailable" })
 			p.store.Remove("testbank/charge/" + app.DepositID(bob, "k"))
-			p.edit(t, domain.AccountPrefix+bob, func(doc map[string]any) {
+			documenttest.Edit(t, p.store, domain.AccountPrefix+bob, func(doc map[string]any) {
 				doc["postings"], doc["posted"], doc["books"] = []any{}, 0, map[string]any{"balance": 0}
 			})
 		}, contract.InvariantDeposit},
 		{"a payment was refused although there was enough", func(t *testing.T, p *world) {
 			p.authorize(t, 98, 1_000_000)
-			p.edit(t, account, func(doc map[string]any) {
+			documenttest.Edit(t, p.store, account, func(doc map[string]any) {
 				hold := doc["holds"].(map[string]any)[orderID(98)].(map[string]any)
 				hold["available"] = hold["wanted"]
 			})
 		}, contract.InvariantRefusal},
 		{"a deposit of another key", func(t *testing.T, p *world) {
-			p.edit(t, p.key(t, domain.DepositPrefix), func(doc map[string]any) { doc["key"] = "another" })
+			documenttest.Edit(t, p.store, p.store.Key(t, domain.DepositPrefix), func(doc map[string]any) { doc["key"] = "another" })
 		}, contract.InvariantDepositKey},
 		{"a deposit that the bank never saw is pending for too long", func(t *testing.T, p *world) {
 			p.deposit(t, bob, "k", 5)
@@ -127,11 +128,11 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 					p.store.Remove(key)
 				}
 			}
-			p.edit(t, p.key(t, domain.DepositPrefix), func(doc map[string]any) { doc["status"] = "pending" })
-			p.clock.move(16 * time.Minute)
+			documenttest.Edit(t, p.store, p.store.Key(t, domain.DepositPrefix), func(doc map[string]any) { doc["status"] = "pending" })
+			p.clock.Advance(16 * time.Minute)
 		}, contract.InvariantPending},
 		{"an event that the feed lacks", func(t *testing.T, p *world) {
-			p.clock.move(time.Hour)
+			p.clock.Advance(time.Hour)
 			for _, key := range p.store.Keys() {
 				if strings.HasPrefix(key, "feed/") && key != "feed/first" {
 					p.store.Remove(key)
@@ -139,11 +140,11 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			}
 		}, feed.InvariantIndexed},
 		{"a lost event", func(t *testing.T, p *world) {
-			p.edit(t, account, func(doc map[string]any) { doc["timeline"] = doc["timeline"].([]any)[1:] })
+			documenttest.Edit(t, p.store, account, func(doc map[string]any) { doc["timeline"] = doc["timeline"].([]any)[1:] })
 		}, document.InvariantTimeline},
 		{"a deposit is pending for too long", func(t *testing.T, p *world) {
 			p.request(t, alice, "slow", "tok_timeout", 5)
-			p.clock.move(16 * time.Minute)
+			p.clock.Advance(16 * time.Minute)
 		}, contract.InvariantPending},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -210,7 +211,7 @@ func TestAuditChecksEverything(t *testing.T) {
 		p.capture(t, order)
 	}
 	p.refund(t, 3, "r", 1)
-	p.clock.move(time.Hour)
+	p.clock.Advance(time.Hour)
 	for invariant, n := range p.sound(t).Checked {
 		if n == 0 {
 			t.Errorf("%s was never checked", invariant)

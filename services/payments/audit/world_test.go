@@ -1,16 +1,13 @@
 package audit_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	shape "caravan/internal/audit"
+	"caravan/internal/clock/clocktest"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
@@ -43,33 +40,10 @@ func equal[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-// fakeClock stands still until a test moves it or somebody sleeps.
-type fakeClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *fakeClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
-	c.move(d)
-	return ctx.Err()
-}
-
-func (c *fakeClock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // world is payments over a store in memory.
 type world struct {
 	store    *documenttest.FakeStore
-	clock    *fakeClock
+	clock    *clocktest.Clock
 	bank     *testbank.Bank
 	ledger   *app.Ledger
 	deposits *app.Deposits
@@ -77,7 +51,7 @@ type world struct {
 }
 
 func fresh(limits domain.Limits) *world {
-	p := &world{store: documenttest.NewStore(), clock: &fakeClock{now: placed}}
+	p := &world{store: documenttest.NewStore(), clock: clocktest.At(placed)}
 	opts := document.Options{
 		Source: contract.App, Clock: p.clock, IDs: id.Random{}, Index: feed.NewIndex(p.store, p.clock, feed.DefaultTiming(), "writer"),
 	}
@@ -161,35 +135,4 @@ func (p *world) sound(t *testing.T) contract.AuditPage {
 	}
 	equal(t, "sum of the ledger", all.Counts["ledgerSum"], 0)
 	return all
-}
-
-// edit changes one stored document as no code of ours would.
-func (p *world) edit(t *testing.T, key string, change func(doc map[string]any)) {
-	t.Helper()
-	records, err := p.store.Get(t.Context(), key)
-	if err != nil || len(records) == 0 {
-		t.Fatalf("no document %s: %v", key, err)
-	}
-	var doc map[string]any
-	if err := json.Unmarshal(records[key].Value, &doc); err != nil {
-		t.Fatal(err)
-	}
-	change(doc)
-	value, err := json.Marshal(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.store.Overwrite(key, value)
-}
-
-// key finds the only document whose key has the prefix.
-func (p *world) key(t *testing.T, prefix string) string {
-	t.Helper()
-	for _, k := range p.store.Keys() {
-		if strings.HasPrefix(k, prefix) {
-			return k
-		}
-	}
-	t.Fatalf("no document %s…", prefix)
-	return ""
 }

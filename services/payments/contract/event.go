@@ -7,6 +7,8 @@ const (
 	EventDeposited = "payments.deposited.v1"
 	EventCaptured  = "payments.captured.v1"
 	EventRefunded  = "payments.refunded.v1"
+	// EventDeclined says that a wallet had not enough money for an order. Its amount is what the order asked for.
+	EventDeclined = "payments.declined.v1"
 	// EventDepositPending says that a deposit was accepted and the answer of the bank is not known yet. Its subject is the
 	// deposit. Payments reads it from its own feed to end deposits after a crash.
 	EventDepositPending = "payments.deposit_pending.v1"
@@ -23,4 +25,6 @@ type Moved struct {
 
 // Published reports whether an event of this type is pushed to the topic. A capture is part of an order, which has events of
 // its own, and no other service uses pending deposits. Both are in the feed.
-func Published(typ string) bool { return typ == EventDeposited || typ == EventRefunded }
+func Published(typ string) bool {
+	return typ == EventDeposited || typ == EventRefunded || typ == EventDeclined
+}

@@ -27,7 +27,7 @@ type archived struct {
 
 func newArchived() *archived {
 	s := &archived{store: documenttest.NewStore()}
-	s.store.BeforeGet = func(keys []string) error { s.reads++; return nil }
+	s.store.BeforeGet(func(keys []string) error { s.reads++; return nil })
 	return s
 }
 

@@ -20,6 +20,9 @@ type API struct {
 	Create  app.CreateProduct
 	Change  app.ChangeProduct
 	Correct app.CorrectStock
+	Watch   app.WatchProduct
+	Unwatch app.UnwatchProduct
+	Watches app.ListWatches
 	Reserve app.ReserveStock
 	Commit  app.CommitStock
 	Release app.ReleaseStock
@@ -38,6 +41,10 @@ func (a API) Register(routes service.Routes) {
 	r.Public("POST /v1/products", a.create)
 	r.Public("PATCH /v1/products/{sku}", a.change)
 	r.Public("POST /v1/products/{sku}/stock", a.correctStock)
+
+	r.Public("PUT /v1/products/{sku}/watch", a.watch)
+	r.Public("DELETE /v1/products/{sku}/watch", a.unwatch)
+	r.Public("GET /v1/watches?limit&cursor", a.watches)
 
 	r.Internal("POST "+contract.PathReserve, invoke.Serve(a.Log, command(a.Reserve.Do)))
 	r.Internal("POST "+contract.PathCommit, invoke.Serve(a.Log, command(a.Commit.Do)))

@@ -373,8 +373,8 @@ func TestTheCommandsOverTheWire(t *testing.T) {
 	if len(audit.Findings) != 0 || len(audit.Holds) != 3 || audit.Counts["committed"] != 3 {
 		t.Errorf("the audit is %+v", audit)
 	}
-	a.store.BeforeGet = func([]string) error { return errors.New("the store is away") }
-	a.store.BeforePut = func(string, []byte) error { return errors.New("the store is away") }
+	a.store.BeforeGet(func([]string) error { return errors.New("the store is away") })
+	a.store.BeforePut(func(string, []byte) error { return errors.New("the store is away") })
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	r := httptest.NewRequestWithContext(ended, "POST", contract.PathReserve, strings.NewReader(`{"commands":[{"command":{"orderId":"o","lines":[{"sku":"CUP-1","quantity":1}],"placedAt":"2030-01-01T00:00:00Z"}}]}`))

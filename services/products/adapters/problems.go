@@ -34,6 +34,10 @@ func problemOf(err error) error {
 		return problem.Unprocessable(contract.SlugOtherQuantity, "The order holds another quantity of this SKU.")
 	case errors.Is(err, domain.ErrFull):
 		return problem.Unprocessable("catalogue-full", "The catalogue is full.")
+	case errors.Is(err, domain.ErrTooManyWatches):
+		return problem.Unprocessable("too-many-watches", "You watch as many products as you may. End a watch first.")
+	case errors.Is(err, domain.ErrTooManyWatchers):
+		return problem.Unprocessable("too-many-watchers", "This product has too many watchers.")
 	case errors.Is(err, domain.ErrTooManyHolds):
 		return problem.Busy(contract.SlugTooManyHolds, "This SKU has too many reservations at the moment. Try again.", time.Second)
 	}

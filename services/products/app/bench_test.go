@@ -21,7 +21,7 @@ func BenchmarkOrder(b *testing.B) {
 	}
 	n := 0
 	for b.Loop() {
-		s.clock.advance(2 * time.Millisecond)
+		s.clock.Advance(2 * time.Millisecond)
 		order := id.Random{}.New()
 		lines := []contract.Line{line(skus[n%90], 1), line(skus[(n+7)%90], 1)}
 		got, err := s.Reserve.Do(ctx, contract.Reserve{OrderID: order, Lines: lines, PlacedAt: s.clock.Now()})

@@ -9,7 +9,11 @@ import (
 )
 
 // ChangeProduct changes what customers see of products.
-type ChangeProduct struct{ Shop *Shop }
+type ChangeProduct struct {
+	Shop *Shop
+	// Drops informs the users who watch a product that becomes cheaper.
+	Drops *PriceDrops
+}
 
 // Do applies a change to a product. If nothing differs, the version stays. Errors: [domain.ErrNoProduct],
 // [domain.Violations].
@@ -27,5 +31,8 @@ func (u ChangeProduct) Do(ctx context.Context, sku string, change domain.Change)
 		return Item{}, fmt.Errorf("changing product %s: %w", sku, err)
 	}
 	s.cache.putProduct(product)
+	if _, _, dropped := product.Dropped(now); dropped {
+		u.Drops.Begin(sku)
+	}
 	return s.complete(ctx, product)
 }

@@ -32,6 +32,7 @@ func (u CorrectStock) Do(ctx context.Context, sku string, correction domain.Corr
 				d.Emit(contract.EventStockCorrected, now, contract.StockCorrected{
 					SKU: d.SKU, Change: correction.Change, OnHand: after.OnHand, Reason: correction.Reason, At: now,
 				})
+				s.documents.checkLow(d, correction.Change > 0)
 			}
 			return unlessChanged(changed, err)
 		})

@@ -4,6 +4,8 @@
 //	stock/<sku>                the stock of one SKU with its holds by order
 //	stock-archive/<sku>/…      finished holds that have left the stock document
 //	stock-correction/<sku>/…   corrections that have left it
+//	watchlist/<user>           the products that a user watches
+//	watchers/<sku>/<bucket>    the users who watch a product
 //	directory/head, /<n>       the catalogue index: all products, with what a search needs
 package app
 
@@ -12,8 +14,10 @@ import (
 	"errors"
 	"fmt"
 
+	"caravan/internal/clock"
 	"caravan/internal/document"
 	"caravan/internal/id"
+	"caravan/services/products/contract"
 	"caravan/services/products/domain"
 )
 
@@ -25,6 +29,13 @@ type Documents struct {
 	Store    document.Store
 	Products *document.Repository[domain.Product, *domain.Product]
 	Stocks   *document.Repository[domain.Stock, *domain.Stock]
+	// LowStock is the number of units below which a stock is reported as low; 0 reports none.
+	LowStock int64
+	// Watchers and Watchlists say who watches which product: see domain.Watchers.
+	Watchers   *document.Repository[domain.Watchers, *domain.Watchers]
+	Watchlists *document.Repository[domain.Watchlist, *domain.Watchlist]
+
+	clock    clock.Clock
 	levels   *document.Repository[level, *level]
 	heads    *document.Repository[domain.CatalogueHead, *domain.CatalogueHead]
 	segments *document.Repository[domain.CatalogueSegment, *domain.CatalogueSegment]
@@ -47,16 +58,22 @@ func NewDocuments(store document.Store, options document.Options) *Documents {
 	}
 	stock := with("stock/")
 	stock.Subject = stock.Prefix // the product's events have the SKU itself
+	watchers := with("watchers/")
+	watchers.Subject = watchers.Prefix
 	silent := options
 	silent.Index, silent.Relay, silent.Prefix = nil, nil, "directory/"
+	lists := silent
+	lists.Prefix = "watchlist/"
 	return &Documents{
-		Store:    store,
+		Store: store, clock: options.Clock,
 		Products: document.NewRepository[domain.Product](store, with("product/")),
 		// A reserved hold is committed or released within moments.
-		Stocks:   document.NewRepository[domain.Stock](store, stock).Warm(func(s *domain.Stock) bool { return s.Reserved > 0 }),
-		levels:   document.NewRepository[level](store, with("stock/")),
-		heads:    document.NewRepository[domain.CatalogueHead](store, silent),
-		segments: document.NewRepository[domain.CatalogueSegment](store, silent),
+		Stocks:     document.NewRepository[domain.Stock](store, stock).Warm(func(s *domain.Stock) bool { return s.Reserved > 0 }),
+		Watchers:   document.NewRepository[domain.Watchers](store, watchers),
+		Watchlists: document.NewRepository[domain.Watchlist](store, lists),
+		levels:     document.NewRepository[level](store, with("stock/")),
+		heads:      document.NewRepository[domain.CatalogueHead](store, silent),
+		segments:   document.NewRepository[domain.CatalogueSegment](store, silent),
 	}
 }
 
@@ -69,7 +86,11 @@ func (d *Documents) stock(ctx context.Context, sku string, o domain.Order, decid
 	var past *domain.Past
 	for range decisions {
 		stock, err := d.Stocks.Update(ctx, sku, func(s *domain.Stock) error {
-			return unlessChanged(decide(s, past))
+			changed, err := decide(s, past)
+			if err == nil && changed {
+				d.checkLow(s, false)
+			}
+			return unlessChanged(changed, err)
 		})
 		switch {
 		case errors.Is(err, domain.ErrNotOpen):
@@ -94,6 +115,13 @@ func unlessChanged(changed bool, err error) error {
 	return err
 }
 
+// checkLow reports a stock that has become low by a change. restocked says that staff have added units.
+func (d *Documents) checkLow(s *domain.Stock, restocked bool) {
+	if s.CheckLow(d.LowStock, restocked) {
+		s.Emit(contract.EventStockLow, d.clock.Now(), contract.StockLow{SKU: s.SKU, Available: s.Level().Available(), Threshold: d.LowStock})
+	}
+}
+
 // open writes the stock document of a product, if the product exists.
 func (d *Documents) open(ctx context.Context, sku string) error {
 	product, err := d.Products.Get(ctx, sku)
@@ -103,7 +131,13 @@ func (d *Documents) open(ctx context.Context, sku string) error {
 	if err != nil {
 		return fmt.Errorf("opening the stock of %s: %w", sku, err)
 	}
-	_, err = d.Stocks.Update(ctx, sku, func(s *domain.Stock) error { return unlessChanged(s.Open(product), nil) })
+	_, err = d.Stocks.Update(ctx, sku, func(s *domain.Stock) error {
+		opened := s.Open(product)
+		if opened {
+			s.CheckLow(d.LowStock, false) // who creates a product knows its stock
+		}
+		return unlessChanged(opened, nil)
+	})
 	if err != nil {
 		return fmt.Errorf("opening the stock of %s: %w", sku, err)
 	}

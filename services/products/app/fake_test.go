@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
 	pages "caravan/internal/audit"
+	"caravan/internal/clock"
+	"caravan/internal/clock/clocktest"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
@@ -23,37 +24,6 @@ import (
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func eur(cents int64) money.Money { return money.New(cents, "EUR") }
-
-// fakeClock stands still until a test advances it. A sleep advances it and does not wait.
-type fakeClock struct {
-	mu  sync.Mutex
-	now time.Time
-	// dead, if not nil, is closed when the process of this clock dies. No sleep succeeds from then on: the loops of the
-	// dead process that try again would otherwise spin until the timeouts of their contexts.
-	dead <-chan struct{}
-}
-
-func (c *fakeClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
-	c.advance(d)
-	select {
-	case <-c.dead:
-		return context.Canceled
-	default:
-		return ctx.Err()
-	}
-}
-
-func (c *fakeClock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 // fakeOrders knows the statuses of some orders, or does not answer.
 type fakeOrders struct {
@@ -82,18 +52,22 @@ type shop struct {
 	Release   app.ReleaseStock
 	Sweep     app.Sweep
 	Reconcile app.Reconcile
+	Watch     app.WatchProduct
+	Unwatch   app.UnwatchProduct
+	Watches   app.ListWatches
+	Inform    app.InformWatchers
 }
 
 // stand is a shop over a store in memory.
 type stand struct {
 	*shop
 	store  *documenttest.FakeStore
-	clock  *fakeClock
+	clock  *clocktest.Clock
 	orders *fakeOrders
 }
 
 func newStand() *stand {
-	s := &stand{store: documenttest.NewStore(), clock: &fakeClock{now: noon}, orders: &fakeOrders{statuses: map[string]string{}}}
+	s := &stand{store: documenttest.NewStore(), clock: clocktest.At(noon), orders: &fakeOrders{statuses: map[string]string{}}}
 	s.shop = s.replica()
 	return s
 }
@@ -101,52 +75,31 @@ func newStand() *stand {
 // replica is another process over the same store.
 func (s *stand) replica() *shop { return s.over(s.store, s.clock) }
 
-func (s *stand) over(store document.Store, clk *fakeClock) *shop {
+func (s *stand) over(store document.Store, clk clock.Clock) *shop {
 	documents := app.NewDocuments(store, document.Options{
 		Source: contract.App, Clock: clk, IDs: id.Random{}, Index: feed.NewIndex(store, clk, feed.DefaultTiming(), "stand"),
 	})
+	documents.LowStock = 5
 	shared := app.NewShop(documents, clk, time.Second)
+	drops := app.NewPriceDrops(shared, time.Second, slog.New(slog.DiscardHandler))
 	return &shop{
 		documents: documents, shared: shared,
-		Create: app.CreateProduct{Shop: shared, Currency: "EUR"}, Change: app.ChangeProduct{Shop: shared}, Correct: app.CorrectStock{Shop: shared},
+		Create: app.CreateProduct{Shop: shared, Currency: "EUR"}, Change: app.ChangeProduct{Shop: shared, Drops: drops}, Correct: app.CorrectStock{Shop: shared},
 		Get: app.GetProduct{Shop: shared}, List: app.ListProducts{Shop: shared},
 		Reserve: app.ReserveStock{Shop: shared, Currency: "EUR", TTL: 30 * time.Minute},
 		Commit:  app.CommitStock{Shop: shared}, Release: app.ReleaseStock{Shop: shared},
 		Sweep:     app.Sweep{Shop: shared, Orders: s.orders, Log: slog.New(slog.DiscardHandler)},
-		Reconcile: app.Reconcile{Shop: shared},
+		Reconcile: app.Reconcile{Shop: shared, Drops: drops},
+		Watch:     app.WatchProduct{Shop: shared, Most: 3}, Unwatch: app.UnwatchProduct{Shop: shared},
+		Watches: app.ListWatches{Shop: shared}, Inform: app.InformWatchers{Shop: shared},
 	}
 }
 
 // mortal is a replica that dies when it tries its n-th write (from 0) of a doomed key: nothing it writes from then on
-// is stored, and its context ends.
-func (s *stand) mortal(ctx context.Context, n int, doomed func(key string) bool) (*shop, context.Context) {
-	ctx, die := context.WithCancel(ctx)
-	store := &mortalStore{Store: s.store, left: n, doomed: doomed, die: die}
-	// It has a clock of its own, so that what it still does after its death advances no other clock.
-	return s.over(store, &fakeClock{now: s.clock.Now(), dead: ctx.Done()}), ctx
-}
-
-// mortalStore is how a process that will die sees the store.
-type mortalStore struct {
-	document.Store
-	mu     sync.Mutex
-	left   int
-	doomed func(key string) bool
-	die    func()
-}
-
-func (m *mortalStore) Put(ctx context.Context, key string, value []byte, etag string) error {
-	m.mu.Lock()
-	if m.left >= 0 && m.doomed(key) {
-		m.left--
-	}
-	dead := m.left < 0
-	m.mu.Unlock()
-	if dead {
-		m.die()
-		return errors.New("fake store: the process is gone")
-	}
-	return m.Store.Put(ctx, key, value, etag)
+// is stored.
+func (s *stand) mortal(n int, doomed func(key string) bool) *shop {
+	replica := &documenttest.Replica{Store: s.store, Name: "mortal", Time: s.clock.Now, Left: n + 1, Doomed: doomed}
+	return s.over(replica, replica)
 }
 
 type fataler interface {

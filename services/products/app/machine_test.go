@@ -161,12 +161,12 @@ func TestStockIsItsModel(t *testing.T) {
 		m.sell(t, machineSKU, 300)
 		replicas := []*shop{m.shop, m.replica()}
 		faults := 0
-		m.store.AfterPut = func(string, []byte) error {
+		m.store.AfterPut(func(string, []byte) error {
 			if faults++; faults%7 == 0 {
 				return errors.New("fake store: the answer is lost")
 			}
 			return nil
-		}
+		})
 		either := func(run func(*rapid.T)) func(*rapid.T) {
 			return func(t *rapid.T) {
 				m.shop = replicas[rapid.IntRange(0, 1).Draw(t, "replica")]
@@ -204,7 +204,7 @@ func TestStockIsItsModel(t *testing.T) {
 				if _, err := m.Change.Do(context.Background(), machineSKU, domain.Change{Price: &price}); err != nil {
 					t.Fatalf("changing the price: %v", err)
 				}
-				m.clock.advance(time.Second) // until every replica shows it
+				m.clock.Advance(time.Second) // until every replica shows it
 			}),
 			"": m.check,
 		})

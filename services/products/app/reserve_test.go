@@ -89,7 +89,7 @@ func TestARepeatedReserveKeepsItsPrice(t *testing.T) {
 	if _, err := s.Change.Do(ctx, "A-1", domain.Change{Price: &price}); err != nil {
 		t.Fatal(err)
 	}
-	s.clock.advance(time.Hour)
+	s.clock.Advance(time.Hour)
 	for _, shop := range []*shop{s.shop, s.replica()} {
 		got, err := shop.Reserve.Do(ctx, command)
 		if err != nil || got.Outcome != contract.OutcomeReserved || got.Total != agreed || got.Lines[0].UnitPrice != eur(1000) {
@@ -110,8 +110,8 @@ func TestAnAttemptThatDiedHalfWayIsFinishedAtItsPrices(t *testing.T) {
 	agreed := eur(2000)
 	command := reserving("order", line("A-1", 1), line("B-1", 1))
 	command.ExpectedTotal = &agreed
-	shop, dying := s.mortal(ctx, 0, func(key string) bool { return key == "stock/A-1" })
-	if got, err := shop.Reserve.Do(dying, command); err == nil {
+	mortal := s.mortal(0, func(key string) bool { return key == "stock/A-1" })
+	if got, err := mortal.Reserve.Do(ctx, command); err == nil {
 		t.Fatalf("the first attempt gives %+v", got)
 	}
 	price := eur(900)

@@ -114,6 +114,7 @@ func (u Sweep) stock(ctx context.Context, sku string) error {
 	var released []domain.Hold
 	stock, err = s.documents.Stocks.Update(ctx, sku, func(d *domain.Stock) error {
 		released = d.Settle(ended, open, s.clock.Now().Add(extension))
+		s.documents.checkLow(d, false)
 		return nil
 	})
 	if err != nil {

@@ -19,7 +19,12 @@ type settings struct {
 		Currency  string        `mapstructure:"currency" default:"EUR" validate:"required,iso4217" help:"the only currency the shop sells in, an ISO 4217 code"`
 		ReadAge   time.Duration `mapstructure:"read_age" default:"1s" validate:"min=10ms,max=1m" help:"greatest age of the products and stock that are shown"`
 		Reconcile time.Duration `mapstructure:"reconcile" default:"5m" validate:"min=1s" help:"pause between repairs of work that a crash interrupted"`
+		LowStock  int64         `mapstructure:"low_stock" default:"5" validate:"min=0,max=1000000" help:"units that can be sold below which staff are notified that a stock is low; 0 never notifies"`
 	} `mapstructure:"catalogue"`
+	Watch struct {
+		PerUser int           `mapstructure:"per_user" default:"100" validate:"min=1,max=1000" help:"products that one user may watch"`
+		Settle  time.Duration `mapstructure:"settle" default:"2s" validate:"min=0,max=10m" help:"how long after a price fell its watchers are notified; of several changes in that time only the last counts"`
+	} `mapstructure:"watch"`
 	Reservation struct {
 		TTL   time.Duration `mapstructure:"ttl" default:"30m" validate:"min=1s" help:"how long stock stays reserved before products asks orders about it"`
 		Sweep time.Duration `mapstructure:"sweep" default:"1m" validate:"min=100ms" help:"pause between searches for overdue reservations"`
@@ -35,12 +40,16 @@ func Build(_ context.Context, s *service.Service) error {
 
 	documents := s.Documents(nil)
 	stored := app.NewDocuments(documents.Store, documents.Options(""))
+	stored.LowStock = cfg.Catalogue.LowStock
 	shop := app.NewShop(stored, s.Clock, cfg.Catalogue.ReadAge)
 
+	drops := app.NewPriceDrops(shop, cfg.Watch.Settle, s.Log)
 	adapters.API{
 		List: app.ListProducts{Shop: shop}, Get: app.GetProduct{Shop: shop},
-		Create: app.CreateProduct{Shop: shop, Currency: cfg.Catalogue.Currency}, Change: app.ChangeProduct{Shop: shop},
+		Create: app.CreateProduct{Shop: shop, Currency: cfg.Catalogue.Currency}, Change: app.ChangeProduct{Shop: shop, Drops: drops},
 		Correct: app.CorrectStock{Shop: shop},
+		Watch:   app.WatchProduct{Shop: shop, Most: cfg.Watch.PerUser}, Unwatch: app.UnwatchProduct{Shop: shop},
+		Watches: app.ListWatches{Shop: shop},
 		Reserve: app.ReserveStock{Shop: shop, Currency: cfg.Catalogue.Currency, TTL: cfg.Reservation.TTL},
 		Commit:  app.CommitStock{Shop: shop}, Release: app.ReleaseStock{Shop: shop},
 		Audit: audit.Audit{
@@ -53,7 +62,8 @@ func Build(_ context.Context, s *service.Service) error {
 
 	sweep := app.Sweep{Shop: shop, Orders: adapters.Orders{Invoker: s.Sidecar.Invoker()}, Log: s.Log}
 	s.Background("sweep", every(s.Clock, cfg.Reservation.Sweep, sweep.Run))
-	s.Background("reconcile", every(s.Clock, cfg.Catalogue.Reconcile, app.Reconcile{Shop: shop}.Run))
+	s.Background("reconcile", every(s.Clock, cfg.Catalogue.Reconcile, app.Reconcile{Shop: shop, Drops: drops}.Run))
+	s.Background("price drops", drops.Run)
 	return nil
 }
 

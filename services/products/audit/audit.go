@@ -30,7 +30,7 @@ const (
 	maxSegments = 64
 	// maxStocks is how many stocks one page visits.
 	maxStocks = 50
-	// maxTogether is how many stocks are read at once to answer Holds.
+	// maxTogether is how many stocks are read at once.
 	maxTogether = 16
 )
 
@@ -93,11 +93,14 @@ func (a Audit) Page(ctx context.Context, asked audit.Request) (contract.AuditPag
 	p.trail.Store = memo
 	for visited := 0; p.room() && visited < maxStocks; visited++ {
 		if at.Stage == atEnd {
-			next := catalogue.SKUs(at.SKU, 1)
+			next := catalogue.SKUs(at.SKU, maxTogether)
 			if len(next) == 0 {
 				return p.AuditPage, nil
 			}
 			at = place{SKU: next[0]}
+			if err := p.readAhead(ctx, next); err != nil {
+				return contract.AuditPage{}, fmt.Errorf("auditing: %w", err)
+			}
 		}
 		if err := p.sku(ctx, &at); err != nil {
 			return contract.AuditPage{}, fmt.Errorf("auditing %s: %w", at.SKU, err)
@@ -118,6 +121,10 @@ type auditPage struct {
 	// now is when the page was begun. A product without a stock is a finding once it is older than openWithin.
 	now        time.Time
 	openWithin time.Duration
+	// ahead are the SKUs whose documents were read last, and the documents.
+	ahead    []string
+	stocks   map[string]*domain.Stock
+	products map[string]*domain.Product
 }
 
 func (p *auditPage) room() bool {
@@ -126,17 +133,12 @@ func (p *auditPage) room() bool {
 
 // sku audits a SKU stage by stage, as far as the page has room.
 func (p *auditPage) sku(ctx context.Context, at *place) error {
-	// A stock is written after its product, so it is read before it: a stock that was found has a product.
-	stocks, err := p.documents.Stocks.GetMany(ctx, at.SKU)
-	if err != nil {
+	if err := p.readAhead(ctx, []string{at.SKU}); err != nil {
 		return err
 	}
-	products, err := p.documents.Products.GetMany(ctx, at.SKU)
-	if err != nil {
-		return err
-	}
-	product, stock := products[at.SKU], stocks[at.SKU]
+	product, stock := p.products[at.SKU], p.stocks[at.SKU]
 	for at.Stage < atEnd && p.room() {
+		var err error
 		switch at.Stage {
 		case atHead:
 			err = p.head(ctx, at, product, stock)
@@ -152,6 +154,20 @@ func (p *auditPage) sku(ctx context.Context, at *place) error {
 		}
 	}
 	return nil
+}
+
+// readAhead reads the documents of SKUs, unless the first one was read with others before.
+func (p *auditPage) readAhead(ctx context.Context, skus []string) (err error) {
+	if slices.Contains(p.ahead, skus[0]) {
+		return nil
+	}
+	p.ahead = skus
+	// A stock is written after its product, so it is read before it: a stock that was found has a product.
+	if p.stocks, err = p.documents.Stocks.GetMany(ctx, skus...); err != nil {
+		return err
+	}
+	p.products, err = p.documents.Products.GetMany(ctx, skus...)
+	return err
 }
 
 // head checks the documents of a SKU.

@@ -78,7 +78,7 @@ func TestTheAuditReportsWhatWasPlanted(t *testing.T) {
 	for _, v := range violations {
 		t.Run(v.name, func(t *testing.T) {
 			s := newStand()
-			s.clock.now = sound.clock.now
+			s.clock.Advance(sound.clock.Now().Sub(s.clock.Now()))
 			records, err := sound.store.Get(t.Context(), sound.store.Keys()...)
 			if err != nil {
 				t.Fatal(err)
@@ -155,14 +155,13 @@ func (i *interruptedStore) Get(ctx context.Context, keys ...string) (map[string]
 	return i.Store.Get(ctx, keys...)
 }
 
-// TestAProductThatIsBeingCreatedIsNotAccused creates a product, or a part of it, before each read of the audit.
-func TestAProductThatIsBeingCreatedIsNotAccused(t *testing.T) {
+// TestAuditAcceptsAProductThatIsBeingCreated creates a product, or a part of it, before each read of the audit.
+func TestAuditAcceptsAProductThatIsBeingCreated(t *testing.T) {
 	draft := domain.Draft{SKU: "MUG-1", Name: "Mug", Category: "things", Price: eur(500), InitialStock: 3}
 	whole := 0 // how many writes a creation has
 	for reached := true; reached; whole++ {
 		s := newStand()
-		shop, ctx := s.mortal(t.Context(), whole, func(string) bool { return true })
-		_, err := shop.create.Do(ctx, draft)
+		_, err := s.mortal(whole, func(string) bool { return true }).create.Do(t.Context(), draft)
 		reached = err != nil
 	}
 	for writes := range whole {
@@ -172,8 +171,7 @@ func TestAProductThatIsBeingCreatedIsNotAccused(t *testing.T) {
 			interrupted = false
 			store := &interruptedStore{Store: s.store, left: read, run: func() {
 				interrupted = true
-				shop, ctx := s.mortal(t.Context(), writes, func(string) bool { return true })
-				_, _ = shop.create.Do(ctx, draft)
+				_, _ = s.mortal(writes, func(string) bool { return true }).create.Do(t.Context(), draft)
 			}}
 			observer := *s
 			observer.shop = s.over(store, s.clock)
@@ -183,26 +181,26 @@ func TestAProductThatIsBeingCreatedIsNotAccused(t *testing.T) {
 			if err := s.over(s.store, s.clock).reconcile.Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			s.clock.advance(time.Hour)
+			s.clock.Advance(time.Hour)
 			s.sound(t)
 		}
 	}
 }
 
-// TestAProductThatWasNeverCompletedIsAccused has nobody open its stock.
-func TestAProductThatWasNeverCompletedIsAccused(t *testing.T) {
+// TestAuditReportsAProductThatWasNeverCompleted lets no process open its stock.
+func TestAuditReportsAProductThatWasNeverCompleted(t *testing.T) {
 	s := newStand()
-	shop, ctx := s.mortal(t.Context(), 0, func(key string) bool { return strings.HasPrefix(key, "stock/") })
-	_, err := shop.create.Do(ctx, domain.Draft{SKU: "MUG-1", Name: "Mug", Category: "things", Price: eur(500), InitialStock: 3})
+	mortal := s.mortal(0, func(key string) bool { return strings.HasPrefix(key, "stock/") })
+	_, err := mortal.create.Do(t.Context(), domain.Draft{SKU: "MUG-1", Name: "Mug", Category: "things", Price: eur(500), InitialStock: 3})
 	if err == nil {
 		t.Fatal("it did not die")
 	}
 	for _, step := range []struct {
-		age     time.Duration
-		accused int
+		age      time.Duration
+		findings int
 	}{{11 * time.Minute, 0}, {time.Minute, 1}} {
-		s.clock.advance(step.age)
-		if found := s.audited(t).Findings; len(found) != step.accused {
+		s.clock.Advance(step.age)
+		if found := s.audited(t).Findings; len(found) != step.findings {
 			t.Errorf("%s later the audit finds %v", step.age, found)
 		}
 	}
@@ -241,7 +239,7 @@ func placed(n int) time.Time { return noon.Add(time.Minute + time.Duration(n)*ti
 func (s *stand) busy(t *testing.T) {
 	t.Helper()
 	s.sell(t, "CUP-1", 1000)
-	s.clock.advance(time.Second)
+	s.clock.Advance(time.Second)
 	if _, err := s.correct.Do(t.Context(), "CUP-1", domain.Correction{Change: 5, Reason: "found"}); err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +264,7 @@ func (s *stand) busy(t *testing.T) {
 			}
 		}
 	}
-	s.clock.advance(time.Hour)
+	s.clock.Advance(time.Hour)
 }
 
 // audited is all that the audit says.

@@ -2,11 +2,11 @@ package audit_test
 
 import (
 	"context"
-	"errors"
-	"sync"
 	"testing"
 	"time"
 
+	"caravan/internal/clock"
+	"caravan/internal/clock/clocktest"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
@@ -21,37 +21,6 @@ import (
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func eur(cents int64) money.Money { return money.New(cents, "EUR") }
-
-// fakeClock stands still until a test advances it. A sleep advances it and does not wait.
-type fakeClock struct {
-	mu  sync.Mutex
-	now time.Time
-	// dead, if not nil, is closed when the process of this clock dies. No sleep succeeds from then on: the loops of the
-	// dead process that try again would otherwise spin until the timeouts of their contexts.
-	dead <-chan struct{}
-}
-
-func (c *fakeClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
-	c.advance(d)
-	select {
-	case <-c.dead:
-		return context.Canceled
-	default:
-		return ctx.Err()
-	}
-}
-
-func (c *fakeClock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 // shop is one process with the use cases that these tests need.
 type shop struct {
@@ -68,17 +37,17 @@ type shop struct {
 type stand struct {
 	*shop
 	store *documenttest.FakeStore
-	clock *fakeClock
+	clock *clocktest.Clock
 }
 
 func newStand() *stand {
-	s := &stand{store: documenttest.NewStore(), clock: &fakeClock{now: noon}}
+	s := &stand{store: documenttest.NewStore(), clock: clocktest.At(noon)}
 	s.shop = s.over(s.store, s.clock)
 	return s
 }
 
 // over is another process over a store.
-func (s *stand) over(store document.Store, clk *fakeClock) *shop {
+func (s *stand) over(store document.Store, clk clock.Clock) *shop {
 	documents := app.NewDocuments(store, document.Options{
 		Source: contract.App, Clock: clk, IDs: id.Random{}, Index: feed.NewIndex(store, clk, feed.DefaultTiming(), "stand"),
 	})
@@ -100,35 +69,10 @@ func (s *stand) auditor() audit.Audit {
 }
 
 // mortal is a replica that dies when it tries its n-th write (from 0) of a doomed key: nothing it writes from then on
-// is stored, and its context ends.
-func (s *stand) mortal(ctx context.Context, n int, doomed func(key string) bool) (*shop, context.Context) {
-	ctx, die := context.WithCancel(ctx)
-	store := &mortalStore{Store: s.store, left: n, doomed: doomed, die: die}
-	// It has a clock of its own, so that what it still does after its death advances no other clock.
-	return s.over(store, &fakeClock{now: s.clock.Now(), dead: ctx.Done()}), ctx
-}
-
-// mortalStore is how a process that will die sees the store.
-type mortalStore struct {
-	document.Store
-	mu     sync.Mutex
-	left   int
-	doomed func(key string) bool
-	die    func()
-}
-
-func (m *mortalStore) Put(ctx context.Context, key string, value []byte, etag string) error {
-	m.mu.Lock()
-	if m.left >= 0 && m.doomed(key) {
-		m.left--
-	}
-	dead := m.left < 0
-	m.mu.Unlock()
-	if dead {
-		m.die()
-		return errors.New("fake store: the process is gone")
-	}
-	return m.Store.Put(ctx, key, value, etag)
+// is stored.
+func (s *stand) mortal(n int, doomed func(key string) bool) *shop {
+	replica := &documenttest.Replica{Store: s.store, Name: "mortal", Time: s.clock.Now, Left: n + 1, Doomed: doomed}
+	return s.over(replica, replica)
 }
 
 type fataler interface {

@@ -2,7 +2,6 @@ package contract
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 
 	"caravan/internal/invoke"
@@ -32,29 +31,17 @@ func NewClient(invoker invoke.Invoker) *Client {
 
 // Reserve holds all lines of an order or none.
 func (c *Client) Reserve(ctx context.Context, command Reserve) (Reserved, error) {
-	answer, err := c.reserve.Do(ctx, command)
-	if err != nil {
-		return Reserved{}, fmt.Errorf("reserving stock: %w", err)
-	}
-	return answer, nil
+	return c.reserve.Do(ctx, command)
 }
 
 // Commit takes the held units of an order out of the stock.
 func (c *Client) Commit(ctx context.Context, command Commit) (Committed, error) {
-	answer, err := c.commit.Do(ctx, command)
-	if err != nil {
-		return Committed{}, fmt.Errorf("committing stock: %w", err)
-	}
-	return answer, nil
+	return c.commit.Do(ctx, command)
 }
 
 // Release gives the held units of an order back.
 func (c *Client) Release(ctx context.Context, command Release) (Released, error) {
-	answer, err := c.release.Do(ctx, command)
-	if err != nil {
-		return Released{}, fmt.Errorf("releasing stock: %w", err)
-	}
-	return answer, nil
+	return c.release.Do(ctx, command)
 }
 
 // LogValue names the order in a log line.
@@ -75,7 +62,4 @@ func (r Reserved) LogValue() slog.Value {
 }
 
 // LogValue is the outcome.
-func (c Committed) LogValue() slog.Value { return slog.StringValue(c.Outcome) }
-
-// LogValue is the outcome.
-func (r Released) LogValue() slog.Value { return slog.StringValue(r.Outcome) }
+func (r Result) LogValue() slog.Value { return slog.StringValue(r.Outcome) }

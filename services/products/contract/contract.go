@@ -105,11 +105,6 @@ type Commit struct {
 	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
-// Committed answers [Commit]. Outcome is [OutcomeCommitted], or [OutcomeReleased] when the holds were gone.
-type Committed struct {
-	Outcome string `json:"outcome"`
-}
-
 // Release asks to give the held units of an order back. Unknown holds become tombstones.
 type Release struct {
 	OrderID  string    `json:"orderId" validate:"plainid"`
@@ -117,7 +112,15 @@ type Release struct {
 	PlacedAt time.Time `json:"placedAt" validate:"time"`
 }
 
-// Released answers [Release]. Outcome is [OutcomeReleased], or [OutcomeCommitted] when the units were gone for good.
-type Released struct {
+// Result answers [Commit] and [Release].
+type Result struct {
 	Outcome string `json:"outcome"`
 }
+
+// The answers of the commands that end a reservation.
+type (
+	// Committed has [OutcomeCommitted], or [OutcomeReleased] when the holds were gone.
+	Committed = Result
+	// Released has [OutcomeReleased], or [OutcomeCommitted] when the units were gone for good.
+	Released = Result
+)

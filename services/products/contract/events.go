@@ -14,6 +14,10 @@ const (
 	EventChanged = "products.changed.v1"
 	// EventStockCorrected carries [StockCorrected].
 	EventStockCorrected = "products.stock_corrected.v1"
+	// EventStockLow carries [StockLow].
+	EventStockLow = "products.stock_low.v1"
+	// EventPriceDropped carries [PriceDropped].
+	EventPriceDropped = "products.price_dropped.v1"
 )
 
 // ProductCreated says that a product is in the catalogue.
@@ -39,4 +43,24 @@ type StockCorrected struct {
 	OnHand int64     `json:"onHand"`
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
+}
+
+// StockLow says that fewer units of a SKU can be sold than the threshold. It comes once until the stock has recovered.
+type StockLow struct {
+	SKU       string `json:"sku"`
+	Available int64  `json:"available"`
+	Threshold int64  `json:"threshold"`
+}
+
+// MaxDropUsers bounds the users of one [PriceDropped].
+const MaxDropUsers = 50
+
+// PriceDropped says that a product costs less than before, to some of the users who watch it: at most [MaxDropUsers]. One drop has
+// as many of these events as it needs, each for other users.
+type PriceDropped struct {
+	SKU     string      `json:"sku"`
+	Name    string      `json:"name"`
+	Old     money.Money `json:"old"`
+	New     money.Money `json:"new"`
+	UserIDs []string    `json:"userIds"`
 }

@@ -19,6 +19,10 @@ var (
 	ErrOtherCorrection = errors.New("the key was used for another correction")
 	// ErrTooManyHolds is returned when the SKU has [MaxActiveHolds] open reservations. Some will end, so a repeat may succeed.
 	ErrTooManyHolds = errors.New("too many open reservations of this SKU")
+	// ErrTooManyWatches is returned when a user watches as many products as a user may.
+	ErrTooManyWatches = errors.New("the user watches too many products")
+	// ErrTooManyWatchers is returned when a product has no room for another watcher like this one, see [MaxWatchers].
+	ErrTooManyWatchers = errors.New("the product has too many watchers")
 	// ErrPast is returned when the head is not enough to decide, because a hold or a correction may have moved to the archive.
 	// The caller reads the archive and decides again with what it found.
 	ErrPast = errors.New("the archive must be read")

@@ -57,9 +57,13 @@ type Product struct {
 	// Version counts the changes of what customers see, from 1.
 	Version int64 `json:"version"`
 	// InitialStock is what the stock document is opened with, so that the stock can still be opened after a crash.
-	InitialStock int64     `json:"initialStock"`
-	CreatedAt    time.Time `json:"createdAt"`
-	ChangedAt    time.Time `json:"changedAt"`
+	InitialStock int64 `json:"initialStock"`
+	// Watched has a bit for each bucket of watchers that was ever used, and Known the last price of which watchers were informed, or
+	// a higher one since. Known has no meaning without a bit.
+	Watched   uint64      `json:"watched,omitzero"`
+	Known     money.Money `json:"known,omitzero"`
+	CreatedAt time.Time   `json:"createdAt"`
+	ChangedAt time.Time   `json:"changedAt"`
 }
 
 // Draft is a product to be created.
@@ -141,9 +145,11 @@ func (p *Product) Apply(c Change, now time.Time) ([]string, error) {
 		return nil, nil
 	}
 	p.Name, p.Description, p.Category, p.Status = next.Name, next.Description, next.Category, next.Status
+	_ = p.Risen(now) // the next fall counts from the price until now
 	p.Price, p.Schedule, p.Tiers = next.Price, next.Schedule, next.Tiers
 	p.Version++
 	p.ChangedAt = now
+	_ = p.Risen(now)
 	return fields, nil
 }
 

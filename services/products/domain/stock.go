@@ -44,7 +44,9 @@ type Stock struct {
 	Committed int64 `json:"committed"`
 	// NextExpiry is the earliest deadline of a reserved hold in microseconds since 1970; 0 without one.
 	NextExpiry int64 `json:"nextExpiry,omitempty"`
-	Holds      Holds `json:"holds,omitempty"`
+	// Low: it was reported that few units can be sold, see CheckLow.
+	Low   bool  `json:"low,omitzero"`
+	Holds Holds `json:"holds,omitempty"`
 	// Archived finds the finished holds that have left Holds.
 	Archived Archive `json:"archived,omitzero"`
 	// Corrections are the latest with a key, oldest first; older ones have a document each.

@@ -14,16 +14,23 @@ import (
 
 // API serves the routes of users.
 type API struct {
-	RegisterUser   app.RegisterUser
-	LogIn          app.LogIn
-	Refresh        app.Refresh
-	LogOut         app.LogOut
-	ShowProfile    app.ShowProfile
-	UpdateProfile  app.UpdateProfile
-	ChangePassword app.ChangePassword
-	ChangeRoles    app.ChangeRoles
-	ListUsers      app.ListUsers
-	Audit          audit.Audit
+	RegisterUser         app.RegisterUser
+	LogIn                app.LogIn
+	Refresh              app.Refresh
+	LogOut               app.LogOut
+	ShowProfile          app.ShowProfile
+	UpdateProfile        app.UpdateProfile
+	ChangePassword       app.ChangePassword
+	ChangeRoles          app.ChangeRoles
+	ListUsers            app.ListUsers
+	ListContacts         app.ListContacts
+	RequestVerification  app.RequestVerification
+	VerifyEmail          app.VerifyEmail
+	RequestPasswordReset app.RequestPasswordReset
+	ResetPassword        app.ResetPassword
+	ListStaff            app.ListStaff
+	IssueMailToken       app.IssueMailToken
+	Audit                audit.Audit
 	// KeySet returns the public keys that verify access tokens.
 	KeySet func() token.KeySet
 }
@@ -35,16 +42,23 @@ func (a API) Register(s service.Routes) {
 	s.Anonymous("POST /v1/users", a.register)
 	s.Anonymous("POST /v1/sessions", a.logIn)
 	s.Anonymous("POST /v1/sessions/refresh", a.refresh)
+	s.Anonymous("POST /v1/verifications", a.verifyEmail)
+	s.Anonymous("POST /v1/password-resets", a.requestPasswordReset)
+	s.Anonymous("POST /v1/password-resets/confirm", a.resetPassword)
 	s.Anonymous("GET "+contract.PathJWKS, a.keySet)
 
 	s.Public("DELETE /v1/sessions/current", a.logOut)
 	s.Public("GET /v1/users/me", a.showProfile)
 	s.Public("PATCH /v1/users/me", a.updateProfile)
 	s.Public("PUT /v1/users/me/password", a.changePassword)
+	s.Public("POST /v1/users/me/verification", a.requestVerification)
 	s.Public("GET /v1/users?email&limit&cursor", a.listUsers)
 	s.Public("PUT /v1/users/{id}/roles", a.changeRoles)
 
 	s.Internal("POST "+contract.PathKeys, a.keySet)
+	s.Internal("POST "+contract.PathContacts, service.OnlyFrom(contract.AppMailer, request.Function(a.ListContacts.Do)))
+	s.Internal("POST "+contract.PathMailToken, service.OnlyFrom(contract.AppMailer, request.Function(a.IssueMailToken.Do)))
+	s.Internal("POST "+contract.PathStaff, service.OnlyFrom(contract.AppMailer, request.Function(a.ListStaff.Do)))
 	s.Internal("POST "+contract.PathAudit, request.Function(a.Audit.Page))
 }
 

@@ -40,6 +40,8 @@ type client struct {
 	t      *testing.T
 	server *servicetest.Server
 	keys   *keyring.Ring
+
+	accounts *app.Accounts
 }
 
 func newClient(t *testing.T) *client {
@@ -62,7 +64,8 @@ func newClient(t *testing.T) *client {
 		AccessTTL: 5 * time.Minute, Customers: sessions, Staff: sessions,
 	}
 	log := slog.New(slog.DiscardHandler)
-	register, changeRoles := app.RegisterUser{Accounts: accounts, Passwords: hasher}, app.ChangeRoles{Accounts: accounts}
+	mail := &app.MailTokens{Key: ring.RefreshKey().Derive("tokens in mails"), Random: rand.Reader, VerificationTTL: time.Hour, ResetTTL: time.Hour}
+	register, changeRoles := app.RegisterUser{Accounts: accounts, Passwords: hasher, Mail: mail}, app.ChangeRoles{Accounts: accounts}
 	coverage := feed.NewCoverage(feed.NewReader(store, clk, feed.DefaultTiming()))
 	bootstrap := &app.Bootstrap{RegisterUser: register, ChangeRoles: changeRoles, Log: log, Email: adminEmail, Password: secret, Name: "Administrator"}
 	if err := bootstrap.Run(t.Context()); err != nil {
@@ -78,19 +81,25 @@ func newClient(t *testing.T) *client {
 		return verifier.Verify(r.Context(), raw)
 	}}
 	adapters.API{
-		RegisterUser:   register,
-		LogIn:          app.LogIn{Accounts: accounts, Passwords: hasher, Tokens: tokens, Random: rand.Reader},
-		Refresh:        app.Refresh{Accounts: accounts, Tokens: tokens, Log: log},
-		LogOut:         app.LogOut{Accounts: accounts},
-		ShowProfile:    app.ShowProfile{Accounts: accounts},
-		UpdateProfile:  app.UpdateProfile{Accounts: accounts},
-		ChangePassword: app.ChangePassword{Accounts: accounts, Passwords: hasher},
-		ChangeRoles:    changeRoles,
-		ListUsers:      app.ListUsers{Accounts: accounts},
-		Audit:          audit.Audit{Accounts: accounts, Trail: feed.Trail{Store: store, Source: contract.App, Coverage: coverage}},
-		KeySet:         ring.KeySet,
+		RegisterUser:         register,
+		LogIn:                app.LogIn{Accounts: accounts, Passwords: hasher, Tokens: tokens, Random: rand.Reader, Devices: ring.RefreshKey().Derive("devices")},
+		Refresh:              app.Refresh{Accounts: accounts, Tokens: tokens, Log: log},
+		LogOut:               app.LogOut{Accounts: accounts},
+		ShowProfile:          app.ShowProfile{Accounts: accounts},
+		UpdateProfile:        app.UpdateProfile{Accounts: accounts},
+		ChangePassword:       app.ChangePassword{Accounts: accounts, Passwords: hasher},
+		ChangeRoles:          changeRoles,
+		ListUsers:            app.ListUsers{Accounts: accounts},
+		ListContacts:         app.ListContacts{Accounts: accounts},
+		RequestVerification:  app.RequestVerification{Accounts: accounts, Mail: mail},
+		VerifyEmail:          app.VerifyEmail{Accounts: accounts, Mail: mail},
+		RequestPasswordReset: app.RequestPasswordReset{Accounts: accounts, Mail: mail, Log: log},
+		ResetPassword:        app.ResetPassword{Accounts: accounts, Mail: mail, Passwords: hasher},
+		IssueMailToken:       app.IssueMailToken{Accounts: accounts, Mail: mail},
+		Audit:                audit.Audit{Accounts: accounts, Trail: feed.Trail{Store: store, Source: contract.App, Coverage: coverage}},
+		KeySet:               ring.KeySet,
 	}.Register(server)
-	return &client{t, server, ring}
+	return &client{t, server, ring, accounts}
 }
 
 // send makes a request and decodes the answer, of which it wants the status.
@@ -100,13 +109,24 @@ func (c *client) send(status int, method, path, bearer, body string, answer any)
 	if bearer != "" {
 		q.Header = map[string]string{"Authorization": "Bearer " + bearer}
 	}
+	return c.do(status, q, answer)
+}
+
+// called is a call of another app.
+func (c *client) called(status int, from, path, body string, answer any) *httptest.ResponseRecorder {
+	c.t.Helper()
+	return c.do(status, servicetest.Request{Method: "POST", Target: path, Body: body, Header: map[string]string{"dapr-caller-app-id": from}}, answer)
+}
+
+func (c *client) do(status int, q servicetest.Request, answer any) *httptest.ResponseRecorder {
+	c.t.Helper()
 	w := c.server.Do(c.t, q)
 	if w.Code != status {
-		c.t.Fatalf("%s %s = %d %s, want %d", method, path, w.Code, w.Body, status)
+		c.t.Fatalf("%s %s = %d %s, want %d", q.Method, q.Target, w.Code, w.Body, status)
 	}
 	if answer != nil {
 		if err := json.Unmarshal(w.Body.Bytes(), answer); err != nil {
-			c.t.Fatalf("%s %s answers %q: %v", method, path, w.Body, err)
+			c.t.Fatalf("%s %s answers %q: %v", q.Method, q.Target, w.Body, err)
 		}
 	}
 	return w
@@ -211,6 +231,22 @@ func TestAdminJourney(t *testing.T) {
 	c.send(404, "PUT", "/v1/users/nobody/roles", admin.AccessToken, `{"roles":["staff"]}`, nil)
 }
 
+func TestContactsOfUsers(t *testing.T) {
+	c := newClient(t)
+	ada, bob := c.register("ada@example.com"), c.register("bob@example.com")
+	var answer []contract.Contact
+	nobody := "01890000-0000-7000-8000-000000000000"
+	c.called(200, contract.AppMailer, contract.PathContacts, fmt.Sprintf(`{"userIds":[%q,%q,%q,%q,""]}`, bob.ID, nobody, ada.ID, bob.ID), &answer)
+	if len(answer) != 2 || answer[0] != (contract.Contact{UserID: bob.ID, Email: "bob@example.com", Name: bob.Name}) || answer[1].UserID != ada.ID {
+		t.Errorf("the answer is %+v", answer)
+	}
+	if w := c.called(200, contract.AppMailer, contract.PathContacts, `{"userIds":[]}`, nil); w.Body.String() != "[]\n" && w.Body.String() != "[]" {
+		t.Errorf("no contact is %q", w.Body)
+	}
+	many := strings.Repeat(`"`+nobody+`",`, contract.MaxContacts) + `"` + nobody + `"`
+	c.called(400, contract.AppMailer, contract.PathContacts, `{"userIds":[`+many+`]}`, nil)
+}
+
 func TestInternalRoutes(t *testing.T) {
 	c := newClient(t)
 	c.register("ada@example.com")
@@ -271,7 +307,7 @@ func TestBadInputNamesItsFields(t *testing.T) {
 		"password weak":          {"PUT", "/v1/users/me/password", ada, `{"currentPassword":"` + secret + `","newPassword":"short"}`, 400, "invalid-request", []string{"newPassword"}},
 		"password half":          {"PUT", "/v1/users/me/password", ada, `{"newPassword":"short"}`, 400, "invalid-request", []string{"currentPassword", "newPassword"}},
 		"password own address":   {"PUT", "/v1/users/me/password", ada, `{"currentPassword":"` + secret + `","newPassword":"ada@example.com"}`, 400, "invalid-request", []string{"newPassword"}},
-		"list as nobody":         {"GET", "/v1/users", "", ``, 401, "unauthorized", nil},
+		"list without a token":   {"GET", "/v1/users", "", ``, 401, "unauthorized", nil},
 		"list as customer":       {"GET", "/v1/users", ada, ``, 403, "forbidden", nil},
 		"list too much":          {"GET", "/v1/users?limit=101", admin, ``, 400, "invalid-request", []string{"limit"}},
 		"list nonsense":          {"GET", "/v1/users?cursor=%21", admin, ``, 400, "invalid-request", []string{"cursor"}},
@@ -284,7 +320,7 @@ func TestBadInputNamesItsFields(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := &client{t, c.server, c.keys}
+			c := &client{t, c.server, c.keys, c.accounts}
 			var p problem.Problem
 			c.send(test.status, test.method, test.path, test.bearer, test.body, &p)
 			var fields []string

@@ -14,7 +14,16 @@ func problemOf(err error) error {
 	if fields := faultsOf(err); len(fields) > 0 {
 		return problem.Invalid(fields...)
 	}
+	var early *domain.TooSoonError
 	switch {
+	case errors.As(err, &early):
+		return problem.TooMany(early.Wait)
+	case errors.Is(err, domain.ErrMailToken):
+		return problem.Invalid(problem.FieldError{
+			Field: "token", Code: "not_valid", Message: "is not valid: it is unknown, was used or has expired. Ask for a new mail.",
+		})
+	case errors.Is(err, domain.ErrVerified):
+		return problem.Conflict("email-verified", "The e-mail address is verified already.")
 	case errors.Is(err, domain.ErrEmailTaken):
 		return problem.Conflict("email-taken", "An account with this e-mail address exists.")
 	case errors.Is(err, domain.ErrCredentials):

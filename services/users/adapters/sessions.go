@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"caravan/internal/request"
+	"caravan/internal/service"
 	"caravan/services/users/app"
 )
 
@@ -31,7 +32,9 @@ func (a API) logIn(r *http.Request) (request.Answer, error) {
 	if err := request.Decode(r, &body); err != nil {
 		return request.Answer{}, err
 	}
-	return grantOf(a.LogIn.Do(r.Context(), app.Credentials{Email: body.Email, Password: body.Password}))
+	return grantOf(a.LogIn.Do(r.Context(), app.Credentials{
+		Email: body.Email, Password: body.Password, Agent: r.Header.Get(service.HeaderClientAgent), Address: service.ClientAddress(r),
+	}))
 }
 
 // refresh answers POST /v1/sessions/refresh.

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"caravan/internal/id"
-	"caravan/internal/page"
 	"caravan/internal/problem"
 	"caravan/internal/request"
 	"caravan/internal/service"
@@ -16,15 +15,16 @@ import (
 
 // user is an account as its owner and admins see it.
 type user struct {
-	ID        string       `json:"id"`
-	Email     domain.Email `json:"email"`
-	Name      domain.Name  `json:"name"`
-	Roles     []string     `json:"roles"`
-	CreatedAt time.Time    `json:"createdAt"`
+	ID            string       `json:"id"`
+	Email         domain.Email `json:"email"`
+	EmailVerified bool         `json:"emailVerified"`
+	Name          domain.Name  `json:"name"`
+	Roles         []string     `json:"roles"`
+	CreatedAt     time.Time    `json:"createdAt"`
 }
 
 func viewOf(u *domain.User) user {
-	return user{ID: u.ID, Email: u.Email, Name: u.Name, Roles: u.Roles, CreatedAt: u.CreatedAt}
+	return user{ID: u.ID, Email: u.Email, EmailVerified: u.EmailVerified(), Name: u.Name, Roles: u.Roles, CreatedAt: u.CreatedAt}
 }
 
 // answer is the view of an account.
@@ -122,20 +122,9 @@ func (a API) listUsers(r *http.Request) (request.Answer, error) {
 	if _, err := service.Require(r, contract.PermissionUsersAdmin); err != nil {
 		return request.Answer{}, err
 	}
-	limit, cursor, err := request.Page(r)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	query := app.UserQuery{Email: r.URL.Query().Get("email"), Cursor: cursor, Limit: limit}
-	found, next, err := a.ListUsers.Do(r.Context(), query)
-	if err != nil {
-		return request.Answer{}, err
-	}
-	list := page.List[user]{Items: make([]user, len(found)), Next: next}
-	for i, u := range found {
-		list.Items[i] = viewOf(u)
-	}
-	return request.OK(list), nil
+	return request.List(r, func(cursor string, limit int) ([]*domain.User, string, error) {
+		return a.ListUsers.Do(r.Context(), app.UserQuery{Email: r.URL.Query().Get("email"), Cursor: cursor, Limit: limit})
+	}, viewOf)
 }
 
 // changeRoles answers PUT /v1/users/{id}/roles.

@@ -16,6 +16,7 @@ import (
 type Accounts struct {
 	Users    *document.Repository[domain.User, *domain.User]
 	Admins   *document.Repository[domain.Admins, *domain.Admins] // has one document, everyone
+	Staff    *document.Repository[domain.Staff, *domain.Staff]   // has one document, everyone
 	Claims   *document.Repository[domain.Claim, *domain.Claim]   // by domain.ClaimID
 	Sessions *document.Repository[domain.Session, *domain.Session]
 	Clock    clock.Clock
@@ -30,6 +31,7 @@ func NewAccounts(store document.Store, options func(prefix string) document.Opti
 	return &Accounts{
 		Users:    document.NewRepository[domain.User](store, options("user/")),
 		Admins:   document.NewRepository[domain.Admins](store, options("admins/")),
+		Staff:    document.NewRepository[domain.Staff](store, document.Options{Prefix: "staff/", Clock: common.Clock, IDs: common.IDs}),
 		Claims:   document.NewRepository[domain.Claim](store, options("claim/")),
 		Sessions: document.NewRepository[domain.Session](store, options("session/")),
 		registry: document.NewChain[listed](store, "user-list/", 50, common),
@@ -50,23 +52,10 @@ type listed struct {
 // Page reads a page of the list of all accounts, newest first, and the cursor of the next page, which is empty at the end. It
 // has one element for each entry, which is nil if the entry is not valid.
 func (a *Accounts) Page(ctx context.Context, cursor string, limit int) ([]*domain.User, string, error) {
-	entries, next, err := a.registry.Page(ctx, everyone, cursor, limit)
+	users, next, err := document.Listed(ctx, a.registry, everyone, cursor, limit, a.Users,
+		func(e listed) string { return e.UserID }, func(user *domain.User, e listed) bool { return user.ListedAs == e.Entry })
 	if err != nil {
 		return nil, "", fmt.Errorf("reading the list of accounts: %w", err)
-	}
-	ids := make([]string, len(entries))
-	for i, entry := range entries {
-		ids[i] = entry.UserID
-	}
-	found, err := a.Users.GetMany(ctx, ids...)
-	if err != nil {
-		return nil, "", fmt.Errorf("reading accounts: %w", err)
-	}
-	users := make([]*domain.User, len(entries))
-	for i, entry := range entries {
-		if user, ok := found[entry.UserID]; ok && user.ListedAs == entry.Entry {
-			users[i] = user
-		}
 	}
 	return users, next, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"caravan/internal/document"
+	"caravan/internal/document/documenttest"
 	"caravan/services/users/app"
 	"caravan/services/users/contract"
 	"caravan/services/users/domain"
@@ -125,7 +126,7 @@ func adminsAtOnce(t *testing.T, seed uint64) {
 	for i := range 2 + random.IntN(3) {
 		email := fmt.Sprintf("admin%d@example.com", i)
 		user := w.register(t, email)
-		plant(t, w, "user/"+user.ID, func(u *domain.User) { u.Roles = []string{contract.RoleAdmin} }) // as from before there were decisions
+		documenttest.Edit(t, w.store, "user/"+user.ID, func(u *domain.User) { u.Roles = []string{contract.RoleAdmin} }) // as from before there were decisions
 		_, caller := w.logIn(t, email)
 		callers = append(callers, caller)
 	}
@@ -216,17 +217,17 @@ func TestADismissalThatCrashedIsRepeated(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, caller := w.logIn(t, "other@example.com")
-	w.store.BeforePut = func(key string, _ []byte) error {
+	w.store.BeforePut(func(key string, _ []byte) error {
 		if key == "user/"+other.ID {
 			return errCrashed
 		}
 		return nil
-	}
+	})
 	dismiss := app.RolesChange{Caller: root, UserID: other.ID, Roles: []string{contract.RoleCustomer}}
 	if _, err := w.ChangeRoles.Do(t.Context(), dismiss); err == nil {
 		t.Fatal("it did not crash")
 	}
-	w.store.BeforePut = nil
+	w.store.BeforePut(nil)
 	w.process = w.replica()
 	if _, err := w.ChangeRoles.Do(t.Context(), app.RolesChange{Caller: caller, UserID: root.UserID, Roles: []string{contract.RoleCustomer}}); !errors.Is(err, app.ErrNotAllowed) {
 		t.Errorf("who is dismissed dismisses the last admin: %v", err)
@@ -249,7 +250,7 @@ func TestAnOlderReplicaForgetsTheTerm(t *testing.T) {
 			if _, err := w.ChangeRoles.Do(t.Context(), app.RolesChange{Caller: root, UserID: root.UserID, Roles: []string{contract.RoleAdmin}}); err != nil {
 				t.Fatal(err)
 			}
-			plant(t, w, "user/"+root.UserID, func(u *map[string]json.RawMessage) { delete(*u, "adminTerm") })
+			documenttest.Edit(t, w.store, "user/"+root.UserID, func(u *map[string]json.RawMessage) { delete(*u, "adminTerm") })
 			w.process = w.replica()
 		}
 	}

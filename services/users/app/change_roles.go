@@ -84,6 +84,9 @@ func (u ChangeRoles) set(ctx context.Context, user *domain.User, roles []string,
 			return nil, err
 		}
 	}
+	if err := u.enterStaff(ctx, user.ID, roles); err != nil {
+		return nil, err
+	}
 	now := u.Clock.Now()
 	return u.Users.Update(ctx, user.ID, func(u *domain.User) error { return u.ChangeRoles(roles, by, term, now) })
 }

@@ -24,10 +24,11 @@ import (
 	"caravan/services/users/domain"
 )
 
-// fakeClock moves only when it is told to, or when somebody sleeps.
+// fakeClock moves only when it is told to. It adds up for how long somebody slept.
 type fakeClock struct {
-	mu sync.Mutex
-	at time.Time
+	mu    sync.Mutex
+	at    time.Time
+	slept time.Duration
 }
 
 func (c *fakeClock) Now() time.Time {
@@ -42,7 +43,12 @@ func (c *fakeClock) advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-func (c *fakeClock) Sleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slept += max(d, 0)
+	return ctx.Err()
+}
 
 // fakeIDs counts.
 type fakeIDs struct {
@@ -97,19 +103,27 @@ func (s *fakeSigner) Sign(claims token.Claims) (string, error) {
 
 var staff = domain.SessionPolicy{Idle: 30 * time.Minute, Absolute: 12 * time.Hour, Grace: 20 * time.Second}
 
+// resetDuration is how long a request for a reset takes.
+const resetDuration = time.Second
+
 // process is one process of the users service: all its use cases.
 type process struct {
-	Register       app.RegisterUser
-	LogIn          app.LogIn
-	Refresh        app.Refresh
-	LogOut         app.LogOut
-	ShowProfile    app.ShowProfile
-	UpdateProfile  app.UpdateProfile
-	ChangePassword app.ChangePassword
-	ChangeRoles    app.ChangeRoles
-	ListUsers      app.ListUsers
-	accounts       *app.Accounts
-	log            *bytes.Buffer
+	Register             app.RegisterUser
+	LogIn                app.LogIn
+	Refresh              app.Refresh
+	LogOut               app.LogOut
+	ShowProfile          app.ShowProfile
+	UpdateProfile        app.UpdateProfile
+	ChangePassword       app.ChangePassword
+	ChangeRoles          app.ChangeRoles
+	ListUsers            app.ListUsers
+	RequestVerification  app.RequestVerification
+	VerifyEmail          app.VerifyEmail
+	RequestPasswordReset app.RequestPasswordReset
+	ResetPassword        app.ResetPassword
+	IssueMailToken       app.IssueMailToken
+	accounts             *app.Accounts
+	log                  *bytes.Buffer
 }
 
 // bootstrap creates the first admin and returns the error that Run reports or logs.
@@ -169,16 +183,25 @@ func (w *world) replicaOver(store document.Store) *process {
 		Issuer: "caravan", Audience: "caravan-api", AccessTTL: 5 * time.Minute, Staff: staff,
 		Customers: domain.SessionPolicy{Idle: 7 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Grace: 20 * time.Second},
 	}
+	log := new(bytes.Buffer)
+	mail := &app.MailTokens{Key: domain.MailKey(strings.Repeat("m", 32)), Random: rand.Reader, VerificationTTL: 24 * time.Hour, ResetTTL: 30 * time.Minute}
 	p := &process{
-		Register:       app.RegisterUser{Accounts: accounts, Passwords: w.passwords},
-		LogIn:          app.LogIn{Accounts: accounts, Passwords: w.passwords, Tokens: tokens, Random: rand.Reader},
+		Register:            app.RegisterUser{Accounts: accounts, Passwords: w.passwords, Mail: mail},
+		LogIn:               app.LogIn{Accounts: accounts, Passwords: w.passwords, Tokens: tokens, Random: rand.Reader, Devices: domain.DeviceKey("devices")},
+		RequestVerification: app.RequestVerification{Accounts: accounts, Mail: mail},
+		VerifyEmail:         app.VerifyEmail{Accounts: accounts, Mail: mail},
+		RequestPasswordReset: app.RequestPasswordReset{
+			Accounts: accounts, Mail: mail, Duration: resetDuration, Log: slog.New(slog.NewTextHandler(log, nil)),
+		},
+		ResetPassword:  app.ResetPassword{Accounts: accounts, Mail: mail, Passwords: w.passwords},
+		IssueMailToken: app.IssueMailToken{Accounts: accounts, Mail: mail},
 		LogOut:         app.LogOut{Accounts: accounts},
 		ShowProfile:    app.ShowProfile{Accounts: accounts},
 		UpdateProfile:  app.UpdateProfile{Accounts: accounts},
 		ChangePassword: app.ChangePassword{Accounts: accounts, Passwords: w.passwords},
 		ChangeRoles:    app.ChangeRoles{Accounts: accounts},
 		ListUsers:      app.ListUsers{Accounts: accounts},
-		accounts:       accounts, log: new(bytes.Buffer),
+		accounts:       accounts, log: log,
 	}
 	p.Refresh = app.Refresh{Accounts: accounts, Tokens: tokens, Log: slog.New(slog.NewTextHandler(p.log, nil))}
 	return p
@@ -251,19 +274,6 @@ func (w *world) read(t *testing.T, key string, v any) {
 	if err := json.Unmarshal(records[key].Value, v); err != nil {
 		t.Fatalf("%s: %v", key, err)
 	}
-}
-
-// plant changes a stored document behind the service's back.
-func plant[T any](t *testing.T, w *world, key string, change func(*T)) {
-	t.Helper()
-	var doc T
-	w.read(t, key, &doc)
-	change(&doc)
-	value, err := json.Marshal(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.store.Overwrite(key, value)
 }
 
 // everybody pages through all accounts.

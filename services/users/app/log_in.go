@@ -15,11 +15,14 @@ type LogIn struct {
 	Passwords Passwords
 	Tokens    *Tokens
 	Random    io.Reader // cryptographically secure
+	Devices   domain.DeviceKey
 }
 
 // Credentials identify a person.
 type Credentials struct {
 	Email, Password string
+	// Agent and Address are the User-Agent and the network address of the client, if they are known. They are not stored.
+	Agent, Address string
 }
 
 // Do opens a session. Its error is domain.ErrCredentials, after the same work, whether there is no such account or the
@@ -30,7 +33,7 @@ func (u LogIn) Do(ctx context.Context, given Credentials) (Grant, error) {
 		if err != nil {
 			return Grant{}, err
 		}
-		grant, err := u.open(ctx, user, rehashed)
+		grant, err := u.open(ctx, user, rehashed, u.Devices.Device(user.ID, given.Agent, given.Address))
 		if !errors.Is(err, domain.ErrPasswordMoved) {
 			return grant, err
 		}
@@ -67,7 +70,7 @@ func (u LogIn) authenticate(ctx context.Context, given Credentials) (user *domai
 
 // open records the session in the account before it creates it. A crash in between leaves a record without a session, which
 // expires, and never a session that no account lists.
-func (u LogIn) open(ctx context.Context, user *domain.User, rehashed string) (Grant, error) {
+func (u LogIn) open(ctx context.Context, user *domain.User, rehashed, device string) (Grant, error) {
 	nonce := make([]byte, 16)
 	if _, err := io.ReadFull(u.Random, nonce); err != nil {
 		return Grant{}, fmt.Errorf("reading randomness: %w", err)
@@ -76,7 +79,7 @@ func (u LogIn) open(ctx context.Context, user *domain.User, rehashed string) (Gr
 	start := domain.NewSession{ID: u.IDs.New(), UserID: user.ID, Nonce: nonce}
 	user, err := u.Users.Update(ctx, user.ID, func(user *domain.User) error {
 		note := domain.OpenSession{ID: start.ID, OpenedAt: now, Until: now.Add(policy.Absolute)}
-		return user.OpenSession(note, verified, rehashed, now)
+		return user.OpenSession(note, verified, rehashed, device, now)
 	})
 	if err != nil {
 		return Grant{}, fmt.Errorf("recording a session: %w", err)

@@ -9,10 +9,11 @@ import (
 	"caravan/services/users/domain"
 )
 
-// RegisterUser creates the account of a customer.
+// RegisterUser creates the account of a customer, and asks for the mail that verifies its address.
 type RegisterUser struct {
 	*Accounts
 	Passwords Passwords
+	Mail      *MailTokens
 }
 
 // Do creates the account. Its error is domain.ErrEmailTaken if the address has an account.
@@ -33,6 +34,10 @@ func (u RegisterUser) create(ctx context.Context, applicant domain.Applicant, ro
 		return nil, fmt.Errorf("hashing a password: %w", err)
 	}
 	claimant, now := u.IDs.New(), u.Clock.Now()
+	verification, err := u.Mail.request(u.IDs.New(), u.Mail.VerificationTTL, now)
+	if err != nil {
+		return nil, err
+	}
 	claim, err := u.Claims.Update(ctx, domain.ClaimID(applicant.Email), func(c *domain.Claim) error { return c.Assign(claimant, now) })
 	if err != nil {
 		return nil, fmt.Errorf("claiming an address: %w", err)
@@ -41,9 +46,13 @@ func (u RegisterUser) create(ctx context.Context, applicant domain.Applicant, ro
 	if err := u.registry.Prepend(ctx, everyone, entry.Entry, entry); err != nil {
 		return nil, fmt.Errorf("listing an account: %w", err)
 	}
+	if err := u.enterStaff(ctx, claim.UserID, []string{role}); err != nil {
+		return nil, err
+	}
 	user, err := u.Users.Update(ctx, claim.UserID, func(user *domain.User) error {
 		return user.Register(domain.Registration{
 			ID: claim.UserID, Email: applicant.Email, Name: applicant.Name, PasswordHash: hash, Roles: []string{role}, ListedAs: entry.Entry,
+			Verification: verification,
 		}, now)
 	})
 	if err != nil {

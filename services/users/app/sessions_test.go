@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"caravan/internal/document/documenttest"
 	"caravan/internal/token"
 	"caravan/services/users/app"
 	"caravan/services/users/contract"
@@ -99,7 +100,7 @@ func plantHash(t *testing.T, w *world, userID, password string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plant(t, w, "user/"+userID, func(u *domain.User) { u.PasswordHash = hash })
+	documenttest.Edit(t, w.store, "user/"+userID, func(u *domain.User) { u.PasswordHash = hash })
 }
 
 // A hash from before passwords were normalized is of what was typed then. It goes on working, and is renewed.
@@ -251,14 +252,14 @@ func TestRefreshRace(t *testing.T) {
 	grant, _ := w.logIn(t, "ada@example.com")
 	var puts int
 	var mu sync.Mutex
-	w.store.AfterPut = func(string, []byte) error {
+	w.store.AfterPut(func(string, []byte) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if puts++; puts%2 == 1 {
 			return errors.New("answer lost")
 		}
 		return nil
-	}
+	})
 	replicas := []*process{w.replica(), w.replica(), w.replica()}
 	var group sync.WaitGroup
 	successors := make([]string, 50)
@@ -275,7 +276,7 @@ func TestRefreshRace(t *testing.T) {
 	if distinct := slices.Compact(slices.Sorted(slices.Values(successors))); len(distinct) != 1 {
 		t.Errorf("%d different successors", len(distinct))
 	}
-	w.store.AfterPut = nil
+	w.store.AfterPut(nil)
 	if _, err := w.Refresh.Do(t.Context(), successors[0]); err != nil {
 		t.Errorf("the successor = %v", err)
 	}

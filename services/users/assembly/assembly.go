@@ -45,6 +45,11 @@ type settings struct {
 		StaffAbsolute time.Duration `mapstructure:"staff_absolute" default:"12h" help:"time after which a staff member's session ends" validate:"gtefield=StaffIdle"`
 		Grace         time.Duration `mapstructure:"grace" default:"60s" help:"how long a used refresh token is accepted again, in case the first answer was lost" validate:"min=0,max=5m"`
 	} `mapstructure:"sessions"`
+	Mail struct {
+		VerificationTTL time.Duration `mapstructure:"verification_ttl" default:"24h" help:"lifetime of the link in a mail that verifies an address" validate:"min=1m,max=720h"`
+		ResetTTL        time.Duration `mapstructure:"reset_ttl" default:"30m" help:"lifetime of the link in a mail that resets a password" validate:"min=1m,max=24h"`
+		ResetDuration   time.Duration `mapstructure:"reset_duration" default:"400ms" help:"how long each request for a reset takes at least, so that its time does not tell whether there is an account" validate:"min=0,max=5s"`
+	} `mapstructure:"mail"`
 }
 
 // Build assembles the program. main and the simulation run it.
@@ -66,20 +71,33 @@ func Build(_ context.Context, s *service.Service) error {
 	documents := s.Documents(nil)
 	accounts := app.NewAccounts(documents.Store, documents.Options)
 	tokens := cfg.tokens(s.Settings.Auth, ring)
-	register := app.RegisterUser{Accounts: accounts, Passwords: hasher}
+	mail := &app.MailTokens{
+		Key: ring.RefreshKey().Derive("tokens in mails"), Random: rand.Reader,
+		VerificationTTL: cfg.Mail.VerificationTTL, ResetTTL: cfg.Mail.ResetTTL,
+	}
+	register := app.RegisterUser{Accounts: accounts, Passwords: hasher, Mail: mail}
 	changeRoles := app.ChangeRoles{Accounts: accounts}
 	adapters.API{
-		RegisterUser:   register,
-		LogIn:          app.LogIn{Accounts: accounts, Passwords: hasher, Tokens: tokens, Random: rand.Reader},
-		Refresh:        app.Refresh{Accounts: accounts, Tokens: tokens, Log: s.Log},
-		LogOut:         app.LogOut{Accounts: accounts},
-		ShowProfile:    app.ShowProfile{Accounts: accounts},
-		UpdateProfile:  app.UpdateProfile{Accounts: accounts},
-		ChangePassword: app.ChangePassword{Accounts: accounts, Passwords: hasher},
-		ChangeRoles:    changeRoles,
-		ListUsers:      app.ListUsers{Accounts: accounts},
-		Audit:          audit.Audit{Accounts: accounts, Trail: documents.Trail()},
-		KeySet:         ring.KeySet,
+		RegisterUser: register,
+		LogIn: app.LogIn{
+			Accounts: accounts, Passwords: hasher, Tokens: tokens, Random: rand.Reader, Devices: ring.RefreshKey().Derive("devices"),
+		},
+		Refresh:              app.Refresh{Accounts: accounts, Tokens: tokens, Log: s.Log},
+		LogOut:               app.LogOut{Accounts: accounts},
+		ShowProfile:          app.ShowProfile{Accounts: accounts},
+		UpdateProfile:        app.UpdateProfile{Accounts: accounts},
+		ChangePassword:       app.ChangePassword{Accounts: accounts, Passwords: hasher},
+		ChangeRoles:          changeRoles,
+		ListUsers:            app.ListUsers{Accounts: accounts},
+		ListContacts:         app.ListContacts{Accounts: accounts},
+		ListStaff:            app.ListStaff{Accounts: accounts},
+		RequestVerification:  app.RequestVerification{Accounts: accounts, Mail: mail},
+		VerifyEmail:          app.VerifyEmail{Accounts: accounts, Mail: mail},
+		RequestPasswordReset: app.RequestPasswordReset{Accounts: accounts, Mail: mail, Duration: cfg.Mail.ResetDuration, Log: s.Log},
+		ResetPassword:        app.ResetPassword{Accounts: accounts, Mail: mail, Passwords: hasher},
+		IssueMailToken:       app.IssueMailToken{Accounts: accounts, Mail: mail},
+		Audit:                audit.Audit{Accounts: accounts, Trail: documents.Trail()},
+		KeySet:               ring.KeySet,
 	}.Register(s)
 
 	// Users verifies with its own keys and does not fetch them from itself through the sidecar.
@@ -92,6 +110,7 @@ func Build(_ context.Context, s *service.Service) error {
 	}
 	s.Background("bootstrap", bootstrap.Run)
 	s.Ready("bootstrap", bootstrap.Ready)
+	s.Background("list of staff", app.ListStaffOnce{Accounts: accounts}.Run)
 	s.Background("keys", ring.Watch)
 	return nil
 }

@@ -70,7 +70,9 @@ func (w *world) register(t *testing.T, email string) *domain.User {
 	if err != nil {
 		t.Fatal(err)
 	}
-	user, err := app.RegisterUser{Accounts: w.accounts, Passwords: plainPasswords{}}.Do(t.Context(), applicant)
+	user, err := app.RegisterUser{
+		Accounts: w.accounts, Passwords: plainPasswords{}, Mail: &app.MailTokens{Random: rand.Reader, VerificationTTL: time.Hour},
+	}.Do(t.Context(), applicant)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,31 +101,12 @@ func (w *world) page(t *testing.T, cursor string) contract.AuditPage {
 	return page
 }
 
-// plant changes a stored document as no code of the service would.
-func plant[T any](t *testing.T, w *world, key string, change func(*T)) {
-	t.Helper()
-	records, err := w.store.Get(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc T
-	if err := json.Unmarshal(records[key].Value, &doc); err != nil {
-		t.Fatalf("%s: %v", key, err)
-	}
-	change(&doc)
-	value, err := json.Marshal(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.store.Overwrite(key, value)
-}
-
 // The audit goes through timelines of any length, page by page.
 func TestAuditOfLongTimelines(t *testing.T) {
 	w := newWorld()
 	for n := range 3 {
 		ada := w.register(t, fmt.Sprintf("ada%d@example.com", n))
-		plant(t, w, "user/"+ada.ID, func(d *domain.User) { d.Sequence, d.TimelineSegments, d.Timeline = 1600, 100, nil })
+		documenttest.Edit(t, w.store, "user/"+ada.ID, func(d *domain.User) { d.Sequence, d.TimelineSegments, d.Timeline = 1600, 100, nil })
 		for segment := range 100 {
 			var events []event.Event
 			for i := range 16 {
@@ -160,33 +143,33 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 	}{
 		"two users, one address": {func(t *testing.T, w *world, u *domain.User) {
 			twin := w.register(t, "twin@example.com")
-			plant(t, w, "user/"+twin.ID, func(d *domain.User) { d.Email = u.Email })
+			documenttest.Edit(t, w.store, "user/"+twin.ID, func(d *domain.User) { d.Email = u.Email })
 		}, contract.InvariantClaim},
 		"claim of another": {func(t *testing.T, w *world, u *domain.User) {
-			plant(t, w, "claim/"+domain.ClaimID(u.Email), func(d *domain.Claim) { d.UserID = "somebody" })
+			documenttest.Edit(t, w.store, "claim/"+domain.ClaimID(u.Email), func(d *domain.Claim) { d.UserID = "somebody" })
 		}, contract.InvariantClaim},
 		"unclaimed address": {func(t *testing.T, w *world, u *domain.User) {
-			plant(t, w, "user/"+u.ID, func(d *domain.User) { d.Email = "moved@example.com" })
+			documenttest.Edit(t, w.store, "user/"+u.ID, func(d *domain.User) { d.Email = "moved@example.com" })
 		}, contract.InvariantClaim},
 		"address not normalized": {func(t *testing.T, w *world, u *domain.User) {
-			plant(t, w, "user/"+u.ID, func(d *domain.User) { d.Email = "Ada@Example.com" })
+			documenttest.Edit(t, w.store, "user/"+u.ID, func(d *domain.User) { d.Email = "Ada@Example.com" })
 		}, contract.InvariantClaim},
 		"unknown role": {func(t *testing.T, w *world, u *domain.User) {
-			plant(t, w, "user/"+u.ID, func(d *domain.User) { d.Roles = []string{"root"} })
+			documenttest.Edit(t, w.store, "user/"+u.ID, func(d *domain.User) { d.Roles = []string{"root"} })
 		}, contract.InvariantRoles},
 		"too many sessions": {func(t *testing.T, w *world, u *domain.User) {
-			plant(t, w, "user/"+u.ID, func(d *domain.User) { d.Sessions = make([]domain.OpenSession, domain.MaxSessions+1) })
+			documenttest.Edit(t, w.store, "user/"+u.ID, func(d *domain.User) { d.Sessions = make([]domain.OpenSession, domain.MaxSessions+1) })
 		}, contract.InvariantSessions},
 		"session of another": {func(t *testing.T, w *world, u *domain.User) {
 			session := w.logIn(t, u.Email)
-			plant(t, w, "session/"+session, func(d *domain.Session) { d.UserID = "somebody" })
+			documenttest.Edit(t, w.store, "session/"+session, func(d *domain.Session) { d.UserID = "somebody" })
 		}, contract.InvariantSessions},
 		"session under another key": {func(t *testing.T, w *world, u *domain.User) {
 			session := w.logIn(t, u.Email)
-			plant(t, w, "session/"+session, func(d *domain.Session) { d.ID = "another" })
+			documenttest.Edit(t, w.store, "session/"+session, func(d *domain.Session) { d.ID = "another" })
 		}, contract.InvariantIdentity},
 		"a lost event": {func(t *testing.T, w *world, u *domain.User) {
-			plant(t, w, "user/"+u.ID, func(d *domain.User) { d.Timeline = nil })
+			documenttest.Edit(t, w.store, "user/"+u.ID, func(d *domain.User) { d.Timeline = nil })
 		}, document.InvariantTimeline},
 		"an event that the feed lacks": {func(_ *testing.T, w *world, _ *domain.User) {
 			for _, key := range w.store.Keys() {

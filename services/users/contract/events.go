@@ -5,6 +5,11 @@ const (
 	EventRegistered      = "users.registered.v1"       // payload Registered
 	EventRolesChanged    = "users.roles_changed.v1"    // payload RolesChanged
 	EventSessionsRevoked = "users.sessions_revoked.v1" // payload SessionsRevoked
+	// EventVerificationRequested and EventPasswordResetRequested ask for a mail with a token, see PathMailToken.
+	EventVerificationRequested  = "users.verification_requested.v1"   // payload MailRequested
+	EventPasswordResetRequested = "users.password_reset_requested.v1" // payload MailRequested
+	EventSignedIn               = "users.signed_in.v1"                // payload SignedIn
+	EventPasswordChanged        = "users.password_changed.v1"         // payload PasswordChanged
 )
 
 // Registered is the payload of a new account.
@@ -24,6 +29,7 @@ type RolesChanged struct {
 const (
 	RevokedLoggedOut       = "logged_out"       // the user ended this session
 	RevokedPasswordChanged = "password_changed" // the user's other sessions end with the old password
+	RevokedPasswordReset   = "password_reset"   // all sessions end, as somebody else may have had the password
 	RevokedReuse           = "reuse"            // a used refresh token was presented again, so somebody may have stolen it
 	RevokedDisplaced       = "displaced"        // the oldest session ended because the account had too many
 )
@@ -34,4 +40,20 @@ type SessionsRevoked struct {
 	UserID     string   `json:"userId"`
 	SessionIDs []string `json:"sessionIds"`
 	Reason     string   `json:"reason"`
+}
+
+// MailRequested is the payload of a request for a mail with a token. The token is not in it.
+type MailRequested struct {
+	UserID    string `json:"userId"`
+	RequestID string `json:"requestId"`
+}
+
+// SignedIn is the payload of a login by a device that the user did not use before. It does not say which.
+type SignedIn struct {
+	UserID string `json:"userId"`
+}
+
+// PasswordChanged is the payload of a new password, by its owner or by a reset.
+type PasswordChanged struct {
+	UserID string `json:"userId"`
 }

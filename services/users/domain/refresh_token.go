@@ -75,3 +75,10 @@ func (k RefreshKey) Token(sessionID string, sequence int64, nonce []byte) Refres
 	secret := base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 	return RefreshToken{SessionID: sessionID, Sequence: sequence, Secret: secret}
 }
+
+// Derive returns a key for another purpose, from which nobody can conclude this one.
+func (k RefreshKey) Derive(purpose string) []byte {
+	mac := hmac.New(sha256.New, k)
+	mac.Write([]byte("caravan " + purpose)) // no input of Token begins so
+	return mac.Sum(nil)
+}

@@ -40,6 +40,10 @@ type User struct {
 	CreatedAt         time.Time     `json:"createdAt"`
 	UpdatedAt         time.Time     `json:"updatedAt"`
 	PasswordChangedAt time.Time     `json:"passwordChangedAt"`
+	EmailVerifiedAt   time.Time     `json:"emailVerifiedAt,omitzero"`
+	Verification      MailRequest   `json:"verification,omitzero"`
+	PasswordReset     MailRequest   `json:"passwordReset,omitzero"`
+	Devices           []string      `json:"devices,omitempty"` // digests of the last that logged in, newest last; see DeviceKey
 }
 
 // OpenSession is an account's record of one of its sessions.
@@ -56,7 +60,8 @@ type Registration struct {
 	Name         Name
 	PasswordHash string
 	Roles        []string
-	ListedAs     string // the id of this attempt and of its entry in the user list
+	ListedAs     string         // the id of this attempt and of its entry in the user list
+	Verification NewMailRequest // of the mail that verifies the address; the zero value asks for none
 }
 
 // Register creates the account. Its error is ErrEmailTaken when another registration created it. The fields decide, and
@@ -73,6 +78,13 @@ func (u *User) Register(r Registration, now time.Time) error {
 	u.Roles, u.Version, u.ListedAs = r.Roles, 1, r.ListedAs
 	u.CreatedAt, u.UpdatedAt, u.PasswordChangedAt = now, now, now
 	u.Emit(contract.EventRegistered, now, contract.Registered{UserID: u.ID, Roles: u.Roles})
+	if r.Verification.ID == "" {
+		return nil
+	}
+	if err := u.RequestVerification(r.Verification, now); err != nil {
+		return err
+	}
+	u.Verification.Recent = nil // who finds no mail can ask for another one at once
 	return nil
 }
 
@@ -88,10 +100,10 @@ func (u *User) Rename(name Name, now time.Time) error {
 	return nil
 }
 
-// OpenSession records a session that is about to start. If rehashed is not empty, it replaces the hash with which the
-// password was verified. The oldest sessions end if there are more than MaxSessions. Its error is ErrPasswordMoved when
+// OpenSession records a session that is about to start, and the device that starts it. If rehashed is not empty, it replaces the
+// hash with which the password was verified. The oldest sessions end if there are more than MaxSessions. Its error is ErrPasswordMoved when
 // verified is no longer the account's hash: then the password may be wrong.
-func (u *User) OpenSession(session OpenSession, verified, rehashed string, now time.Time) error {
+func (u *User) OpenSession(session OpenSession, verified, rehashed, device string, now time.Time) error {
 	if u.ID == "" {
 		return ErrNoUser
 	}
@@ -111,6 +123,7 @@ func (u *User) OpenSession(session OpenSession, verified, rehashed string, now t
 		u.emitRevoked(displaced, contract.RevokedDisplaced, now)
 	}
 	u.Sessions = append(u.Sessions, session)
+	u.recognize(device, now)
 	return nil
 }
 
@@ -153,13 +166,23 @@ func (u *User) ChangePassword(verified, hash, keep string, now time.Time) error 
 			ended = append(ended, session)
 		}
 	}
-	u.PasswordHash, u.Sessions = hash, kept
-	u.Version++
-	u.UpdatedAt, u.PasswordChangedAt = now, now
+	u.Sessions = kept
+	u.setPassword(hash, now)
 	if len(ended) > 0 {
 		u.emitRevoked(sessionIDs(ended), contract.RevokedPasswordChanged, now)
 	}
 	return nil
+}
+
+// setPassword replaces the password. A reset that was asked for before is not valid any more.
+func (u *User) setPassword(hash string, now time.Time) {
+	u.PasswordHash = hash
+	u.Version++
+	u.UpdatedAt, u.PasswordChangedAt = now, now
+	if u.PasswordReset.live(now) {
+		u.PasswordReset.Until = now
+	}
+	u.Emit(contract.EventPasswordChanged, now, contract.PasswordChanged{UserID: u.ID})
 }
 
 // ChangeRoles gives the account exactly these roles. by is the id of the user who decided it. term is that of the decision

@@ -58,7 +58,7 @@ func TestOpenSessionDisplacesTheOldest(t *testing.T) {
 	for i := range domain.MaxSessions + 2 {
 		now := start.Add(time.Duration(i) * time.Minute)
 		session := domain.OpenSession{ID: fmt.Sprint("s", i), OpenedAt: now, Until: now.Add(time.Hour)}
-		if err := user.OpenSession(session, hash, "", now); err != nil {
+		if err := user.OpenSession(session, hash, "", "", now); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,16 +75,16 @@ func TestOpenSessionDisplacesTheOldest(t *testing.T) {
 	}
 	later := start.Add(2 * time.Hour)
 	events := len(user.Timeline)
-	if err := user.OpenSession(domain.OpenSession{ID: "fresh", Until: later.Add(time.Hour)}, hash, "rehashed", later); err != nil {
+	if err := user.OpenSession(domain.OpenSession{ID: "fresh", Until: later.Add(time.Hour)}, hash, "rehashed", "", later); err != nil {
 		t.Fatal(err)
 	}
 	if len(user.Sessions) != 1 || len(user.Timeline) != events || user.PasswordHash != "rehashed" {
 		t.Errorf("%d sessions, %d new events, hash %s after all ran out", len(user.Sessions), len(user.Timeline)-events, user.PasswordHash)
 	}
-	if err := user.OpenSession(domain.OpenSession{ID: "fresh"}, hash, "rehashed", later); !errors.Is(err, document.ErrUnchanged) {
+	if err := user.OpenSession(domain.OpenSession{ID: "fresh"}, hash, "rehashed", "", later); !errors.Is(err, document.ErrUnchanged) {
 		t.Errorf("opening the same session again = %v", err)
 	}
-	if err := user.OpenSession(domain.OpenSession{ID: "late"}, hash, "", later); !errors.Is(err, domain.ErrPasswordMoved) {
+	if err := user.OpenSession(domain.OpenSession{ID: "late"}, hash, "", "", later); !errors.Is(err, domain.ErrPasswordMoved) {
 		t.Errorf("opening on an old verification = %v", err)
 	}
 }
@@ -92,7 +92,7 @@ func TestOpenSessionDisplacesTheOldest(t *testing.T) {
 func TestChangePassword(t *testing.T) {
 	user := registered(t, contract.RoleCustomer)
 	for _, id := range []string{"a", "b", "c"} {
-		if err := user.OpenSession(domain.OpenSession{ID: id, Until: start.Add(time.Hour)}, hash, "", start); err != nil {
+		if err := user.OpenSession(domain.OpenSession{ID: id, Until: start.Add(time.Hour)}, hash, "", "", start); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -266,6 +266,7 @@ func (s *settler) checkInboxes(ctx context.Context) {
 			if err != nil {
 				return err
 			}
+			forgiveDeclined(got, want, c.id, orders[c.number])
 			return compareNotices(got, want)
 		})
 	})
@@ -288,8 +289,26 @@ func expectedNotices(user string, deposits int, orders []client.Order) map[strin
 				want["payments.refunded.v1 "+user]++
 			}
 		}
+		if order.Reason == "insufficient_funds" {
+			want[declined+user]++
+		}
 	}
 	return want
+}
+
+// declined is the fact that a payment of a user was declined.
+const declined = "payments.declined.v1 "
+
+// forgiveDeclined removes notices of declined payments for orders that were cancelled in that moment.
+func forgiveDeclined(got, want map[string]int, user string, orders []client.Order) {
+	for _, order := range orders {
+		if order.Status == "cancelled" && got[declined+user] > want[declined+user] {
+			got[declined+user]--
+		}
+	}
+	if got[declined+user] == 0 {
+		delete(got, declined+user)
+	}
 }
 
 func inbox(ctx context.Context, c *customer) (map[string]int, error) {

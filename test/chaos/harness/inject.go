@@ -12,6 +12,7 @@ import (
 
 	"caravan/dapr/launcher"
 	"caravan/dapr/launcher/process"
+	"caravan/internal/clock"
 )
 
 // Fired is a fault that was injected.
@@ -55,17 +56,7 @@ func (in *injector) run(ctx context.Context, schedule []Event) {
 
 // pause waits and reports whether the context has not ended.
 func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return (clock.System{}).Sleep(ctx, d) == nil
 }
 
 // inject begins one fault, waits, and ends it.

@@ -175,6 +175,7 @@ func sortTargets(names []string) Targets {
 		case name == "broker" || name == "store":
 			t.Servers = append(t.Servers, name)
 		case strings.HasPrefix(name, "broker-"): // a helper process of the broker
+		case name == launcher.MailProcess: // no order waits for an e-mail
 		case isSidecar(name):
 			t.Sidecars = append(t.Sidecars, name)
 		default:

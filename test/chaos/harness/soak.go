@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"caravan/dapr/launcher"
 	"caravan/dapr/launcher/process"
 )
 
@@ -92,7 +93,7 @@ func (w *watch) run(ctx context.Context) {
 	for pause(ctx, w.every) {
 		at := time.Since(w.owner.began)
 		for _, p := range w.owner.stack.Processes() {
-			if p.PID == 0 || strings.HasPrefix(p.Name, "broker-") {
+			if p.PID == 0 || strings.HasPrefix(p.Name, "broker-") || p.Name == launcher.MailProcess { // it keeps e-mails, up to a limit
 				continue
 			}
 			s := sample{at: at, name: p.Name, pid: p.PID, rss: float64(process.TreeMemory(p.PID).RSS), files: openFiles(p.PID)}

@@ -2,8 +2,11 @@ package shop
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"net"
+	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,7 +69,30 @@ func journey(t *testing.T, r *traffic) {
 		}
 		return fmt.Errorf("%d notices, none of the order", len(list.Items))
 	})
+	mailed(t, r.customers[0])
 	t.Logf("an order was confirmed after %s, and its customer notified %s later", seconds(confirmed.Sub(began)), seconds(time.Since(confirmed)))
+}
+
+// mailed waits until the mail server of development has the mail about a customer's order.
+func mailed(t *testing.T, customer *client.Client) {
+	t.Helper()
+	me, err := customer.GetOwnUser(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mails := "http://" + must(t, "get", "service", "mail", "-o", "jsonpath={.spec.clusterIP}") + ":8025/mails?to=" + url.QueryEscape(me.Email)
+	eventually(t, "the e-mail about the order", func() error {
+		response, err := http.Get(mails)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		raw, err := io.ReadAll(response.Body)
+		if err == nil && !strings.Contains(string(raw), "Your order is confirmed") {
+			err = fmt.Errorf("%s: %s", response.Status, raw)
+		}
+		return err
+	})
 }
 
 // outsider proves that a pod of another namespace reaches the gateway and nothing else, whatever listens.

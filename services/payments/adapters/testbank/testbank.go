@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"strconv"
 	"time"
 
@@ -121,7 +120,7 @@ func (doc *charge) repeat(c app.Charge) error {
 // record decides a charge and stores it. The line of the report is written first, so that the report is complete.
 func (b *Bank) record(ctx context.Context, c app.Charge) (*charge, error) {
 	entry, now := b.ids.New(), b.clock.Now()
-	if err := b.report.Prepend(ctx, shardOf(c.OperationID), entry, line{ID: entry, OperationID: c.OperationID}); err != nil {
+	if err := b.report.Prepend(ctx, document.Shard(c.OperationID, reportShards), entry, line{ID: entry, OperationID: c.OperationID}); err != nil {
 		return nil, fmt.Errorf("reporting: %w", err)
 	}
 	return b.charges.Update(ctx, c.OperationID, func(doc *charge) error {
@@ -168,13 +167,16 @@ func (b *Bank) Report(ctx context.Context, cursor string, limit int) ([]app.Char
 	if err := page.Decode(cursor, &at); err != nil {
 		return nil, "", err
 	}
-	lines, next, err := b.report.Page(ctx, strconv.Itoa(at.Shard), at.Chain, limit)
+	charges, next, err := document.Listed(ctx, b.report, strconv.Itoa(at.Shard), at.Chain, limit, b.charges,
+		func(l line) string { return l.OperationID }, func(c *charge, l line) bool { return c.Line == l.ID })
 	if err != nil {
 		return nil, "", fmt.Errorf("reading the report: %w", err)
 	}
-	charged, err := b.read(ctx, lines)
-	if err != nil {
-		return nil, "", err
+	var charged []app.Charged
+	for _, c := range charges {
+		if c != nil {
+			charged = append(charged, c.Charged)
+		}
 	}
 	if at.Chain = next; next == "" {
 		at.Shard++
@@ -183,29 +185,4 @@ func (b *Bank) Report(ctx context.Context, cursor string, limit int) ([]app.Char
 		return charged, "", nil
 	}
 	return charged, page.Encode(at), nil
-}
-
-// read returns the charges of the valid lines.
-func (b *Bank) read(ctx context.Context, lines []line) ([]app.Charged, error) {
-	ids := make([]string, len(lines))
-	for i, l := range lines {
-		ids[i] = l.OperationID
-	}
-	docs, err := b.charges.GetMany(ctx, ids...)
-	if err != nil {
-		return nil, fmt.Errorf("reading charges: %w", err)
-	}
-	var charged []app.Charged
-	for _, l := range lines {
-		if doc, ok := docs[l.OperationID]; ok && doc.Line == l.ID {
-			charged = append(charged, doc.Charged)
-		}
-	}
-	return charged, nil
-}
-
-func shardOf(operationID string) string {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(operationID)) // a hash never fails
-	return strconv.FormatUint(uint64(h.Sum32()%reportShards), 10)
 }

@@ -92,12 +92,12 @@ func TestReportListsEachChargeOnce(t *testing.T) {
 	// An attempt that wrote its line and then crashed, and was repeated.
 	var failing atomic.Bool
 	failing.Store(true)
-	store.BeforePut = func(key string, _ []byte) error {
+	store.BeforePut(func(key string, _ []byte) error {
 		if failing.Load() && key == "testbank/charge/late" {
 			return documenttest.ErrInjected
 		}
 		return nil
-	}
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if _, err := bank.Charge(ctx, charge("late", testbank.SourceOK)); err == nil {

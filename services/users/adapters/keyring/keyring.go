@@ -5,7 +5,7 @@
 //
 //	initial.pem            the first signing key, made when the directory has none
 //	20260301T120000Z.pem   a later signing key, named by when it was made
-//	refresh.key            the refresh key, 32 bytes in hexadecimal
+//	refresh.key            the refresh key, 32 bytes in hexadecimal; those of mails and devices are derived from it
 //
 // Every key is published. The newest key that has been published for the publish delay signs. Verifiers cache the published
 // keys, so all of them must know a key before the first token is signed with it. Replicas that share the directory agree,

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
@@ -51,44 +50,27 @@ func Parse(encoded string) (Hash, error) {
 	if len(encoded) > 512 {
 		return Hash{}, errEncoding
 	}
-	parts := strings.Split(encoded, "$")
-	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
+	var hash Hash
+	var version int
+	var rest string
+	_, err := fmt.Sscanf(encoded, "$argon2id$v=%d$m=%d,t=%d,p=%d$%s", &version, &hash.Memory, &hash.Iterations, &hash.Parallelism, &rest)
+	if err != nil {
 		return Hash{}, errEncoding
 	}
-	parameters, err := parseParameters(parts[3])
-	if err != nil {
+	if err := hash.Check(); err != nil {
 		return Hash{}, err
 	}
-	hash := Hash{Parameters: parameters}
-	if hash.Salt, err = parseBytes(parts[4], 8, 64); err != nil {
+	salt, tag, _ := strings.Cut(rest, "$")
+	if hash.Salt, err = parseBytes(salt, 8, 64); err != nil {
 		return Hash{}, err
 	}
-	if hash.Tag, err = parseBytes(parts[5], 16, 64); err != nil {
+	if hash.Tag, err = parseBytes(tag, 16, 64); err != nil {
 		return Hash{}, err
 	}
 	if hash.String() != encoded { // another version, or a second spelling of the same values
 		return Hash{}, errEncoding
 	}
 	return hash, nil
-}
-
-func parseParameters(text string) (Parameters, error) {
-	names, limits := []string{"m=", "t=", "p="}, []uint64{MaxMemory, MaxIterations, MaxParallelism}
-	fields := strings.Split(text, ",")
-	if len(fields) != len(names) {
-		return Parameters{}, errEncoding
-	}
-	var values [3]uint64
-	for i, field := range fields {
-		digits, ok := strings.CutPrefix(field, names[i])
-		value, err := strconv.ParseUint(digits, 10, 32)
-		if !ok || err != nil || value < 1 || value > limits[i] {
-			return Parameters{}, errEncoding
-		}
-		values[i] = value
-	}
-	p := Parameters{Memory: uint32(values[0]), Iterations: uint32(values[1]), Parallelism: uint8(values[2])}
-	return p, p.Check()
 }
 
 // Check checks that the parameters are within their bounds and those of RFC 9106.

@@ -1,0 +1,216 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	notifications "caravan/services/notifications/domain"
+)
+
+// mailed is one e-mail that the mail server has taken.
+type mailed struct {
+	by       *life
+	to, text string
+	at       time.Time
+	answered atomic.Bool // its program knows
+}
+
+// mailTimeout is a little more than the time limit of an attempt of notifications. A sidecar that was paused for longer sends for
+// a program that does not wait any more.
+const mailTimeout = 31 * time.Second
+
+// mail sends an e-mail through the binding of a sidecar.
+func (w *World) mail(ctx context.Context, l *life, in request) (response *http.Response, err error) {
+	var asked struct {
+		Metadata struct{ EmailTo, MessageID, TextBody string } `json:"metadata"`
+	}
+	if err := json.Unmarshal(in.body, &asked); err != nil {
+		return nil, err
+	}
+	id, began := asked.Metadata.MessageID, w.now()
+	var taken *mailed
+	err = w.ask(ctx, l, "mail "+id, func(c *call) {
+		w.through(c, l.replica, func(reply func(error)) {
+			if w.chance("mail deferred", w.faults.MailFails) {
+				response = respond(http.StatusInternalServerError, "application/json",
+					[]byte(`{"errorCode":"ERR_INVOKE_OUTPUT_BINDING","message":"451 4.7.1 try again later"}`))
+				reply(nil)
+				return
+			}
+			m := &mailed{by: l, to: asked.Metadata.EmailTo, text: asked.Metadata.TextBody, at: w.now()}
+			if w.now().Sub(began) < mailTimeout {
+				w.checkMail(id)
+			}
+			w.mails[id] = append(w.mails[id], m)
+			if w.chance("mail reply lost", w.faults.MailReplyLost) {
+				return
+			}
+			taken, response = m, respond(http.StatusNoContent, "", nil)
+			reply(nil)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if taken != nil {
+		taken.answered.Store(true)
+	}
+	return response, nil
+}
+
+// checkMail checks that an e-mail is claimed, and that it is not sent a second time except where nobody can know: the program
+// of the first time got no answer, or stopped before it stored the answer.
+func (w *World) checkMail(id string) {
+	d, ok := w.delivery(id)
+	if !ok || d.State != notifications.DeliveryClaimed {
+		w.wrongMails = append(w.wrongMails, fmt.Sprintf("the mail %s is sent while its delivery is %q", id, d.State))
+	}
+	for _, before := range w.mails[id] {
+		if before.answered.Load() && !before.by.over() && before.by.replica.frozen == "" {
+			w.wrongMails = append(w.wrongMails, fmt.Sprintf("the mail %s is sent twice, and the first program runs and knows", id))
+		}
+	}
+}
+
+// token waits for an e-mail to an address with a link to a page, and returns the token in it.
+func (w *World) token(address, page string) string {
+	link := regexp.MustCompile("/" + page + "#token=(\\S+)")
+	for {
+		found := make(chan string, 1)
+		w.arrive("looking for a link", func() {
+			token := ""
+			for _, mails := range w.mails {
+				for _, m := range mails {
+					if match := link.FindStringSubmatch(m.text); match != nil && strings.Contains(m.to, address) {
+						token = match[1]
+					}
+				}
+			}
+			found <- token
+		})
+		if token := <-found; token != "" {
+			return token
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// delivery reads a delivery from the store.
+func (w *World) delivery(id string) (notifications.Delivery, bool) {
+	threadID, place, ok := notifications.ParseDeliveryID(id)
+	record, stored := w.stores["notifications"].records[threadPrefix+threadID]
+	var thread notifications.Thread
+	if !ok || !stored || json.Unmarshal(record.value, &thread) != nil || place >= len(thread.Deliveries) {
+		return notifications.Delivery{}, false
+	}
+	return thread.Deliveries[place], true
+}
+
+// threadPrefix starts the key of a thread of deliveries.
+const threadPrefix = "delivery/"
+
+// threads reads all threads of deliveries, by id.
+func (w *World) threads() map[string]*notifications.Thread {
+	found := make(map[string]*notifications.Thread)
+	for key, record := range w.stores["notifications"].records {
+		id, ok := strings.CutPrefix(key, threadPrefix)
+		thread := &notifications.Thread{}
+		if ok && !strings.Contains(id, "/") && json.Unmarshal(record.value, thread) == nil { // not a part of a timeline
+			found[id] = thread
+		}
+	}
+	return found
+}
+
+// posted reports whether every e-mail has been sent.
+func (w *World) posted() bool {
+	for _, thread := range w.threads() {
+		if !thread.Ended() {
+			return false
+		}
+	}
+	return true
+}
+
+// strangeMails checks that each e-mail of the mail server belongs to a delivery.
+func (w *World) strangeMails() (violations []string) {
+	for id := range w.mails {
+		if _, known := w.delivery(id); !known {
+			violations = append(violations, "the mail server has the mail "+id+", of which there is no delivery")
+		}
+	}
+	slices.Sort(violations)
+	return violations
+}
+
+// mails checks that a customer got an e-mail about each fact: about each deposit, and about the last status of each order. Each of
+// them came once, except where nobody can know.
+func (c *customer) mails(facts map[string]int, statuses map[string]string) (violations []string) {
+	found := func(format string, args ...any) {
+		violations = append(violations, c.name+": "+fmt.Sprintf(format, args...))
+	}
+	me, err := read(c, "the account", c.client.GetOwnUser)
+	if err != nil {
+		return []string{fmt.Sprintf("%s: the account can not be read: %v", c.name, err)}
+	}
+	sent := make(map[string]int) // by type
+	for threadID, thread := range c.shop.threads {
+		if thread.UserID != me.ID {
+			continue
+		}
+		for place, d := range thread.Deliveries {
+			mails := c.shop.world.mails[notifications.DeliveryID(threadID, place)]
+			if d.State == notifications.DeliverySent && len(mails) == 0 {
+				found("the delivery of %s is %s, and the mail server has %d of it", d.EventID, d.State, len(mails))
+			}
+			if d.State == notifications.DeliverySent && d.Resends == 0 && !d.Unknown && len(mails) != 1 {
+				found("the mail server has %d mails of %s, all outcomes of which are known", len(mails), d.EventID)
+			}
+			for _, m := range mails {
+				if m.to != me.Email && !strings.Contains(m.to, "<"+me.Email+">") {
+					found("the mail of %s went to %s", d.EventID, m.to)
+				}
+			}
+			if d.State == notifications.DeliverySent {
+				sent[d.Type]++
+			}
+		}
+	}
+	for _, typ := range []string{"users.registered.v1", "payments.deposited.v1"} {
+		if sent[typ] != facts[typ] {
+			found("%d mails of %s were sent; it should be %d", sent[typ], typ, facts[typ])
+		}
+	}
+	if n := sent["users.verification_requested.v1"]; n != 1 {
+		found("%d mails to verify the address were sent; it should be 1", n)
+	}
+	for orderID, want := range statuses {
+		var last notifications.Delivery
+		var at time.Time
+		threadID := notifications.ThreadID(notifications.Email, notifications.Notice{
+			UserID: me.ID, Data: notifications.Data{OrderID: orderID},
+		})
+		thread := c.shop.threads[threadID]
+		if thread == nil {
+			found("there is no mail of order %s; the last should be %s", orderID, want)
+			continue
+		}
+		for place, d := range thread.Deliveries {
+			mails := c.shop.world.mails[notifications.DeliveryID(threadID, place)]
+			if d.State == notifications.DeliverySent && d.Rank > 0 && len(mails) > 0 && mails[0].at.After(at) {
+				last, at = d, mails[0].at // by one clock; those of the programs differ
+			}
+		}
+		if last.Type != want {
+			found("the last mail of order %s is %q; it should be %s", orderID, last.Type, want)
+		}
+	}
+	return violations
+}
