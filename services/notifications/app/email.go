@@ -46,9 +46,6 @@ func (s EmailSender) Send(ctx context.Context, m Message) error {
 	case !found || contact.Email == "":
 		return Refused(errors.New("the user has no address"))
 	}
-	if m.Kind.Link == users.PurposeVerification {
-		contact.Name = "" // whoever gave this address may have written anything to its owner there
-	}
 	unsubscribe := s.Unsubscribe.Of(m, domain.Email)
 	frame := domain.MailFrame{
 		Name: contact.Name, BaseURL: s.BaseURL, UnsubscribeURL: unsubscribe, At: m.Delivery.OccurredAt.In(m.Wishes.Location()),

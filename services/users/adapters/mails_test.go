@@ -34,6 +34,17 @@ func (c *client) mailed(userID, event, purpose string) contract.MailToken {
 	return token
 }
 
+// contact is how a user can be reached, as the app that sends mails gets it.
+func (c *client) contact(userID string) contract.Contact {
+	c.t.Helper()
+	var contacts []contract.Contact
+	c.called(200, contract.AppMailer, contract.PathContacts, fmt.Sprintf(`{"userIds":[%q]}`, userID), &contacts)
+	if len(contacts) != 1 {
+		c.t.Fatalf("the contacts of a user are %+v", contacts)
+	}
+	return contacts[0]
+}
+
 func (c *client) refused(path, body, field string) {
 	c.t.Helper()
 	var p problem.Problem
@@ -52,6 +63,10 @@ func TestVerification(t *testing.T) {
 	if me.EmailVerified {
 		t.Error("the address is verified at once")
 	}
+	contact := c.contact(ada.ID)
+	if want := (contract.Contact{UserID: ada.ID, Email: "ada@example.com"}); contact != want {
+		t.Errorf("the contact with an address that is not verified is %+v; want %+v", contact, want)
+	}
 	first := c.mailed(ada.ID, contract.EventVerificationRequested, contract.PurposeVerification)
 	c.send(202, "POST", "/v1/users/me/verification", bearer, "", nil)
 	c.send(429, "POST", "/v1/users/me/verification", bearer, "", nil)
@@ -69,6 +84,10 @@ func TestVerification(t *testing.T) {
 	c.send(200, "GET", "/v1/users/me", bearer, "", &me)
 	if !me.EmailVerified {
 		t.Error("the address is not verified")
+	}
+	contact.Name = string(ada.Name)
+	if got := c.contact(ada.ID); got != contact || got.Name == "" {
+		t.Errorf("the contact with a verified address is %+v; want %+v", got, contact)
 	}
 	c.send(409, "POST", "/v1/users/me/verification", bearer, "", nil)
 	c.send(401, "POST", "/v1/users/me/verification", "", "", nil)

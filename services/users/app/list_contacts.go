@@ -19,7 +19,11 @@ func (u ListContacts) Do(ctx context.Context, asked contract.ContactsRequest) ([
 	contacts := make([]contract.Contact, 0, len(users))
 	for _, userID := range asked.UserIDs {
 		if user, ok := users[userID]; ok {
-			contacts = append(contacts, contract.Contact{UserID: userID, Email: string(user.Email), Name: string(user.Name)})
+			contact := contract.Contact{UserID: userID, Email: string(user.Email)}
+			if user.EmailVerified() {
+				contact.Name = string(user.Name)
+			}
+			contacts = append(contacts, contact)
 			delete(users, userID) // one that is asked for twice is answered once
 		}
 	}

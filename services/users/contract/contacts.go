@@ -25,7 +25,9 @@ type ContactsRequest struct {
 type Contact struct {
 	UserID string `json:"userId"`
 	Email  string `json:"email"`
-	Name   string `json:"name"`
+	// Name is "" while the address is not verified: anyone can register the address of another person, with a name that is an
+	// advertisement to its owner.
+	Name string `json:"name"`
 }
 
 // Contacts asks users for contacts. Questions that come while one is under way share the next call. It is safe for concurrent
