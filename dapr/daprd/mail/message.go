@@ -63,7 +63,7 @@ func (s settings) compose(req *bindings.InvokeRequest, now time.Time) (composed,
 	}
 	m := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	m.FromMailAddress(from)
-	m.Subject(subject)
+	setSubject(m, subject)
 	m.SetDateWithValue(now)
 	m.SetMessageIDWithValue(id)
 	m.SetGenHeader("X-Priority", strconv.Itoa(priority))
