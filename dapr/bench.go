@@ -19,7 +19,10 @@ type benchOptions struct {
 	duration       time.Duration
 	clients        string
 	json, compare  string
+	streams        int
+	rate           float64
 	explicitServer bool
+	loads          []string // the flags that were given and have no meaning with streams
 }
 
 func benchCommand() command {
@@ -35,7 +38,14 @@ Without --broker and --store it measures the stack that runs, which should have 
 
 With --target compose it measures that of docker compose (CARAVAN_LIMIT_ENABLED=false switches its rate limits off), and
 with --gateway URL any other; there memory, processor time and the calls behind the gateway are unknown. It creates
-users and products in the shop that it measures. It reads passwords as "audit" does.`,
+users and products in the shop that it measures. It reads passwords as "audit" does.
+
+--streams N measures event streams (GET /v1/notifications/stream) instead: those of N users, who place --rate orders a second.
+It reports how many streams were open at once, events received, missing and out of order compared with the API, connections that
+were resumed, the time from an order's confirmation to its event, and the memory of the processes. It fails if an event is missing.
+An interrupt ends it early with the result so far. Users of the launcher's stacks have no accounts, so that no passwords are hashed
+and no e-mails are sent; their tokens are signed with the key of the stack. Elsewhere they are registered, and the clocks of both
+machines must agree. Limits of open files: 2N + 1000, for this program and for the gateway.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			c.loginFlags(flags)
 			o := &c.options.bench
@@ -43,6 +53,8 @@ users and products in the shop that it measures. It reads passwords as "audit" d
 			o.duration = 15 * time.Second
 			flags.Var(period(&o.duration, time.Second, longest), "duration", "how long each load lasts, as a `duration`")
 			flags.StringVar(&o.clients, "clients", "1,16,64", "numbers of clients, as a `list`")
+			flags.Var(number(&o.streams, 1, bench.MaxStreams), "streams", "measure event streams, a `number` of them")
+			flags.Var(decimal(&o.rate, 0.1, bench.MaxRate), "rate", "with --streams: orders placed a second, a `number`; without it half of the rate that is measured without streams")
 			flags.StringVar(&o.json, "json", "", "also write the result to this `file`")
 			flags.StringVar(&o.compare, "compare", "", "show the result beside that of an earlier `file`")
 		},
@@ -51,6 +63,9 @@ users and products in the shop that it measures. It reads passwords as "audit" d
 				if f.Name == "broker" || f.Name == "store" {
 					c.options.bench.explicitServer = true
 				}
+				if f.Name == "clients" || f.Name == "compare" {
+					c.options.bench.loads = append(c.options.bench.loads, "--"+f.Name)
+				}
 			})
 			return c.bench(ctx)
 		},
@@ -58,6 +73,14 @@ users and products in the shop that it measures. It reads passwords as "audit" d
 }
 
 func (c *cli) bench(ctx context.Context) error {
+	switch o := c.options.bench; {
+	case o.streams > 0 && len(o.loads) > 0:
+		return &usageError{"bench: do not give " + strings.Join(o.loads, " and ") + " with --streams."}
+	case o.streams > 0:
+		return c.benchStreams(ctx)
+	case o.rate > 0:
+		return &usageError{"bench: --rate is for --streams."}
+	}
 	loads, err := parseClients(c.options.bench.clients)
 	if err != nil {
 		return err
@@ -121,10 +144,15 @@ func (c *cli) benchTarget(ctx context.Context) (bench.Target, func(), error) {
 		return bench.Target{}, nil, advise(err)
 	}
 	began := time.Now()
+	sign, err := signer(stack.Dir())
+	if err != nil {
+		c.stop(stack)
+		return bench.Target{}, nil, err
+	}
 	people := shop{gateway: stack.GatewayURL(), people: []launcher.User{stack.Admin()}, source: stack.Dir()}
 	return bench.Target{
 		Gateway: people.gateway, SignIn: people.signIn, Dir: stack.Dir(), Broker: stack.BrokerKind(), Store: stack.StoreKind(), Logs: launcherLogs(stack.Dir()),
-		Report: func(context.Context) (launcher.Report, error) { return stack.Report(began), nil },
+		Report: func(context.Context) (launcher.Report, error) { return stack.Report(began), nil }, Sign: sign,
 	}, func() { c.stop(stack) }, nil
 }
 
@@ -137,8 +165,12 @@ func (c *cli) runningTarget(ctx context.Context, control *launcher.Control) (ben
 	if err != nil {
 		return bench.Target{}, err
 	}
+	sign, err := signer(c.dir)
+	if err != nil {
+		return bench.Target{}, err
+	}
 	return bench.Target{
-		Gateway: found.gateway, SignIn: found.signIn, Dir: c.dir, Broker: metadata.Broker.Kind, Store: metadata.Store.Kind,
+		Gateway: found.gateway, SignIn: found.signIn, Sign: sign, Dir: c.dir, Broker: metadata.Broker.Kind, Store: metadata.Store.Kind,
 		Report: control.Report, Logs: launcherLogs(c.dir),
 	}, nil
 }

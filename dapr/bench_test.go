@@ -26,3 +26,19 @@ func TestBenchTakesAnyStack(t *testing.T) {
 		t.Errorf("it measures %+v with %+v (%v)", stack, report, err)
 	}
 }
+
+func TestFlagsOfStreamsAreChecked(t *testing.T) {
+	withoutPasswords(t)
+	for want, args := range map[string][]string{
+		"from 1 to 10000":       {"--streams", "0"},
+		"a number from 1 to 10": {"--streams", "10001"},
+		"from 0.1 to 10000":     {"--streams", "5", "--rate", "0"},
+		"--rate is for":         {"--rate", "5"},
+		"do not give --clients": {"--streams", "5", "--clients", "1"},
+		"do not give --compare": {"--streams", "5", "--compare", "f"},
+	} {
+		if status, _, stderr := invoke(t, append([]string{"bench"}, args...)...); status != exitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%v: status %d, said %q", args, status, stderr)
+		}
+	}
+}

@@ -1,4 +1,4 @@
-// Package bench measures a running stack: orders, reads, memory, and the processor time of an order.
+// Package bench measures a running stack: orders, reads, memory, the processor time of an order, and event streams.
 package bench
 
 import (
@@ -24,6 +24,9 @@ type Target struct {
 	Broker, Store string
 	// SignIn logs in a user with a role.
 	SignIn func(ctx context.Context, role string) (*client.Client, error)
+	// Sign makes an access token for a customer who has no account, with this id. If nil, the benchmark of streams registers its
+	// users, which takes two password hashes for each.
+	Sign func(userID string, expiry time.Time) (string, error)
 	// Report describes the processes of the stack. If nil, memory and processor time are not measured.
 	Report func(ctx context.Context) (launcher.Report, error)
 	// Logs returns the log lines of the stack for which accept returns true.

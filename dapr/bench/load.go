@@ -33,27 +33,33 @@ const (
 
 // shop is a shop prepared for load: its stock and its users' wallets are large enough.
 type shop struct {
-	gateway string
-	staff   *client.Client
-	users   []*client.Client
-	weights []float64 // cumulative shares of the products
+	gateway   string
+	anonymous *client.Client
+	staff     *client.Client
+	users     []*client.Client
+	weights   []float64 // cumulative shares of the products
 }
 
 func sku(n int) string { return fmt.Sprintf("BENCH-%03d", n) }
 
 func openShop(ctx context.Context, stack Target, users int) (*shop, error) {
+	s, err := openShopWithoutUsers(ctx, stack)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.enrol(ctx, stack.Dir, users)
+}
+
+func openShopWithoutUsers(ctx context.Context, stack Target) (*shop, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = MaxClients
-	anonymous := client.New(stack.Gateway, &http.Client{Transport: transport, Timeout: 30 * time.Second})
-	staff, err := stack.SignIn(ctx, "staff")
-	if err != nil {
+	s := &shop{gateway: stack.Gateway, weights: zipf(products)}
+	s.anonymous = client.New(stack.Gateway, &http.Client{Transport: transport, Timeout: 30 * time.Second})
+	var err error
+	if s.staff, err = stack.SignIn(ctx, "staff"); err != nil {
 		return nil, limited(err)
 	}
-	s := &shop{gateway: stack.Gateway, staff: staff, weights: zipf(products)}
-	if err := s.stockUp(ctx); err != nil {
-		return nil, limited(err)
-	}
-	return s, s.enrol(ctx, anonymous, stack.Dir, users)
+	return s, limited(s.stockUp(ctx))
 }
 
 // zipf returns the cumulative shares of n products whose popularity decreases with their rank.
@@ -109,7 +115,7 @@ func (s *shop) stockUp(ctx context.Context) error {
 
 // enrol logs the users in, registers those that do not exist, and fills their wallets. Their passwords are kept,
 // because a password hash is slow on purpose.
-func (s *shop) enrol(ctx context.Context, anonymous *client.Client, dir string, count int) error {
+func (s *shop) enrol(ctx context.Context, dir string, count int) error {
 	users, err := loadUsers(dir, count)
 	if err != nil {
 		return err
@@ -119,12 +125,12 @@ func (s *shop) enrol(ctx context.Context, anonymous *client.Client, dir string, 
 	group.SetLimit(8)
 	for i, user := range users[:count] {
 		group.Go(func() error {
-			customer, err := anonymous.Login(ctx, user.Email, user.Password)
+			customer, err := s.anonymous.Login(ctx, user.Email, user.Password)
 			if client.Status(err) == http.StatusUnauthorized {
-				if _, err := anonymous.RegisterUser(ctx, client.Registration{Email: user.Email, Password: user.Password, Name: "Benchmark"}); err != nil {
+				if _, err := s.anonymous.RegisterUser(ctx, client.Registration{Email: user.Email, Password: user.Password, Name: "Benchmark"}); err != nil {
 					return limited(err)
 				}
-				customer, err = anonymous.Login(ctx, user.Email, user.Password)
+				customer, err = s.anonymous.Login(ctx, user.Email, user.Password)
 			}
 			if err != nil {
 				return limited(err)

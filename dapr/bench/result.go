@@ -84,8 +84,10 @@ type ProcessSize struct {
 }
 
 // Keep writes the result to each of the files.
-func (r Result) Keep(files ...string) error {
-	raw, err := json.MarshalIndent(r, "", "  ")
+func (r Result) Keep(files ...string) error { return keep(r, files) }
+
+func keep(result any, files []string) error {
+	raw, err := json.MarshalIndent(result, "", "  ")
 	if err != nil {
 		return fmt.Errorf("keeping the result: %w", err)
 	}
@@ -102,7 +104,11 @@ func (r Result) Keep(files ...string) error {
 
 // FileName returns a file name for the result with its date, broker and store.
 func (r Result) FileName() string {
-	return strings.ReplaceAll(fmt.Sprintf("%s-%s-%s.json", r.Date.Format("20060102-150405"), r.Broker, r.Store), " ", "-")
+	return fileName(r.Date, r.Broker, r.Store)
+}
+
+func fileName(date time.Time, names ...string) string {
+	return strings.ReplaceAll(date.Format("20060102-150405")+"-"+strings.Join(names, "-")+".json", " ", "-")
 }
 
 // Read reads a result that Keep wrote.

@@ -47,3 +47,13 @@ func (c *Client) Session() Session {
 	defer c.mu.Unlock()
 	return c.session
 }
+
+// Token returns an access token that is valid now, for requests that this package does not send, such as event streams.
+func (c *Client) Token(ctx context.Context) (string, error) { return c.token(ctx) }
+
+// Resume returns a client with a session that was opened elsewhere.
+func (c *Client) Resume(session Session) *Client {
+	user := New(c.base, c.http)
+	_ = user.keep(session, nil)
+	return user
+}

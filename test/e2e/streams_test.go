@@ -1,15 +1,10 @@
 package e2e
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -31,7 +26,7 @@ import (
 )
 
 // crowd is the size of TestStreamsOfManyUsers: CARAVAN_E2E_STREAMS is the number of streams, 1000 for the long form. Each of the first
-// 1000 has ten events: two of an order and eight of deposits.
+// 1000 has ten events: two of an order and eight of deposits. Every tenth order is refunded in two parts, which has four more.
 var crowd = cmp.Or(stacktest.Take("CARAVAN_E2E_STREAMS"), "100")
 
 const (
@@ -39,165 +34,18 @@ const (
 	buyersMost = 1000
 	// depositsDuringFaults is how many deposits each buyer makes while processes are killed.
 	depositsDuringFaults = 7
+	// refundEvery is how many orders there are for each that is refunded.
+	refundEvery = 10
 	// orderPause is the time between two orders: about half of what two cores sustain.
 	orderPause = 40 * time.Millisecond
 	// restTime is how long the processor time of open streams is measured, more than two heartbeats.
 	restTime = 32 * time.Second
 )
 
-// listener is a user with a stream, which is opened again where it was whenever it ends.
-type listener struct {
-	user, token string
-	gateways    []string
-
-	mu       sync.Mutex
-	opened   int
-	opening  bool
-	position int   // of the newest notification
-	wrong    error // the first thing that is out of order
-	seen     int   // notifications
-	statuses map[string][]int64
-	last     map[string]string // status, by order
-	delays   []time.Duration   // from the confirmation of an order
-}
-
-// run follows the stream until ctx ends.
-func (l *listener) run(ctx context.Context) {
-	for n := 0; ctx.Err() == nil; n++ {
-		if err := l.connect(ctx, l.gateways[n%len(l.gateways)]); err != nil || ctx.Err() == nil {
-			select {
-			case <-time.After(200 * time.Millisecond):
-			case <-ctx.Done():
-			}
-		}
-	}
-}
-
-func (l *listener) connect(ctx context.Context, gateway string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, gateway+"/v1/notifications/stream", nil)
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Authorization", "Bearer "+l.token)
-	l.mu.Lock()
-	request.Header.Set("Last-Event-ID", strconv.Itoa(l.position))
-	l.mu.Unlock()
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return errors.New(response.Status)
-	}
-	defer l.set(func() { l.opening = false })
-	var name, data string
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		field, value, _ := strings.Cut(lines.Text(), ": ")
-		switch field {
-		case "event":
-			name = value
-		case "data":
-			data = value
-		case "":
-			l.take(name, []byte(data))
-			name = ""
-		}
-	}
-	return nil
-}
-
-func (l *listener) set(change func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	change()
-}
-
-// take takes one event and checks that it is the next one.
-func (l *listener) take(name string, data []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var event struct {
-		Position        int
-		OrderID, Status string
-		Sequence        int64
-		OccurredAt      time.Time
-	}
-	if name == "" || json.Unmarshal(data, &event) != nil {
-		return
-	}
-	switch name {
-	case "open":
-		l.opened++
-		l.opening = true
-	case "notification":
-		if event.Position != l.position+1 {
-			l.wrong = cmp.Or(l.wrong, fmt.Errorf("notification %d follows %d", event.Position, l.position))
-		}
-		l.position, l.seen = event.Position, l.seen+1
-	case "order":
-		had := l.statuses[event.OrderID]
-		if len(had) > 0 && event.Sequence <= had[len(had)-1] {
-			l.wrong = cmp.Or(l.wrong, fmt.Errorf("status %d of an order follows %v", event.Sequence, had))
-		}
-		l.statuses[event.OrderID], l.last[event.OrderID] = append(had, event.Sequence), event.Status
-		if event.Status == "confirmed" {
-			l.delays = append(l.delays, time.Since(event.OccurredAt))
-		}
-	default:
-		if name != "end" {
-			l.wrong = cmp.Or(l.wrong, fmt.Errorf("an unexpected event %q", name))
-		}
-	}
-}
-
-// call sends a request of the user to a gateway.
-func (l *listener) call(ctx context.Context, gateway, path string, body any, want int) ([]byte, error) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
-	key := id.Random{}.New()
-	var got []byte
-	err = within(waitLimit, func() error { // a gateway that was killed comes back
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, gateway+path, bytes.NewReader(raw))
-		if err != nil {
-			return err
-		}
-		request.Header.Set("Authorization", "Bearer "+l.token)
-		request.Header.Set("Content-Type", "application/json")
-		request.Header.Set("Idempotency-Key", `"`+key+`"`)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if got, err = io.ReadAll(response.Body); err == nil && response.StatusCode != want {
-			err = errorf("%s is answered with %s: %s", path, response.Status, got)
-		}
-		return err
-	})
-	return got, err
-}
-
-func (l *listener) deposit(ctx context.Context, gateway string) error {
-	_, err := l.call(ctx, gateway, "/v1/wallet/deposits", map[string]any{"amount": 1000, "currency": currency, "source": "tok_ok"}, http.StatusCreated)
-	return err
-}
-
-// ended returns an error until the stream has the end of an order, which is the only status of it that is published.
-func (l *listener) ended(order string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.last[order] != "confirmed" || len(l.statuses[order]) != 1 {
-		return errorf("the statuses of the order are %v, at last %q", l.statuses[order], l.last[order])
-	}
-	return nil
-}
-
 // TestStreamsOfManyUsers has two replicas of notifications and of the gateway, and many users with a stream each. First all of them
-// order: every stream has the end of its order. Then a replica of notifications and one of the gateway are killed
-// while all deposit: the clients connect again, and every stream has every notification once, in the order of the inbox.
+// order, and staff refund some: every stream has the statuses of its order. Then a replica of notifications and one of the gateway are killed
+// while all deposit: the clients connect again. In the end all that came on each stream is compared with what the API has: every status
+// and every notification once, in order, and nothing else.
 func TestStreamsOfManyUsers(t *testing.T) {
 	if settings.broker == "redis-streams" {
 		t.Skip("it has no component live")
@@ -214,7 +62,8 @@ func TestStreamsOfManyUsers(t *testing.T) {
 	}
 	sh.products = nil // its people have no passwords, so their orders are not in the books
 	gateways := []string{s.GatewayURL(), s.status(t, "gateway-2").URL}
-	people := s.crowd(t, streams, gateways)
+	people := s.crowd(t, streams+1, gateways)
+	prober, people := people[streams], people[:streams]
 	before := s.uses()
 	ctx, leave := context.WithCancel(t.Context())
 	var listening sync.WaitGroup
@@ -252,27 +101,30 @@ func TestStreamsOfManyUsers(t *testing.T) {
 		s.showRest(t, before, streams)
 	}
 	people = people[:min(streams, buyersMost)]
-	s.heard(t, people[0], products[0])
+	s.heard(t, prober, products[0])
 
 	orders := make([]string, len(people))
 	if err = all(func(n int, l *listener) error { return l.deposit(ctx, gateways[n%2]) }); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	err = all(func(n int, l *listener) error {
+	err = all(func(n int, l *listener) (err error) {
 		time.Sleep(time.Until(began.Add(time.Duration(n) * orderPause))) // a steady rate
-		raw, err := l.call(ctx, gateways[n%2], "/v1/orders", items(products[n%len(products)], 1), http.StatusAccepted)
-		var accepted acceptedBody
-		if err = cmp.Or(err, json.Unmarshal(raw, &accepted)); err == nil {
-			orders[n] = accepted.ID
-		}
+		orders[n], err = l.order(ctx, gateways[n%2], products[n%len(products)])
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d orders took %s", len(people), time.Since(began).Round(time.Millisecond))
-	each("the statuses", func(l *listener) error { return l.ended(orders[slices.Index(people, l)]) })
+	each("the statuses", func(l *listener) error { return l.has(orders[slices.Index(people, l)], "confirmed") })
+	for n := 0; n < len(people); n += refundEvery {
+		path := "/v1/orders/" + orders[n] + "/refund"
+		sh.admin.must(http.StatusAccepted, http.MethodPost, path, map[string]any{"amount": euros(40), "reason": "one part"}, nil)
+		eventually(t, "the refund of a part", func() error { return people[n].has(orders[n], "confirmed", "confirmed") })
+		sh.admin.must(http.StatusAccepted, http.MethodPost, path, map[string]any{"reason": "the rest"}, nil)
+		eventually(t, "the refund of the rest", func() error { return people[n].has(orders[n], "confirmed", "confirmed", "refunded") })
+	}
 
 	deposits := errgroup.Group{}
 	deposits.Go(func() error {
@@ -299,20 +151,25 @@ func TestStreamsOfManyUsers(t *testing.T) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		want := 1 + 1 + depositsDuringFaults // a deposit, an order and the others
-		if l == people[0] {
-			want = l.seen // it made more orders
+		if slices.Index(people, l)%refundEvery == 0 {
+			want += 2
 		}
-		if l.seen != want {
-			return errorf("there are %d of %d", l.seen, want)
+		if len(l.notices) != want {
+			return errorf("there are %d of %d", len(l.notices), want)
 		}
 		return nil
 	})
+	if err = all(func(n int, l *listener) error {
+		if err := l.complete(ctx, orders[n]); err != nil {
+			return fmt.Errorf("the stream of %s: %w", l.user, err)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
 	for _, l := range people {
 		l.mu.Lock()
-		if l.wrong != nil {
-			t.Errorf("the stream of %s: %v", l.user, l.wrong)
-		}
-		events += l.seen
+		events += len(l.notices)
 		for _, had := range l.statuses {
 			events += len(had)
 		}
@@ -362,7 +219,7 @@ func (s *stack) crowd(t *testing.T, size int, gateways []string) []*listener {
 	for i := range people {
 		l := &listener{
 			user: id.Random{}.New(), gateways: slices.Clone(gateways),
-			statuses: make(map[string][]int64), last: make(map[string]string),
+			statuses: make(map[string][]sighting),
 		}
 		if i%2 == 1 {
 			slices.Reverse(l.gateways)
@@ -388,7 +245,7 @@ func (s *stack) heard(t *testing.T, l *listener, p *product) {
 	defer leave()
 	var probes []*listener
 	for n := range 8 {
-		probe := &listener{user: l.user, token: l.token, gateways: l.gateways[n%2 : n%2+1], statuses: make(map[string][]int64), last: make(map[string]string)}
+		probe := &listener{user: l.user, token: l.token, gateways: l.gateways[n%2 : n%2+1], statuses: make(map[string][]sighting)}
 		probes = append(probes, probe)
 		go probe.run(ctx)
 	}
@@ -396,13 +253,12 @@ func (s *stack) heard(t *testing.T, l *listener, p *product) {
 		if err := l.deposit(ctx, l.gateways[0]); err != nil {
 			return err
 		}
-		raw, err := l.call(ctx, l.gateways[0], "/v1/orders", items(p, 1), http.StatusAccepted)
-		var accepted acceptedBody
-		if err = cmp.Or(err, json.Unmarshal(raw, &accepted)); err != nil {
+		order, err := l.order(ctx, l.gateways[0], p)
+		if err != nil {
 			return err
 		}
 		for _, probe := range probes {
-			if err := within(3*time.Second, func() error { return probe.ended(accepted.ID) }); err != nil {
+			if err := within(3*time.Second, func() error { return probe.has(order, "confirmed") }); err != nil {
 				return err
 			}
 		}

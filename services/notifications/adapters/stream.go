@@ -59,7 +59,7 @@ func (a API) stream(r *http.Request) (request.Answer, error) {
 	if err != nil {
 		return request.Answer{}, err
 	}
-	opened, err := a.OpenStream.Do(r.Context(), app.Start{UserID: caller.Subject, After: after})
+	opened, err := a.OpenStream.Do(r.Context(), app.Start{UserID: caller.Subject, After: after, Permissions: caller.Permissions})
 	if err != nil {
 		return request.Answer{}, err
 	}

@@ -20,6 +20,8 @@ import (
 	"caravan/internal/token"
 	"caravan/services/notifications/adapters"
 	"caravan/services/notifications/app"
+	products "caravan/services/products/contract"
+	users "caravan/services/users/contract"
 )
 
 // streamServer serves streams over a fake store. Each user may have one, and the replica two. The caller is the bearer token, and
@@ -37,11 +39,15 @@ func newStreamServer(t *testing.T) *streamServer {
 	inboxes := app.NewInboxes(ports)
 	s := &streamServer{
 		streams: app.NewStreams(inboxes, unmetered{}, app.StreamOptions{PerUser: 1, PerReplica: 2, Refresh: time.Hour, Poll: time.Hour, Heartbeat: time.Hour}),
-		deliver: app.DeliverEvent{Inboxes: inboxes, Counter: uncounted{}},
+		deliver: app.DeliverEvent{Inboxes: inboxes, Counter: uncounted{}, Staff: oneOfStaff{}},
 		expiry:  time.Now().Add(time.Hour),
 	}
 	routes := &servicetest.Server{Authenticate: func(r *http.Request) (token.Claims, error) {
-		return token.Claims{Subject: strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), Expiry: s.expiry}, nil
+		claims := token.Claims{Subject: strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), Expiry: s.expiry}
+		if claims.Subject == staffUser {
+			claims.Permissions = users.PermissionsOf([]string{users.RoleStaff})
+		}
+		return claims, nil
 	}}
 	adapters.API{
 		OpenStream: app.OpenStream{Streams: s.streams, Preferences: app.NewPreferences(ports)},
@@ -59,6 +65,16 @@ func newStreamServer(t *testing.T) *streamServer {
 		}
 	})
 	return s
+}
+
+// staffUser is the only one with the permissions of staff.
+const staffUser = "staff"
+
+// oneOfStaff is an app.Staff.
+type oneOfStaff struct{}
+
+func (oneOfStaff) With(context.Context, string, int) ([]string, error) {
+	return []string{staffUser}, nil
 }
 
 // unmetered is an app.StreamMeter.
@@ -139,6 +155,33 @@ func TestAStreamHasNotificationsAndStatuses(t *testing.T) {
 	want := "event: order\ndata: {\"orderId\":\"" + order + "\",\"status\":\"confirmed\",\"sequence\":5,\"occurredAt\":\"2026-03-01T12:00:00Z\"}\n"
 	if got := read(t, in); got != want {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestLowStockWakesTheStreamsOfStaff covers an event that names nobody. The next regular read of the inbox is an hour away.
+func TestLowStockWakesTheStreamsOfStaff(t *testing.T) {
+	s := newStreamServer(t)
+	customer, staff := bufio.NewReader(s.open(t, "u1", "", "").Body), bufio.NewReader(s.open(t, staffUser, "", "").Body)
+	for _, in := range []*bufio.Reader{customer, staff} {
+		read(t, in)
+		read(t, in)
+	}
+	low := event.Event{
+		ID: event.ID("products", "stock/TEA", 1), Type: products.EventStockLow, Source: products.App, Subject: "stock/TEA", Sequence: 1, Time: noon,
+		Data: []byte(`{"sku":"TEA","available":3,"threshold":5}`),
+	}
+	s.streams.Take(low)
+	for _, e := range []event.Event{low, paid("u1", 1)} {
+		if err := s.deliver.Do(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := read(t, staff); !strings.HasPrefix(got, "id: 1\nevent: notification\n") || !strings.Contains(got, "TEA") {
+		t.Errorf("staff got %q", got)
+	}
+	s.streams.Take(paid("u1", 1))
+	if got := read(t, customer); !strings.HasPrefix(got, "id: 1\nevent: notification\n") || strings.Contains(got, "TEA") {
+		t.Errorf("the customer got %q", got)
 	}
 }
 

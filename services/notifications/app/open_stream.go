@@ -22,12 +22,14 @@ type Start struct {
 	UserID string
 	// After is the position after which notifications are sent. A negative one means only new notifications.
 	After int
+	// Permissions are those of the user. An event for users with one of them lets the inbox be read soon.
+	Permissions []string
 }
 
 // Do opens a stream. Its errors are ErrTooManyStreams and ErrNoRoom, and those of the store.
 func (u OpenStream) Do(ctx context.Context, start Start) (*Stream, error) {
 	s := &Stream{
-		streams: u.Streams, userID: start.UserID,
+		streams: u.Streams, userID: start.UserID, permissions: start.Permissions,
 		grown: make(chan struct{}, 1), alive: make(chan struct{}, 1), orders: make(chan domain.OrderStatus, ordersWaiting), slow: make(chan struct{}, 1),
 	}
 	// First registered and then read, so that nothing is missed in between.

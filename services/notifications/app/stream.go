@@ -35,12 +35,14 @@ var ErrTooSlow = errors.New("the client is too slow for its stream")
 
 // Stream is one open stream. Run must be called.
 type Stream struct {
-	streams  *Streams
-	userID   string
-	position int // of the last notification that was sent
-	skipped  int // how many before position are not sent
-	unread   int // when the stream was opened
-	first    *domain.Inbox
+	streams *Streams
+	userID  string
+	// permissions are those that the user had when the stream was opened.
+	permissions []string
+	position    int // of the last notification that was sent
+	skipped     int // how many before position are not sent
+	unread      int // when the stream was opened
+	first       *domain.Inbox
 	// preferences are those that the user had when the stream was opened.
 	preferences *domain.Preferences
 

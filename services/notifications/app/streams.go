@@ -147,13 +147,29 @@ func (h *Streams) Take(e event.Event) {
 	if err != nil {
 		return // its consumer deals with it
 	}
-	if notice.Audience == nil {
-		h.expect(notice)
-		return
-	}
-	for _, userID := range notice.Audience.Users { // an event for staff names none: it is found by the next refresh
+	for _, userID := range h.concerned(notice) {
 		h.expect(notice.For(userID))
 	}
+}
+
+// concerned returns the users whom a notice may be for. An event for those with a permission names none: it may be for each
+// connected user who has it. One who is not in its audience after all has the inbox read for nothing, a few times.
+func (h *Streams) concerned(n domain.Notice) []string {
+	switch {
+	case n.Audience == nil:
+		return []string{n.UserID}
+	case n.Audience.Permission == "":
+		return n.Audience.Users
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var users []string
+	for userID, w := range h.users {
+		if slices.ContainsFunc(w.streams, func(s *Stream) bool { return slices.Contains(s.permissions, n.Audience.Permission) }) {
+			users = append(users, userID)
+		}
+	}
+	return users
 }
 
 // expect lets the inbox of a connected user be read soon.

@@ -61,13 +61,13 @@ func (p *Progress) Due(now time.Time) []OrderStatus {
 }
 
 // follows reports whether no status is missing before this one. Orders publishes only the ends of orders (orders.Published), so that
-// most numbers are not seen. Nothing that matters precedes the first end of an order. A refund has two numbers, of which the second one
-// is published.
+// most numbers are not seen. Nothing that matters precedes the first end of an order. A refund, of all or of a part, has two numbers, of
+// which the second one is published. One that staff retried has more, and waits.
 func (p *Progress) follows(s OrderStatus) bool {
 	switch {
 	case s.Sequence == p.sent+1:
 		return true
-	case s.Status == string(orders.Refunded):
+	case s.Refund:
 		return p.sent > 0 && s.Sequence == p.sent+2
 	}
 	return p.sent <= 1 && slices.Contains([]string{string(orders.Confirmed), string(orders.Rejected), string(orders.Cancelled)}, s.Status)

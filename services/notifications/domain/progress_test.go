@@ -12,10 +12,10 @@ import (
 )
 
 func TestStatusesWaitForThoseBeforeThem(t *testing.T) {
-	const hold = 50 * time.Millisecond
+	const hold, partial = 50 * time.Millisecond, 100
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	type step struct {
-		sequence int64         // of a refund, negative of a confirmation; 0 looks for what is due
+		sequence int64         // of a refund, negative of a confirmation, from 100 on of the refund of a part; 0 looks for what is due
 		after    time.Duration // since the first step
 		pass     []int64
 		late     bool
@@ -30,7 +30,11 @@ func TestStatusesWaitForThoseBeforeThem(t *testing.T) {
 		"the first end":         {{-5, 0, []int64{5}, false}, {7, 0, []int64{7}, false}, {9, 1, []int64{9}, false}},
 		"a refund before it":    {{7, 0, nil, false}, {-5, 10, []int64{5, 7}, false}},
 		"refunds exchanged":     {{-5, 0, []int64{5}, false}, {9, 1, nil, false}, {7, 2, []int64{7, 9}, false}},
-		"far behind":            {{900, 0, nil, false}, {0, 50, []int64{900}, false}, {1, 51, nil, false}},
+		"far behind":            {{99, 0, nil, false}, {0, 50, []int64{99}, false}, {1, 51, nil, false}},
+		"refunds of parts":      {{-5, 0, []int64{5}, false}, {partial + 7, 0, []int64{7}, false}, {partial + 9, 1, []int64{9}, false}, {11, 2, []int64{11}, false}},
+		"a part before the end": {{partial + 7, 0, nil, false}, {-5, 10, []int64{5, 7}, false}},
+		"parts exchanged":       {{-5, 0, []int64{5}, false}, {partial + 9, 1, nil, false}, {partial + 7, 2, []int64{7, 9}, false}},
+		"a part retried":        {{-5, 0, []int64{5}, false}, {partial + 8, 1, nil, false}, {0, 51, []int64{8}, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var p domain.Progress
@@ -41,7 +45,10 @@ func TestStatusesWaitForThoseBeforeThem(t *testing.T) {
 				if s.sequence == 0 {
 					passed = p.Due(now)
 				} else {
-					status := domain.OrderStatus{Sequence: s.sequence, Status: "refunded"}
+					status := domain.OrderStatus{Sequence: s.sequence, Status: "refunded", Refund: true}
+					if s.sequence >= partial {
+						status = domain.OrderStatus{Sequence: s.sequence - partial, Status: "confirmed", Refund: true}
+					}
 					if s.sequence < 0 {
 						status = domain.OrderStatus{Sequence: -s.sequence, Status: "confirmed"}
 					}

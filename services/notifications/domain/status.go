@@ -18,6 +18,8 @@ type OrderStatus struct {
 	OccurredAt time.Time
 	// Reason is the code by which an order was rejected or cancelled.
 	Reason string
+	// Refund is set for the end of a refund. After a part was refunded, the status is confirmed as before.
+	Refund bool
 }
 
 // ReadStatus returns the status that an event reports, and false for an event that is not such a change or cannot be read.
@@ -31,7 +33,7 @@ func ReadStatus(e event.Event) (OrderStatus, bool) {
 	}
 	s := OrderStatus{
 		UserID: fact.UserID, OrderID: fact.OrderID, Status: string(fact.Status), Sequence: e.Sequence,
-		OccurredAt: e.Time.UTC().Truncate(time.Millisecond),
+		OccurredAt: e.Time.UTC().Truncate(time.Millisecond), Refund: e.Type == orders.EventRefunded,
 	}
 	if reasons.MatchString(fact.Reason) {
 		s.Reason = fact.Reason

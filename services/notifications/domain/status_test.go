@@ -26,6 +26,9 @@ func TestReadStatus(t *testing.T) {
 	if got, ok := domain.ReadStatus(of("orders", "orders.rejected.v1", data(order, user, "rejected", "<b>Text for people</b>"))); !ok || got.Reason != "" {
 		t.Errorf("a reason that is no code: %+v, %v", got, ok)
 	}
+	if got, ok := domain.ReadStatus(of("orders", "orders.refunded.v1", data(order, user, "confirmed", ""))); !ok || got.Status != "confirmed" || !got.Refund {
+		t.Errorf("after a part was refunded: %+v, %v", got, ok)
+	}
 	for name, e := range map[string]event.Event{
 		"another source": of("payments", "orders.rejected.v1", data(order, user, "rejected", "")),
 		"another type":   of("orders", "payments.deposited.v1", data(order, user, "rejected", "")),
