@@ -41,7 +41,7 @@ func (p *preferring) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !p.push:
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write([]byte(`{"type":"https://caravan.example/problems/push-off","status":503}`))
+		_, _ = w.Write([]byte(`{"type":"urn:caravan:problem:push-off","status":503}`))
 	case r.Method == http.MethodGet:
 		answer(http.StatusOK, client.PushSubscriptionList{Items: p.devices})
 	case r.Method == http.MethodPost:
