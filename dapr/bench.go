@@ -21,6 +21,7 @@ type benchOptions struct {
 	json, compare  string
 	streams        int
 	rate           float64
+	messages       string
 	explicitServer bool
 	loads          []string // the flags that were given and have no meaning with streams
 }
@@ -32,6 +33,11 @@ func benchCommand() command {
 Measures orders per second, from POST to the end of the order, at 1, 16 and 64 clients; catalogue reads; the time
 of each step of an order; and the memory of every process. Each client is a user with a wallet.
 The result is kept as JSON under .dapr/bench. --compare shows it beside an earlier one.
+
+--messages says what users get about an order beside the entry in their inbox: none, an e-mail, or a push message to one device,
+for which the benchmark is the push service. The processor time of an order contains that of its messages, so the
+difference between two runs is what a message costs. A stack that runs takes push messages to this machine only with
+CARAVAN_PUSH_ALLOW_LOCAL=true in notifications.
 
 Without --broker and --store it measures the stack that runs, which should have been started with
 "up --no-limits". Otherwise it starts a stack of its own on free ports, and stops it.
@@ -55,6 +61,8 @@ machines must agree. Limits of open files: 2N + 1000, for this program and for t
 			flags.StringVar(&o.clients, "clients", "1,16,64", "numbers of clients, as a `list`")
 			flags.Var(number(&o.streams, 1, bench.MaxStreams), "streams", "measure event streams, a `number` of them")
 			flags.Var(decimal(&o.rate, 0.1, bench.MaxRate), "rate", "with --streams: orders placed a second, a `number`; without it half of the rate that is measured without streams")
+			o.messages = bench.MessagesEmail
+			flags.Var(oneOf{&o.messages, bench.MessageChoices()}, "messages", "what users get about their orders, a `kind` of messages: "+strings.Join(bench.MessageChoices(), ", "))
 			flags.StringVar(&o.json, "json", "", "also write the result to this `file`")
 			flags.StringVar(&o.compare, "compare", "", "show the result beside that of an earlier `file`")
 		},
@@ -96,7 +104,7 @@ func (c *cli) bench(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	result, err := bench.Run(ctx, stack, bench.Options{Root: c.root, Clients: loads, Duration: c.options.bench.duration, Out: c.out})
+	result, err := bench.Run(ctx, stack, bench.Options{Root: c.root, Clients: loads, Duration: c.options.bench.duration, Messages: c.options.bench.messages, Out: c.out})
 	if err != nil {
 		return err
 	}
@@ -133,7 +141,9 @@ func (c *cli) benchTarget(ctx context.Context) (bench.Target, func(), error) {
 		Root: c.root, Dir: filepath.Join(c.dir, "bench", "stack"), Bin: c.bin(), FreePorts: true, Fresh: true,
 		Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Timeout: o.up.timeout, OTLPEndpoint: o.up.otlp,
 		Log: c.out, Quiet: true,
-		Env: map[string]map[string]string{"gateway": {"CARAVAN_LIMIT_ENABLED": "false"}},
+		Env: map[string]map[string]string{
+			"gateway": {"CARAVAN_LIMIT_ENABLED": "false"}, "notifications": {"CARAVAN_PUSH_ALLOW_LOCAL": "true"},
+		},
 	}
 	stack, err := launcher.Start(ctx, options)
 	if err != nil {

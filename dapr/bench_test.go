@@ -2,9 +2,29 @@ package main
 
 import (
 	"caravan/dapr/launcher"
+	"flag"
+	"io"
 	"strings"
 	"testing"
 )
+
+func TestBenchTakesKindsOfMessages(t *testing.T) {
+	if status, _, stderr := invoke(t, "bench", "--messages", "pigeon"); status != exitUsage || !strings.Contains(stderr, "want one of none, email, push") {
+		t.Errorf("status %d, said %q", status, stderr)
+	}
+	c := &cli{out: io.Discard}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	benchCommand().flags(c, flags)
+	if c.options.bench.messages != "email" {
+		t.Errorf("by default the messages are %q", c.options.bench.messages)
+	}
+	if err := flags.Parse([]string{"--messages", "push"}); err != nil || c.options.bench.messages != "push" {
+		t.Errorf("the messages are %q, %v", c.options.bench.messages, err)
+	}
+	if status, out, _ := invoke(t, "help", "bench"); status != exitOK || !strings.Contains(out, "--messages") {
+		t.Errorf("help: %d, %q", status, out)
+	}
+}
 
 func TestBenchTakesAnyStack(t *testing.T) {
 	withoutPasswords(t)

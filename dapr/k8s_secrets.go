@@ -17,6 +17,7 @@ import (
 
 	"caravan/dapr/launcher"
 	"caravan/internal/clock"
+	"caravan/services/notifications/adapters/vapid"
 	"caravan/services/users/adapters/keyring"
 )
 
@@ -31,7 +32,8 @@ it with kubectl apply -f k8s/secrets.yaml. What the file has already is kept; --
 Broker, store and mail server are those that k8s/components/development brings into the cluster. For others give their
 addresses in the environment: RABBITMQ_URL or KAFKA_BROKERS, POSTGRES_URL or REDIS_HOST and REDIS_PASSWORD, SMTP_URL as
 smtp://user:password@host:port. CARAVAN_URL is the address of the shop, for the links in e-mails (default: that of a port
-forward, http://127.0.0.1:8080). They replace what the file has.`,
+forward, http://127.0.0.1:8080), and PUSH_CONTACT, as mailto:address or a URL, is for the operators of push services. They
+replace what the file has. A new push-private-key, as --force makes it, ends all subscriptions for push messages.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			flags.BoolVar(&c.options.k8s.force, "force", false, "replace existing secrets")
 		},
@@ -148,6 +150,14 @@ func (s *secretSet) complete(apps []string) error {
 	same("redis-host", "REDIS_HOST", func() string { return "store:6379" })
 	same("shop-url", "CARAVAN_URL", func() string { return "http://127.0.0.1:8080" })
 	same("unsubscribe-key", "", random)
+	same("push-contact", "PUSH_CONTACT", func() string { return "mailto:admin@caravan.example" })
+	if s.find("push-private-key") == nil {
+		key, err := vapid.New(rand.Reader)
+		if err != nil {
+			return fmt.Errorf("making the key of push messages: %w", err)
+		}
+		s.add("push-private-key", map[string]string{"push-private-key": key.Private})
+	}
 	return s.mail()
 }
 

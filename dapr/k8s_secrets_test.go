@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"caravan/internal/clock"
+	"caravan/services/notifications/adapters/vapid"
 	"caravan/services/users/adapters/keyring"
 )
 
@@ -93,6 +94,25 @@ func TestTheSecretsOfAClusterAreThoseThatItsFilesAskFor(t *testing.T) {
 			}
 			values[value] = name
 		}
+	}
+}
+
+// TestThePushKeyOfAClusterIsKept: subscriptions belong to it.
+func TestThePushKeyOfAClusterIsKept(t *testing.T) {
+	c := inFolder(t)
+	var keys, contacts []string
+	for _, contact := range []string{"", "mailto:push@shop.example", ""} {
+		if err := c.k8sSecrets(func(name string) string { return map[string]string{"PUSH_CONTACT": contact}[name] }); err != nil {
+			t.Fatal(err)
+		}
+		made := secretsIn(t, c)
+		keys, contacts = append(keys, made["push-private-key"]["push-private-key"]), append(contacts, made["push-contact"]["push-contact"])
+	}
+	if _, err := vapid.Parse(keys[0]); err != nil || keys[1] != keys[0] || keys[2] != keys[0] {
+		t.Errorf("the key is not one, or has changed: %v", err)
+	}
+	if want := []string{"mailto:admin@caravan.example", "mailto:push@shop.example", "mailto:push@shop.example"}; !slices.Equal(contacts, want) {
+		t.Errorf("the contacts are %v", contacts)
 	}
 }
 

@@ -41,19 +41,31 @@ type Options struct {
 	Clients []int
 	// Duration is how long each load lasts.
 	Duration time.Duration
+	// Messages says what the users get about their orders, one of MessageChoices.
+	Messages string
 	// Out gets the progress.
 	Out io.Writer
 }
 
 // Run prepares users and products and measures the target. The first measurement comes before any load.
-func Run(ctx context.Context, stack Target, options Options) (Result, error) {
-	result := Result{Date: time.Now().UTC(), Machine: thisMachine(ctx, options.Root), Broker: stack.Broker, Store: stack.Store}
+func Run(ctx context.Context, stack Target, options Options) (result Result, err error) {
+	result = Result{Date: time.Now().UTC(), Machine: thisMachine(ctx, options.Root), Broker: stack.Broker, Store: stack.Store, Messages: options.Messages}
 	shop, err := openShop(ctx, stack, slices.Max(options.Clients))
 	if err != nil {
 		return Result{}, fmt.Errorf("preparing the benchmark: %w", err)
 	}
-	return result, shop.measure(ctx, stack, options, &result)
+	devices := newDevices()
+	defer devices.close()
+	if err := shop.wish(ctx, options.Messages, devices); err != nil {
+		return Result{}, fmt.Errorf("preparing the benchmark: %w", err)
+	}
+	defer func() { result.Pushed = devices.taken.Load() }()
+	err = shop.measure(ctx, stack, options, &result)
+	return result, err
 }
+
+// settleLimit is how long messages of a load may take after it.
+const settleLimit = 30 * time.Second
 
 func (s *shop) measure(ctx context.Context, stack Target, options Options, result *Result) (err error) {
 	if result.AtRest, err = sizes(ctx, stack); err != nil {
@@ -71,6 +83,9 @@ func (s *shop) measure(ctx context.Context, stack Target, options Options, resul
 		}
 		load, err := s.orders(ctx, clients, options.Duration)
 		if err != nil {
+			return err
+		}
+		if err := settle(ctx, stack, settleLimit); err != nil {
 			return err
 		}
 		after, err := stack.Report(ctx)

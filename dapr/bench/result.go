@@ -19,6 +19,9 @@ type Result struct {
 	Machine Machine   `json:"machine"`
 	Broker  string    `json:"broker"`
 	Store   string    `json:"store"`
+	// Messages says what users got about their orders, and Pushed is how many push messages came.
+	Messages string `json:"messages,omitempty"`
+	Pushed   int64  `json:"pushed,omitempty"`
 
 	Orders   []Load   `json:"orders"`
 	Reads    []Load   `json:"reads"`

@@ -23,6 +23,9 @@ func (r Result) Show(out io.Writer, before *Result) {
 			outcomes(load), besideLoad(load, before))
 	}
 	t.showUnloaded(r.Unloaded, before)
+	if r.Pushed > 0 {
+		fmt.Fprintf(out, "\nPush messages: %d\n", r.Pushed)
+	}
 	t.showProcessor(r, before)
 	t.showMemory(r, before)
 }
@@ -69,7 +72,7 @@ func (t table) showProcessor(result Result, before *Result) {
 			old[p.Name] = p.PerOrder
 		}
 	}
-	fmt.Fprintf(t.out, "\n%-54s %10s\n", "PROCESSOR TIME OF ONE ORDER, AT MOST CLIENTS", "MS")
+	fmt.Fprintf(t.out, "\n%-54s %10s\n", "PROCESSOR TIME OF ONE ORDER"+withMessages(result.Messages)+", AT MOST CLIENTS", "MS")
 	for _, p := range result.Processor {
 		beside := ""
 		if was, ok := old[p.Name]; ok {
@@ -77,6 +80,13 @@ func (t table) showProcessor(result Result, before *Result) {
 		}
 		fmt.Fprintf(t.out, "%-54s %10.2f%s\n", p.Name, p.PerOrder, beside)
 	}
+}
+
+func withMessages(messages string) string {
+	if messages == "" { // a result of an earlier version
+		return ""
+	}
+	return ", MESSAGES: " + messages
 }
 
 func (t table) showMemory(result Result, before *Result) {

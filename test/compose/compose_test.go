@@ -88,6 +88,9 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		"a grace within the drain":       {file, "stop_grace_period: 35s", "stop_grace_period: 10s", nil, "orders: it has a shorter grace"},
 		"a root that can be written":     {file, "  read_only: true\n", "", nil, "it has a root"},
 		"a dependency without condition": {file, "    broker: {condition: service_healthy}", "    broker: {condition: service_started}", nil, "orders-daprd: it does not wait until broker is healthy"},
+		"a key of one replica":           {"compose/push-replicas.yaml", "${PUSH_PRIVATE_KEY:?first go run ./dapr secrets}", "another", []string{"replicas.yaml", "push.yaml", "push-replicas.yaml"}, "its replicas have different CARAVAN_PUSH_PRIVATE_KEY"},
+		"push of one replica":            {"compose/push.yaml", "Web Push", "Push", []string{"replicas.yaml", "push.yaml"}, "its replicas have different CARAVAN_PUSH_PRIVATE_KEY"},
+		"a guest in a network of push":   {"compose/push-replicas.yaml", "push-2]", "push]", []string{"replicas.yaml", "push.yaml", "push-replicas.yaml"}, "notifications-2: it is on the networks"},
 		"a replica that nobody finds":    {"compose/replicas.yaml", "aliases: [orders-daprd]", "aliases: [order-daprd]", []string{"replicas.yaml"}, "orders-2-daprd: the name resolution does not find it"},
 	} {
 		t.Run(name, func(t *testing.T) {

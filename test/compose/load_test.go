@@ -27,6 +27,7 @@ var variants = map[string][]string{
 	"kafka-embedded":          {"kafka-embedded.yaml"},
 	"replicas":                {"replicas.yaml"},
 	"push":                    {"push.yaml"},
+	"push, replicas":          {"replicas.yaml", "push.yaml", "push-replicas.yaml"},
 	"another mail server":     {"smtp.yaml"},
 	"kafka, redis, replicas":  {"kafka.yaml", "redis.yaml", "replicas.yaml"},
 	"kafka-embedded, sqlite":  {"kafka-embedded.yaml", "sqlite.yaml"},

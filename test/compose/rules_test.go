@@ -18,10 +18,12 @@ import (
 const (
 	backbone = "backbone" // the network of sidecars, broker and store
 	edge     = "edge"     // that of the published port, with access to the outside
-	outside  = "push"     // that of push.yaml, with access to the outside, for notifications alone
 	// drain is the maximum time for the stop of a program (internal/service: requests, workers, events, telemetry).
 	drain = 29 * time.Second
 )
+
+// outside are the networks of push.yaml and push-replicas.yaml, with access to the outside, each for one replica of notifications.
+var outside = []string{"push", "push-2"}
 
 // pair is a program and its sidecar.
 type pair struct {
@@ -56,11 +58,12 @@ func violations(root repository.Root, project *types.Project) []string {
 		r.resources(p)
 	}
 	r.tokens()
+	r.pushSettings()
 	for _, name := range slices.Sorted(maps.Keys(project.Services)) {
 		r.container(project.Services[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(project.Networks)) {
-		if !project.Networks[name].Internal && name != edge && name != outside {
+		if !project.Networks[name].Internal && name != edge && !slices.Contains(outside, name) {
 			r.report("network %s is not internal", name)
 		}
 	}
@@ -141,8 +144,10 @@ func (r *review) network(p pair) {
 	if p.app.ID == "gateway" {
 		delete(own, edge)
 	}
-	if p.app.ID == "notifications" && r.alone(outside) {
-		delete(own, outside)
+	for _, name := range outside {
+		if p.app.ID == "notifications" && r.alone(name) {
+			delete(own, name)
+		}
 	}
 	if len(own) != 1 {
 		r.report("%s: it is on the networks %v, not on its pair's alone", p.program.Name, slices.Sorted(maps.Keys(networksOf(p.program))))
@@ -201,6 +206,21 @@ func (r *review) tokens() {
 				r.report("%s: its %s is also a token of %s", p.program.Name, name, owner[token])
 			}
 			owner[token] = p.program.Name
+		}
+	}
+}
+
+// pushSettings checks that all replicas of notifications have the same settings of push messages: subscriptions belong to the key.
+func (r *review) pushSettings() {
+	for _, name := range []string{"CARAVAN_PUSH_PRIVATE_KEY", "CARAVAN_PUSH_CONTACT"} {
+		values := map[string]bool{}
+		for _, p := range r.pairs {
+			if p.app.ID == "notifications" {
+				values[environmentOf(p.program)[name]] = true
+			}
+		}
+		if len(values) > 1 {
+			r.report("notifications: its replicas have different %s", name)
 		}
 	}
 }

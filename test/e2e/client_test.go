@@ -86,6 +86,7 @@ type (
 		Type    string `json:"type"`
 		Subject string `json:"subject"`
 		Title   string `json:"title"`
+		Body    string `json:"body"`
 		ReadAt  string `json:"readAt"`
 	}
 	auditBody struct {

@@ -2,18 +2,15 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"caravan/dapr/launcher"
 	"caravan/internal/event"
 	"caravan/internal/id"
-	"caravan/services/notifications/domain"
 	"caravan/test/stacktest"
 )
 
@@ -26,12 +23,6 @@ func either(short, inLong time.Duration) time.Duration {
 		return inLong
 	}
 	return short
-}
-
-// otherKinds are the kinds whose messages other tests of this package follow.
-var otherKinds = []string{
-	"password-reset", "password-changed", "new-sign-in", // TestAccounts
-	"payment-declined", "price-drop", "low-stock", // those of watches and stock
 }
 
 // resend has a message sent again.
@@ -51,9 +42,15 @@ func (c *customer) messages() map[string]deliveryBody {
 }
 
 // events are the events of an order, as orders stores them.
-func (s *stack) events(t *testing.T, orderID string) (events []event.Event) {
+func (s *stack) events(t *testing.T, orderID string) []event.Event {
 	t.Helper()
-	s.documents(t, "orders").change("order/"+orderID, func(doc map[string]any) {
+	return s.timeline(t, "orders", "order/"+orderID)
+}
+
+// timeline are the last events of a document, as its service stores them.
+func (s *stack) timeline(t *testing.T, service, key string) (events []event.Event) {
+	t.Helper()
+	s.documents(t, service).change(key, func(doc map[string]any) {
 		raw, err := json.Marshal(doc["timeline"])
 		if err == nil {
 			err = json.Unmarshal(raw, &events)
@@ -63,91 +60,6 @@ func (s *stack) events(t *testing.T, orderID string) (events []event.Event) {
 		}
 	})
 	return events
-}
-
-// TestEachKindInEachLanguage has one thing of each kind happen to a customer, and finds it in the inbox and among the mails. The same
-// inbox is then read in German, and each mail sent again.
-func TestEachKindInEachLanguage(t *testing.T) {
-	s := shared(t)
-	s.mailServer(t)
-	sh := open(t, s)
-	p, c := sh.product(500, 20), sh.customer(10_000)
-	var wishes preferencesBody
-	c.get("/v1/notifications/preferences", &wishes)
-	wishes.Rules = []preferenceRule{{Kind: "payment-refunded", Channel: "email", Enabled: true}}
-	c.must(http.StatusOK, http.MethodPut, "/v1/notifications/preferences", wishes, nil)
-
-	c.buys(p, 15)                                    // welcome, verify-email, deposit-received; order-confirmed
-	c.buys(p, 15).expect(t, "rejected", "")          // order-rejected
-	refunded := c.buys(p, 1)                         // order-refunded and payment-refunded
-	held := holdAt("payments", "authorize")(t, c, p) // order-placed. Its event comes with the feed a minute later, or now.
-	s.publish(t, "orders", "orders", s.events(t, held)[0])
-	c.message(t, "order-placed", held, "sent")
-	c.must(http.StatusAccepted, http.MethodPost, "/v1/orders/"+held+"/cancel", nil, nil)
-	s.raise(t, "payments")
-	c.await(held).expect(t, "cancelled", "") // order-cancelled
-	sh.admin.must(http.StatusAccepted, http.MethodPost, "/v1/orders/"+refunded.ID+"/refund", map[string]any{"reason": "broken"}, nil)
-	c.until(refunded.ID, "a refund", func(o orderBody) bool { return o.Status == "refunded" })
-
-	for _, locale := range domain.Locales() {
-		t.Run(string(locale), func(t *testing.T) {
-			before := len(c.allOf(t))
-			if wishes.Locale = string(locale); locale != domain.English {
-				c.must(http.StatusOK, http.MethodPut, "/v1/notifications/preferences", wishes, nil)
-				for _, d := range c.messages() {
-					if d.Status == "sent" {
-						sh.resend(d)
-					}
-				}
-			} else {
-				before = 0
-			}
-			c.eachKind(t, locale, before)
-		})
-	}
-	sh.settleMails()
-}
-
-// allOf are all e-mails to a customer.
-func (c *customer) allOf(t *testing.T) []mailBody {
-	all, _ := c.allMails(t)
-	return all
-}
-
-// eachKind waits until the inbox and the mails after the first ones have each kind that is offered, in a language.
-func (c *customer) eachKind(t *testing.T, locale domain.Locale, first int) {
-	t.Helper()
-	eventually(t, "each kind in "+string(locale), func() error {
-		titles := make(map[string]bool)
-		for _, n := range all[noticeBody](c.client, "/v1/notifications") {
-			titles[n.Title] = true
-		}
-		subjects := make(map[string]bool)
-		mails := c.allOf(t)
-		for _, m := range mails[:len(mails)-first] {
-			subjects[m.Subject] = true
-		}
-		var missing []string
-		for _, kind := range domain.Kinds() {
-			if slices.Contains(otherKinds, kind.Name) {
-				continue
-			}
-			m, err := domain.Render(kind, locale, domain.Data{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if kind.Offers(domain.InApp) && !titles[m.Title] {
-				missing = append(missing, kind.Name+" in the inbox")
-			}
-			if kind.Offers(domain.Email) && !subjects[m.Title] {
-				missing = append(missing, kind.Name+" by e-mail")
-			}
-		}
-		if len(missing) > 0 {
-			return errorf("missing are %s; subjects %v", strings.Join(missing, ", "), subjects)
-		}
-		return nil
-	})
 }
 
 // TestEventsTwiceAndOutOfOrder publishes the events of an order through the broker again, twice and backwards.
@@ -291,56 +203,5 @@ func killedWhileSending(t *testing.T, s *stack, sh *shop, p *product) {
 			}
 			t.Logf("sent after %d attempts, %s after the process was back: %d mails", d.Attempts, time.Since(began).Round(100*time.Millisecond), len(mails))
 		})
-	}
-}
-
-// TestHostileNamesInMails registers people whose names are HTML, commands of mail servers or headers. What no name may contain is
-// refused. A mail has a name only when its address is verified: its owner may know nothing of the account.
-func TestHostileNamesInMails(t *testing.T) {
-	s := shared(t)
-	s.mailServer(t)
-	sh := open(t, s)
-	visitor := newClient(t, s, sh.trail)
-	for i, name := range []string{"Ann\r\nBcc: victim@shop.example", "Ann\x00", "Ann \u202egnp.exe", "Ann \u2066x"} {
-		email := fmt.Sprintf("hostile-%d-%s@shop.example", i, id.Random{}.New())
-		visitor.must(http.StatusBadRequest, http.MethodPost, "/v1/users", map[string]string{"email": email, "password": "correct horse battery", "name": name}, nil)
-	}
-	for _, name := range []string{
-		`<img src=x onerror=alert(1)>`, `"><script>alert(1)</script>`, `Ann" <victim@shop.example>, "x`, `Ann; Bcc: victim@shop.example`,
-		`=?utf-8?q?=0D=0ABcc:_victim@shop.example?=`, `{{.Name}} %s ${x}`, `Ann <b>Smith</b> &amp; {{template "x"}}`,
-	} {
-		c := sh.named(name, 0)
-		for _, subject := range []string{"Welcome", "confirm your e-mail address"} {
-			parts := s.mailParts(t, c.mailed(t, subject, 1)[0])
-			if to := parts.header("To"); len(to) != 1 || to[0] != "<"+c.email+">" || !strings.HasPrefix(parts.Text, "Hello,") {
-				t.Errorf("a mail to %q, which is not verified, begins with %.30q", to, parts.Text)
-			}
-		}
-		visitor.must(http.StatusNoContent, http.MethodPost, verifications, map[string]string{"token": c.mailedToken(t, "confirm your e-mail address", 1)}, nil)
-		c.deposit(100)
-		m := c.mailed(t, "Money added", 1)[0]
-		parts := s.mailParts(t, m)
-		raw, err := fetch(t.Context(), s.mailServer(t)+"/mails/"+m.ID+"/source")
-		if err != nil {
-			t.Fatal(err)
-		}
-		head, _, _ := strings.Cut(string(raw), "\r\n\r\n")
-		for line := range strings.SplitSeq(head, "\r\n") {
-			field, _, _ := strings.Cut(strings.ToLower(line), ":")
-			if slices.Contains([]string{"bcc", "cc"}, field) {
-				t.Errorf("%q has led to the header %q", name, line)
-			}
-		}
-		if to := parts.header("To"); len(to) != 1 || !strings.Contains(to[0], "<"+c.email+">") {
-			t.Errorf("%q has led to recipients %q", name, to)
-		}
-		for _, tag := range []string{"<img src=x", "<script", "<b>Smith"} {
-			if strings.Contains(strings.ToLower(parts.HTML), strings.ToLower(tag)) {
-				t.Errorf("%q is HTML in %s", name, parts.HTML)
-			}
-		}
-		if !strings.Contains(parts.Text, strings.Fields(name)[0]) {
-			t.Errorf("%q is not in the text:\n%s", name, parts.Text)
-		}
 	}
 }

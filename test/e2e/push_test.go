@@ -17,6 +17,8 @@ type pushedBody struct {
 	ID      string `json:"id"`
 	Kind    string `json:"kind"`
 	Title   string `json:"title"`
+	Body    string `json:"body"`
+	Lang    string `json:"lang"`
 	OrderID string `json:"orderId"`
 }
 

@@ -83,7 +83,7 @@ func (v variant) folder(r repository.Root) (string, error) {
 	}
 	components := []string{v.broker, v.store, "production"}
 	if !v.production {
-		components = []string{v.broker, v.store, "development/" + v.broker, "development/" + v.store, "development/mail"}
+		components = []string{v.broker, v.store, "development/" + v.broker, "development/" + v.store, "development/mail", "push"}
 	}
 	text := fmt.Sprintf("kind: Kustomization\nnamespace: caravan\nresources: [../../overlays/%s]\ncomponents:\n", v.overlay)
 	for _, component := range components {

@@ -1,11 +1,13 @@
 package k8s
 
 import (
+	"cmp"
 	"fmt"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +22,7 @@ type endpoint struct {
 	name      string
 	namespace string
 	labels    map[string]string
+	address   string // "" for one inside the cluster
 	ports     []corev1.ContainerPort
 }
 
@@ -68,7 +71,9 @@ func matches(peers []networkingv1.NetworkPolicyPeer, e endpoint) bool {
 	}
 	return slices.ContainsFunc(peers, func(peer networkingv1.NetworkPolicyPeer) bool {
 		switch {
-		case e.namespace == "" || peer.IPBlock != nil:
+		case peer.IPBlock != nil:
+			return e.within(*peer.IPBlock)
+		case e.namespace == "":
 			return false
 		case peer.NamespaceSelector == nil && e.namespace != ourNamespace:
 			return false
@@ -77,6 +82,19 @@ func matches(peers []networkingv1.NetworkPolicyPeer, e endpoint) bool {
 		}
 		return peer.PodSelector == nil || selects(peer.PodSelector, e.labels)
 	})
+}
+
+// inside is the address of everything inside the cluster.
+const inside = "10.42.0.7"
+
+// within reports whether the address is in a block.
+func (e endpoint) within(block networkingv1.IPBlock) bool {
+	address, err := netip.ParseAddr(cmp.Or(e.address, inside))
+	in := func(cidr string) bool {
+		prefix, wrong := netip.ParsePrefix(cidr)
+		return err == nil && wrong == nil && prefix.Contains(address)
+	}
+	return in(block.CIDR) && !slices.ContainsFunc(block.Except, in)
 }
 
 func opens(ports []networkingv1.NetworkPolicyPort, to endpoint, port int32) bool {
@@ -144,24 +162,56 @@ func (r *review) mayEnter(from, to endpoint, port int32, callers map[string][]st
 	return from.namespace == ourNamespace && port == 50002 && slices.Contains(callers[to.name], from.name)
 }
 
-// waysOut checks what programs reach outside of the namespace: DNS, broker, store and mail server, and Dapr's control plane.
+// waysOut checks what programs reach outside of the namespace: DNS, broker, store, mail server and push services, and Dapr's control
+// plane.
 func (r *review) waysOut(ours []endpoint) {
-	dns := endpoint{"the cluster's DNS", "kube-system", map[string]string{"k8s-app": "kube-dns"}, nil}
-	control := endpoint{"Dapr's control plane", "dapr-system", map[string]string{"app": "dapr-operator"}, nil}
-	outside := endpoint{name: "a server outside"}
+	dns := endpoint{name: "the cluster's DNS", namespace: "kube-system", labels: map[string]string{"k8s-app": "kube-dns"}}
+	control := endpoint{name: "Dapr's control plane", namespace: "dapr-system", labels: map[string]string{"app": "dapr-operator"}}
+	outside := []endpoint{{name: "a server outside", address: "203.0.113.9"}, {name: "a server outside over IPv6", address: "2001:db8::9"}}
+	private := []endpoint{
+		{name: "the metadata of the cloud", address: "169.254.169.254"}, {name: "a neighbour", address: "192.168.1.2"},
+		{name: "another neighbour", address: "172.16.0.2"}, {name: "a neighbour over IPv6", address: "fd00::2"},
+	}
 	for _, from := range ours {
 		_, program := r.apps[from.name]
 		service := program && from.name != "gateway"
 		for _, port := range append([]int32{53, 80, 443, 50001, 6500, 50002, 5672, 9092, 5432, 6379, 8025}, mailPorts...) {
 			server := service && (port == serverPorts[r.broker] || port == serverPorts[r.store]) || from.name == "notifications" && slices.Contains(mailPorts, port)
-			for to, want := range map[*endpoint]bool{
-				&dns: port == 53 || server, &outside: server,
-				&control: server || program && r.overlay == "dapr" && (port == 50001 || port == 6500),
-			} {
-				if got := r.leaves(from, *to, port); got != want {
-					r.report("%s reaches %s on port %d: %t, not %t", from.name, to.name, port, got, want)
+			expect := func(want bool, endpoints ...endpoint) {
+				for _, to := range endpoints {
+					if got := r.leaves(from, to, port); got != want {
+						r.report("%s reaches %s on port %d: %t, not %t", from.name, to.name, port, got, want)
+					}
 				}
 			}
+			expect(port == 53 || server, dns)
+			expect(server || program && r.overlay == "dapr" && (port == 50001 || port == 6500), control)
+			expect(server, private...)
+			expect(server || r.push() && from.name == "notifications" && port == 443, outside...)
+		}
+	}
+}
+
+// push reports whether notifications sends push messages.
+func (r *review) push() bool {
+	for _, w := range r.workloads() {
+		if program := w.container("program"); w.name == "notifications" && program != nil {
+			return environment(program)["CARAVAN_PUSH_PRIVATE_KEY"] != ""
+		}
+	}
+	return false
+}
+
+// pushSettings checks that the key comes from a Secret, so that all replicas have it, and that a development cluster has one.
+func (r *review) pushSettings() {
+	if r.production {
+		return
+	}
+	for _, w := range r.workloads() {
+		if w.name == "notifications" && w.container("program") != nil {
+			r.expect(w.name, environment(w.container("program")), map[string]string{
+				"CARAVAN_PUSH_PRIVATE_KEY": "secret push-private-key push-private-key", "CARAVAN_PUSH_CONTACT": "secret push-contact push-contact",
+			})
 		}
 	}
 }

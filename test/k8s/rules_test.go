@@ -68,6 +68,7 @@ func violations(root repository.Root, c *cluster) []string {
 	r.configurationMaps()
 	r.sidecarServices()
 	r.network()
+	r.pushSettings()
 	r.daprResources()
 	return r.found
 }
