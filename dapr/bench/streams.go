@@ -27,9 +27,9 @@ const (
 	placing = 256
 	// probes is how many streams have to hear of an order before the measurement begins. They are spread over all replicas.
 	probes = 8
-	// heardLimit is how long that may take, and settleLimit how long events are awaited after the last order.
-	heardLimit  = 30 * time.Second
-	settleLimit = 20 * time.Second
+	// heardLimit is how long that may take, and eventLimit how long events are awaited after the last order.
+	heardLimit = 30 * time.Second
+	eventLimit = 20 * time.Second
 	// tokenSpare is how much longer tokens last than orders are placed.
 	tokenSpare = 30 * time.Minute
 )
@@ -85,7 +85,7 @@ func Streams(ctx context.Context, stack Target, options StreamsOptions) (Streams
 		return StreamsResult{}, err
 	}
 	if result.Interrupted {
-		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), eventLimit)
 		defer cancel()
 		ctx = late
 	}

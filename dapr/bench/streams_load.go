@@ -87,8 +87,8 @@ func (c *crowd) place(ctx context.Context, result *StreamsResult) error {
 // settle waits until what the orders lead to has come on the streams.
 func (c *crowd) settle(ctx context.Context) error {
 	fmt.Fprintln(c.Out, "Waiting for the last events …")
-	limit := time.Now().Add(settleLimit)
-	if _, err := c.await(ctx, c.orders, settleLimit); err != nil {
+	limit := time.Now().Add(eventLimit)
+	if _, err := c.await(ctx, c.orders, eventLimit); err != nil {
 		return err
 	}
 	for n := range c.ordered {

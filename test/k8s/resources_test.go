@@ -2,6 +2,7 @@ package k8s
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -180,6 +181,11 @@ func (r *review) allowed(w workload, c *manifest.Configuration) {
 		r.report("%v", err)
 		return
 	}
+	mailers, err := mailersPaths()
+	if err != nil {
+		r.report("%v", err)
+		return
+	}
 	var got []string
 	rules := c.Spec.AccessControl
 	if rules == nil || rules.DefaultAction != "deny" {
@@ -193,8 +199,10 @@ func (r *review) allowed(w workload, c *manifest.Configuration) {
 				denied = append(denied, o.Name)
 			}
 		}
-		if w.name == "users" && p.AppID != "notifications" && !slices.Equal(denied, []string{"/internal/contacts", "/internal/mail-token"}) {
-			r.report("users: %s may ask for addresses and tokens", p.AppID)
+		for _, path := range mailers {
+			if w.name == "users" && p.AppID != "notifications" && !slices.Contains(denied, path) {
+				r.report("users: %s may call %s", p.AppID, path)
+			}
 		}
 		if p.DefaultAction == "allow" && p.Namespace == ourNamespace && p.TrustDomain == rules.TrustDomain {
 			got = append(got, p.AppID)
@@ -205,6 +213,46 @@ func (r *review) allowed(w workload, c *manifest.Configuration) {
 		r.report("%s: its sidecar takes calls of %v, not of %v", w.name, got, want)
 	}
 }
+
+// onlyMailer finds the constants of the paths that users serves to notifications only, and pathConstant those of all paths.
+var (
+	onlyMailer   = regexp.MustCompile(`contract\.(Path\w+), service\.OnlyFrom\(contract\.AppMailer,`)
+	pathConstant = regexp.MustCompile(`(?m)^const (Path\w+) = "([^"]+)"$`)
+)
+
+// mailersPaths are the paths of users that only notifications may call, as the code registers them.
+var mailersPaths = sync.OnceValues(func() ([]string, error) {
+	folder := filepath.Join(root, "services", "users")
+	routes, err := os.ReadFile(filepath.Join(folder, "adapters", "http.go"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the routes of users: %w", err)
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "contract", "*.go"))
+	if err != nil {
+		return nil, fmt.Errorf("listing the contract of users: %w", err)
+	}
+	values := map[string]string{}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading the contract of users: %w", err)
+		}
+		for _, constant := range pathConstant.FindAllStringSubmatch(string(content), -1) {
+			values[constant[1]] = constant[2]
+		}
+	}
+	var paths []string
+	for _, route := range onlyMailer.FindAllStringSubmatch(string(routes), -1) {
+		if values[route[1]] == "" {
+			return nil, fmt.Errorf("the contract of users has no constant %s", route[1])
+		}
+		paths = append(paths, values[route[1]])
+	}
+	if len(paths) == 0 {
+		return nil, errors.New("users has no route for notifications only")
+	}
+	return paths, nil
+})
 
 // daprModule is the folder with the source of Dapr, in the version from which the sidecar is built.
 var daprModule = sync.OnceValues(func() (string, error) {

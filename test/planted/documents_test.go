@@ -16,6 +16,7 @@ import (
 	paymentsapp "caravan/services/payments/app"
 	payments "caravan/services/payments/contract"
 	products "caravan/services/products/contract"
+	productsdomain "caravan/services/products/domain"
 	users "caravan/services/users/contract"
 )
 
@@ -283,6 +284,20 @@ var spoiledStock = []spoiled{
 	}},
 	{"a product without stock", products.App, products.InvariantProduct, func(s *scene) {
 		s.stored(products.App).Remove("stock/" + s.sold().sku)
+	}},
+	{"watchers who never heard of a lower price", products.App, products.InvariantWatchers, func(s *scene) {
+		o := s.sold()
+		bucket := productsdomain.WatchBucket(o.user)
+		s.edit(products.App, "product/"+o.sku, func(doc object) {
+			doc["watched"], doc["changedAt"], doc["status"] = json.Number(fmt.Sprint(uint64(1)<<bucket)), longAgo(), "active"
+			doc["known"] = doc["price"]
+			delete(doc, "schedule")
+			add(doc["price"], "amount", -1)
+		})
+		s.put(products.App, "watchlist/"+o.user, object{"revision": 1, "writeId": "planted", "watches": []any{object{"sku": o.sku, "since": longAgo()}}})
+		s.put(products.App, fmt.Sprintf("watchers/%s/%d", o.sku, bucket), object{
+			"revision": 1, "writeId": "planted", "users": []any{object{"user": o.user, "price": 1_000_000}},
+		})
 	}},
 }
 

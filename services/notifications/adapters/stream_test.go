@@ -38,7 +38,7 @@ func newStreamServer(t *testing.T) *streamServer {
 	ports := app.Ports{Store: documenttest.NewStore(), Clock: clock.System{}, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler)}
 	inboxes := app.NewInboxes(ports)
 	s := &streamServer{
-		streams: app.NewStreams(inboxes, unmetered{}, app.StreamOptions{PerUser: 1, PerReplica: 2, Refresh: time.Hour, Poll: time.Hour, Heartbeat: time.Hour}),
+		streams: app.NewStreams(inboxes, app.NewPreferences(ports), unmetered{}, app.StreamOptions{PerUser: 1, PerReplica: 2, Refresh: time.Hour, Poll: time.Hour, Heartbeat: time.Hour}),
 		deliver: app.DeliverEvent{Inboxes: inboxes, Counter: uncounted{}, Staff: oneOfStaff{}},
 		expiry:  time.Now().Add(time.Hour),
 	}
@@ -50,7 +50,7 @@ func newStreamServer(t *testing.T) *streamServer {
 		return claims, nil
 	}}
 	adapters.API{
-		OpenStream: app.OpenStream{Streams: s.streams, Preferences: app.NewPreferences(ports)},
+		OpenStream: app.OpenStream{Streams: s.streams},
 		Jitter:     func() float64 { return 0.5 }, Log: ports.Log,
 	}.Register(routes)
 	s.Server = httptest.NewServer(routes)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"caravan/internal/document"
 	"caravan/internal/event"
 	"caravan/internal/id"
+	"caravan/internal/workqueue"
 	"caravan/services/notifications/domain"
 )
 
@@ -21,6 +23,9 @@ const maxStarts = 16384
 
 // claimAhead is how many claimed threads may wait for each one that is driven. Most of them are sent while their claim lasts.
 const claimAhead = 64
+
+// dueTick is how often the driver looks for threads that are due.
+const dueTick = 500 * time.Millisecond
 
 // Outcomes of an attempt, for the DeliveryMeter.
 const (
@@ -63,29 +68,28 @@ type Driver struct {
 	Log         *slog.Logger
 	DriverOptions
 
-	starts chan start
+	work *workqueue.Queue[start]
 
 	mu      sync.Mutex
 	running bool
-	steady  time.Time       // since then it has run, and read and written every thread
-	active  map[string]bool // threads being driven
-	again   map[string]bool // ... that are to be driven once more
-	queued  schedule
+	steady  time.Time // since then it has run, and read and written every thread
 }
 
 // start asks for a thread to be driven, in the context of what caused it.
 type start struct {
 	id     string
 	thread *domain.Thread // as just stored, if it is known
-	claim  string         // that this driver holds of some of its deliveries, or ""
+	claims []string       // that this driver holds of some of its deliveries
 
 	correlationID, traceParent string
 }
 
 // NewDriver completes a Driver. It works while Run runs.
 func NewDriver(d *Driver) *Driver {
-	d.starts = make(chan start, maxStarts)
-	d.active, d.again = make(map[string]bool), make(map[string]bool)
+	d.work = workqueue.New(workqueue.Options[start]{
+		Do: func(stop context.Context, _ string, s start) { d.drive(stop, s) }, Merge: start.with,
+		Clock: d.Clock, Workers: d.Concurrency, Room: maxStarts, Tick: dueTick,
+	})
 	return d
 }
 
@@ -93,7 +97,7 @@ func NewDriver(d *Driver) *Driver {
 func (d *Driver) Claim() domain.Claim {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.running || len(d.starts) >= d.Concurrency*claimAhead {
+	if !d.running || d.work.Ready() >= d.Concurrency*claimAhead {
 		return domain.Claim{}
 	}
 	return d.claim()
@@ -108,47 +112,38 @@ func (d *Driver) Start(ctx context.Context, id string) { d.queue(ctx, start{id: 
 
 // StartStored is Start for a thread that was just written, with the claim that it was written with. It saves a read and a write.
 func (d *Driver) StartStored(ctx context.Context, id string, thread *domain.Thread, claim domain.Claim) {
-	d.queue(ctx, start{id: id, thread: thread, claim: claim.By})
+	s := start{id: id, thread: thread}
+	if claim.By != "" {
+		s.claims = []string{claim.By}
+	}
+	d.queue(ctx, s)
 }
 
 func (d *Driver) queue(ctx context.Context, s start) {
 	s.correlationID, s.traceParent = correlation.ID(ctx), correlation.Traceparent(ctx)
-	select {
-	case d.starts <- s:
-	default:
-	}
+	d.work.Add(s.id, s)
 }
+
+// with is one start for two: it has the claims of both, and the thread is read.
+func (s start) with(later start) start {
+	later.thread, later.claims = nil, slices.Concat(s.claims, later.claims)
+	return later
+}
+
+// later has a thread driven at a time.
+func (d *Driver) later(s start, at time.Time) {
+	s.thread = nil
+	d.work.AddAt(s.id, s, at)
+}
+
+// Waiting is how many threads wait in this driver, for their turn or for their time.
+func (d *Driver) Waiting() int { return d.work.Waiting() }
 
 // Run drives threads until ctx ends. Then it finishes the attempts under way.
 func (d *Driver) Run(ctx context.Context) error {
 	d.open(true)
 	defer d.open(false)
-	var all sync.WaitGroup
-	defer all.Wait()
-	all.Go(func() { d.startDue(ctx) })
-	slots := make(chan struct{}, max(d.Concurrency, 1))
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case s := <-d.starts:
-			if !d.begin(s) {
-				continue
-			}
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
-				return nil
-			}
-			all.Go(func() {
-				defer func() { <-slots }()
-				for more := true; more; more = d.end(s.id) {
-					d.drive(ctx, s)
-					s.thread, s.claim = nil, "" // drive has used them, or has put them into the schedule
-				}
-			})
-		}
-	}
+	return d.work.Run(ctx)
 }
 
 func (d *Driver) open(running bool) {
@@ -169,31 +164,7 @@ func (d *Driver) failed() {
 func (d *Driver) Steady(while time.Duration) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.running && d.Clock.Now().Sub(d.steady) >= while && len(d.starts) == 0
-}
-
-// begin makes sure that this process drives a thread only once at a time. A start that comes meanwhile makes it drive the
-// thread again.
-func (d *Driver) begin(s start) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.active[s.id] {
-		d.again[s.id] = true
-		return false
-	}
-	d.active[s.id] = true
-	return true
-}
-
-func (d *Driver) end(id string) (more bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.again[id] {
-		delete(d.again, id)
-		return true
-	}
-	delete(d.active, id)
-	return false
+	return d.running && d.Clock.Now().Sub(d.steady) >= while && d.work.Ready() == 0
 }
 
 // drive sends what is due of a thread, and schedules the rest.
@@ -204,18 +175,19 @@ func (d *Driver) drive(stop context.Context, s start) {
 		thread, err = d.Threads.Get(ctx, s.id)
 	}
 	for err == nil && stop.Err() == nil {
-		place, at, found := d.next(thread, s.claim)
+		place, at, found := d.next(thread, s.claims)
 		if !found {
 			return
 		}
 		if at.After(d.Clock.Now()) {
+			s.claims = nil // they are used
 			d.later(s, at)
 			return
 		}
 		thread, err = d.attempt(ctx, stop, s, thread, place)
 	}
 	if errors.Is(err, errUnstored) {
-		s.claim = "" // the message may have been sent, so it waits for the end of its claim, which makes its outcome unknown
+		s.claims = nil // the message may have been sent, so it waits for the end of its claim, which makes its outcome unknown
 	}
 	if err != nil && !errors.Is(err, document.ErrNotFound) { // an entry in the feed may have no thread
 		d.Log.WarnContext(ctx, "delivering failed and is tried again", "aggregate", s.id, "error", err)
@@ -225,13 +197,13 @@ func (d *Driver) drive(stop context.Context, s start) {
 }
 
 // next is the delivery of a thread that is due first, and when. One that is claimed already for this driver is due at once.
-func (d *Driver) next(t *domain.Thread, claim string) (place int, at time.Time, found bool) {
+func (d *Driver) next(t *domain.Thread, claims []string) (place int, at time.Time, found bool) {
 	for i, delivery := range t.Deliveries {
 		if delivery.State.Ended() {
 			continue
 		}
 		due := t.DueAt(i, d.Rules.Skew)
-		if delivery.Holds(claim) {
+		if heldBy(delivery, claims) != "" {
 			due = time.Time{}
 		}
 		if !found || due.Before(at) {
@@ -241,14 +213,22 @@ func (d *Driver) next(t *domain.Thread, claim string) (place int, at time.Time, 
 	return place, at, found
 }
 
+// heldBy is that one of some claims which may send a delivery, or "".
+func heldBy(delivery domain.Delivery, claims []string) string {
+	if slices.ContainsFunc(claims, delivery.Holds) {
+		return delivery.Claim.By
+	}
+	return ""
+}
+
 // attempt claims a delivery, unless that is done, sends its message and stores the result. It returns the thread as stored.
 func (d *Driver) attempt(ctx, stop context.Context, s start, t *domain.Thread, place int) (*domain.Thread, error) {
-	claim := t.Deliveries[place].Claim
-	if !t.Deliveries[place].Holds(s.claim) || d.Clock.Now().Add(d.Attempt).After(claim.Until) {
+	claim, held := t.Deliveries[place].Claim, heldBy(t.Deliveries[place], s.claims)
+	if held == "" || d.Clock.Now().Add(d.Attempt).After(claim.Until) {
 		claim = d.claim()
 		var err error
 		t, err = d.Threads.Update(ctx, s.id, func(t *domain.Thread) error {
-			return t.Take(place, s.claim, claim, d.Rules, d.Clock.Now())
+			return t.Take(place, held, claim, d.Rules, d.Clock.Now())
 		})
 		if errors.Is(err, domain.ErrNotDue) {
 			return d.Threads.Get(ctx, s.id)

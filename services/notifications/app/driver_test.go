@@ -23,6 +23,7 @@ import (
 	"caravan/services/notifications/contract"
 	"caravan/services/notifications/domain"
 	orders "caravan/services/orders/contract"
+	payments "caravan/services/payments/contract"
 	users "caravan/services/users/contract"
 )
 
@@ -481,6 +482,65 @@ func TestStatusesOfOneOrderArriveInOrder(t *testing.T) {
 		sent := mail.mails()
 		if len(sent) != 1 || !strings.Contains(sent[0].Subject, "refunded") || !p.of(t, notice).Ended() {
 			t.Errorf("sent %+v", sent)
+		}
+	})
+}
+
+// A message is added, claimed, to a thread while another one of it is being sent. Its own start drives it as soon as that has ended.
+func TestAStartDuringADriveKeepsItsClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy := make(chan struct{})
+		mail := &fakeMail{answer: func(m app.Mail) error {
+			if strings.Contains(m.Subject, "confirmed") {
+				<-busy
+			}
+			return nil
+		}}
+		p := newPost(t, documenttest.NewStore(), mail)
+		defer p.stop()
+		set := app.SetPreferences{Preferences: app.NewPreferences(p.Ports)}
+		wishes := domain.Settings{Locale: domain.English, Rules: []domain.Rule{{Kind: "payment-refunded", Channel: domain.Email, Enabled: true}}}
+		if _, err := set.Do(t.Context(), "u1", wishes); err != nil {
+			t.Fatal(err)
+		}
+		confirmed, notice := recent(1)
+		p.take(t, confirmed)
+		pass(time.Second)
+		for n := range int64(2) { // each has a claim of its own
+			refunded := deposit("u1", n+1)
+			refunded.Type, refunded.Time = payments.EventRefunded, time.Now().UTC()
+			refunded.Data = fmt.Appendf(nil, `{"userId":"u1","orderId":%q,"refundId":"r","amount":{"amount":5,"currency":"EUR"}}`, confirmed.Subject)
+			p.take(t, refunded)
+			pass(time.Second)
+		}
+		if thread := p.of(t, notice); len(thread.Deliveries) != 3 || thread.Deliveries[1].State != domain.DeliveryClaimed || thread.Deliveries[2].State != domain.DeliveryClaimed {
+			t.Fatalf("the deliveries are %+v", thread.Deliveries)
+		}
+		close(busy)
+		pass(time.Second)
+		for i, d := range p.of(t, notice).Deliveries {
+			if d.State != domain.DeliverySent || d.Attempts != 1 || d.Sends != 1 {
+				t.Errorf("delivery %d is %+v", i, d)
+			}
+		}
+	})
+}
+
+// The sweep starts a waiting thread again and again. It waits in one place all the same.
+func TestAThreadWaitsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mail := &fakeMail{answer: func(app.Mail) error { return errors.New("421 busy") }}
+		p := newPost(t, documenttest.NewStore(), mail)
+		defer p.stop()
+		e, notice := recent(1)
+		p.take(t, e)
+		for range 8 { // the next attempt is in another five seconds
+			pass(time.Second)
+			p.driver.Start(t.Context(), domain.ThreadID(domain.Email, notice))
+		}
+		synctest.Wait()
+		if n := p.driver.Waiting(); n != 1 {
+			t.Errorf("one thread waits in %d places", n)
 		}
 	})
 }

@@ -12,10 +12,7 @@ const MaxReplay = 500
 
 // OpenStream opens a stream of what happens to a user: notifications, as ListNotifications shows them, and the statuses of the
 // user's orders.
-type OpenStream struct {
-	*Streams
-	Preferences *Preferences
-}
+type OpenStream struct{ *Streams }
 
 // Start is where a stream begins.
 type Start struct {
@@ -50,7 +47,7 @@ func (u OpenStream) Do(ctx context.Context, start Start) (*Stream, error) {
 
 // read reads what a stream begins with.
 func (u OpenStream) read(ctx context.Context, s *Stream) (err error) {
-	list := ListNotifications{Inboxes: u.inboxes, Preferences: u.Preferences}
+	list := ListNotifications{Inboxes: u.inboxes, Preferences: u.wishes}
 	if s.first, s.preferences, err = list.read(ctx, s.userID); err != nil {
 		return err
 	}

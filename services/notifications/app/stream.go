@@ -43,15 +43,21 @@ type Stream struct {
 	skipped     int // how many before position are not sent
 	unread      int // when the stream was opened
 	first       *domain.Inbox
-	// preferences are those that the user had when the stream was opened.
+	// preferences are those that the user had when first, or the last news, were read.
 	preferences *domain.Preferences
 
 	beatAt time.Time // when to show that the connection works; of Streams
 	alive  chan struct{}
 	grown  chan struct{}
-	inbox  atomic.Pointer[domain.Inbox] // what grown is about
+	news   atomic.Pointer[news] // what grown is about
 	orders chan domain.OrderStatus
 	slow   chan struct{}
+}
+
+// news are an inbox that has grown, and what its user wants to see of it.
+type news struct {
+	inbox       *domain.Inbox
+	preferences *domain.Preferences
 }
 
 // Run sends until ctx ends, the sink fails or the client is too slow.
@@ -76,8 +82,9 @@ func (s *Stream) run(ctx context.Context, sink Sink) error {
 		case <-s.slow:
 			return ErrTooSlow
 		case <-s.grown:
-			if inbox := s.inbox.Swap(nil); inbox != nil {
-				err = s.send(ctx, sink, inbox)
+			if n := s.news.Swap(nil); n != nil {
+				s.preferences = n.preferences
+				err = s.send(ctx, sink, n.inbox)
 			}
 		case status := <-s.orders:
 			err = sink.Order(status)

@@ -14,6 +14,7 @@ import (
 
 	"caravan/internal/clock"
 	"caravan/internal/document/documenttest"
+	"caravan/internal/event"
 	"caravan/services/notifications/app"
 	"caravan/services/notifications/domain"
 	orders "caravan/services/orders/contract"
@@ -66,10 +67,10 @@ func meteredStreams(store *documenttest.FakeStore, meter app.StreamMeter) (*noti
 	p.Time = time.Now
 	n := p.notifications()
 	n.Inboxes.Clock = clock.System{} // that of a replica does not wait
-	streams := app.NewStreams(n.Inboxes, meter, app.StreamOptions{
+	streams := app.NewStreams(n.Inboxes, app.NewPreferences(n.Ports), meter, app.StreamOptions{
 		PerUser: 2, PerReplica: 3, Refresh: 15 * time.Second, Poll: 5 * time.Second, Heartbeat: 15 * time.Second, Hold: 50 * time.Millisecond,
 	})
-	return n, app.OpenStream{Streams: streams, Preferences: app.NewPreferences(n.Ports)}
+	return n, app.OpenStream{Streams: streams}
 }
 
 // missed is an app.StreamMeter.
@@ -239,4 +240,57 @@ func TestAnOldPositionIsSkipped(t *testing.T) {
 	if r.skipped != [2]int{11, 30} || len(r.notifications) != app.MaxReplay-1 || r.position != total-1 {
 		t.Errorf("skipped %v, sent %d up to %d", r.skipped, len(r.notifications), r.position)
 	}
+}
+
+// A stream shows what the list shows. A kind that the user switches off or on while it is open, and the language, count from then on.
+func TestAStreamFollowsThePreferences(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, open := streamsOf(documenttest.NewStore())
+		set := app.SetPreferences{Preferences: app.NewPreferences(n.Ports)}
+		ctx, stop := context.WithCancel(t.Context())
+		go func() { _ = open.Run(ctx) }()
+		off := []domain.Rule{{Kind: "deposit-received", Channel: domain.InApp}}
+		wish := func(s domain.Settings) {
+			t.Helper()
+			if _, err := set.Do(ctx, "u1", s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wish(domain.Settings{Locale: domain.English, Rules: off})
+		s, err := open.Do(ctx, app.Start{UserID: "u1", After: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &reader{left: -1}
+		go func() { _ = s.Run(ctx, r) }()
+		sequence := int64(0)
+		arrive := func() {
+			t.Helper()
+			sequence++
+			for _, e := range []event.Event{deposit("u1", sequence), orderEvent("u1", int(sequence), time.Now())} {
+				open.Take(e)
+				deliver(t, n, e)
+				time.Sleep(time.Second)
+			}
+		}
+		arrive()
+		wish(domain.Settings{Locale: domain.German})
+		arrive()
+		wish(domain.Settings{Locale: domain.English, Rules: off})
+		arrive()
+		stop()
+		synctest.Wait()
+		listed, _, err := n.List(t.Context(), app.Query{UserID: "u1", Limit: 10})
+		if err != nil || len(listed) != 3 {
+			t.Errorf("the list has %d entries, %v", len(listed), err)
+		}
+		var got []string
+		for _, shown := range r.notifications {
+			got = append(got, shown.Title)
+		}
+		want := []string{"Your order is confirmed", "Einzahlung auf Ihr Guthaben", "Ihre Bestellung ist bestätigt", "Your order is confirmed"}
+		if !slices.Equal(got, want) {
+			t.Errorf("the client saw %q, want %q", got, want)
+		}
+	})
 }

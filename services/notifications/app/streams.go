@@ -55,6 +55,7 @@ type StreamMeter interface {
 // every stream has the order of the inbox, whichever replica stored the notification. Order statuses come from the events alone.
 type Streams struct {
 	inboxes *Inboxes
+	wishes  *Preferences
 	opts    StreamOptions
 	meter   StreamMeter
 	kick    chan struct{} // an inbox has to be read soon
@@ -84,9 +85,9 @@ type watched struct {
 }
 
 // NewStreams makes Streams. They work while Run runs.
-func NewStreams(inboxes *Inboxes, meter StreamMeter, opts StreamOptions) *Streams {
+func NewStreams(inboxes *Inboxes, wishes *Preferences, meter StreamMeter, opts StreamOptions) *Streams {
 	return &Streams{
-		inboxes: inboxes, opts: opts, meter: meter, kick: make(chan struct{}, 1), hold: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		inboxes: inboxes, wishes: wishes, opts: opts, meter: meter, kick: make(chan struct{}, 1), hold: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		users: make(map[string]*watched), soon: make(map[string]*watched), held: make(map[*statuses]*watched), deaf: len(contract.Producers()),
 	}
 }
@@ -239,21 +240,47 @@ func (h *Streams) Run(ctx context.Context) error {
 	for {
 		due, next := h.due()
 		for part := range slices.Chunk(due, inboxesPerLook) {
-			inboxes, err := h.inboxes.GetMany(ctx, part...)
-			if err != nil {
+			if err := h.look(ctx, part); err != nil {
 				if ctx.Err() == nil {
 					h.inboxes.Log.WarnContext(ctx, "inboxes of connected users cannot be read; they are read again", "error", err)
 				}
 				break
-			}
-			for userID, inbox := range inboxes {
-				h.show(userID, inbox)
 			}
 		}
 		if !h.pause(ctx, h.kick, next) {
 			return nil
 		}
 	}
+}
+
+// look reads inboxes, and the preferences of users whose inbox has grown: a notification is shown by the wishes of its time.
+func (h *Streams) look(ctx context.Context, userIDs []string) error {
+	inboxes, err := h.inboxes.GetMany(ctx, userIDs...)
+	if err != nil {
+		return err
+	}
+	preferences := make(map[string]*domain.Preferences)
+	if grown := h.grown(inboxes); len(grown) > 0 {
+		if preferences, err = h.wishes.OfMany(ctx, grown...); err != nil {
+			return err
+		}
+	}
+	for userID, inbox := range inboxes {
+		h.show(userID, inbox, preferences[userID])
+	}
+	return nil
+}
+
+// grown are the users whose inboxes have grown since they were read last.
+func (h *Streams) grown(inboxes map[string]*domain.Inbox) (userIDs []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for userID, inbox := range inboxes {
+		if w := h.users[userID]; w != nil && w.total != inbox.Total {
+			userIDs = append(userIDs, userID)
+		}
+	}
+	return userIDs
 }
 
 // pause waits for a signal, at most for d, and without a limit if d is 0. It returns false when ctx ends.
@@ -320,8 +347,8 @@ func (h *Streams) due() (users []string, next time.Duration) {
 	return users, next
 }
 
-// show gives an inbox to the streams of its user, if it has grown.
-func (h *Streams) show(userID string, inbox *domain.Inbox) {
+// show gives an inbox to the streams of its user, if it has grown. Without preferences it had not.
+func (h *Streams) show(userID string, inbox *domain.Inbox, preferences *domain.Preferences) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	w := h.users[userID]
@@ -336,12 +363,12 @@ func (h *Streams) show(userID string, inbox *domain.Inbox) {
 			delete(h.soon, userID)
 		}
 	}
-	if inbox.Total == w.total {
+	if inbox.Total == w.total || preferences == nil {
 		return
 	}
 	w.total = inbox.Total
 	for _, s := range w.streams {
-		s.inbox.Store(inbox)
+		s.news.Store(&news{inbox, preferences})
 		signal(s.grown)
 	}
 }

@@ -59,7 +59,7 @@ func Build(_ context.Context, s *service.Service) error {
 		consumer.Collector = app.NewCollector(deliver, app.CollectorOptions{Interval: cfg.Inbox.Interval, Waiting: cfg.Inbox.Waiting})
 	}
 	letters := s.Consume(consumer)
-	streams, err := cfg.Stream.streams(s, inboxes)
+	streams, err := cfg.Stream.streams(s, inboxes, preferences)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func Build(_ context.Context, s *service.Service) error {
 		SetPreferences:     app.SetPreferences{Preferences: preferences},
 		ShowUnsubscription: app.ShowUnsubscription{Preferences: preferences, Links: cfg.Email.links(), Clock: s.Clock},
 		Unsubscribe:        app.Unsubscribe{Preferences: preferences, Links: cfg.Email.links(), Clock: s.Clock},
-		OpenStream:         app.OpenStream{Streams: streams, Preferences: preferences},
+		OpenStream:         app.OpenStream{Streams: streams},
 		Push:               deliveries.pushAPI(cfg.Push, devices),
 		Jitter:             s.Jitter,
 		Log:                s.Log,

@@ -18,12 +18,12 @@ type streamSettings struct {
 }
 
 // streams assembles the event streams of this replica.
-func (cfg streamSettings) streams(s *service.Service, inboxes *app.Inboxes) (*app.Streams, error) {
+func (cfg streamSettings) streams(s *service.Service, inboxes *app.Inboxes, preferences *app.Preferences) (*app.Streams, error) {
 	meter, err := adapters.NewStreamMeter(s.Telemetry.Meter)
 	if err != nil {
 		return nil, err
 	}
-	streams := app.NewStreams(inboxes, meter, app.StreamOptions{
+	streams := app.NewStreams(inboxes, preferences, meter, app.StreamOptions{
 		PerUser: cfg.PerUser, PerReplica: cfg.PerReplica, Refresh: cfg.Refresh, Poll: cfg.Poll, Heartbeat: cfg.Heartbeat, Hold: cfg.Hold,
 	})
 	if err := adapters.GaugeStreams(s.Telemetry.Meter, streams.Count); err != nil {

@@ -3,7 +3,6 @@
 package app
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"caravan/internal/correlation"
 	"caravan/internal/document"
 	"caravan/internal/invoke"
+	"caravan/internal/workqueue"
 	"caravan/services/orders/contract"
 	"caravan/services/orders/domain"
 )
@@ -26,6 +26,8 @@ import (
 const (
 	maxDriving = 512   // orders driven at once
 	maxQueued  = 16384 // orders that wait to be driven; the sweep finds the others
+
+	dueTick = 100 * time.Millisecond // how often the driver looks for orders that are due
 )
 
 // Driver takes orders through the saga. Any number of drivers in any number of replicas may work on one order: its document
@@ -39,11 +41,9 @@ type Driver struct {
 	pace   Pace
 	alarm  *Alarm
 
-	starts chan start
+	work   *workqueue.Queue[start]
 	mu     sync.Mutex
 	active map[string]*domain.Order // orders being driven, as last stored here; nil before they are read
-	again  map[string]bool
-	queued schedule
 }
 
 // start asks for an order to be driven, in the context of what caused it.
@@ -56,10 +56,14 @@ type start struct {
 
 // NewDriver makes a Driver. It works while Run runs.
 func NewDriver(orders *Orders, saga Saga, clk clock.Clock, log *slog.Logger, watch *Watch, pace Pace, alarm *Alarm) *Driver {
-	return &Driver{
-		orders: orders, saga: saga, clock: clk, log: log, watch: watch, pace: pace, alarm: alarm,
-		starts: make(chan start, maxQueued), active: make(map[string]*domain.Order), again: make(map[string]bool),
+	d := &Driver{
+		orders: orders, saga: saga, clock: clk, log: log, watch: watch, pace: pace, alarm: alarm, active: make(map[string]*domain.Order),
 	}
+	d.work = workqueue.New(workqueue.Options[start]{
+		Do: func(stop context.Context, _ string, s start) { d.drive(stop, s) }, Merge: start.with,
+		Clock: clk, Workers: maxDriving, Room: maxQueued, Tick: dueTick,
+	})
+	return d
 }
 
 // Start asks for an order to be driven soon. It never waits: the sweep finds an order for which there is no room.
@@ -72,54 +76,23 @@ func (d *Driver) StartStored(ctx context.Context, order *domain.Order) {
 
 func (d *Driver) queue(ctx context.Context, s start) {
 	s.correlationID, s.traceParent = correlation.ID(ctx), correlation.Traceparent(ctx)
-	select {
-	case d.starts <- s:
-	default:
-	}
+	d.work.Add(s.id, s)
+}
+
+// with is one start for two: the order is read.
+func (start) with(later start) start {
+	later.order = nil
+	return later
+}
+
+// later has an order driven at a time.
+func (d *Driver) later(s start, at time.Time) {
+	s.order = nil
+	d.work.AddAt(s.id, s, at)
 }
 
 // Run drives orders until ctx ends. Then it finishes the steps under way.
-func (d *Driver) Run(ctx context.Context) error {
-	var all sync.WaitGroup
-	defer all.Wait()
-	all.Go(func() { d.startDue(ctx) })
-	slots := make(chan struct{}, maxDriving)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case s := <-d.starts:
-			if !d.begin(s) {
-				continue
-			}
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
-				return nil
-			}
-			all.Go(func() {
-				defer func() { <-slots }()
-				for more := true; more; more = d.end(s.id) {
-					d.drive(ctx, s)
-					s.order = nil
-				}
-			})
-		}
-	}
-}
-
-// begin makes sure that this process drives an order only once at a time. A start that comes meanwhile makes it drive the
-// order again.
-func (d *Driver) begin(s start) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, busy := d.active[s.id]; busy {
-		d.again[s.id] = true
-		return false
-	}
-	d.active[s.id] = s.order
-	return true
-}
+func (d *Driver) Run(ctx context.Context) error { return d.work.Run(ctx) }
 
 // AtWork returns an order that this driver is driving, as it last stored it.
 func (d *Driver) AtWork(id string) (*domain.Order, bool) {
@@ -137,19 +110,23 @@ func (d *Driver) stored(order *domain.Order) {
 	}
 }
 
-func (d *Driver) end(id string) (more bool) {
+// begin and end say which orders are being driven.
+func (d *Driver) begin(s start) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.again[id] {
-		delete(d.again, id)
-		return true
-	}
+	d.active[s.id] = s.order
+}
+
+func (d *Driver) end(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	delete(d.active, id)
-	return false
 }
 
 // drive takes one order as far as possible: to its end, to a wait, or to a store that does not answer.
 func (d *Driver) drive(stop context.Context, s start) {
+	d.begin(s)
+	defer d.end(s.id)
 	ctx := correlation.Remote(context.WithoutCancel(stop), s.correlationID, s.traceParent)
 	ctx, span := otel.Tracer("caravan/services/orders").Start(ctx, "drive order")
 	defer span.End()
@@ -266,62 +243,4 @@ func waitingReason(cause error) string {
 		return "no answer in time"
 	}
 	return cause.Error()
-}
-
-// later has an order driven at a time.
-func (d *Driver) later(s start, at time.Time) {
-	s.order = nil
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.queued) < maxQueued {
-		heap.Push(&d.queued, scheduled{at, s})
-	}
-}
-
-// dueTick is how often the driver looks for orders that are due.
-const dueTick = 100 * time.Millisecond
-
-// startDue starts waiting orders when they are due.
-func (d *Driver) startDue(ctx context.Context) {
-	for d.clock.Sleep(ctx, dueTick) == nil {
-		now := d.clock.Now()
-		for {
-			s, ok := d.due(now)
-			if !ok {
-				break
-			}
-			select {
-			case d.starts <- s:
-			default:
-			}
-		}
-	}
-}
-
-func (d *Driver) due(now time.Time) (start, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.queued) == 0 || d.queued[0].at.After(now) {
-		return start{}, false
-	}
-	return heap.Pop(&d.queued).(scheduled).start, true
-}
-
-// schedule is a heap of orders by the time of their next attempt.
-type schedule []scheduled
-
-type scheduled struct {
-	at    time.Time
-	start start
-}
-
-func (s schedule) Len() int           { return len(s) }
-func (s schedule) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
-func (s schedule) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
-func (s *schedule) Push(x any)        { *s = append(*s, x.(scheduled)) }
-func (s *schedule) Pop() any {
-	old := *s
-	last := old[len(old)-1]
-	*s = old[:len(old)-1]
-	return last
 }

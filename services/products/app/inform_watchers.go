@@ -42,7 +42,7 @@ func (u InformWatchers) Do(ctx context.Context, sku string) error {
 	}
 	ctx = causeOf(ctx, product)
 	fact := contract.PriceDropped{SKU: sku, Name: product.Name, Old: old, New: price}
-	for part := range slices.Chunk(bucketsOf(product), bucketsAtOnce) {
+	for part := range slices.Chunk(BucketsOf(product), bucketsAtOnce) {
 		buckets, err := s.documents.Watchers.GetMany(ctx, part...)
 		if err != nil {
 			return fmt.Errorf("reading the watchers of %s: %w", sku, err)
@@ -72,8 +72,8 @@ func causeOf(ctx context.Context, p *domain.Product) context.Context {
 	return correlation.Remote(ctx, last.CorrelationID, last.TraceParent)
 }
 
-// bucketsOf are the ids of the buckets that may have watchers of a product.
-func bucketsOf(p *domain.Product) []string {
+// BucketsOf are the ids of the buckets that may have watchers of a product.
+func BucketsOf(p *domain.Product) []string {
 	var ids []string
 	for bucket := range domain.WatchBuckets {
 		if p.WatchedIn(bucket) {

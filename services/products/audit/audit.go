@@ -32,6 +32,8 @@ const (
 	maxStocks = 50
 	// maxTogether is how many stocks are read at once.
 	maxTogether = 16
+	// maxBuckets is about how many buckets of watchers are read for one page.
+	maxBuckets = 256
 )
 
 // Audit checks the stocks of all SKUs, recomputing every sum from the holds and corrections themselves, and the events
@@ -40,14 +42,15 @@ type Audit struct {
 	Documents *app.Documents
 	Trail     feed.Trail
 	Clock     clock.Clock
-	// OpenWithin is how long after a product was created its stock exists at the latest, whatever crashed in between.
+	// OpenWithin is how long after a product was created its stock exists at the latest, and how long after it became cheaper its
+	// watchers are informed, whatever crashed in between.
 	OpenWithin time.Duration
 }
 
 // invariants are those that a page checks beside those of its trail.
 var invariants = []string{
 	contract.InvariantStock, contract.InvariantSold, contract.InvariantHold, contract.InvariantArchive,
-	contract.InvariantHistory, contract.InvariantProduct,
+	contract.InvariantHistory, contract.InvariantProduct, contract.InvariantWatchers,
 }
 
 // stage is a part of the audit of one SKU. They follow each other in this order.
@@ -88,7 +91,7 @@ func (a Audit) Page(ctx context.Context, asked audit.Request) (contract.AuditPag
 	memo := document.NewMemo(a.Documents.Store)
 	p := &auditPage{
 		AuditPage: contract.AuditPage{Page: begun}, documents: a.Documents, archive: memo, trail: a.Trail,
-		leaves: maxLeaves, segments: maxSegments, now: a.Clock.Now(), openWithin: a.OpenWithin,
+		leaves: maxLeaves, segments: maxSegments, buckets: maxBuckets, now: a.Clock.Now(), openWithin: a.OpenWithin,
 	}
 	p.trail.Store = memo
 	for visited := 0; p.room() && visited < maxStocks; visited++ {
@@ -116,8 +119,8 @@ type auditPage struct {
 	documents *app.Documents
 	archive   document.Store // remembers what the page has read
 	trail     feed.Trail
-	// leaves and segments are what may still be read.
-	leaves, segments int
+	// leaves, segments and buckets are what may still be read.
+	leaves, segments, buckets int
 	// now is when the page was begun. A product without a stock is a finding once it is older than openWithin.
 	now        time.Time
 	openWithin time.Duration
@@ -128,7 +131,7 @@ type auditPage struct {
 }
 
 func (p *auditPage) room() bool {
-	return p.leaves > 0 && p.segments > 0 && len(p.Holds) < maxHolds
+	return p.leaves > 0 && p.segments > 0 && p.buckets > 0 && len(p.Holds) < maxHolds
 }
 
 // sku audits a SKU stage by stage, as far as the page has room.
@@ -195,6 +198,9 @@ func (p *auditPage) head(ctx context.Context, at *place, product *domain.Product
 	p.Counts["received"] += stock.Received
 	domain.AuditStock(&p.Results, stock)
 	p.report(stock, stock.Holds)
+	if err := p.watchers(ctx, product); err != nil {
+		return err
+	}
 	at.next(atArchive)
 	return p.doubles(ctx, stock, stock.Holds, stock.Archived.Leaves)
 }

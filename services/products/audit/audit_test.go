@@ -12,6 +12,7 @@ import (
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/feed"
+	"caravan/services/products/app"
 	"caravan/services/products/contract"
 	"caravan/services/products/domain"
 )
@@ -63,6 +64,31 @@ var violations = []struct {
 			}
 		}
 	}},
+	{"watchers who were never reached", contract.InvariantWatchers, "product/CUP-1", func(t *testing.T, s *stand) {
+		s.watched(t, "CUP-1", "u1", "u2")
+		s.watched(t, "CUP-1", "u3")
+		s.cheaper(t, "CUP-1") // and the program stopped before it informed anybody
+		s.clock.Advance(12 * time.Minute)
+	}},
+	{"a watcher who was left out", contract.InvariantWatchers, "product/CUP-1", func(t *testing.T, s *stand) {
+		s.watched(t, "CUP-1", "u1", "u2")
+		s.cheaper(t, "CUP-1")
+		s.inform(t, "CUP-1")
+		id := fmt.Sprintf("watchers/CUP-1/%d", domain.WatchBucket("u2"))
+		spoil(t, s, id, `{"user":"u2","price":900}`, `{"user":"u2","price":1000}`)
+		s.clock.Advance(12 * time.Minute)
+	}},
+	{"an event for watchers that the feed lacks", feed.InvariantIndexed, fmt.Sprintf("products/watchers/CUP-1/%d/1", domain.WatchBucket("u1")), func(t *testing.T, s *stand) {
+		s.watched(t, "CUP-1", "u1")
+		s.cheaper(t, "CUP-1")
+		s.inform(t, "CUP-1")
+		for _, key := range s.store.Keys() {
+			if strings.HasPrefix(key, "feed/") && key != "feed/first" {
+				s.store.Overwrite(key, []byte(`["stock/CUP-1","product/CUP-1","stock/MUG-1","product/MUG-1"]`))
+			}
+		}
+		s.clock.Advance(12 * time.Minute)
+	}},
 	{"a product without stock", contract.InvariantProduct, "product/CUP-1", func(_ *testing.T, s *stand) {
 		s.store.Remove("stock/CUP-1")
 	}},
@@ -99,7 +125,7 @@ func TestTheAuditChecksEverythingOnce(t *testing.T) {
 	s := newStand()
 	s.busy(t)
 	all := s.audited(t)
-	if len(all.Checked) != 6+len(feed.TrailInvariants) {
+	if len(all.Checked) != 7+len(feed.TrailInvariants) {
 		t.Errorf("the invariants are %v", all.Checked)
 	}
 	for invariant, checked := range all.Checked {
@@ -295,4 +321,57 @@ func spoil(t *testing.T, s *stand, key, old, new string) {
 		t.Fatalf("%s does not have %s, %v", key, old, err)
 	}
 	s.store.Overwrite(key, []byte(strings.Replace(string(records[key].Value), old, new, 1)))
+}
+
+// watched lets users watch a product.
+func (s *stand) watched(t *testing.T, sku string, userIDs ...string) {
+	t.Helper()
+	for _, userID := range userIDs {
+		if _, err := (app.WatchProduct{Shop: s.shared, Most: 10}).Do(t.Context(), userID, sku); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// cheaper takes 1 EUR off a product.
+func (s *stand) cheaper(t *testing.T, sku string) {
+	t.Helper()
+	price := eur(900)
+	_, err := s.documents.Products.Update(t.Context(), sku, func(p *domain.Product) error {
+		_, err := p.Apply(domain.Change{Price: &price}, s.clock.Now())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *stand) inform(t *testing.T, sku string) {
+	t.Helper()
+	if err := (app.InformWatchers{Shop: s.shared}).Do(t.Context(), sku); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Watchers are informed a moment after a product became cheaper, or within some minutes after a crash. Both are sound, as is a user who
+// does not watch any more.
+func TestTheAuditAcceptsWatchersWhoAreBeingInformed(t *testing.T) {
+	s := newStand()
+	s.sell(t, "CUP-1", 5)
+	s.watched(t, "CUP-1", "u1", "u2", "gone")
+	if _, err := s.documents.Watchlists.Update(t.Context(), "gone", func(l *domain.Watchlist) error { return l.Remove("CUP-1") }); err != nil {
+		t.Fatal(err)
+	}
+	s.clock.Advance(time.Hour)
+	s.sound(t)
+	s.cheaper(t, "CUP-1")
+	s.sound(t)
+	s.clock.Advance(10 * time.Minute)
+	s.sound(t)
+	s.inform(t, "CUP-1")
+	s.clock.Advance(time.Hour)
+	s.sound(t)
+	if n := s.audited(t).Counts["watchers"]; n != 3 {
+		t.Errorf("the audit has read %d watchers", n)
+	}
 }

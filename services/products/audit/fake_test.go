@@ -24,6 +24,7 @@ func eur(cents int64) money.Money { return money.New(cents, "EUR") }
 
 // shop is one process with the use cases that these tests need.
 type shop struct {
+	shared    *app.Shop
 	documents *app.Documents
 	create    app.CreateProduct
 	correct   app.CorrectStock
@@ -53,8 +54,8 @@ func (s *stand) over(store document.Store, clk clock.Clock) *shop {
 	})
 	shared := app.NewShop(documents, clk, time.Second)
 	return &shop{
-		documents: documents,
-		create:    app.CreateProduct{Shop: shared, Currency: "EUR"}, correct: app.CorrectStock{Shop: shared},
+		shared: shared, documents: documents,
+		create: app.CreateProduct{Shop: shared, Currency: "EUR"}, correct: app.CorrectStock{Shop: shared},
 		reserve: app.ReserveStock{Shop: shared, Currency: "EUR", TTL: 30 * time.Minute},
 		commit:  app.CommitStock{Shop: shared}, release: app.ReleaseStock{Shop: shared}, reconcile: app.Reconcile{Shop: shared},
 	}

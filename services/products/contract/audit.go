@@ -22,6 +22,8 @@ const (
 	InvariantHistory = "stock-history-adds-up"
 	// InvariantProduct: there is one stock for each product, except for one that is being created.
 	InvariantProduct = "one-stock-per-product"
+	// InvariantWatchers: who watches a product knows its price or a lower one, some time after it became cheaper.
+	InvariantWatchers = "watchers-are-reached"
 )
 
 // AuditPage is one page of the audit. Its counts are products, productsYoung (without a stock yet), holds, and units

@@ -43,6 +43,17 @@ func (p *Product) CurrentPrice(now time.Time) money.Money {
 	return price
 }
 
+// PriceSince is when the current price began at the latest: the last change of the product, or a later one by its schedule.
+func (p *Product) PriceSince(now time.Time) time.Time {
+	since := p.ChangedAt
+	for _, s := range p.Schedule {
+		if !s.EffectiveFrom.After(now) && s.EffectiveFrom.After(since) {
+			since = s.EffectiveFrom
+		}
+	}
+	return since
+}
+
 // PriceOf is the unit price of a line of quantity units at the given time: the current price, or the price of the
 // highest tier reached if that is lower. A customer who takes more never pays more per unit, even while a scheduled
 // sale undercuts the tiers.

@@ -121,10 +121,10 @@ func TestPasswordReset(t *testing.T) {
 	c.logIn("ada@example.com", fresh)
 }
 
-// Only the app that sends mails learns addresses and tokens.
+// Only the app that sends mails learns addresses, tokens and who is staff.
 func TestOnlyTheMailerAsks(t *testing.T) {
 	c := newClient(t)
-	for _, path := range []string{contract.PathContacts, contract.PathMailToken} {
+	for _, path := range []string{contract.PathContacts, contract.PathMailToken, contract.PathStaff} {
 		for _, from := range []string{"", "orders", "gateway", "notifications2"} {
 			c.called(403, from, path, `{"userIds":[]}`, nil)
 		}

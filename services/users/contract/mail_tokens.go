@@ -8,7 +8,7 @@ import (
 	"caravan/internal/invoke"
 )
 
-// AppMailer is the app that sends mails. Only it may call [PathContacts] and [PathMailToken].
+// AppMailer is the app that sends mails. Only it may call [PathContacts], [PathMailToken] and [PathStaff].
 const AppMailer = "notifications"
 
 // PathMailToken takes [MailTokenRequest] and answers [MailToken]. The app that sends a mail asks for its token when it sends. It
