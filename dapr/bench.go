@@ -62,7 +62,7 @@ machines must agree. Limits of open files: 2N + 1000, for this program and for t
 			flags.Var(number(&o.streams, 1, bench.MaxStreams), "streams", "measure event streams, a `number` of them")
 			flags.Var(decimal(&o.rate, 0.1, bench.MaxRate), "rate", "with --streams: orders placed a second, a `number`; without it half of the rate that is measured without streams")
 			o.messages = bench.MessagesEmail
-			flags.Var(oneOf{&o.messages, bench.MessageChoices()}, "messages", "what users get about their orders, a `kind` of messages: "+strings.Join(bench.MessageChoices(), ", "))
+			flags.Var(oneOf{&o.messages, bench.MessageChoices()}, "messages", "what users get about their orders, a `name`: "+strings.Join(bench.MessageChoices(), ", "))
 			flags.StringVar(&o.json, "json", "", "also write the result to this `file`")
 			flags.StringVar(&o.compare, "compare", "", "show the result beside that of an earlier `file`")
 		},

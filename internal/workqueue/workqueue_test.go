@@ -138,7 +138,7 @@ func TestAJobDuringARunIsDoneAfterIt(t *testing.T) {
 		if len(w.did()) != 1 || q.Waiting() != 0 {
 			t.Errorf("at first %v are done, %d keys wait", w.did(), q.Waiting())
 		}
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(3 * time.Second)
 		if !slices.Equal(w.did(), []int{0, 1, 2, 3}) || len(w.wrong) > 0 {
 			t.Errorf("done are %v, %v", w.did(), w.wrong)
 		}

@@ -45,8 +45,9 @@ func TestReplicas(t *testing.T) {
 		// whether calls in flight may be lost, if they must not be repeated
 		loses bool
 	}{
-		"the sidecar is killed":    {r.killSidecar, true},
-		"the sidecar says goodbye": {r.restartSidecar, false},
+		"the sidecar is killed": {r.killSidecar, true},
+		// A sidecar that ends closes connections, and what it has not read resets them: one in some runs on a busy machine.
+		"the sidecar says goodbye": {r.restartSidecar, true},
 		"the program is killed":    {func(t *testing.T) { r.leave(t, true) }, true},
 		// A call may come at the very moment when the port is closed: one in some runs, at hundreds of calls a second.
 		"the program says goodbye":  {func(t *testing.T) { r.leave(t, false) }, true},

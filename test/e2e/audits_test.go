@@ -10,6 +10,9 @@ import (
 	"caravan/test/apicheck"
 )
 
+// auditLimit is the longest wait for an audit. It looks at everything in a stack that many tests share, on processors that they share.
+const auditLimit = 5 * time.Minute
+
 // audit runs the system's audit and fails on every finding.
 func (sh *shop) audit() {
 	sh.t.Helper()
@@ -24,7 +27,7 @@ func (sh *shop) audit() {
 // complete runs the audit to its end.
 func (sh *shop) complete() auditBody {
 	sh.t.Helper()
-	audit, err := completeAudit(sh.admin, waitLimit)
+	audit, err := completeAudit(sh.admin, auditLimit)
 	if err != nil {
 		sh.t.Fatal(err)
 	}
@@ -68,7 +71,7 @@ func (s *stack) auditFaults(t *testing.T) {
 		return // look at the first failure only
 	}
 	began := time.Now()
-	audit, err := completeAudit(s.admin(), waitLimit)
+	audit, err := completeAudit(s.admin(), auditLimit)
 	if err = errors.Join(err, audit.sound()); err != nil {
 		t.Error(err)
 	}
@@ -82,6 +85,6 @@ func (s *stack) lastAudit() error {
 	admin.http = &http.Client{Transport: &apicheck.Transport{
 		Next: http.DefaultTransport, Document: s.document, Report: func(err error) { wrong = append(wrong, err) },
 	}}
-	audit, err := completeAudit(admin, 5*time.Minute)
+	audit, err := completeAudit(admin, auditLimit)
 	return errors.Join(err, audit.sound(), errors.Join(wrong...))
 }
