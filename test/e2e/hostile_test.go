@@ -53,7 +53,7 @@ func TestHostileNamesInMails(t *testing.T) {
 			if parts := s.mailParts(t, m); !strings.Contains(parts.Text, name) {
 				t.Errorf("%q is not in the text:\n%s", name, parts.Text)
 			}
-			if to := c.source(t, m).To; to.Name != name {
+			if to := c.source(t, m).To; to.Name != strings.ReplaceAll(name, ";", ",") { // the binding splits recipients there
 				t.Errorf("%q is addressed as %q", name, to.Name)
 			}
 		}

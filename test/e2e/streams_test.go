@@ -26,7 +26,7 @@ import (
 )
 
 // crowd is the size of TestStreamsOfManyUsers: CARAVAN_E2E_STREAMS is the number of streams, 1000 for the long form. Each of the first
-// 1000 has ten events: two of an order and eight of deposits. Every tenth order is refunded in two parts, which has four more.
+// 1000 has ten events: two of an order and eight of deposits. Every tenth order is refunded in two parts, which has six more.
 var crowd = cmp.Or(stacktest.Take("CARAVAN_E2E_STREAMS"), "100")
 
 const (
@@ -152,7 +152,7 @@ func TestStreamsOfManyUsers(t *testing.T) {
 		defer l.mu.Unlock()
 		want := 1 + 1 + depositsDuringFaults // a deposit, an order and the others
 		if slices.Index(people, l)%refundEvery == 0 {
-			want += 2
+			want += 4 // orders and payments tell of each refund
 		}
 		if len(l.notices) != want {
 			return errorf("there are %d of %d", len(l.notices), want)
