@@ -152,7 +152,7 @@ func TestStreamsOfManyUsers(t *testing.T) {
 		defer l.mu.Unlock()
 		want := 1 + 1 + depositsDuringFaults // a deposit, an order and the others
 		if slices.Index(people, l)%refundEvery == 0 {
-			want += 4 // orders and payments tell of each refund
+			want += 4 // orders and payments report each refund
 		}
 		if len(l.notices) != want {
 			return errorf("there are %d of %d", len(l.notices), want)
