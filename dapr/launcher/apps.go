@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -273,11 +274,12 @@ func (s *Stack) baseEnv() []string {
 }
 
 func (s *Stack) telemetryEnv(service string) []string {
-	if s.options.OTLPEndpoint == "" {
+	endpoint := cmp.Or(s.options.OTLPEndpoint, s.observed.spans)
+	if endpoint == "" {
 		return nil
 	}
 	return []string{
-		"OTEL_EXPORTER_OTLP_ENDPOINT=" + s.options.OTLPEndpoint,
+		"OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint,
 		"OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
 		"OTEL_EXPORTER_OTLP_INSECURE=true",
 		// Sidecar and program have different names.

@@ -20,14 +20,14 @@ func DecodeRow(raw []byte) (Row, error) {
 	r := Row{
 		Kind: Kind(columns[colKind]), Time: at, Instance: columns[colInstance], App: columns[colApp], Level: Level(columns[colLevel]),
 		Message: columns[colMessage], File: columns[colFile], Line: columns[colLine],
-		IDs:    IDs{Correlation: columns[colCorrelation], Trace: columns[colTrace], Aggregate: columns[colAggregate], User: columns[colUser]},
+		IDs:    IDs{Correlation: columns[ColumnCorrelation], Trace: columns[ColumnTrace], Aggregate: columns[colAggregate], User: columns[colUser]},
 		SpanID: columns[colSpan], ParentID: columns[colParent], SpanKind: columns[colSpanKind], Failed: columns[colFailed] == "true",
 		Attributes: columns[colAttributes],
 	}
 	if r.Message == " " {
 		r.Message = ""
 	}
-	for column, number := range map[string]*int64{colOffset: &r.Offset, colDuration: (*int64)(&r.Duration)} {
+	for column, number := range map[string]*int64{ColumnOffset: &r.Offset, colDuration: (*int64)(&r.Duration)} {
 		text, ok := columns[column]
 		if !ok {
 			continue

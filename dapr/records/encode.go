@@ -1,31 +1,36 @@
 package records
 
 import (
+	"bytes"
 	"strconv"
 	"unicode/utf8"
 )
 
-// The names of columns in the store.
+// Columns that clients of the store ask for alone.
 const (
-	colTime        = "_time"
-	colMessage     = "_msg"
-	colKind        = "kind"
-	colInstance    = "instance"
-	colApp         = "app"
-	colFile        = "file"
-	colOffset      = "offset"
-	colLevel       = "level"
-	colLine        = "line"
-	colCorrelation = "correlation_id"
-	colTrace       = "trace_id"
-	colAggregate   = "aggregate"
-	colUser        = "user_id"
-	colSpan        = "span_id"
-	colParent      = "parent_span_id"
-	colDuration    = "duration_ns"
-	colSpanKind    = "span_kind"
-	colFailed      = "failed"
-	colAttributes  = "attributes"
+	ColumnOffset      = "offset"
+	ColumnCorrelation = "correlation_id"
+	ColumnTrace       = "trace_id"
+)
+
+// The names of the other columns in the store.
+const (
+	colTime       = "_time"
+	colMessage    = "_msg"
+	colKind       = "kind"
+	colInstance   = "instance"
+	colApp        = "app"
+	colFile       = "file"
+	colLevel      = "level"
+	colLine       = "line"
+	colAggregate  = "aggregate"
+	colUser       = "user_id"
+	colSpan       = "span_id"
+	colParent     = "parent_span_id"
+	colDuration   = "duration_ns"
+	colSpanKind   = "span_kind"
+	colFailed     = "failed"
+	colAttributes = "attributes"
 )
 
 // StreamColumns are the columns whose values say where rows come from. The store keeps rows with the same values together.
@@ -37,7 +42,7 @@ func AppendRow(out []byte, r *Row) []byte {
 	out = strconv.AppendInt(out, r.Time.UnixNano(), 10)
 	for _, column := range [...]struct{ name, value string }{
 		{colMessage, orBlank(r.Message)}, {colKind, string(r.Kind)}, {colApp, r.App}, {colInstance, r.Instance}, {colFile, r.File},
-		{colLevel, string(r.Level)}, {colCorrelation, r.Correlation}, {colTrace, r.Trace}, {colSpan, r.SpanID},
+		{colLevel, string(r.Level)}, {ColumnCorrelation, r.Correlation}, {ColumnTrace, r.Trace}, {colSpan, r.SpanID},
 		{colParent, r.ParentID}, {colAggregate, r.Aggregate}, {colUser, r.User}, {colSpanKind, r.SpanKind},
 		{colAttributes, r.Attributes}, {colLine, r.Line},
 	} {
@@ -56,10 +61,26 @@ func AppendRow(out []byte, r *Row) []byte {
 		if r.Failed {
 			out = append(out, `,"`+colFailed+`":"true"`...)
 		}
-	} else {
-		out = append(out, `,"`+colOffset+`":`...)
+	}
+	if r.File != "" {
+		out = append(out, `,"`+ColumnOffset+`":`...)
 		out = strconv.AppendInt(out, r.Offset, 10)
 	}
+	return append(out, '}', '\n')
+}
+
+// AppendPlace appends a row that AppendRow made without a place, and adds the place. It returns out unchanged if the text is no
+// whole row.
+func AppendPlace(out, row []byte, file string, offset int64) []byte {
+	row, whole := bytes.CutSuffix(bytes.TrimSuffix(row, []byte{'\n'}), []byte{'}'})
+	if !whole || !bytes.HasPrefix(row, []byte(`{"`+colTime+`":`)) {
+		return out
+	}
+	out = append(out, row...)
+	out = append(out, `,"`+colFile+`":"`...)
+	out = appendEscaped(out, file)
+	out = append(out, `","`+ColumnOffset+`":`...)
+	out = strconv.AppendInt(out, offset, 10)
 	return append(out, '}', '\n')
 }
 

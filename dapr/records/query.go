@@ -75,8 +75,8 @@ func (q *Query) LogsQL() string {
 			filters = append(filters, filter)
 		}
 	}
-	add(q.Correlation, mentioned(colCorrelation, q.Correlation))
-	add(q.Trace, mentioned(colTrace, q.Trace))
+	add(q.Correlation, mentioned(ColumnCorrelation, q.Correlation))
+	add(q.Trace, mentioned(ColumnTrace, q.Trace))
 	add(q.User, mentioned(colUser, q.User))
 	add(q.App, equal(colApp, q.App))
 	add(q.Instance, equal(colInstance, q.Instance))
@@ -90,7 +90,7 @@ func (q *Query) LogsQL() string {
 	if q.Order != "" {
 		order := mentioned(colAggregate, q.Order)
 		if len(q.Correlations) > 0 {
-			order = "(" + order + " or " + in(colCorrelation, q.Correlations) + ")"
+			order = "(" + order + " or " + in(ColumnCorrelation, q.Correlations) + ")"
 		}
 		filters = append(filters, order)
 	}
@@ -99,23 +99,23 @@ func (q *Query) LogsQL() string {
 
 // CausesQL asks for the correlation ids of the lines about an aggregate, such as an order.
 func CausesQL(aggregate string) string {
-	return equal(colKind, string(Log)) + " " + equal(colAggregate, aggregate) + " " + colCorrelation + ":* | uniq by (" + colCorrelation + ")"
+	return equal(colKind, string(Log)) + " " + equal(colAggregate, aggregate) + " " + ColumnCorrelation + ":* | uniq by (" + ColumnCorrelation + ")"
 }
 
 // TracesQL asks for the ids of the traces that belong to an id: of a trace, of a request, or of an aggregate such as an order.
 func TracesQL(id string) string {
-	return "(" + strings.Join([]string{equal(colTrace, id), equal(colCorrelation, id), equal(colAggregate, id)}, " or ") + ") " +
-		colTrace + ":* | uniq by (" + colTrace + ")"
+	return "(" + strings.Join([]string{equal(ColumnTrace, id), equal(ColumnCorrelation, id), equal(colAggregate, id)}, " or ") + ") " +
+		ColumnTrace + ":* | uniq by (" + ColumnTrace + ")"
 }
 
 // SpansQL asks for the spans of traces.
 func SpansQL(traces []string) string {
-	return equal(colKind, string(Span)) + " " + in(colTrace, traces)
+	return equal(colKind, string(Span)) + " " + in(ColumnTrace, traces)
 }
 
 // OffsetsQL asks for the places of the lines of a file, from an offset on.
 func OffsetsQL(file string, from int64) string {
-	return equal(colFile, file) + " " + colOffset + ":>=" + strconv.FormatInt(from, 10) + " | fields " + colOffset
+	return "{" + colFile + "=" + quote(file) + "} " + ColumnOffset + ":>=" + strconv.FormatInt(from, 10) + " | fields " + ColumnOffset
 }
 
 func equal(column, value string) string { return column + ":=" + quote(value) }

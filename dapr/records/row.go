@@ -4,6 +4,8 @@
 package records
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -79,13 +81,21 @@ func Order(a, b Row) int {
 	if c := strings.Compare(a.Instance, b.Instance); c != 0 {
 		return c
 	}
-	switch {
-	case a.Offset < b.Offset:
-		return -1
-	case a.Offset > b.Offset:
-		return 1
+	if c := strings.Compare(a.SpanID, b.SpanID); c != 0 && a.Kind == Span {
+		return c
 	}
-	return strings.Compare(a.SpanID, b.SpanID)
+	return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset))
+}
+
+// Distinct sorts rows by Order and removes copies: rows of the same place, or spans of the same id.
+func Distinct(rows []Row) []Row {
+	slices.SortFunc(rows, Order)
+	return slices.CompactFunc(rows, func(a, b Row) bool {
+		if a.Kind == Span && b.Kind == Span {
+			return a.Trace == b.Trace && a.SpanID == b.SpanID && a.Instance == b.Instance && a.Time.Equal(b.Time)
+		}
+		return a.Kind == b.Kind && a.File == b.File && a.Offset == b.Offset && a.Instance == b.Instance
+	})
 }
 
 // sidecarSuffix ends the names of sidecars.

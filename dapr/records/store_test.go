@@ -2,6 +2,7 @@ package records
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,38 @@ func TestRowsComeBack(t *testing.T) {
 		if _, err := DecodeRow([]byte(bad)); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
+	}
+}
+
+func TestAppendPlace(t *testing.T) {
+	row := Row{Kind: Span, Time: time.Unix(1, 2).UTC(), Instance: "x", App: "x", Message: "GET", SpanID: "s"}
+	placed := row
+	placed.File, placed.Offset = `f"`, 77
+	got, err := DecodeRow(asStored(t, placed))
+	if err != nil || got != placed {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	var columns map[string]any
+	if err := json.Unmarshal(AppendPlace(nil, AppendRow(nil, &row), `f"`, 77), &columns); err != nil || columns[colFile] != `f"` || columns[ColumnOffset] != 77.0 {
+		t.Errorf("got %v, %v", columns, err)
+	}
+	for _, cut := range []string{"", "{", `{"_time":1,"a":"b`, "x}\n"} {
+		if got := AppendPlace(nil, []byte(cut), "f", 1); got != nil {
+			t.Errorf("half a row becomes %q", got)
+		}
+	}
+}
+
+func TestDistinct(t *testing.T) {
+	at := time.Unix(5, 0)
+	line := func(instance, file string, offset int64) Row {
+		return Row{Kind: Log, Time: at, Instance: instance, File: file, Offset: offset}
+	}
+	span := func(id, file string) Row { return Row{Kind: Span, Time: at, SpanID: id, File: file} }
+	got := Distinct([]Row{line("b", "f", 1), line("a", "f", 9), line("a", "f", 9), line("a", "e", 10), span("2", "x"), span("1", "x"), span("2", "y")})
+	want := []Row{span("1", "x"), span("2", "x"), line("a", "e", 10), line("a", "f", 9), line("b", "f", 1)}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v", got)
 	}
 }
 
