@@ -39,7 +39,10 @@ gateway, each with its sidecar, waits until all are ready, fills the catalogue, 
 its timeline. Then it shows every program's log until Ctrl-C, which stops everything.
 
 A process that ends is restarted. All state is kept in .dapr, and the next start uses it; --fresh
-deletes it first. Servers that already run are used when one of these variables names them:
+deletes it first. With --observe logs a store for log lines and spans runs too, which the commands logs and
+trace ask; spans go elsewhere with --otlp or `+otlpVariable+`.
+
+Servers that already run are used when one of these variables names them:
 ` + strings.Join(launcher.ServerVariables(), ", ") + ".",
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.up(ctx) },
 		flags: func(c *cli, flags *flag.FlagSet) {
@@ -67,15 +70,13 @@ func stackFlags(up *upOptions, flags *flag.FlagSet) {
 	flags.StringVar(&up.daprd, "daprd", "", "`path` of the sidecar (default: PATH, ~/.dapr/bin, or built once)")
 	up.timeout = launcher.DefaultTimeout
 	flags.Var(period(&up.timeout, time.Second, longest), "timeout", "how long servers and then programs may take to be ready, as a `duration`")
-	flags.Var(webAddress{&up.otlp, "http://127.0.0.1:4318"}, "otlp", "`URL` spans are sent to, as http://127.0.0.1:4318\n"+
-		"(default: "+otlpVariable+", or the store of --observe logs)")
+	flags.Var(webAddress{&up.otlp, "http://127.0.0.1:4318"}, "otlp", "`URL` spans are sent to, as http://127.0.0.1:4318")
 }
 
 // observeFlags declares the flags for the store of log lines and spans.
 func observeFlags(up *upOptions, flags *flag.FlagSet) {
 	up.observe = launcher.ObserveChoices()[0]
-	flags.Var(oneOf{&up.observe, launcher.ObserveChoices()}, "observe", "off, or logs: a store for log lines and spans, which logs and trace ask.\n"+
-		"The `name` is off unless given, because the store needs processor time for each order")
+	flags.Var(oneOf{&up.observe, launcher.ObserveChoices()}, "observe", "`name` of what to start for logs and trace: off, or logs, a store that takes processor time for each order")
 	up.sidecarSpans = 1
 	flags.Var(decimal(&up.sidecarSpans, 0.001, 1), "sidecar-spans", "with --observe logs, of which share of the traces spans of sidecars are stored, as a `number`")
 }
