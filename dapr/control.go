@@ -119,7 +119,7 @@ func collected(done *launcher.Collected) string {
 	if done == nil {
 		return "the collector does not answer"
 	}
-	text := fmt.Sprintf("%s stored, of them %s", counted(done.Lines, "row"), counted(done.Spans, "span"))
+	text := fmt.Sprintf("%s stored, %s received", counted(done.Lines, "row"), counted(done.Spans, "span"))
 	if done.StoreFailures > 0 {
 		text += "; the store does not answer"
 	}

@@ -38,10 +38,10 @@ func TestObservingIsOffUnlessGiven(t *testing.T) {
 
 func TestStatusSaysWhatWasLost(t *testing.T) {
 	for want, done := range map[string]*launcher.Collected{
-		"the collector does not answer":                       nil,
-		"1 row stored, of them 0 spans":                       {Lines: 1},
-		"9 rows stored, of them 4 spans; 2 kB of files to go": {Lines: 9, Spans: 4, BytesBehind: 1025},
-		"0 rows stored, of them 0 spans; the store does not answer; 7 spans refused for lack of space; 1 export could not be read": {StoreFailures: 3, SpansRefused: 7, ExportsInvalid: 1},
+		"the collector does not answer":                        nil,
+		"1 row stored, 0 spans received":                       {Lines: 1},
+		"9 rows stored, 4 spans received; 2 kB of files to go": {Lines: 9, Spans: 4, BytesBehind: 1025},
+		"0 rows stored, 0 spans received; the store does not answer; 7 spans refused for lack of space; 1 export could not be read": {StoreFailures: 3, SpansRefused: 7, ExportsInvalid: 1},
 	} {
 		if got := collected(done); got != want {
 			t.Errorf("says %q, want %q", got, want)

@@ -40,7 +40,7 @@ its timeline. Then it shows every program's log until Ctrl-C, which stops everyt
 
 A process that ends is restarted. All state is kept in .dapr, and the next start uses it; --fresh
 deletes it first. With --observe logs a store for log lines and spans runs too, which the commands logs and
-trace ask; spans go elsewhere with --otlp or `+otlpVariable+`.
+trace ask; spans go elsewhere with --otlp or ` + otlpVariable + `.
 
 Servers that already run are used when one of these variables names them:
 ` + strings.Join(launcher.ServerVariables(), ", ") + ".",

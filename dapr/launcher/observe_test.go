@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,6 +70,15 @@ func TestObservingIsBoundedAndLocal(t *testing.T) {
 	s.options.OTLPEndpoint = "http://elsewhere:4318"
 	if env := s.telemetryEnv("orders"); !slices.Contains(env, "OTEL_EXPORTER_OTLP_ENDPOINT=http://elsewhere:4318") {
 		t.Errorf("programs get %v", env)
+	}
+	// The collector does not run yet, and an export waits for it.
+	connection, err := net.Dial("tcp", strings.TrimPrefix(collector.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = connection.Close()
+	if len(collector.Files) != 1 || collector.Files[0] == nil {
+		t.Errorf("the collector gets the files %v", collector.Files)
 	}
 	s.console.say("a remark about %d", 7)
 	s.processChanged(process.Status{Name: "orders", State: process.Waiting, LastExit: "signal: killed"})

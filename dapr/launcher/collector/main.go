@@ -38,7 +38,7 @@ func main() {
 	flag.StringVar(&s.logs, "logs", "", "`folder` of the log files")
 	flag.StringVar(&s.previous, "previous", "", "`folder` of the log files of the last run")
 	flag.StringVar(&s.data, "data", "", "`folder` for positions and spans")
-	flag.IntVar(&s.port, "port", 0, "`number` of the port of 127.0.0.1 for spans (OTLP over HTTP)")
+	flag.IntVar(&s.port, "port", 0, "`number` of the port of 127.0.0.1 for spans (OTLP over HTTP); 0: file descriptor 3 is the socket")
 	flag.Float64Var(&s.sidecars, "sidecar-spans", 1, "`share` of the traces whose spans of sidecars are stored, from 0 to 1")
 	flag.Parse()
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil)).With("service", "collector")
@@ -68,7 +68,7 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 		{path: s.logs}, {path: s.previous, ended: true, knownOnly: true}, {path: spool.folder, spans: true, active: spool.active, finished: spool.remove},
 	}
 	receiver := &receiver{spool: spool, counts: counts, share: s.sidecars}
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)))
+	listener, err := listen(s.port)
 	if err != nil {
 		return fmt.Errorf("listening for spans: %w", err)
 	}
@@ -87,6 +87,17 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	shipper.drain(closing)
 	log.Info("ended", "lines", counts.lines.Load(), "spans", counts.spans.Load())
 	return errors.Join(err, spool.close())
+}
+
+// listen listens on a port, or on the socket that the launcher has opened. The launcher keeps it open when this program is killed.
+func listen(port int) (net.Listener, error) {
+	if port != 0 {
+		return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	}
+	const inherited = 3
+	file := os.NewFile(inherited, "socket for spans")
+	defer file.Close()
+	return net.FileListener(file)
 }
 
 // interval is how often the collector looks for new lines.
