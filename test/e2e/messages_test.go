@@ -32,6 +32,7 @@ func either(short, inLong time.Duration) time.Duration {
 var otherKinds = []string{
 	"password-reset", "password-changed", "new-sign-in", // TestAccounts
 	"payment-declined", "price-drop", "low-stock", // those of watches and stock
+	"deposit-declined", // TestADepositThatIsDeclinedLater
 }
 
 // resend has a message sent again.

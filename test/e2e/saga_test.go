@@ -229,6 +229,29 @@ func TestSilentBank(t *testing.T) {
 	}
 }
 
+// TestADepositThatIsDeclinedLater deposits from a bank that declines and does not answer at once. The user is told in the app and by mail
+// when the answer comes.
+func TestADepositThatIsDeclinedLater(t *testing.T) {
+	s := shared(t)
+	s.mailServer(t)
+	sh := open(t, s)
+	c := sh.customer(500)
+	body := map[string]any{"amount": 700, "currency": currency, "source": "tok_timeout_declined"}
+	var deposit acceptedBody
+	got := c.must(http.StatusAccepted, http.MethodPost, "/v1/wallet/deposits", body, &deposit, idempotent(id.Random{}.New()))
+	eventually(t, "the deposit to be declined", func() error {
+		if c.get(got.header.Get("Location"), &deposit); deposit.Status != "declined" {
+			return errorf("it is %q", deposit.Status)
+		}
+		return nil
+	})
+	c.mailed(t, "Your deposit was declined", 1)
+	c.told = map[string]int{"payments.deposit_declined.v1 " + deposit.ID: 1} // settleInbox finds it there
+	if w := c.wallet(); w.Balance.Amount != 500 {
+		t.Errorf("the wallet is %+v", w)
+	}
+}
+
 // TestCancelBeforeThePivot cancels an order that holds stock and waits for the money: the stock is released.
 func TestCancelBeforeThePivot(t *testing.T) {
 	s := shared(t)

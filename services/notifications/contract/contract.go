@@ -23,7 +23,7 @@ func InboxTypes() []string {
 	return []string{
 		users.EventRegistered, users.EventPasswordChanged, users.EventSignedIn,
 		orders.EventConfirmed, orders.EventRejected, orders.EventCancelled, orders.EventRefunded,
-		payments.EventDeposited, payments.EventRefunded, payments.EventDeclined,
+		payments.EventDeposited, payments.EventRefunded, payments.EventDeclined, payments.EventDepositDeclined,
 		products.EventPriceDropped, products.EventStockLow,
 	}
 }

@@ -126,6 +126,12 @@ var kinds = []Kind{
 		Urgency: UrgencyNormal, TTL: day,
 	},
 	{
+		// Who deposits is told at once if the bank declines. This is for an answer that came later, when nobody looks any more.
+		Name: "deposit-declined", Events: []string{payments.EventDepositDeclined}, read: (*Notice).readPayment,
+		Channels: []Channel{InApp, Email}, Optional: []Channel{Push},
+		Urgency: UrgencyHigh, TTL: day,
+	},
+	{
 		// Money that goes back belongs to a refund, about which order-refunded informs by mail and push.
 		Name: "payment-refunded", Events: []string{payments.EventRefunded}, read: (*Notice).readPayment,
 		Channels: []Channel{InApp}, Optional: []Channel{Email, Push},

@@ -54,6 +54,7 @@ func TestRead(t *testing.T) {
 		"a reason in prose":   {event: fact(t, orders.EventCancelled, "o1", with(func(f *orders.Fact) { f.Reason = "Mrs Miller called" })), want: domain.Data{OrderID: "o1"}},
 		"refunded":            {event: fact(t, orders.EventRefunded, "o1", with(func(f *orders.Fact) { f.Refunded, f.Reason = three, "broken lid" })), want: domain.Data{OrderID: "o1", Amount: three, Total: ten}},
 		"deposited":           {event: fact(t, payments.EventDeposited, "u1", payments.Moved{UserID: "u1", DepositID: "d1", Amount: ten}), want: domain.Data{Amount: ten}},
+		"deposit declined":    {event: fact(t, payments.EventDepositDeclined, "d1", payments.Moved{UserID: "u1", DepositID: "d1", Amount: ten}), want: domain.Data{Amount: ten}},
 		"declined":            {event: fact(t, payments.EventDeclined, "u1", payments.Moved{UserID: "u1", OrderID: "o1", Amount: ten}), want: domain.Data{OrderID: "o1", Amount: ten}},
 		"a new product":       {event: fact(t, products.EventCreated, "TEA", products.ProductCreated{SKU: "TEA"}), err: domain.ErrSilent},
 		"wallet refunded":     {event: fact(t, payments.EventRefunded, "u1", payments.Moved{UserID: "u1", OrderID: "o1", Amount: three}), want: domain.Data{OrderID: "o1", Amount: three}},
@@ -159,7 +160,7 @@ func FuzzRead(f *testing.F) {
 		users.EventRegistered, orders.EventConfirmed, orders.EventRejected, orders.EventCancelled, orders.EventRefunded,
 		payments.EventDeposited, payments.EventRefunded, orders.EventPlaced, "orders.unheard_of.v1", orders.EventReserved,
 		users.EventPasswordResetRequested, users.EventSignedIn,
-		payments.EventDeclined, products.EventPriceDropped, products.EventStockLow,
+		payments.EventDeclined, products.EventPriceDropped, products.EventStockLow, payments.EventDepositDeclined,
 	}
 	for i := range types {
 		f.Add(uint8(i), `{"userId":"u1","userIds":["u1","u2"],"sku":"TEA","available":3,"old":{"amount":2,"currency":"EUR"},"new":{"amount":1,"currency":"EUR"},"orderId":"o1","total":{"amount":1,"currency":"EUR"},"amount":{"amount":1,"currency":"EUR"},"refunded":{"amount":1,"currency":"EUR"}}`)

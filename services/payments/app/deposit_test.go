@@ -27,6 +27,7 @@ func TestDepositsBySource(t *testing.T) {
 		{testbank.SourceDeclined, domain.DepositDeclined, testbank.ReasonDeclined, domain.DepositDeclined, 0},
 		{"tok_nobody", domain.DepositDeclined, testbank.ReasonUnknown, domain.DepositDeclined, 0},
 		{testbank.SourceTimeout, domain.DepositPending, "", domain.DepositSucceeded, 100},
+		{testbank.SourceTimeoutDeclined, domain.DepositPending, "", domain.DepositDeclined, 0},
 	} {
 		t.Run(c.source, func(t *testing.T) {
 			p := fresh()
@@ -46,6 +47,15 @@ func TestDepositsBySource(t *testing.T) {
 			}
 			balance, _ := p.balance(t, alice)
 			equal(t, "balance", balance, c.balance)
+			declines := 0 // a user who had the answer already gets no event
+			for _, e := range again.Timeline {
+				if e.Type == contract.EventDepositDeclined {
+					declines++
+				}
+			}
+			if late := c.status == domain.DepositPending && c.later == domain.DepositDeclined; late != (declines == 1) || declines > 1 {
+				t.Errorf("the deposit has %d events of a decline", declines)
+			}
 			p.sound(t)
 		})
 	}

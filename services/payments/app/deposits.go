@@ -65,6 +65,9 @@ func (d *Deposits) settle(ctx context.Context, deposit *domain.Deposit, known bo
 		if !doc.End(status, answer.Reason, now) {
 			return document.ErrUnchanged
 		}
+		if known && status == domain.DepositDeclined { // otherwise the user is told by the answer to the request
+			doc.Emit(contract.EventDepositDeclined, now, contract.Moved{UserID: doc.UserID, DepositID: doc.ID, Amount: doc.Amount})
+		}
 		return nil
 	})
 	if err != nil {

@@ -35,11 +35,9 @@ func Build(_ context.Context, s *service.Service) error {
 		return err
 	}
 	documents := s.Documents(contract.Published)
-	// Only the worker needs the events of pending deposits. It reads them from the feed.
-	pending := documents.Unpublished("")
 	bank := testbank.New(documents.Store, s.Clock, s.IDs, cfg.Bank.Silence)
 	ledger := app.NewLedger(documents.Store, documents.Options(""), cfg.Wallet.Currency, domain.DefaultLimits())
-	deposits := app.NewDeposits(ledger, documents.Store, pending, bank, s.Log, cfg.Bank.Timeout)
+	deposits := app.NewDeposits(ledger, documents.Store, documents.Options(""), bank, s.Log, cfg.Bank.Timeout)
 	adapters.API{
 		ShowWallet:   app.ShowWallet{Ledger: ledger},
 		ListPostings: app.ListPostings{Ledger: ledger},
@@ -55,7 +53,7 @@ func Build(_ context.Context, s *service.Service) error {
 		Log: s.Log,
 	}.Register(s)
 
-	reconciler := app.NewReconciler(deposits, documents.Reader, documents.Store, pending, s.Log, cfg.Reconcile.Interval)
+	reconciler := app.NewReconciler(deposits, documents.Reader, documents.Store, documents.Unpublished(""), s.Log, cfg.Reconcile.Interval)
 	s.Background("reconciler", reconciler.Run)
 	return nil
 }

@@ -12,6 +12,9 @@ const (
 	// EventDepositPending says that a deposit was accepted and the answer of the bank is not known yet. Its subject is the
 	// deposit. Payments reads it from its own feed to end deposits after a crash.
 	EventDepositPending = "payments.deposit_pending.v1"
+	// EventDepositDeclined says that the bank declined a deposit that had been pending: its user was answered before the bank. Its
+	// subject is the deposit.
+	EventDepositDeclined = "payments.deposit_declined.v1"
 )
 
 // Moved is the payload of every event of payments: amounts and ids, never personal data.
@@ -26,5 +29,5 @@ type Moved struct {
 // Published reports whether an event of this type is pushed to the topic. A capture is part of an order, which has events of
 // its own, and no other service uses pending deposits. Both are in the feed.
 func Published(typ string) bool {
-	return typ == EventDeposited || typ == EventRefunded || typ == EventDeclined
+	return typ == EventDeposited || typ == EventRefunded || typ == EventDeclined || typ == EventDepositDeclined
 }

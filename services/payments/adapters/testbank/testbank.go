@@ -25,6 +25,8 @@ const (
 	SourceDeclined = "tok_declined"
 	// SourceTimeout pays, but the first call gets no answer. A later question for the outcome is answered.
 	SourceTimeout = "tok_timeout"
+	// SourceTimeoutDeclined is declined, and the first call gets no answer.
+	SourceTimeoutDeclined = "tok_timeout_declined"
 )
 
 // Reasons of declines.
@@ -71,7 +73,7 @@ type line struct {
 	OperationID string `json:"operationId"`
 }
 
-// New makes the bank over its documents in store. silence is how long callers of SourceTimeout wait.
+// New makes the bank over its documents in store. silence is how long callers of SourceTimeout and SourceTimeoutDeclined wait.
 func New(store document.Store, clk clock.Clock, ids id.Source, silence time.Duration) *Bank {
 	opts := document.Options{Prefix: prefix, Clock: clk, IDs: ids}
 	return &Bank{
@@ -97,7 +99,7 @@ func (b *Bank) Charge(ctx context.Context, c app.Charge) (app.Answer, error) {
 	if err != nil {
 		return app.Answer{}, fmt.Errorf("charging: %w", err)
 	}
-	if c.Source == SourceTimeout {
+	if c.Source == SourceTimeout || c.Source == SourceTimeoutDeclined {
 		if err := b.clock.Sleep(ctx, b.silence); err != nil {
 			return app.Answer{}, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 		}
@@ -137,7 +139,7 @@ func decide(source string) app.Answer {
 	switch source {
 	case SourceOK, SourceTimeout:
 		return app.Answer{Paid: true}
-	case SourceDeclined:
+	case SourceDeclined, SourceTimeoutDeclined:
 		return app.Answer{Reason: ReasonDeclined}
 	}
 	return app.Answer{Reason: ReasonUnknown}

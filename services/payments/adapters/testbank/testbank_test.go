@@ -34,6 +34,7 @@ func TestChargeBySource(t *testing.T) {
 		{testbank.SourceDeclined, app.Answer{Reason: testbank.ReasonDeclined}, nil},
 		{"tok_other", app.Answer{Reason: testbank.ReasonUnknown}, nil},
 		{testbank.SourceTimeout, app.Answer{}, testbank.ErrNoAnswer},
+		{testbank.SourceTimeoutDeclined, app.Answer{}, testbank.ErrNoAnswer},
 	} {
 		t.Run(c.source, func(t *testing.T) {
 			bank := newBank(documenttest.NewStore(), 0)
@@ -41,8 +42,11 @@ func TestChargeBySource(t *testing.T) {
 				t.Errorf("got %+v, %v; want %+v, %v", got, err, c.want, c.err)
 			}
 			settled := c.want
-			if c.source == testbank.SourceTimeout {
+			switch c.source {
+			case testbank.SourceTimeout:
 				settled.Paid = true
+			case testbank.SourceTimeoutDeclined:
+				settled.Reason = testbank.ReasonDeclined
 			}
 			if got, err := bank.Outcome(t.Context(), "op"); got != settled || err != nil {
 				t.Errorf("outcome: %+v, %v; want %+v", got, err, settled)
