@@ -88,7 +88,7 @@ func (c *Coverage) Check(into *audit.Results, key string, events []event.Event) 
 	}
 }
 
-// leadsTo reports whether key is in a bucket through which Reader.Events finds an event of that time.
+// leadsTo reports whether key is in a bucket through which a page finds an event of that time.
 func (c *Coverage) leadsTo(key string, at time.Time) bool {
 	timing := c.reader.timing
 	for b := timing.bucket(at.Add(-eventAfter)); b <= timing.bucket(at.Add(eventBefore)); b = timing.next(b) {

@@ -19,6 +19,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"caravan/internal/clock"
 	"caravan/internal/clock/clocktest"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
@@ -346,7 +347,7 @@ func TestEventsOfALongTimelineAreFoundInItsSegments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	events, err := reader.Events(t.Context(), BucketKeys{Bucket: start, Keys: []string{"note/a"}})
+	events, err := reader.events(t.Context(), newSegments(store), BucketKeys{Bucket: start, Keys: []string{"note/a"}})
 	if err != nil || len(events) != 300 {
 		t.Fatalf("found %d events, %v", len(events), err)
 	}
@@ -453,7 +454,7 @@ func TestTheFeedLooksIntoFewSegmentsOfALongTimeline(t *testing.T) {
 	for _, at := range []int{1, 15, 16, 17, events / 3, events / 2, events - 33, events - 1} {
 		reads = 0
 		bucket := timing.bucket(began.Add(time.Duration(at) * every))
-		found, err := reader.Events(t.Context(), BucketKeys{Bucket: bucket, Keys: []string{"note/a"}})
+		found, err := reader.events(t.Context(), newSegments(store), BucketKeys{Bucket: bucket, Keys: []string{"note/a"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -518,6 +519,62 @@ func TestAPageThatTakesLongEndsEarly(t *testing.T) {
 	if len(seen) != notes || pages < notes/4 {
 		t.Errorf("%d of %d events in %d pages", len(seen), notes, pages)
 	}
+}
+
+// A wallet that is written ten times a second has more than a segment a second. A page with its events takes a few seconds although
+// each read takes 100 ms, and all pages together read no segment much more than once.
+func TestAPageOfOneBusyDocumentIsFast(t *testing.T) { synctest.Test(t, aPageOfOneBusyDocument) }
+
+func aPageOfOneBusyDocument(t *testing.T) {
+	store, clk := documenttest.NewStore(), clock.System{}
+	timing := DefaultTiming()
+	repo := document.NewRepository[note](store, document.Options{Prefix: "note/", Source: "notes", Index: NewIndex(store, clk, timing, "one"), Clock: clk, IDs: id.Random{}})
+	reader := NewReader(store, clk, timing)
+	const writes, lasting, each = 3000, 5 * time.Minute, 2
+	twice := func(n *note) error {
+		for range each {
+			n.Emit("notes.written.v1", clk.Now(), struct{}{})
+		}
+		return nil
+	}
+	for range writes {
+		if _, err := repo.Update(t.Context(), "a", twice); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lasting / writes)
+	}
+	time.Sleep(timing.Settle + time.Minute)
+	var reads atomic.Int64
+	store.BeforeGet(func(keys []string) error {
+		reads.Add(int64(len(keys)))
+		time.Sleep(100 * time.Millisecond)
+		return nil
+	})
+	began, seen := time.Now(), make(map[string]bool)
+	for at, end := (Cursor{}), false; !end; {
+		asked := time.Now()
+		page, err := reader.page(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(asked); took > keysTime+2*pageTime {
+			t.Errorf("a page took %s", took)
+		}
+		for _, e := range page.Events {
+			seen[e.ID] = true
+		}
+		if at, err = ParseCursor(page.Next); err != nil {
+			t.Fatal(err)
+		}
+		end = page.End
+	}
+	if len(seen) != writes*each {
+		t.Errorf("%d of %d events", len(seen), writes*each)
+	}
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("all pages took %s and read %d keys", took, reads.Load())
+	}
+	t.Logf("all pages took %s and read %d keys", time.Since(began), reads.Load())
 }
 
 // Documents that are written all the time are in every bucket, and their events belong to several buckets. A page has

@@ -76,9 +76,10 @@ func (r *Reader) page(ctx context.Context, from Cursor) (Response, error) {
 		sequence    int64
 	}
 	served := make(map[identity]bool)
-	for i, step := 0, 4; i < len(keys.Buckets); {
+	archive := newSegments(r.store)
+	for i, step := 0, 1; i < len(keys.Buckets); {
 		part := keys.Buckets[i:min(i+step, len(keys.Buckets))]
-		events, err := r.Events(ctx, part...)
+		events, err := r.events(ctx, archive, part...)
 		if err != nil {
 			return Response{}, err
 		}

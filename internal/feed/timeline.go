@@ -12,6 +12,7 @@ import (
 
 	"caravan/internal/document"
 	"caravan/internal/event"
+	"caravan/internal/recent"
 )
 
 const (
@@ -25,8 +26,27 @@ const (
 	eventAfter  = 10 * time.Second
 )
 
-// Events reads the events of the documents whose keys are in some buckets: those decided around that time.
-func (r *Reader) Events(ctx context.Context, buckets ...BucketKeys) ([]event.Event, error) {
+const (
+	// segmentsAtOnce is how many segments of one document are read at once. A document that is written all the time has more than one
+	// for each second.
+	segmentsAtOnce = 16
+	// segmentsKnown is about how many segments one page remembers, each of up to 16 KiB.
+	segmentsKnown = 256
+)
+
+// segments are the timeline segments that one page has read. They never change, and the next bucket of a document that is written
+// all the time needs most of them again.
+type segments struct {
+	store document.Store
+	known *recent.Map[[]event.Event]
+}
+
+func newSegments(store document.Store) *segments {
+	return &segments{store: store, known: recent.New[[]event.Event](segmentsKnown)}
+}
+
+// events reads the events of the documents whose keys are in some buckets: those decided around that time.
+func (r *Reader) events(ctx context.Context, archive *segments, buckets ...BucketKeys) ([]event.Event, error) {
 	var keys []string
 	around := make(map[string]span)
 	for _, b := range buckets {
@@ -45,7 +65,7 @@ func (r *Reader) Events(ctx context.Context, buckets ...BucketKeys) ([]event.Eve
 		if err != nil {
 			return nil, fmt.Errorf("reading documents of the feed: %w", err)
 		}
-		timelines, err := r.timelines(ctx, part, records, around)
+		timelines, err := archive.timelines(ctx, part, records, around)
 		if err != nil {
 			return nil, err
 		}
@@ -70,7 +90,7 @@ func (s span) with(o span) span {
 
 // timelines returns the events of several documents in the order of their keys, each within its span. It starts all
 // reads at once, because concurrent reads share a call of the store.
-func (r *Reader) timelines(ctx context.Context, keys []string, records map[string]document.Record, of map[string]span) ([][]event.Event, error) {
+func (s *segments) timelines(ctx context.Context, keys []string, records map[string]document.Record, of map[string]span) ([][]event.Event, error) {
 	timelines := make([][]event.Event, len(keys))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, key := range keys {
@@ -79,7 +99,7 @@ func (r *Reader) timelines(ctx context.Context, keys []string, records map[strin
 			continue // its key was entered, but it was never written
 		}
 		group.Go(func() (err error) {
-			timelines[i], err = r.timeline(ctx, key, record, of[key])
+			timelines[i], err = s.timeline(ctx, key, record, of[key])
 			return err
 		})
 	}
@@ -92,26 +112,27 @@ func (r *Reader) timelines(ctx context.Context, keys []string, records map[strin
 // timeline returns the events of a document within a span of time, from its head and from its segments. Events are in
 // the order of their writes. Their times come from the clocks of several replicas, so they may be out of order by the
 // difference of those clocks.
-func (r *Reader) timeline(ctx context.Context, key string, record document.Record, of span) ([]event.Event, error) {
+func (s *segments) timeline(ctx context.Context, key string, record document.Record, of span) ([]event.Event, error) {
 	var root document.Root
 	if err := json.Unmarshal(record.Value, &root); err != nil {
 		return nil, fmt.Errorf("decoding document %s: %w", key, err)
 	}
-	segment := func(n int64) ([]event.Event, error) { return r.segment(ctx, key, &root, n) }
 	timeline, older := root.Timeline, root.TimelineSegments
 	if older > 0 && len(timeline) > 0 && !timeline[0].Time.Before(of.to.Add(window)) {
 		timeline = nil
 		var err error
-		if older, err = segmentsBefore(older, of.to.Add(window), segment); err != nil {
+		one := func(n int64) ([]event.Event, error) { return s.read(ctx, key, &root, n) }
+		if older, err = segmentsBefore(older, of.to.Add(window), one); err != nil {
 			return nil, err
 		}
 	}
-	for ; older > 0 && (len(timeline) == 0 || !timeline[0].Time.Before(of.from.Add(-window))); older-- {
-		events, err := segment(older - 1)
+	for step := int64(1); older > 0 && (len(timeline) == 0 || !timeline[0].Time.Before(of.from.Add(-window))); step = min(2*step, segmentsAtOnce) {
+		from := max(older-step, 0)
+		events, err := s.between(ctx, key, &root, from, older)
 		if err != nil {
 			return nil, err
 		}
-		timeline = slices.Concat(events, timeline)
+		timeline, older = append(events, timeline...), from
 	}
 	var events []event.Event
 	for _, e := range timeline {
@@ -120,6 +141,23 @@ func (r *Reader) timeline(ctx context.Context, key string, record document.Recor
 		}
 	}
 	return events, nil
+}
+
+// between returns the events of segments, of which to is not included. It reads all at once, because concurrent reads share a call of
+// the store.
+func (s *segments) between(ctx context.Context, key string, root *document.Root, from, to int64) ([]event.Event, error) {
+	parts := make([][]event.Event, to-from)
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range parts {
+		group.Go(func() (err error) {
+			parts[i], err = s.read(ctx, key, root, from+int64(i))
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.Concat(parts...), nil
 }
 
 // segmentsBefore is how many of a document's segments begin before a time. A wallet or a stock may have thousands of
@@ -137,15 +175,20 @@ func segmentsBefore(segments int64, at time.Time, read func(n int64) ([]event.Ev
 	return int64(n), failed
 }
 
-// segment reads segment n (from 0) of a timeline.
-func (r *Reader) segment(ctx context.Context, key string, root *document.Root, n int64) ([]event.Event, error) {
+// read reads segment n (from 0) of a timeline.
+func (s *segments) read(ctx context.Context, key string, root *document.Root, n int64) ([]event.Event, error) {
+	at := document.TimelineSegmentKey(key, n)
+	if events, ok := s.known.Get(at); ok {
+		return events, nil
+	}
 	var events []event.Event
-	found, err := document.ReadArchive(ctx, r.store, root, document.TimelineSegmentKey(key, n), &events)
+	found, err := document.ReadArchive(ctx, s.store, root, at, &events)
 	if err != nil {
 		return nil, err
 	}
 	if !found {
 		return nil, fmt.Errorf("timeline segment %d of %s is missing", n, key)
 	}
+	s.known.Update(at, func([]event.Event) []event.Event { return events })
 	return events, nil
 }
