@@ -24,6 +24,9 @@ const (
 	currency       = "EUR"
 )
 
+// maxDevices is how many devices a customer has at most.
+const maxDevices = 2
+
 // Size says how much happens in a run.
 type Size struct {
 	Products, Customers int
@@ -66,6 +69,7 @@ type customer struct {
 	calls    int
 	deposits map[string]int64 // accepted, by key
 	orders   map[string]*promise
+	devices  []*device // those that get push messages
 }
 
 // promise is an order that was accepted.
@@ -86,6 +90,11 @@ func (s *shop) open() {
 		c := &customer{
 			name: name, shop: s, rng: rand.New(rand.NewPCG(s.world.seed, uint64(n)+100)),
 			deposits: make(map[string]int64), orders: make(map[string]*promise),
+		}
+		for d := range maxDevices {
+			if s.world.faults.Push && d <= n%maxDevices {
+				c.devices = append(c.devices, s.world.device(fmt.Sprintf("%s-d%d", name, d)))
+			}
 		}
 		s.customers = append(s.customers, c)
 		go c.visit()
@@ -165,6 +174,7 @@ func (c *customer) visit() {
 	if !c.enter(c.name+"@caravan.example", false) {
 		return
 	}
+	c.subscribe()
 	for n := range 1 + c.rng.IntN(2) {
 		c.deposit(fmt.Sprintf("deposit-%d", n), int64(1000+c.rng.IntN(4000)))
 	}

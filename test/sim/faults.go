@@ -80,6 +80,8 @@ type Faults struct {
 	Push bool
 	// MailFails: the mail server refuses an e-mail for now. MailReplyLost: it takes one, and the answer is lost.
 	MailFails, MailReplyLost float64
+	// PushFails: the push service refuses a message for now. PushReplyLost: it takes one, and the answer is lost.
+	PushFails, PushReplyLost float64
 	// Sabotage is a broken rule, which the run must notice.
 	Sabotage Sabotage
 }
@@ -118,4 +120,9 @@ func Drawn(rng *rand.Rand) Faults {
 	f.BulkReadCut, f.StockSidecar = some(0.05), rng.IntN(8) == 0
 	f.Email, f.MailFails, f.MailReplyLost = rng.IntN(3) == 0, some(0.3), some(0.2)
 	return f
+}
+
+// drawPush draws those of push messages.
+func (f *Faults) drawPush(rng *rand.Rand) {
+	f.Push, f.PushFails, f.PushReplyLost = rng.IntN(3) == 0, 0.3*rng.Float64(), 0.2*rng.Float64()
 }

@@ -14,12 +14,26 @@ import (
 	notifications "caravan/services/notifications/domain"
 )
 
-// mailed is one e-mail that the mail server has taken.
-type mailed struct {
+// taken is a message that the other side has taken.
+type taken struct {
 	by       *life
-	to, text string
 	at       time.Time
 	answered atomic.Bool // its program knows
+}
+
+// mailed is one e-mail that the mail server has taken.
+type mailed struct {
+	*taken
+	to, text string
+}
+
+// taken are the e-mails of a delivery.
+func (w *World) taken(id string) []*taken {
+	all := make([]*taken, len(w.mails[id]))
+	for i, m := range w.mails[id] {
+		all[i] = m.taken
+	}
+	return all
 }
 
 // mailTimeout is a little more than the time limit of an attempt of notifications. A sidecar that was paused for longer sends for
@@ -35,7 +49,7 @@ func (w *World) mail(ctx context.Context, l *life, in request) (response *http.R
 		return nil, err
 	}
 	id, began := asked.Metadata.MessageID, w.now()
-	var taken *mailed
+	var took *mailed
 	err = w.ask(ctx, l, "mail "+id, func(c *call) {
 		w.through(c, l.replica, func(reply func(error)) {
 			if w.chance("mail deferred", w.faults.MailFails) {
@@ -44,37 +58,37 @@ func (w *World) mail(ctx context.Context, l *life, in request) (response *http.R
 				reply(nil)
 				return
 			}
-			m := &mailed{by: l, to: asked.Metadata.EmailTo, text: asked.Metadata.TextBody, at: w.now()}
+			m := &mailed{&taken{by: l, at: w.now()}, asked.Metadata.EmailTo, asked.Metadata.TextBody}
 			if w.now().Sub(began) < mailTimeout {
-				w.checkMail(id)
+				w.checkMessage("mail", id, w.taken(id))
 			}
 			w.mails[id] = append(w.mails[id], m)
 			if w.chance("mail reply lost", w.faults.MailReplyLost) {
 				return
 			}
-			taken, response = m, respond(http.StatusNoContent, "", nil)
+			took, response = m, respond(http.StatusNoContent, "", nil)
 			reply(nil)
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	if taken != nil {
-		taken.answered.Store(true)
+	if took != nil {
+		took.answered.Store(true)
 	}
 	return response, nil
 }
 
-// checkMail checks that an e-mail is claimed, and that it is not sent a second time except where nobody can know: the program
+// checkMessage checks that a message is claimed, and that it is not sent a second time except where nobody can know: the program
 // of the first time got no answer, or stopped before it stored the answer.
-func (w *World) checkMail(id string) {
+func (w *World) checkMessage(what, id string, before []*taken) {
 	d, ok := w.delivery(id)
 	if !ok || d.State != notifications.DeliveryClaimed {
-		w.wrongMails = append(w.wrongMails, fmt.Sprintf("the mail %s is sent while its delivery is %q", id, d.State))
+		w.wrongMessages = append(w.wrongMessages, fmt.Sprintf("the %s %s is sent while its delivery is %q", what, id, d.State))
 	}
-	for _, before := range w.mails[id] {
-		if before.answered.Load() && !before.by.over() && before.by.replica.frozen == "" {
-			w.wrongMails = append(w.wrongMails, fmt.Sprintf("the mail %s is sent twice, and the first program runs and knows", id))
+	for _, m := range before {
+		if m.answered.Load() && !m.by.over() && m.by.replica.frozen == "" {
+			w.wrongMessages = append(w.wrongMessages, fmt.Sprintf("the %s %s is sent twice, and the first program runs and knows", what, id))
 		}
 	}
 }
@@ -162,7 +176,7 @@ func (c *customer) mails(facts map[string]int, statuses map[string]string) (viol
 	}
 	sent := make(map[string]int) // by type
 	for threadID, thread := range c.shop.threads {
-		if thread.UserID != me.ID {
+		if thread.UserID != me.ID || thread.Channel != notifications.Email {
 			continue
 		}
 		for place, d := range thread.Deliveries {
@@ -192,25 +206,27 @@ func (c *customer) mails(facts map[string]int, statuses map[string]string) (viol
 		found("%d mails to verify the address were sent; it should be 1", n)
 	}
 	for orderID, want := range statuses {
-		var last notifications.Delivery
-		var at time.Time
-		threadID := notifications.ThreadID(notifications.Email, notifications.Notice{
-			UserID: me.ID, Data: notifications.Data{OrderID: orderID},
-		})
-		thread := c.shop.threads[threadID]
-		if thread == nil {
-			found("there is no mail of order %s; the last should be %s", orderID, want)
-			continue
-		}
-		for place, d := range thread.Deliveries {
-			mails := c.shop.world.mails[notifications.DeliveryID(threadID, place)]
-			if d.State == notifications.DeliverySent && d.Rank > 0 && len(mails) > 0 && mails[0].at.After(at) {
-				last, at = d, mails[0].at // by one clock; those of the programs differ
-			}
-		}
-		if last.Type != want {
-			found("the last mail of order %s is %q; it should be %s", orderID, last.Type, want)
+		if last := c.lastStatus(notifications.Email, me.ID, orderID, c.shop.world.taken); last != want {
+			found("the last mail of order %s is %q; it should be %s", orderID, last, want)
 		}
 	}
 	return violations
+}
+
+// lastStatus is the type of the last status of an order that was sent by a channel, or "". The order is that in which the messages
+// were taken for the first time, by one clock; those of the programs differ.
+func (c *customer) lastStatus(channel notifications.Channel, userID, orderID string, of func(deliveryID string) []*taken) (typ string) {
+	threadID := notifications.ThreadID(channel, notifications.Notice{UserID: userID, Data: notifications.Data{OrderID: orderID}})
+	thread := c.shop.threads[threadID]
+	if thread == nil {
+		return ""
+	}
+	var at time.Time
+	for place, d := range thread.Deliveries {
+		messages := of(notifications.DeliveryID(threadID, place))
+		if d.State == notifications.DeliverySent && d.Rank > 0 && len(messages) > 0 && messages[0].at.After(at) {
+			typ, at = d.Type, messages[0].at
+		}
+	}
+	return typ
 }

@@ -38,13 +38,15 @@ type Plan struct {
 // Seeded is the plan for a seed.
 func Seeded(seed uint64, keys string, log *slog.Logger) Plan {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	return Plan{Seed: seed, Faults: Drawn(rng), Size: Usual(rng), Keys: keys, Log: log}
+	plan := Plan{Seed: seed, Faults: Drawn(rng), Size: Usual(rng), Keys: keys, Log: log}
+	plan.Faults.drawPush(rng)
+	return plan
 }
 
-// Checkout is the plan of one customer who registers, deposits, buys and gets e-mails. The only faults are the crashes at the given
+// Checkout is the plan of one customer who registers, deposits, buys and gets messages. The only faults are the crashes at the given
 // points.
 func Checkout(keys string, log *slog.Logger, points ...CrashPoint) Plan {
-	return Plan{Seed: 1, Faults: Faults{CrashAt: points, Email: true}, Size: Size{Products: 2, Customers: 1, Orders: 1}, Keys: keys, Log: log}
+	return Plan{Seed: 1, Faults: Faults{CrashAt: points, Email: true, Push: true}, Size: Size{Products: 2, Customers: 1, Orders: 1}, Keys: keys, Log: log}
 }
 
 // Result is the result of a run.
@@ -62,6 +64,8 @@ type Result struct {
 	Fired      map[string]int
 	Trace      []Noted // the end of the trace, or all of it
 	Audit      client.Audit
+	// Messages is how often the other side has taken each message, by channel and id of the delivery.
+	Messages map[Message]int
 }
 
 // Limits of a run in virtual time.
@@ -135,7 +139,8 @@ func (p Plan) run() Result {
 	}
 	result.Violations = append(result.Violations, w.steps.violations()...)
 	result.Violations = append(result.Violations, w.strangeMails()...)
-	result.Violations = append(result.Violations, w.wrongMails[:min(len(w.wrongMails), 10)]...)
+	result.Violations = append(result.Violations, w.strangePushes()...)
+	result.Violations = append(result.Violations, w.wrongMessages[:min(len(w.wrongMessages), 10)]...)
 	if w.late != "" {
 		result.Violations = append(result.Violations, w.late)
 	}
@@ -149,6 +154,7 @@ func (p Plan) run() Result {
 	}
 	result.Boundaries, result.Events, result.Virtual = w.touched, w.events, w.now().Sub(w.began)
 	result.Fired, result.Trace, result.Revisions = w.fired, w.trace, w.steps.revisions
+	result.Messages = w.messages()
 	result.Audits, result.Held, result.Recovered = s.audits, w.held, w.recovered
 	return result
 }

@@ -259,25 +259,6 @@ func TestSabotageIsNoticed(t *testing.T) {
 	}
 }
 
-// TestMailsUnderFaults runs shops whose customers all get e-mails, from a mail server that defers and loses its answers.
-func TestMailsUnderFaults(t *testing.T) {
-	const runs = 40
-	keys := t.TempDir()
-	fired := make(map[string]int)
-	for seed := uint64(1); seed <= runs; seed++ {
-		plan := Seeded(seed, keys, silent())
-		plan.Faults.Email, plan.Faults.MailFails, plan.Faults.MailReplyLost = true, 0.2, 0.1
-		result := Run(t, plan)
-		report(t, fmt.Sprintf("-run TestMailsUnderFaults (seed %d)", seed), result)
-		for kind, n := range result.Fired {
-			fired[kind] += n
-		}
-	}
-	if fired["mail deferred"] == 0 || fired["mail reply lost"] == 0 {
-		t.Errorf("the faults did not occur: %v", fired)
-	}
-}
-
 // TestForgottenReservationsExpire: even if no release arrives, the sweep of products asks orders about old reservations
 // and releases them. So this one sabotage must do no harm.
 func TestForgottenReservationsExpire(t *testing.T) {

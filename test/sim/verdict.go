@@ -173,6 +173,9 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 	if c.shop.world.faults.Email {
 		violations = append(violations, c.mails(wanted, statuses)...)
 	}
+	if c.shop.world.faults.Push {
+		violations = append(violations, c.pushes(statuses)...)
+	}
 	return append(violations, c.inbox(wanted, mayBeDeclined)...)
 }
 

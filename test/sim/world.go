@@ -60,8 +60,9 @@ type World struct {
 	fired      map[string]int // faults by kind
 	steps      steps          // every revision of stocks and wallets
 
-	mails      map[string][]*mailed // what the mail server has taken, by id
-	wrongMails []string             // what was wrong when it took them
+	mails         map[string][]*mailed // what the mail server has taken, by id
+	devices       map[string]*device   // by the path of their endpoint
+	wrongMessages []string             // what was wrong when one was taken
 
 	away      bool          // the planned outage has not ended
 	held      int           // orders that it delayed
@@ -103,7 +104,7 @@ func newWorld(seed uint64, faults Faults, keys string, log *slog.Logger) *World 
 	w := &World{
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x5eed)), faults: faults, log: log, began: time.Now(),
 		wake: make(chan struct{}, 1), digest: fnv.New64a(), stores: make(map[string]*store), keys: keys,
-		fired: make(map[string]int), crashAfter: make(map[*call]bool), mails: make(map[string][]*mailed),
+		fired: make(map[string]int), crashAfter: make(map[*call]bool), mails: make(map[string][]*mailed), devices: make(map[string]*device),
 	}
 	w.broker = newBroker(w)
 	return w

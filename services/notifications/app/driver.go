@@ -303,8 +303,8 @@ func (d *Driver) message(ctx context.Context, deliveryID string, t *domain.Threa
 // errUnstored says that an attempt was made, and its result is not stored.
 var errUnstored = errors.New("storing the result")
 
-// conclude stores the result of an attempt. That a message was sent is stored however long it takes: this program never sends it
-// again. Only when the program stops before, another attempt does.
+// conclude stores the result of an attempt. That a message was sent, or has reached some devices, is stored however long it takes: this
+// program never sends it there again. Only when the program stops before, another attempt does.
 func (d *Driver) conclude(ctx, stop context.Context, threadID string, place int, claim domain.Claim, r domain.Result) (*domain.Thread, error) {
 	for step := 1; ; step++ {
 		t, err := d.Threads.Update(ctx, threadID, func(t *domain.Thread) error {
@@ -313,7 +313,7 @@ func (d *Driver) conclude(ctx, stop context.Context, threadID string, place int,
 		if err == nil {
 			return t, nil
 		}
-		if !r.Sent || stop.Err() != nil {
+		if !r.Sent && len(r.Served) == 0 || stop.Err() != nil {
 			return nil, fmt.Errorf("%w: %w", errUnstored, err)
 		}
 		d.Log.WarnContext(ctx, "a message was sent, and storing that failed and is tried again", "aggregate", threadID, "error", err)

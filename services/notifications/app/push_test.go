@@ -216,6 +216,36 @@ func TestADeviceThatWasServedIsNotServedAgain(t *testing.T) {
 	})
 }
 
+// A store that does not take results for minutes is no reason to send to a device again that has the message.
+func TestAServedDeviceIsNotServedAgainWhileThisCannotBeStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, push := documenttest.NewStore(), &fakePush{}
+		p, devices := newPushPost(t, store, push)
+		defer p.stop()
+		subscribe(t, devices, "u1", 0)
+		subscribe(t, devices, "u1", 1)
+		push.set(func(to string) error {
+			if to == endpoint(1) && push.asked[to] == 1 { // it is called with the lock
+				return errors.New("no answer")
+			}
+			return nil
+		})
+		until := time.Now().Add(10 * time.Minute)
+		store.BeforePut(func(key string, value []byte) error {
+			if strings.HasPrefix(key, app.ThreadPrefix) && strings.Contains(string(value), `"served"`) && time.Now().Before(until) {
+				return documenttest.ErrInjected
+			}
+			return nil
+		})
+		e, notice := recent(1)
+		p.take(t, e)
+		pass(15 * time.Minute)
+		if d := p.onlyPushed(t, notice); d.State != domain.DeliverySent || push.requests(endpoint(0)) != 1 || push.requests(endpoint(1)) != 2 {
+			t.Errorf("%d and %d requests, %+v", push.requests(endpoint(0)), push.requests(endpoint(1)), d)
+		}
+	})
+}
+
 func TestHowAPushEndsDependsOnItsDevices(t *testing.T) {
 	refused := fmt.Errorf("%w: 403", app.ErrPushRefused)
 	for name, c := range map[string]struct {

@@ -24,7 +24,7 @@ type Result struct {
 }
 
 // Conclude records the result of the attempt with a claim. Only that of the attempt which holds the claim counts, and that of one
-// which has sent: what was sent cannot be undone.
+// which has sent, to the person or to some devices: what was sent cannot be undone.
 func (t *Thread) Conclude(place int, by string, r Result, rules DeliveryRules, now time.Time) error {
 	if place >= len(t.Deliveries) {
 		return ErrNoDelivery
@@ -39,7 +39,14 @@ func (t *Thread) Conclude(place int, by string, r Result, rules DeliveryRules, n
 		d.sent(by, now)
 		t.supersede()
 		return nil
-	case !holds:
+	case d.State.Ended():
+		return document.ErrUnchanged
+	}
+	served := d.serve(r.Served)
+	if !holds {
+		if served {
+			return nil
+		}
 		return document.ErrUnchanged
 	}
 	d.NextAttemptAt, d.Reason = time.Time{}, r.Reason
@@ -55,9 +62,6 @@ func (t *Thread) Conclude(place int, by string, r Result, rules DeliveryRules, n
 		d.Postponed++
 	case r.Failed:
 		d.Unknown = true // the other side may have taken it before the failure
-		if len(r.Served) > 0 {
-			d.Served = r.Served
-		}
 		d.fail(r.Reason, now)
 		d.State, d.NextAttemptAt = DeliveryWaiting, r.Next
 		if d.Attempts >= rules.Attempts {
@@ -73,6 +77,18 @@ func (d *Delivery) sent(by string, now time.Time) {
 	d.State, d.SentAt, d.Reason, d.By, d.NextAttemptAt, d.Served = DeliverySent, now, "", "", time.Time{}, nil
 	d.Claim.By = by
 	d.Sends++
+}
+
+// serve records devices that have the message. It reports whether one of them is new.
+func (d *Delivery) serve(devices []string) bool {
+	all := slices.Concat(d.Served, devices)
+	slices.Sort(all)
+	before := len(d.Served)
+	if all = slices.Compact(all); len(all) == before {
+		return false
+	}
+	d.Served = all
+	return true
 }
 
 func (d *Delivery) fail(reason string, now time.Time) {

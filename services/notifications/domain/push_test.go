@@ -276,6 +276,10 @@ func TestServedDevicesAreRemembered(t *testing.T) {
 	}
 	take("e")
 	conclude("e", domain.Result{Failed: true, Served: []string{"1"}}, "1")
-	take("f")
+	take("f") // an attempt whose claim has ended since has reached a further device
+	conclude("e", domain.Result{Failed: true, Served: []string{"2"}}, "1", "2")
+	if d := thread.Deliveries[0]; d.State != domain.DeliveryClaimed || !d.Holds("f") {
+		t.Fatalf("a late result has ended the attempt under way: %+v", d)
+	}
 	conclude("f", domain.Result{Sent: true})
 }
