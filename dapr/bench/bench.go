@@ -49,7 +49,7 @@ type Options struct {
 
 // Run prepares users and products and measures the target. The first measurement comes before any load.
 func Run(ctx context.Context, stack Target, options Options) (result Result, err error) {
-	result = Result{Date: time.Now().UTC(), Machine: thisMachine(ctx, options.Root), Broker: stack.Broker, Store: stack.Store, Messages: options.Messages}
+	result = Result{Setting: settingOf(ctx, options.Root, stack), Messages: options.Messages}
 	shop, err := openShop(ctx, stack, slices.Max(options.Clients))
 	if err != nil {
 		return Result{}, fmt.Errorf("preparing the benchmark: %w", err)

@@ -70,7 +70,7 @@ func TestResultsCanBeCompared(t *testing.T) {
 	var out bytes.Buffer
 	file := filepath.Join(t.TempDir(), "new", "kept.json")
 	result := Result{
-		Broker: "b", Store: "s", Date: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Setting:  Setting{Broker: "b", Store: "s", Date: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
 		Orders:   []Load{{Name: "orders to their end", Clients: 16, PerSecond: 200, P50: 3, P99: 9, Outcomes: map[string]int{"confirmed": 7}}},
 		Unloaded: Unloaded{Orders: 5, P50: 4, P99: 8, Timeline: []Span{{Name: "reserved", Median: 2}}, Hops: []Span{{Name: "orders: POST /v1/orders", Median: 1, Calls: 1}}},
 		AtRest:   []ProcessSize{{Name: "all", RSS: 10, PSS: 5}}, Processor: []ProcessTime{{Name: "all", PerOrder: 4}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,12 +14,29 @@ import (
 	"time"
 )
 
-// Result has the measurements of one run of the benchmark.
-type Result struct {
+// Setting says when and on what was measured.
+type Setting struct {
 	Date    time.Time `json:"date"`
 	Machine Machine   `json:"machine"`
 	Broker  string    `json:"broker"`
 	Store   string    `json:"store"`
+}
+
+// settingOf is the setting of a measurement that begins now.
+func settingOf(ctx context.Context, root string, stack Target) Setting {
+	return Setting{Date: time.Now().UTC(), Machine: thisMachine(ctx, root), Broker: stack.Broker, Store: stack.Store}
+}
+
+// show prints the setting in one line.
+func (s Setting) show(out io.Writer) {
+	m := s.Machine
+	fmt.Fprintf(out, "\n%s and %s on %s, %d processors, %d MB, Linux %s, %s, revision %s, load before %s\n",
+		s.Broker, s.Store, m.CPU, m.Processors, m.MemoryMB, m.Kernel, m.Go, m.Revision, m.Load)
+}
+
+// Result has the measurements of one run of the benchmark.
+type Result struct {
+	Setting
 	// Messages says what users got about their orders, and Pushed is how many push messages came.
 	Messages string `json:"messages,omitempty"`
 	Pushed   int64  `json:"pushed,omitempty"`

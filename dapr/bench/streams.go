@@ -70,9 +70,7 @@ func Streams(ctx context.Context, stack Target, options StreamsOptions) (Streams
 	if err := checkFiles(options.Streams); err != nil {
 		return StreamsResult{}, err
 	}
-	result := StreamsResult{
-		Date: time.Now().UTC(), Machine: thisMachine(ctx, options.Root), Broker: stack.Broker, Store: stack.Store, Asked: options.Streams, Rate: options.Rate,
-	}
+	result := StreamsResult{Setting: settingOf(ctx, options.Root, stack), Asked: options.Streams, Rate: options.Rate}
 	c := &crowd{StreamsOptions: options, stack: stack, ordered: make(map[int]int)}
 	if err := c.prepare(ctx, &result); err != nil {
 		return StreamsResult{}, fmt.Errorf("preparing the streams: %w", err)

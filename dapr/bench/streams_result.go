@@ -9,10 +9,7 @@ import (
 
 // StreamsResult has the measurements of event streams.
 type StreamsResult struct {
-	Date    time.Time `json:"date"`
-	Machine Machine   `json:"machine"`
-	Broker  string    `json:"broker"`
-	Store   string    `json:"store"`
+	Setting
 
 	Asked      int     `json:"streams"`
 	OpenAtOnce int     `json:"openAtOnce"`
@@ -59,9 +56,8 @@ func (r StreamsResult) FileName() string { return fileName(r.Date, r.Broker, r.S
 
 // Show prints the result.
 func (r StreamsResult) Show(out io.Writer) {
-	m := r.Machine
-	fmt.Fprintf(out, "\n%s and %s on %s, %d processors, %d MB, Linux %s, %s, revision %s, load before %s\n\n",
-		r.Broker, r.Store, m.CPU, m.Processors, m.MemoryMB, m.Kernel, m.Go, m.Revision, m.Load)
+	r.Setting.show(out)
+	fmt.Fprintln(out)
 	if r.Interrupted {
 		fmt.Fprint(out, "INTERRUPTED: the last events were not awaited.\n\n")
 	}

@@ -11,9 +11,8 @@ type table struct{ out io.Writer }
 
 // Show prints the result as a table, beside an earlier one if before is not nil.
 func (r Result) Show(out io.Writer, before *Result) {
-	t, m := table{out}, r.Machine
-	fmt.Fprintf(out, "\n%s and %s on %s, %d processors, %d MB, Linux %s, %s, revision %s, load before %s\n",
-		r.Broker, r.Store, m.CPU, m.Processors, m.MemoryMB, m.Kernel, m.Go, m.Revision, m.Load)
+	t := table{out}
+	r.Setting.show(out)
 	if before != nil {
 		fmt.Fprintf(out, "beside %s and %s of %s, revision %s\n", before.Broker, before.Store, before.Date.Format("2006-01-02 15:04"), before.Machine.Revision)
 	}
