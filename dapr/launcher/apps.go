@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -141,7 +142,7 @@ func (s *Stack) sidecarSpec(a *app, name string, told Link) process.Spec {
 	args := []string{
 		"--app-id", a.ID,
 		"--app-port", strconv.Itoa(told.AppPort),
-		"--app-protocol", s.plan.Common.AppProtocol,
+		"--app-protocol", cmp.Or(a.Protocol, s.plan.Common.AppProtocol),
 		"--app-channel-address", "127.0.0.1",
 		"--mode", "standalone",
 		"--dapr-listen-addresses", host,
@@ -225,7 +226,7 @@ func (s *Stack) programEnv(a *app, name string, told Link) []string {
 	layers := []map[string]string{s.plan.Common.Env, a.Env, {
 		"APP_ID":            a.ID,
 		"APP_PORT":          strconv.Itoa(a.Port),
-		"APP_PROTOCOL":      s.plan.Common.AppProtocol,
+		"APP_PROTOCOL":      cmp.Or(a.Protocol, s.plan.Common.AppProtocol),
 		"DAPR_HTTP_PORT":    strconv.Itoa(told.HTTPPort),
 		"DAPR_GRPC_PORT":    strconv.Itoa(told.GRPCPort),
 		"DAPR_METRICS_PORT": strconv.Itoa(a.MetricsPort),

@@ -48,6 +48,7 @@ type app struct {
 	Dir              string            `yaml:"appDirPath"`
 	ResourcesPaths   []string          `yaml:"resourcesPaths"`
 	Port             int               `yaml:"appPort"`
+	Protocol         string            `yaml:"appProtocol"` // "" is the common one
 	HTTPPort         int               `yaml:"daprHTTPPort"`
 	GRPCPort         int               `yaml:"daprGRPCPort"`
 	InternalGRPCPort int               `yaml:"daprInternalGRPCPort"`

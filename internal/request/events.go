@@ -85,5 +85,6 @@ func (e *Events) Flush() error {
 	if err := e.connection.Flush(); err != nil {
 		return fmt.Errorf("sending events: %w", err)
 	}
+	_ = e.connection.SetWriteDeadline(time.Time{}) // HTTP/2 ends the answer at the deadline, whether something is being written or not
 	return nil
 }

@@ -32,3 +32,31 @@ func TestEventsAreWrittenAsTheStandardSays(t *testing.T) {
 		t.Errorf("%d %s %q", w.Code, w.Header(), got)
 	}
 }
+
+// deadlines is a writer of HTTP/2: the deadline that was set last ends the answer.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	last    time.Time
+	written bool // while there was a deadline
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.last = t
+	return nil
+}
+
+func (d *deadlines) Write(p []byte) (int, error) {
+	d.written = !d.last.IsZero()
+	return d.ResponseRecorder.Write(p)
+}
+
+// A write has a deadline, and a stream with nothing to write has none: with HTTP/2 it would end there.
+func TestOnlyWritesHaveADeadline(t *testing.T) {
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	Stream(func(e *Events) {
+		e.AddComment()
+		if err := e.Flush(); err != nil || !w.written || !w.last.IsZero() {
+			t.Errorf("%v; written with a deadline: %t; then it is %s", err, w.written, w.last)
+		}
+	}).Write(w)
+}

@@ -110,12 +110,21 @@ func (s *Service) server(base context.Context) *http.Server {
 		handler = s.front
 	}
 	return &http.Server{
-		Handler: handler, BaseContext: func(net.Listener) context.Context { return base },
+		Protocols: s.protocols(), Handler: handler, BaseContext: func(net.Listener) context.Context { return base },
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: limits.ReadTimeout,
 		WriteTimeout: limits.ReadTimeout + limits.RequestTimeout + writeGrace,
 		IdleTimeout:  idleTimeout, MaxHeaderBytes: limits.MaxHeader,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}
+}
+
+// protocols are those that the program answers. A sidecar has at most 1024 connections to its program (daprd 1.18), and with HTTP/1.1 each
+// open stream takes one. So the sidecar of a program with streams uses HTTP/2 (app protocol h2c). The edge takes HTTP/1.1 only.
+func (s *Service) protocols() *http.Protocols {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(s.front == nil)
+	return protocols
 }
 
 // drain waits for running requests and workers, at most for drain.timeout. Then it closes the connections.

@@ -74,10 +74,11 @@ func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
 }
 
 type running struct {
-	t    *testing.T
-	url  string
-	stop context.CancelFunc
-	done chan error
+	t      *testing.T
+	url    string
+	client *http.Client
+	stop   context.CancelFunc
+	done   chan error
 }
 
 func serve(t *testing.T, s *Service, c connection) *running {
@@ -87,7 +88,7 @@ func serve(t *testing.T, s *Service, c connection) *running {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	r := &running{t: t, url: "http://" + listener.Addr().String(), stop: stop, done: make(chan error, 1)}
+	r := &running{t: t, url: "http://" + listener.Addr().String(), client: http.DefaultClient, stop: stop, done: make(chan error, 1)}
 	go func() { r.done <- s.serve(ctx, listener, c) }()
 	t.Cleanup(func() { r.end() })
 	return r
@@ -107,7 +108,7 @@ func (r *running) request(ctx context.Context, method, path string) (*http.Respo
 		return nil, err
 	}
 	request.Header.Set("dapr-api-token", appToken)
-	return http.DefaultClient.Do(request)
+	return r.client.Do(request)
 }
 
 func (r *running) readiness() (int, readiness) {
@@ -202,7 +203,15 @@ type frozenClock struct{ at time.Time }
 func (c *frozenClock) Now() time.Time                                   { return c.at }
 func (c *frozenClock) Sleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 
+// TestStoppingFinishesWhatWasBegun with the protocols that a sidecar may use.
 func TestStoppingFinishesWhatWasBegun(t *testing.T) {
+	t.Run("http", func(t *testing.T) { stoppingFinishes(t, http.DefaultClient, 1) })
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	t.Run("h2c", func(t *testing.T) { stoppingFinishes(t, &http.Client{Transport: &http.Transport{Protocols: protocols}}, 2) })
+}
+
+func stoppingFinishes(t *testing.T, client *http.Client, major int) {
 	s, _ := newTestService(t)
 	var (
 		mu    sync.Mutex
@@ -243,6 +252,7 @@ func TestStoppingFinishesWhatWasBegun(t *testing.T) {
 		t.Fatal(err)
 	}
 	program := serve(t, s, &fakeSidecar{})
+	program.client = client
 	eventually(t, "ready", func() bool { code, _ := program.readiness(); return code == 200 })
 
 	stream, err := program.request(context.Background(), http.MethodGet, "/v1/stream")
@@ -250,6 +260,9 @@ func TestStoppingFinishesWhatWasBegun(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stream.Body.Close()
+	if stream.ProtoMajor != major {
+		t.Errorf("the protocol is %s", stream.Proto)
+	}
 	lines := bufio.NewReader(stream.Body)
 	if line, err := lines.ReadString('\n'); err != nil || line != "hello\n" {
 		t.Fatalf("the stream began with %q, %v", line, err)

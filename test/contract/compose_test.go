@@ -18,6 +18,7 @@ import (
 	"caravan/internal/clock"
 	"caravan/internal/sidecar"
 	"caravan/test/containers"
+	"caravan/test/stacktest"
 )
 
 // inCompose means that the suites run on the sidecars, servers and component files of docker compose.
@@ -129,7 +130,7 @@ func compose(t *testing.T, kind string, handler http.Handler, apps map[string]in
 		if err != nil {
 			t.Fatal(err)
 		}
-		server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+		server := &http.Server{Handler: handler, Protocols: stacktest.Protocols(), ReadHeaderTimeout: 5 * time.Second}
 		t.Cleanup(func() { _ = server.Close() })
 		go func() { _ = server.Serve(listener) }()
 	}

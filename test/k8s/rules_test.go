@@ -130,7 +130,7 @@ func (r *review) sidecar(w workload, app repository.App) {
 		}
 	}
 	r.expect(w.name, got, map[string]string{
-		"--mode": "standalone", "--app-id": app.ID, "--app-port": strconv.Itoa(app.Port), "--app-protocol": r.common.Protocol,
+		"--mode": "standalone", "--app-id": app.ID, "--app-port": strconv.Itoa(app.Port), "--app-protocol": app.Protocol,
 		"--app-channel-address": "127.0.0.1", "--dapr-listen-addresses": "127.0.0.1",
 		"--dapr-http-port": "3500", "--dapr-grpc-port": "50001", // the default address of the sidecar in a program
 		"--dapr-internal-grpc-port": "50002", "--dapr-public-port": "3501", "--metrics-port": "9090",
@@ -151,7 +151,7 @@ func (r *review) annotations(w workload, app repository.App) {
 	}
 	r.expect(w.name, w.Annotations, map[string]string{
 		"dapr.io/enabled": "true", "dapr.io/app-id": app.ID, "dapr.io/app-port": strconv.Itoa(app.Port),
-		"dapr.io/app-protocol": r.common.Protocol, "dapr.io/config": app.ID, "dapr.io/sidecar-listen-addresses": "127.0.0.1",
+		"dapr.io/app-protocol": app.Protocol, "dapr.io/config": app.ID, "dapr.io/sidecar-listen-addresses": "127.0.0.1",
 		"dapr.io/log-level": r.common.LogLevel, "dapr.io/read-buffer-size": r.common.ReadBufferSize,
 		"dapr.io/disable-builtin-k8s-secret-store": "true", "dapr.io/sidecar-seccomp-profile-type": "RuntimeDefault",
 	})

@@ -3,6 +3,7 @@
 package repository
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -27,6 +28,8 @@ type App struct {
 	HTTPPort int    `yaml:"daprHTTPPort"`
 	GRPCPort int    `yaml:"daprGRPCPort"`
 	Metrics  int    `yaml:"metricsPort"`
+	// Protocol is the common one unless the app has its own.
+	Protocol string `yaml:"appProtocol"`
 }
 
 // Common is what the sidecars of dapr/dapr.yaml have in common.
@@ -51,6 +54,7 @@ func (r Root) RunFile() (map[string]App, Common, error) {
 	}
 	apps := map[string]App{}
 	for _, a := range file.Apps {
+		a.Protocol = cmp.Or(a.Protocol, file.Common.Protocol)
 		apps[a.ID] = a
 	}
 	return apps, file.Common, nil

@@ -20,6 +20,7 @@ import (
 
 	"caravan/dapr/launcher"
 	"caravan/dapr/launcher/infra"
+	"caravan/test/stacktest"
 )
 
 // sidecarProgram is the value of CARAVAN_DAPRD. It is removed from the environment, because the programs refuse unknown
@@ -141,7 +142,7 @@ func (s *stack) stand(link launcher.Link) (launcher.Link, error) {
 	program := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(link.AppPort))})
 	program.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) } // the caller sees the same as without a proxy
 	a := &app{program: program, answer: make(map[string]http.HandlerFunc), seen: make(map[string][]time.Time)}
-	a.server = &http.Server{Handler: a, ReadHeaderTimeout: 10 * time.Second}
+	a.server = &http.Server{Handler: a, Protocols: stacktest.Protocols(), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = a.server.Serve(listener) }() // ends when the stack is discarded
 	s.apps[link.App] = a
 	link.AppPort = listener.Addr().(*net.TCPAddr).Port

@@ -3,11 +3,20 @@ package stacktest
 
 import (
 	"maps"
+	"net/http"
 	"os"
 )
 
 // PushPrivateKey is the key of the stacks of tests: any 32 bytes.
 const PushPrivateKey = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"
+
+// Protocols are those with which a sidecar may call a program: app protocols http and h2c.
+func Protocols() *http.Protocols {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return protocols
+}
 
 // Take reads a variable of the environment and removes it: the programs refuse CARAVAN_ variables that they do not know.
 func Take(variable string) string {

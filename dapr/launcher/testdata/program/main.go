@@ -29,7 +29,10 @@ func main() {
 	mux.HandleFunc("POST /internal/echo", p.echo)
 	mux.HandleFunc("POST /events/{topic}", p.event)
 	mux.HandleFunc("GET /events", p.list)
-	server := &http.Server{Addr: "127.0.0.1:" + os.Getenv("APP_PORT"), Handler: mux, ReadHeaderTimeout: time.Second}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // app protocol h2c
+	server := &http.Server{Protocols: protocols, Addr: "127.0.0.1:" + os.Getenv("APP_PORT"), Handler: mux, ReadHeaderTimeout: time.Second}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	go func() {
