@@ -208,7 +208,9 @@ func TestStoppingFinishesWhatWasBegun(t *testing.T) {
 	t.Run("http", func(t *testing.T) { stoppingFinishes(t, http.DefaultClient, 1) })
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	t.Run("h2c", func(t *testing.T) { stoppingFinishes(t, &http.Client{Transport: &http.Transport{Protocols: protocols}}, 2) })
+	t.Run("h2c", func(t *testing.T) {
+		stoppingFinishes(t, &http.Client{Transport: &http.Transport{Protocols: protocols}}, 2)
+	})
 }
 
 func stoppingFinishes(t *testing.T, client *http.Client, major int) {
