@@ -300,8 +300,8 @@ func breakerOf(sh *shop, app string) string {
 	return state
 }
 
-// TestBrokerKilled kills the broker while orders are under way and keeps it down. Orders end without it, and its events
-// arrive once it is back.
+// TestBrokerKilled kills the broker while orders are under way and keeps it down, in the long form for a minute. Orders end without it,
+// and its events and messages arrive once, when it is back.
 func TestBrokerKilled(t *testing.T) {
 	s := shared(t)
 	sh := open(t, s)
@@ -312,6 +312,7 @@ func TestBrokerKilled(t *testing.T) {
 		load.Go(func() { order(c, items(p, 1), id.Random{}.New()) })
 	}
 	s.crash(t, "broker")
+	down := time.Now()
 	load.Wait()
 	for range 5 {
 		c.place(items(p, 1))
@@ -320,6 +321,12 @@ func TestBrokerKilled(t *testing.T) {
 		c.await(o).expect(t, "confirmed", "")
 	}
 	c.deposit(300)
+	eventually(t, "the time to be over", func() error {
+		if away := time.Since(down); away < either(0, time.Minute) {
+			return errorf("it is %s", away)
+		}
+		return nil
+	})
 	s.raise(t, "broker")
 	late := c.buys(p, 1)
 	late.expect(t, "confirmed", "")
@@ -331,6 +338,7 @@ func TestBrokerKilled(t *testing.T) {
 	}); err != nil {
 		t.Errorf("waiting for events to be pushed again: %v", err)
 	}
+	c.mailed(t, "order is confirmed", len(c.orders))
 }
 
 // pushed checks that the broker delivered an event of an order to notifications.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +40,8 @@ var errRedirect = fmt.Errorf("%w: it redirects", app.ErrPushRefused)
 // Push implements app.Pusher. Nothing in its errors comes from the endpoint or from the answer but the status.
 func (p Push) Push(ctx context.Context, m app.PushMessage) error {
 	client := &http.Client{Transport: p.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect }}
-	response, err := webpush.SendNotificationWithContext(ctx, m.Payload, &webpush.Subscription{
+	payload := slices.Clip(m.Payload) // the package pads it in place if there is room, and other devices get the same payload at the same time
+	response, err := webpush.SendNotificationWithContext(ctx, payload, &webpush.Subscription{
 		Endpoint: m.Target.Endpoint, Keys: webpush.Keys{Auth: m.Target.Auth, P256dh: m.Target.P256dh},
 	}, &webpush.Options{
 		HTTPClient: client, Topic: m.Topic, TTL: int(m.TTL / time.Second), Urgency: webpush.Urgency(m.Urgency),

@@ -70,6 +70,22 @@ func TestADeviceReadsWhatWasPushed(t *testing.T) {
 	}
 }
 
+// Devices of one person get the same payload at the same time: nothing is written behind its end.
+func TestThePayloadOfOtherDevicesIsLeftAlone(t *testing.T) {
+	p, service := newPush(t)
+	m := messageTo(t, service.Device(), "")
+	room := make([]byte, 8192)
+	m.Payload = append(room[:0], `{"title":"x"}`...)
+	if err := p.Push(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range room[len(m.Payload):] {
+		if b != 0 {
+			t.Fatalf("%d was written %d bytes behind the payload", b, i)
+		}
+	}
+}
+
 func TestWhatThePushServiceAnswersDecides(t *testing.T) {
 	p, service := newPush(t)
 	for status, want := range map[int]error{
