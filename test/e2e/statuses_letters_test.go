@@ -15,15 +15,13 @@ import (
 // at /v1/ops/SERVICE/dead-letters, and the service handles users.registered.v1.
 func (r *refused) lettersOf(t *testing.T, list string) {
 	admin, reason := r.shop.admin, func(text string) map[string]any { return map[string]any{"reason": text} }
-	ignored := list + "/" + r.dead(t, list, "users.made_up.v1", 1)[0]
-	key := idempotent(id.Random{}.New())
-	admin.must(http.StatusOK, http.MethodPost, ignored+"/replay", reason("nothing is to do"), nil, key)
-	admin.must(http.StatusUnprocessableEntity, http.MethodPost, ignored+"/replay", reason("another"), nil, key)
+	ignored := list + "/" + r.dead(t, list, "users.made_up.v1", "replayed", 1)[0] // on arrival, as nothing is to do
 	admin.must(http.StatusConflict, http.MethodPost, ignored+"/discard", reason("too late"), nil)
 
 	const events = 6 // at one event a second, these keep a batch running long enough
-	unreadable := r.dead(t, list, "users.registered.v1", events)
+	unreadable := r.dead(t, list, "users.registered.v1", "open", events)
 	r.batchesOf(t, list, map[string]any{"type": "users.registered.v1"})
+	admin.must(http.StatusUnprocessableEntity, http.MethodPost, list+"/"+unreadable[0]+"/replay", nil, nil)
 	for i, letter := range unreadable {
 		at, key := list+"/"+letter, idempotent(id.Random{}.New())
 		admin.must(http.StatusOK, http.MethodPost, at+"/discard", reason("made up by a test"), nil, key)
@@ -36,7 +34,7 @@ func (r *refused) lettersOf(t *testing.T, list string) {
 
 // dead publishes n events with unreadable data on the topic of the dead letters of the service, and returns the ids of the
 // letters that they become.
-func (r *refused) dead(t *testing.T, list, typ string, n int) (found []string) {
+func (r *refused) dead(t *testing.T, list, typ, status string, n int) (found []string) {
 	t.Helper()
 	service := path.Base(path.Dir(list))
 	subjects := make(map[string]bool)
@@ -49,7 +47,7 @@ func (r *refused) dead(t *testing.T, list, typ string, n int) (found []string) {
 	}
 	eventually(t, "the dead letters at "+list, func() error {
 		found = nil
-		for _, l := range search[deadLetterBody](r.shop.admin, list, url.Values{"status": {"open"}, "type": {typ}}) {
+		for _, l := range search[deadLetterBody](r.shop.admin, list, url.Values{"status": {status}, "type": {typ}}) {
 			if subjects[l.Subject] {
 				found = append(found, l.ID)
 			}
