@@ -56,6 +56,7 @@ machines must agree. Limits of open files: 2N + 1000, for this program and for t
 			c.loginFlags(flags)
 			o := &c.options.bench
 			stackFlags(&o.up, flags)
+			observeFlags(&o.up, flags)
 			o.duration = 15 * time.Second
 			flags.Var(period(&o.duration, time.Second, longest), "duration", "how long each load lasts, as a `duration`")
 			flags.StringVar(&o.clients, "clients", "1,16,64", "numbers of clients, as a `list`")
@@ -140,6 +141,7 @@ func (c *cli) benchTarget(ctx context.Context) (bench.Target, func(), error) {
 	options := launcher.Options{
 		Root: c.root, Dir: filepath.Join(c.dir, "bench", "stack"), Bin: c.bin(), FreePorts: true, Fresh: true,
 		Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Timeout: o.up.timeout, OTLPEndpoint: o.up.otlp,
+		Observe: o.up.observe, SidecarSpans: o.up.sidecarSpans,
 		Log: c.out, Quiet: true,
 		Env: map[string]map[string]string{
 			"gateway": {"CARAVAN_LIMIT_ENABLED": "false"}, "notifications": {"CARAVAN_PUSH_ALLOW_LOCAL": "true"},

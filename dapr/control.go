@@ -108,7 +108,31 @@ func (c *cli) showReport(report launcher.Report) error {
 		total += p.PSS
 	}
 	fmt.Fprintf(c.out, "%-*s %49s  (resident, shared pages counted once)\n", width, "all", memory(total))
+	if report.Logs != "" {
+		fmt.Fprintf(c.out, "\nLogs %s/select/vmui/: %s\n", report.Logs, collected(report.Collected))
+	}
 	return unready
+}
+
+// collected says what the collector of log lines and spans has done, and what was lost.
+func collected(done *launcher.Collected) string {
+	if done == nil {
+		return "the collector does not answer"
+	}
+	text := fmt.Sprintf("%s stored, %s received", counted(done.Lines, "row"), counted(done.Spans, "span"))
+	if done.StoreFailures > 0 {
+		text += "; the store does not answer"
+	}
+	if done.BytesBehind > 0 {
+		text += fmt.Sprintf("; %d kB of files to go", (done.BytesBehind+1023)/1024)
+	}
+	if lost := done.SpansRefused; lost > 0 {
+		text += fmt.Sprintf("; %s refused for lack of space", counted(lost, "span"))
+	}
+	if done.ExportsInvalid > 0 {
+		text += fmt.Sprintf("; %s could not be read", counted(done.ExportsInvalid, "export"))
+	}
+	return text
 }
 
 // duration formats how long a state has lasted, "-" for a container that never ran.

@@ -12,12 +12,15 @@ func doctorCommand() command {
 	return command{
 		name: "doctor", summary: "check that this machine has what a stack needs, and say how to install the rest",
 		flags: func(c *cli, flags *flag.FlagSet) {
-			flags.BoolVar(&c.options.doctor.build, "build", false, "build the sidecar now if none is found, and prepare .dapr for the Dapr CLI")
+			flags.BoolVar(&c.options.doctor.build, "build", false, "build the sidecar now if none is found, and the store for log lines, and prepare .dapr for the Dapr CLI")
 			flags.StringVar(&c.options.doctor.daprd, "daprd", "", "`path` of the sidecar to check")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
 			if c.options.doctor.build {
 				if _, err := launcher.EnsureSidecar(ctx, c.root, c.bin(), c.options.doctor.daprd, c.out); err != nil {
+					return err
+				}
+				if _, err := launcher.EnsureLogStore(ctx, c.root, c.bin(), c.out); err != nil {
 					return err
 				}
 				if err := launcher.PrepareDaprCLI(c.root); err != nil {

@@ -9,29 +9,41 @@ import (
 	"time"
 
 	"caravan/dapr/launcher"
+	"caravan/dapr/records"
 )
 
 // logsOptions are the flags of logs.
 type logsOptions struct {
-	correlation, level string
-	follow, raw        bool
-	since              time.Duration
+	order, correlation, trace, user string
+	app, level                      string
+	follow, raw                     bool
+	since                           time.Duration
 }
 
 func logsCommand() command {
 	return command{
 		name: "logs", args: "[PROCESS]", summary: "show log lines of all processes, or one, in order of time", max: 1,
 		details: `
---correlation ID shows everything that one request caused, in every service. The gateway returns the
-id in X-Correlation-Id, and every error contains it. Works on the logs of the last run too.
+--order ID shows all that happened to an order, in every service: the lines about it, and those of every
+request that had to do with it. --correlation ID shows what one request caused. The gateway returns the
+id in X-Correlation-Id, and every error contains it. --trace and --user find lines by these ids.
+
+Works on the logs of the last run too. Where a store for log lines runs (up --observe logs), it is asked
+if an id or --since is given, and answers with lines of earlier runs too. If it does not answer, the
+files are read.
 
 With --target compose it shows what "docker logs" has of each container.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			c.targetFlag(flags)
 			o := &c.options.logs
+			flags.StringVar(&o.order, "order", "", "only lines about the order with this `ID`, and of its requests")
 			flags.StringVar(&o.correlation, "correlation", "", "only lines with this correlation `ID`")
+			flags.StringVar(&o.trace, "trace", "", "only lines of the trace with this `ID`")
+			flags.StringVar(&o.user, "user", "", "only lines about the user with this `ID`")
+			flags.StringVar(&o.app, "app", "", "only lines of the app with this `name`, of its replicas and sidecars")
 			flags.StringVar(&o.level, "level", "", "only lines of the level with this `name`, and above: debug, info, warn, error")
 			flags.BoolVar(&o.follow, "f", false, "continue to print new lines")
+			flags.BoolVar(&o.follow, "follow", false, "the same as -f")
 			flags.BoolVar(&o.raw, "raw", false, "print lines exactly as the processes wrote them")
 			flags.Var(period(&o.since, time.Nanosecond, longest), "since", "only lines of the last `duration`, as 10m")
 		},
@@ -39,33 +51,18 @@ With --target compose it shows what "docker logs" has of each container.`,
 	}
 }
 
-// correlated reports whether a line is about a correlation id: one of its fields has that value, or the line is not
-// JSON and contains it as a word.
-func correlated(line launcher.LogLine, id string) bool {
-	if line.Fields == nil {
-		words := strings.FieldsFunc(line.Raw, func(r rune) bool { return strings.ContainsRune(" \t\"'=:,;()[]{}<>", r) })
-		return slices.Contains(words, id)
+// query is what the flags ask for.
+func (o *logsOptions) query(process string, now time.Time) (records.Query, error) {
+	q := records.Query{
+		Order: o.order, Correlation: o.correlation, Trace: o.trace, User: o.user, App: o.app, Instance: process, Level: records.Level(strings.ToLower(o.level)),
 	}
-	for field := range line.Fields {
-		if line.Field(field) == id {
-			return true
-		}
+	if o.since > 0 {
+		q.Since = now.Add(-o.since)
 	}
-	return false
-}
-
-var levels = []string{"DEBUG", "INFO", "WARN", "ERROR"}
-
-func severity(level string) int {
-	if strings.HasPrefix(level, "NOTICE") { // RabbitMQ's level between info and warning
-		level = "INFO"
+	if q.Level != "" && !slices.Contains(records.Levels(), q.Level) {
+		return q, &usageError{fmt.Sprintf("There is no level %q; there are debug, info, warn, error.", o.level)}
 	}
-	for i, known := range levels {
-		if strings.HasPrefix(level, known) { // WARNING too
-			return i
-		}
-	}
-	return len(levels) // fatal, critical and similar
+	return q, nil
 }
 
 // checkLogged fails when the folder has no logs, or none of the process.
@@ -117,24 +114,15 @@ func launcherLogs(dir string) readLogs {
 
 func (c *cli) logs(ctx context.Context, process string) error {
 	o := c.options.logs
-	if o.level != "" && severity(strings.ToUpper(o.level)) == len(levels) {
-		return &usageError{fmt.Sprintf("There is no level %q; there are debug, info, warn, error.", o.level)}
+	query, err := o.query(process, time.Now())
+	if err != nil {
+		return err
 	}
 	read, follow, err := c.logSource(process)
 	if err != nil {
 		return err
 	}
 	coloured := isTerminal(c.out)
-	accept := func(line launcher.LogLine) bool {
-		switch {
-		case process != "" && line.Process != process,
-			o.correlation != "" && !correlated(line, o.correlation),
-			o.level != "" && (line.Fields == nil || severity(line.Level) < severity(strings.ToUpper(o.level))),
-			o.since > 0 && time.Since(line.Time) > o.since:
-			return false
-		}
-		return true
-	}
 	show := func(line launcher.LogLine) {
 		if o.raw {
 			fmt.Fprintln(c.out, line.Raw)
@@ -143,17 +131,13 @@ func (c *cli) logs(ctx context.Context, process string) error {
 		fmt.Fprintln(c.out, launcher.Format(line, "", coloured))
 	}
 	if o.follow {
-		return follow(ctx, accept, show)
+		return follow(ctx, following(query), show)
 	}
-	lines, err := read(ctx, accept)
-	if err != nil {
-		return err
+	lines, err := c.storedLines(ctx, query)
+	if err == nil {
+		err = each(lines, show)
+	} else {
+		err = c.readLines(ctx, read, query, show)
 	}
-	if len(lines) == 0 {
-		fmt.Fprintln(c.err, "No such lines.")
-	}
-	for _, line := range lines {
-		show(line)
-	}
-	return nil
+	return err
 }

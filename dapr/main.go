@@ -51,6 +51,7 @@ type options struct {
 	chaos  chaosOptions
 	logs   logsOptions
 	status struct{ json bool }
+	trace  struct{ all bool }
 	kill   struct{ signal string }
 	audit  struct{ verbose bool }
 	doctor struct {
@@ -77,7 +78,7 @@ type options struct {
 // commands returns all commands in the order of help.
 func commands() []command {
 	return []command{
-		upCommand(), downCommand(), statusCommand(), logsCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
+		upCommand(), downCommand(), statusCommand(), logsCommand(), traceCommand(), restartCommand(), stopCommand(), startCommand(), killCommand(),
 		orderCommand(), ordersCommand(), notificationsCommand(), deadLettersCommand(), auditCommand(), importCommand(), migrateCommand(), benchCommand(), chaosCommand(), testCommand(), doctorCommand(),
 		imagesCommand(), secretsCommand(), seedCommand(), k8sImagesCommand(), k8sSecretsCommand(), k8sRenderCommand(),
 		newServiceCommand(), newConsumerCommand(), versionCommand(),

@@ -226,7 +226,10 @@ func TestLogsOfAProcessThatDoesNotExist(t *testing.T) {
 
 func TestWhatIsBuiltAndWrittenIsInTheStacksFolder(t *testing.T) {
 	c := &cli{out: io.Discard, err: io.Discard, root: "/repository", dir: "/elsewhere"}
-	options := c.launcherOptions()
+	options, err := c.launcherOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if options.Dir != "/elsewhere" || options.Bin != "/elsewhere/bin" {
 		t.Errorf("programs are built in %s for the stack in %s", options.Bin, options.Dir)
 	}

@@ -21,7 +21,8 @@ import (
 // upOptions are the flags that describe the stack to start.
 type upOptions struct {
 	broker, store, daprd, otlp string
-	mail                       string
+	mail, observe              string
+	sidecarSpans               float64
 	port                       int
 	timeout                    time.Duration
 	fresh, detach, freePorts   bool
@@ -38,12 +39,16 @@ gateway, each with its sidecar, waits until all are ready, fills the catalogue, 
 its timeline. Then it shows every program's log until Ctrl-C, which stops everything.
 
 A process that ends is restarted. All state is kept in .dapr, and the next start uses it; --fresh
-deletes it first. Servers that already run are used when one of these variables names them:
+deletes it first. With --observe logs a store for log lines and spans runs too, which the commands logs and
+trace ask; spans go elsewhere with --otlp or ` + otlpVariable + `.
+
+Servers that already run are used when one of these variables names them:
 ` + strings.Join(launcher.ServerVariables(), ", ") + ".",
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error { return c.up(ctx) },
 		flags: func(c *cli, flags *flag.FlagSet) {
 			up := &c.options.up
 			stackFlags(up, flags)
+			observeFlags(up, flags)
 			flags.BoolVar(&up.fresh, "fresh", false, "delete the data and secrets of earlier runs first")
 			flags.BoolVar(&up.detach, "detach", false, "return once everything is ready, and leave it running")
 			flags.Var(number(&up.port, 1, 65535), "port", "the `number` of the gateway's port (default as in dapr/dapr.yaml)")
@@ -68,6 +73,29 @@ func stackFlags(up *upOptions, flags *flag.FlagSet) {
 	flags.Var(webAddress{&up.otlp, "http://127.0.0.1:4318"}, "otlp", "`URL` spans are sent to, as http://127.0.0.1:4318")
 }
 
+// observeFlags declares the flags for the store of log lines and spans.
+func observeFlags(up *upOptions, flags *flag.FlagSet) {
+	up.observe = launcher.ObserveChoices()[0]
+	flags.Var(oneOf{&up.observe, launcher.ObserveChoices()}, "observe", "`name` of what to start for logs and trace: off, or logs, a store that takes processor time for each order")
+	up.sidecarSpans = 1
+	flags.Var(decimal(&up.sidecarSpans, 0.001, 1), "sidecar-spans", "with --observe logs, of which share of the traces spans of sidecars are stored, as a `number`")
+}
+
+// otlpVariable says where spans are sent, for all programs with OpenTelemetry.
+const otlpVariable = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+// otlpEndpoint is where the user wants spans, "" for the store or nowhere.
+func (up *upOptions) otlpEndpoint(getenv func(string) string) (string, error) {
+	if up.otlp != "" || getenv(otlpVariable) == "" {
+		return up.otlp, nil
+	}
+	var endpoint string
+	if err := (webAddress{&endpoint, "http://127.0.0.1:4318"}).Set(getenv(otlpVariable)); err != nil {
+		return "", fmt.Errorf("%s: %w", otlpVariable, err)
+	}
+	return endpoint, nil
+}
+
 // stopTimeout is the time limit for stopping a stack.
 const stopTimeout = 45 * time.Second
 
@@ -79,7 +107,11 @@ func (c *cli) up(ctx context.Context) error {
 		return c.upDetached(ctx)
 	}
 	began := time.Now()
-	stack, err := launcher.Start(ctx, c.launcherOptions())
+	options, err := c.launcherOptions()
+	if err != nil {
+		return err
+	}
+	stack, err := launcher.Start(ctx, options)
 	if err != nil {
 		return advise(err)
 	}
@@ -123,17 +155,19 @@ func (c *cli) refuseSecond(ctx context.Context) error {
 		report.Gateway, report.PID, report.Since.Local().Format("15:04:05"))
 }
 
-func (c *cli) launcherOptions() launcher.Options {
+func (c *cli) launcherOptions() (launcher.Options, error) {
 	up := c.options.up
+	endpoint, err := up.otlpEndpoint(os.Getenv)
 	options := launcher.Options{
 		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Mail: up.mail, Daprd: up.daprd,
-		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, Timeout: up.timeout, OTLPEndpoint: up.otlp,
+		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, Timeout: up.timeout, OTLPEndpoint: endpoint,
+		Observe: up.observe, SidecarSpans: up.sidecarSpans,
 		Log: c.out, Colour: isTerminal(c.out), Verbose: up.verbose, Quiet: !up.verbose,
 	}
 	if up.noLimits {
 		options.Env = map[string]map[string]string{"gateway": {"CARAVAN_LIMIT_ENABLED": "false"}}
 	}
-	return options
+	return options, err
 }
 
 // welcome waits until the stack is ready, fills the shop and shows its addresses and users.
@@ -166,6 +200,9 @@ func (c *cli) showAddresses(stack *launcher.Stack, users []launcher.User) {
 	fmt.Fprintf(w, "  Broker       %s\n  Store        %s\n", stack.BrokerKind(), stack.StoreKind())
 	if server := stack.MailServer(); server != "" {
 		fmt.Fprintf(w, "  Mail         %s\n", cmp.Or(stack.MailURL(), server))
+	}
+	if logs := stack.LogsURL(); logs != "" {
+		fmt.Fprintf(w, "  Logs         %s/select/vmui/\n", logs)
 	}
 	for _, status := range stack.Processes() {
 		if status.URL != "" && status.Name != "gateway" && status.Name != launcher.MailProcess {

@@ -274,17 +274,20 @@ func (s *Stack) baseEnv() []string {
 }
 
 func (s *Stack) telemetryEnv(service string) []string {
-	if s.options.OTLPEndpoint == "" {
+	endpoint := cmp.Or(s.options.OTLPEndpoint, s.observed.spans)
+	if endpoint == "" {
 		return nil
 	}
+	// Spans are sent within a second instead of five, because somebody is watching. The queue holds what a program makes while the
+	// collector is started again.
 	return []string{
-		"OTEL_EXPORTER_OTLP_ENDPOINT=" + s.options.OTLPEndpoint,
+		"OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint,
 		"OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
 		"OTEL_EXPORTER_OTLP_INSECURE=true",
 		// Sidecar and program have different names.
 		"OTEL_SERVICE_NAME=" + service,
-		// Spans are sent within a second instead of five, because somebody is watching.
-		"OTEL_BSP_SCHEDULE_DELAY=300",
+		"OTEL_BSP_SCHEDULE_DELAY=" + cmp.Or(s.observed.delay(s.options.OTLPEndpoint), "300"),
+		"OTEL_BSP_MAX_QUEUE_SIZE=8192",
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type console struct {
 
 	mu    sync.Mutex
 	out   io.Writer
+	log   *slog.Logger // has the remarks too; may be nil
 	muted bool
 }
 
@@ -41,7 +43,18 @@ func newConsole(out io.Writer, coloured, verbose bool, apps []string) *console {
 func (c *console) say(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fmt.Fprintf(c.out, format+"\n", args...)
+	text := fmt.Sprintf(format, args...)
+	fmt.Fprintln(c.out, text)
+	if c.log != nil {
+		c.log.Info(text)
+	}
+}
+
+// alsoLog writes remarks to a log too, from now on.
+func (c *console) alsoLog(log *slog.Logger) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.log = log
 }
 
 // mute holds log lines back while a summary is printed. Remarks are still shown.
@@ -70,7 +83,7 @@ func (c *console) line(name string, raw []byte) {
 }
 
 func (c *console) isProgram(name string) bool {
-	return !strings.HasSuffix(name, "-daprd") && !strings.HasPrefix(name, "broker") && name != "store" && name != MailProcess
+	return !strings.HasSuffix(name, "-daprd") && !strings.HasPrefix(name, "broker") && name != "store" && name != MailProcess && !isObserver(name)
 }
 
 // changed prints a remark when a process ended by itself.

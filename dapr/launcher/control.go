@@ -29,6 +29,8 @@ type Report struct {
 	Broker    string          `json:"broker"`
 	Store     string          `json:"store"`
 	Mail      string          `json:"mail,omitempty"` // the page of the private mail server
+	Logs      string          `json:"logs,omitempty"` // the store of log lines and spans
+	Collected *Collected      `json:"collected,omitempty"`
 	Processes []ProcessReport `json:"processes"`
 }
 
@@ -44,6 +46,9 @@ func (s *Stack) Report(since time.Time) Report {
 	report := Report{
 		PID: os.Getpid(), Dir: s.dir, Since: since,
 		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind, Mail: s.MailURL(),
+	}
+	if s.observed.store != "" {
+		report.Logs, report.Collected = s.observed.store, s.observed.collected()
 	}
 	for _, status := range s.Processes() {
 		one := ProcessReport{Status: status}

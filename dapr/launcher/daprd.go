@@ -1,8 +1,6 @@
 package launcher
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,10 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
-
-	"caravan/internal/clock"
 )
 
 // Sidecar is a daprd that this launcher may run.
@@ -122,12 +117,8 @@ func builtSidecar(root, bin, platform string) (Sidecar, error) {
 	}
 	fmt.Fprintf(hash, "%s %s", runtime.Version(), platform)
 	key := hex.EncodeToString(hash.Sum(nil))[:16]
-	cache, err := os.UserCacheDir()
-	if err != nil { // without HOME, it is kept beside the programs
-		cache = filepath.Join(filepath.Dir(bin), "cache")
-	}
 	return Sidecar{
-		Path:    filepath.Join(cache, "caravan", "daprd-"+SidecarVersion+"-"+key, "daprd"),
+		Path:    filepath.Join(buildCache(bin), "daprd-"+SidecarVersion+"-"+key, "daprd"),
 		Version: SidecarVersion, Source: "built",
 	}, nil
 }
@@ -185,18 +176,7 @@ func EnsureSidecar(ctx context.Context, root, bin, given string, log io.Writer) 
 
 // ensureBuilt builds dapr/daprd at the place that builtSidecar returns, unless it exists.
 func ensureBuilt(ctx context.Context, root, target, platform string, log io.Writer) error {
-	if _, err := os.Stat(target); err == nil {
-		return nil
-	}
-	unlock, err := lockFile(filepath.Dir(target) + ".lock")
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if _, err := os.Stat(target); err == nil { // another process built it meanwhile
-		return nil
-	}
-	return buildSidecar(ctx, root, target, platform, log)
+	return buildOnce(target, func() error { return buildSidecar(ctx, root, target, platform, log) })
 }
 
 func linkSidecar(bin, target string) error {
@@ -216,106 +196,10 @@ func linkSidecar(bin, target string) error {
 	return nil
 }
 
-// buildSidecar builds dapr/daprd. The first build takes minutes, so it reports progress: packages compiled, of all
-// packages.
+// buildSidecar builds dapr/daprd.
 func buildSidecar(ctx context.Context, root, target, platform string, log io.Writer) error {
-	began := time.Now()
-	source := filepath.Join(root, "dapr", "daprd")
-	fmt.Fprintf(log, "Building the sidecar for %s. This happens once and takes some minutes; later starts find it in %s.\n", platform, filepath.Dir(target))
-	progress := &buildProgress{what: "daprd", platform: platform, log: log, began: began}
-	defer progress.tell(ctx)()
-	// Listing the packages of the build downloads them, which is the first half of the wait.
-	packages, err := progress.run(ctx, source, "list", "-deps", ".")
-	if err != nil {
-		return err
-	}
-	progress.total.Store(int64(bytes.Count(packages, []byte("\n"))))
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return fmt.Errorf("building daprd: %w", err)
-	}
-	partial := target + ".partial"
-	if _, err := progress.run(ctx, source, "build", "-v", "-trimpath",
-		"-ldflags", "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version="+SidecarVersion, "-o", partial, "."); err != nil {
-		return err
-	}
-	if err := os.Rename(partial, target); err != nil {
-		return fmt.Errorf("building daprd: %w", err)
-	}
-	fmt.Fprintf(log, "Built daprd %s in %s.\n", SidecarVersion, time.Since(began).Round(time.Second))
-	return nil
-}
-
-// buildProgress counts the names that go build -v prints.
-type buildProgress struct {
-	what       string
-	platform   string
-	log        io.Writer
-	began      time.Time
-	total      atomic.Int64
-	compiled   atomic.Int64
-	downloaded atomic.Int64
-}
-
-// run runs a go command in the folder, counts its messages, and returns its standard output.
-func (p *buildProgress) run(ctx context.Context, folder string, args ...string) ([]byte, error) {
-	command := goCommand(ctx, folder, args[0], args[1:]...)
-	system, arch, _ := strings.Cut(p.platform, "/")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS="+system, "GOARCH="+arch)
-	var output bytes.Buffer
-	command.Stdout = &output
-	progress, err := command.StderrPipe()
-	if err != nil {
-		return nil, fmt.Errorf("building %s: %w", p.what, err)
-	}
-	if err := command.Start(); err != nil {
-		return nil, fmt.Errorf("building %s: %w", p.what, err)
-	}
-	trouble := p.read(progress)
-	if err := command.Wait(); err != nil {
-		return nil, fmt.Errorf("building %s: %w\n%s", p.what, err, trouble)
-	}
-	return output.Bytes(), nil
-}
-
-// read counts until the output ends, and returns the lines that are not about progress.
-func (p *buildProgress) read(output io.Reader) string {
-	var trouble strings.Builder
-	scanner := bufio.NewScanner(output)
-	scanner.Buffer(nil, 1<<20)
-	for scanner.Scan() {
-		line := scanner.Text()
-		switch {
-		case strings.HasPrefix(line, "go: downloading "):
-			p.downloaded.Add(1)
-		case !strings.ContainsAny(line, " :#"):
-			p.compiled.Add(1)
-		default:
-			trouble.WriteString(line + "\n")
-		}
-	}
-	return trouble.String()
-}
-
-// tell prints the count every few seconds until stop is called.
-func (p *buildProgress) tell(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for (clock.System{}).Sleep(ctx, 3*time.Second) == nil {
-			fmt.Fprintln(p.log, p.line())
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
-}
-
-func (p *buildProgress) line() string {
-	of := ""
-	if total := p.total.Load(); total > 0 {
-		of = fmt.Sprintf(" of at most %d", total)
-	}
-	return fmt.Sprintf("  %s: %d modules downloaded, %d%s packages compiled, %s", p.what, p.downloaded.Load(), p.compiled.Load(), of, time.Since(p.began).Round(time.Second))
+	return separateProgram{
+		name: "daprd", what: "the sidecar", version: SidecarVersion, folder: filepath.Join("dapr", "daprd"), pkg: ".",
+		ldflags: "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version=" + SidecarVersion,
+	}.build(ctx, root, target, platform, log)
 }

@@ -58,6 +58,10 @@ type Options struct {
 	// OTLPEndpoint is where programs and sidecars send spans, such as http://127.0.0.1:4318. They send none when it is
 	// "".
 	OTLPEndpoint string
+	// Observe is one of ObserveChoices: whether log lines and spans go to a store that is started with the stack. "" is off.
+	Observe string
+	// SidecarSpans is the share of the traces whose spans of sidecars are stored, above 0 and at most 1. 0 is all.
+	SidecarSpans float64
 
 	Log     io.Writer // what happens, and every program's log lines; nil: nowhere
 	Colour  bool      // colour the names before log lines
@@ -92,6 +96,7 @@ type Stack struct {
 	broker     infra.Server
 	store      infra.Server
 	mail       infra.Server // the zero value if no app sends e-mails
+	observed   observed     // the zero value without Options.Observe
 	proxies    *proxies     // nil without Options.Proxies
 	disk       *smallDisk
 	sidecar    Sidecar
@@ -150,7 +155,7 @@ func newStack(options Options) (*Stack, error) {
 	if options.Log == nil {
 		options.Log = io.Discard
 	}
-	if err := errors.Join(checkFolders(root, dir), checkPort(options.Port)); err != nil {
+	if err := errors.Join(checkFolders(root, dir), checkPort(options.Port), checkObserve(options)); err != nil {
 		return nil, err
 	}
 	plan, err := readPlan(filepath.Join(root, "dapr", "dapr.yaml"))
@@ -190,8 +195,12 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.prepareFaults(); err != nil {
 		return err
 	}
+	if err := s.prepareObserved(); err != nil {
+		return err
+	}
 	group, building := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.startServers(building) })
+	group.Go(func() error { return s.startObserved(building) })
 	group.Go(func() (err error) {
 		if s.sidecar, err = EnsureSidecar(building, s.root, s.options.Bin, s.options.Daprd, s.options.Log); err != nil {
 			return err
@@ -306,6 +315,7 @@ func (s *Stack) stop(ctx context.Context) {
 	s.published = false
 	s.mu.Unlock()
 	apps, sidecars, servers := s.byKind()
+	observers := s.observers()
 	// The broker stops before its port mapper.
 	slices.Reverse(servers)
 	for _, group := range [][]*process.Process{apps, sidecars} {
@@ -314,6 +324,12 @@ func (s *Stack) stop(ctx context.Context) {
 	for _, server := range servers {
 		server.Close(ctx)
 	}
+	// They stop last: the collector sends what the others wrote in the end, and the store takes it.
+	slices.Reverse(observers)
+	for _, observer := range observers {
+		observer.Close(ctx)
+	}
+	s.observed.close()
 	if s.supervisor != nil {
 		s.supervisor.Close()
 	}
@@ -332,6 +348,7 @@ func closeAll(ctx context.Context, processes []*process.Process) {
 func (s *Stack) byKind() (apps, sidecars, servers []*process.Process) {
 	for _, p := range s.all() {
 		switch {
+		case isObserver(p.Name()): // see observers
 		case strings.HasPrefix(p.Name(), "broker") || p.Name() == "store" || p.Name() == MailProcess:
 			servers = append(servers, p)
 		case strings.HasSuffix(p.Name(), "-daprd"):

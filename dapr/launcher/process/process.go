@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -29,6 +30,9 @@ type Spec struct {
 	Args []string
 	Env  []string // the whole environment, as KEY=value
 	Dir  string
+	// Files are given to the process as its file descriptors from 3 on. They stay open when it ends, so a listening socket takes
+	// connections until it was started again.
+	Files []*os.File
 	// Attributes may change the user of the process. The launcher adds the process group and the parent-death signal.
 	Attributes syscall.SysProcAttr
 	// Needs must all be ready before each start. For example, a sidecar needs the broker to which it connects at its

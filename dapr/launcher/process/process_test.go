@@ -59,6 +59,39 @@ func TestProcessIsRestartedWhenItDies(t *testing.T) {
 	}
 }
 
+// TestFilesStayOpenOverRestarts: each life of a process gets the same open file.
+func TestFilesStayOpenOverRestarts(t *testing.T) {
+	output, input, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer output.Close()
+	defer input.Close()
+	spec := shell("writer", "echo $$ >&3; exec sleep 600")
+	spec.Files = []*os.File{input}
+	p := supervise(t, spec)
+	p.Start()
+	last := 0
+	for range 2 {
+		text := make([]byte, 20)
+		if err := output.SetReadDeadline(time.Now().Add(waitLimit)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := output.Read(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+		if err != nil || pid == last {
+			t.Errorf("pid %d after %d, %v", pid, last, err)
+		}
+		last = pid
+		if err := p.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestStoppedProcessStaysDownUntilStarted(t *testing.T) {
 	p := supervise(t, shell("sleeper", "exec sleep 600"))
 	p.Start()

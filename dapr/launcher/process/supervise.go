@@ -143,6 +143,7 @@ func (p *Process) launch() (*exec.Cmd, *os.File, error) {
 	cmd := exec.Command(p.spec.Path, p.spec.Args...)
 	cmd.Env, cmd.Dir = p.spec.Env, p.spec.Dir
 	cmd.Stdout, cmd.Stderr = input, input
+	cmd.ExtraFiles = p.spec.Files
 	attributes := p.spec.Attributes
 	attributes.Setpgid, attributes.Pdeathsig = true, syscall.SIGKILL
 	cmd.SysProcAttr = &attributes
