@@ -27,6 +27,7 @@ type upOptions struct {
 	timeout                    time.Duration
 	fresh, detach, freePorts   bool
 	noLimits, verbose, noSeed  bool
+	noConsole                  bool
 }
 
 func upCommand() command {
@@ -56,6 +57,7 @@ Servers that already run are used when one of these variables names them:
 			flags.BoolVar(&up.noLimits, "no-limits", false, "switch the gateway's rate limits off, as for bench")
 			flags.Var(mailServer{&up.mail}, "mail", "a mail server as smtp://[user:password@]host:port, a `URL` (default: SMTP_URL,\n"+
 				"which keeps a password out of the list of processes, or a mailbox of the stack)")
+			flags.BoolVar(&up.noConsole, "no-console", false, "do not start the page for staff")
 			flags.BoolVar(&up.noSeed, "no-seed", false, "start with an empty shop: no catalogue, users or order")
 			flags.BoolVar(&up.verbose, "verbose", false, "show all that sidecars, broker and store log, not only warnings")
 		},
@@ -161,7 +163,7 @@ func (c *cli) launcherOptions() (launcher.Options, error) {
 	options := launcher.Options{
 		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Mail: up.mail, Daprd: up.daprd,
 		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, Timeout: up.timeout, OTLPEndpoint: endpoint,
-		Observe: up.observe, SidecarSpans: up.sidecarSpans,
+		Observe: up.observe, SidecarSpans: up.sidecarSpans, Console: !up.noConsole,
 		Log: c.out, Colour: isTerminal(c.out), Verbose: up.verbose, Quiet: !up.verbose,
 	}
 	if up.noLimits {
@@ -201,11 +203,14 @@ func (c *cli) showAddresses(stack *launcher.Stack, users []launcher.User) {
 	if server := stack.MailServer(); server != "" {
 		fmt.Fprintf(w, "  Mail         %s\n", cmp.Or(stack.MailURL(), server))
 	}
+	if page := stack.ConsoleURL(); page != "" {
+		fmt.Fprintf(w, "  Console      %s  (sign in as staff)\n", page)
+	}
 	if logs := stack.LogsURL(); logs != "" {
 		fmt.Fprintf(w, "  Logs         %s/select/vmui/\n", logs)
 	}
 	for _, status := range stack.Processes() {
-		if status.URL != "" && status.Name != "gateway" && status.Name != launcher.MailProcess {
+		if status.URL != "" && status.Name != "gateway" && status.URL != stack.ConsoleURL() && status.Name != launcher.MailProcess {
 			fmt.Fprintf(w, "  %-20s %s\n", status.Name, status.URL)
 		}
 	}

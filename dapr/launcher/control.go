@@ -28,8 +28,10 @@ type Report struct {
 	Gateway   string          `json:"gateway"`
 	Broker    string          `json:"broker"`
 	Store     string          `json:"store"`
-	Mail      string          `json:"mail,omitempty"` // the page of the private mail server
-	Logs      string          `json:"logs,omitempty"` // the store of log lines and spans
+	Mail      string          `json:"mail,omitempty"`    // the page of the private mail server
+	Logs      string          `json:"logs,omitempty"`    // the store of log lines and spans
+	Console   string          `json:"console,omitempty"` // the page for staff
+	Sidecar   string          `json:"sidecar,omitempty"` // the version of the sidecars
 	Collected *Collected      `json:"collected,omitempty"`
 	Processes []ProcessReport `json:"processes"`
 }
@@ -38,7 +40,8 @@ type Report struct {
 type ProcessReport struct {
 	process.Status
 	process.Memory
-	CPU time.Duration `json:"cpu"` // since its start, in nanoseconds
+	CPU    time.Duration `json:"cpu"`              // since its start, in nanoseconds
+	Frozen bool          `json:"frozen,omitempty"` // stopped by a signal; SIGCONT continues it
 }
 
 // Report looks at every process.
@@ -46,6 +49,7 @@ func (s *Stack) Report(since time.Time) Report {
 	report := Report{
 		PID: os.Getpid(), Dir: s.dir, Since: since,
 		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind, Mail: s.MailURL(),
+		Console: s.ConsoleURL(), Sidecar: s.sidecar.Version,
 	}
 	if s.observed.store != "" {
 		report.Logs, report.Collected = s.observed.store, s.observed.collected()
@@ -55,6 +59,7 @@ func (s *Stack) Report(since time.Time) Report {
 		if status.PID != 0 {
 			one.Memory = process.TreeMemory(status.PID)
 			one.CPU = process.TreeCPU(status.PID)
+			one.Frozen = process.Frozen(status.PID)
 		}
 		report.Processes = append(report.Processes, one)
 	}

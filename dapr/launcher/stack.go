@@ -63,6 +63,9 @@ type Options struct {
 	// SidecarSpans is the share of the traces whose spans of sidecars are stored, above 0 and at most 1. 0 is all.
 	SidecarSpans float64
 
+	// Console starts the page for staff.
+	Console bool
+
 	Log     io.Writer // what happens, and every program's log lines; nil: nowhere
 	Colour  bool      // colour the names before log lines
 	Verbose bool      // also show what sidecars and servers log below warnings
@@ -97,6 +100,7 @@ type Stack struct {
 	store      infra.Server
 	mail       infra.Server // the zero value if no app sends e-mails
 	observed   observed     // the zero value without Options.Observe
+	consoleURL string       // "" without Options.Console
 	proxies    *proxies     // nil without Options.Proxies
 	disk       *smallDisk
 	sidecar    Sidecar
@@ -195,7 +199,7 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.prepareFaults(); err != nil {
 		return err
 	}
-	if err := s.prepareObserved(); err != nil {
+	if err := errors.Join(s.prepareObserved(), s.prepareConsole()); err != nil {
 		return err
 	}
 	group, building := errgroup.WithContext(ctx)
@@ -213,7 +217,10 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.render(); err != nil {
 		return err
 	}
-	return s.startApps()
+	if err := s.startApps(); err != nil {
+		return err
+	}
+	return s.startConsole()
 }
 
 // prepareFolder locks the stack's folder and removes what the last run left.
@@ -267,6 +274,9 @@ func (s *Stack) buildPrograms(ctx context.Context) error {
 		if s.options.Program == nil || s.options.Program(a.ID) == "" {
 			packages = append(packages, a.Command[2])
 		}
+	}
+	if s.consoleURL != "" {
+		packages = append(packages, "./dapr/"+consoleProcess)
 	}
 	if err := buildPrograms(ctx, s.root, s.options.Bin, packages); err != nil {
 		return err

@@ -114,6 +114,12 @@ func statFields(path string) []string {
 	return strings.Fields(string(raw)[end+1:])
 }
 
+// Frozen reports whether a process is stopped by a signal, such as SIGSTOP, until SIGCONT.
+func Frozen(pid int) bool {
+	f := statFields(fmt.Sprintf("/proc/%d/stat", pid))
+	return len(f) > 0 && f[0] == "T"
+}
+
 // StartTime identifies the process with a pid: the clock ticks from boot to its start, or "" if there is none. It
 // differs when a pid is used again.
 func StartTime(pid int) string {
