@@ -128,6 +128,7 @@ type boardView struct {
 
 // processGroup are the processes of one kind.
 type processGroup struct {
+	ID    string
 	Name  string
 	Items []processView
 }
@@ -154,7 +155,10 @@ func (s *server) viewBoard(sess *session) boardView {
 
 // groupProcesses sorts processes by kind. Within a kind they keep the order of the launcher.
 func groupProcesses(report launcher.Report, services client.ServiceList) []processGroup {
-	groups := []processGroup{{Name: "Programs"}, {Name: "Sidecars"}, {Name: "Broker, store and mail"}, {Name: "Observation"}}
+	groups := []processGroup{
+		{ID: "programs", Name: "Programs"}, {ID: "sidecars", Name: "Sidecars"}, {ID: "servers", Name: "Broker, store and mail"},
+		{ID: "observers", Name: "Observation"},
+	}
 	details := map[string]string{}
 	for _, service := range services.Items {
 		if service.Status != client.Ready {
@@ -168,6 +172,8 @@ func groupProcesses(report launcher.Report, services client.ServiceList) []proce
 			v.Label, v.Level, v.Reason = "not ready", "bad", details[p.Name]
 		}
 		switch {
+		case kind == 0:
+			v.Version = report.Version
 		case kind == 1:
 			v.Version = report.Sidecar
 		case strings.HasPrefix(p.Name, "broker"):

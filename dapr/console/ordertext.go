@@ -125,6 +125,9 @@ func orderText(v orderView) string {
 			mark = "!"
 		}
 		fmt.Fprintf(&b, "%s %s %9s  %-11s %-20s %s", mark, moment(e.At), spanText(e.Took()), e.Kind, oneLine(e.Who), oneLine(e.Title))
+		if e.Count > 1 {
+			fmt.Fprintf(&b, " (%d times)", e.Count)
+		}
 		if e.Detail != "" {
 			b.WriteString(": " + oneLine(e.Detail))
 		}

@@ -33,6 +33,7 @@ type entry struct {
 	Detail  string
 	Who     string // the process that did it, or the person
 	Failed  bool
+	Count   int // how often it happened, one after the other
 	// X and Width are the place of its bar, in thousandths of the time axis.
 	X, Width int
 }
@@ -87,10 +88,11 @@ func makeTimeline(h history, now time.Time) timeline {
 	for _, l := range h.Letters {
 		all = append(all, letterEntry(l))
 	}
-	slices.SortStableFunc(all, func(a, b entry) int {
-		return cmp.Or(a.At.Compare(b.At), cmp.Compare(rank(a), rank(b)))
-	})
+	inOrder(all)
 	endWaits(all, now)
+	startAttempts(all)
+	inOrder(all)
+	all = fold(all)
 	t := timeline{Entries: all, Start: h.Order.PlacedAt, End: h.Order.PlacedAt}
 	for i := range all {
 		e := &all[i]
@@ -110,6 +112,44 @@ func makeTimeline(h history, now time.Time) timeline {
 	}
 	t.place()
 	return t
+}
+
+// inOrder sorts by time.
+func inOrder(all []entry) {
+	slices.SortStableFunc(all, func(a, b entry) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(rank(a), rank(b)))
+	})
+}
+
+// startAttempts makes each failed attempt begin where the wait or the change of state before it ended.
+func startAttempts(all []entry) {
+	var from time.Time
+	for i := range all {
+		switch e := &all[i]; {
+		case e.Kind == kindState || e.Kind == kindWait:
+			from = e.End
+		case e.Kind == kindAttempt && !from.IsZero() && from.Before(e.End):
+			e.At = from
+		}
+	}
+}
+
+// fold makes one entry of those that are the same one after the other, such as requests that were repeated.
+func fold(all []entry) []entry {
+	var folded []entry
+	for _, e := range all {
+		e.Count = 1
+		if n := len(folded); n > 0 {
+			last := &folded[n-1]
+			if last.Kind == e.Kind && last.Title == e.Title && last.Detail == e.Detail && last.Who == e.Who && e.Kind != kindState {
+				last.Count++
+				last.End = later(last.End, e.End)
+				continue
+			}
+		}
+		folded = append(folded, e)
+	}
+	return folded
 }
 
 // rank puts a wait behind the attempt that caused it.
@@ -194,7 +234,10 @@ func lineEntries(order string, row records.Row) []entry {
 		if slices.Contains(stockPaths, e.Title) {
 			e.Kind = kindStock
 		}
-		if f.Outcome != "" {
+		switch {
+		case e.Failed:
+			e.Title += ": no answer"
+		case f.Outcome != "":
 			e.Title += ": " + words(f.Outcome)
 		}
 	case about && row.Message == "event":

@@ -228,10 +228,10 @@ func lasted(since, now time.Time) string {
 	return spanText(max(now.Sub(since), 0).Round(time.Second))
 }
 
-// inText says when something is due.
+// inText says when something that begins by itself is due.
 func inText(at, now time.Time) string {
 	if !at.After(now) {
-		return "now"
+		return "under way"
 	}
 	return "in " + spanText(at.Sub(now))
 }

@@ -18,6 +18,7 @@ import (
 
 	"caravan/dapr/launcher/process"
 	"caravan/internal/clock"
+	"caravan/internal/version"
 )
 
 // Report is the state of a stack.
@@ -31,6 +32,7 @@ type Report struct {
 	Mail      string          `json:"mail,omitempty"`    // the page of the private mail server
 	Logs      string          `json:"logs,omitempty"`    // the store of log lines and spans
 	Console   string          `json:"console,omitempty"` // the page for staff
+	Version   string          `json:"version,omitempty"` // what the programs are built from
 	Sidecar   string          `json:"sidecar,omitempty"` // the version of the sidecars
 	Collected *Collected      `json:"collected,omitempty"`
 	Processes []ProcessReport `json:"processes"`
@@ -49,7 +51,7 @@ func (s *Stack) Report(since time.Time) Report {
 	report := Report{
 		PID: os.Getpid(), Dir: s.dir, Since: since,
 		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind, Mail: s.MailURL(),
-		Console: s.ConsoleURL(), Sidecar: s.sidecar.Version,
+		Console: s.ConsoleURL(), Version: version.Read().String(), Sidecar: s.sidecar.Version,
 	}
 	if s.observed.store != "" {
 		report.Logs, report.Collected = s.observed.store, s.observed.collected()
