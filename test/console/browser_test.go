@@ -50,6 +50,9 @@ func open(t *testing.T, base string) *browser {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil { // the browser lives as long as the context of the first call
+		t.Fatal(err)
+	}
 	b := &browser{t: t, ctx: ctx, base: base}
 	const watch = `window.violations = []; addEventListener("securitypolicyviolation", (e) => window.violations.push(e.violatedDirective + " " + e.blockedURI));`
 	b.do(chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
