@@ -176,10 +176,10 @@ func groupProcesses(report launcher.Report, services client.ServiceList) []proce
 			v.Version = report.Version
 		case kind == 1:
 			v.Version = report.Sidecar
-		case strings.HasPrefix(p.Name, "broker"):
-			v.Version = report.Broker
-		case p.Name == "store":
-			v.Version = report.Store
+		case p.Name == "logstore":
+			v.Version = launcher.LogStoreVersion
+		case p.Name == "console":
+			v.Version = report.Version
 		}
 		groups[kind].Items = append(groups[kind].Items, v)
 	}

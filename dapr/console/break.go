@@ -38,6 +38,7 @@ type placing struct {
 	Wanted, Placed, Failed int
 	Problem                string // of the last that failed
 	Running                bool
+	funds                  int // for how many orders the wallet is known to be enough
 }
 
 // breakView is what the page to break things shows.
@@ -164,7 +165,7 @@ func (sess *session) beginPlacing(count int) bool {
 	if sess.placing.Running {
 		return false
 	}
-	sess.placing = placing{Wanted: count, Running: true}
+	sess.placing = placing{Wanted: count, Running: true, funds: sess.placing.funds}
 	return true
 }
 
@@ -175,7 +176,7 @@ func (sess *session) place(ctx context.Context, count int) {
 		defer sess.mu.Unlock()
 		sess.placing.Running = false
 	}()
-	skus, err := sess.prepare(ctx)
+	skus, err := sess.prepare(ctx, count)
 	if err != nil {
 		sess.placed(count, err)
 		return
@@ -203,6 +204,7 @@ func (sess *session) placed(count int, err error) {
 	defer sess.mu.Unlock()
 	if err == nil {
 		sess.placing.Placed += count
+		sess.placing.funds -= count
 		return
 	}
 	sess.placing.Failed += count
@@ -211,7 +213,7 @@ func (sess *session) placed(count int, err error) {
 
 // prepare chooses products and fills the wallet. A wallet that does not answer is no reason not to order: that is what people
 // come to see.
-func (sess *session) prepare(ctx context.Context) ([]string, error) {
+func (sess *session) prepare(ctx context.Context, count int) ([]string, error) {
 	list, err := within(ctx, callTimeout, func(ctx context.Context) (client.ProductList, error) {
 		return sess.staff.ListProducts(ctx, client.ListProductsParams{Limit: 100})
 	})
@@ -227,10 +229,20 @@ func (sess *session) prepare(ctx context.Context) ([]string, error) {
 	if len(skus) == 0 {
 		return nil, errors.New("no product of at most 20.00 is in stock")
 	}
+	if sess.funded() >= count {
+		return skus, nil
+	}
 	if err := sess.fillWallet(ctx); err != nil {
 		slog.Warn("the wallet could not be filled", "error", err.Error())
 	}
 	return skus, nil
+}
+
+// funded is for how many orders the wallet is known to be enough. It saves a call that takes long when payments does not answer.
+func (sess *session) funded() int {
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
+	return sess.placing.funds
 }
 
 func (sess *session) fillWallet(ctx context.Context) error {
@@ -240,9 +252,13 @@ func (sess *session) fillWallet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if enough, err := wallet.Available.Cmp(lowWallet); err == nil && enough >= 0 {
-		return nil
+	if enough, err := wallet.Available.Cmp(lowWallet); err != nil || enough < 0 {
+		if _, err := sess.staff.TopUp(ctx, rand.Text(), topUp); err != nil {
+			return err
+		}
 	}
-	_, err = sess.staff.TopUp(ctx, rand.Text(), topUp)
-	return err
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
+	sess.placing.funds = int(lowWallet.Amount / dearest)
+	return nil
 }

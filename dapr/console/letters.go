@@ -183,6 +183,11 @@ func (s *server) replayLetters(w http.ResponseWriter, r *http.Request, sess *ses
 	s.finish(w, r, sess, "/letters?"+filter.Query(), "The batch runs.", err)
 }
 
+// again reports whether a letter died again after its replay.
+func again(l client.DeadLetter) bool {
+	return l.Status == client.DeadLetterStatusOpen && l.LastAttemptAt.After(l.FirstSeen)
+}
+
 // remember keeps how many letters a batch has to handle, for its progress.
 func (sess *session) remember(batch string, total int) {
 	const most = 100

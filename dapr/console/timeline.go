@@ -229,7 +229,7 @@ func lineEntries(order string, row records.Row) []entry {
 	case about && row.Message == "order waits":
 		return waitEntries(e, f)
 	case about && (row.Message == "command" || row.Message == "command failed"):
-		e.Title = strings.TrimPrefix(f.Path, "/internal/")
+		e.Title = cmp.Or(strings.TrimPrefix(f.Path, "/internal/"), row.Message)
 		e.Kind, e.Failed = kindMoney, row.Message != "command"
 		if slices.Contains(stockPaths, e.Title) {
 			e.Kind = kindStock

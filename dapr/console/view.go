@@ -27,7 +27,7 @@ var pages = template.Must(template.New("pages").Funcs(functions).ParseFS(files, 
 
 var functions = template.FuncMap{
 	"moment": moment, "ago": ago, "span": spanText, "clock": clockTime, "plural": plural, "words": words, "in": inText, "fields": fields,
-	"clocked": clocked, "status": statusLevel, "breaker": breakerLevel, "class": class, "lasted": lasted,
+	"clocked": clocked, "status": statusLevel, "breaker": breakerLevel, "class": class, "lasted": lasted, "again": again,
 }
 
 // staticTypes are the files that are served as they are.

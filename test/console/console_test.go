@@ -76,6 +76,10 @@ func orderEnds(t *testing.T, s *stack) {
 		b.visit("/orders?q=" + text)
 		b.awaitText("h1", "Order "+id)
 	}
+	b.press("#order-actions button[formaction$='/refund']")
+	b.awaitText("#notices", "The refund is being made")
+	b.awaitText("#order-state", "refunded")
+	b.awaitText("#timeline", "refund: refunded")
 	b.visit("/orders/" + id + "/text")
 	b.awaitText("body", "Trace "+trace)
 	b.visit("/orders?q=nobody")
@@ -87,8 +91,10 @@ func paymentsKilled(t *testing.T, s *stack) {
 	b := asStaff(t, s)
 	b.visit("/break")
 	b.mark()
+	b.press("button[name=count][value='1']") // fills the wallet, which does not work later
+	b.await("the order to be confirmed", `document.querySelector("#own-orders tbody tr")?.dataset.status === "confirmed" && document.querySelector("#placing").innerText.includes("placed.")`)
 	// The launcher waits longer before each start of a process that ends again and again.
-	for n := range 5 {
+	for n := range 6 {
 		b.await("payments to run", `document.querySelector("#p-payments button[value=kill]")`)
 		b.press("#p-payments button[value=kill]")
 		b.await("the restart to be counted", `parseInt(document.querySelector("#p-payments td[data-label=Restarts]").textContent) > `+string(rune('0'+n)))
@@ -96,7 +102,7 @@ func paymentsKilled(t *testing.T, s *stack) {
 	b.press("button[name=count][value='1']")
 	b.await("the order to wait", `document.querySelector("#own-orders tr[data-status=reserved] td[data-label='Waits for']")?.innerText.match(/authorize: payments: .*next try/)`)
 	b.await("payments to be ready", `document.querySelector("#p-payments").dataset.state === "ready"`)
-	b.await("the order to be confirmed", `!document.querySelector("#own-orders tr:not([data-status=confirmed])[data-status]")`)
+	b.await("the order to be confirmed", `document.querySelector("#own-orders tbody tr").dataset.status === "confirmed"`)
 	if b.reloaded() {
 		t.Error("the page was loaded again")
 	}
@@ -106,6 +112,8 @@ func paymentsKilled(t *testing.T, s *stack) {
 func sidecarFrozen(t *testing.T, s *stack) {
 	b := asStaff(t, s)
 	b.visit("/break")
+	b.press("button[name=count][value='1']") // fills the wallet, which does not work later
+	b.await("the order to be confirmed", `document.querySelector("#own-orders tbody tr")?.dataset.status === "confirmed" && document.querySelector("#placing").innerText.includes("placed.")`)
 	b.press("#p-payments-daprd button[value=freeze]")
 	b.await("the sidecar to be frozen", `document.querySelector("#p-payments-daprd").dataset.state === "frozen"`)
 	b.press("button[name=count][value='1']")
@@ -117,6 +125,8 @@ func sidecarFrozen(t *testing.T, s *stack) {
 	b.awaitText("#wait", "First failure")
 	b.awaitText("#timeline", "second attempt to authorize failed")
 	b.inspect("order-waits")
+	b.press("#order-actions button[formaction$='/retry']")
+	b.awaitText("#notices", "The order is tried again now")
 	id := strings.TrimPrefix(value[string](b, "location.pathname"), "/orders/")
 	other := asStaff(t, s)
 	other.awaitText("#waiting", id)
@@ -173,6 +183,9 @@ func deadLetters(t *testing.T, s *stack) {
 	b.visit("/letters")
 	b.mark()
 	b.await("the letter", `document.querySelector("#letter-list tbody tr")`)
+	if value[bool](b, `document.querySelector("#letter-list").innerText.includes("died again")`) {
+		t.Error("a letter that was not replayed died again")
+	}
 	b.press("#letter-list tbody button")
 	b.awaitText("#notices", "It did not work")
 	b.awaitText("#letter-list", "died again after its replay")
