@@ -31,6 +31,11 @@ func TestConsole(t *testing.T) {
 	}
 }
 
+// restored makes a process continue when the test ends, whatever it found.
+func (s *stack) restored(name string) {
+	s.t.Cleanup(func() { _ = s.Kill(name, syscall.SIGCONT) })
+}
+
 func asStaff(t *testing.T, s *stack) *browser {
 	t.Helper()
 	b := open(t, s.ConsoleURL())
@@ -114,6 +119,7 @@ func sidecarFrozen(t *testing.T, s *stack) {
 	b.visit("/break")
 	b.press("button[name=count][value='1']") // fills the wallet, which does not work later
 	b.await("the order to be confirmed", `document.querySelector("#own-orders tbody tr")?.dataset.status === "confirmed" && document.querySelector("#placing").innerText.includes("placed.")`)
+	s.restored("payments-daprd")
 	b.press("#p-payments-daprd button[value=freeze]")
 	b.await("the sidecar to be frozen", `document.querySelector("#p-payments-daprd").dataset.state === "frozen"`)
 	b.press("button[name=count][value='1']")
@@ -145,6 +151,7 @@ func brokerFrozen(t *testing.T, s *stack) {
 	b := asStaff(t, s)
 	b.visit("/break")
 	b.mark()
+	s.restored("broker")
 	b.press("#p-broker button[value=freeze]")
 	b.await("the broker to be frozen", `document.querySelector("#p-broker").dataset.state === "frozen"`)
 	before := value[int](b, `document.querySelectorAll("#own-orders tr[data-status=confirmed]").length`)
