@@ -49,7 +49,7 @@ func (l *localControl) Report(ctx context.Context) (launcher.Report, error) {
 	if err != nil {
 		return launcher.Report{}, err
 	}
-	report, err := c.Report(ctx)
+	report, err := c.Brief(ctx)
 	if err != nil {
 		return report, fmt.Errorf("the launcher does not answer: %w", err)
 	}

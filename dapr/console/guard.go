@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/subtle"
-	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -97,6 +96,3 @@ func refused(err error) bool {
 	status := client.Status(err)
 	return status == http.StatusUnauthorized || status == http.StatusForbidden
 }
-
-// errSignedOut is the reason when a session has ended.
-var errSignedOut = errors.New("you are signed out")
