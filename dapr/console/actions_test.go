@@ -116,6 +116,8 @@ func TestPlacingOrders(t *testing.T) {
 }
 
 func (f *fixture) placing() bool {
+	f.server.sessions.mu.Lock()
+	defer f.server.sessions.mu.Unlock()
 	for _, sess := range f.server.sessions.byID {
 		sess.mu.Lock()
 		defer sess.mu.Unlock()

@@ -106,7 +106,7 @@ func (s *server) actOnProcess(w http.ResponseWriter, r *http.Request, sess *sess
 	defer cancel()
 	err := s.checkProcess(ctx, name)
 	if err == nil {
-		slog.Info("audit", "action", "process."+action, "process", name)
+		slog.Info("audit", "action", "process."+action, "actor", sess.user, "process", name)
 		if known {
 			err = s.control.Kill(ctx, name, signal)
 		} else {

@@ -204,6 +204,11 @@ func TestRefusalsAreShown(t *testing.T) {
 	if strings.Contains(f.get("/").body, "It did not work") {
 		t.Error("the notice is shown twice")
 	}
+	f.gateway.set("POST /v1/ops/orders/o-1/cancel", 403, "")
+	if f.post("/orders/o-1/cancel"); f.get("/").status != http.StatusOK {
+		t.Error("a person who may not do something was signed out")
+	}
+	f.gateway.set("POST /v1/ops/orders/o-1/cancel", 409, "")
 	r := f.request(http.MethodPost, "/orders/o-1/cancel", url.Values{"csrf": {f.token("/")}})
 	r.Header.Set("Accept", "application/json")
 	p := f.send(r)

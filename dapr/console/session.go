@@ -23,6 +23,7 @@ const (
 type session struct {
 	id    string // the value of the cookie
 	csrf  string // the token of forms
+	user  string // the id
 	name  string
 	roles []string
 	staff *client.Client

@@ -62,7 +62,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.sessions.add(sess)
-	slog.Info("signed in", "roles", sess.roles)
+	slog.Info("signed in", "user", sess.user, "roles", sess.roles)
 	http.SetCookie(w, &http.Cookie{Name: s.cookie, Value: sess.id, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	http.SetCookie(w, &http.Cookie{Name: s.startCookie(), Path: "/sign-in", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	http.Redirect(w, r, localPath(v.Next), http.StatusSeeOther)
@@ -100,7 +100,7 @@ func (s *server) open(ctx context.Context, email, password string) (sess *sessio
 	if err != nil {
 		return nil, http.StatusBadGateway, "The gateway cannot show this account: " + reason(err)
 	}
-	sess = &session{name: me.Name, staff: staff, board: newBoard()}
+	sess = &session{user: me.ID, name: me.Name, staff: staff, board: newBoard()}
 	for _, role := range me.Roles {
 		sess.roles = append(sess.roles, string(role))
 	}

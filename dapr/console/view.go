@@ -105,8 +105,11 @@ type answer struct {
 // finish answers a form: the page's script gets JSON, and a browser without it is sent back to the page with a notice.
 func (s *server) finish(w http.ResponseWriter, r *http.Request, sess *session, back, done string, err error) {
 	text := ""
-	if sess.watch(err) != nil {
+	if err != nil {
 		text = "It did not work: " + reason(err)
+	}
+	if client.Status(err) == http.StatusUnauthorized {
+		sess.end() // a person who may not do this stays signed in
 	}
 	if wantsJSON(r) {
 		status := http.StatusOK
