@@ -283,6 +283,14 @@ func TestStaleReadingsAreMarked(t *testing.T) {
 	if !strings.Contains(html, "As of 12:00:00 UTC, 90 s ago: no answer") {
 		t.Errorf("the part is %s", html)
 	}
+	v.Waiting = reading[waitingOrders]{At: noon, every: gatewayEvery}
+	if html, _ := render("waiting", v); !strings.Contains(html, "As of 12:00:00 UTC, 90 s ago. There is no newer answer yet.") {
+		t.Errorf("without an answer it is %s", html)
+	}
+	v.Now = noon.Add(4 * time.Second)
+	if html, _ := render("waiting", v); strings.Contains(html, "As of") {
+		t.Errorf("a young reading is marked: %s", html)
+	}
 	v.Waiting = reading[waitingOrders]{}
 	if html, _ := render("waiting", v); !strings.Contains(html, "Loading") {
 		t.Errorf("before the first read it is %s", html)

@@ -269,7 +269,7 @@ func (v boardView) OrderStates() []stateCount {
 var boardFragments = []string{"summary", "waiting", "states", "processes", "breakers"}
 
 func (s *server) showBoard(w http.ResponseWriter, r *http.Request, sess *session) {
-	readAll(r.Context(), callTimeout, s.boardReads(sess))
+	readAll(r.Context(), firstView, s.boardReads(sess))
 	if sess.over() {
 		s.askToSignIn(w, r)
 		return

@@ -76,7 +76,7 @@ func (s *server) showBreak(w http.ResponseWriter, r *http.Request, sess *session
 		return
 	}
 	var own source[[]client.OrderSummary]
-	readAll(r.Context(), callTimeout, s.breakReads(sess, &own))
+	readAll(r.Context(), firstView, s.breakReads(sess, &own))
 	s.page(w, r, sess, http.StatusOK, "break", "Break it", s.viewBreak(sess, &own))
 }
 

@@ -130,7 +130,7 @@ var letterFragments = []string{"letter-list", "batches"}
 func (s *server) showLetters(w http.ResponseWriter, r *http.Request, sess *session) {
 	filter, wrong := readFilter(r.URL.Query())
 	p := &letterPage{filter: filter}
-	readAll(r.Context(), callTimeout, s.letterReads(sess, p))
+	readAll(r.Context(), firstView, s.letterReads(sess, p))
 	if sess.over() {
 		s.askToSignIn(w, r)
 		return

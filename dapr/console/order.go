@@ -202,7 +202,7 @@ func (s *server) openOrder(w http.ResponseWriter, r *http.Request, sess *session
 		s.fail(w, r, http.StatusNotFound, "There is no order with this id.")
 		return nil
 	}
-	readAll(r.Context(), callTimeout, reads[1:])
+	readAll(r.Context(), firstView, reads[1:])
 	return p
 }
 

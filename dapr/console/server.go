@@ -12,7 +12,9 @@ import (
 
 // Deadlines of calls to other programs.
 const (
-	callTimeout   = 4 * time.Second  // a read of the gateway, the launcher or the store for log lines
+	firstView     = 1500 * time.Millisecond // reads before a page is shown; what is missing then follows by its stream
+	callTimeout   = 4 * time.Second         // a read of the gateway, the launcher or the store for log lines
+	signInTimeout = 10 * time.Second
 	actionTimeout = 25 * time.Second // an action; a replay may take 20 s
 	auditTimeout  = 65 * time.Second
 )

@@ -70,7 +70,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) {
 
 // open signs somebody in at the gateway, and finds out whether they are staff. Without a session it returns a status and a text.
 func (s *server) open(ctx context.Context, email, password string) (sess *session, status int, text string) {
-	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	ctx, cancel := context.WithTimeout(ctx, signInTimeout)
 	defer cancel()
 	granted, err := s.gateway.SignIn(ctx, client.Credentials{Email: email, Password: password})
 	switch client.Status(err) {

@@ -13,6 +13,7 @@ import (
 type source[T any] struct {
 	mu    sync.Mutex
 	busy  bool // somebody reads it
+	every time.Duration
 	value T
 	at    time.Time // of the newest value; zero before the first
 	tried time.Time
@@ -27,10 +28,17 @@ type reading[T any] struct {
 	Problem string    // why the newest read failed
 	Since   time.Time // reads have failed since then
 	Busy    bool
+	every   time.Duration
 }
 
 // Known reports whether there is a value.
 func (r reading[T]) Known() bool { return !r.At.IsZero() }
+
+// Stale reports whether the value is older than it should be, although no read has failed yet.
+func (r reading[T]) Stale(now time.Time) bool {
+	const slack = 3 * time.Second // for a read and a tick
+	return r.Known() && now.Sub(r.At) > r.every+slack
+}
 
 // refresh reads the value if it is older than every, and nobody reads it at present.
 func (s *source[T]) refresh(ctx context.Context, clk clock.Clock, every, limit time.Duration, read func(context.Context) (T, error)) {
@@ -60,7 +68,7 @@ func (s *source[T]) begin(now time.Time, every time.Duration) bool {
 	if s.busy || !s.tried.IsZero() && now.Sub(s.tried) < every {
 		return false
 	}
-	s.busy = true
+	s.busy, s.every = true, every
 	return true
 }
 
@@ -75,7 +83,7 @@ func (s *source[T]) expire() {
 func (s *source[T]) now() reading[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := reading[T]{Value: s.value, At: s.at, Since: s.since, Busy: s.busy}
+	r := reading[T]{Value: s.value, At: s.at, Since: s.since, Busy: s.busy, every: s.every}
 	if s.err != nil {
 		r.Problem = reason(s.err)
 	}
