@@ -3,6 +3,7 @@ package records
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"caravan/dapr/client"
 	"caravan/dapr/launcher"
 	"caravan/dapr/records"
+	"caravan/test/stacktest"
 )
 
 // TestRecords runs all on one stack.
@@ -35,9 +37,11 @@ func (s *stack) with(t *testing.T) *stack {
 	return &copied
 }
 
-// oneID places an order while payments is down, so that it is tried again, and finds all of it by its ids.
+// oneID places an order while payments is down, so that it is tried again, and while the inbox of its customer cannot be read, so that
+// its events become dead letters. These are replayed, and one of its events is delivered again. Then it finds all of it by its ids.
 func (s *stack) oneID(ctx context.Context) {
 	user := s.customer(ctx, "Ida", "ida@caravan.example", "correct horse 1")
+	repair := s.unreadable(ctx, user)
 	if err := s.Crash(ctx, "payments"); err != nil {
 		s.t.Fatal(err)
 	}
@@ -58,13 +62,72 @@ func (s *stack) oneID(ctx context.Context) {
 	if ended, err := user.AwaitOrder(ctx, order); err != nil || ended.Status != client.OrderStatusConfirmed {
 		s.t.Fatalf("the order ended as %s, %v", ended.Status, err)
 	}
+	s.replay(ctx, user, cause, repair)
 	lines := s.awaitSame()
-	s.sameAsFiles(ctx, records.Query{Correlation: cause}, 10)
+	s.sameAsFiles(ctx, records.Query{Correlation: cause}, 12)
+	s.finds(cause, "order waits", "dead letter kept", "dead letter handled")
 	s.sameAsFiles(ctx, records.Query{Trace: trace}, 10)
 	s.sameAsFiles(ctx, records.Query{Order: order}, 5)
 	s.sameAsFiles(ctx, records.Query{Correlation: cause, Level: records.Warn}, 1)
 	s.wholeTrace(ctx, cause, trace)
 	s.t.Logf("%d lines are in files and store", lines)
+}
+
+// unreadable makes the inbox of a user unreadable until repair is called.
+func (s *stack) unreadable(ctx context.Context, user *client.Client) (repair func()) {
+	s.t.Helper()
+	s.await("the inbox to be at rest", func() bool {
+		inbox, err := user.ListNotifications(ctx, client.ListNotificationsParams{})
+		return err == nil && len(inbox.Items) == 2 // welcome, deposit
+	}, func() string { return "it has not two entries" })
+	process, err := s.Process("notifications-daprd")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	who, err := user.GetOwnUser(ctx)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	store, key := stacktest.Documents{T: s.t, Address: process.URL, Token: s.APIToken()}, "inbox/"+string(who.ID)
+	var entries any
+	store.Change(key, func(d map[string]any) { entries, d["entries"] = d["entries"], "unreadable" })
+	return func() { store.Change(key, func(d map[string]any) { d["entries"] = entries }) }
+}
+
+// replay waits until events of an order are dead letters, replays these after a repair, and waits for their entries in the inbox.
+func (s *stack) replay(ctx context.Context, user *client.Client, cause string, repair func()) {
+	s.t.Helper()
+	letters := func() []client.DeadLetter {
+		list, err := s.admin.OpsListDeadLetters(ctx, client.OpsListDeadLettersParams{Status: client.DeadLetterStatusOpen, Limit: 100})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return slices.DeleteFunc(list.Items, func(l client.DeadLetter) bool { return l.CorrelationID != cause })
+	}
+	const events = 1 // order confirmed
+	s.await("the dead letters", func() bool { return len(letters()) == events }, func() string { return fmt.Sprint(letters()) })
+	repair()
+	for _, letter := range letters() {
+		if _, err := s.admin.OpsReplayDeadLetter(ctx, letter.ID, rand.Text(), client.DeadLetterReplay{Reason: "repaired"}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.await("the entries of the order", func() bool {
+		inbox, err := user.ListNotifications(ctx, client.ListNotificationsParams{})
+		return err == nil && len(inbox.Items) == 2+events
+	}, func() string { return "they are missing" })
+}
+
+// finds expects a correlation id to find lines with each of the messages.
+func (s *stack) finds(cause string, messages ...string) {
+	s.t.Helper()
+	query := records.Query{Correlation: cause}
+	rows := s.rows(query.LogsQL())
+	for _, message := range messages {
+		if !slices.ContainsFunc(rows, func(row records.Row) bool { return row.Message == message }) {
+			s.t.Errorf("the correlation id finds no line %q", message)
+		}
+	}
 }
 
 // sameAsFiles waits until a query finds the same in the store and in the files, line by line.
