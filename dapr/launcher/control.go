@@ -31,6 +31,7 @@ type Report struct {
 	Mail      string          `json:"mail,omitempty"` // the page of the private mail server
 	Logs      string          `json:"logs,omitempty"` // the store of log lines and spans
 	Collected *Collected      `json:"collected,omitempty"`
+	Metrics   string          `json:"metrics,omitempty"` // the store of metrics
 	Processes []ProcessReport `json:"processes"`
 }
 
@@ -45,7 +46,7 @@ type ProcessReport struct {
 func (s *Stack) Report(since time.Time) Report {
 	report := Report{
 		PID: os.Getpid(), Dir: s.dir, Since: since,
-		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind, Mail: s.MailURL(),
+		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind, Mail: s.MailURL(), Metrics: s.observed.metrics,
 	}
 	if s.observed.store != "" {
 		report.Logs, report.Collected = s.observed.store, s.observed.collected()

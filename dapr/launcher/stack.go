@@ -58,7 +58,7 @@ type Options struct {
 	// OTLPEndpoint is where programs and sidecars send spans, such as http://127.0.0.1:4318. They send none when it is
 	// "".
 	OTLPEndpoint string
-	// Observe is one of ObserveChoices: whether log lines and spans go to a store that is started with the stack. "" is off.
+	// Observe is one of ObserveChoices: whether log lines, spans and metrics go to stores that are started with the stack. "" is off.
 	Observe string
 	// SidecarSpans is the share of the traces whose spans of sidecars are stored, above 0 and at most 1. 0 is all.
 	SidecarSpans float64
@@ -112,6 +112,7 @@ type Stack struct {
 	mu        sync.Mutex
 	processes []*process.Process // in start order
 	internal  map[string]string  // where sidecars find each other, by process
+	scraped   []scraped          // where metrics are
 	users     []User
 	published bool
 }
@@ -213,7 +214,10 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.render(); err != nil {
 		return err
 	}
-	return s.startApps()
+	if err := s.startApps(); err != nil {
+		return err
+	}
+	return s.startMetrics(ctx)
 }
 
 // prepareFolder locks the stack's folder and removes what the last run left.
