@@ -61,8 +61,8 @@ type scraped struct {
 	port, sidecarPort int
 }
 
-// unused are metrics of sidecars that no rule and no dashboard uses: most of their series.
-const unused = "dapr_(grpc_io|http)_.*_(bytes|bytes_per_rpc|latency)_.*|dapr_http_(client|server)_.*_bucket|go_.*"
+// unused are metrics that no rule and no dashboard uses, and that have many series.
+const unused = "dapr_(grpc_io|http)_.*|dapr_runtime_acl_.*|erlang_.*|flag|(go|vm|vl)_.*_bucket|go_(sched|gc|memory|cpu)_.*"
 
 // writeScrape writes the scrape configuration, which only this user can read.
 func (s *Stack) writeScrape(file string) error {
@@ -80,7 +80,10 @@ func (s *Stack) scrapeConfig() scrapeConfig {
 	var config scrapeConfig
 	config.Global.Every, config.Global.Timeout = scrapeEvery, scrapeTimeout
 	job := func(name string) scrapeJob {
-		return scrapeJob{Name: name, Samples: scrapeSamples, Labels: scrapeLabels}
+		return scrapeJob{
+			Name: name, Samples: scrapeSamples, Labels: scrapeLabels,
+			Change: []relabel{{[]string{"__name__"}, unused, "drop"}},
+		}
 	}
 	programs, gateway, sidecars, stores := job(jobPrograms), job(gatewayApp), job(jobSidecars), job(jobStores)
 	for _, one := range s.scraped {
@@ -97,7 +100,6 @@ func (s *Stack) scrapeConfig() scrapeConfig {
 	for _, targets := range gateway.Targets {
 		targets.Labels["job"] = jobPrograms
 	}
-	sidecars.Change = []relabel{{[]string{"__name__"}, unused, "drop"}}
 	for name, url := range map[string]string{logStoreProcess: s.observed.store, metricStoreProcess: s.observed.metrics} {
 		stores.Targets = append(stores.Targets, scrapeTarget(strings.TrimPrefix(url, "http://"), name, name))
 	}

@@ -1,0 +1,50 @@
+package service
+
+import (
+	"context"
+	"fmt"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"caravan/internal/clock"
+	"caravan/internal/event"
+	"caravan/internal/feed"
+)
+
+// The ways on which an event comes.
+const (
+	viaPush = "push" // from the broker
+	viaPull = "pull" // from the feed of its producer
+)
+
+// eventAges is the histogram caravan.event.age: the seconds from an event until a program had handled it for the first time, by
+// producer and way.
+type eventAges struct {
+	histogram metric.Float64Histogram
+	clock     clock.Clock
+}
+
+func (s *Service) eventAges() *eventAges {
+	histogram, err := s.Telemetry.Meter.Float64Histogram("caravan.event.age", metric.WithUnit("s"),
+		metric.WithDescription("Time from an event until it was handled, by producer and by push or pull."))
+	if err != nil {
+		s.failures = append(s.failures, fmt.Errorf("making the histogram of events: %w", err))
+	}
+	return &eventAges{histogram, s.Clock}
+}
+
+// measure returns a handler that records the age of each event that h handles. Events that were seen before are not late, but repeated.
+func (a *eventAges) measure(producer, via string, seen *feed.Seen, h event.Handler) event.Handler {
+	of := metric.WithAttributeSet(attribute.NewSet(attribute.String("producer", producer), attribute.String("via", via)))
+	return func(ctx context.Context, e event.Event) error {
+		if seen.Has(e.ID) {
+			return h(ctx, e)
+		}
+		if err := h(ctx, e); err != nil {
+			return err
+		}
+		a.histogram.Record(ctx, max(0, a.clock.Now().Sub(e.Time).Seconds()), of)
+		return nil
+	}
+}
