@@ -12,14 +12,8 @@ import (
 	"caravan/internal/feed"
 )
 
-// The ways on which an event comes.
-const (
-	viaPush = "push" // from the broker
-	viaPull = "pull" // from the feed of its producer
-)
-
-// eventAges is the histogram caravan.event.age: the seconds from an event until a program had handled it for the first time, by
-// producer and way.
+// eventAges is the histogram caravan.event.age: the seconds from an event until it had come from the broker and was handled, by
+// producer. The events that only the feed delivers are not in it: they are late on purpose, because nobody waits for them.
 type eventAges struct {
 	histogram metric.Float64Histogram
 	clock     clock.Clock
@@ -27,16 +21,16 @@ type eventAges struct {
 
 func (s *Service) eventAges() *eventAges {
 	histogram, err := s.Telemetry.Meter.Float64Histogram("caravan.event.age", metric.WithUnit("s"),
-		metric.WithDescription("Time from an event until it was handled, by producer and by push or pull."))
+		metric.WithDescription("Time from an event until it was handled, of events from the broker, by producer."))
 	if err != nil {
 		s.failures = append(s.failures, fmt.Errorf("making the histogram of events: %w", err))
 	}
 	return &eventAges{histogram, s.Clock}
 }
 
-// measure returns a handler that records the age of each event that h handles. Events that were seen before are not late, but repeated.
-func (a *eventAges) measure(producer, via string, seen *feed.Seen, h event.Handler) event.Handler {
-	of := metric.WithAttributeSet(attribute.NewSet(attribute.String("producer", producer), attribute.String("via", via)))
+// measure returns a handler that records the age of each event that h handles. An event that was seen before is not late, but repeated.
+func (a *eventAges) measure(producer string, seen *feed.Seen, h event.Handler) event.Handler {
+	of := metric.WithAttributeSet(attribute.NewSet(attribute.String("producer", producer)))
 	return func(ctx context.Context, e event.Event) error {
 		if seen.Has(e.ID) {
 			return h(ctx, e)

@@ -74,10 +74,9 @@ func (s *Service) Consume(c Consumer) *deadletter.Queue {
 		s.BackgroundLast("collector", func(ctx context.Context) error { return c.Collector.Run(ctx, consumer.Settle) })
 	}
 	for _, producer := range c.Producers {
-		s.subscribe(producer, ages.measure(producer, viaPush, consumer.Seen, consumer.Push))
+		s.subscribe(producer, ages.measure(producer, consumer.Seen, consumer.Push))
 		puller := &feed.Puller{
-			Producer: producer, Invoker: s.Sidecar.Invoker(), Store: s.Sidecar.Store(), Seen: consumer.Seen,
-			Handle:     ages.measure(producer, viaPull, consumer.Seen, c.Handle),
+			Producer: producer, Invoker: s.Sidecar.Invoker(), Store: s.Sidecar.Store(), Seen: consumer.Seen, Handle: c.Handle,
 			DeadLetter: letters.DeadLetter, Clock: s.Clock, IDs: s.IDs, Log: s.Log, Every: s.Settings.Feed.PullInterval,
 		}
 		s.Background("pull "+producer, puller.Run)
