@@ -87,7 +87,7 @@ var (
 	texts    = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 	labels   = regexp.MustCompile(`\b(?:by|on|without|ignoring)\s*\(([^)]*)\)`)
 	matchers = regexp.MustCompile(`([a-zA-Z_:][\w:]*)\s*\{([^}]*)\}`)
-	names    = regexp.MustCompile(`[a-zA-Z_:][\w:]*\b\s*\(?`)
+	names    = regexp.MustCompile(`\b[a-zA-Z_:][\w:]*\b\s*\(?`)
 	label    = regexp.MustCompile(`\w+`)
 )
 

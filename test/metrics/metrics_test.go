@@ -158,6 +158,7 @@ func (s *stack) bounded(t *testing.T, chosen []string) {
 
 // restarted checks that a killed store comes back and still has what it had.
 func (s *stack) restarted(ctx context.Context, t *testing.T) {
+	s.logCosts(t)
 	time.Sleep(6 * time.Second) // what it got in the last 5 seconds is only in its memory
 	if err := s.Kill("metricstore", syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -176,9 +177,14 @@ func (s *stack) restarted(ctx context.Context, t *testing.T) {
 	if err != nil || len(all) == 0 {
 		t.Errorf("it has %v, %v", all, err)
 	}
+}
+
+// logCosts logs what the store has needed so far.
+func (s *stack) logCosts(t *testing.T) {
 	for _, process := range s.Report(time.Now()).Processes {
 		if process.Name == "metricstore" {
-			t.Logf("it has %d MB", process.PSS>>20)
+			t.Logf("it has %d MB, and used %s of processor time in %s", process.PSS>>20, process.CPU.Round(10*time.Millisecond),
+				time.Since(process.Since).Round(time.Second))
 		}
 	}
 }
