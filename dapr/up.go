@@ -77,7 +77,7 @@ func stackFlags(up *upOptions, flags *flag.FlagSet) {
 // observeFlags declares the flags for the store of log lines and spans.
 func observeFlags(up *upOptions, flags *flag.FlagSet) {
 	up.observe = launcher.ObserveChoices()[0]
-	flags.Var(oneOf{&up.observe, launcher.ObserveChoices()}, "observe", "`name` of what to start for logs and trace: off, or logs, a store that takes processor time for each order,\n"+
+	flags.Var(oneOf{&up.observe, launcher.ObserveChoices()}, "observe", "`name` of what to start: off; logs, for logs and trace, a store that takes processor time for each order;\n"+
 		"or full, that and a store for metrics with dashboards")
 	up.sidecarSpans = 1
 	flags.Var(decimal(&up.sidecarSpans, 0.001, 1), "sidecar-spans", "with --observe, of which share of the traces spans of sidecars are stored, as a `number`")

@@ -53,6 +53,9 @@ func (s *Stack) startMetrics(ctx context.Context) error {
 		return err
 	}
 	s.console.say("metric store (VictoriaMetrics) ready in %s.", time.Since(began).Round(100*time.Millisecond))
+	if s.broker.MetricsPort == 0 {
+		s.console.say("The broker (%s) has no metrics that could be stored.", s.broker.Kind)
+	}
 	return nil
 }
 
@@ -78,6 +81,8 @@ func (s *Stack) metricStoreSpec() (process.Spec, error) {
 		"-storageDataPath=" + data,
 		"-promscrape.config=" + scrape,
 		"-promscrape.maxScrapeSize=8MiB",
+		// A target that is down is logged once a minute instead of every few seconds.
+		"-promscrape.suppressScrapeErrorsDelay=1m",
 		"-vmui.customDashboardsPath=" + filepath.Join(s.root, observeFolder, "dashboards"),
 		"-retentionPeriod=7d",
 		"-storage.maxHourlySeries=20000",

@@ -13,7 +13,7 @@ import (
 )
 
 // eventAges is the histogram caravan.event.age: the seconds from an event until it had come from the broker and was handled, by
-// producer. The events that only the feed delivers are not in it: they are late on purpose, because nobody waits for them.
+// producer. Events that only the feed delivers are not in it: they come when their bucket has settled.
 type eventAges struct {
 	histogram metric.Float64Histogram
 	clock     clock.Clock
@@ -21,7 +21,8 @@ type eventAges struct {
 
 func (s *Service) eventAges() *eventAges {
 	histogram, err := s.Telemetry.Meter.Float64Histogram("caravan.event.age", metric.WithUnit("s"),
-		metric.WithDescription("Time from an event until it was handled, of events from the broker, by producer."))
+		metric.WithDescription("Time from an event until it was handled, of events from the broker, by producer."),
+		metric.WithExplicitBucketBoundaries(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200))
 	if err != nil {
 		s.failures = append(s.failures, fmt.Errorf("making the histogram of events: %w", err))
 	}
