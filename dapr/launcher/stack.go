@@ -341,14 +341,6 @@ func (s *Stack) stop(ctx context.Context) {
 	_ = os.Remove(s.metadataFile())
 }
 
-func closeAll(ctx context.Context, processes []*process.Process) {
-	var wait sync.WaitGroup
-	for _, p := range processes {
-		wait.Go(func() { p.Close(ctx) })
-	}
-	wait.Wait()
-}
-
 func (s *Stack) byKind() (apps, sidecars, servers []*process.Process) {
 	for _, p := range s.all() {
 		switch {
