@@ -41,7 +41,8 @@ its timeline. Then it shows every program's log until Ctrl-C, which stops everyt
 
 A process that ends is restarted. All state is kept in .dapr, and the next start uses it; --fresh
 deletes it first. With --observe logs a store for log lines and spans runs too, which the commands logs and
-trace ask; spans go elsewhere with --otlp or ` + otlpVariable + `.
+trace ask; spans go elsewhere with --otlp or ` + otlpVariable + `. With --observe full
+a store for metrics runs too, with dashboards on a page of its own.
 
 Servers that already run are used when one of these variables names them:
 ` + strings.Join(launcher.ServerVariables(), ", ") + ".",
@@ -78,9 +79,10 @@ func stackFlags(up *upOptions, flags *flag.FlagSet) {
 // observeFlags declares the flags for the store of log lines and spans.
 func observeFlags(up *upOptions, flags *flag.FlagSet) {
 	up.observe = launcher.ObserveChoices()[0]
-	flags.Var(oneOf{&up.observe, launcher.ObserveChoices()}, "observe", "`name` of what to start for logs and trace: off, or logs, a store that takes processor time for each order")
+	flags.Var(oneOf{&up.observe, launcher.ObserveChoices()}, "observe", "`name` of what to start: off; logs, for logs and trace, a store that takes processor time for each order;\n"+
+		"or full, that and a store for metrics with dashboards")
 	up.sidecarSpans = 1
-	flags.Var(decimal(&up.sidecarSpans, 0.001, 1), "sidecar-spans", "with --observe logs, of which share of the traces spans of sidecars are stored, as a `number`")
+	flags.Var(decimal(&up.sidecarSpans, 0.001, 1), "sidecar-spans", "with --observe, of which share of the traces spans of sidecars are stored, as a `number`")
 }
 
 // otlpVariable says where spans are sent, for all programs with OpenTelemetry.
@@ -208,6 +210,9 @@ func (c *cli) showAddresses(stack *launcher.Stack, users []launcher.User) {
 	}
 	if logs := stack.LogsURL(); logs != "" {
 		fmt.Fprintf(w, "  Logs         %s/select/vmui/\n", logs)
+	}
+	if metrics := stack.MetricsURL(); metrics != "" {
+		fmt.Fprintf(w, "  Metrics      %s\n", launcher.MetricsPage(metrics))
 	}
 	for _, status := range stack.Processes() {
 		if status.URL != "" && status.Name != "gateway" && status.URL != stack.ConsoleURL() && status.Name != launcher.MailProcess {

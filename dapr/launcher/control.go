@@ -35,6 +35,7 @@ type Report struct {
 	Version   string          `json:"version,omitempty"` // what the programs are built from
 	Sidecar   string          `json:"sidecar,omitempty"` // the version of the sidecars
 	Collected *Collected      `json:"collected,omitempty"`
+	Metrics   string          `json:"metrics,omitempty"` // the store of metrics
 	Processes []ProcessReport `json:"processes"`
 }
 
@@ -61,7 +62,7 @@ func (s *Stack) Report(since time.Time) Report {
 func (s *Stack) brief(since time.Time) Report {
 	report := Report{
 		PID: os.Getpid(), Dir: s.dir, Since: since,
-		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind, Mail: s.MailURL(),
+		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind, Mail: s.MailURL(), Metrics: s.observed.metrics,
 		Console: s.ConsoleURL(), Version: version.Read().String(), Sidecar: s.sidecar.Version,
 	}
 	if s.observed.store != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"syscall"
 
 	"caravan/dapr/launcher/process"
@@ -91,4 +92,12 @@ func (s *Stack) Restart(ctx context.Context, name string) error {
 // LogLines reads the log lines of all processes that accept returns true for, in order of their times.
 func (s *Stack) LogLines(accept func(LogLine) bool) ([]LogLine, error) {
 	return ReadLogs(s.dir, accept)
+}
+
+func closeAll(ctx context.Context, processes []*process.Process) {
+	var wait sync.WaitGroup
+	for _, p := range processes {
+		wait.Go(func() { p.Close(ctx) })
+	}
+	wait.Wait()
 }

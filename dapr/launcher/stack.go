@@ -58,7 +58,7 @@ type Options struct {
 	// OTLPEndpoint is where programs and sidecars send spans, such as http://127.0.0.1:4318. They send none when it is
 	// "".
 	OTLPEndpoint string
-	// Observe is one of ObserveChoices: whether log lines and spans go to a store that is started with the stack. "" is off.
+	// Observe is one of ObserveChoices: whether log lines, spans and metrics go to stores that are started with the stack. "" is off.
 	Observe string
 	// SidecarSpans is the share of the traces whose spans of sidecars are stored, above 0 and at most 1. 0 is all.
 	SidecarSpans float64
@@ -116,6 +116,7 @@ type Stack struct {
 	mu        sync.Mutex
 	processes []*process.Process // in start order
 	internal  map[string]string  // where sidecars find each other, by process
+	scraped   []scraped          // where metrics are
 	users     []User
 	published bool
 }
@@ -218,6 +219,9 @@ func (s *Stack) start(ctx context.Context) error {
 		return err
 	}
 	if err := s.startApps(); err != nil {
+		return err
+	}
+	if err := s.startMetrics(ctx); err != nil {
 		return err
 	}
 	return s.startConsole()
@@ -345,14 +349,6 @@ func (s *Stack) stop(ctx context.Context) {
 	}
 	s.endFaults()
 	_ = os.Remove(s.metadataFile())
-}
-
-func closeAll(ctx context.Context, processes []*process.Process) {
-	var wait sync.WaitGroup
-	for _, p := range processes {
-		wait.Go(func() { p.Close(ctx) })
-	}
-	wait.Wait()
 }
 
 func (s *Stack) byKind() (apps, sidecars, servers []*process.Process) {
