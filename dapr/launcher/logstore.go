@@ -21,13 +21,13 @@ var logStoreProgram = separateProgram{
 }
 
 // builtLogStore returns the place of the store for log lines and spans that is built from dapr/observe, with a key of its source
-// and the compiler, and whether it was built.
-func builtLogStore(root, bin string) (path string, built bool, err error) {
+// and the compiler, and whether it was built. platform is such as linux/amd64.
+func builtLogStore(root, bin, platform string) (path string, built bool, err error) {
 	hash := sha256.New()
 	if err := hashFolder(hash, filepath.Join(root, logStoreProgram.folder), ""); err != nil {
 		return "", false, fmt.Errorf("reading the module of the store for log lines: %w", err)
 	}
-	fmt.Fprintf(hash, "%s %s", runtime.Version(), thisPlatform)
+	fmt.Fprintf(hash, "%s %s", runtime.Version(), platform)
 	key := hex.EncodeToString(hash.Sum(nil))[:16]
 	path = filepath.Join(buildCache(bin), logStoreProgram.name+"-"+LogStoreVersion+"-"+key, logStoreProgram.name)
 	_, err = os.Stat(path)
@@ -36,15 +36,19 @@ func builtLogStore(root, bin string) (path string, built bool, err error) {
 
 // EnsureLogStore returns the path of the store for log lines and spans, and builds it if there is none. It writes progress to log.
 func EnsureLogStore(ctx context.Context, root, bin string, log io.Writer) (string, error) {
-	path, _, err := builtLogStore(root, bin)
+	return ensureLogStore(ctx, root, bin, thisPlatform, log)
+}
+
+func ensureLogStore(ctx context.Context, root, bin, platform string, log io.Writer) (string, error) {
+	path, _, err := builtLogStore(root, bin, platform)
 	if err != nil {
 		return "", err
 	}
-	return path, buildOnce(path, func() error { return logStoreProgram.build(ctx, root, path, thisPlatform, log) })
+	return path, buildOnce(path, func() error { return logStoreProgram.build(ctx, root, path, platform, log) })
 }
 
 func checkLogStore(root, dir string) Finding {
-	path, built, err := builtLogStore(root, BinFolder(dir))
+	path, built, err := builtLogStore(root, BinFolder(dir), thisPlatform)
 	switch {
 	case err != nil:
 		return Finding{Bad, "log store", err.Error(), ""}
