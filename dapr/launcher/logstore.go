@@ -16,7 +16,7 @@ var logStoreProgram = separateProgram{
 
 // EnsureLogStore returns the path of the store for log lines and spans, and builds it if there is none. It writes progress to log.
 func EnsureLogStore(ctx context.Context, root, bin string, log io.Writer) (string, error) {
-	return logStoreProgram.ensure(ctx, root, bin, log)
+	return logStoreProgram.ensure(ctx, root, bin, thisPlatform, log)
 }
 
 func checkLogStore(root, dir string) Finding {

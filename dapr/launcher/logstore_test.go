@@ -26,7 +26,7 @@ func TestAnotherModuleIsAnotherLogStore(t *testing.T) {
 	last := ""
 	for _, content := range []string{"module a", "module b"} {
 		writeModule(t, root, "go.mod", content)
-		path, built, err := logStoreProgram.pinned(root, t.TempDir())
+		path, built, err := logStoreProgram.pinned(root, t.TempDir(), thisPlatform)
 		if err != nil || built || path == last {
 			t.Errorf("%s, built %v, %v", path, built, err)
 		}

@@ -25,7 +25,7 @@ var metricStoreProgram = separateProgram{
 
 // EnsureMetricStore returns the path of the store for metrics, and builds it if there is none. It writes progress to log.
 func EnsureMetricStore(ctx context.Context, root, bin string, log io.Writer) (string, error) {
-	return metricStoreProgram.ensure(ctx, root, bin, log)
+	return metricStoreProgram.ensure(ctx, root, bin, thisPlatform, log)
 }
 
 func checkMetricStore(root, dir string) Finding {
