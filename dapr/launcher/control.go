@@ -34,11 +34,11 @@ type Report struct {
 	Processes []ProcessReport `json:"processes"`
 }
 
-// ProcessReport is the state of one process. Memory and processor time include all processes that it started.
+// ProcessReport is the state of one process. Memory and work include all processes that it started.
 type ProcessReport struct {
 	process.Status
 	process.Memory
-	CPU time.Duration `json:"cpu"` // since its start, in nanoseconds
+	process.Work
 }
 
 // Report looks at every process.
@@ -54,7 +54,7 @@ func (s *Stack) Report(since time.Time) Report {
 		one := ProcessReport{Status: status}
 		if status.PID != 0 {
 			one.Memory = process.TreeMemory(status.PID)
-			one.CPU = process.TreeCPU(status.PID)
+			one.Work = process.TreeWork(status.PID)
 		}
 		report.Processes = append(report.Processes, one)
 	}
