@@ -39,12 +39,12 @@ type Report struct {
 	Processes []ProcessReport `json:"processes"`
 }
 
-// ProcessReport is the state of one process. Memory and processor time include all processes that it started.
+// ProcessReport is the state of one process. Memory and work include all processes that it started.
 type ProcessReport struct {
 	process.Status
 	process.Memory
-	CPU    time.Duration `json:"cpu"`              // since its start, in nanoseconds
-	Frozen bool          `json:"frozen,omitempty"` // stopped by a signal; SIGCONT continues it
+	process.Work
+	Frozen bool `json:"frozen,omitempty"` // stopped by a signal; SIGCONT continues it
 }
 
 // Report looks at every process.
@@ -52,7 +52,7 @@ func (s *Stack) Report(since time.Time) Report {
 	report := s.brief(since)
 	for i, p := range report.Processes {
 		if p.PID != 0 {
-			report.Processes[i].Memory, report.Processes[i].CPU = process.TreeMemory(p.PID), process.TreeCPU(p.PID)
+			report.Processes[i].Memory, report.Processes[i].Work = process.TreeMemory(p.PID), process.TreeWork(p.PID)
 		}
 	}
 	return report

@@ -153,7 +153,7 @@ func (k Container) CPU() time.Duration {
 	if !k.here() {
 		return 0
 	}
-	return process.TreeCPU(k.State.Pid)
+	return process.TreeWork(k.State.Pid).CPU
 }
 
 // docker runs the docker command and returns its output.
@@ -260,7 +260,7 @@ func (p *Project) Report(ctx context.Context) (launcher.Report, error) {
 	for _, k := range all {
 		one := launcher.ProcessReport{Status: k.Status()}
 		if k.here() {
-			one.Memory, one.CPU = process.TreeMemory(k.State.Pid), process.TreeCPU(k.State.Pid)
+			one.Memory, one.Work = process.TreeMemory(k.State.Pid), process.TreeWork(k.State.Pid)
 		}
 		switch k.Name() {
 		case "gateway":

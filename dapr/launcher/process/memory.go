@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Memory is how much RAM processes use, in bytes.
@@ -51,24 +50,6 @@ func processMemory(pid int) Memory {
 		}
 	}
 	return m
-}
-
-// TreeCPU sums the processor time of a process and of all that it started. It does not count those that have ended.
-func TreeCPU(root int) time.Duration {
-	const userTime, systemTime = 11, 12 // fields 14 and 15 of proc(5), counted from the state
-	const tick = 10 * time.Millisecond  // USER_HZ is 100 on every architecture Go runs Linux on
-	var sum time.Duration
-	for _, pid := range tree(root) {
-		fields := statFields(fmt.Sprintf("/proc/%d/stat", pid))
-		if len(fields) <= systemTime {
-			continue
-		}
-		for _, field := range []int{userTime, systemTime} {
-			ticks, _ := strconv.ParseInt(fields[field], 10, 64)
-			sum += time.Duration(ticks) * tick
-		}
-	}
-	return sum
 }
 
 // tree lists a process and all that it started: its descendants in any group, because each process of PostgreSQL has
