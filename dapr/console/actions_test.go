@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -294,5 +295,29 @@ func TestStaleReadingsAreMarked(t *testing.T) {
 	v.Waiting = reading[waitingOrders]{}
 	if html, _ := render("waiting", v); !strings.Contains(html, "Loading") {
 		t.Errorf("before the first read it is %s", html)
+	}
+}
+
+// TestStreamOutlivesTheTimeoutOfRequests opens a stream at a server that gives a request little time to be read.
+func TestStreamOutlivesTheTimeoutOfRequests(t *testing.T) {
+	f := newFixture(t, nil)
+	web := httptest.NewUnstartedServer(f.server.handler())
+	web.Config.ReadTimeout = 200 * time.Millisecond
+	web.Start()
+	t.Cleanup(web.Close)
+	f.url = web.URL
+	f.signIn()
+	response, err := f.browser.Do(f.request(http.MethodGet, "/board/stream", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	began := time.Now()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 1<<20)
+	for time.Since(began) < time.Second {
+		if !lines.Scan() {
+			t.Fatalf("the stream ended after %s: %v", time.Since(began), lines.Err())
+		}
 	}
 }

@@ -190,10 +190,7 @@ func (s *server) openOrder(w http.ResponseWriter, r *http.Request, sess *session
 	}
 	reads := s.orderReads(sess, p)
 	readAll(r.Context(), callTimeout, reads[:1])
-	status := http.StatusOK
-	p.order.mu.Lock()
-	status = client.Status(p.order.err)
-	p.order.mu.Unlock()
+	status := client.Status(p.order.failure())
 	switch {
 	case sess.over():
 		s.askToSignIn(w, r)

@@ -80,6 +80,9 @@ func viewTraces(spans []records.Row) []traceView {
 	var all []traceView
 	for _, trace := range records.ByTrace(spans) {
 		bars, lost := records.Bars(trace, false)
+		if len(bars) == 0 {
+			continue
+		}
 		t := traceView{ID: trace[0].Trace, Spans: len(trace), Lost: lost, Start: bars[0].Start}
 		for _, b := range bars {
 			if b.Start.Before(t.Start) {
