@@ -77,7 +77,6 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request, sess *session, l
 	defer reads.Wait()
 	defer cancel()
 	out := newEvents(w)
-	_ = out.rc.SetReadDeadline(time.Time{}) // that of requests would end the stream; not every writer has one, in tests
 	ticker := time.NewTicker(s.tick)
 	defer ticker.Stop()
 	for {
