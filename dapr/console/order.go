@@ -181,8 +181,9 @@ func (v orderView) CanRetry() bool { return v.Order.Value.Waiting != nil }
 // orderFragments are the parts of the page that change.
 var orderFragments = []string{"order-state", "order-actions", "timeline", "traces", "lines"}
 
-// openOrder reads an order for the first time. It answers by itself and returns nil if there is none.
-func (s *server) openOrder(w http.ResponseWriter, r *http.Request, sess *session) *orderPage {
+// openOrder reads an order for the first time, and what is known about it within a limit. It answers by itself and returns nil if there
+// is none.
+func (s *server) openOrder(w http.ResponseWriter, r *http.Request, sess *session, limit time.Duration) *orderPage {
 	p := &orderPage{id: r.PathValue("id")}
 	if !searchable(p.id) {
 		s.fail(w, r, http.StatusNotFound, "This is not the id of an order.")
@@ -199,12 +200,12 @@ func (s *server) openOrder(w http.ResponseWriter, r *http.Request, sess *session
 		s.fail(w, r, http.StatusNotFound, "There is no order with this id.")
 		return nil
 	}
-	readAll(r.Context(), firstView, reads[1:])
+	readAll(r.Context(), limit, reads[1:])
 	return p
 }
 
 func (s *server) showOrder(w http.ResponseWriter, r *http.Request, sess *session) {
-	if p := s.openOrder(w, r, sess); p != nil {
+	if p := s.openOrder(w, r, sess, firstView); p != nil {
 		s.page(w, r, sess, http.StatusOK, "order", "Order "+p.id, s.viewOrder(sess, p))
 	}
 }

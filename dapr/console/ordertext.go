@@ -101,7 +101,7 @@ func viewTraces(spans []records.Row) []traceView {
 }
 
 func (s *server) showOrderText(w http.ResponseWriter, r *http.Request, sess *session) {
-	p := s.openOrder(w, r, sess)
+	p := s.openOrder(w, r, sess, callTimeout) // nothing follows later
 	if p == nil {
 		return
 	}
