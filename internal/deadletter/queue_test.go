@@ -1,17 +1,22 @@
 package deadletter_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"caravan/internal/clock"
+	"caravan/internal/correlation"
 	"caravan/internal/deadletter"
 	"caravan/internal/document"
 	"caravan/internal/document/documenttest"
 	"caravan/internal/event"
 	"caravan/internal/feed"
+	"caravan/internal/id"
 )
 
 var byStaff = deadletter.Instruction{By: "staff"}
@@ -82,6 +87,28 @@ func TestReplayHandlesTheEventOnce(t *testing.T) {
 	// The broker may deliver a dead letter again.
 	if again := only(t, n, cloudEvent(t, e)); again.Status != deadletter.StatusReplayed || again.DecidedBy != "staff" {
 		t.Errorf("after another delivery it is %s by %s", again.Status, again.DecidedBy)
+	}
+}
+
+// TestWhatAReplayCausesIsFoundByTheIDsOfItsEvent looks for what a request of staff caused under the correlation id of the event.
+func TestWhatAReplayCausesIsFoundByTheIDsOfItsEvent(t *testing.T) {
+	e := orderEvent("u1", 1, noon)
+	e.CorrelationID = "of-the-order"
+	broken, handled := true, ""
+	n := deadletter.New(deadletter.Options{
+		Consumer: "notifications", Check: check, Store: documenttest.NewStore(), Clock: clock.System{}, IDs: id.Random{}, Log: slog.New(slog.DiscardHandler),
+		Handle: func(ctx context.Context, _ event.Event) error {
+			if broken {
+				return event.Drop(errors.New("broken"))
+			}
+			handled = correlation.ID(ctx)
+			return nil
+		},
+	})
+	letter := only(t, n, cloudEvent(t, e))
+	broken = false
+	if _, err := n.Replay(correlation.With(t.Context(), "of-staff"), letter.ID, byStaff); err != nil || handled != e.CorrelationID {
+		t.Errorf("it is handled with the correlation id %q, %v", handled, err)
 	}
 }
 

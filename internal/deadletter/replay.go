@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"caravan/internal/correlation"
 	"caravan/internal/document"
 	"caravan/internal/event"
 	"caravan/internal/id"
@@ -67,12 +68,16 @@ func (q *Queue) replay(ctx context.Context, letter *Letter, in Instruction) (*Le
 		return letter, err
 	}
 	e, err := letter.Event()
+	// What the event causes is found by the ids of what caused the event, as after a delivery. The request of staff has ids of its own.
+	caused := correlation.Remote(ctx, letter.CorrelationID, letter.TraceParent)
 	if err == nil {
-		err = event.Protect(q.Handle)(ctx, e)
+		err = event.Protect(q.Handle)(caused, e)
 	}
 	if err != nil {
 		return nil, q.failed(ctx, letter, in, a, err)
 	}
+	q.Log.InfoContext(caused, "dead letter handled", "dead_letter", letter.ID, "topic", letter.Topic, "event", letter.EventID, "aggregate", e.Subject,
+		"request", correlation.ID(ctx))
 	return q.act(ctx, letter.ID, a, (*Letter).Replayed)
 }
 

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"maps"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"caravan/dapr/launcher"
 	"caravan/internal/id"
+	"caravan/test/stacktest"
 )
 
 // violation is one change of the stored documents, and the finding that the audit must have.
@@ -30,7 +30,7 @@ type scene struct {
 	customer *customer
 	product  *product
 	order    orderBody
-	state    func(service string) documents
+	state    func(service string) stacktest.Documents
 }
 
 func (at scene) orderID() string { return at.order.ID }
@@ -53,7 +53,7 @@ var violations = []violation{
 	{
 		name: "an order that was not paid", service: "orders", invariant: "confirmed-order-paid-once", key: scene.orderID,
 		plant: func(at scene) {
-			at.state("payments").change("account/"+at.customer.id, func(a map[string]any) { delete(a["holds"].(map[string]any), at.order.ID) })
+			at.state("payments").Change("account/"+at.customer.id, func(a map[string]any) { delete(a["holds"].(map[string]any), at.order.ID) })
 		},
 	},
 	{
@@ -71,7 +71,7 @@ var violations = []violation{
 	{
 		name: "units sold to nobody", service: "orders", invariant: "stock-held-as-ordered", key: func(scene) string { return ghost },
 		plant: func(at scene) {
-			at.state("products").change("stock/"+at.product.SKU, func(s map[string]any) {
+			at.state("products").Change("stock/"+at.product.SKU, func(s map[string]any) {
 				sold := s["holds"].(string)
 				s["holds"] = sold + "|" + strings.Replace(sold, at.order.ID, ghost, 1)
 				add(s, "committed", 2)
@@ -81,11 +81,11 @@ var violations = []violation{
 	},
 	{
 		name: "an order that is gone, and its stock", service: "orders", invariant: "stock-held-as-ordered", key: scene.orderID,
-		plant: func(at scene) { at.state("orders").remove("order/" + at.order.ID) },
+		plant: func(at scene) { at.state("orders").Remove("order/" + at.order.ID) },
 	},
 	{
 		name: "an order that is gone, and its money", service: "orders", invariant: "money-moves-for-its-order", key: scene.orderID,
-		plant: func(at scene) { at.state("orders").remove("order/" + at.order.ID) },
+		plant: func(at scene) { at.state("orders").Remove("order/" + at.order.ID) },
 	},
 	{
 		name: "an order in another state than its history", service: "orders", invariant: "order-history-legal", key: scene.orderID,
@@ -179,13 +179,13 @@ var violations = []violation{
 	{
 		name: "a role that nobody gave", service: "users", invariant: "roles-known", key: scene.userID,
 		plant: func(at scene) {
-			at.state("users").change("user/"+at.customer.id, func(u map[string]any) { u["roles"] = []string{"emperor"} })
+			at.state("users").Change("user/"+at.customer.id, func(u map[string]any) { u["roles"] = []string{"emperor"} })
 		},
 	},
 	{
 		name: "an account under another's address", service: "users", invariant: "one-account-per-address", key: scene.userID,
 		plant: func(at scene) {
-			at.state("users").change("user/"+at.customer.id, func(u map[string]any) { u["email"] = "somebody-else@shop.example" })
+			at.state("users").Change("user/"+at.customer.id, func(u map[string]any) { u["email"] = "somebody-else@shop.example" })
 		},
 	},
 }
@@ -194,19 +194,19 @@ var violations = []violation{
 var ghost = id.Derive("ghost")
 
 func account(edit func(map[string]any)) func(scene) {
-	return func(at scene) { at.state("payments").change("account/"+at.customer.id, edit) }
+	return func(at scene) { at.state("payments").Change("account/"+at.customer.id, edit) }
 }
 
 func stock(edit func(map[string]any)) func(scene) {
-	return func(at scene) { at.state("products").change("stock/"+at.product.SKU, edit) }
+	return func(at scene) { at.state("products").Change("stock/"+at.product.SKU, edit) }
 }
 
 func ordered(edit func(map[string]any)) func(scene) {
-	return func(at scene) { at.state("orders").change("order/"+at.order.ID, edit) }
+	return func(at scene) { at.state("orders").Change("order/"+at.order.ID, edit) }
 }
 
 func inbox(edit func(map[string]any)) func(scene) {
-	return func(at scene) { at.state("notifications").change("inbox/"+at.customer.id, edit) }
+	return func(at scene) { at.state("notifications").Change("inbox/"+at.customer.id, edit) }
 }
 
 // add adds to a number of a document.
@@ -267,7 +267,7 @@ func confirmed(t *testing.T, sh *shop) scene {
 	at := scene{t: t, customer: sh.customer(5000), product: sh.product(700, 10)}
 	at.order = at.customer.buys(at.product, 2)
 	at.order.expect(t, "confirmed", "")
-	at.state = func(service string) documents { return sh.stack.documents(t, service) }
+	at.state = func(service string) stacktest.Documents { return sh.stack.documents(t, service) }
 	return at
 }
 
@@ -279,7 +279,7 @@ func sweptPast(t *testing.T, s *stack, instant time.Time) {
 		var cursor struct {
 			Settled string `json:"settled"`
 		}
-		raw, _ := s.documents(t, "orders").call(http.MethodGet, "/sweep%2Forders", nil)
+		raw, _ := s.documents(t, "orders").Read("sweep/orders")
 		if err := json.Unmarshal(raw, &cursor); err != nil {
 			return err
 		}

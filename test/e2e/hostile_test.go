@@ -152,7 +152,7 @@ func (r *recipient) stores(from, to string) {
 		keys = append(keys, "delivery/"+thread)
 	}
 	for _, key := range keys {
-		documents.change(key, func(document map[string]any) {
+		documents.Change(key, func(document map[string]any) {
 			if replaced := replaceProduct(document, from, to); replaced != 1 {
 				r.test.Errorf("%s has the product %d times: %v", key, replaced, document)
 			}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -79,7 +78,7 @@ func TestReadAllAndDelete(t *testing.T) {
 // stored is the event of a notification as the inbox has it.
 func (c *customer) stored(position int) event.Event {
 	c.t.Helper()
-	raw, _ := c.shop.stack.documents(c.t, "notifications").call(http.MethodGet, "/"+url.PathEscape("inbox/"+c.id), nil)
+	raw, _ := c.shop.stack.documents(c.t, "notifications").Read("inbox/" + c.id)
 	var inbox struct {
 		Entries []struct {
 			Event, Type string

@@ -50,7 +50,7 @@ func (s *stack) events(t *testing.T, orderID string) []event.Event {
 // timeline are the last events of a document, as its service stores them.
 func (s *stack) timeline(t *testing.T, service, key string) (events []event.Event) {
 	t.Helper()
-	s.documents(t, service).change(key, func(doc map[string]any) {
+	s.documents(t, service).Change(key, func(doc map[string]any) {
 		raw, err := json.Marshal(doc["timeline"])
 		if err == nil {
 			err = json.Unmarshal(raw, &events)

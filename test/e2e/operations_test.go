@@ -222,9 +222,9 @@ func (c *customer) unreadable() (repair func()) {
 	})
 	store, key := c.shop.stack.documents(c.t, "notifications"), "inbox/"+c.id
 	var entries any
-	store.change(key, func(d map[string]any) { entries, d["entries"] = d["entries"], "unreadable" })
+	store.Change(key, func(d map[string]any) { entries, d["entries"] = d["entries"], "unreadable" })
 	repair = sync.OnceFunc(func() {
-		store.change(key, func(d map[string]any) { d["entries"] = entries })
+		store.Change(key, func(d map[string]any) { d["entries"] = entries })
 	})
 	c.t.Cleanup(repair)
 	return repair

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -393,62 +392,8 @@ func (s *stack) publish(t *testing.T, service, topic string, e event.Event) {
 	}
 }
 
-// documents is the state of one service, through its sidecar. Tests plant violations in it.
-type documents struct {
-	t       *testing.T
-	address string
-	token   string
-}
-
-func (s *stack) documents(t *testing.T, service string) documents {
+// documents is the state of one service.
+func (s *stack) documents(t *testing.T, service string) stacktest.Documents {
 	t.Helper()
-	return documents{t: t, address: s.status(t, service+"-daprd").URL + "/v1.0/state/store", token: s.APIToken(service)}
-}
-
-// change rewrites a document without its service.
-func (d documents) change(key string, edit func(document map[string]any)) {
-	d.t.Helper()
-	raw, header := d.call(http.MethodGet, "/"+url.PathEscape(key), nil)
-	document := make(map[string]any)
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber() // amounts may be integers that a float cannot represent
-	if err := decoder.Decode(&document); err != nil {
-		d.t.Fatalf("document %s is %q: %v", key, raw, err)
-	}
-	edit(document)
-	body, err := json.Marshal([]map[string]any{{
-		"key": key, "value": document, "etag": header.Get("ETag"), "options": map[string]string{"concurrency": "first-write"},
-	}})
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.call(http.MethodPost, "", body)
-}
-
-// remove deletes a document.
-func (d documents) remove(key string) {
-	d.t.Helper()
-	d.call(http.MethodDelete, "/"+url.PathEscape(key), nil)
-}
-
-func (d documents) call(method, path string, body []byte) ([]byte, http.Header) {
-	d.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, d.address+path, bytes.NewReader(body))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	request.Header.Set("dapr-api-token", d.token)
-	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	raw, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode >= http.StatusMultipleChoices {
-		d.t.Fatalf("%s %s answers %s: %s, %v", method, d.address+path, response.Status, raw, err)
-	}
-	return raw, response.Header
+	return stacktest.Documents{T: t, Address: s.status(t, service+"-daprd").URL, Token: s.APIToken(service)}
 }
