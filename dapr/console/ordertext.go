@@ -106,7 +106,7 @@ func (s *server) showOrderText(w http.ResponseWriter, r *http.Request, sess *ses
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte(orderText(s.viewOrder(sess, p))))
+	_, _ = w.Write([]byte(orderText(s.viewOrder(sess, p).withRows())))
 }
 
 // orderText is all that is known about an order, for a report.
