@@ -40,7 +40,8 @@ gateway, each with its sidecar, waits until all are ready, fills the catalogue, 
 its timeline. Then it shows every program's log until Ctrl-C, which stops everything.
 
 A process that ends is restarted. All state is kept in .dapr, and the next start uses it; --fresh
-deletes it first. With --observe logs a store for log lines and spans runs too, which the commands logs and
+deletes it first. A page for staff, whose address is printed as Console, shows what runs and what
+happens to orders (docs/parts/console.md). With --observe logs a store for log lines and spans runs too, which the commands logs and
 trace ask; spans go elsewhere with --otlp or ` + otlpVariable + `. With --observe full
 a store for metrics runs too, with dashboards on a page of its own.
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"caravan/dapr/launcher/process"
+	"caravan/dapr/records"
 	"caravan/internal/clock"
 )
 
@@ -294,5 +296,60 @@ func TestStaleReadingsAreMarked(t *testing.T) {
 	v.Waiting = reading[waitingOrders]{}
 	if html, _ := render("waiting", v); !strings.Contains(html, "Loading") {
 		t.Errorf("before the first read it is %s", html)
+	}
+}
+
+// TestOrderStream: log lines that are found later come to the page.
+func TestOrderStream(t *testing.T) {
+	f := newFixture(t, nil).signIn()
+	logs := f.withStore()
+	f.gateway.set("GET /v1/orders/o-1", 200, orderJSON("o-1", "reserved", waitingJSON()))
+	response, err := f.browser.Do(f.request(http.MethodGet, "/orders/o-1/stream", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 1<<20)
+	beats := 0
+	for lines.Scan() {
+		text := lines.Text()
+		if strings.Contains(text, `"id":"lines"`) && strings.Contains(text, "line \\u0026lt;/td") {
+			return
+		}
+		if strings.Contains(text, "event: beat") {
+			beats++
+		}
+		if beats == 10 {
+			line := records.Row{Kind: records.Log, Time: noon, Instance: "orders", Message: "line " + hostile, IDs: records.IDs{Aggregate: "o-1"}, File: "f", Offset: 1}
+			logs.mu.Lock()
+			logs.rows[`kind:="log" (`] = row(line)
+			logs.mu.Unlock()
+		}
+	}
+	t.Fatalf("the stream ended after %d heartbeats: %v", beats, lines.Err())
+}
+
+// TestStreamOutlivesTheTimeoutOfRequests opens a stream at a server that gives a request little time to be read.
+func TestStreamOutlivesTheTimeoutOfRequests(t *testing.T) {
+	f := newFixture(t, nil)
+	web := httptest.NewUnstartedServer(f.server.handler())
+	web.Config.ReadTimeout = 200 * time.Millisecond
+	web.Start()
+	t.Cleanup(web.Close)
+	f.url = web.URL
+	f.signIn()
+	response, err := f.browser.Do(f.request(http.MethodGet, "/board/stream", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	began := time.Now()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 1<<20)
+	for time.Since(began) < time.Second {
+		if !lines.Scan() {
+			t.Fatalf("the stream ended after %s: %v", time.Since(began), lines.Err())
+		}
 	}
 }

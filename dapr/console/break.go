@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"caravan/dapr/client"
 	"caravan/dapr/launcher/process"
 	"caravan/internal/money"
@@ -181,21 +183,19 @@ func (sess *session) place(ctx context.Context, count int) {
 		sess.placed(count, err)
 		return
 	}
-	turns := make(chan struct{}, placeAtOnce)
+	var group errgroup.Group
+	group.SetLimit(placeAtOnce)
 	for i := range count {
-		turns <- struct{}{}
-		go func() {
-			defer func() { <-turns }()
+		group.Go(func() error {
 			_, err := within(ctx, actionTimeout, func(ctx context.Context) (client.OrderAccepted, error) {
 				item := client.NewOrderItem{SKU: skus[i%len(skus)], Quantity: 1}
 				return sess.staff.PlaceOrder(ctx, rand.Text(), client.NewOrder{Items: []client.NewOrderItem{item}})
 			})
 			sess.placed(1, sess.watch(err))
-		}()
+			return nil // the others are placed all the same
+		})
 	}
-	for range placeAtOnce { // all have ended then
-		turns <- struct{}{}
-	}
+	_ = group.Wait()
 }
 
 // placed counts orders.

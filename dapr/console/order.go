@@ -151,6 +151,11 @@ func (s *server) viewOrder(sess *session, p *orderPage) orderView {
 		Order: p.order.now(), Rows: p.rows.now(), Messages: p.messages.now(), Letters: p.letters.now(),
 	}
 	v.Timeline = makeTimeline(history{v.Order.Value, v.Rows.Value.Lines, v.Messages.Value, v.Letters.Value}, v.Now)
+	return v
+}
+
+// withRows adds the log lines and the waterfalls. They are long, so a stream adds them only when they have changed.
+func (v orderView) withRows() orderView {
 	v.Lines, v.Traces = viewLines(v.Rows.Value.Lines), viewTraces(v.Rows.Value.Spans)
 	return v
 }
@@ -178,11 +183,15 @@ func (v orderView) CanRefund() bool { return v.Order.Value.Status == client.Orde
 // CanRetry is explained at CanCancel.
 func (v orderView) CanRetry() bool { return v.Order.Value.Waiting != nil }
 
-// orderFragments are the parts of the page that change.
-var orderFragments = []string{"order-state", "order-actions", "timeline", "traces", "lines"}
+// orderFragments are the parts of the page that change, and rowFragments those that change with the log lines and spans only.
+var (
+	orderFragments = []string{"order-state", "order-actions", "timeline"}
+	rowFragments   = []string{"traces", "lines"}
+)
 
-// openOrder reads an order for the first time. It answers by itself and returns nil if there is none.
-func (s *server) openOrder(w http.ResponseWriter, r *http.Request, sess *session) *orderPage {
+// openOrder reads an order for the first time, and what is known about it within a limit. It answers by itself and returns nil if there
+// is none.
+func (s *server) openOrder(w http.ResponseWriter, r *http.Request, sess *session, limit time.Duration) *orderPage {
 	p := &orderPage{id: r.PathValue("id")}
 	if !searchable(p.id) {
 		s.fail(w, r, http.StatusNotFound, "This is not the id of an order.")
@@ -190,10 +199,7 @@ func (s *server) openOrder(w http.ResponseWriter, r *http.Request, sess *session
 	}
 	reads := s.orderReads(sess, p)
 	readAll(r.Context(), callTimeout, reads[:1])
-	status := http.StatusOK
-	p.order.mu.Lock()
-	status = client.Status(p.order.err)
-	p.order.mu.Unlock()
+	status := client.Status(p.order.failure())
 	switch {
 	case sess.over():
 		s.askToSignIn(w, r)
@@ -202,13 +208,13 @@ func (s *server) openOrder(w http.ResponseWriter, r *http.Request, sess *session
 		s.fail(w, r, http.StatusNotFound, "There is no order with this id.")
 		return nil
 	}
-	readAll(r.Context(), firstView, reads[1:])
+	readAll(r.Context(), limit, reads[1:])
 	return p
 }
 
 func (s *server) showOrder(w http.ResponseWriter, r *http.Request, sess *session) {
-	if p := s.openOrder(w, r, sess); p != nil {
-		s.page(w, r, sess, http.StatusOK, "order", "Order "+p.id, s.viewOrder(sess, p))
+	if p := s.openOrder(w, r, sess, firstView); p != nil {
+		s.page(w, r, sess, http.StatusOK, "order", "Order "+p.id, s.viewOrder(sess, p).withRows())
 	}
 }
 
@@ -218,13 +224,19 @@ func (s *server) streamOrder(w http.ResponseWriter, r *http.Request, sess *sessi
 		s.fail(w, r, http.StatusNotFound, "This is not the id of an order.")
 		return
 	}
-	s.stream(w, r, sess, live{
-		refresh: s.orderReads(sess, p),
-		show: func() ([]fragment, error) {
-			if !p.order.now().Known() && p.order.now().Problem == "" {
-				return nil, nil // the page has what it was loaded with
-			}
-			return fragments(s.viewOrder(sess, p), orderFragments...)
-		},
-	})
+	shown := "" // which log lines and spans the page has
+	s.stream(w, r, sess, live{refresh: s.orderReads(sess, p), show: func() ([]fragment, error) {
+		v := s.viewOrder(sess, p)
+		if !v.Order.Known() && v.Order.Problem == "" {
+			return nil, nil // the page has what it was loaded with
+		}
+		all, err := fragments(v, orderFragments...)
+		rows := moment(v.Rows.At) + v.Rows.Problem
+		if err != nil || rows == shown {
+			return all, err
+		}
+		shown = rows
+		more, err := fragments(v.withRows(), rowFragments...)
+		return append(all, more...), err
+	}})
 }

@@ -80,6 +80,9 @@ func viewTraces(spans []records.Row) []traceView {
 	var all []traceView
 	for _, trace := range records.ByTrace(spans) {
 		bars, lost := records.Bars(trace, false)
+		if len(bars) == 0 {
+			continue
+		}
 		t := traceView{ID: trace[0].Trace, Spans: len(trace), Lost: lost, Start: bars[0].Start}
 		for _, b := range bars {
 			if b.Start.Before(t.Start) {
@@ -98,12 +101,12 @@ func viewTraces(spans []records.Row) []traceView {
 }
 
 func (s *server) showOrderText(w http.ResponseWriter, r *http.Request, sess *session) {
-	p := s.openOrder(w, r, sess)
+	p := s.openOrder(w, r, sess, callTimeout) // nothing follows later
 	if p == nil {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte(orderText(s.viewOrder(sess, p))))
+	_, _ = w.Write([]byte(orderText(s.viewOrder(sess, p).withRows())))
 }
 
 // orderText is all that is known about an order, for a report.

@@ -79,6 +79,13 @@ func (s *source[T]) expire() {
 	s.tried = time.Time{}
 }
 
+// failure is why the newest read failed, nil if it did not.
+func (s *source[T]) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
 // now is the newest value.
 func (s *source[T]) now() reading[T] {
 	s.mu.Lock()

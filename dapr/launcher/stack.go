@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -349,27 +348,6 @@ func (s *Stack) stop(ctx context.Context) {
 	}
 	s.endFaults()
 	_ = os.Remove(s.metadataFile())
-}
-
-func (s *Stack) byKind() (apps, sidecars, servers []*process.Process) {
-	for _, p := range s.all() {
-		switch {
-		case isObserver(p.Name()): // see observers
-		case strings.HasPrefix(p.Name(), "broker") || p.Name() == "store" || p.Name() == MailProcess:
-			servers = append(servers, p)
-		case strings.HasSuffix(p.Name(), "-daprd"):
-			sidecars = append(sidecars, p)
-		default:
-			apps = append(apps, p)
-		}
-	}
-	return apps, sidecars, servers
-}
-
-func (s *Stack) all() []*process.Process {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.processes)
 }
 
 // ShowLogs shows log lines on Options.Log from now on, or holds them back.

@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,7 +103,7 @@ func paymentsKilled(t *testing.T, s *stack) {
 	for n := range 6 {
 		b.await("payments to run", `document.querySelector("#p-payments button[value=kill]")`)
 		b.press("#p-payments button[value=kill]")
-		b.await("the restart to be counted", `parseInt(document.querySelector("#p-payments td[data-label=Restarts]").textContent) > `+string(rune('0'+n)))
+		b.await("the restart to be counted", `parseInt(document.querySelector("#p-payments td[data-label=Restarts]").textContent) > `+strconv.Itoa(n))
 	}
 	b.press("button[name=count][value='1']")
 	b.await("the order to wait", `document.querySelector("#own-orders tr[data-status=reserved] td[data-label='Waits for']")?.innerText.match(/authorize: payments: .*next try/)`)
@@ -156,7 +157,7 @@ func brokerFrozen(t *testing.T, s *stack) {
 	b.await("the broker to be frozen", `document.querySelector("#p-broker").dataset.state === "frozen"`)
 	before := value[int](b, `document.querySelectorAll("#own-orders tr[data-status=confirmed]").length`)
 	b.press("button[name=count][value='1']")
-	b.await("the order to be confirmed without a broker", `document.querySelectorAll("#own-orders tr[data-status=confirmed]").length > `+string(rune('0'+before)))
+	b.await("the order to be confirmed without a broker", `document.querySelectorAll("#own-orders tr[data-status=confirmed]").length > `+strconv.Itoa(before))
 	b.press("#p-broker button[value=continue]")
 	b.await("the broker to be ready", `document.querySelector("#p-broker").dataset.state === "ready"`)
 	if b.reloaded() {

@@ -81,7 +81,8 @@ function check() {
   banner.hidden = !lost;
   document.body.classList.toggle("lost", lost);
   if (lost) {
-    banner.textContent = `The connection to the console is lost. What you see is ${Math.round(silent / 1000)} s old. It is tried again.`;
+    // Screen readers read each change, so it changes every five seconds.
+    banner.textContent = `The connection to the console is lost. What you see is more than ${5 * Math.floor(silent / 5000)} s old. It is tried again.`;
   }
 }
 

@@ -260,6 +260,10 @@ func TestStatusSaysWhyItIsNotReady(t *testing.T) {
 	}
 	sidecar.Start()
 	says("waits for broker")
+	sidecar.Stop(context.Background())
+	says("")
+	sidecar.Start()
+	says("waits for broker")
 	broker.Start()
 	says("the probe fails")
 	sidecar.Stop(context.Background())

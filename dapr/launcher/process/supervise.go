@@ -67,7 +67,7 @@ func (p *Process) awaitWanted() bool {
 		}
 		p.change(func() { // it was started and stopped before it ran
 			if !p.wanted {
-				p.state = Stopped
+				p.state, p.why = Stopped, ""
 			}
 		})
 	}
