@@ -54,6 +54,7 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	counts := new(counts)
 	shipper := newShipper(client, positions, log, counts)
 	shipper.folders = append(s.folders(), folder{path: spool.folder, spans: true, active: spool.active, finished: spool.remove})
+	shipper.retryAt = time.Now().Add(startPause)
 	receiver := &receiver{spool: spool, counts: counts, share: s.sidecars}
 	listener, err := listen(s.host, s.port)
 	if err != nil {
@@ -75,6 +76,10 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	log.Info("ended", "lines", counts.lines.Load(), "spans", counts.spans.Load())
 	return errors.Join(err, spool.close())
 }
+
+// startPause is how long the collector waits before it asks the store what it has. An insert of a collector that was killed may still be under
+// way.
+const startPause = 2 * time.Second
 
 // listen listens on a port, or on the socket that the launcher has opened. The launcher keeps it open when this program is killed.
 func listen(host string, port int) (net.Listener, error) {
