@@ -14,7 +14,6 @@ import (
 	"github.com/dapr/components-contrib/state"
 	"github.com/dapr/components-contrib/state/postgresql/v2"
 	"github.com/dapr/components-contrib/state/redis"
-	"github.com/dapr/components-contrib/state/sqlite"
 	"github.com/dapr/kit/logger"
 
 	"caravan/dapr/daprd/await"
@@ -41,11 +40,6 @@ func NewPostgreSQL(log logger.Logger) state.Store {
 			return connected, nil
 		})
 	}}
-}
-
-// NewSQLite makes the SQLite component (state.sqlite, v1).
-func NewSQLite(log logger.Logger) state.Store {
-	return &proven{component: sqlite.NewSQLiteStateStore(log).(component)}
 }
 
 // NewRedis makes the Redis component (state.redis, v1), which waits for its server. Its bulk read reads each key by
