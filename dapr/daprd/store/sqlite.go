@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dapr/components-contrib/metadata"
@@ -104,10 +106,16 @@ func plain(request *state.SetRequest) bool {
 // writeTimeout bounds a write, as the component's default does (common/authentication/sqlite).
 const writeTimeout = 20 * time.Second
 
-// lane writes documents, one transaction after another, on a connection of its own. After any error it takes a new connection.
+// lane writes documents, one transaction after another, on a connection of its own. What waits while a transaction runs is written together
+// by the next one: the more wait, the less an fsync costs each. After any error it takes a new connection.
 type lane struct {
-	db             *sql.DB
-	turn           chan struct{} // holds an element while somebody writes
+	db   *sql.DB
+	turn chan struct{} // holds an element while somebody writes
+
+	mu      sync.Mutex
+	waiting []*bulk
+
+	// These belong to whoever has the turn.
 	connection     *sql.Conn
 	create, update *sql.Stmt
 	statements     struct{ create, update string }
@@ -124,72 +132,117 @@ func newLane(db *sql.DB, table string) *lane {
 	return l
 }
 
-// write stores documents in one transaction, and returns the keys of those that it refused. After an error none of them is stored, unless
-// the error came with the end of the transaction: then it is unknown.
+// bulk are writes of one call, and what became of them.
+type bulk struct {
+	rows    []row
+	done    chan struct{} // closed when refused and err are known
+	refused []string
+	err     error
+}
+
+// atOnce is how many documents a transaction writes before others wait for the next one.
+const atOnce = 256
+
+// write stores documents in one transaction, perhaps with those of others, and returns the keys of those that it refused. After an error none
+// of them is stored, unless the error came with the end of the transaction: then it is unknown.
 func (l *lane) write(ctx context.Context, requests []state.SetRequest) (refused []string, err error) {
-	rows := make([]row, len(requests))
+	mine := &bulk{rows: make([]row, len(requests)), done: make(chan struct{})}
 	for i := range requests {
-		if rows[i], err = rowOf(&requests[i]); err != nil {
+		if mine.rows[i], err = rowOf(&requests[i]); err != nil {
 			return nil, err
 		}
 	}
-	select {
-	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	l.mu.Lock()
+	l.waiting = append(l.waiting, mine)
+	l.mu.Unlock()
+	for {
+		select {
+		case <-mine.done:
+			return mine.refused, mine.err
+		case l.turn <- struct{}{}:
+			l.next(ctx)
+			<-l.turn
+		}
 	}
-	// A caller that leaves does not break off the transaction, as in the component.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
-	if err := l.connect(ctx); err != nil {
-		return nil, err
-	}
-	if refused, err = l.transaction(ctx, rows); err != nil {
-		l.disconnect()
-		return nil, err
-	}
-	return refused, nil
 }
 
-func (l *lane) transaction(ctx context.Context, rows []row) (refused []string, err error) {
-	if len(rows) == 1 { // one statement is a transaction
-		return l.store(ctx, rows[0], refused)
+// next writes what waits. A caller that leaves does not break off the transaction, as in the component.
+func (l *lane) next(ctx context.Context) {
+	bulks := l.take()
+	if len(bulks) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	err := l.connect(ctx)
+	if err == nil {
+		err = l.transaction(ctx, bulks)
+	}
+	if err != nil {
+		l.disconnect()
+	}
+	for _, b := range bulks {
+		if b.err = err; err != nil {
+			b.refused = nil
+		}
+		close(b.done)
+	}
+}
+
+// take returns the bulks that are written next, in the order in which they came.
+func (l *lane) take() []*bulk {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, rows := 0, 0
+	for n < len(l.waiting) && (n == 0 || rows+len(l.waiting[n].rows) <= atOnce) {
+		rows += len(l.waiting[n].rows)
+		n++
+	}
+	taken := slices.Clone(l.waiting[:n])
+	l.waiting = slices.Delete(l.waiting, 0, n)
+	return taken
+}
+
+func (l *lane) transaction(ctx context.Context, bulks []*bulk) error {
+	if len(bulks) == 1 && len(bulks[0].rows) == 1 { // one statement is a transaction
+		return l.store(ctx, bulks[0])
 	}
 	// The connection string makes it BEGIN IMMEDIATE, so the lock is taken here.
 	transaction, err := l.connection.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, fmt.Errorf("beginning to write: %w", err)
+		return fmt.Errorf("beginning to write: %w", err)
 	}
-	for _, r := range rows {
-		if refused, err = l.store(ctx, r, refused); err != nil {
-			return nil, errors.Join(err, transaction.Rollback())
+	for _, b := range bulks {
+		if err := l.store(ctx, b); err != nil {
+			return errors.Join(err, transaction.Rollback())
 		}
 	}
 	if err := transaction.Commit(); err != nil {
-		return nil, fmt.Errorf("ending to write: %w", err)
+		return fmt.Errorf("ending to write: %w", err)
 	}
-	return refused, nil
+	return nil
 }
 
-// store writes one row, or adds its key to those that are refused.
-func (l *lane) store(ctx context.Context, r row, refused []string) ([]string, error) {
-	statement, arguments := l.create, []any{r.key, r.value, r.binary, r.etag}
-	if r.before != "" {
-		statement, arguments = l.update, append(arguments, r.before)
+// store writes the rows of a bulk, and notes the keys of those that are refused.
+func (l *lane) store(ctx context.Context, b *bulk) error {
+	for _, r := range b.rows {
+		statement, arguments := l.create, []any{r.key, r.value, r.binary, r.etag}
+		if r.before != "" {
+			statement, arguments = l.update, append(arguments, r.before)
+		}
+		result, err := statement.ExecContext(ctx, arguments...)
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", r.key, err)
+		}
+		changed, err := result.RowsAffected()
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", r.key, err)
+		}
+		if changed == 0 {
+			b.refused = append(b.refused, r.key)
+		}
 	}
-	result, err := statement.ExecContext(ctx, arguments...)
-	if err != nil {
-		return nil, fmt.Errorf("writing %s: %w", r.key, err)
-	}
-	changed, err := result.RowsAffected()
-	if err != nil {
-		return nil, fmt.Errorf("writing %s: %w", r.key, err)
-	}
-	if changed == 0 {
-		refused = append(refused, r.key)
-	}
-	return refused, nil
+	return nil
 }
 
 // connect takes a connection and prepares the statements on it.

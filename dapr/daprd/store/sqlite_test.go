@@ -262,3 +262,65 @@ func count(ctx context.Context, in state.Store, keys []string, stored map[string
 	}
 	return nil
 }
+
+// TestWritesThatWaitAreStored has many callers write while the file is locked.
+func TestWritesThatWaitAreStored(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "documents.db")
+	opened := openSQLite(t, path, map[string]string{"busyTimeout": "15s"})
+	db, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	lock, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const callers = 20
+	var writers sync.WaitGroup
+	for i := range callers {
+		writers.Go(func() {
+			request := firstWrite(fmt.Sprintf("k%d", i), "1", nil)
+			if err := opened.Set(t.Context(), &request); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	lane := opened.(*transacted).lane
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		lane.mu.Lock()
+		waiting := len(lane.waiting)
+		lane.mu.Unlock()
+		if waiting >= callers-2 { // at most two were taken before all of them had come
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d wait", waiting)
+		}
+	}
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	writers.Wait()
+	for i := range callers {
+		if value, _ := read(t, opened, fmt.Sprintf("k%d", i)); value != "1" {
+			t.Errorf("k%d is %q", i, value)
+		}
+	}
+}
+
+func TestATransactionTakesWhatWaitsUpToABound(t *testing.T) {
+	l := newLane(nil, "state")
+	for _, rows := range []int{100, 100, 100, 2 * atOnce, 1} {
+		l.waiting = append(l.waiting, &bulk{rows: make([]row, rows)})
+	}
+	for _, want := range [][]int{{100, 100}, {100}, {2 * atOnce}, {1}, nil} {
+		var got []int
+		for _, b := range l.take() {
+			got = append(got, len(b.rows))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("it takes %v, want %v", got, want)
+		}
+	}
+}
