@@ -118,11 +118,16 @@ func (s *Stack) unlist(ctx context.Context, sidecar string) (list func(context.C
 // unlisted is the prefix of the name of an app that must not be found.
 const unlisted = "unlisted "
 
+// hostsTime is how long a change of the name resolution may wait for the sidecars, which write their entries into the same file. On a
+// slow disk they can keep it locked for many seconds.
+const hostsTime = time.Minute
+
 // changeHosts changes the name resolution's database in one transaction.
 func (s *Stack) changeHosts(ctx context.Context, statements ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, hostsTime)
 	defer cancel()
-	db, err := sql.Open("sqlite", infra.SQLiteURI(s.nameResolutionFile())+"?_pragma=busy_timeout(5000)&_txlock=immediate")
+	settings := fmt.Sprintf("?_pragma=busy_timeout(%d)&_txlock=immediate", hostsTime.Milliseconds())
+	db, err := sql.Open("sqlite", infra.SQLiteURI(s.nameResolutionFile())+settings)
 	if err != nil {
 		return fmt.Errorf("opening the name resolution: %w", err)
 	}

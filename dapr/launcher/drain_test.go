@@ -1,10 +1,12 @@
 package launcher
 
 import (
+	"context"
 	"database/sql"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // TestUnlistedReplicasAreNotFound: a drained replica is not found by its app's name, even if its sidecar registers
@@ -46,6 +48,22 @@ func TestUnlistedReplicasAreNotFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	found(1)
+	// Sidecars on a slow disk keep the file locked for as long as this.
+	lock, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(7*time.Second, func() { _, _ = lock.ExecContext(context.Background(), "ROLLBACK"); _ = lock.Close() })
+	if err := list(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	found(2)
+	if list, err = s.unlist(t.Context(), "orders-2-daprd"); err != nil {
+		t.Fatal(err)
+	}
 	execute("REPLACE INTO hosts VALUES ('c', '127.0.0.1:2', 'orders', '', 2)")
 	found(1)
 	execute("REPLACE INTO hosts VALUES ('a', '127.0.0.1:1', 'orders', '', 2)")

@@ -65,8 +65,7 @@ func TestFilesStayOpenOverRestarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer output.Close()
-	defer input.Close()
+	t.Cleanup(func() { _ = errors.Join(output.Close(), input.Close()) }) // after the supervisor has ended
 	spec := shell("writer", "echo $$ >&3; exec sleep 600")
 	spec.Files = []*os.File{input}
 	p := supervise(t, spec)
@@ -86,6 +85,7 @@ func TestFilesStayOpenOverRestarts(t *testing.T) {
 			t.Errorf("pid %d after %d, %v", pid, last, err)
 		}
 		last = pid
+		await(t, p, "the process that wrote", func(s Status) bool { return s.State == Ready && s.PID == pid })
 		if err := p.Signal(syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
