@@ -4,6 +4,8 @@
 // connection breaks or the time is over while rows arrive, the remaining keys come back without value and without
 // error, exactly like keys without a document. A program that believes that shows an empty wallet, or answers 404 for
 // an order that exists.
+//
+// The SQLite component also writes in a way of its own: see NewSQLite.
 package store
 
 import (
