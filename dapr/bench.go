@@ -72,7 +72,7 @@ machines must agree. Limits of open files: 2N + 1000, for this program and for t
 			o.messages = bench.MessagesEmail
 			flags.Var(oneOf{&o.messages, bench.MessageChoices()}, "messages", "what users get about their orders, a `name`: "+strings.Join(bench.MessageChoices(), ", "))
 			flags.StringVar(&o.json, "json", "", "also write the result to this `file`")
-			flags.StringVar(&o.against, "against", "", "measure another `variant` in turn with this one: a revision of the repository, or a file with flags")
+			flags.StringVar(&o.against, "against", "", "measure another variant in turn with this one: the `name` of a revision of the repository, or of a file with flags")
 			o.rounds = 3
 			flags.Var(number(&o.rounds, 1, bench.MaxRounds), "rounds", "with --against: how often each variant is measured, a `number`")
 			flags.StringVar(&o.compare, "compare", "", "show the result beside that of an earlier `file`")
