@@ -148,7 +148,7 @@ func TestLetters(t *testing.T) {
 	f.gateway.set("POST /v1/ops/dead-letters/replays/b-1/cancel", 200, batch)
 	f.gateway.set("POST /v1/ops/dead-letters/l-1/replay", 200, `{}`)
 	f.gateway.set("POST /v1/ops/dead-letters/l-1/discard", 200, `{}`)
-	if body := f.get("/letters").body; strings.Contains(body, "died again") || !strings.Contains(body, "Replay 1 letter") {
+	if body := f.get("/letters").body; strings.Contains(body, "failed again") || !strings.Contains(body, "Replay 1 letter") {
 		t.Errorf("the page is %s", body)
 	}
 	if p := f.post("/letters/replay", "type", "orders.confirmed.v1", "reason", "panic", "why", "Fixed."); p.status != http.StatusSeeOther {

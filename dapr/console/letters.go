@@ -183,7 +183,7 @@ func (s *server) replayLetters(w http.ResponseWriter, r *http.Request, sess *ses
 	s.finish(w, r, sess, "/letters?"+filter.Query(), "The batch runs.", err)
 }
 
-// again reports whether a letter died again after its replay.
+// again reports whether a later attempt to handle a letter failed too.
 func again(l client.DeadLetter) bool {
 	return l.Status == client.DeadLetterStatusOpen && l.LastAttemptAt.After(l.FirstSeen)
 }

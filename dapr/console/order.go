@@ -232,7 +232,7 @@ func (s *server) streamOrder(w http.ResponseWriter, r *http.Request, sess *sessi
 		}
 		all, err := fragments(v, orderFragments...)
 		rows := moment(v.Rows.At) + v.Rows.Problem
-		if err != nil || rows == shown {
+		if err != nil || rows == shown || s.logs != nil && !v.Rows.Known() && v.Rows.Problem == "" {
 			return all, err
 		}
 		shown = rows

@@ -98,7 +98,7 @@ func TestOrderPageShowsHostileTextsAsText(t *testing.T) {
 	for _, page := range []string{"/letters"} {
 		checkText(t, page, f.get(page).body)
 	}
-	if !strings.Contains(f.get("/letters").body, "died again after its replay") {
+	if !strings.Contains(f.get("/letters").body, "failed again") {
 		t.Error("the letter is not marked")
 	}
 	f.gateway.set("GET /v1/ops/orders", 200, `{"items":[`+orderJSON("o-1", "reserved", waitingJSON())+`]}`)

@@ -191,12 +191,9 @@ func deadLetters(t *testing.T, s *stack) {
 	b.visit("/letters")
 	b.mark()
 	b.await("the letter", `document.querySelector("#letter-list tbody tr")`)
-	if value[bool](b, `document.querySelector("#letter-list").innerText.includes("died again")`) {
-		t.Error("a letter that was not replayed died again")
-	}
 	b.press("#letter-list tbody button")
 	b.awaitText("#notices", "It did not work")
-	b.awaitText("#letter-list", "died again after its replay")
+	b.awaitText("#letter-list", "failed again")
 	b.press("#letter-list form[action='/letters/replay'] button")
 	b.awaitText("#batches", "finished")
 	b.awaitText("#batches", "1 of 1")
