@@ -38,7 +38,7 @@ func (s *stack) with(t *testing.T) *stack {
 }
 
 // oneID places an order while payments is down, so that it is tried again, and while the inbox of its customer cannot be read, so that
-// its events become dead letters. These are replayed, and one of its events is delivered again. Then it finds all of it by its ids.
+// its event becomes a dead letter, which is replayed. Then it finds all of it by its ids.
 func (s *stack) oneID(ctx context.Context) {
 	user := s.customer(ctx, "Ida", "ida@caravan.example", "correct horse 1")
 	repair := s.unreadable(ctx, user)
