@@ -3,8 +3,8 @@
 #   docker build --target users -t caravan/users:dev .
 #   docker build --target daprd -t caravan/daprd:dev .    (the sidecar; the first time it takes minutes)
 #
-# Any builder will do: the classic one of a plain Docker engine or BuildKit. The sidecar's stages come last because the
-# classic builder also builds every stage above the target. "go run ./dapr images" makes the same images from binaries
+# Any builder will do: the classic one of a plain Docker engine or BuildKit. The sidecar's stages and the log store's come last because
+# the classic builder also builds every stage above the target. "go run ./dapr images" makes the same images from binaries
 # built on this machine, without any base image; a test holds the two equal.
 ARG GO_IMAGE=golang:1.26-bookworm
 ARG VERSION=dev
@@ -22,7 +22,7 @@ ARG VERSION
 ARG REVISION
 RUN go build -trimpath -o /out/ \
       -ldflags "-s -w -X caravan/internal/version.version=${VERSION} -X caravan/internal/version.revision=${REVISION}" \
-      ./services/... ./gateway ./dapr/launcher/embeddedbroker ./dapr/launcher/mailbox ./dapr
+      ./services/... ./gateway ./dapr/launcher/embeddedbroker ./dapr/launcher/mailbox ./dapr/launcher/collector ./dapr
 
 FROM scratch AS base
 ARG VERSION
@@ -77,6 +77,11 @@ COPY --from=build --chown=65532:65532 /empty /data
 COPY --from=build /out/mailbox /mailbox
 ENTRYPOINT ["/mailbox"]
 
+FROM base AS collector
+LABEL org.opencontainers.image.title=caravan/collector
+COPY --from=build /out/collector /collector
+ENTRYPOINT ["/collector"]
+
 # The command line: it fills the shop. It expects the repository around it.
 FROM base AS dapr
 LABEL org.opencontainers.image.title=caravan/dapr
@@ -101,3 +106,22 @@ COPY --from=build --chown=65532:65532 /empty /caravan/.dapr/data
 COPY --from=build-daprd /out/daprd /daprd
 # Not ENTRYPOINT: Dapr's injector puts /daprd before the arguments itself.
 CMD ["/daprd"]
+
+# The store for log lines and spans. It comes after the sidecar because few need it.
+FROM ${GO_IMAGE} AS build-logstore
+WORKDIR /src
+ENV CGO_ENABLED=0 GOFLAGS=-buildvcs=false
+COPY dapr/observe/go.mod dapr/observe/go.sum ./
+RUN go mod download
+COPY dapr/observe .
+RUN go build -trimpath -o /out/victoria-logs \
+      -ldflags "-s -w -X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=victoria-logs-v1.52.1" \
+      github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs
+
+FROM base AS victoria-logs
+LABEL org.opencontainers.image.title=caravan/victoria-logs
+COPY --from=build --chown=65532:65532 /empty /data
+# The store cannot ask itself whether it works. The collector can.
+COPY --from=build /out/collector /collector
+COPY --from=build-logstore /out/victoria-logs /victoria-logs
+ENTRYPOINT ["/victoria-logs"]

@@ -22,6 +22,8 @@ type benchOptions struct {
 	streams        int
 	rate           float64
 	messages       string
+	against        string
+	rounds         int
 	explicitServer bool
 	loads          []string // the flags that were given and have no meaning with streams
 }
@@ -46,6 +48,11 @@ With --target compose it measures that of docker compose (CARAVAN_LIMIT_ENABLED=
 with --gateway URL any other; there memory, processor time and the calls behind the gateway are unknown. It creates
 users and products in the shop that it measures. It reads passwords as "audit" does.
 
+--against measures two variants in turn (other, this, other, this), so that what else the machine does affects both, and prints the
+medians and ratios of all that was measured. The other variant is a revision (a branch, tag or commit), which is built under .dapr/bench, or
+this tree with the flags in a file, one a line, as --store=redis. Each run starts a stack of its own. After an interrupt it
+shows the complete rounds.
+
 --streams N measures event streams (GET /v1/notifications/stream) instead: those of N users, who place --rate orders a second.
 It reports how many streams were open at once, events received, missing and out of order compared with the API, connections that
 were resumed, the time from an order's confirmation to its event, and the memory of the processes. It fails if an event is missing.
@@ -65,6 +72,9 @@ machines must agree. Limits of open files: 2N + 1000, for this program and for t
 			o.messages = bench.MessagesEmail
 			flags.Var(oneOf{&o.messages, bench.MessageChoices()}, "messages", "what users get about their orders, a `name`: "+strings.Join(bench.MessageChoices(), ", "))
 			flags.StringVar(&o.json, "json", "", "also write the result to this `file`")
+			flags.StringVar(&o.against, "against", "", "measure another variant in turn with this one: the `name` of a revision of the repository, or of a file with flags")
+			o.rounds = 3
+			flags.Var(number(&o.rounds, 1, bench.MaxRounds), "rounds", "with --against: how often each variant is measured, a `number`")
 			flags.StringVar(&o.compare, "compare", "", "show the result beside that of an earlier `file`")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
@@ -72,16 +82,16 @@ machines must agree. Limits of open files: 2N + 1000, for this program and for t
 				if f.Name == "broker" || f.Name == "store" {
 					c.options.bench.explicitServer = true
 				}
-				if f.Name == "clients" || f.Name == "compare" {
+				if f.Name == "clients" || f.Name == "compare" || f.Name == "against" {
 					c.options.bench.loads = append(c.options.bench.loads, "--"+f.Name)
 				}
 			})
-			return c.bench(ctx)
+			return c.bench(ctx, flags)
 		},
 	}
 }
 
-func (c *cli) bench(ctx context.Context) error {
+func (c *cli) bench(ctx context.Context, flags *flag.FlagSet) error {
 	switch o := c.options.bench; {
 	case o.streams > 0 && len(o.loads) > 0:
 		return &usageError{"bench: do not give " + strings.Join(o.loads, " and ") + " with --streams."}
@@ -89,6 +99,12 @@ func (c *cli) bench(ctx context.Context) error {
 		return c.benchStreams(ctx)
 	case o.rate > 0:
 		return &usageError{"bench: --rate is for --streams."}
+	}
+	if c.options.bench.against != "" {
+		if c.options.bench.compare != "" || c.options.access.elsewhere() {
+			return &usageError{"bench: --against starts stacks of its own; do not give --compare, --target or --gateway with it."}
+		}
+		return c.benchAgainst(ctx, flags)
 	}
 	loads, err := parseClients(c.options.bench.clients)
 	if err != nil {

@@ -111,6 +111,9 @@ func (c *cli) showReport(report launcher.Report) error {
 	if report.Logs != "" {
 		fmt.Fprintf(c.out, "\nLogs %s/select/vmui/: %s\n", report.Logs, collected(report.Collected))
 	}
+	if report.Metrics != "" {
+		fmt.Fprintf(c.out, "Metrics %s\n", launcher.MetricsPage(report.Metrics))
+	}
 	return unready
 }
 

@@ -12,7 +12,7 @@ func doctorCommand() command {
 	return command{
 		name: "doctor", summary: "check that this machine has what a stack needs, and say how to install the rest",
 		flags: func(c *cli, flags *flag.FlagSet) {
-			flags.BoolVar(&c.options.doctor.build, "build", false, "build the sidecar now if none is found, and the store for log lines, and prepare .dapr for the Dapr CLI")
+			flags.BoolVar(&c.options.doctor.build, "build", false, "build the sidecar now if none is found, and the stores for log lines and metrics, and prepare .dapr for the Dapr CLI")
 			flags.StringVar(&c.options.doctor.daprd, "daprd", "", "`path` of the sidecar to check")
 		},
 		run: func(ctx context.Context, c *cli, _ *flag.FlagSet) error {
@@ -21,6 +21,9 @@ func doctorCommand() command {
 					return err
 				}
 				if _, err := launcher.EnsureLogStore(ctx, c.root, c.bin(), c.out); err != nil {
+					return err
+				}
+				if _, err := launcher.EnsureMetricStore(ctx, c.root, c.bin(), c.out); err != nil {
 					return err
 				}
 				if err := launcher.PrepareDaprCLI(c.root); err != nil {

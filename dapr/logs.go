@@ -32,7 +32,8 @@ Works on the logs of the last run too. Where a store for log lines runs (up --ob
 if an id or --since is given, and answers with lines of earlier runs too. If it does not answer, the
 files are read.
 
-With --target compose it shows what "docker logs" has of each container.`,
+With --target compose it shows what "docker logs" has of each container, or asks the store of
+compose/observe.yaml.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
 			c.targetFlag(flags)
 			o := &c.options.logs

@@ -84,7 +84,7 @@ func (c *cli) storedLines(ctx context.Context, query records.Query) ([]launcher.
 	if o.raw || o.order+o.correlation+o.trace+o.user == "" && o.since == 0 {
 		return nil, errNotStored
 	}
-	client, err := c.logStore()
+	client, err := c.logStore(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -100,10 +100,18 @@ func (c *cli) storedLines(ctx context.Context, query records.Query) ([]launcher.
 	return lines, nil
 }
 
-// logStore returns the store for log lines and spans of the stack in the folder.
-func (c *cli) logStore() (*store.Client, error) {
+// logStore returns the store for log lines and spans of the stack that --target names.
+func (c *cli) logStore(ctx context.Context) (*store.Client, error) {
 	if c.options.access.target == targetCompose {
-		return nil, errNotStored
+		project, err := c.composeProject()
+		if err != nil {
+			return nil, err
+		}
+		address, err := project.LogStoreURL(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errNotStored, err)
+		}
+		return store.New(address), nil
 	}
 	metadata, err := launcher.ReadMetadata(c.dir)
 	if err != nil || metadata.Logs == "" {

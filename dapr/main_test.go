@@ -230,6 +230,10 @@ func TestWhatIsBuiltAndWrittenIsInTheStacksFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.options.up.noConsole = true
+	if without, err := c.launcherOptions(); err != nil || without.Console || !options.Console {
+		t.Errorf("the page for staff: %t, and %t with --no-console (%v)", options.Console, without.Console, err)
+	}
 	if options.Dir != "/elsewhere" || options.Bin != "/elsewhere/bin" {
 		t.Errorf("programs are built in %s for the stack in %s", options.Bin, options.Dir)
 	}

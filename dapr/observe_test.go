@@ -26,7 +26,8 @@ func TestWhereSpansAreSent(t *testing.T) {
 
 func TestObservingIsOffUnlessGiven(t *testing.T) {
 	status, out, _ := invoke(t, "help", "up")
-	if status != exitOK || !strings.Contains(out, "--observe") || !strings.Contains(out, "a store that takes processor time for each order (default off)") {
+	if status != exitOK || !strings.Contains(out, "--observe") || !strings.Contains(out, "a store that takes processor time for each order;") ||
+		!strings.Contains(out, "a store for metrics with dashboards (default off)") {
 		t.Errorf("help up says %s", out)
 	}
 	for _, args := range [][]string{{"up", "--observe", "all"}, {"up", "--sidecar-spans", "2"}, {"up", "--sidecar-spans", "0"}} {

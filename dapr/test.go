@@ -124,6 +124,9 @@ func (c *cli) testSteps() []testStep {
 	if o.run == "" { // a separate module, for Compose's loader; the cache does not see the files that it reads
 		steps = append(steps, testStep{folder: filepath.Join("test", "compose"), args: []string{"go", "test", "-json", "-count=1", "./..."}})
 	}
+	if !o.short && o.run == "" { // likewise, for what drives a browser
+		steps = append(steps, testStep{folder: filepath.Join("test", "console"), args: []string{"go", "test", "-json", "-timeout", "30m", "-count=1", "./..."}})
+	}
 	return steps
 }
 

@@ -22,8 +22,10 @@ ID is the id of a trace, a correlation id, or the id of an order. Each line is a
 after the first, how long it took, and a bar. ✗ marks what failed. Spans of the same name beside each other are one line
 with their number.
 
-It needs the store of: go run ./dapr up --observe logs`,
+It needs the store of: go run ./dapr up --observe logs
+With --target compose it asks that of compose/observe.yaml.`,
 		flags: func(c *cli, flags *flag.FlagSet) {
+			c.targetFlag(flags)
 			flags.BoolVar(&c.options.trace.all, "all", false, "each span on a line of its own")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error { return c.trace(ctx, flags.Arg(0)) },
@@ -31,7 +33,10 @@ It needs the store of: go run ./dapr up --observe logs`,
 }
 
 func (c *cli) trace(ctx context.Context, id string) error {
-	client, err := c.logStore()
+	client, err := c.logStore(ctx)
+	if err != nil && c.options.access.target == targetCompose {
+		return fmt.Errorf("spans are only in a store: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("spans are only in a store: %w; start it with: %s", err, c.run("up --observe logs"))
 	}

@@ -27,6 +27,7 @@ type upOptions struct {
 	timeout                    time.Duration
 	fresh, detach, freePorts   bool
 	noLimits, verbose, noSeed  bool
+	noConsole                  bool
 }
 
 func upCommand() command {
@@ -39,8 +40,10 @@ gateway, each with its sidecar, waits until all are ready, fills the catalogue, 
 its timeline. Then it shows every program's log until Ctrl-C, which stops everything.
 
 A process that ends is restarted. All state is kept in .dapr, and the next start uses it; --fresh
-deletes it first. With --observe logs a store for log lines and spans runs too, which the commands logs and
-trace ask; spans go elsewhere with --otlp or ` + otlpVariable + `.
+deletes it first. A page for staff, whose address is printed as Console, shows what runs and what
+happens to orders (docs/parts/console.md). With --observe logs a store for log lines and spans runs too, which the commands logs and
+trace ask; spans go elsewhere with --otlp or ` + otlpVariable + `. With --observe full
+a store for metrics runs too, with dashboards on a page of its own.
 
 Servers that already run are used when one of these variables names them:
 ` + strings.Join(launcher.ServerVariables(), ", ") + ".",
@@ -56,6 +59,7 @@ Servers that already run are used when one of these variables names them:
 			flags.BoolVar(&up.noLimits, "no-limits", false, "switch the gateway's rate limits off, as for bench")
 			flags.Var(mailServer{&up.mail}, "mail", "a mail server as smtp://[user:password@]host:port, a `URL` (default: SMTP_URL,\n"+
 				"which keeps a password out of the list of processes, or a mailbox of the stack)")
+			flags.BoolVar(&up.noConsole, "no-console", false, "do not start the page for staff")
 			flags.BoolVar(&up.noSeed, "no-seed", false, "start with an empty shop: no catalogue, users or order")
 			flags.BoolVar(&up.verbose, "verbose", false, "show all that sidecars, broker and store log, not only warnings")
 		},
@@ -76,9 +80,10 @@ func stackFlags(up *upOptions, flags *flag.FlagSet) {
 // observeFlags declares the flags for the store of log lines and spans.
 func observeFlags(up *upOptions, flags *flag.FlagSet) {
 	up.observe = launcher.ObserveChoices()[0]
-	flags.Var(oneOf{&up.observe, launcher.ObserveChoices()}, "observe", "`name` of what to start for logs and trace: off, or logs, a store that takes processor time for each order")
+	flags.Var(oneOf{&up.observe, launcher.ObserveChoices()}, "observe", "`name` of what to start: off; logs, for logs and trace, a store that takes processor time for each order;\n"+
+		"or full, that and a store for metrics with dashboards")
 	up.sidecarSpans = 1
-	flags.Var(decimal(&up.sidecarSpans, 0.001, 1), "sidecar-spans", "with --observe logs, of which share of the traces spans of sidecars are stored, as a `number`")
+	flags.Var(decimal(&up.sidecarSpans, 0.001, 1), "sidecar-spans", "with --observe, of which share of the traces spans of sidecars are stored, as a `number`")
 }
 
 // otlpVariable says where spans are sent, for all programs with OpenTelemetry.
@@ -161,7 +166,7 @@ func (c *cli) launcherOptions() (launcher.Options, error) {
 	options := launcher.Options{
 		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Mail: up.mail, Daprd: up.daprd,
 		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, Timeout: up.timeout, OTLPEndpoint: endpoint,
-		Observe: up.observe, SidecarSpans: up.sidecarSpans,
+		Observe: up.observe, SidecarSpans: up.sidecarSpans, Console: !up.noConsole,
 		Log: c.out, Colour: isTerminal(c.out), Verbose: up.verbose, Quiet: !up.verbose,
 	}
 	if up.noLimits {
@@ -201,11 +206,17 @@ func (c *cli) showAddresses(stack *launcher.Stack, users []launcher.User) {
 	if server := stack.MailServer(); server != "" {
 		fmt.Fprintf(w, "  Mail         %s\n", cmp.Or(stack.MailURL(), server))
 	}
+	if page := stack.ConsoleURL(); page != "" {
+		fmt.Fprintf(w, "  Console      %s  (sign in as staff)\n", page)
+	}
 	if logs := stack.LogsURL(); logs != "" {
 		fmt.Fprintf(w, "  Logs         %s/select/vmui/\n", logs)
 	}
+	if metrics := stack.MetricsURL(); metrics != "" {
+		fmt.Fprintf(w, "  Metrics      %s\n", launcher.MetricsPage(metrics))
+	}
 	for _, status := range stack.Processes() {
-		if status.URL != "" && status.Name != "gateway" && status.Name != launcher.MailProcess {
+		if status.URL != "" && status.Name != "gateway" && status.URL != stack.ConsoleURL() && status.Name != launcher.MailProcess {
 			fmt.Fprintf(w, "  %-20s %s\n", status.Name, status.URL)
 		}
 	}

@@ -116,6 +116,9 @@ func assemble(cfg settings, on surroundings) (*edge.Edge, error) {
 	breakers := proxy.NewBreakers(table.Apps(), cfg.Breaker, func(app, from, to string) {
 		on.Log.Warn("a circuit breaker changed", "app", app, "from", from, "to", to)
 	})
+	if err := reportBreakers(breakers, on.Meter); err != nil {
+		return nil, err
+	}
 	repeated, err := reportRepeats(on.Log, on.Meter)
 	if err != nil {
 		return nil, err
@@ -156,6 +159,25 @@ func reportRepeats(log *slog.Logger, meter metric.Meter) (proxy.Repeated, error)
 		log.WarnContext(ctx, "a call was lost on its way and sent again",
 			"app", r.Route.App, "route", r.Route.Name, "loss", r.Loss.String(), "failed", r.Failed, "cause", r.Cause)
 	}, nil
+}
+
+// reportBreakers makes the gauge gateway.breaker.open: by target, 0 while the breaker is closed and 1 while it is open or half-open.
+func reportBreakers(breakers *proxy.Breakers, meter metric.Meter) error {
+	_, err := meter.Int64ObservableGauge("gateway.breaker.open", metric.WithDescription("Whether a circuit breaker is not closed, by target."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			for _, status := range breakers.Status() {
+				var open int64
+				if status.State != "closed" {
+					open = 1
+				}
+				o.Observe(open, metric.WithAttributes(attribute.String("target", status.App)))
+			}
+			return nil
+		}))
+	if err != nil {
+		return fmt.Errorf("making the gauge of breakers: %w", err)
+	}
+	return nil
 }
 
 // loadRoutes reads the route table from a file. Without a file it is the built-in one.

@@ -12,6 +12,7 @@ import (
 
 	"caravan/dapr/client"
 	"caravan/dapr/launcher"
+	"caravan/dapr/launcher/process"
 )
 
 // Target is the stack that is measured.
@@ -77,6 +78,7 @@ func (s *shop) measure(ctx context.Context, stack Target, options Options, resul
 	}
 	for _, clients := range options.Clients {
 		fmt.Fprintf(options.Out, "Orders of %s for %s …\n", clientCount(clients), options.Duration)
+		busy := measureBusy()
 		before, err := stack.Report(ctx)
 		if err != nil {
 			return err
@@ -94,6 +96,7 @@ func (s *shop) measure(ctx context.Context, stack Target, options Options, resul
 		}
 		result.Orders = append(result.Orders, load)
 		result.Processor = timePerOrder(before, after, load.Done)
+		result.Others = measureBusy().others(busy, used(before, after))
 	}
 	if strings.HasPrefix(stack.Gateway, "https:") {
 		fmt.Fprintln(options.Out, "Catalogue reads are not measured: their client does not support TLS.")
@@ -123,18 +126,33 @@ func sizes(ctx context.Context, stack Target) ([]ProcessSize, error) {
 }
 
 func timePerOrder(before, after launcher.Report, orders int64) []ProcessTime {
-	used := map[string]time.Duration{}
+	earlier := map[string]process.Work{}
 	for _, p := range before.Processes {
-		used[p.Name] = p.CPU
+		earlier[p.Name] = p.Work
 	}
-	all := ProcessTime{Name: "all"}
+	all, per := ProcessTime{Name: "all"}, float64(max(orders, 1))
 	var times []ProcessTime
 	for _, p := range after.Processes {
-		one := ProcessTime{Name: p.Name, PerOrder: inMilliseconds(p.CPU-used[p.Name]) / float64(max(orders, 1))}
-		all.PerOrder += one.PerOrder
+		was := earlier[p.Name]
+		one := ProcessTime{
+			Name: p.Name, PerOrder: inMilliseconds(p.CPU-was.CPU) / per,
+			Switches: float64(p.Switches-was.Switches) / per, Calls: float64(p.Calls-was.Calls) / per,
+		}
+		all.PerOrder, all.Switches, all.Calls = all.PerOrder+one.PerOrder, all.Switches+one.Switches, all.Calls+one.Calls
 		times = append(times, one)
 	}
 	return append(times, all)
+}
+
+// used is the processor time of all processes of a stack between two reports.
+func used(before, after launcher.Report) (sum time.Duration) {
+	for _, p := range after.Processes {
+		sum += p.CPU
+	}
+	for _, p := range before.Processes {
+		sum -= p.CPU
+	}
+	return sum
 }
 
 func megabytes(bytes int64) float64 { return float64(bytes*10>>20) / 10 }

@@ -58,10 +58,10 @@ func TestBasketsHoldDifferentProducts(t *testing.T) {
 
 func TestTimePerOrder(t *testing.T) {
 	at := func(cpu time.Duration) launcher.Report {
-		return launcher.Report{Processes: []launcher.ProcessReport{{Status: process.Status{Name: "orders"}, CPU: cpu}}}
+		return launcher.Report{Processes: []launcher.ProcessReport{{Status: process.Status{Name: "orders"}, Work: process.Work{CPU: cpu, Switches: int64(cpu / 1e6), Calls: int64(cpu / 1e5)}}}}
 	}
 	times := timePerOrder(at(time.Second), at(3*time.Second), 1000)
-	if len(times) != 2 || times[0].PerOrder != 2 || times[1].Name != "all" || times[1].PerOrder != 2 {
+	if len(times) != 2 || times[0].PerOrder != 2 || times[0].Switches != 2 || times[0].Calls != 20 || times[1].Name != "all" || times[1].PerOrder != 2 {
 		t.Errorf("got %+v", times)
 	}
 }

@@ -100,8 +100,8 @@ func TestALoadEndsWhenItsMessagesAreSent(t *testing.T) {
 		asked++
 		busy := time.Duration(min(asked, 2)) * time.Second // until the second time
 		return launcher.Report{Processes: []launcher.ProcessReport{
-			{Status: process.Status{Name: "notifications"}, CPU: busy}, {Status: process.Status{Name: "orders"}, CPU: time.Duration(asked) * time.Hour},
-			{Status: process.Status{Name: "notifications-daprd"}, CPU: time.Duration(asked) * time.Hour},
+			{Status: process.Status{Name: "notifications"}, Work: process.Work{CPU: busy}}, {Status: process.Status{Name: "orders"}, Work: process.Work{CPU: time.Duration(asked) * time.Hour}},
+			{Status: process.Status{Name: "notifications-daprd"}, Work: process.Work{CPU: time.Duration(asked) * time.Hour}},
 		}}, nil
 	}}
 	if err := settle(t.Context(), stack, time.Minute); err != nil || asked != 3 {

@@ -47,8 +47,11 @@ type Result struct {
 	// Processor is the processor time of one order in every process, at the greatest number of clients. Unlike rates,
 	// it hardly depends on other work of the machine.
 	Processor []ProcessTime `json:"processor"`
-	AtRest    []ProcessSize `json:"memoryAtRest"`
-	AfterUse  []ProcessSize `json:"memoryAfterLoad"`
+	// Others is the share of the processors that neither the stack nor the benchmark used during the load of Processor, from 0 to 1. It
+	// says how far to trust rates.
+	Others   float64       `json:"others"`
+	AtRest   []ProcessSize `json:"memoryAtRest"`
+	AfterUse []ProcessSize `json:"memoryAfterLoad"`
 }
 
 // Machine describes the machine.
@@ -91,10 +94,12 @@ type Span struct {
 	Calls  float64 `json:"calls"` // per order
 }
 
-// ProcessTime is the processor time of a process for one order.
+// ProcessTime is the processor time of a process for one order, and how often it asked the kernel for something.
 type ProcessTime struct {
 	Name     string  `json:"name"`
 	PerOrder float64 `json:"msPerOrder"`
+	Switches float64 `json:"switchesPerOrder"` // times that a thread gave up its processor, or lost it
+	Calls    float64 `json:"callsPerOrder"`    // system calls that read or write
 }
 
 // ProcessSize is the memory of a process and its descendants, in MB.

@@ -171,3 +171,17 @@ func TestAllProductsFollowsTheCursor(t *testing.T) {
 		t.Errorf("got %+v, %v", products, err)
 	}
 }
+
+// TestResumedSessionEnds: without a password nothing can open another session.
+func TestResumedSessionEnds(t *testing.T) {
+	g := &fakeGateway{expiresIn: 300, refresh: http.StatusUnauthorized, handle: func(http.ResponseWriter, *http.Request) {}}
+	user := serve(t, g).Resume(client.Session{AccessToken: "a", RefreshToken: "r", ExpiresIn: 0})
+	if _, err := user.GetWallet(t.Context()); client.Status(err) != http.StatusUnauthorized {
+		t.Errorf("a call says %v, want 401", err)
+	}
+	for _, call := range g.calls {
+		if call.URL.Path == "/v1/sessions" {
+			t.Error("it tried to sign in")
+		}
+	}
+}

@@ -35,7 +35,7 @@ func (c *Client) token(ctx context.Context) (string, error) {
 		return c.session.AccessToken, nil
 	}
 	err := c.keep(c.RefreshSession(ctx, Refresh{RefreshToken: c.session.RefreshToken}))
-	if Status(err) == http.StatusUnauthorized { // the session has ended
+	if Status(err) == http.StatusUnauthorized && c.credentials.Password != "" { // the session has ended
 		err = c.keep(c.SignIn(ctx, c.credentials))
 	}
 	return c.session.AccessToken, err
@@ -51,7 +51,7 @@ func (c *Client) Session() Session {
 // Token returns an access token that is valid now, for requests that this package does not send, such as event streams.
 func (c *Client) Token(ctx context.Context) (string, error) { return c.token(ctx) }
 
-// Resume returns a client with a session that was opened elsewhere.
+// Resume returns a client with a session that was opened elsewhere. Its calls fail with the status 401 when the session has ended.
 func (c *Client) Resume(session Session) *Client {
 	user := New(c.base, c.http)
 	_ = user.keep(session, nil)

@@ -117,6 +117,7 @@ func (s *Stack) startApps() error {
 			}
 			s.mu.Lock()
 			s.internal[name+"-daprd"] = net.JoinHostPort("127.0.0.1", strconv.Itoa(replica.InternalGRPCPort))
+			s.scraped = append(s.scraped, scraped{app: a.ID, name: name, port: replica.Port, sidecarPort: replica.MetricsPort})
 			s.mu.Unlock()
 			told, err := s.between(&replica, name)
 			if err != nil {

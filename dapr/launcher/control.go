@@ -18,6 +18,7 @@ import (
 
 	"caravan/dapr/launcher/process"
 	"caravan/internal/clock"
+	"caravan/internal/version"
 )
 
 // Report is the state of a stack.
@@ -28,24 +29,41 @@ type Report struct {
 	Gateway   string          `json:"gateway"`
 	Broker    string          `json:"broker"`
 	Store     string          `json:"store"`
-	Mail      string          `json:"mail,omitempty"` // the page of the private mail server
-	Logs      string          `json:"logs,omitempty"` // the store of log lines and spans
+	Mail      string          `json:"mail,omitempty"`    // the page of the private mail server
+	Logs      string          `json:"logs,omitempty"`    // the store of log lines and spans
+	Console   string          `json:"console,omitempty"` // the page for staff
+	Version   string          `json:"version,omitempty"` // what the programs are built from
+	Sidecar   string          `json:"sidecar,omitempty"` // the version of the sidecars
 	Collected *Collected      `json:"collected,omitempty"`
+	Metrics   string          `json:"metrics,omitempty"` // the store of metrics
 	Processes []ProcessReport `json:"processes"`
 }
 
-// ProcessReport is the state of one process. Memory and processor time include all processes that it started.
+// ProcessReport is the state of one process. Memory and work include all processes that it started.
 type ProcessReport struct {
 	process.Status
 	process.Memory
-	CPU time.Duration `json:"cpu"` // since its start, in nanoseconds
+	process.Work
+	Frozen bool `json:"frozen,omitempty"` // stopped by a signal; SIGCONT continues it
 }
 
 // Report looks at every process.
 func (s *Stack) Report(since time.Time) Report {
+	report := s.brief(since)
+	for i, p := range report.Processes {
+		if p.PID != 0 {
+			report.Processes[i].Memory, report.Processes[i].Work = process.TreeMemory(p.PID), process.TreeWork(p.PID)
+		}
+	}
+	return report
+}
+
+// brief is a report without memory and processor time, which take long to add up on a machine with many processes.
+func (s *Stack) brief(since time.Time) Report {
 	report := Report{
 		PID: os.Getpid(), Dir: s.dir, Since: since,
-		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind, Mail: s.MailURL(),
+		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind, Mail: s.MailURL(), Metrics: s.observed.metrics,
+		Console: s.ConsoleURL(), Version: version.Read().String(), Sidecar: s.sidecar.Version,
 	}
 	if s.observed.store != "" {
 		report.Logs, report.Collected = s.observed.store, s.observed.collected()
@@ -53,8 +71,7 @@ func (s *Stack) Report(since time.Time) Report {
 	for _, status := range s.Processes() {
 		one := ProcessReport{Status: status}
 		if status.PID != 0 {
-			one.Memory = process.TreeMemory(status.PID)
-			one.CPU = process.TreeCPU(status.PID)
+			one.Frozen = process.Frozen(status.PID)
 		}
 		report.Processes = append(report.Processes, one)
 	}
@@ -108,10 +125,12 @@ func (s *Stack) ServeControl(ctx context.Context, down func()) error {
 func (s *Stack) controlHandler(down func()) http.Handler {
 	since := time.Now()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(s.Report(since))
-	})
+	for path, report := range map[string]func(time.Time) Report{"GET /status": s.Report, "GET /brief": s.brief} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(report(since))
+		})
+	}
 	mux.HandleFunc("POST /down", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 		down()
@@ -169,9 +188,14 @@ func Connect(ctx context.Context, dir string) (*Control, error) {
 }
 
 // Report returns the state of the stack.
-func (c *Control) Report(ctx context.Context) (Report, error) {
+func (c *Control) Report(ctx context.Context) (Report, error) { return c.report(ctx, "status") }
+
+// Brief returns the state of the stack without memory and processor time of its processes. It is for those who ask often.
+func (c *Control) Brief(ctx context.Context) (Report, error) { return c.report(ctx, "brief") }
+
+func (c *Control) report(ctx context.Context, what string) (Report, error) {
 	var report Report
-	body, err := c.ask(ctx, http.MethodGet, "status", nil)
+	body, err := c.ask(ctx, http.MethodGet, what, nil)
 	if err != nil {
 		return report, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +71,15 @@ func TestControlOfAStackInAnyFolder(t *testing.T) {
 			report, err := control.Report(ctx)
 			if err != nil || len(report.Processes) != 1 || report.Processes[0].PID == before.PID || report.PID != os.Getpid() {
 				t.Errorf("after a restart: %+v, %v", report, err)
+			}
+			for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+				if err := control.Kill(ctx, "orders", signal); err != nil {
+					t.Error(err)
+				}
+				eventually(t, signal.String(), func() (bool, string) {
+					brief, err := control.Brief(ctx)
+					return err == nil && brief.Processes[0].Frozen == (signal == syscall.SIGSTOP) && brief.Processes[0].RSS == 0, fmt.Sprintf("%+v, %v", brief, err)
+				})
 			}
 			if err := control.Stop(ctx, "orders"); err != nil {
 				t.Error(err)

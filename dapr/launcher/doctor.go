@@ -39,7 +39,7 @@ func Diagnose(ctx context.Context, root, dir, daprd string) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	findings := []Finding{checkSystem(), checkGo(ctx), checkSidecar(ctx, root, dir, daprd), checkLogStore(root, dir)}
+	findings := []Finding{checkSystem(), checkGo(ctx), checkSidecar(ctx, root, dir, daprd), checkLogStore(root, dir), checkMetricStore(root, dir)}
 	findings = append(findings, checkServers()...)
 	findings = append(findings, checkDaprCLI(ctx, plan, root, os.Getenv))
 	findings = append(findings, checkFiles(plan), checkPath(root, dir), checkDisk(dir))

@@ -25,14 +25,19 @@ const imageUser = 65532
 // programImage is what differs between the images. The Dockerfile has a target for each name; a test compares them.
 type programImage struct {
 	name    string            // "users" becomes caravan/users
-	source  string            // Go package; of the sidecar's own module when it is sidecarSource
+	source  string            // Go package; of a module of its own when it is sidecarSource or logStoreSource
+	tools   map[string]string // other programs in the image: their Go packages
 	folders []string          // of the user, for volumes
 	files   map[string]string // in the image: in the repository
 	workDir string
 	bare    bool // a default command instead of an entry point: a container names the binary to run
 }
 
-const sidecarSource = "dapr/daprd"
+const (
+	sidecarSource   = "dapr/daprd"
+	logStoreSource  = "dapr/observe"
+	collectorSource = "./dapr/launcher/collector"
+)
 
 // appFolders are the folders for volumes in the images of apps that need them.
 var appFolders = map[string][]string{"users": {"/keys"}}
@@ -60,6 +65,10 @@ func toolImages() []programImage {
 			"/caravan/dapr/dapr.yaml":                  "dapr/dapr.yaml",
 			"/caravan/services/products/catalogue.csv": "services/products/catalogue.csv",
 		}},
+		// The collector's folder for data has no owner here: in docker compose it runs as another user than in Kubernetes.
+		{name: "collector", source: collectorSource},
+		// The store cannot ask itself whether it works. The collector can.
+		{name: "victoria-logs", source: logStoreSource, folders: []string{"/data"}, tools: map[string]string{"/collector": collectorSource}},
 		{name: "daprd", source: sidecarSource, workDir: "/caravan", folders: []string{"/caravan/.dapr/data"}, bare: true},
 	}
 }
@@ -74,11 +83,11 @@ type ImageOptions struct {
 	Log     io.Writer // progress
 }
 
-// ClusterImages are the names of the images in k8s/: the apps, their sidecar, and the broker and the mail server for
-// development.
+// ClusterImages are the names of the images in k8s/: the apps, their sidecar, the broker and the mail server for
+// development, and the store for log lines and spans with its collector.
 func ClusterImages(root string) ([]string, error) {
 	apps, err := Apps(root)
-	return append(apps, "daprd", "embeddedbroker", "mailbox"), err
+	return append(apps, "daprd", "embeddedbroker", "mailbox", "victoria-logs", "collector"), err
 }
 
 // MakeImages builds the programs on this machine and writes their images in the form that "docker load" reads. It
@@ -148,6 +157,9 @@ func (p programImage) image(options ImageOptions, binaries map[string]string, ce
 	for inside := range p.files {
 		own = append(own, image.File{Path: inside, Source: filepath.Join(options.Root, p.files[inside]), Mode: 0o644})
 	}
+	for inside, source := range p.tools {
+		own = append(own, image.File{Path: inside, Source: binaries[path.Base(source)], Mode: 0o755})
+	}
 	slices.SortFunc(own, func(a, b image.File) int { return cmp.Compare(a.Path, b.Path) })
 	own = append(own, image.File{Path: "/" + p.name, Source: binaries[p.name], Mode: 0o755})
 	config := image.Config{
@@ -173,23 +185,40 @@ func buildForImages(ctx context.Context, options ImageOptions, chosen []programI
 	folder := filepath.Join(options.Root, ".dapr", "images", arch)
 	binaries := map[string]string{}
 	var packages []string
-	for _, program := range chosen {
-		if program.source != sidecarSource {
-			packages = append(packages, program.source)
-			binaries[program.name] = filepath.Join(folder, path.Base(program.source))
-			continue
+	ours := func(source, name string) {
+		if !slices.Contains(packages, source) {
+			packages = append(packages, source)
 		}
-		sidecar, err := builtSidecar(options.Root, BinFolder(filepath.Join(options.Root, ".dapr")), "linux/"+arch)
+		binaries[name] = filepath.Join(folder, path.Base(source))
+	}
+	for _, program := range chosen {
+		for _, source := range program.tools {
+			ours(source, path.Base(source))
+		}
+		var err error
+		switch program.source {
+		case sidecarSource:
+			binaries[program.name], err = sidecarForImage(ctx, options, arch)
+		case logStoreSource:
+			binaries[program.name], err = logStoreProgram.ensure(ctx, options.Root, BinFolder(filepath.Join(options.Root, ".dapr")), "linux/"+arch, options.Log)
+		default:
+			ours(program.source, program.name)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if err := ensureBuilt(ctx, options.Root, sidecar.Path, "linux/"+arch, options.Log); err != nil {
-			return nil, err
-		}
-		binaries[program.name] = sidecar.Path
 	}
 	flags := []string{"-trimpath", "-ldflags", "-s -w -X caravan/internal/version.version=" + options.Version + " -X caravan/internal/version.revision=" + revision}
 	return binaries, goBuild(ctx, options.Root, folder, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch}, flags, packages)
+}
+
+// sidecarForImage returns the path of the sidecar, and builds it if there is none.
+func sidecarForImage(ctx context.Context, options ImageOptions, arch string) (string, error) {
+	sidecar, err := builtSidecar(options.Root, BinFolder(filepath.Join(options.Root, ".dapr")), "linux/"+arch)
+	if err != nil {
+		return "", err
+	}
+	return sidecar.Path, ensureBuilt(ctx, options.Root, sidecar.Path, "linux/"+arch, options.Log)
 }
 
 // revision is the revision of the repository.

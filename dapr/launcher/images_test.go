@@ -32,7 +32,7 @@ func TestTheDockerfileMakesTheSameImages(t *testing.T) {
 	}
 	for _, program := range programs {
 		want := target{
-			folders: program.folders, files: append(slices.Sorted(maps.Keys(program.files)), "/"+program.name),
+			folders: program.folders, files: slices.Concat(slices.Sorted(maps.Keys(program.files)), slices.Sorted(maps.Keys(program.tools)), []string{"/" + program.name}),
 			workDir: program.workDir, title: "caravan/" + program.name,
 		}
 		made := program.image(ImageOptions{}, map[string]string{}, "").Config
@@ -51,7 +51,7 @@ func TestTheDockerfileMakesTheSameImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{fmt.Sprintf("USER %d:%d\n", imageUser, imageUser), "buildinfo.version=" + SidecarVersion + "\"", "golang:" + goVersion(t, root) + "-"} {
+	for _, want := range []string{fmt.Sprintf("USER %d:%d\n", imageUser, imageUser), "buildinfo.version=" + SidecarVersion + "\"", "\"" + logStoreProgram.ldflags + "\"", logStoreProgram.pkg, "golang:" + goVersion(t, root) + "-"} {
 		if !strings.Contains(string(content), want) {
 			t.Errorf("the Dockerfile lacks %q", want)
 		}

@@ -26,7 +26,7 @@ func TestAnotherModuleIsAnotherLogStore(t *testing.T) {
 	last := ""
 	for _, content := range []string{"module a", "module b"} {
 		writeModule(t, root, "go.mod", content)
-		path, built, err := builtLogStore(root, t.TempDir())
+		path, built, err := logStoreProgram.pinned(root, t.TempDir(), thisPlatform)
 		if err != nil || built || path == last {
 			t.Errorf("%s, built %v, %v", path, built, err)
 		}
@@ -40,13 +40,16 @@ func TestAnotherModuleIsAnotherLogStore(t *testing.T) {
 	}
 }
 
-// TestTheLogStoreIsPinned: the version that is named is that of the module, and the module builds that program.
-func TestTheLogStoreIsPinned(t *testing.T) {
+// TestTheStoresArePinned: the versions that are named are those of the module, and the module builds these programs.
+func TestTheStoresArePinned(t *testing.T) {
 	raw, err := os.ReadFile(filepath.Join("..", "observe", "go.mod"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"tool " + logStoreProgram.pkg + "\n", "github.com/VictoriaMetrics/VictoriaLogs v" + LogStoreVersion + " "} {
+	for _, want := range []string{
+		"\t" + logStoreProgram.pkg + "\n", "github.com/VictoriaMetrics/VictoriaLogs v" + LogStoreVersion + " ",
+		"\t" + metricStoreProgram.pkg + "\n", "github.com/VictoriaMetrics/VictoriaMetrics v" + MetricStoreVersion + " ",
+	} {
 		if !strings.Contains(string(raw), want) {
 			t.Errorf("go.mod of dapr/observe lacks %q", want)
 		}

@@ -24,6 +24,8 @@ func (s *Stack) Metadata() Metadata {
 		Gateway: s.GatewayURL(),
 		Mail:    s.MailURL(),
 		Logs:    s.observed.store,
+		Console: s.ConsoleURL(),
+		Metrics: s.observed.metrics,
 		Broker:  BrokerInfo{Kind: s.broker.Kind, URL: s.broker.URL},
 		Store:   StoreInfo{Kind: s.store.Kind},
 	}
@@ -78,8 +80,10 @@ func (s *Stack) writeMetadata() error {
 // Metadata is the content of run/stack.json.
 type Metadata struct {
 	Gateway   string        `json:"gateway"`
-	Mail      string        `json:"mail"`           // the page of the private mail server; "" if there is none
-	Logs      string        `json:"logs,omitempty"` // the store of log lines and spans; "" if there is none
+	Mail      string        `json:"mail"`              // the page of the private mail server; "" if there is none
+	Logs      string        `json:"logs,omitempty"`    // the store of log lines and spans; "" if there is none
+	Console   string        `json:"console,omitempty"` // the page for staff; "" if there is none
+	Metrics   string        `json:"metrics,omitempty"` // the store of metrics; "" if there is none
 	Broker    BrokerInfo    `json:"broker"`
 	Store     StoreInfo     `json:"store"`
 	Users     []User        `json:"users"`

@@ -22,25 +22,34 @@ import (
 const (
 	ObserveOff  = "off"
 	ObserveLogs = "logs" // a store for log lines and spans
+	ObserveFull = "full" // and a store for metrics
 )
 
 // ObserveChoices are the choices of Options.Observe. The first is the default, because storing lines and spans takes processor time for
 // each order (docs/parts/records.md).
-func ObserveChoices() []string { return []string{ObserveOff, ObserveLogs} }
+func ObserveChoices() []string { return []string{ObserveOff, ObserveLogs, ObserveFull} }
+
+// observes reports whether log lines and spans go to a store.
+func (o Options) observes() bool { return o.Observe == ObserveLogs || o.Observe == ObserveFull }
 
 // The names of the processes that observe.
 const (
-	logStoreProcess  = "logstore"
-	collectorProcess = "collector"
+	logStoreProcess    = "logstore"
+	collectorProcess   = "collector"
+	metricStoreProcess = "metricstore"
 )
 
-func isObserver(name string) bool { return name == logStoreProcess || name == collectorProcess }
+func isObserver(name string) bool {
+	return name == logStoreProcess || name == collectorProcess || name == metricStoreProcess
+}
 
-// observed says where log lines and spans go.
+// observed says where log lines, spans and metrics go.
 type observed struct {
-	store string // the URL of the store
-	spans string // where spans are received
-	log   *os.File
+	store         string // the URL of the store for log lines and spans
+	spans         string // where spans are received
+	metrics       string // the URL of the store for metrics, "" without one
+	metricProgram string // the path of that store
+	log           *os.File
 	// socket listens there. It is the launcher's, so that an export waits while the collector is started again. Exporters give up at
 	// once when a connection is refused.
 	socket *os.File
@@ -83,10 +92,14 @@ func checkObserve(options Options) error {
 
 // prepareObserved chooses the ports, and has the launcher's remarks written to a log beside those of the processes.
 func (s *Stack) prepareObserved() error {
-	if s.options.Observe != ObserveLogs {
+	if !s.options.observes() {
 		return nil
 	}
-	for _, url := range []*string{&s.observed.store, &s.observed.spans} {
+	urls := []*string{&s.observed.store, &s.observed.spans}
+	if s.options.Observe == ObserveFull {
+		urls = append(urls, &s.observed.metrics)
+	}
+	for _, url := range urls {
 		port, err := s.ports.Take()
 		if err != nil {
 			return err
@@ -106,8 +119,9 @@ func (s *Stack) prepareObserved() error {
 }
 
 // startObserved starts the store for log lines and spans, and then the collector, so that no span is exported before it is received.
+// It builds the store for metrics, which startMetrics starts.
 func (s *Stack) startObserved(ctx context.Context) error {
-	if s.options.Observe != ObserveLogs {
+	if !s.options.observes() {
 		return nil
 	}
 	began := time.Now()
@@ -117,6 +131,11 @@ func (s *Stack) startObserved(ctx context.Context) error {
 	}
 	if err := buildPrograms(ctx, s.root, s.options.Bin, []string{"./dapr/launcher/" + collectorProcess}); err != nil {
 		return err
+	}
+	if s.options.Observe == ObserveFull {
+		if s.observed.metricProgram, err = EnsureMetricStore(ctx, s.root, s.options.Bin, s.options.Log); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()

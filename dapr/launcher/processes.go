@@ -3,7 +3,9 @@ package launcher
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"caravan/dapr/launcher/process"
@@ -29,6 +31,28 @@ func (s *Stack) process(name string) (*process.Process, error) {
 		unknown.Known = append(unknown.Known, p.Name())
 	}
 	return nil, unknown
+}
+
+// byKind returns the processes in start order, without those that observe.
+func (s *Stack) byKind() (apps, sidecars, servers []*process.Process) {
+	for _, p := range s.all() {
+		switch {
+		case isObserver(p.Name()): // see observers
+		case strings.HasPrefix(p.Name(), "broker") || p.Name() == "store" || p.Name() == MailProcess:
+			servers = append(servers, p)
+		case strings.HasSuffix(p.Name(), "-daprd"):
+			sidecars = append(sidecars, p)
+		default:
+			apps = append(apps, p)
+		}
+	}
+	return apps, sidecars, servers
+}
+
+func (s *Stack) all() []*process.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.processes)
 }
 
 // Process is a process's state, pid and URL.
@@ -91,4 +115,12 @@ func (s *Stack) Restart(ctx context.Context, name string) error {
 // LogLines reads the log lines of all processes that accept returns true for, in order of their times.
 func (s *Stack) LogLines(accept func(LogLine) bool) ([]LogLine, error) {
 	return ReadLogs(s.dir, accept)
+}
+
+func closeAll(ctx context.Context, processes []*process.Process) {
+	var wait sync.WaitGroup
+	for _, p := range processes {
+		wait.Go(func() { p.Close(ctx) })
+	}
+	wait.Wait()
 }

@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -33,6 +36,46 @@ func buildCache(bin string) string {
 		cache = filepath.Join(filepath.Dir(bin), "cache")
 	}
 	return filepath.Join(cache, "caravan")
+}
+
+// observeFolder has the module that pins the programs that observe.
+var observeFolder = filepath.Join("dapr", "observe")
+
+// pinned returns the place of a program that its module only pins, and whether it was built. Its key is of go.mod and the compiler. platform is such as
+// linux/amd64.
+func (p separateProgram) pinned(root, bin, platform string) (path string, built bool, err error) {
+	module, err := os.ReadFile(filepath.Join(root, p.folder, "go.mod"))
+	if err != nil {
+		return "", false, fmt.Errorf("reading the module of %s: %w", p.what, err)
+	}
+	key := sha256.Sum256(fmt.Appendf(nil, "%s %s %s", module, runtime.Version(), platform))
+	path = filepath.Join(buildCache(bin), p.name+"-"+p.version+"-"+hex.EncodeToString(key[:])[:16], p.name)
+	_, err = os.Stat(path)
+	return path, err == nil, nil
+}
+
+// ensure returns the path of a pinned program, and builds it if there is none.
+func (p separateProgram) ensure(ctx context.Context, root, bin, platform string, log io.Writer) (string, error) {
+	path, _, err := p.pinned(root, bin, platform)
+	if err != nil {
+		return "", err
+	}
+	return path, buildOnce(path, func() error { return p.build(ctx, root, path, platform, log) })
+}
+
+// check says whether a pinned program is built. choice is the choice of --observe that needs it.
+func (p separateProgram) check(root, dir, what, product, choice string) Finding {
+	path, built, err := p.pinned(root, BinFolder(dir), thisPlatform)
+	switch {
+	case err != nil:
+		return Finding{Bad, what, err.Error(), ""}
+	case !built:
+		return Finding{
+			Optional, what, product + " " + p.version + " is not built",
+			"needed for up --observe " + choice + ", which builds it in some minutes; or now: go run ./dapr doctor --build",
+		}
+	}
+	return Finding{Good, what, fmt.Sprintf("%s %s at %s", product, p.version, path), ""}
 }
 
 // buildOnce calls build unless the target exists. Two processes do not build the same target at once.

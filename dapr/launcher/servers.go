@@ -19,7 +19,7 @@ func (s *Stack) chooseServers() (err error) {
 		return err
 	}
 	place := infra.Place{
-		Dir: s.dir, Topics: topics, Port: s.ports.Take, Getenv: os.Getenv,
+		Dir: s.dir, Topics: topics, Port: s.ports.Take, Getenv: os.Getenv, Metrics: s.options.Observe == ObserveFull,
 		Program: func(name string) string { return filepath.Join(s.options.Bin, name) },
 	}
 	if s.broker, err = infra.Broker(s.options.Broker, place); err != nil {

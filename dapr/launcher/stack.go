@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -58,10 +57,13 @@ type Options struct {
 	// OTLPEndpoint is where programs and sidecars send spans, such as http://127.0.0.1:4318. They send none when it is
 	// "".
 	OTLPEndpoint string
-	// Observe is one of ObserveChoices: whether log lines and spans go to a store that is started with the stack. "" is off.
+	// Observe is one of ObserveChoices: whether log lines, spans and metrics go to stores that are started with the stack. "" is off.
 	Observe string
 	// SidecarSpans is the share of the traces whose spans of sidecars are stored, above 0 and at most 1. 0 is all.
 	SidecarSpans float64
+
+	// Console starts the page for staff.
+	Console bool
 
 	Log     io.Writer // what happens, and every program's log lines; nil: nowhere
 	Colour  bool      // colour the names before log lines
@@ -97,6 +99,7 @@ type Stack struct {
 	store      infra.Server
 	mail       infra.Server // the zero value if no app sends e-mails
 	observed   observed     // the zero value without Options.Observe
+	consoleURL string       // "" without Options.Console
 	proxies    *proxies     // nil without Options.Proxies
 	disk       *smallDisk
 	sidecar    Sidecar
@@ -112,6 +115,7 @@ type Stack struct {
 	mu        sync.Mutex
 	processes []*process.Process // in start order
 	internal  map[string]string  // where sidecars find each other, by process
+	scraped   []scraped          // where metrics are
 	users     []User
 	published bool
 }
@@ -195,7 +199,7 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.prepareFaults(); err != nil {
 		return err
 	}
-	if err := s.prepareObserved(); err != nil {
+	if err := errors.Join(s.prepareObserved(), s.prepareConsole()); err != nil {
 		return err
 	}
 	group, building := errgroup.WithContext(ctx)
@@ -213,7 +217,13 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := s.render(); err != nil {
 		return err
 	}
-	return s.startApps()
+	if err := s.startApps(); err != nil {
+		return err
+	}
+	if err := s.startMetrics(ctx); err != nil {
+		return err
+	}
+	return s.startConsole()
 }
 
 // prepareFolder locks the stack's folder and removes what the last run left.
@@ -267,6 +277,9 @@ func (s *Stack) buildPrograms(ctx context.Context) error {
 		if s.options.Program == nil || s.options.Program(a.ID) == "" {
 			packages = append(packages, a.Command[2])
 		}
+	}
+	if s.consoleURL != "" {
+		packages = append(packages, "./dapr/"+consoleProcess)
 	}
 	if err := buildPrograms(ctx, s.root, s.options.Bin, packages); err != nil {
 		return err
@@ -335,35 +348,6 @@ func (s *Stack) stop(ctx context.Context) {
 	}
 	s.endFaults()
 	_ = os.Remove(s.metadataFile())
-}
-
-func closeAll(ctx context.Context, processes []*process.Process) {
-	var wait sync.WaitGroup
-	for _, p := range processes {
-		wait.Go(func() { p.Close(ctx) })
-	}
-	wait.Wait()
-}
-
-func (s *Stack) byKind() (apps, sidecars, servers []*process.Process) {
-	for _, p := range s.all() {
-		switch {
-		case isObserver(p.Name()): // see observers
-		case strings.HasPrefix(p.Name(), "broker") || p.Name() == "store" || p.Name() == MailProcess:
-			servers = append(servers, p)
-		case strings.HasSuffix(p.Name(), "-daprd"):
-			sidecars = append(sidecars, p)
-		default:
-			apps = append(apps, p)
-		}
-	}
-	return apps, sidecars, servers
-}
-
-func (s *Stack) all() []*process.Process {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.processes)
 }
 
 // ShowLogs shows log lines on Options.Log from now on, or holds them back.

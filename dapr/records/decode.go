@@ -20,7 +20,7 @@ func DecodeRow(raw []byte) (Row, error) {
 	r := Row{
 		Kind: Kind(columns[colKind]), Time: at, Instance: columns[colInstance], App: columns[colApp], Level: Level(columns[colLevel]),
 		Message: columns[colMessage], File: columns[colFile], Line: columns[colLine],
-		IDs:    IDs{Correlation: columns[ColumnCorrelation], Trace: columns[ColumnTrace], Aggregate: columns[colAggregate], User: columns[colUser]},
+		IDs:    IDs{Correlation: columns[ColumnCorrelation], Trace: columns[ColumnTrace], Aggregate: columns[ColumnAggregate], User: columns[colUser]},
 		SpanID: columns[colSpan], ParentID: columns[colParent], SpanKind: columns[colSpanKind], Failed: columns[colFailed] == "true",
 		Attributes: columns[colAttributes],
 	}

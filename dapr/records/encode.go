@@ -11,6 +11,7 @@ const (
 	ColumnOffset      = "offset"
 	ColumnCorrelation = "correlation_id"
 	ColumnTrace       = "trace_id"
+	ColumnAggregate   = "aggregate"
 )
 
 // The names of the other columns in the store.
@@ -23,7 +24,6 @@ const (
 	colFile       = "file"
 	colLevel      = "level"
 	colLine       = "line"
-	colAggregate  = "aggregate"
 	colUser       = "user_id"
 	colSpan       = "span_id"
 	colParent     = "parent_span_id"
@@ -43,7 +43,7 @@ func AppendRow(out []byte, r *Row) []byte {
 	for _, column := range [...]struct{ name, value string }{
 		{colMessage, orBlank(r.Message)}, {colKind, string(r.Kind)}, {colApp, r.App}, {colInstance, r.Instance}, {colFile, r.File},
 		{colLevel, string(r.Level)}, {ColumnCorrelation, r.Correlation}, {ColumnTrace, r.Trace}, {colSpan, r.SpanID},
-		{colParent, r.ParentID}, {colAggregate, r.Aggregate}, {colUser, r.User}, {colSpanKind, r.SpanKind},
+		{colParent, r.ParentID}, {ColumnAggregate, r.Aggregate}, {colUser, r.User}, {colSpanKind, r.SpanKind},
 		{colAttributes, r.Attributes}, {colLine, r.Line},
 	} {
 		if column.value == "" {

@@ -63,6 +63,8 @@ func TestAppOf(t *testing.T) {
 	for instance, want := range map[string]string{
 		"orders": "orders", "orders-daprd": "orders", "orders-2": "orders", "orders-12-daprd": "orders", "broker": "broker", "-2": "-2", "2": "2", "": "",
 		"daprd": "daprd", "a2": "a2", "a-b": "a-b",
+		"orders-7d9f8b6c5d-bcdfg": "orders", "orders-7d9f8b6c5d-bcdfg-daprd": "orders", "collector-x2z4b": "collector", "broker-0": "broker", "a-bcdef": "a-bcdef",
+		"my-shop-7d9f8b6c5d-bcdfg": "my-shop", "orders-7d9f8b6c5d-bcdf": "orders-7d9f8b6c5d-bcdf", "-bcdfg": "-bcdfg",
 	} {
 		if got := AppOf(instance); got != want {
 			t.Errorf("the app of %q is %q, want %q", instance, got, want)

@@ -88,7 +88,7 @@ func (q *Query) LogsQL() string {
 		filters = append(filters, in(colLevel, levels))
 	}
 	if q.Order != "" {
-		order := mentioned(colAggregate, q.Order)
+		order := mentioned(ColumnAggregate, q.Order)
 		if len(q.Correlations) > 0 {
 			order = "(" + order + " or " + in(ColumnCorrelation, q.Correlations) + ")"
 		}
@@ -99,13 +99,19 @@ func (q *Query) LogsQL() string {
 
 // CausesQL asks for the correlation ids of the lines about an aggregate, such as an order.
 func CausesQL(aggregate string) string {
-	return equal(colKind, string(Log)) + " " + equal(colAggregate, aggregate) + " " + ColumnCorrelation + ":* | uniq by (" + ColumnCorrelation + ")"
+	return equal(colKind, string(Log)) + " " + equal(ColumnAggregate, aggregate) + " " + ColumnCorrelation + ":* | uniq by (" + ColumnCorrelation + ")"
 }
 
 // TracesQL asks for the ids of the traces that belong to an id: of a trace, of a request, or of an aggregate such as an order.
 func TracesQL(id string) string {
-	return "(" + strings.Join([]string{equal(ColumnTrace, id), equal(ColumnCorrelation, id), equal(colAggregate, id)}, " or ") + ") " +
+	return "(" + strings.Join([]string{equal(ColumnTrace, id), equal(ColumnCorrelation, id), equal(ColumnAggregate, id)}, " or ") + ") " +
 		ColumnTrace + ":* | uniq by (" + ColumnTrace + ")"
+}
+
+// AggregatesQL asks for the aggregates, such as orders, of the lines with an id: of a request, a trace or a user.
+func AggregatesQL(id string) string {
+	return equal(colKind, string(Log)) + " (" + strings.Join([]string{equal(ColumnTrace, id), equal(ColumnCorrelation, id), equal(colUser, id)}, " or ") + ") " +
+		ColumnAggregate + ":* | uniq by (" + ColumnAggregate + ")"
 }
 
 // SpansQL asks for the spans of traces.

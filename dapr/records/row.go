@@ -104,9 +104,15 @@ const sidecarSuffix = "-daprd"
 // IsSidecar reports whether an instance is a sidecar.
 func IsSidecar(instance string) bool { return strings.HasSuffix(instance, sidecarSuffix) }
 
-// AppOf returns the app of an instance: that of "orders-2-daprd" is "orders". Other processes are their own app.
+// AppOf returns the app of an instance: that of "orders-2-daprd" is "orders", and that of a pod of Kubernetes, as
+// "orders-7d9f8b6c5d-bcdfg-daprd", too. Other processes are their own app.
 func AppOf(instance string) string {
 	app := strings.TrimSuffix(instance, sidecarSuffix)
+	if name, ok := cutRandom(app, 5, 5); ok {
+		// Of a Deployment the name of the ReplicaSet comes before.
+		app, _ = cutRandom(name, 6, 10)
+		return app
+	}
 	end := len(app)
 	for end > 0 && app[end-1] >= '0' && app[end-1] <= '9' {
 		end--
@@ -115,6 +121,17 @@ func AppOf(instance string) string {
 		return app[:end-1]
 	}
 	return app
+}
+
+// cutRandom cuts the last word off a name if Kubernetes made it at random: it has neither vowels nor 0, 1 and 3 then. If not, it returns the
+// name as it is.
+func cutRandom(name string, shortest, longest int) (string, bool) {
+	i := strings.LastIndexByte(name, '-')
+	word := name[i+1:]
+	if i < 1 || len(word) < shortest || len(word) > longest || strings.Trim(word, "bcdfghjklmnpqrstvwxz2456789") != "" {
+		return name, false
+	}
+	return name[:i], true
 }
 
 // levelOf converts the level that a process wrote. Unknown ones are "".

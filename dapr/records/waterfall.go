@@ -16,6 +16,22 @@ func Waterfall(out io.Writer, spans []Row, width int, all bool) error {
 		return nil
 	}
 	w := newWaterfall(spans)
+	w.draw(all)
+	return w.write(out, width)
+}
+
+// Bars are the spans of a trace as Waterfall draws them, in its order. lost is how many have a parent that is missing.
+func Bars(spans []Row, all bool) (bars []Bar, lost int) {
+	if len(spans) == 0 {
+		return nil, 0
+	}
+	w := newWaterfall(spans)
+	w.draw(all)
+	return w.lines, w.lost
+}
+
+// draw makes the lines.
+func (w *waterfall) draw(all bool) {
 	w.folding = !all
 	for _, root := range w.roots {
 		w.walk(root, 0)
@@ -25,7 +41,6 @@ func Waterfall(out io.Writer, spans []Row, width int, all bool) error {
 			w.walk(span, 0)
 		}
 	}
-	return w.write(out, width)
 }
 
 // waterfall is a drawing of one trace.
@@ -36,14 +51,24 @@ type waterfall struct {
 	lost       int   // of the roots, those whose parent is missing
 	start, end time.Time
 	folding    bool
-	lines      []bar
+	lines      []Bar
 }
 
-// bar is one line of the drawing.
-type bar struct {
-	label      string
-	start, end time.Time
-	failed     bool
+// Bar is one line of a waterfall: a span, or several of the same name beside each other.
+type Bar struct {
+	Span       Row // the first
+	Depth      int // how many spans are above it
+	Count      int // of the spans
+	Start, End time.Time
+}
+
+// label is the text before the bar.
+func (b *Bar) label() string {
+	text := strings.Repeat("  ", b.Depth) + b.Span.Instance + ": " + printable(b.Span.Message)
+	if b.Count > 1 {
+		text += fmt.Sprintf(" (%d times)", b.Count)
+	}
+	return text
 }
 
 func newWaterfall(spans []Row) *waterfall {
@@ -78,7 +103,7 @@ func newWaterfall(spans []Row) *waterfall {
 func (w *waterfall) walk(span Row, depth int) {
 	children := w.children[span.SpanID]
 	delete(w.children, span.SpanID)
-	w.lines = append(w.lines, bar{label: label(span, depth), start: span.Time, end: span.Time.Add(span.Duration), failed: span.Failed})
+	w.lines = append(w.lines, Bar{Span: span, Depth: depth, Count: 1, Start: span.Time, End: span.Time.Add(span.Duration)})
 	for len(children) > 0 {
 		same := w.sameAs(children)
 		if same < 3 {
@@ -101,18 +126,14 @@ func (w *waterfall) sameAs(spans []Row) int {
 	return n
 }
 
-func (w *waterfall) fold(spans []Row, depth int) bar {
-	b := bar{label: fmt.Sprintf("%s (%d times)", label(spans[0], depth), len(spans)), start: spans[0].Time}
+func (w *waterfall) fold(spans []Row, depth int) Bar {
+	b := Bar{Span: spans[0], Depth: depth, Count: len(spans), Start: spans[0].Time}
 	for _, s := range spans {
-		if end := s.Time.Add(s.Duration); end.After(b.end) {
-			b.end = end
+		if end := s.Time.Add(s.Duration); end.After(b.End) {
+			b.End = end
 		}
 	}
 	return b
-}
-
-func label(span Row, depth int) string {
-	return strings.Repeat("  ", depth) + span.Instance + ": " + printable(span.Message)
 }
 
 // printable replaces what would move the cursor of a terminal.
@@ -129,7 +150,7 @@ func printable(text string) string {
 func (w *waterfall) write(out io.Writer, width int) error {
 	longest := 0
 	for _, b := range w.lines {
-		longest = max(longest, len([]rune(b.label)))
+		longest = max(longest, len([]rune(b.label())))
 	}
 	const numbers, least = 22, 16
 	longest = max(20, min(longest, width-numbers-least))
@@ -143,14 +164,14 @@ func (w *waterfall) write(out io.Writer, width int) error {
 	text.WriteByte('\n')
 	for _, b := range w.lines {
 		mark := "█"
-		if b.failed {
+		if b.Span.Failed {
 			mark = "✗"
 		}
-		from := scaled(b.start.Sub(w.start), total, columns)
-		to := max(from+1, scaled(b.end.Sub(w.start), total, columns))
+		from := scaled(b.Start.Sub(w.start), total, columns)
+		to := max(from+1, scaled(b.End.Sub(w.start), total, columns))
 		from = min(from, columns-1)
 		to = min(to, columns)
-		fmt.Fprintf(&text, "%s %9s %9s  %s%s\n", fit(b.label, longest), "+"+short(b.start.Sub(w.start)), short(b.end.Sub(b.start)),
+		fmt.Fprintf(&text, "%s %9s %9s  %s%s\n", fit(b.label(), longest), "+"+short(b.Start.Sub(w.start)), short(b.End.Sub(b.Start)),
 			strings.Repeat(" ", from), strings.Repeat(mark, max(1, to-from)))
 	}
 	_, err := io.WriteString(out, text.String())

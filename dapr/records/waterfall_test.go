@@ -52,6 +52,29 @@ products: re?serve                    +50.0 ms    0.0 ms            █
 	}
 }
 
+func TestBars(t *testing.T) {
+	spans := []Row{
+		span("1", "", "gateway", "POST /v1/orders", 0, 10*ms),
+		span("2a", "1", "orders-daprd", "GetState", 1*ms, 1*ms),
+		span("2b", "1", "orders-daprd", "GetState", 3*ms, 2*ms),
+		span("2c", "1", "orders-daprd", "GetState", 6*ms, 1*ms),
+		span("9", "lost", "products", "reserve", 50*ms, 0),
+	}
+	bars, lost := Bars(spans, false)
+	if lost != 1 || len(bars) != 3 {
+		t.Fatalf("%d of the parents are missing, and the bars are %+v", lost, bars)
+	}
+	if b := bars[1]; b.Depth != 1 || b.Count != 3 || b.Span.SpanID != "2a" || b.End.Sub(b.Start) != 6*ms {
+		t.Errorf("the folded spans are %+v", b)
+	}
+	if bars, _ := Bars(spans, true); len(bars) != 5 || bars[3].Count != 1 {
+		t.Errorf("all spans are %+v", bars)
+	}
+	if bars, lost := Bars(nil, false); len(bars) != 0 || lost != 0 {
+		t.Errorf("the bars of nothing are %+v", bars)
+	}
+}
+
 func TestWaterfallOfOddTraces(t *testing.T) {
 	if got := drawn(t, nil, 80, false); got != "" {
 		t.Errorf("of nothing: %q", got)

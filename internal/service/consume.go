@@ -65,12 +65,16 @@ func (s *Service) Consume(c Consumer) *deadletter.Queue {
 		Consumer: s.Name, Handle: c.Handle, Check: c.Check, Count: c.Count,
 		Store: s.Sidecar.Store(), Clock: s.Clock, IDs: s.IDs, Log: s.Log,
 	})
+	if err := letters.ExportOpen(s.Telemetry.Meter); err != nil {
+		s.failures = append(s.failures, err)
+	}
+	ages := s.eventAges()
 	consumer := &feed.Consumer{Handle: c.Handle, Collector: c.Collector, Seen: feed.NewSeen(c.Remember), DeadLetters: letters}
 	if c.Collector != nil {
 		s.BackgroundLast("collector", func(ctx context.Context) error { return c.Collector.Run(ctx, consumer.Settle) })
 	}
 	for _, producer := range c.Producers {
-		s.subscribe(producer, consumer.Push)
+		s.subscribe(producer, ages.measure(producer, consumer.Seen, consumer.Push))
 		puller := &feed.Puller{
 			Producer: producer, Invoker: s.Sidecar.Invoker(), Store: s.Sidecar.Store(), Seen: consumer.Seen, Handle: c.Handle,
 			DeadLetter: letters.DeadLetter, Clock: s.Clock, IDs: s.IDs, Log: s.Log, Every: s.Settings.Feed.PullInterval,

@@ -124,9 +124,9 @@ func newMetrics(ctx context.Context, described *resource.Resource, export bool, 
 }
 
 // fineDurations gives every histogram in seconds buckets for calls on one machine. Half of them are below 5 ms, where
-// the default ones begin.
+// the default ones begin. A histogram of ages keeps its own buckets, because an age may be hours.
 func fineDurations(instrument sdkmetric.Instrument) (sdkmetric.Stream, bool) {
-	if instrument.Kind != sdkmetric.InstrumentKindHistogram || instrument.Unit != "s" {
+	if instrument.Kind != sdkmetric.InstrumentKindHistogram || instrument.Unit != "s" || strings.HasSuffix(instrument.Name, ".age") {
 		return sdkmetric.Stream{}, false
 	}
 	return sdkmetric.Stream{

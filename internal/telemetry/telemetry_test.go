@@ -80,11 +80,17 @@ func TestInstrumentsShowInTheFormOfPrometheus(t *testing.T) {
 		t.Fatal(err)
 	}
 	durations.Record(context.Background(), .0007, metric.WithAttributes(attribute.String("http.route", "/v1/orders")))
+	ages, err := tel.Meter.Float64Histogram("caravan.event.age", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(1, 7200))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ages.Record(context.Background(), 3600)
 	w := httptest.NewRecorder()
 	tel.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, want := range []string{
 		`http_server_request_duration_seconds_bucket{http_route="/v1/orders",le="0.001"} 1`,
 		`http_server_request_duration_seconds_bucket{http_route="/v1/orders",le="0.0005"} 0`,
+		`caravan_event_age_seconds_bucket{le="1"} 0`, `caravan_event_age_seconds_bucket{le="7200"} 1`,
 		"go_goroutines", "process_cpu_seconds_total", `service_name="orders"`,
 	} {
 		if !strings.Contains(w.Body.String(), want) {

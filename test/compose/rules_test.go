@@ -25,6 +25,13 @@ const (
 // outside are the networks of push.yaml and push-replicas.yaml, with access to the outside, each for one replica of notifications.
 var outside = []string{"push", "push-2"}
 
+// The store for log lines, its collector, and the network of the published port of the store.
+const (
+	logStore  = "logstore"
+	collector = "collector"
+	logsPage  = "logs-page"
+)
+
 // pair is a program and its sidecar.
 type pair struct {
 	app              repository.App
@@ -56,14 +63,16 @@ func violations(root repository.Root, project *types.Project) []string {
 		r.ports(p)
 		r.network(p)
 		r.resources(p)
+		r.spans(p)
 	}
 	r.tokens()
 	r.pushSettings()
+	r.observed()
 	for _, name := range slices.Sorted(maps.Keys(project.Services)) {
 		r.container(project.Services[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(project.Networks)) {
-		if !project.Networks[name].Internal && name != edge && !slices.Contains(outside, name) {
+		if !project.Networks[name].Internal && name != edge && name != logsPage && !slices.Contains(outside, name) {
 			r.report("network %s is not internal", name)
 		}
 	}
@@ -161,14 +170,18 @@ func (r *review) network(p pair) {
 			}
 		}
 		slices.Sort(members)
-		if want := []string{p.program.Name, p.sidecar.Name}; !slices.Equal(members, want) {
+		want := []string{p.program.Name, p.sidecar.Name}
+		if r.observes() {
+			want = slices.Sorted(slices.Values(append(want, collector)))
+		}
+		if !slices.Equal(members, want) {
 			r.report("network %s has %v, not %v", name, members, want)
 		}
-		want := map[string]bool{name: true, backbone: true}
+		networks := map[string]bool{name: true, backbone: true}
 		if _, runs := r.project.Services["mail"]; !runs && p.app.ID == "notifications" {
-			want[edge] = true // the mail server is outside
+			networks[edge] = true // the mail server is outside
 		}
-		if !maps.Equal(networksOf(p.sidecar), want) {
+		if !maps.Equal(networksOf(p.sidecar), networks) {
 			r.report("%s: it is on the networks %v", p.sidecar.Name, slices.Sorted(maps.Keys(networksOf(p.sidecar))))
 		}
 	}
@@ -239,7 +252,8 @@ func (r *review) container(s types.ServiceConfig) {
 		"no restart policy":                      once || s.Restart == "always", // after a crash of Docker itself "unless-stopped" is not enough
 		"published a port":                       len(s.Ports) == 0 || !isSidecar(s) && strings.HasPrefix(s.Image, "caravan/"),
 		"the host's network or processes":        s.NetworkMode == "" && s.Pid == "" && s.Ipc == "",
-		"the root user":                          s.User != "" && s.User != "root" && !strings.HasPrefix(s.User, "0") || strings.HasPrefix(s.Image, "apache/kafka:"),
+		"the root user":                          s.User != "" && s.User != "root" && !strings.HasPrefix(s.User, "0") || strings.HasPrefix(s.Image, "apache/kafka:") || s.Name == collector,
+		"no name in its log":                     s.Logging != nil && s.Logging.Driver == "json-file" && s.Logging.Options["tag"] == logTag,
 		"an image without a tag, or with latest": strings.Contains(s.Image, ":") && !strings.HasSuffix(s.Image, ":latest"),
 		"a shorter grace than its end may take":  !strings.Contains(strings.Join(healthcheckOf(s), " "), "--probe readyz") || s.StopGracePeriod != nil && time.Duration(*s.StopGracePeriod) > drain,
 	}
@@ -250,7 +264,7 @@ func (r *review) container(s types.ServiceConfig) {
 	}
 	for name, dependency := range s.DependsOn {
 		other := r.project.Services[name]
-		ordered := dependency.Condition == types.ServiceConditionHealthy || dependency.Condition == types.ServiceConditionStarted && isSidecar(other)
+		ordered := dependency.Condition == types.ServiceConditionHealthy || dependency.Condition == types.ServiceConditionStarted && (isSidecar(other) || name == collector || name == logStore)
 		if !ordered {
 			r.report("%s: it does not wait until %s is healthy", s.Name, name)
 		}

@@ -46,7 +46,7 @@ func used(p part) time.Duration {
 	if c, ok := p.(*container); ok {
 		return c.used()
 	}
-	return process.TreeCPU(p.Status().PID)
+	return process.TreeWork(p.Status().PID).CPU
 }
 
 // container is a part that Docker runs.

@@ -90,7 +90,7 @@ func TestSQLiteIsRefused(t *testing.T) {
 func TestPlantedFaultsAreFound(t *testing.T) {
 	plain, dapr := standard("plain", false), standard("dapr", false)
 	production := standard("plain", true)
-	redis := variant{"plain", false, "rabbitmq", "redis"}
+	redis := variant{"plain", false, "rabbitmq", "redis", false}
 	for name, fault := range map[string]struct {
 		variant        variant
 		file, old, new string
@@ -211,6 +211,11 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		"another who learns who is staff":  {dapr, "overlays/dapr/callers.yaml", ", {name: /internal/staff, httpVerb: [\"*\"], action: deny}", "", "users: gateway may call /internal/staff"},
 		"all callers by certificate":       {dapr, "overlays/dapr/callers.yaml", "defaultAction: deny", "defaultAction: allow", "its sidecar takes all calls"},
 		"another's Configuration":          {dapr, "overlays/dapr/pairs.yaml", "dapr.io/config: orders", "dapr.io/config: users", "orders: dapr.io/config"},
+		"spans to nobody":                  {observed("plain"), "components/observe/program.yaml", "collector.caravan-observe", "collector", "orders: its program sends spans to"},
+		"spans to nobody of a sidecar":     {observed("plain"), "components/observe/sidecar.yaml", "$(POD_NAME)-daprd", "$(POD_NAME)", "orders: its sidecar sends spans to"},
+		"spans of an injected one":         {observed("dapr"), "components/observe/kustomization.yaml", "OTEL_SERVICE_NAME=orders-daprd", "OTEL_SERVICE_NAME=orders", "orders: its sidecar sends spans to"},
+		"no way to the collectors":         {observed("plain"), "components/observe/kustomization.yaml", "resources: [network.yaml]\n", "", "orders reaches a collector on port 4318: false"},
+		"a way to the log store":           {observed("plain"), "components/observe/network.yaml", "          podSelector:\n            matchLabels: {app.kubernetes.io/name: collector}\n", "", "orders reaches the log store on port 4318: true"},
 		"no way to Dapr":                   {dapr, "overlays/dapr/network.yaml", "{port: 50001}, ", "", "reaches Dapr's control plane on port 50001: false"},
 	} {
 		t.Run(name, func(t *testing.T) {

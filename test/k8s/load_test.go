@@ -25,6 +25,7 @@ type variant struct {
 	production bool
 	broker     string
 	store      string
+	observe    bool // spans go to the collectors
 }
 
 func (v variant) String() string {
@@ -32,12 +33,16 @@ func (v variant) String() string {
 	if v.production {
 		environment = "production"
 	}
-	return strings.Join([]string{v.overlay, environment, v.broker, v.store}, "-")
+	name := strings.Join([]string{v.overlay, environment, v.broker, v.store}, "-")
+	if v.observe {
+		name += "-observe"
+	}
+	return name
 }
 
 // standard returns the variant in the folders of k8s/clusters.
 func standard(overlay string, production bool) variant {
-	return variant{overlay, production, "rabbitmq", "postgres"}
+	return variant{overlay, production, "rabbitmq", "postgres", false}
 }
 
 // variants returns all variants.
@@ -47,21 +52,28 @@ func variants() []variant {
 		for _, production := range []bool{false, true} {
 			for _, broker := range []string{"rabbitmq", "kafka"} {
 				for _, store := range []string{"postgres", "redis"} {
-					all = append(all, variant{overlay, production, broker, store})
+					all = append(all, variant{overlay, production, broker, store, false})
 				}
 			}
 		}
 	}
-	return all
+	return append(all, observed("plain"), observed("dapr"))
+}
+
+// observed returns a variant whose spans go to the collectors.
+func observed(overlay string) variant {
+	return variant{overlay, false, "rabbitmq", "postgres", true}
 }
 
 // cluster is the result of a kustomization.
 type cluster struct {
 	variant
+	home         string // namespace
 	text         []byte
 	namespaces   []corev1.Namespace
 	deployments  []appsv1.Deployment
 	statefulSets []appsv1.StatefulSet
+	daemonSets   []appsv1.DaemonSet
 	services     []corev1.Service
 	accounts     []corev1.ServiceAccount
 	configMaps   []corev1.ConfigMap
@@ -85,6 +97,9 @@ func (v variant) folder(r repository.Root) (string, error) {
 	if !v.production {
 		components = []string{v.broker, v.store, "development/" + v.broker, "development/" + v.store, "development/mail", "push"}
 	}
+	if v.observe {
+		components = append(components, "observe")
+	}
 	text := fmt.Sprintf("kind: Kustomization\nnamespace: caravan\nresources: [../../overlays/%s]\ncomponents:\n", v.overlay)
 	for _, component := range components {
 		text += "  - ../../components/" + component + "\n"
@@ -102,11 +117,15 @@ func build(r repository.Root, v variant) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	return buildFolder(&cluster{variant: v, home: ourNamespace}, folder)
+}
+
+// buildFolder builds the kustomization in a folder.
+func buildFolder(c *cluster, folder string) (*cluster, error) {
 	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{variant: v}
 	if c.text, err = built.AsYaml(); err != nil {
 		return nil, err
 	}
@@ -130,6 +149,8 @@ func (c *cluster) add(kind, apiVersion string, text []byte) error {
 		return into(&c.deployments, text)
 	case "StatefulSet":
 		return into(&c.statefulSets, text)
+	case "DaemonSet":
+		return into(&c.daemonSets, text)
 	case "Service":
 		return into(&c.services, text)
 	case "ServiceAccount":
@@ -175,7 +196,7 @@ func (c *cluster) addDapr(text []byte) error {
 	return err
 }
 
-// workload is a Deployment or StatefulSet.
+// workload is a Deployment, StatefulSet or DaemonSet.
 type workload struct {
 	name    string
 	program bool // of Caravan, with a sidecar; otherwise a server
@@ -189,6 +210,9 @@ func (c *cluster) workloads() []workload {
 	}
 	for _, s := range c.statefulSets {
 		all = append(all, workload{s.Name, false, s.Spec.Template})
+	}
+	for _, d := range c.daemonSets {
+		all = append(all, workload{d.Name, false, d.Spec.Template})
 	}
 	return all
 }

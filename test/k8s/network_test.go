@@ -31,7 +31,7 @@ const ourNamespace = "caravan"
 // endpoints returns all pods of the cluster, and others that may try to connect.
 func (c *cluster) endpoints() (ours, others []endpoint) {
 	for _, w := range c.workloads() {
-		e := endpoint{name: w.name, namespace: ourNamespace, labels: w.Labels}
+		e := endpoint{name: w.name, namespace: c.home, labels: w.Labels}
 		for _, container := range w.Spec.Containers {
 			e.ports = append(e.ports, container.Ports...)
 		}
@@ -45,18 +45,18 @@ func (c *cluster) endpoints() (ours, others []endpoint) {
 
 // leaves reports whether the policies of the source allow a connection.
 func (c *cluster) leaves(from, to endpoint, port int32) bool {
-	return from.namespace != ourNamespace || slices.ContainsFunc(c.policies, func(p networkingv1.NetworkPolicy) bool {
+	return from.namespace != c.home || slices.ContainsFunc(c.policies, func(p networkingv1.NetworkPolicy) bool {
 		return governs(p, networkingv1.PolicyTypeEgress, from) && slices.ContainsFunc(p.Spec.Egress, func(rule networkingv1.NetworkPolicyEgressRule) bool {
-			return matches(rule.To, to) && opens(rule.Ports, to, port)
+			return c.matches(rule.To, to) && opens(rule.Ports, to, port)
 		})
 	})
 }
 
 // enters reports whether the policies of the destination allow it.
 func (c *cluster) enters(from, to endpoint, port int32) bool {
-	return to.namespace != ourNamespace || slices.ContainsFunc(c.policies, func(p networkingv1.NetworkPolicy) bool {
+	return to.namespace != c.home || slices.ContainsFunc(c.policies, func(p networkingv1.NetworkPolicy) bool {
 		return governs(p, networkingv1.PolicyTypeIngress, to) && slices.ContainsFunc(p.Spec.Ingress, func(rule networkingv1.NetworkPolicyIngressRule) bool {
-			return matches(rule.From, from) && opens(rule.Ports, to, port)
+			return c.matches(rule.From, from) && opens(rule.Ports, to, port)
 		})
 	})
 }
@@ -65,7 +65,7 @@ func governs(p networkingv1.NetworkPolicy, direction networkingv1.PolicyType, e 
 	return slices.Contains(p.Spec.PolicyTypes, direction) && selects(&p.Spec.PodSelector, e.labels)
 }
 
-func matches(peers []networkingv1.NetworkPolicyPeer, e endpoint) bool {
+func (c *cluster) matches(peers []networkingv1.NetworkPolicyPeer, e endpoint) bool {
 	if len(peers) == 0 {
 		return true
 	}
@@ -75,7 +75,7 @@ func matches(peers []networkingv1.NetworkPolicyPeer, e endpoint) bool {
 			return e.within(*peer.IPBlock)
 		case e.namespace == "":
 			return false
-		case peer.NamespaceSelector == nil && e.namespace != ourNamespace:
+		case peer.NamespaceSelector == nil && e.namespace != c.home:
 			return false
 		case peer.NamespaceSelector != nil && !selects(peer.NamespaceSelector, map[string]string{"kubernetes.io/metadata.name": e.namespace}):
 			return false
@@ -131,7 +131,7 @@ func (r *review) network() {
 	ours, others := r.endpoints()
 	for _, to := range ours {
 		for _, from := range slices.Concat(ours, others) {
-			for _, port := range []int32{int32(r.apps[to.name].Port), 80, 3500, 3501, 50001, 50002, 9090, 5672, 9092, 5432, 6379, 1025, 8025} {
+			for _, port := range []int32{int32(r.apps[to.name].Port), 80, 3500, 3501, 50001, 50002, 9090, 5672, 9092, 5432, 6379, 1025, 8025, 4318} {
 				enters, want := r.enters(from, to, port), r.mayEnter(from, to, port, callers)
 				if enters != want {
 					r.report("%s may enter %s on port %d: %t, not %t", from.name, to.name, port, enters, want)
@@ -162,11 +162,13 @@ func (r *review) mayEnter(from, to endpoint, port int32, callers map[string][]st
 	return from.namespace == ourNamespace && port == 50002 && slices.Contains(callers[to.name], from.name)
 }
 
-// waysOut checks what programs reach outside of the namespace: DNS, broker, store, mail server and push services, and Dapr's control
-// plane.
+// waysOut checks what programs reach outside of the namespace: DNS, broker, store, mail server and push services, collectors, and Dapr's
+// control plane.
 func (r *review) waysOut(ours []endpoint) {
 	dns := endpoint{name: "the cluster's DNS", namespace: "kube-system", labels: map[string]string{"k8s-app": "kube-dns"}}
 	control := endpoint{name: "Dapr's control plane", namespace: "dapr-system", labels: map[string]string{"app": "dapr-operator"}}
+	gatherer := endpoint{name: "a collector", namespace: observeNamespace, labels: map[string]string{"app.kubernetes.io/name": "collector"}}
+	logs := endpoint{name: "the log store", namespace: observeNamespace, labels: map[string]string{"app.kubernetes.io/name": "logstore"}}
 	outside := []endpoint{{name: "a server outside", address: "203.0.113.9"}, {name: "a server outside over IPv6", address: "2001:db8::9"}}
 	private := []endpoint{
 		{name: "the metadata of the cloud", address: "169.254.169.254"}, {name: "a neighbour", address: "192.168.1.2"},
@@ -175,7 +177,7 @@ func (r *review) waysOut(ours []endpoint) {
 	for _, from := range ours {
 		_, program := r.apps[from.name]
 		service := program && from.name != "gateway"
-		for _, port := range append([]int32{53, 80, 443, 50001, 6500, 50002, 5672, 9092, 5432, 6379, 8025}, mailPorts...) {
+		for _, port := range append([]int32{53, 80, 443, 50001, 6500, 50002, 5672, 9092, 5432, 6379, 8025, 4318, 9428}, mailPorts...) {
 			server := service && (port == serverPorts[r.broker] || port == serverPorts[r.store]) || from.name == "notifications" && slices.Contains(mailPorts, port)
 			expect := func(want bool, endpoints ...endpoint) {
 				for _, to := range endpoints {
@@ -186,6 +188,8 @@ func (r *review) waysOut(ours []endpoint) {
 			}
 			expect(port == 53 || server, dns)
 			expect(server || program && r.overlay == "dapr" && (port == 50001 || port == 6500), control)
+			expect(server || program && r.observe && port == 4318, gatherer)
+			expect(server, logs)
 			expect(server, private...)
 			expect(server || r.push() && from.name == "notifications" && port == 443, outside...)
 		}

@@ -96,6 +96,7 @@ func (r *review) programs() {
 			r.report("%s: its container has the ports %v", w.name, program.Ports)
 		}
 		r.programProbes(w.name, program)
+		r.spans(w)
 		if r.overlay == "plain" {
 			r.sidecar(w, app)
 		} else {

@@ -4,6 +4,8 @@
 // connection breaks or the time is over while rows arrive, the remaining keys come back without value and without
 // error, exactly like keys without a document. A program that believes that shows an empty wallet, or answers 404 for
 // an order that exists.
+//
+// The SQLite component also writes in a way of its own: see NewSQLite.
 package store
 
 import (
@@ -14,7 +16,6 @@ import (
 	"github.com/dapr/components-contrib/state"
 	"github.com/dapr/components-contrib/state/postgresql/v2"
 	"github.com/dapr/components-contrib/state/redis"
-	"github.com/dapr/components-contrib/state/sqlite"
 	"github.com/dapr/kit/logger"
 
 	"caravan/dapr/daprd/await"
@@ -41,11 +42,6 @@ func NewPostgreSQL(log logger.Logger) state.Store {
 			return connected, nil
 		})
 	}}
-}
-
-// NewSQLite makes the SQLite component (state.sqlite, v1).
-func NewSQLite(log logger.Logger) state.Store {
-	return &proven{component: sqlite.NewSQLiteStateStore(log).(component)}
 }
 
 // NewRedis makes the Redis component (state.redis, v1), which waits for its server. Its bulk read reads each key by

@@ -165,7 +165,7 @@ func TestSQLiteQueriesThatTimeOut(t *testing.T) {
 			t.Fatalf("%d reads were whole and %d were not", whole, cut)
 		}
 		opened := openSQLite(t, path, map[string]string{"timeout": "1m"})
-		opened.(*proven).component = limited{opened.(*proven).component, timeout}
+		opened.(*transacted).component = limited{opened.(*transacted).component, timeout}
 		if documentsRead(t.Context(), t, opened, keys) {
 			whole++
 		} else {
@@ -221,7 +221,7 @@ func TestSQLiteFileThatIsLocked(t *testing.T) {
 	path, keys := filled(t, settings)
 	opened := openSQLite(t, path, settings)
 	other := openSQLite(t, path, settings)
-	lock(t, other.(*proven).component.(*sqlite.SQLiteStore).GetDBAccess().GetConnection())
+	lock(t, other.(*transacted).component.(*sqlite.SQLiteStore).GetDBAccess().GetConnection())
 	if documentsRead(t.Context(), t, opened, keys) {
 		t.Error("the lock had no effect")
 	}

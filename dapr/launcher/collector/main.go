@@ -1,12 +1,11 @@
-// Command collector brings log lines and spans to the store: it follows the log files of a stack, receives the spans that programs
-// and sidecars export, and sends both in batches. Files are the only buffer, and what was sent is remembered in a file, so no
+// Command collector brings log lines and spans to the store: it follows the log files of a stack, or of containers of Docker or
+// Kubernetes, receives the spans that programs and sidecars export, and sends both in batches. Files are the only buffer, and what was sent is remembered in a file, so no
 // line is lost and none is stored twice when the collector or the store is killed (docs/adr/0015-log-collector.md).
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -22,25 +21,15 @@ import (
 	"caravan/internal/clock"
 )
 
-// settings are the flags.
-type settings struct {
-	store    string
-	logs     string
-	previous string
-	data     string
-	port     int
-	sidecars float64
-}
-
 func main() {
-	var s settings
-	flag.StringVar(&s.store, "store", "", "`URL` of the store")
-	flag.StringVar(&s.logs, "logs", "", "`folder` of the log files")
-	flag.StringVar(&s.previous, "previous", "", "`folder` of the log files of the last run")
-	flag.StringVar(&s.data, "data", "", "`folder` for positions and spans")
-	flag.IntVar(&s.port, "port", 0, "`number` of the port of 127.0.0.1 for spans (OTLP over HTTP); 0: file descriptor 3 is the socket")
-	flag.Float64Var(&s.sidecars, "sidecar-spans", 1, "`share` of the traces whose spans of sidecars are stored, from 0 to 1")
-	flag.Parse()
+	s := readSettings()
+	if s.probe != "" {
+		if err := probe(s.probe); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil)).With("service", "collector")
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -64,11 +53,10 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	defer client.Close()
 	counts := new(counts)
 	shipper := newShipper(client, positions, log, counts)
-	shipper.folders = []folder{
-		{path: s.logs}, {path: s.previous, ended: true, knownOnly: true}, {path: spool.folder, spans: true, active: spool.active, finished: spool.remove},
-	}
+	shipper.folders = append(s.folders(), folder{path: spool.folder, spans: true, active: spool.active, finished: spool.remove})
+	shipper.retryAt = time.Now().Add(startPause)
 	receiver := &receiver{spool: spool, counts: counts, share: s.sidecars}
-	listener, err := listen(s.port)
+	listener, err := listen(s.host, s.port)
 	if err != nil {
 		return fmt.Errorf("listening for spans: %w", err)
 	}
@@ -76,7 +64,7 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	server := &http.Server{Handler: receiver.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Minute}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	log.Info("collecting", "logs", s.logs, "spans", listener.Addr().String())
+	log.Info("collecting", "logs", s.logs+s.docker+s.pods, "spans", listener.Addr().String())
 	follow(ctx, shipper)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
 	defer cancel()
@@ -89,10 +77,14 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	return errors.Join(err, spool.close())
 }
 
+// startPause is how long the collector waits before it asks the store what it has. An insert of a collector that was killed may still be under
+// way.
+const startPause = 2 * time.Second
+
 // listen listens on a port, or on the socket that the launcher has opened. The launcher keeps it open when this program is killed.
-func listen(port int) (net.Listener, error) {
+func listen(host string, port int) (net.Listener, error) {
 	if port != 0 {
-		return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		return net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	}
 	const inherited = 3
 	file := os.NewFile(inherited, "socket for spans")

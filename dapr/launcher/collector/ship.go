@@ -4,12 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"maps"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -42,7 +37,8 @@ type shipper struct {
 	now       func() time.Time
 
 	sources map[inode]*source
-	ignored map[inode]bool // files of the last run without a position
+	ignored map[string]inode  // files of the last run without a position, and of other containers
+	warned  map[string]string // errors by path
 	begun   bool
 	buffer  []byte
 	batch   []byte
@@ -64,7 +60,8 @@ type mark struct {
 
 func newShipper(client storeClient, positions *positions, log *slog.Logger, counts *counts) *shipper {
 	return &shipper{
-		store: client, positions: positions, log: log, counts: counts, now: time.Now, sources: map[inode]*source{}, ignored: map[inode]bool{},
+		store: client, positions: positions, log: log, counts: counts, now: time.Now, sources: map[inode]*source{},
+		ignored: map[string]inode{}, warned: map[string]string{},
 		buffer: make([]byte, readBytes), batch: make([]byte, 0, batchBytes+2*longestLine),
 	}
 }
@@ -92,23 +89,6 @@ func (s *shipper) pass(ctx context.Context) (more bool) {
 	return more
 }
 
-// discover finds new files, and those that were renamed or deleted.
-func (s *shipper) discover() {
-	for _, source := range s.sources {
-		source.gone = true
-	}
-	for i := range s.folders {
-		s.discoverIn(&s.folders[i])
-	}
-	for _, source := range s.sources {
-		source.ended = source.ended || source.gone
-	}
-	if !s.begun {
-		s.begun = true
-		s.prune()
-	}
-}
-
 // measure counts what is not sent.
 func (s *shipper) measure() {
 	var behind int64
@@ -116,65 +96,6 @@ func (s *shipper) measure() {
 		behind += max(0, source.size-source.read.Offset)
 	}
 	s.counts.bytes.Store(behind)
-}
-
-// prune removes the positions of files that do not exist any more.
-func (s *shipper) prune() {
-	existing := map[string]bool{}
-	for _, source := range s.sources {
-		existing[source.id] = true
-	}
-	maps.DeleteFunc(s.positions.of, func(id string, _ position) bool { return !existing[id] })
-}
-
-func (s *shipper) discoverIn(f *folder) {
-	entries, err := os.ReadDir(f.path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Warn("a folder of logs cannot be read", "path", f.path, "error", err)
-	}
-	active := ""
-	if f.active != nil {
-		active = f.active()
-	}
-	for _, entry := range entries {
-		path := filepath.Join(f.path, entry.Name())
-		rotated := strings.HasSuffix(entry.Name(), ".log.1")
-		info, err := entry.Info()
-		if err != nil || !info.Mode().IsRegular() || !rotated && filepath.Ext(entry.Name()) != ".log" {
-			continue
-		}
-		ended := f.ended || rotated || f.spans && path != active
-		number := inodeOf(info)
-		known := s.sources[number]
-		if known == nil && !s.ignored[number] {
-			if known, err = s.add(path, f, ended); err != nil {
-				continue // it is tried again
-			}
-		}
-		if known == nil {
-			continue
-		}
-		known.path, known.folder, known.gone, known.ended, known.size = path, f, false, ended, info.Size()
-	}
-}
-
-// add opens a file and continues where its position is.
-func (s *shipper) add(path string, f *folder, ended bool) (*source, error) {
-	source, err := open(path, ended)
-	if source == nil {
-		return nil, err
-	}
-	stored, known := s.positions.of[source.id]
-	if !known && f.knownOnly {
-		s.ignored[source.inode] = true
-		return nil, source.file.Close()
-	}
-	source.stored, source.read = stored, stored
-	if known && s.connection != 0 {
-		s.connection = 0 // ask what the store has of it
-	}
-	s.sources[source.inode] = source
-	return source, nil
 }
 
 // recover asks the store, after a start of either, which lines it has beyond those that are stored for good.
@@ -216,23 +137,9 @@ func (s *shipper) ship(ctx context.Context) (more bool, err error) {
 		if source.read.Offset >= source.size && !source.gone {
 			continue
 		}
-		full, err := source.readLines(s.buffer, func(line []byte, offset int64) {
-			switch {
-			case source.skip(offset):
-				if !source.folder.spans {
-					source.note(line, now)
-				}
-			case source.folder.spans:
-				s.lines++
-				// A row that a kill cut in two is left out.
-				s.batch = appendSpan(s.batch, line, source.id, offset)
-			case len(line) > 0:
-				s.lines++
-				s.batch = source.appendLine(s.batch, line, offset, now)
-			}
-		})
+		full, err := source.readLines(s.buffer, func(line logged) { s.take(source, line, now) })
 		if err != nil {
-			s.log.Warn("a log cannot be read", "error", err)
+			s.warn("a log cannot be read", source.path, err)
 			continue
 		}
 		more = more || full
@@ -243,6 +150,23 @@ func (s *shipper) ship(ctx context.Context) (more bool, err error) {
 		}
 	}
 	return more, s.send(ctx)
+}
+
+// take adds a line to the batch, unless the store has it.
+func (s *shipper) take(source *source, line logged, now time.Time) {
+	switch {
+	case source.skip(line.offset):
+		if !source.folder.spans {
+			source.note(line, now)
+		}
+	case source.folder.spans:
+		s.lines++
+		// A row that a kill cut in two is left out.
+		s.batch = appendSpan(s.batch, line.text, source.id, line.offset)
+	case len(line.text) > 0:
+		s.lines++
+		s.batch = source.appendLine(s.batch, line, now)
+	}
 }
 
 // send sends the batch.
@@ -371,7 +295,7 @@ func (s *shipper) drain(ctx context.Context) {
 	for ctx.Err() == nil {
 		s.discover()
 		for _, source := range s.sources {
-			source.ended = true
+			source.ended = source.ended || source.folder.engine == nil // containers may go on
 		}
 		if s.connection == 0 && !s.recover(ctx) {
 			break

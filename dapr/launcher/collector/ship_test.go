@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,6 +123,7 @@ type scene struct {
 	clock   time.Time
 	store   *fakeStore
 	shipper *shipper
+	folders []folder
 	want    []string
 }
 
@@ -136,6 +136,7 @@ func newScene(t *testing.T) *scene {
 			t.Fatal(err)
 		}
 	}
+	s.folders = []folder{{path: filepath.Join(s.dir, "logs")}, {path: filepath.Join(s.dir, "logs.previous"), ended: true, knownOnly: true}}
 	s.restart()
 	return s
 }
@@ -154,7 +155,7 @@ func (s *scene) restart() {
 	}
 	s.shipper = newShipper(s.store, positions, slog.New(slog.NewJSONHandler(io.Discard, nil)), new(counts))
 	s.shipper.now = func() time.Time { return s.clock }
-	s.shipper.folders = []folder{{path: filepath.Join(s.dir, "logs")}, {path: filepath.Join(s.dir, "logs.previous"), ended: true, knownOnly: true}}
+	s.shipper.folders = s.folders
 }
 
 // write appends lines to a log. They are expected in the store.
@@ -314,55 +315,9 @@ func TestTimesThatAreNone(t *testing.T) {
 	source := &source{instance: "orders", id: "f"}
 	for _, line := range []string{`{"time":"1970-01-01T00:00:00Z"}`, `{"time":"2099-01-01T00:00:00Z"}`, "text"} {
 		source.read.Time = s.clock.Add(-time.Minute)
-		if row := source.parse([]byte(line), s.clock); !row.Time.Equal(s.clock.Add(-time.Minute)) {
+		if row := source.parse(logged{text: []byte(line)}, s.clock); !row.Time.Equal(s.clock.Add(-time.Minute)) {
 			t.Errorf("%s gets the time %s", line, row.Time)
 		}
-	}
-}
-
-// TestNothingIsLostOrDoubled lets everything go wrong in random order: kills of collector and store, a store that does not
-// answer, answers that are lost, rotations. In the end every line is in the store once.
-func TestNothingIsLostOrDoubled(t *testing.T) {
-	for seed := range uint64(30) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			random := rand.New(rand.NewPCG(seed, 1))
-			s := newScene(t)
-			names := []string{"orders.log", "orders-daprd.log", "broker.log"}
-			written := 0
-			for range 400 {
-				switch random.IntN(24) {
-				case 0:
-					s.store.kill()
-				case 1:
-					s.store.fails = true
-				case 2, 3:
-					s.store.fails = false
-				case 4:
-					s.store.losesOne = true
-				case 5:
-					s.restart()
-				case 6:
-					if random.IntN(4) == 0 {
-						s.passes(safeAfter)
-					}
-				case 7:
-					name := s.path(names[random.IntN(len(names))])
-					if _, err := os.Stat(name + ".1"); errors.Is(err, os.ErrNotExist) || s.allRead(name+".1") {
-						_ = os.Rename(name, name+".1")
-					}
-				case 8, 9, 10, 11:
-					for range random.IntN(5) {
-						written++
-						s.write(names[random.IntN(len(names))], fmt.Sprintf("line %d", written))
-					}
-				default:
-					s.passes(1)
-				}
-			}
-			s.store.fails, s.store.losesOne = false, false
-			s.passes(10)
-			s.check()
-		})
 	}
 }
 

@@ -153,7 +153,7 @@ func (k Container) CPU() time.Duration {
 	if !k.here() {
 		return 0
 	}
-	return process.TreeCPU(k.State.Pid)
+	return process.TreeWork(k.State.Pid).CPU
 }
 
 // docker runs the docker command and returns its output.
@@ -228,16 +228,26 @@ func (p *Project) of(ctx context.Context, name string) ([]Container, error) {
 
 // GatewayURL returns the address of the running gateway, from Docker. The error is ErrNotUp if there is none.
 func (p *Project) GatewayURL(ctx context.Context) (string, error) {
+	return p.published(ctx, "gateway", "the gateway", "go run ./dapr status --target compose")
+}
+
+// LogStoreURL returns the address of the store for log lines and spans, from Docker. The error is ErrNotUp if there is none.
+func (p *Project) LogStoreURL(ctx context.Context) (string, error) {
+	return p.published(ctx, "logstore", "the store for log lines", "compose/observe.yaml")
+}
+
+// published returns the address of a container's published port.
+func (p *Project) published(ctx context.Context, name, what, see string) (string, error) {
 	all, err := p.Containers(ctx)
 	if err != nil {
 		return "", err
 	}
 	for _, k := range all {
-		if address := k.Published(); k.Name() == "gateway" && address != "" {
+		if address := k.Published(); k.Name() == name && address != "" {
 			return "http://" + address, nil
 		}
 	}
-	return "", &notUp{fmt.Sprintf("the gateway of project %q of docker compose does not run; see: go run ./dapr status --target compose", p.Name)}
+	return "", &notUp{fmt.Sprintf("%s of project %q of docker compose does not run; see: %s", what, p.Name, see)}
 }
 
 // Report inspects every container. Memory and processor time are known on the engine's machine only.
@@ -250,7 +260,7 @@ func (p *Project) Report(ctx context.Context) (launcher.Report, error) {
 	for _, k := range all {
 		one := launcher.ProcessReport{Status: k.Status()}
 		if k.here() {
-			one.Memory, one.CPU = process.TreeMemory(k.State.Pid), process.TreeCPU(k.State.Pid)
+			one.Memory, one.Work = process.TreeMemory(k.State.Pid), process.TreeWork(k.State.Pid)
 		}
 		switch k.Name() {
 		case "gateway":

@@ -35,6 +35,8 @@ type Server struct {
 	Prepare func(ctx context.Context) error
 	// Settings override the component settings of the set, for one app.
 	Settings func(app string) map[string]string
+	// MetricsPort is the local port on which the server shows metrics in the format of Prometheus, 0 if it shows none.
+	MetricsPort int
 	// Notice tells the user which server was chosen when that may surprise.
 	Notice string
 }
@@ -47,6 +49,7 @@ type Place struct {
 	Program func(name string) string     // path of a program the launcher built
 	Getenv  func(name string) string     // the user's environment
 	Find    func(string) (string, error) // finds an installed program; nil is exec.LookPath
+	Metrics bool                         // whether a private broker has to show metrics, if it can
 	// NoPackages ignores the folders outside the PATH in which packages install programs.
 	NoPackages bool
 }

@@ -45,6 +45,10 @@ func rabbitmq(place Place) (Server, error) {
 	if err := node.settle(filepath.Join(place.Dir, "data", "rabbitmq")); err != nil {
 		return Server{}, err
 	}
+	if err := node.findMetrics(program); err != nil {
+		return Server{}, err
+	}
+	server.MetricsPort = node.metricsPort
 	if node.password, err = Secret(place.Dir, "broker"); err != nil {
 		return Server{}, err
 	}
@@ -61,6 +65,7 @@ type rabbitNode struct {
 	home                    string
 	folder                  *os.File // home is reached through it; nil when home is its path
 	port, distPort, mapPort int
+	metricsPort             int // 0 without the plugin
 	password                string
 }
 
@@ -90,6 +95,26 @@ func (n *rabbitNode) settle(path string) (err error) {
 	return nil
 }
 
+// metricsPlugin shows metrics in the format of Prometheus. It comes with the server, but it is off unless enabled.
+const metricsPlugin = "rabbitmq_prometheus"
+
+// findMetrics reserves a port for metrics, if they are wanted and the server has the plugin. With a plugin that it does not have, a node
+// would not start.
+func (n *rabbitNode) findMetrics(program string) (err error) {
+	if !n.place.Metrics {
+		return nil
+	}
+	if program, err = filepath.EvalSymlinks(program); err != nil {
+		return fmt.Errorf("finding the broker's plugins: %w", err)
+	}
+	plugins, err := filepath.Glob(filepath.Join(filepath.Dir(program), "..", "plugins", metricsPlugin+"-*"))
+	if err != nil || len(plugins) == 0 {
+		return err
+	}
+	n.metricsPort, err = n.place.Port()
+	return err
+}
+
 // elect is Erlang that a node evaluates when it starts. Nodes in containers use the same file.
 //
 //go:embed elect.erl
@@ -100,6 +125,11 @@ var elect string
 func (n *rabbitNode) configure() error {
 	if err := folders(filepath.Join(n.home, "log")); err != nil {
 		return err
+	}
+	plugins, metrics := "[].\n", ""
+	if n.metricsPort != 0 {
+		plugins = "[" + metricsPlugin + "].\n"
+		metrics = fmt.Sprintf("prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = %d", n.metricsPort)
 	}
 	files := map[string]string{
 		"rabbitmq.conf": strings.Join([]string{
@@ -113,9 +143,10 @@ func (n *rabbitNode) configure() error {
 			"log.console = true",
 			"log.console.level = info",
 			"log.console.formatter = json",
+			metrics,
 			"",
 		}, "\n"),
-		"enabled_plugins": "[].\n",
+		"enabled_plugins": plugins,
 		"env.conf":        "",
 		"advanced.config": "[].\n",
 		"elect.erl":       elect,

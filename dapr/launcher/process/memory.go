@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Memory is how much RAM processes use, in bytes.
@@ -53,24 +52,6 @@ func processMemory(pid int) Memory {
 	return m
 }
 
-// TreeCPU sums the processor time of a process and of all that it started. It does not count those that have ended.
-func TreeCPU(root int) time.Duration {
-	const userTime, systemTime = 11, 12 // fields 14 and 15 of proc(5), counted from the state
-	const tick = 10 * time.Millisecond  // USER_HZ is 100 on every architecture Go runs Linux on
-	var sum time.Duration
-	for _, pid := range tree(root) {
-		fields := statFields(fmt.Sprintf("/proc/%d/stat", pid))
-		if len(fields) <= systemTime {
-			continue
-		}
-		for _, field := range []int{userTime, systemTime} {
-			ticks, _ := strconv.ParseInt(fields[field], 10, 64)
-			sum += time.Duration(ticks) * tick
-		}
-	}
-	return sum
-}
-
 // tree lists a process and all that it started: its descendants in any group, because each process of PostgreSQL has
 // its own, and the members of its group, whose parents may have ended.
 func tree(root int) []int {
@@ -112,6 +93,12 @@ func statFields(path string) []string {
 		return nil
 	}
 	return strings.Fields(string(raw)[end+1:])
+}
+
+// Frozen reports whether a process is stopped by a signal, such as SIGSTOP, until SIGCONT.
+func Frozen(pid int) bool {
+	f := statFields(fmt.Sprintf("/proc/%d/stat", pid))
+	return len(f) > 0 && f[0] == "T"
 }
 
 // StartTime identifies the process with a pid: the clock ticks from boot to its start, or "" if there is none. It

@@ -55,6 +55,7 @@ type Status struct {
 	Restarts int       `json:"restarts"`
 	Since    time.Time `json:"since"`
 	LastExit string    `json:"lastExit,omitempty"` // how it ended last, such as "signal: killed"
+	Why      string    `json:"why,omitempty"`      // why it is not ready, as far as that is known
 }
 
 // Supervisor owns a set of processes.
@@ -87,6 +88,7 @@ type Process struct {
 	restarts int
 	since    time.Time
 	lastExit string
+	why      string
 	turn     chan struct{} // closed and replaced at each change
 
 	quit   chan struct{}
@@ -131,8 +133,15 @@ func (p *Process) Status() Status {
 func (p *Process) status() Status {
 	return Status{
 		Name: p.spec.Name, State: p.state, PID: p.pid, URL: p.spec.URL,
-		Restarts: p.restarts, Since: p.since, LastExit: p.lastExit,
+		Restarts: p.restarts, Since: p.since, LastExit: p.lastExit, Why: p.why,
 	}
+}
+
+// explain says why the process is not ready. It is no change of its state.
+func (p *Process) explain(why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.why = why
 }
 
 // Start asks for the process to run, and returns at once.

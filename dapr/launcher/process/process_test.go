@@ -244,6 +244,51 @@ func TestProcessWaitsForWhatItNeeds(t *testing.T) {
 	sidecar.Stop(context.Background()) // does not wait for what it needs
 }
 
+func TestStatusSaysWhyItIsNotReady(t *testing.T) {
+	broker := supervise(t, shell("broker", "exec sleep 600"))
+	spec := shell("sidecar", "exec sleep 600")
+	spec.Needs = []*Process{broker}
+	spec.Ready = func(context.Context) error { return errors.New("the probe fails") }
+	sidecar := supervise(t, spec)
+	says := func(want string) {
+		t.Helper()
+		for deadline := time.Now().Add(waitLimit); sidecar.Status().Why != want; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("it says %q, want %q", sidecar.Status().Why, want)
+			}
+		}
+	}
+	sidecar.Start()
+	says("waits for broker")
+	sidecar.Stop(context.Background())
+	says("")
+	sidecar.Start()
+	says("waits for broker")
+	broker.Start()
+	says("the probe fails")
+	sidecar.Stop(context.Background())
+	says("")
+}
+
+func TestFrozen(t *testing.T) {
+	p := supervise(t, shell("sleeper", "exec sleep 600"))
+	p.Start()
+	status := await(t, p, "up", func(s Status) bool { return s.State == Ready })
+	for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+		if err := p.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(waitLimit); Frozen(status.PID) != (signal == syscall.SIGSTOP); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("after %s it is %t", signal, Frozen(status.PID))
+			}
+		}
+	}
+	if Frozen(0) {
+		t.Error("no process is frozen")
+	}
+}
+
 func TestMissingProgramIsAFailureNotAPanic(t *testing.T) {
 	p := supervise(t, Spec{Name: "ghost", Path: "/nonexistent/program"})
 	p.Start()

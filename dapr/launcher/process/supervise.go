@@ -41,7 +41,7 @@ func (p *Process) supervise() {
 		}
 		down := false
 		p.change(func() {
-			p.pid, p.since, p.lastExit = 0, time.Now(), exitText(err)
+			p.pid, p.since, p.lastExit, p.why = 0, time.Now(), exitText(err), ""
 			p.state = Waiting
 			if down = !p.wanted; down {
 				p.state = Stopped
@@ -67,7 +67,7 @@ func (p *Process) awaitWanted() bool {
 		}
 		p.change(func() { // it was started and stopped before it ran
 			if !p.wanted {
-				p.state = Stopped
+				p.state, p.why = Stopped, ""
 			}
 		})
 	}
@@ -84,6 +84,7 @@ func (p *Process) awaitNeeds() bool {
 		}
 	}()
 	for _, need := range p.spec.Needs {
+		p.explain("waits for " + need.Name())
 		if !need.until(func() bool { return need.state == Ready }, unwanted) {
 			return false
 		}
@@ -107,7 +108,7 @@ func (p *Process) live() error {
 		p.log.write([]byte("the launcher could not start it: " + err.Error() + "\n"))
 		return err
 	}
-	p.change(func() { p.pid, p.state, p.since = cmd.Process.Pid, Starting, time.Now() })
+	p.change(func() { p.pid, p.state, p.since, p.why = cmd.Process.Pid, Starting, time.Now(), "" })
 
 	var copying, watching sync.WaitGroup
 	copying.Go(func() { p.log.copyFrom(output) })
@@ -157,13 +158,18 @@ func (p *Process) launch() (*exec.Cmd, *os.File, error) {
 // probe probes until the process is ready or has ended.
 func (p *Process) probe(ctx context.Context) {
 	const pause, timeout = 50 * time.Millisecond, 2 * time.Second
-	for p.spec.Ready != nil && p.probeOnce(ctx, timeout) != nil {
+	for p.spec.Ready != nil {
+		err := p.probeOnce(ctx, timeout)
+		if err == nil {
+			break
+		}
+		p.explain(err.Error())
 		if (clock.System{}).Sleep(ctx, pause) != nil {
 			return
 		}
 	}
 	if ctx.Err() == nil {
-		p.change(func() { p.state = Ready })
+		p.change(func() { p.state, p.why = Ready, "" })
 	}
 }
 

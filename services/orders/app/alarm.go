@@ -13,7 +13,7 @@ import (
 const (
 	// alarmEvery is the least time between two alarms in the log.
 	alarmEvery = time.Minute
-	// alarmMax bounds the overdue orders that are kept.
+	// alarmMax bounds the overdue orders that are kept, and the waiting ones.
 	alarmMax = maxQueued
 )
 
@@ -26,12 +26,13 @@ type Alarm struct {
 
 	mu      sync.Mutex
 	overdue map[string]domain.Waiting // by order
+	waiting map[string]domain.Waiting // by order, also before the pivot and for a short time
 	logged  time.Time
 }
 
 // NewAlarm makes an Alarm for orders that wait longer than after.
 func NewAlarm(after time.Duration, clk clock.Clock, log *slog.Logger) *Alarm {
-	return &Alarm{after: after, clock: clk, log: log, overdue: make(map[string]domain.Waiting)}
+	return &Alarm{after: after, clock: clk, log: log, overdue: make(map[string]domain.Waiting), waiting: make(map[string]domain.Waiting)}
 }
 
 // Observe takes an order as it is stored after an attempt.
@@ -39,6 +40,11 @@ func (a *Alarm) Observe(ctx context.Context, o *domain.Order) {
 	now := a.clock.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if o.Waiting == nil {
+		delete(a.waiting, o.ID)
+	} else if len(a.waiting) < alarmMax {
+		a.waiting[o.ID] = *o.Waiting
+	}
 	if o.Waiting == nil || !o.PastPivot() || now.Sub(o.Waiting.Since) <= a.after {
 		delete(a.overdue, o.ID)
 		return
@@ -72,4 +78,22 @@ func (a *Alarm) Overdue() (orders int, age time.Duration) {
 		age = a.clock.Now().Sub(w.Since)
 	}
 	return len(a.overdue), age
+}
+
+// Waits are the orders that wait at one step.
+type Waits struct {
+	Orders  int
+	Longest time.Duration
+}
+
+// Waiting returns the orders of this replica that wait for their next attempt, by step.
+func (a *Alarm) Waiting() map[string]Waits {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now, steps := a.clock.Now(), make(map[string]Waits)
+	for _, w := range a.waiting {
+		of := steps[w.Step]
+		steps[w.Step] = Waits{of.Orders + 1, max(of.Longest, now.Sub(w.Since))}
+	}
+	return steps
 }

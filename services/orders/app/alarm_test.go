@@ -30,11 +30,18 @@ func TestTheAlarm(t *testing.T) {
 	if orders, age := o.driver.alarm.Overdue(); orders != 2 || age < 14*time.Minute || !strings.Contains(o.log.String(), `"orders":2`) || !strings.Contains(o.log.String(), `"step":"capture"`) {
 		t.Errorf("%d orders for %s: %s", orders, age, o.log)
 	}
+	waits := o.driver.alarm.Waiting()
+	if w := waits["capture"]; w.Orders != 2 || w.Longest < 14*time.Minute || waits["authorize"].Orders+waits["void"].Orders != 1 || len(waits) != 2 {
+		t.Errorf("these wait: %+v", waits)
+	}
 	clear(o.services.answer)
 	tick(time.Minute)
 	was := alarms()
 	tick(5 * time.Minute)
 	if orders, age := o.driver.alarm.Overdue(); orders != 0 || age != 0 || alarms() != was {
 		t.Errorf("%d orders for %s after they have ended", orders, age)
+	}
+	if waits := o.driver.alarm.Waiting(); len(waits) > 0 {
+		t.Errorf("these wait after they have ended: %+v", waits)
 	}
 }

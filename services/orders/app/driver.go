@@ -40,10 +40,28 @@ type Driver struct {
 	watch  *Watch
 	pace   Pace
 	alarm  *Alarm
+	meter  Meter
 
 	work   *workqueue.Queue[start]
 	mu     sync.Mutex
 	active map[string]*domain.Order // orders being driven, as last stored here; nil before they are read
+}
+
+// Outcomes of an attempt of a step, for the Meter.
+const (
+	StepAnswered = "answered"
+	StepNoAnswer = "no_answer"
+)
+
+// stepCompensate is the name of the step that undoes all others, for the Meter.
+const stepCompensate = "compensate"
+
+// Meter counts what a Driver does.
+type Meter interface {
+	// Stepped counts an attempt of a step.
+	Stepped(ctx context.Context, step, outcome string, took time.Duration)
+	// Reached counts an order that got another status.
+	Reached(ctx context.Context, status contract.Status)
 }
 
 // start asks for an order to be driven, in the context of what caused it.
@@ -55,9 +73,9 @@ type start struct {
 }
 
 // NewDriver makes a Driver. It works while Run runs.
-func NewDriver(orders *Orders, saga Saga, clk clock.Clock, log *slog.Logger, watch *Watch, pace Pace, alarm *Alarm) *Driver {
+func NewDriver(orders *Orders, saga Saga, clk clock.Clock, log *slog.Logger, watch *Watch, pace Pace, alarm *Alarm, meter Meter) *Driver {
 	d := &Driver{
-		orders: orders, saga: saga, clock: clk, log: log, watch: watch, pace: pace, alarm: alarm, active: make(map[string]*domain.Order),
+		orders: orders, saga: saga, clock: clk, log: log, watch: watch, pace: pace, alarm: alarm, meter: meter, active: make(map[string]*domain.Order),
 	}
 	d.work = workqueue.New(workqueue.Options[start]{
 		Do: func(stop context.Context, _ string, s start) { d.drive(stop, s) }, Merge: start.with,
@@ -172,7 +190,9 @@ func (d *Driver) advance(ctx context.Context, order *domain.Order) (*domain.Orde
 		made = append(made, func(o *domain.Order) error { return t(o, now) })
 		durable = durable || work.Status.Terminal() || work.Status == contract.Cancelling || work.Waiting != nil
 	}
+	written := false
 	stored, err := d.orders.Update(ctx, order.ID, func(o *domain.Order) error {
+		written = false
 		if o.Revision != order.Revision {
 			return document.ErrUnchanged // another writer has changed it: look again
 		}
@@ -181,6 +201,7 @@ func (d *Driver) advance(ctx context.Context, order *domain.Order) (*domain.Orde
 				return err
 			}
 		}
+		written = true
 		return nil
 	})
 	if err != nil {
@@ -188,6 +209,9 @@ func (d *Driver) advance(ctx context.Context, order *domain.Order) (*domain.Orde
 	}
 	d.stored(stored)
 	d.alarm.Observe(ctx, stored)
+	if written && stored.Status != order.Status {
+		d.meter.Reached(ctx, stored.Status)
+	}
 	d.log.InfoContext(ctx, "order", "aggregate", stored.ID, "status", stored.Status, "reason", stored.Reason, "revision", stored.Revision)
 	return stored, nil
 }
@@ -199,8 +223,11 @@ func (d *Driver) next(ctx context.Context, o domain.Order) (t Transition, durabl
 	if o.Overdue(d.clock.Now()) {
 		return abandon(contract.Cancelled, domain.ReasonDeadline), true
 	}
+	began := d.clock.Now()
 	if o.Status == contract.Cancelling {
-		if name, err := d.saga.compensate(ctx, o); err != nil {
+		name, err := d.saga.compensate(ctx, o)
+		d.stepped(ctx, stepCompensate, began, err)
+		if err != nil {
 			return d.wait(ctx, o, name, err), true
 		}
 		return (*domain.Order).Compensated, true
@@ -212,10 +239,19 @@ func (d *Driver) next(ctx context.Context, o domain.Order) (t Transition, durabl
 		}, true
 	}
 	t, err := step.Do(ctx, o)
+	d.stepped(ctx, step.Name, began, err)
 	if err != nil {
 		return d.wait(ctx, o, step.Name, err), true
 	}
 	return t, step.Durable
+}
+
+func (d *Driver) stepped(ctx context.Context, step string, began time.Time, err error) {
+	outcome := StepAnswered
+	if err != nil {
+		outcome = StepNoAnswer
+	}
+	d.meter.Stepped(ctx, step, outcome, d.clock.Now().Sub(began))
 }
 
 // wait is the transition of a step that got no answer.

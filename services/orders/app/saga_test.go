@@ -133,6 +133,7 @@ type shop struct {
 	orders   *Orders
 	driver   *Driver
 	place    PlaceOrder
+	counts   counts
 }
 
 func newShop() *shop {
@@ -143,7 +144,7 @@ func newShop() *shop {
 	options := document.Options{Prefix: Prefix, Source: contract.App, Clock: s.clock, IDs: id.Random{}}
 	s.orders = document.NewRepository[domain.Order](s.store, options)
 	saga := Participants{Products: s.services, Payments: s.services}.Checkout()
-	s.driver = NewDriver(s.orders, saga, s.clock, slog.New(slog.DiscardHandler), NewWatch(), Pace{Attempt: 12 * time.Second, Backoff: Backoff{First: time.Second, Max: 10 * time.Second, Jitter: func() float64 { return 0.5 }}}, NewAlarm(5*time.Minute, s.clock, slog.New(slog.DiscardHandler)))
+	s.driver = NewDriver(s.orders, saga, s.clock, slog.New(slog.DiscardHandler), NewWatch(), Pace{Attempt: 12 * time.Second, Backoff: Backoff{First: time.Second, Max: 10 * time.Second, Jitter: func() float64 { return 0.5 }}}, NewAlarm(5*time.Minute, s.clock, slog.New(slog.DiscardHandler)), &s.counts)
 	s.place = PlaceOrder{
 		Orders: s.orders, Lists: NewUserOrders(s.store, options), Driver: s.driver, Clock: s.clock, Deadline: 15 * time.Minute,
 	}
@@ -443,7 +444,7 @@ func TestTwoDriversAgree(t *testing.T) {
 		s := newShop()
 		order := s.placeOne(t)
 		other := NewDriver(document.NewRepository[domain.Order](s.store, document.Options{Prefix: Prefix, Source: contract.App, Clock: clock.System{}, IDs: id.Random{}}),
-			s.driver.saga, s.clock, slog.New(slog.DiscardHandler), NewWatch(), s.driver.pace, s.driver.alarm)
+			s.driver.saga, s.clock, slog.New(slog.DiscardHandler), NewWatch(), s.driver.pace, s.driver.alarm, s.driver.meter)
 		var all sync.WaitGroup
 		for _, d := range []*Driver{s.driver, other} {
 			all.Go(func() { d.drive(t.Context(), start{id: order.ID}) })

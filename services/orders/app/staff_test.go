@@ -39,7 +39,7 @@ func newOffice() *office {
 	options := document.Options{Prefix: Prefix, Source: contract.App, Index: index, Clock: o.clock, IDs: id.Random{}}
 	o.orders = document.NewRepository[domain.Order](o.store, options)
 	o.driver = NewDriver(o.orders, o.driver.saga, o.clock, slog.New(slog.DiscardHandler), NewWatch(), o.driver.pace,
-		NewAlarm(5*time.Minute, o.clock, log))
+		NewAlarm(5*time.Minute, o.clock, log), o.driver.meter)
 	o.place.Orders, o.place.Driver = o.orders, o.driver
 	o.sweep = NewSweep(o.orders, o.place.Lists, o.driver, &feed.Sweep{
 		Reader: reader, Index: index, Store: o.store, Clock: o.clock, IDs: id.Random{},

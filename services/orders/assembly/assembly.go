@@ -55,7 +55,14 @@ func Build(_ context.Context, s *service.Service) error {
 	if err := adapters.ExportAlarm(s.Telemetry.Meter, alarm); err != nil {
 		return err
 	}
-	driver := app.NewDriver(orders, saga, s.Clock, s.Log, watch, pace, alarm)
+	if err := adapters.ExportWaiting(s.Telemetry.Meter, alarm); err != nil {
+		return err
+	}
+	meter, err := adapters.NewMeter(s.Telemetry.Meter)
+	if err != nil {
+		return err
+	}
+	driver := app.NewDriver(orders, saga, s.Clock, s.Log, watch, pace, alarm, meter)
 	sweep := app.NewSweep(orders, lists, driver, &feed.Sweep{
 		Reader: documents.Reader, Index: documents.Index, Store: documents.Store,
 		Clock: s.Clock, IDs: s.IDs, Log: s.Log, Every: cfg.Saga.SweepEvery, Settle: documents.Timing.Settle, Young: 3 * time.Second,
