@@ -311,21 +311,18 @@ func (r *recipient) addsMoney() domain.Data {
 	return domain.Data{Amount: euros(cents)}
 }
 
-// cannotPay: a decline is not sent after the rejection of its order, which nearly always comes later. So another order may be needed.
+// cannotPay: a decline is not sent after the rejection of its order. So products is down, which the rejection needs to free the stock,
+// until the decline is sent.
 func (r *recipient) cannotPay() domain.Data {
-	const attempts = 20
-	dear := r.shop.product(1_000_000, 100)
-	var err error
-	for range attempts {
-		o := r.buys(dear, 1)
-		o.expect(r.test, "rejected", "insufficient_funds")
-		r.sent("order-rejected", o.ID)
-		if err = r.allSent("payment-declined", o.ID); err == nil {
-			return r.of(o, o.Total)
-		}
-	}
-	r.test.Fatalf("the rejection came first %d times: %v", attempts, err)
-	return domain.Data{}
+	order := holdAt("payments", "authorize")(r.test, r.customer, r.shop.product(1_000_000, 100))
+	r.shop.stack.crash(r.test, "products")
+	r.shop.stack.raise(r.test, "payments")
+	r.waits(order, "undo reserve")
+	r.sent("payment-declined", order)
+	r.shop.stack.raise(r.test, "products")
+	o := r.await(order)
+	o.expect(r.test, "rejected", "insufficient_funds")
+	return r.of(o, o.Total)
 }
 
 func (r *recipient) watchesAProduct() domain.Data { return r.watches("A watched lamp") }
