@@ -21,7 +21,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// NewSQLite makes the SQLite component (state.sqlite, v1) with writes of its own: a bulk write is one transaction.
+// NewSQLite makes the SQLite component (state.sqlite, v1) with reads and writes of its own: statements are parsed once for each connection,
+// a bulk read marks absent keys, and a bulk write is one transaction.
 //
 // The stock component (components-contrib 1.18.0) runs the writes of a bulk at once, each as a transaction on a connection of its own, and
 // each with an fsync. They wait for each other, because SQLite has one writer. Here they are one transaction on one connection. What is
@@ -29,20 +30,22 @@ import (
 // error leaves all of them unwritten.
 func NewSQLite(log logger.Logger) state.Store {
 	stock := sqlite.NewSQLiteStateStore(log).(*sqlite.SQLiteStore)
-	return &transacted{proven: proven{component: stock}, stock: stock}
+	return &prepared{proven: proven{component: stock}, stock: stock}
 }
 
-// transacted is a SQLite component whose bulk write is one transaction.
-type transacted struct {
+// prepared is a SQLite component with prepared statements, whose bulk write is one transaction.
+type prepared struct {
 	proven
 	stock *sqlite.SQLiteStore
-	lane  *lane // nil if the component writes
+	// These are nil if the component reads and writes.
+	lane   *lane
+	reader *reader
 }
 
 // Init implements state.Store.
-func (t *transacted) Init(ctx context.Context, of state.Metadata) error {
+func (p *prepared) Init(ctx context.Context, of state.Metadata) error {
 	properties := copyOf(of).Properties
-	if err := t.proven.Init(ctx, of); err != nil {
+	if err := p.proven.Init(ctx, of); err != nil {
 		return err
 	}
 	place, _ := metadata.GetMetadataProperty(properties, "connectionString", "url")
@@ -53,24 +56,68 @@ func (t *transacted) Init(ctx context.Context, of state.Metadata) error {
 	if table == "" {
 		table = "state"
 	}
-	t.lane = newLane(t.stock.GetDBAccess().GetConnection(), table)
+	db := p.stock.GetDBAccess().GetConnection()
+	reader, err := newReader(ctx, db, table)
+	if err != nil {
+		return err
+	}
+	p.reader, p.lane = reader, newLane(db, table)
 	return nil
 }
 
 // Close implements io.Closer.
-func (t *transacted) Close() error {
-	if t.lane != nil {
-		t.lane.stop()
+func (p *prepared) Close() error {
+	var err error
+	if p.lane != nil {
+		p.lane.stop()
+		err = p.reader.close()
 	}
-	return t.stock.Close()
+	return errors.Join(err, p.stock.Close())
+}
+
+// Get implements state.Store.
+func (p *prepared) Get(ctx context.Context, request *state.GetRequest) (*state.GetResponse, error) {
+	if p.reader == nil || request.Key == "" {
+		return p.stock.Get(ctx, request)
+	}
+	found, err := p.reader.read(ctx, []string{request.Key})
+	if err != nil {
+		return nil, err
+	}
+	document := found[request.Key]
+	return &state.GetResponse{Data: document.Data, ETag: document.ETag, Metadata: document.Metadata}, nil
+}
+
+// BulkGet implements state.BulkStore. The answer has each key: with its value, or marked as Absent.
+func (p *prepared) BulkGet(ctx context.Context, requests []state.GetRequest, options state.BulkGetOpts) ([]state.BulkGetResponse, error) {
+	if p.reader == nil {
+		return p.proven.BulkGet(ctx, requests, options)
+	}
+	keys := make([]string, len(requests))
+	for i := range requests {
+		keys[i] = requests[i].Key
+	}
+	found, err := p.reader.read(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]state.BulkGetResponse, len(keys))
+	for i, key := range keys {
+		document, exists := found[key]
+		if !exists {
+			document = absent(key, document)
+		}
+		answers[i] = document
+	}
+	return answers, nil
 }
 
 // Set implements state.Store.
-func (t *transacted) Set(ctx context.Context, request *state.SetRequest) error {
-	if t.lane == nil || !plain(request) {
-		return t.stock.Set(ctx, request)
+func (p *prepared) Set(ctx context.Context, request *state.SetRequest) error {
+	if p.lane == nil || !plain(request) {
+		return p.stock.Set(ctx, request)
 	}
-	refused, err := t.lane.write(ctx, []state.SetRequest{*request})
+	refused, err := p.lane.write(ctx, []state.SetRequest{*request})
 	if err == nil && len(refused) > 0 {
 		return state.NewETagError(state.ETagMismatch, nil)
 	}
@@ -78,13 +125,13 @@ func (t *transacted) Set(ctx context.Context, request *state.SetRequest) error {
 }
 
 // BulkSet implements state.BulkStore.
-func (t *transacted) BulkSet(ctx context.Context, requests []state.SetRequest, options state.BulkStoreOpts) error {
+func (p *prepared) BulkSet(ctx context.Context, requests []state.SetRequest, options state.BulkStoreOpts) error {
 	for i := range requests {
-		if t.lane == nil || !plain(&requests[i]) {
-			return t.stock.BulkSet(ctx, requests, options)
+		if p.lane == nil || !plain(&requests[i]) {
+			return p.stock.BulkSet(ctx, requests, options)
 		}
 	}
-	refused, err := t.lane.write(ctx, requests)
+	refused, err := p.lane.write(ctx, requests)
 	if err != nil {
 		return err
 	}

@@ -286,7 +286,7 @@ func TestWritesThatWaitAreStored(t *testing.T) {
 			}
 		})
 	}
-	lane := opened.(*transacted).lane
+	lane := opened.(*prepared).lane
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		lane.mu.Lock()
 		waiting := len(lane.waiting)

@@ -155,42 +155,22 @@ func TestSQLiteReadsThatTimeOut(t *testing.T) {
 	}
 }
 
-// The component's own limit for a query ends the query while the caller still waits. In this case the component itself
-// says that documents do not exist.
+// The limit of a read ends it while the caller still waits. In this case the component itself says that documents do not exist.
 func TestSQLiteQueriesThatTimeOut(t *testing.T) {
 	path, keys := filled(t, nil)
 	var whole, cut int
-	for timeout := 200 * time.Microsecond; whole < 3; timeout = timeout * 11 / 10 {
+	for timeout := 50 * time.Microsecond; whole < 3 || cut < 3; timeout = timeout * 11 / 10 {
 		if timeout > time.Minute {
 			t.Fatalf("%d reads were whole and %d were not", whole, cut)
 		}
-		opened := openSQLite(t, path, map[string]string{"timeout": "1m"})
-		opened.(*transacted).component = limited{opened.(*transacted).component, timeout}
+		opened := openSQLite(t, path, nil)
+		opened.(*prepared).reader.timeout = timeout
 		if documentsRead(t.Context(), t, opened, keys) {
 			whole++
 		} else {
 			cut++
 		}
 	}
-}
-
-// limited gives each call to a component a time limit, like the component's setting "timeout", which takes only whole
-// seconds.
-type limited struct {
-	component
-	timeout time.Duration
-}
-
-func (l limited) Get(ctx context.Context, request *state.GetRequest) (*state.GetResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
-	return l.component.Get(ctx, request)
-}
-
-func (l limited) BulkGet(ctx context.Context, requests []state.GetRequest, options state.BulkGetOpts) ([]state.BulkGetResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
-	return l.component.BulkGet(ctx, requests, options)
 }
 
 // A file that loses its end while it is in use gives errors for the lost documents.
@@ -221,7 +201,7 @@ func TestSQLiteFileThatIsLocked(t *testing.T) {
 	path, keys := filled(t, settings)
 	opened := openSQLite(t, path, settings)
 	other := openSQLite(t, path, settings)
-	lock(t, other.(*transacted).component.(*sqlite.SQLiteStore).GetDBAccess().GetConnection())
+	lock(t, other.(*prepared).component.(*sqlite.SQLiteStore).GetDBAccess().GetConnection())
 	if documentsRead(t.Context(), t, opened, keys) {
 		t.Error("the lock had no effect")
 	}
