@@ -63,7 +63,7 @@ machines must agree. Limits of open files: 2N + 1000, for this program and for t
 			c.loginFlags(flags)
 			o := &c.options.bench
 			stackFlags(&o.up, flags)
-			observeFlags(&o.up, flags)
+			observeFlags(&o.up, flags, launcher.ObserveOff)
 			o.duration = 15 * time.Second
 			flags.Var(period(&o.duration, time.Second, longest), "duration", "how long each load lasts, as a `duration`")
 			flags.StringVar(&o.clients, "clients", "1,16,64", "numbers of clients, as a `list`")

@@ -24,11 +24,13 @@ func TestWhereSpansAreSent(t *testing.T) {
 	}
 }
 
-func TestObservingIsOffUnlessGiven(t *testing.T) {
-	status, out, _ := invoke(t, "help", "up")
-	if status != exitOK || !strings.Contains(out, "--observe") || !strings.Contains(out, "a store that takes processor time for each order;") ||
-		!strings.Contains(out, "a store for metrics with dashboards (default off)") {
-		t.Errorf("help up says %s", out)
+func TestUpStoresLogLinesAndBenchDoesNot(t *testing.T) {
+	for command, choice := range map[string]string{"up": "logs", "bench": "off"} {
+		status, out, _ := invoke(t, "help", command)
+		if status != exitOK || !strings.Contains(out, "a store for log lines and spans, which takes processor time for each order;") ||
+			!strings.Contains(out, "a store for metrics with dashboards (default "+choice+")") {
+			t.Errorf("help %s says %s", command, out)
+		}
 	}
 	for _, args := range [][]string{{"up", "--observe", "all"}, {"up", "--sidecar-spans", "2"}, {"up", "--sidecar-spans", "0"}} {
 		if status, _, stderr := invoke(t, args...); status != exitUsage || !strings.Contains(stderr, args[1]) {

@@ -41,8 +41,8 @@ its timeline. Then it shows every program's log until Ctrl-C, which stops everyt
 
 A process that ends is restarted. All state is kept in .dapr, and the next start uses it; --fresh
 deletes it first. A page for staff, whose address is printed as Console, shows what runs and what
-happens to orders (docs/parts/console.md). With --observe logs a store for log lines and spans runs too, which the commands logs and
-trace ask; spans go elsewhere with --otlp or ` + otlpVariable + `. With --observe full
+happens to orders (docs/parts/console.md). A store for log lines and spans runs too, which that page and the commands logs and
+trace ask; --observe off leaves it out. Spans go elsewhere with --otlp or ` + otlpVariable + `. With --observe full
 a store for metrics runs too, with dashboards on a page of its own.
 
 Servers that already run are used when one of these variables names them:
@@ -51,7 +51,7 @@ Servers that already run are used when one of these variables names them:
 		flags: func(c *cli, flags *flag.FlagSet) {
 			up := &c.options.up
 			stackFlags(up, flags)
-			observeFlags(up, flags)
+			observeFlags(up, flags, launcher.ObserveLogs)
 			flags.BoolVar(&up.fresh, "fresh", false, "delete the data and secrets of earlier runs first")
 			flags.BoolVar(&up.detach, "detach", false, "return once everything is ready, and leave it running")
 			flags.Var(number(&up.port, 1, 65535), "port", "the `number` of the gateway's port (default as in dapr/dapr.yaml)")
@@ -77,10 +77,10 @@ func stackFlags(up *upOptions, flags *flag.FlagSet) {
 	flags.Var(webAddress{&up.otlp, "http://127.0.0.1:4318"}, "otlp", "`URL` spans are sent to, as http://127.0.0.1:4318")
 }
 
-// observeFlags declares the flags for the store of log lines and spans.
-func observeFlags(up *upOptions, flags *flag.FlagSet) {
-	up.observe = launcher.ObserveChoices()[0]
-	flags.Var(oneOf{&up.observe, launcher.ObserveChoices()}, "observe", "`name` of what to start: off; logs, for logs and trace, a store that takes processor time for each order;\n"+
+// observeFlags declares the flags for the store of log lines and spans. The choice is the default.
+func observeFlags(up *upOptions, flags *flag.FlagSet, choice string) {
+	up.observe = choice
+	flags.Var(oneOf{&up.observe, launcher.ObserveChoices()}, "observe", "`name` of what to start: off; logs, a store for log lines and spans, which takes processor time for each order;\n"+
 		"or full, that and a store for metrics with dashboards")
 	up.sidecarSpans = 1
 	flags.Var(decimal(&up.sidecarSpans, 0.001, 1), "sidecar-spans", "with --observe, of which share of the traces spans of sidecars are stored, as a `number`")

@@ -25,8 +25,7 @@ const (
 	ObserveFull = "full" // and a store for metrics
 )
 
-// ObserveChoices are the choices of Options.Observe. The first is the default, because storing lines and spans takes processor time for
-// each order (docs/parts/records.md).
+// ObserveChoices are the choices of Options.Observe.
 func ObserveChoices() []string { return []string{ObserveOff, ObserveLogs, ObserveFull} }
 
 // observes reports whether log lines and spans go to a store.
@@ -127,7 +126,7 @@ func (s *Stack) startObserved(ctx context.Context) error {
 	began := time.Now()
 	program, err := EnsureLogStore(ctx, s.root, s.options.Bin, s.options.Log)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (--observe off starts without a log store)", err)
 	}
 	if err := buildPrograms(ctx, s.root, s.options.Bin, []string{"./dapr/launcher/" + collectorProcess}); err != nil {
 		return err
