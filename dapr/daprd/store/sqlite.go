@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -93,23 +92,11 @@ func (p *prepared) BulkGet(ctx context.Context, requests []state.GetRequest, opt
 	if p.reader == nil {
 		return p.proven.BulkGet(ctx, requests, options)
 	}
-	keys := make([]string, len(requests))
-	for i := range requests {
-		keys[i] = requests[i].Key
-	}
-	found, err := p.reader.read(ctx, keys)
+	found, err := p.reader.read(ctx, keysOf(requests))
 	if err != nil {
 		return nil, err
 	}
-	answers := make([]state.BulkGetResponse, len(keys))
-	for i, key := range keys {
-		document, exists := found[key]
-		if !exists {
-			document = absent(key, document)
-		}
-		answers[i] = document
-	}
-	return answers, nil
+	return answers(requests, found), nil
 }
 
 // Set implements state.Store.
@@ -348,15 +335,14 @@ func rowOf(request *state.SetRequest) (row, error) {
 	if request.HasETag() {
 		r.before = *request.ETag
 	}
-	raw, binary := request.Value.([]byte)
-	if binary {
-		r.value, r.binary = base64.StdEncoding.EncodeToString(raw), true
-		return r, nil
-	}
-	text, err := json.Marshal(request.Value)
+	value, err := valueOf(*request)
 	if err != nil {
-		return row{}, fmt.Errorf("encoding %s: %w", request.Key, err)
+		return row{}, err
 	}
-	r.value = string(text)
+	if _, r.binary = request.Value.([]byte); r.binary {
+		r.value = base64.StdEncoding.EncodeToString(value)
+	} else {
+		r.value = string(value)
+	}
 	return r, nil
 }

@@ -93,7 +93,7 @@ func scan(rows *sql.Rows) (state.BulkGetResponse, error) {
 		return document, err
 	}
 	if expires.Valid {
-		document.Metadata = map[string]string{state.GetRespMetaKeyTTLExpireTime: expires.Time.UTC().Format(time.RFC3339)}
+		document.Metadata = expiry(expires.Time)
 	}
 	if !binary {
 		return document, nil

@@ -5,16 +5,17 @@
 // error, exactly like keys without a document. A program that believes that shows an empty wallet, or answers 404 for
 // an order that exists.
 //
-// The SQLite component also writes in a way of its own: see NewSQLite.
+// The SQLite and the PostgreSQL component also write in ways of their own: see NewSQLite and NewPostgreSQL.
 package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/dapr/components-contrib/state"
-	"github.com/dapr/components-contrib/state/postgresql/v2"
 	"github.com/dapr/components-contrib/state/redis"
 	"github.com/dapr/kit/logger"
 
@@ -28,21 +29,6 @@ const Absent = "absent"
 
 // proofs is how many keys of one bulk read are read again at once.
 const proofs = 8
-
-// NewPostgreSQL makes the PostgreSQL component (state.postgresql, v2), which waits for its server.
-func NewPostgreSQL(log logger.Logger) state.Store {
-	fresh := func() component { return postgresql.NewPostgreSQLStateStore(log).(component) }
-	return &proven{component: fresh(), connect: func(ctx context.Context, metadata state.Metadata) (component, error) {
-		return await.Connected(ctx, log, func(ctx context.Context) (component, error) {
-			connected := fresh()
-			if err := connected.Init(ctx, copyOf(metadata)); err != nil {
-				_ = connected.Close() // it has no connection yet
-				return nil, err
-			}
-			return connected, nil
-		})
-	}}
-}
 
 // NewRedis makes the Redis component (state.redis, v1), which waits for its server. Its bulk read reads each key by
 // itself and reports each error, so a key that comes back empty is absent.
@@ -150,4 +136,43 @@ func absent(key string, answer state.BulkGetResponse) state.BulkGetResponse {
 	}
 	metadata[Absent] = "true"
 	return state.BulkGetResponse{Key: key, Metadata: metadata}
+}
+
+// keysOf are the keys of a bulk read.
+func keysOf(requests []state.GetRequest) []string {
+	keys := make([]string, len(requests))
+	for i := range requests {
+		keys[i] = requests[i].Key
+	}
+	return keys
+}
+
+// answers puts the documents that were found in the order of the requests, and marks the keys that are absent.
+func answers(requests []state.GetRequest, found map[string]state.BulkGetResponse) []state.BulkGetResponse {
+	answers := make([]state.BulkGetResponse, len(requests))
+	for i, request := range requests {
+		document, exists := found[request.Key]
+		if !exists {
+			document = absent(request.Key, document)
+		}
+		answers[i] = document
+	}
+	return answers
+}
+
+// expiry is the metadata of a document that expires.
+func expiry(at time.Time) map[string]string {
+	return map[string]string{state.GetRespMetaKeyTTLExpireTime: at.UTC().Format(time.RFC3339)}
+}
+
+// valueOf is what a component stores of a value.
+func valueOf(request state.SetRequest) ([]byte, error) {
+	if raw, binary := request.Value.([]byte); binary {
+		return raw, nil
+	}
+	value, err := json.Marshal(request.Value)
+	if err != nil {
+		return nil, fmt.Errorf("encoding %s: %w", request.Key, err)
+	}
+	return value, nil
 }

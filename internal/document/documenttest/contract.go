@@ -94,6 +94,9 @@ func Contract(t *testing.T, store document.Store) {
 			t.Fatalf("%d writers won", wins.Load())
 		}
 	})
+	t.Run("of writes at once those with a stale etag change nothing and the others are stored", func(t *testing.T) {
+		writesAtOnce(ctx, t, store, func() string { return key(t) })
+	})
 	t.Run("concurrent updates of one counter in two processes are all counted", func(t *testing.T) {
 		counters(ctx, t, store, key(t))
 	})
@@ -170,6 +173,38 @@ func counters(ctx context.Context, t *testing.T, store document.Store, owner str
 	must(t, err)
 	if len(got.Applied) != len(replicas)*each {
 		t.Fatalf("%d operations applied; want %d", len(got.Applied), len(replicas)*each)
+	}
+}
+
+// writesAtOnce writes many documents at once: every second one exists and was changed meanwhile, or exists although it is to be created.
+func writesAtOnce(ctx context.Context, t *testing.T, store document.Store, key func() string) {
+	const documents = 48
+	keys, etags := make([]string, documents), make([]string, documents)
+	for i := range keys {
+		keys[i] = key()
+		if i%4 < 2 { // updates; the others are creations
+			must(t, store.Put(ctx, keys[i], []byte(`{"n":0}`), ""))
+			etags[i] = read(ctx, t, store, keys[i]).ETag
+		}
+		if i%2 == 1 {
+			must(t, store.Put(ctx, keys[i], []byte(`{"n":1}`), etags[i]))
+		}
+	}
+	failures := make([]error, documents)
+	var all sync.WaitGroup
+	for i := range keys {
+		all.Go(func() { failures[i] = store.Put(ctx, keys[i], []byte(`{"n":2}`), etags[i]) })
+	}
+	all.Wait()
+	for i, k := range keys {
+		want := `{"n":2}`
+		if i%2 == 1 {
+			want = `{"n":1}`
+		}
+		// A write that was stored may say that it is unknown, because another one of its call was refused.
+		if got := string(read(ctx, t, store, k).Value); got != want || i%2 == 1 && failures[i] == nil {
+			t.Errorf("document %d is %s, want %s; its write says %v", i, got, want, failures[i])
+		}
 	}
 }
 
