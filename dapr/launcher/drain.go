@@ -16,12 +16,14 @@ import (
 	_ "modernc.org/sqlite" // the driver of the name resolution's database
 )
 
-// drainTime is how long a replica continues to serve after it was removed from the name resolution. Calls that had
-// found it before are over by then, except long polls.
+// drainTime is how long a replica continues to serve after it was removed from the name resolution. Other sidecars look
+// twice a second who is in it (dapr/daprd/resolve). So they have stopped calling the replica by then, and the calls that
+// they had begun are over, except long polls.
 const drainTime = 1500 * time.Millisecond
 
-// forgetTime is how long a replica that serves again is not called. For about a second, other sidecars remember that
-// its address accepted no connection, and fail calls to it without trying (gRPC's first connection back-off).
+// forgetTime is how long a replica that serves again is not called. Our sidecars forget an address with its entry. A stock
+// daprd remembers for about a second that an address accepted no connection, and fails calls to it without trying (gRPC's
+// first connection back-off).
 const forgetTime = 2 * time.Second
 
 // Roll restarts one replica of an app, program and sidecar. No call fails because of that if there is another replica.

@@ -18,7 +18,7 @@ import (
 )
 
 // waitLimit is how long a test waits for a condition.
-const waitLimit = 30 * time.Second
+const waitLimit = 2 * time.Minute
 
 // directory is a DNS with one name.
 type directory struct {

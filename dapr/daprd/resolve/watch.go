@@ -25,6 +25,11 @@ const serviceConfig = `{"loadBalancingConfig":[{"` + scheme + `":{}}]}`
 const (
 	lookAgain   = 100 * time.Millisecond // between two looks, even if a connection breaks often
 	lookTimeout = 4 * time.Second
+
+	// A replica that joins or leaves is noticed after at most this time and the time of one look. Draining outwaits it
+	// (dapr/launcher/drain.go).
+	everyListed   = 500 * time.Millisecond // in the table
+	everyResolved = 2 * time.Second        // in DNS
 )
 
 // attempts are how long each question to DNS may wait for an answer before it is repeated. A datagram may be lost. On
@@ -80,13 +85,13 @@ func (d *Directory) Scheme() string { return scheme }
 func (d *Directory) Build(target resolver.Target, connection resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
 	w := &watch{log: d.log, name: target.Endpoint(), connection: connection, now: make(chan struct{}, 1), ended: make(chan struct{})}
 	if target.URL.Host == inTable {
-		w.every, w.look = 500*time.Millisecond, d.listed(w.name)
+		w.every, w.look = everyListed, d.listed(w.name)
 	} else {
 		host, port, err := net.SplitHostPort(w.name)
 		if err != nil {
 			return nil, fmt.Errorf("the target %s has no host and port: %w", w.name, err)
 		}
-		w.every, w.look = 2*time.Second, d.resolved(strings.Split(host, ","), port)
+		w.every, w.look = everyResolved, d.resolved(strings.Split(host, ","), port)
 	}
 	var ctx context.Context
 	ctx, w.stop = context.WithCancel(context.Background())
@@ -131,7 +136,7 @@ func (d *Directory) listed(id string) func(context.Context) ([]string, error) {
 type watch struct {
 	log        logger.Logger
 	name       string
-	every      time.Duration // a new replica is called after at most this time
+	every      time.Duration // between two looks
 	look       func(context.Context) ([]string, error)
 	connection resolver.ClientConn
 	stop       context.CancelFunc
