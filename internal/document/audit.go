@@ -15,7 +15,7 @@ const InvariantTimeline = "events-without-gap"
 // AuditTimeline checks the events in the head of the aggregate under key and returns them. The events must have the
 // given source and subject.
 func AuditTimeline(into *audit.Results, key, source, subject string, r *Root) []event.Event {
-	first := r.TimelineSegments*timelineSegment + 1
+	first := r.TimelineSegments*TimelineSegment + 1
 	last := first + int64(len(r.Timeline)) - 1
 	into.Check(last == r.Sequence, InvariantTimeline, key, "the events go up to %d, the document says %d", last, r.Sequence)
 	numbered(into, key, source, subject, first, r.Timeline)
@@ -31,8 +31,8 @@ func AuditTimelineSegment(ctx context.Context, store Store, into *audit.Results,
 	if err != nil {
 		return nil, fmt.Errorf("auditing a timeline: %w", err)
 	}
-	into.Check(found && len(events) == timelineSegment, InvariantTimeline, at, "the segment has %d events, not %d", len(events), timelineSegment)
-	numbered(into, at, source, subject, n*timelineSegment+1, events)
+	into.Check(found && len(events) == TimelineSegment, InvariantTimeline, at, "the segment has %d events, not %d", len(events), TimelineSegment)
+	numbered(into, at, source, subject, n*TimelineSegment+1, events)
 	return events, nil
 }
 

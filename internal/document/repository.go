@@ -39,6 +39,10 @@ type Options struct {
 	Relay Relay
 	Clock clock.Clock
 	IDs   id.Source
+	// KeepEvents is how many events an aggregate keeps at most; older ones are in segments. It is at least TimelineSegment.
+	// Zero means 32. An aggregate that gets an event for each order of a person or a product keeps few: each write
+	// contains them all.
+	KeepEvents int
 	// Timeout limits one write with all its read-backs. Zero means 8 s.
 	Timeout time.Duration
 }
@@ -72,6 +76,10 @@ func NewRepository[T any, P aggregate[T]](store Store, opts Options) *Repository
 	if opts.Timeout == 0 {
 		opts.Timeout = 8 * time.Second
 	}
+	if opts.KeepEvents == 0 {
+		opts.KeepEvents = timelineMax
+	}
+	opts.KeepEvents = max(opts.KeepEvents, TimelineSegment)
 	return &Repository[T, P]{
 		store: store, opts: opts,
 		queues: make(map[string]*queue[P]), ready: make(map[string]warmRecord),

@@ -9,12 +9,12 @@ import (
 	"caravan/internal/event"
 )
 
-// An aggregate keeps at most timelineMax events in its head. When the head is full, the oldest timelineSegment of them
-// move to a segment document.
-const (
-	timelineMax     = 32
-	timelineSegment = 16
-)
+// An aggregate keeps at most timelineMax events in its head, unless Options.KeepEvents says otherwise. When the head is
+// full, the oldest TimelineSegment of them move to a segment document.
+const timelineMax = 32
+
+// TimelineSegment is how many events a segment of a timeline has.
+const TimelineSegment = 16
 
 // Root is embedded in every aggregate document. It contains the revision that compare-and-swap protects and the events
 // that the aggregate produced. So a state change and its events are one write.
@@ -30,7 +30,7 @@ type Root struct {
 	// Timeline holds the most recent events, oldest first.
 	Timeline []event.Event `json:"timeline,omitempty"`
 	// TimelineSegments counts the segment documents that older events moved to.
-	TimelineSegments int64 `json:"timelineSegments,omitempty"`
+	TimelineSegments int64 `json:"TimelineSegments,omitempty"`
 
 	// Sealed holds what Archive moved out of the aggregate, until a later write has stored it in documents of its own.
 	Sealed []Sealed `json:"sealed,omitempty"`
@@ -92,12 +92,12 @@ func ReadArchive(ctx context.Context, store Store, r *Root, key string, v any) (
 	return true, nil
 }
 
-// trimTimeline moves the oldest events out of a full head.
-func (r *Root) trimTimeline(key string) {
-	for len(r.Timeline) > timelineMax { // many commands may share a write
-		r.Archive(TimelineSegmentKey(key, r.TimelineSegments), r.Timeline[:timelineSegment])
+// trimTimeline moves the oldest events out of a head with more than keep of them.
+func (r *Root) trimTimeline(key string, keep int) {
+	for len(r.Timeline) > keep { // many commands may share a write
+		r.Archive(TimelineSegmentKey(key, r.TimelineSegments), r.Timeline[:TimelineSegment])
 		r.TimelineSegments++
-		r.Timeline = append([]event.Event(nil), r.Timeline[timelineSegment:]...)
+		r.Timeline = append([]event.Event(nil), r.Timeline[TimelineSegment:]...)
 	}
 }
 

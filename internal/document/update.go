@@ -166,7 +166,7 @@ func (u *update[T, P]) write(ctx context.Context, doc P) (bool, error) {
 		return false, err
 	}
 	u.events = root.Timeline[len(root.Timeline)-int(root.Sequence-u.sequence):]
-	root.trimTimeline(u.key)
+	root.trimTimeline(u.key, u.repo.opts.KeepEvents)
 	root.WriteID = u.repo.opts.IDs.New()
 	value, err := json.Marshal(doc)
 	if err != nil {

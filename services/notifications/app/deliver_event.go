@@ -117,7 +117,7 @@ func (d DeliverEvent) deliverTo(ctx context.Context, notices []domain.Notice) er
 
 // enter stores notices of one user, at most deliverBatch, in the inbox: all of them or none. It costs one read and one write
 // of the inbox. For every domain.SegmentSize notices it also costs one write to the archive, one more of the inbox and one of
-// each minute's guard.
+// each guard of their times.
 func (d DeliverEvent) enter(ctx context.Context, notices []domain.Notice) error {
 	userID := notices[0].UserID
 	attempt := domain.Attempt{Now: d.Clock.Now()}

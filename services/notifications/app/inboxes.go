@@ -96,10 +96,25 @@ const guardsAtOnce = 200
 
 // ArchivedOf is Archived for several users at once: their notifications by user.
 func (s *Inboxes) ArchivedOf(ctx context.Context, notifications map[string][]string) (map[string]domain.Archived, error) {
+	found := make(map[string]domain.Archived)
+	elsewhere, err := s.guarded(ctx, notifications, domain.GuardID, found)
+	if err == nil && len(elsewhere) > 0 {
+		_, err = s.guarded(ctx, elsewhere, domain.SpareGuardID, found)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the archive: %w", err)
+	}
+	return found, nil
+}
+
+// guarded looks notifications up in the guards with the ids that guardID gives, and adds to found what these have. It returns those
+// that may be elsewhere, because their guards are full.
+func (s *Inboxes) guarded(ctx context.Context, notifications map[string][]string, guardID func(userID, notificationID string) string,
+	found map[string]domain.Archived) (elsewhere map[string][]string, err error) {
 	var guardIDs []string
 	for userID, ids := range notifications {
 		for _, notification := range ids {
-			guardIDs = append(guardIDs, domain.GuardID(userID, notification))
+			guardIDs = append(guardIDs, guardID(userID, notification))
 		}
 	}
 	slices.Sort(guardIDs)
@@ -107,21 +122,22 @@ func (s *Inboxes) ArchivedOf(ctx context.Context, notifications map[string][]str
 	for part := range slices.Chunk(slices.Compact(guardIDs), guardsAtOnce) {
 		read, err := s.guards.GetMany(ctx, part...)
 		if err != nil {
-			return nil, fmt.Errorf("reading the archive: %w", err)
+			return nil, err
 		}
 		maps.Copy(guards, read)
 	}
-	found := make(map[string]domain.Archived)
+	elsewhere = make(map[string][]string)
 	for userID, ids := range notifications {
 		for _, notification := range ids {
-			if guard := guards[domain.GuardID(userID, notification)]; guard != nil {
-				if a, known := guard.Entries[notification]; known {
-					found[notification] = a
-				}
+			guard := guards[guardID(userID, notification)]
+			if a, known := guard.Entry(notification); known {
+				found[notification] = a
+			} else if guard.Full() {
+				elsewhere[userID] = append(elsewhere[userID], notification)
 			}
 		}
 	}
-	return found, nil
+	return elsewhere, nil
 }
 
 // Segment reads one archive segment of an inbox. The inbox must have been read at or after the segment was sealed.

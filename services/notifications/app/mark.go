@@ -21,7 +21,11 @@ func (s *Inboxes) mark(ctx context.Context, userID, notificationID string, inHea
 	if err != nil {
 		return err
 	}
-	if _, err := s.guards.Update(ctx, domain.GuardID(userID, notificationID), inArchive); err != nil {
+	_, err = s.guards.Update(ctx, domain.GuardID(userID, notificationID), inArchive)
+	if errors.Is(err, document.ErrNotFound) {
+		_, err = s.guards.Update(ctx, domain.SpareGuardID(userID, notificationID), inArchive)
+	}
+	if err != nil {
 		return err
 	}
 	if !inbox.Counts(segment) {

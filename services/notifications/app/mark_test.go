@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -186,6 +187,43 @@ func TestAnInboxOfAnEarlierVersion(t *testing.T) {
 		t.Error(err)
 	}
 	expect(0, 4*domain.SegmentSize-1)
+}
+
+// A person may get more notifications in a minute than its guard has room for. All are found, once, and can be read and deleted.
+func TestMoreNotificationsInAMinuteThanAGuardHasRoomFor(t *testing.T) {
+	store := documenttest.NewStore()
+	n := replica(store, "a").notifications()
+	events := make([]event.Event, 20*domain.SegmentSize)
+	for i := range events {
+		events[i] = orderEvent("u1", i, noon.Add(time.Duration(i)*100*time.Millisecond))
+	}
+	deliver(t, n, events...)
+	deliver(t, n, events...)
+	for i, e := range events[:18*domain.SegmentSize] {
+		change := n.MarkRead
+		if i%2 == 0 {
+			change = n.Delete
+		}
+		if err := change(t.Context(), "u1", idOf("u1", e)); err != nil {
+			t.Fatalf("event %d: %v", i, err)
+		}
+	}
+	records, err := store.Get(t.Context(), store.Keys()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, record := range records {
+		if strings.HasPrefix(key, "archived/") && len(record.Value) > 32<<10 {
+			t.Errorf("%s has %d bytes", key, len(record.Value))
+		}
+	}
+	listed, err := n.Page(t.Context(), app.Query{UserID: "u1", Limit: 100})
+	if err != nil || listed.Unread != 2*domain.SegmentSize {
+		t.Errorf("%d are unread, %v", listed.Unread, err)
+	}
+	if found, err := audited(t.Context(), n); err != nil || len(found.Findings) > 0 {
+		t.Errorf("the audit found %+v, %v", found.Findings, err)
+	}
 }
 
 func TestReadingAllOfAnEmptyInboxChangesNothing(t *testing.T) {

@@ -38,12 +38,33 @@ func (s *Inboxes) seal(ctx context.Context, userID string) error {
 	return nil
 }
 
-// record adds entries to the guards of their minutes, in all concurrently, so that the writes share a round trip.
+// record adds entries to the guards of their times.
 func (s *Inboxes) record(ctx context.Context, userID string, entries []domain.Entry, segment int) error {
+	notifications := make([]string, len(entries))
+	for i, e := range entries {
+		notifications[i] = e.NotificationID(userID)
+	}
+	var mu sync.Mutex
+	var rest []string
+	err := s.inGuards(ctx, userID, notifications, domain.GuardID, func(g *domain.Guard, ids []string) error {
+		full, err := g.Record(ids, segment)
+		mu.Lock()
+		defer mu.Unlock()
+		rest = append(rest, full...) // twice if another replica was faster, which does no harm
+		return err
+	})
+	if err != nil || len(rest) == 0 {
+		return err
+	}
+	return s.inGuards(ctx, userID, rest, domain.SpareGuardID, func(g *domain.Guard, ids []string) error { return g.RecordSpare(ids, segment) })
+}
+
+// inGuards changes the guards with the ids that guardID gives, concurrently, so that the writes share a round trip.
+func (s *Inboxes) inGuards(ctx context.Context, userID string, notifications []string, guardID func(userID, notificationID string) string,
+	change func(g *domain.Guard, notifications []string) error) error {
 	byGuard := make(map[string][]string)
-	for _, e := range entries {
-		notification := e.NotificationID(userID)
-		guard := domain.GuardID(userID, notification)
+	for _, notification := range notifications {
+		guard := guardID(userID, notification)
 		byGuard[guard] = append(byGuard[guard], notification)
 	}
 	guards := slices.Sorted(maps.Keys(byGuard))
@@ -51,7 +72,7 @@ func (s *Inboxes) record(ctx context.Context, userID string, entries []domain.En
 	var all sync.WaitGroup
 	for i, guard := range guards {
 		all.Go(func() {
-			_, errs[i] = s.guards.Update(ctx, guard, func(g *domain.Guard) error { return g.Record(byGuard[guard], segment) })
+			_, errs[i] = s.guards.Update(ctx, guard, func(g *domain.Guard) error { return change(g, byGuard[guard]) })
 		})
 	}
 	all.Wait()

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"math"
 	"strconv"
 	"time"
 
@@ -33,15 +34,27 @@ func (e Entry) NotificationID(userID string) string {
 // NotificationID is the id that the notice has as a notification.
 func (n Notice) NotificationID() string { return NotificationID(n.UserID, n.EventID, n.OccurredAt) }
 
+// guardMost is how many notifications the guard of a minute has. Those of one more are in guards of five seconds each. Only a person
+// with many notifications in a minute has these: a guard is written again for every SegmentSize entries, so it must stay small.
+const guardMost = 256
+
 // GuardID is the id of the guard that has a notification of a user once it is archived. notificationID must be a UUID.
-func GuardID(userID, notificationID string) string {
-	// The first 48 bits are the milliseconds; the form was checked, so they parse.
-	milliseconds, _ := strconv.ParseUint(notificationID[:8]+notificationID[9:13], 16, 64)
-	return userID + "/" + strconv.FormatUint(milliseconds/60_000, 10)
+func GuardID(userID, notificationID string) string { return guardID(userID, notificationID, 60_000) }
+
+// SpareGuardID is the id of the guard that has it if that of GuardID is full. The two never collide, because the numbers of
+// minutes have fewer digits.
+func SpareGuardID(userID, notificationID string) string {
+	return guardID(userID, notificationID, 5_000)
 }
 
-// Guard has the archived notifications of one user whose events happened in one minute. It proves that these events are stored,
-// and holds what may still change about them. Its size is bounded by what one person can do in a minute.
+func guardID(userID, notificationID string, period uint64) string {
+	// The first 48 bits are the milliseconds; the form was checked, so they parse.
+	milliseconds, _ := strconv.ParseUint(notificationID[:8]+notificationID[9:13], 16, 64)
+	return userID + "/" + strconv.FormatUint(milliseconds/period, 10)
+}
+
+// Guard has the archived notifications of one user whose events happened in one minute, or in five seconds. It proves that these
+// events are stored, and holds what may still change about them.
 type Guard struct {
 	document.Root
 	// Entries are the archived notifications by id.
@@ -58,23 +71,46 @@ type Archived struct {
 	DeletedAt time.Time `json:"deletedAt,omitzero"`
 }
 
-// Record records that the entries of these notifications move to a segment.
-func (g *Guard) Record(notificationIDs []string, segment int) error {
-	changed := false
+// Entry is what the guard has of a notification. g may be nil.
+func (g *Guard) Entry(notificationID string) (a Archived, known bool) {
+	if g == nil {
+		return Archived{}, false
+	}
+	a, known = g.Entries[notificationID]
+	return a, known
+}
+
+// Full reports whether other notifications of its time are in spare guards. g may be nil.
+func (g *Guard) Full() bool { return g != nil && len(g.Entries) >= guardMost }
+
+// Record records that the entries of these notifications move to a segment. Those for which the guard has no room are the rest, for
+// which the spare guard is. It returns document.ErrUnchanged if it changes nothing.
+func (g *Guard) Record(notificationIDs []string, segment int) (rest []string, err error) {
+	return g.record(notificationIDs, segment, guardMost)
+}
+
+// RecordSpare is Record for a spare guard, which has room for all.
+func (g *Guard) RecordSpare(notificationIDs []string, segment int) error {
+	_, err := g.record(notificationIDs, segment, math.MaxInt)
+	return err
+}
+
+func (g *Guard) record(notificationIDs []string, segment, most int) (rest []string, err error) {
+	err = document.ErrUnchanged
 	for _, n := range notificationIDs {
 		if _, known := g.Entries[n]; known {
+			continue
+		}
+		if len(g.Entries) >= most {
+			rest = append(rest, n)
 			continue
 		}
 		if g.Entries == nil {
 			g.Entries = make(map[string]Archived)
 		}
-		g.Entries[n] = Archived{Segment: segment}
-		changed = true
+		g.Entries[n], err = Archived{Segment: segment}, nil
 	}
-	if !changed {
-		return document.ErrUnchanged
-	}
-	return nil
+	return rest, err
 }
 
 // MarkRead records when an archived notification was first read. It returns document.ErrNotFound if there is none or it was

@@ -3,6 +3,7 @@ package domain_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,8 +22,9 @@ func TestANotificationIDFindsItsGuard(t *testing.T) {
 		if !id.Valid(n) || n[14] != '8' || !strings.ContainsRune("89ab", rune(n[19])) {
 			rt.Fatalf("%s is not a UUID of version 8", n)
 		}
-		if got, want := domain.GuardID("u1", n), fmt.Sprint("u1/", at.UnixMilli()/60_000); got != want {
-			rt.Fatalf("guard %s; want %s", got, want)
+		want := []string{fmt.Sprint("u1/", at.UnixMilli()/60_000), fmt.Sprint("u1/", at.UnixMilli()/5_000)}
+		if got := []string{domain.GuardID("u1", n), domain.SpareGuardID("u1", n)}; !slices.Equal(got, want) {
+			rt.Fatalf("guards %s; want %s", got, want)
 		}
 		for _, other := range []string{domain.NotificationID("u2", "orders/o1/5", at), domain.NotificationID("u1", "orders/o1/6", at)} {
 			if other == n {
@@ -52,10 +54,10 @@ func TestGuard(t *testing.T) {
 	if err := g.MarkRead("a", noon); !errors.Is(err, document.ErrNotFound) {
 		t.Errorf("marked what is not there: %v", err)
 	}
-	if err := g.Record([]string{"a", "b"}, 3); err != nil {
+	if _, err := g.Record([]string{"a", "b"}, 3); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Record([]string{"a", "b"}, 4); !errors.Is(err, document.ErrUnchanged) {
+	if _, err := g.Record([]string{"a", "b"}, 4); !errors.Is(err, document.ErrUnchanged) {
 		t.Errorf("recorded again: %v", err)
 	}
 	if err := g.MarkRead("a", noon); err != nil {
@@ -64,12 +66,34 @@ func TestGuard(t *testing.T) {
 	if err := g.MarkRead("a", noon.Add(time.Hour)); !errors.Is(err, document.ErrUnchanged) {
 		t.Errorf("marked again: %v", err)
 	}
-	if err := g.Record([]string{"a", "c"}, 4); err != nil {
+	if _, err := g.Record([]string{"a", "c"}, 4); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]domain.Archived{"a": {Segment: 3, ReadAt: noon.Truncate(time.Millisecond)}, "b": {Segment: 3}, "c": {Segment: 4}}
 	if fmt.Sprint(g.Entries) != fmt.Sprint(want) {
 		t.Errorf("guard has %v; want %v", g.Entries, want)
+	}
+}
+
+// A guard that is full passes the rest on. It still has what it had, and takes a repeat of it.
+func TestAFullGuard(t *testing.T) {
+	var g, spare domain.Guard
+	ids := make([]string, 300)
+	for i := range ids {
+		ids[i] = fmt.Sprint(i)
+	}
+	rest, err := g.Record(ids, 3)
+	if err != nil || !g.Full() || len(g.Entries)+len(rest) != len(ids) || len(rest) == 0 {
+		t.Fatalf("the guard has %d and passed on %d, %v", len(g.Entries), len(rest), err)
+	}
+	if again, err := g.Record(ids, 3); !errors.Is(err, document.ErrUnchanged) || !slices.Equal(again, rest) {
+		t.Errorf("a repeat passed on %v, %v", again, err)
+	}
+	if err := spare.RecordSpare(ids, 3); err != nil || len(spare.Entries) != len(ids) {
+		t.Errorf("the spare guard has %d, %v", len(spare.Entries), err)
+	}
+	if _, known := (*domain.Guard)(nil).Entry("0"); known || (*domain.Guard)(nil).Full() {
+		t.Error("no guard has an entry")
 	}
 }
 
@@ -79,7 +103,7 @@ func TestAGuardRecordsADeletion(t *testing.T) {
 	if err := g.Delete(id, noon); !errors.Is(err, document.ErrNotFound) {
 		t.Fatalf("deleting nothing: %v", err)
 	}
-	if err := g.Record([]string{id}, 3); err != nil {
+	if _, err := g.Record([]string{id}, 3); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.Delete(id, noon); err != nil {

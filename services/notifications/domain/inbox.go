@@ -32,7 +32,7 @@ var (
 )
 
 // UncheckedError says that events are older than an archived event, so that they may be archived themselves: look for them in
-// the guards of their minutes, and deliver those that are in no guard with Attempt.Segments.
+// the guards of their times, and deliver those that are in no guard with Attempt.Segments.
 type UncheckedError struct {
 	Segments int
 	Notices  []Notice
@@ -46,7 +46,7 @@ func (e *UncheckedError) Error() string {
 // Inbox is the list of a user's notifications: a head with the newest entries and immutable segments of SegmentSize
 // entries each. It stores an event exactly once, however late it is delivered again, by this invariant:
 //
-//	each stored event is in the head or in the guard of its minute
+//	each stored event is in the head or in the guard of its time
 //
 // An entry leaves the head only after its guard was written (Sealable, then Seal). An event older than ArchivedUntil is stored
 // only if its guard did not have it when the archive was as long as it is now. Nearly all events are younger and need no

@@ -14,7 +14,7 @@ type UserOrders struct{ chain *document.Chain[Entry] }
 
 // NewUserOrders makes a UserOrders over a store.
 func NewUserOrders(store document.Store, options document.Options) UserOrders {
-	return UserOrders{document.NewChain[Entry](store, "orders-of/", 50, options)}
+	return UserOrders{document.NewChain[Entry](store, "orders-of/", 50, options).Shorten(listSegment)}
 }
 
 // Entry is an order in the list of its user. An attempt to place an order that fails leaves an entry, too, and may be
@@ -41,6 +41,9 @@ func (l UserOrders) Add(ctx context.Context, userID string, e Entry) error {
 }
 
 const (
+	// listSegment is the number of entries in one segment. Each order writes the head of its user's list, which has up to
+	// twice as many.
+	listSegment = 16
 	// listSkew is by how much the times of neighbours in a list may be out of order.
 	listSkew = time.Minute
 	// listPage is how many entries are read at once.

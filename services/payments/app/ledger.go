@@ -42,7 +42,7 @@ type registered struct {
 // NewLedger makes a Ledger over the accounts in store. opts has the events, clock and ids of the accounts; the prefix is set
 // here. currency is that of new wallets (ISO 4217).
 func NewLedger(store document.Store, opts document.Options, currency string, limits domain.Limits) *Ledger {
-	opts.Prefix = domain.AccountPrefix
+	opts.Prefix, opts.KeepEvents = domain.AccountPrefix, document.TimelineSegment
 	expectsWrite := func(a *domain.Account) bool { return a.Held > 0 } // a capture or void follows an authorize
 	return &Ledger{
 		Accounts: document.NewRepository[domain.Account](store, opts).Warm(expectsWrite),

@@ -18,8 +18,9 @@ type Limits struct {
 	Keep, Max int
 }
 
-// DefaultLimits keep the document of a busy wallet near 15 KB, with one archive segment for each 32 orders.
-func DefaultLimits() Limits { return Limits{Keep: 32, Max: 64} }
+// DefaultLimits keep the document of a busy wallet near 12 KB, with one archive segment for each 16 orders. Each order writes
+// the document twice, so a smaller one saves more than an archive with more segments costs.
+func DefaultLimits() Limits { return Limits{Keep: 8, Max: 24} }
 
 // Past is what the archive contains about one order or deposit.
 type Past struct {

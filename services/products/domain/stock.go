@@ -13,9 +13,9 @@ const (
 	KeepFinished = 16
 	// KeepWindow is how far back, counted from the newest order, the head keeps finished holds beyond that number: an
 	// order that comes a little later than others of its time is still found without the archive.
-	KeepWindow = 2 * time.Second
+	KeepWindow = time.Second
 	// MaxFinished is about how many finished holds the head keeps at most; it may be a batch more.
-	MaxFinished = 256
+	MaxFinished = 128
 	// ArchiveBatch is how many finished holds move to the archive at once.
 	ArchiveBatch = 32
 	// MaxActiveHolds bounds the open reservations of one SKU.
