@@ -235,7 +235,7 @@ func (c *cli) firstOrder(ctx context.Context, customer *client.Client) error {
 	}
 	began := time.Now()
 	var header http.Header
-	accepted, err := customer.PlaceOrder(client.WithHeader(ctx, &header), rand.Text(), client.NewOrder{Items: items})
+	accepted, err := customer.PlaceOrder(client.WithHeader(ctx, &header), rand.Text(), client.PlaceOrderParams{}, client.NewOrder{Items: items})
 	if err != nil {
 		return fmt.Errorf("placing an order: %w", err)
 	}

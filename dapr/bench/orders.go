@@ -44,11 +44,7 @@ func (s *shop) orders(ctx context.Context, clients int, duration time.Duration) 
 
 // placeAndAwait places an order and returns its end, or the kind of error that prevented the client from seeing it.
 func placeAndAwait(ctx context.Context, user *client.Client, items []client.NewOrderItem) (string, error) {
-	accepted, err := user.PlaceOrder(ctx, rand.Text(), client.NewOrder{Items: items})
-	if err != nil {
-		return failedOutcome(err)
-	}
-	order, err := user.AwaitOrder(ctx, accepted.ID)
+	order, err := placeToEnd(ctx, user, items)
 	if err != nil {
 		return failedOutcome(err)
 	}
@@ -56,6 +52,15 @@ func placeAndAwait(ctx context.Context, user *client.Client, items []client.NewO
 		return string(order.Status) + " (" + order.Reason + ")", nil
 	}
 	return string(order.Status), nil
+}
+
+// placeToEnd places an order and returns it at its end, which takes one call unless it takes long.
+func placeToEnd(ctx context.Context, user *client.Client, items []client.NewOrderItem) (client.Order, error) {
+	order, err := user.PlaceOrder(ctx, rand.Text(), client.PlaceOrderParams{Wait: "10s"}, client.NewOrder{Items: items})
+	if err != nil || order.Status.Ended() {
+		return order, err
+	}
+	return user.AwaitOrder(ctx, order.ID)
 }
 
 func failedOutcome(err error) (string, error) {
@@ -84,11 +89,7 @@ func (s *shop) oneByOne(ctx context.Context, stack Target) (Unloaded, error) {
 	for n := range warmUp + unloadedOrders {
 		started := time.Now()
 		var header http.Header
-		accepted, err := user.PlaceOrder(client.WithHeader(ctx, &header), rand.Text(), client.NewOrder{Items: s.basket()})
-		if err != nil {
-			return Unloaded{}, limited(err)
-		}
-		order, err := user.AwaitOrder(ctx, accepted.ID)
+		order, err := placeToEnd(client.WithHeader(ctx, &header), user, s.basket())
 		if err != nil {
 			return Unloaded{}, limited(err)
 		}

@@ -234,7 +234,7 @@ func (c *crowd) hear(ctx context.Context) error {
 	for limit := time.Now().Add(heardLimit); time.Now().Before(limit); {
 		var orders []placed
 		for n := range min(probes, c.Streams) {
-			accepted, err := c.users[n].PlaceOrder(ctx, rand.Text(), client.NewOrder{Items: c.basket()})
+			accepted, err := c.users[n].PlaceOrder(ctx, rand.Text(), client.PlaceOrderParams{}, client.NewOrder{Items: c.basket()})
 			if err != nil {
 				return limited(err)
 			}

@@ -60,7 +60,7 @@ func (c *crowd) place(ctx context.Context, result *StreamsResult) error {
 		}
 		group.Go(func() error {
 			stream := n % users
-			accepted, err := c.users[stream].PlaceOrder(placingCtx, rand.Text(), client.NewOrder{Items: c.basket()})
+			accepted, err := c.users[stream].PlaceOrder(placingCtx, rand.Text(), client.PlaceOrderParams{}, client.NewOrder{Items: c.basket()})
 			outcome := "accepted"
 			if err != nil {
 				if outcome, err = failedOutcome(err); err != nil {

@@ -1284,8 +1284,14 @@ type Limit = int
 // OptionalIdempotencyKey Examples: "8e03978e-40d5-43e8-bc93-6894a57f9324"
 type OptionalIdempotencyKey = string
 
+// Prefer Examples: wait=5
+type Prefer = string
+
 // SKUParameter Examples: TEA-GREEN-100
 type SKUParameter = string
+
+// Wait Examples: 1s
+type Wait = string
 
 // BadRequest A problem of RFC 9457. Members beyond these belong to its type.
 type BadRequest = Problem
@@ -1384,9 +1390,14 @@ type ListOrdersParams struct {
 	Cursor Cursor // The `next` of the page before.
 }
 
+// PlaceOrderParams are the query parameters of PlaceOrder. What is zero is left out.
+type PlaceOrderParams struct {
+	Wait Wait // Hold the answer back until the order has come to an end, at most this long; up to 10s.
+}
+
 // GetOrderParams are the query parameters of GetOrder. What is zero is left out.
 type GetOrderParams struct {
-	Wait string // Hold the answer back until the order has come to an end, at most this long; up to 10s.
+	Wait Wait // Hold the answer back until the order has come to an end, at most this long; up to 10s.
 }
 
 // ListProductsParams are the query parameters of ListProducts. What is zero is left out.
@@ -1676,10 +1687,11 @@ func (c *Client) ListOrders(ctx context.Context, params ListOrdersParams) (Order
 }
 
 // PlaceOrder calls POST /v1/orders: Place an order.
-func (c *Client) PlaceOrder(ctx context.Context, key string, body NewOrder) (OrderAccepted, error) {
-	return do[OrderAccepted](ctx, c, call{
+func (c *Client) PlaceOrder(ctx context.Context, key string, params PlaceOrderParams, body NewOrder) (Order, error) {
+	return do[Order](ctx, c, call{
 		method: http.MethodPost, path: "/v1/orders",
-		want: []int{202}, key: key, body: body,
+		want: []int{201, 202}, key: key, body: body,
+		query: query{"wait": params.Wait},
 	})
 }
 

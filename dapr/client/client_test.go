@@ -97,7 +97,7 @@ func TestOrderCarriesKeyCorrelationAndToken(t *testing.T) {
 	}
 	var header http.Header
 	ctx := client.WithHeader(correlation.With(t.Context(), "mine"), &header)
-	accepted, err := user.PlaceOrder(ctx, "key-1", client.NewOrder{
+	accepted, err := user.PlaceOrder(ctx, "key-1", client.PlaceOrderParams{}, client.NewOrder{
 		Items: []client.NewOrderItem{{SKU: "MUG", Quantity: 1}}, ExpectedTotal: money.New(100, "EUR"),
 	})
 	if err != nil || accepted.ID != "1" || header.Get("Location") != "/v1/orders/1" || header.Get(correlation.Header) != "cause" {
@@ -110,6 +110,39 @@ func TestOrderCarriesKeyCorrelationAndToken(t *testing.T) {
 		if got := sent.Get(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
+	}
+}
+
+// One call places an order and returns its end; without the end it returns what the acceptance says.
+func TestAnOrderIsPlacedAndAwaited(t *testing.T) {
+	ended := true
+	g := &fakeGateway{expiresIn: 300, handle: func(w http.ResponseWriter, _ *http.Request) {
+		if !ended {
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = w.Write([]byte(`{"id":"1","status":"placed"}`))
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+		_, _ = w.Write([]byte(`{"id":"1","status":"rejected","reason":"out_of_stock","lines":[{"sku":"MUG","quantity":1}],"timeline":[{"type":"placed","sequence":1}]}`))
+	}}
+	user, err := serve(t, g).Login(t.Context(), "a@b.example", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := func() client.Order {
+		t.Helper()
+		order, err := user.PlaceOrder(t.Context(), "key-1", client.PlaceOrderParams{Wait: "5s"}, client.NewOrder{Items: []client.NewOrderItem{{SKU: "MUG", Quantity: 1}}})
+		if sent := g.calls[len(g.calls)-1].URL.RawQuery; err != nil || sent != "wait=5s" {
+			t.Errorf("the query is %q, the error %v", sent, err)
+		}
+		return order
+	}
+	if order := place(); !order.Status.Ended() || order.Reason != "out_of_stock" || len(order.Timeline) != 1 {
+		t.Errorf("got %+v", order)
+	}
+	ended = false
+	if order := place(); order.Status != client.OrderStatusPlaced || order.ID != "1" || order.Timeline != nil {
+		t.Errorf("got %+v", order)
 	}
 }
 

@@ -189,7 +189,7 @@ func (sess *session) place(ctx context.Context, count int) {
 		group.Go(func() error {
 			_, err := within(ctx, actionTimeout, func(ctx context.Context) (client.OrderAccepted, error) {
 				item := client.NewOrderItem{SKU: skus[i%len(skus)], Quantity: 1}
-				return sess.staff.PlaceOrder(ctx, rand.Text(), client.NewOrder{Items: []client.NewOrderItem{item}})
+				return sess.staff.PlaceOrder(ctx, rand.Text(), client.PlaceOrderParams{}, client.NewOrder{Items: []client.NewOrderItem{item}})
 			})
 			sess.placed(1, sess.watch(err))
 			return nil // the others are placed all the same

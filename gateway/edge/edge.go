@@ -191,7 +191,7 @@ func (e *Edge) route(x *exchange, r *http.Request) error {
 	}
 	x.endpoint = e.endpoints[match.Route]
 	x.call.Match, x.call.Query = match, query
-	x.call.Timeout, x.held = match.Route.TimeoutOf(query)
+	x.call.Timeout, x.held = match.Route.TimeoutOf(query, r.Header)
 	x.call.Wait = x.call.Timeout - match.Route.Timeout
 	return nil
 }
@@ -222,7 +222,7 @@ func (e *Edge) admit(x *exchange, r *http.Request) error {
 	if x.call.Timeout > slowest {
 		e.extend(x)
 	}
-	if x.held {
+	if x.held && x.call.Match.Route.Retry != route.RetryKeyed { // a command is not broken off: its client would have to repeat it
 		return e.hold(x, r)
 	}
 	return e.Forwarder.Forward(x, r, &x.call)

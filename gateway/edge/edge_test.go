@@ -42,6 +42,7 @@ func (fakeVerifier) Verify(context.Context, string) (token.Claims, error) {
 const routesFile = `apps: [orders]
 routes:
   - { method: GET, path: /wait, app: orders, access: public, long: { parameter: wait, max: 30s } }
+  - { method: POST, path: /command, app: orders, access: public, retry: keyed, long: { parameter: wait, max: 30s } }
   - { method: GET, path: /stream, app: orders, access: public, stream: true }
   - { method: GET, path: /ask, app: orders, access: public }
   - { method: GET, path: /own, app: gateway, access: public }
@@ -137,6 +138,37 @@ func TestHeldRequestsEndWhenTheProgramDrains(t *testing.T) {
 	go func() { <-held; e.Drain() }()
 	if status, body := get(t, server.URL+"/wait?wait=20s"); status != 503 || !strings.Contains(body, "urn:caravan:problem:draining") {
 		t.Errorf("got %d %s", status, body)
+	}
+}
+
+// A command whose answer is held back is answered although the program drains.
+func TestHeldCommandsOutlastTheDraining(t *testing.T) {
+	held, release := make(chan struct{}), make(chan struct{})
+	e, server := start(t, newSettings(t, func(w http.ResponseWriter, r *http.Request, c *proxy.Call) error {
+		if c.Wait != 5*time.Second || c.Timeout != 15*time.Second {
+			t.Errorf("the call has %s, %s of it to wait", c.Timeout, c.Wait)
+		}
+		close(held)
+		<-release
+		if err := r.Context().Err(); err != nil {
+			t.Error(err)
+		}
+		w.WriteHeader(http.StatusCreated)
+		return nil
+	}, unused))
+	go func() { <-held; e.Drain(); close(release) }()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/command", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Prefer", "wait=5")
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusCreated {
+		t.Errorf("got %d", response.StatusCode)
 	}
 }
 

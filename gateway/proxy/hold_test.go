@@ -90,18 +90,23 @@ func answered(status int, media, body string) *http.Response {
 
 // hold asks for an order through a forwarder to the service.
 func (s *restarting) hold(ctx context.Context, b *Breakers, query string) (int, string, error) {
+	return s.send(ctx, b, "GET", "/v1/orders/o1", query)
+}
+
+// send makes a request whose answer can be held back.
+func (s *restarting) send(ctx context.Context, b *Breakers, method, path, query string) (int, string, error) {
 	table, err := route.Parse([]byte(routesFile), route.Known{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	f := New(Settings{Sidecar: &url.URL{Scheme: "http", Host: "sidecar"}, Transport: s, Breakers: b})
-	match, err := table.Match("GET", "/v1/orders/o1")
+	match, err := table.Match(method, path)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	timeout, _ := match.Route.TimeoutOf(query)
+	timeout, _ := match.Route.TimeoutOf(query, nil)
 	w := httptest.NewRecorder()
-	err = f.Forward(w, httptest.NewRequest("GET", "/v1/orders/o1", nil).WithContext(ctx), &Call{Match: match, Query: query, Timeout: timeout, Wait: timeout - match.Route.Timeout})
+	err = f.Forward(w, httptest.NewRequest(method, path, nil).WithContext(ctx), &Call{Match: match, Query: query, Timeout: timeout, Wait: timeout - match.Route.Timeout})
 	return w.Code, w.Body.String(), err
 }
 
@@ -163,6 +168,29 @@ func TestAHeldRequestOutlastsARestart(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A command whose answer is held back is sent once, with its wait, unless it is a probe of the breaker.
+func TestACommandIsHeldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBreakers([]string{"orders"}, usual(), func(string, string, string) {})
+		s := &restarting{t: t, ends: time.Now().Add(4 * time.Second)}
+		if status, body, err := s.send(t.Context(), b, "POST", "/v1/orders", "a=b+c&wait=10s"); err != nil || status != 200 || body != "confirmed" || len(s.asked) != 1 {
+			t.Errorf("got %d %s, %v after %v", status, body, err, s.asked)
+		}
+		for range 5 {
+			done, err := b.allow("orders")
+			if err != nil {
+				t.Fatal(err)
+			}
+			done(errFailed)
+		}
+		time.Sleep(usual().Open + time.Second)
+		s = &restarting{t: t, ends: time.Now().Add(time.Hour)}
+		if status, body, err := s.send(t.Context(), b, "POST", "/v1/orders", "a=b+c&wait=10s"); err != nil || status != 200 || body != "placed" || s.asked[0] != 0 {
+			t.Errorf("a probe got %d %s, %v after %v", status, body, err, s.asked)
+		}
+	})
 }
 
 // If a service stays unavailable, it is not called too often. At the end the caller gets a 503 with a Retry-After.

@@ -118,6 +118,9 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, c *Call) err
 	case c.Match.Route.Stream:
 		response, err = f.begin(r, out, c, cancel)
 	default:
+		if c.Wait > 0 && f.breakers.probing(c.Match.Route.App) {
+			out = again(out, c, 0) // a probe that waits would keep the breaker from closing
+		}
 		response, err = f.ask(r, out, c, body, false)
 	}
 	if err != nil {

@@ -28,7 +28,7 @@ import (
 const routesFile = `apps: [orders, products]
 routes:
   - { method: GET, path: "/v1/orders/{id}", app: orders, access: signedIn, retry: safe, long: { parameter: wait, max: 30s } }
-  - { method: POST, path: /v1/orders, app: orders, access: signedIn, body: 1KiB, retry: keyed }
+  - { method: POST, path: /v1/orders, app: orders, access: signedIn, body: 1KiB, retry: keyed, long: { parameter: wait, max: 30s } }
   - { method: DELETE, path: "/v1/orders/{id}", app: orders, access: signedIn }
   - { method: GET, path: /v1/products, app: products, access: public }
 `
@@ -69,7 +69,7 @@ func (s *stage) do(t testing.TB, r *http.Request, authorized bool) (*httptest.Re
 	if err != nil {
 		t.Fatal(err)
 	}
-	timeout, _ := match.Route.TimeoutOf(query)
+	timeout, _ := match.Route.TimeoutOf(query, nil)
 	w := httptest.NewRecorder()
 	return w, s.forwarder.Forward(w, r, &Call{Match: match, Query: query, Client: "192.0.2.7", Authorized: authorized, Timeout: timeout})
 }

@@ -85,7 +85,7 @@ func (p *parser) route(item *yaml.Node) {
 	r.Body = p.body(f["body"], r.Method)
 	r.Timeout = p.duration(f["timeout"], defaultTimeout)
 	r.Retry = p.retry(f["retry"], r.Method)
-	r.Long = p.long(f["long"], r.Method)
+	r.Long = p.long(f["long"], r)
 	r.Stream = p.stream(f["stream"], r)
 	if len(p.problems) > before {
 		return
@@ -299,7 +299,7 @@ func (p *parser) retry(n *yaml.Node, method string) Retry {
 	return RetryNever
 }
 
-func (p *parser) long(n *yaml.Node, method string) *Long {
+func (p *parser) long(n *yaml.Node, r *Route) *Long {
 	if n == nil {
 		return nil
 	}
@@ -308,8 +308,8 @@ func (p *parser) long(n *yaml.Node, method string) *Long {
 		p.fail(n, "long needs a parameter and a max")
 		return nil
 	}
-	if method != "GET" {
-		p.fail(n, "only GET may be held open")
+	if r.Method != "GET" && r.Retry != RetryKeyed {
+		p.fail(n, "only GET, and what has retry: keyed, may be held open")
 	}
 	return &Long{Parameter: f["parameter"].Value, Max: p.duration(f["max"], 0)}
 }

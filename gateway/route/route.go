@@ -4,10 +4,13 @@
 package route
 
 import (
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"caravan/internal/request"
 )
 
 // Gateway is the app name of the routes that the gateway answers itself.
@@ -55,7 +58,8 @@ type Access struct {
 	Permissions []string // all of them are needed; set for Permitted only
 }
 
-// Long describes a long poll. Its timeout is the route's own plus the time in the query parameter, up to Max.
+// Long describes a route whose answer can be held back. Its timeout is the route's own plus the time in the query
+// parameter or in the preference wait of RFC 7240, up to Max.
 type Long struct {
 	Parameter string
 	Max       time.Duration
@@ -107,18 +111,23 @@ func (r *Route) Params() []string {
 	return names
 }
 
-// TimeoutOf returns how long the service may take to answer a request with this query, and whether it is a long poll. A
-// wait that cannot be read or is too long adds nothing: the service will report what is wrong with it.
-func (r *Route) TimeoutOf(query string) (timeout time.Duration, held bool) {
-	if r.Long == nil || query == "" {
+// TimeoutOf returns how long the service may take to answer a request with this query and these headers, and whether its
+// answer is held back. A wait that cannot be read or is too long adds nothing: the service will report what is wrong with it.
+func (r *Route) TimeoutOf(query string, header http.Header) (timeout time.Duration, held bool) {
+	if r.Long == nil || query == "" && len(header["Prefer"]) == 0 {
 		return r.Timeout, false
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return r.Timeout, false
 	}
-	wait, err := time.ParseDuration(values.Get(r.Long.Parameter))
-	if err != nil || wait <= 0 || wait > r.Long.Max {
+	var wait time.Duration
+	if values.Has(r.Long.Parameter) {
+		wait, _ = time.ParseDuration(values.Get(r.Long.Parameter))
+	} else {
+		wait, _ = request.PreferredWait(header, r.Long.Max)
+	}
+	if wait <= 0 || wait > r.Long.Max {
 		return r.Timeout, false
 	}
 	return r.Timeout + wait, true
@@ -128,7 +137,7 @@ func (r *Route) TimeoutOf(query string) (timeout time.Duration, held bool) {
 func (r *Route) Holding(query string, wait time.Duration) string {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return query // it asks for no wait
+		return query // the service refuses it
 	}
 	values.Set(r.Long.Parameter, strconv.FormatInt(wait.Milliseconds(), 10)+"ms")
 	return values.Encode()

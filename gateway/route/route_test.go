@@ -2,6 +2,7 @@ package route
 
 import (
 	"errors"
+	"net/http"
 	"os"
 	"path"
 	"strings"
@@ -253,11 +254,19 @@ func TestLongPollsGetTheTimeTheyAskFor(t *testing.T) {
 		"": 10 * time.Second, "wait=5s": 15 * time.Second, "wait=30s": 40 * time.Second, "wait=31s": 10 * time.Second, "wait=1h": 10 * time.Second, "wait=-1s": 10 * time.Second, "wait=0s": 10 * time.Second,
 		"wait=x": 10 * time.Second, "await=5s": 10 * time.Second, "x=1&wait=500ms": 10500 * time.Millisecond, "wait=5s;": 10 * time.Second, "w%61it=5s": 15 * time.Second,
 	} {
-		if got, held := r.TimeoutOf(query); got != want || held != (want > r.Timeout) {
+		if got, held := r.TimeoutOf(query, nil); got != want || held != (want > r.Timeout) {
 			t.Errorf("%s: got %s, %v, want %s", query, got, held, want)
 		}
 	}
-	if got, held := (&Route{Timeout: time.Second}).TimeoutOf("wait=5s"); got != time.Second || held {
+	for prefer, want := range map[string]time.Duration{"wait=5": 15 * time.Second, "wait=60": 40 * time.Second, "wait=0": 10 * time.Second, "x": 10 * time.Second} {
+		if got, held := r.TimeoutOf("", http.Header{"Prefer": {prefer}}); got != want || held != (want > r.Timeout) {
+			t.Errorf("Prefer: %s: got %s, %v, want %s", prefer, got, held, want)
+		}
+	}
+	if got, _ := r.TimeoutOf("wait=1s", http.Header{"Prefer": {"wait=5"}}); got != 11*time.Second {
+		t.Errorf("a parameter and a preference: got %s", got)
+	}
+	if got, held := (&Route{Timeout: time.Second}).TimeoutOf("wait=5s", http.Header{"Prefer": {"wait=5"}}); got != time.Second || held {
 		t.Errorf("a route that does not wait: got %s, %v", got, held)
 	}
 }

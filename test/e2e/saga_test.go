@@ -120,6 +120,40 @@ func order(c *customer, body map[string]any, key string) {
 	}
 }
 
+// TestPlacedAndEndedInOneCall places orders with a wait: the answer is the order at its end, as a read shows it, also that of a repeat.
+func TestPlacedAndEndedInOneCall(t *testing.T) {
+	sh := open(t, shared(t))
+	p := sh.product(300, 1)
+	c := sh.customer(1000)
+	for _, test := range []struct {
+		query, prefer, status, reason string
+		quantity                      int64
+	}{
+		{query: "?wait=10s", prefer: "respond-async", status: "confirmed", quantity: 1},
+		{prefer: "respond-async, wait=10", status: "rejected", reason: "out_of_stock", quantity: 2},
+	} {
+		key := id.Random{}.New()
+		var ended, shown orderBody
+		got := c.must(http.StatusCreated, http.MethodPost, "/v1/orders"+test.query, items(p, test.quantity), &ended, idempotent(key), header{"Prefer", test.prefer})
+		c.remember(ended.ID)
+		ended.expect(t, test.status, test.reason)
+		if location, applied := got.header.Get("Location"), got.header.Get("Preference-Applied"); location != "/v1/orders/"+ended.ID || (applied == "wait=10") != (test.query == "") {
+			t.Errorf("the order is at %q, the preference %q", location, applied)
+		}
+		again := c.must(http.StatusCreated, http.MethodPost, "/v1/orders?wait=1s", items(p, test.quantity), nil, idempotent(key))
+		read := c.must(http.StatusOK, http.MethodGet, "/v1/orders/"+ended.ID, nil, &shown)
+		if string(got.body) != string(read.body) || string(again.body) != string(read.body) {
+			t.Errorf("the answer is %s, that of a repeat %s, and the order %s", got.body, again.body, read.body)
+		}
+		if late := c.must(http.StatusAccepted, http.MethodPost, "/v1/orders", items(p, test.quantity), nil, idempotent(key)); late.header.Get("Location") != "/v1/orders/"+ended.ID {
+			t.Errorf("a repeat that does not wait gets %s", late)
+		}
+	}
+	if refused := c.must(http.StatusBadRequest, http.MethodPost, "/v1/orders?wait=11s", items(p, 1), nil, idempotent(id.Random{}.New())); refused.problem(t).Errors[0].Field != "wait" {
+		t.Errorf("a wait that is too long gets %s", refused)
+	}
+}
+
 // TestSameKeyTwentyTimes sends one request twenty times at once: there is one order, and all get the same answer.
 func TestSameKeyTwentyTimes(t *testing.T) {
 	sh := open(t, shared(t))

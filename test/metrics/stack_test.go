@@ -92,7 +92,7 @@ func (s *stack) customer(ctx context.Context, email string) *client.Client {
 // place places an order and returns its id.
 func (s *stack) place(ctx context.Context, user *client.Client) string {
 	s.t.Helper()
-	accepted, err := user.PlaceOrder(ctx, rand.Text(), client.NewOrder{Items: []client.NewOrderItem{{SKU: s.product, Quantity: 1}}})
+	accepted, err := user.PlaceOrder(ctx, rand.Text(), client.PlaceOrderParams{}, client.NewOrder{Items: []client.NewOrderItem{{SKU: s.product, Quantity: 1}}})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func (s *stack) customer(ctx context.Context, name, email, password string) *cli
 // place places an order and returns its id, and the ids of its request and trace.
 func (s *stack) place(ctx context.Context, user *client.Client) (order, cause, trace string, err error) {
 	var header http.Header
-	accepted, err := user.PlaceOrder(client.WithHeader(ctx, &header), rand.Text(), client.NewOrder{Items: []client.NewOrderItem{{SKU: s.sku, Quantity: 1}}})
+	accepted, err := user.PlaceOrder(client.WithHeader(ctx, &header), rand.Text(), client.PlaceOrderParams{}, client.NewOrder{Items: []client.NewOrderItem{{SKU: s.sku, Quantity: 1}}})
 	if err != nil {
 		return "", "", "", err
 	}

@@ -212,7 +212,10 @@ func (c *customer) deposit(key string, amount int64) {
 
 // order places an order. Sometimes it cancels the order at once, or has it refunded.
 func (c *customer) order(key string) {
-	placement := client.NewOrder{}
+	params, placement := client.PlaceOrderParams{}, client.NewOrder{}
+	if len(c.orders)%4 == 3 {
+		params.Wait = "5s"
+	}
 	for n := range c.shop.size.Products {
 		if n == 0 || c.rng.IntN(2) == 0 {
 			placement.Items = append(placement.Items, client.NewOrderItem{SKU: sku(n), Quantity: 1 + c.rng.Int64N(3)})
@@ -220,7 +223,7 @@ func (c *customer) order(key string) {
 	}
 	p := &promise{key: key, items: placement.Items}
 	err := c.insist("ordering", func(ctx context.Context) (bool, error) {
-		accepted, err := c.client.PlaceOrder(ctx, key, placement)
+		accepted, err := c.client.PlaceOrder(ctx, key, params, placement)
 		p.id = accepted.ID
 		return refused(err), err
 	})

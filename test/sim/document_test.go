@@ -175,7 +175,7 @@ func (c *clerk) prepare(operations []apicheck.Operation) {
 	must(err)
 	deposit, err := c.client.TopUp(ctx, "first", money.New(100_000, currency))
 	must(err)
-	placed, err := c.client.PlaceOrder(ctx, "paid", client.NewOrder{Items: []client.NewOrderItem{{SKU: "SIM-1", Quantity: 1}}})
+	placed, err := c.client.PlaceOrder(ctx, "paid", client.PlaceOrderParams{}, client.NewOrder{Items: []client.NewOrderItem{{SKU: "SIM-1", Quantity: 1}}})
 	must(err)
 	_, err = c.client.AwaitOrder(ctx, placed.ID)
 	must(err)
@@ -374,7 +374,7 @@ func (c *clerk) accepts(o apicheck.Operation) {
 	if o.Key == "" {
 		return
 	}
-	if again, p := c.send(o, "", quoted(o.ID), c.filled(o)); again != status {
+	if again, p := c.send(o, c.rightQuery(o), quoted(o.ID), c.filled(o)); again != status {
 		c.t.Errorf("%s with its example again: %d %s; before %d", o.ID, again, said(p), status)
 	}
 }

@@ -31,7 +31,7 @@ type API struct {
 // Register adds the routes.
 func (a API) Register(to service.Routes) {
 	s := service.WithProblems(to, problemOf)
-	s.Public("POST /v1/orders", a.place)
+	s.Public("POST /v1/orders?wait", a.place)
 	s.Public("GET /v1/orders?limit&cursor", a.list)
 	s.Public("GET /v1/orders/{id}?wait", a.show)
 	s.Public("POST /v1/orders/{id}/cancel", a.cancel)

@@ -41,6 +41,18 @@ func TestASKUThatCannotBeOneIsNotOrdered(t *testing.T) {
 	}
 }
 
+// TestHowLongToWaitIsChecked: both requests that can be held back refuse the same waits.
+func TestHowLongToWaitIsChecked(t *testing.T) {
+	for _, wait := range []string{"11s", "10001ms", "-1s", "5", "x", "1h"} {
+		for method, path := range map[string]string{"POST": "/v1/orders", "GET": "/v1/orders/" + anOrder} {
+			p := servicetest.Problem(t, send(t, method, path+"?wait="+wait, `{"items":[{"sku":"OK-1","quantity":1}]}`))
+			if p.Status != 400 || len(p.Errors) != 1 || p.Errors[0].Field != "wait" || p.Errors[0].Code != "duration" {
+				t.Errorf("%s with %s: %v", method, wait, p)
+			}
+		}
+	}
+}
+
 // TestAnIDThatCannotBeOneIsNotFound: what cannot be the id of an order is that of none.
 func TestAnIDThatCannotBeOneIsNotFound(t *testing.T) {
 	for _, path := range []string{"/v1/orders/%s", "/v1/orders/%s/cancel", "/v1/orders/%s/refund", "/v1/ops/orders/%s/retry", "/v1/ops/orders/%s/cancel"} {

@@ -45,18 +45,26 @@ func (a API) place(r *http.Request) (request.Answer, error) {
 	if err != nil {
 		return request.Answer{}, err
 	}
+	hold, err := request.HoldOf(r, maxWait)
+	if err != nil {
+		return request.Answer{}, err
+	}
 	var body placement
 	if err := request.Decode(r, &body); err != nil {
 		return request.Answer{}, err
 	}
 	order, err := a.Place.Do(r.Context(), app.Placement{
-		UserID: caller.Subject, Key: key, Fingerprint: request.Fingerprint(body), Lines: body.lines(), ExpectedTotal: body.ExpectedTotal,
+		UserID: caller.Subject, Key: key, Fingerprint: request.Fingerprint(body), Lines: body.lines(), ExpectedTotal: body.ExpectedTotal, Wait: hold.For,
 	})
 	if err != nil {
 		return request.Answer{}, err
 	}
-	// A repeat of the request gets the same answer, however far the order is.
-	return request.Accepted("/v1/orders/"+order.ID, accepted{ID: order.ID, Status: contract.Placed}), nil
+	location := "/v1/orders/" + order.ID
+	if hold.For > 0 && order.Status.Terminal() {
+		return hold.Confirm(request.Created(location, viewOf(order, viewer(caller).Any))), nil
+	}
+	// A repeat of the request that does not wait gets the same answer, however far the order is.
+	return hold.Confirm(request.Accepted(location, accepted{ID: order.ID, Status: contract.Placed})), nil
 }
 
 // Check implements request.Checker.
@@ -107,23 +115,20 @@ func (a API) show(r *http.Request) (request.Answer, error) {
 	if err != nil {
 		return request.Answer{}, err
 	}
-	var wait time.Duration
-	if text := r.URL.Query().Get("wait"); text != "" {
-		var ok bool
-		if wait, ok = request.Duration(text); !ok || wait > maxWait {
-			return request.Answer{}, problem.Invalid(problem.FieldError{Field: "wait", Code: "duration", Message: "must be a duration from 0s to 10s"})
-		}
+	hold, err := request.HoldOf(r, maxWait)
+	if err != nil {
+		return request.Answer{}, err
 	}
 	orderID, err := pathID(r)
 	if err != nil {
 		return request.Answer{}, err
 	}
 	who := viewer(caller)
-	order, err := a.Show.Do(r.Context(), who, orderID, wait)
+	order, err := a.Show.Do(r.Context(), who, orderID, hold.For)
 	if err != nil {
 		return request.Answer{}, err
 	}
-	return request.OK(viewOf(order, who.Any)), nil
+	return hold.Confirm(request.OK(viewOf(order, who.Any))), nil
 }
 
 // list answers GET /v1/orders.

@@ -30,13 +30,17 @@ type Placement struct {
 	Key, Fingerprint string
 	Lines            []domain.Line
 	ExpectedTotal    *money.Money
+	// Wait is how long Do waits for the end of the order.
+	Wait time.Duration
 }
 
-// Do stores the order, hands it to the saga and returns it. It writes the entry in the user's list at the same time:
-// readers skip an entry without an order. Errors: domain.ErrFingerprint.
+// Do stores the order, hands it to the saga and returns it, at its end if that comes within the wait. It writes the entry in
+// the user's list at the same time as the order: readers skip an entry without an order. Errors: domain.ErrFingerprint.
 func (u PlaceOrder) Do(ctx context.Context, p Placement) (*domain.Order, error) {
 	orderID := OrderID(p.UserID, p.Key)
 	now := u.Clock.Now()
+	end := u.Driver.Expect(orderID)
+	defer end.Forget()
 	listing, listCtx := errgroup.WithContext(ctx)
 	var fresh sync.Once
 	repeat := false
@@ -60,5 +64,8 @@ func (u PlaceOrder) Do(ctx context.Context, p Placement) (*domain.Order, error) 
 	if !order.Status.Terminal() {
 		u.Driver.StartStored(ctx, order)
 	}
-	return order, nil
+	if ended, err := end.Await(ctx, order, now.Add(p.Wait)); err == nil {
+		return ended, nil
+	}
+	return order, nil // it is accepted, although its end cannot be read
 }

@@ -1,10 +1,59 @@
 package app
 
 import (
+	"context"
 	"sync"
+	"time"
 
 	"caravan/services/orders/domain"
 )
+
+// pollEvery is how often a waiting request reads an order that another replica may work on.
+const pollEvery = 250 * time.Millisecond
+
+// End lets one request wait for the end of an order, whichever replica brings it there.
+type End struct {
+	driver *Driver
+	here   <-chan *domain.Order // receives the order if this replica brings it to its end
+	// Forget stops the waiting. It must be called.
+	Forget func()
+}
+
+// Expect begins to wait for the end of an order. A request does so before it reads or starts the order, so that it misses no end.
+func (d *Driver) Expect(id string) End {
+	here, forget := d.watch.Ended(id)
+	return End{driver: d, here: here, Forget: forget}
+}
+
+// Await returns the order when it has ended, or as it is at the given time. order is what the request has read or stored.
+func (e End) Await(ctx context.Context, order *domain.Order, until time.Time) (*domain.Order, error) {
+	for !order.Status.Terminal() {
+		left := until.Sub(e.driver.clock.Now())
+		if left <= 0 {
+			break
+		}
+		polled, cancel := context.WithTimeout(ctx, min(left, pollEvery))
+		var err error
+		select {
+		case order = <-e.here:
+		case <-polled.Done():
+			order, err = e.driver.current(ctx, order.ID)
+		}
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return order, nil
+}
+
+// current is the order now. It needs no read while this replica works on the order.
+func (d *Driver) current(ctx context.Context, id string) (*domain.Order, error) {
+	if order, ok := d.AtWork(id); ok {
+		return order, nil
+	}
+	return d.orders.Get(ctx, id)
+}
 
 // Watch lets requests wait until an order that this replica drives has ended.
 type Watch struct {

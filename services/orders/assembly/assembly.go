@@ -74,7 +74,7 @@ func Build(_ context.Context, s *service.Service) error {
 
 	adapters.API{
 		Place:         app.PlaceOrder{Orders: orders, Lists: lists, Driver: driver, Clock: s.Clock, Deadline: cfg.Saga.Deadline},
-		Show:          app.ShowOrder{Orders: orders, Watch: watch, Driver: driver, Clock: s.Clock},
+		Show:          app.ShowOrder{Orders: orders, Driver: driver, Clock: s.Clock},
 		List:          app.ListOrders{Orders: orders, Lists: lists},
 		Cancel:        app.CancelOrder{Orders: orders, Driver: driver, Clock: s.Clock},
 		Refund:        app.RefundOrder{Orders: orders, Driver: driver, Clock: s.Clock, IDs: s.IDs},

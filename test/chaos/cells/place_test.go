@@ -63,7 +63,7 @@ func placeDuplicate(x *trial) {
 	var storm sync.WaitGroup
 	for range 20 {
 		storm.Go(func() {
-			accepted, err := x.customer.PlaceOrder(x.ctx(), x.key, x.placement())
+			accepted, err := x.customer.PlaceOrder(x.ctx(), x.key, client.PlaceOrderParams{}, x.placement())
 			if err != nil || accepted.ID != x.order || accepted.Status != "placed" {
 				x.Errorf("one of twenty was answered %+v, %v", accepted, err)
 			}
@@ -79,7 +79,7 @@ func placeDuplicate(x *trial) {
 	}
 	other := x.placement()
 	other.Items[0].Quantity++
-	_, err := x.customer.PlaceOrder(x.ctx(), x.key, other)
+	_, err := x.customer.PlaceOrder(x.ctx(), x.key, client.PlaceOrderParams{}, other)
 	x.refuses("another request under the key", err, http.StatusUnprocessableEntity, "idempotency-key-reused")
 	x.ends("confirmed", "")
 }

@@ -146,7 +146,7 @@ func (x *trial) placement() client.NewOrder {
 
 // tryPlace places the order once.
 func (x *trial) tryPlace(ctx context.Context, placement client.NewOrder) error {
-	accepted, err := x.customer.PlaceOrder(ctx, x.key, placement)
+	accepted, err := x.customer.PlaceOrder(ctx, x.key, client.PlaceOrderParams{}, placement)
 	if err != nil {
 		return err
 	}

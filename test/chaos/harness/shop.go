@@ -263,7 +263,7 @@ func (s *shop) requestOf(op *Op) func(ctx context.Context) error {
 		}
 	case orderRequest:
 		return func(ctx context.Context) error {
-			accepted, err := s.customers[op.User].PlaceOrder(ctx, op.Key, client.NewOrder{Items: in.items()})
+			accepted, err := s.customers[op.User].PlaceOrder(ctx, op.Key, client.PlaceOrderParams{}, client.NewOrder{Items: in.items()})
 			if err == nil {
 				op.answered(accepted.ID)
 			}

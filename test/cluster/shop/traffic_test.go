@@ -124,7 +124,7 @@ func (r *traffic) start(t *testing.T) {
 
 // checkOut places an order, once, and waits for its end. Reading it again is no failure of the checkout.
 func (r *traffic) checkOut(ctx context.Context, customer *client.Client) error {
-	accepted, err := customer.PlaceOrder(ctx, rand.Text(), client.NewOrder{Items: []client.NewOrderItem{{SKU: r.sku, Quantity: 1}}})
+	accepted, err := customer.PlaceOrder(ctx, rand.Text(), client.PlaceOrderParams{}, client.NewOrder{Items: []client.NewOrderItem{{SKU: r.sku, Quantity: 1}}})
 	if err != nil {
 		return err
 	}
