@@ -43,6 +43,7 @@ func testSettings() settings {
 	return settings{
 		Limit:   limitSettings{Enabled: true, Scale: 1000, Callers: 10_000, Public: 1200, SignedIn: 1200, Credentials: 20, Refused: 120},
 		Forward: forwardSettings{DialTimeout: time.Second, Concurrent: 1024, Held: 512, Streams: 512},
+		Cache:   cacheSettings{Enabled: true, Entries: 100, Bytes: 1 << 20, Answer: 64 << 10},
 		Breaker: proxy.BreakerSettings{Consecutive: 5, Ratio: 0.5, Requests: 20, Window: 10 * time.Second, Open: 5 * time.Second, Probes: 3},
 		Health:  healthSettings{Timeout: time.Second},
 	}
@@ -75,6 +76,11 @@ type stage struct {
 
 func newStage(t testing.TB, cfg settings) *stage {
 	t.Helper()
+	return newStageAt(t, cfg, clock.System{})
+}
+
+func newStageAt(t testing.TB, cfg settings, clk clock.Clock) *stage {
+	t.Helper()
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +103,7 @@ func newStage(t testing.TB, cfg settings) *stage {
 			}
 			_, _ = io.WriteString(w, body)
 		}),
-		Log: log, Clock: clock.System{}, IDs: id.Random{}, Tracer: tracer, Meter: noop.Meter{},
+		Log: log, Clock: clk, IDs: id.Random{}, Tracer: tracer, Meter: noop.Meter{},
 		Sidecar: s.sidecar.URL(), Token: proxytest.Token, Invoker: fakeInvoker{},
 		Verifier: token.NewVerifier(fetch, users.Issuer, users.Audience, clock.System{}),
 	})

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"caravan/gateway/cache"
 	"caravan/gateway/edge"
 	"caravan/gateway/health"
 	"caravan/gateway/ops"
@@ -123,6 +124,10 @@ func assemble(cfg settings, on surroundings) (*edge.Edge, error) {
 	if err != nil {
 		return nil, err
 	}
+	kept := cfg.Cache.cache(on.Clock)
+	if err := reportCache(kept, on.Meter); err != nil {
+		return nil, err
+	}
 	transport := proxy.NewTransport(cfg.Forward.DialTimeout)
 	checker := health.New(table.Apps(), on.Sidecar, on.Token, transport, cfg.Health.Timeout, on.Clock)
 	operations := &ops.Operations{Checker: checker, Breakers: breakers, Invoker: on.Invoker}
@@ -134,6 +139,7 @@ func assemble(cfg settings, on surroundings) (*edge.Edge, error) {
 		}),
 		Verifier: on.Verifier,
 		Limiter:  limiter,
+		Cache:    kept, Largest: cfg.Cache.Answer,
 		Local: map[string]edge.Handler{
 			"GET /livez":           probe,
 			"GET /readyz":          probe,
@@ -176,6 +182,31 @@ func reportBreakers(breakers *proxy.Breakers, meter metric.Meter) error {
 		}))
 	if err != nil {
 		return fmt.Errorf("making the gauge of breakers: %w", err)
+	}
+	return nil
+}
+
+// reportCache makes gauges of the memory of the cache.
+func reportCache(kept *cache.Cache, meter metric.Meter) error {
+	if kept == nil {
+		return nil
+	}
+	entries, err := meter.Int64ObservableGauge("gateway.cache.entries", metric.WithDescription("Answers in the cache."))
+	if err != nil {
+		return fmt.Errorf("making the gauge of answers in the cache: %w", err)
+	}
+	size, err := meter.Int64ObservableGauge("gateway.cache.size", metric.WithUnit("By"), metric.WithDescription("Bytes of the answers in the cache."))
+	if err != nil {
+		return fmt.Errorf("making the gauge of bytes in the cache: %w", err)
+	}
+	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		n, bytes := kept.Size()
+		o.ObserveInt64(entries, int64(n))
+		o.ObserveInt64(size, bytes)
+		return nil
+	}, entries, size)
+	if err != nil {
+		return fmt.Errorf("observing the cache: %w", err)
 	}
 	return nil
 }

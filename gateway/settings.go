@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"caravan/gateway/cache"
 	"caravan/gateway/edge"
 	"caravan/gateway/limit"
 	"caravan/gateway/proxy"
@@ -18,6 +19,7 @@ type settings struct {
 	Routes  string                `mapstructure:"routes" help:"file with a route table that replaces the built-in one"`
 	Limit   limitSettings         `mapstructure:"limit"`
 	Forward forwardSettings       `mapstructure:"forward"`
+	Cache   cacheSettings         `mapstructure:"cache"`
 	Breaker proxy.BreakerSettings `mapstructure:"breaker"`
 	Health  healthSettings        `mapstructure:"health"`
 }
@@ -42,6 +44,14 @@ type forwardSettings struct {
 	Streams     int64         `mapstructure:"streams" default:"10000" help:"event streams open at once, on top of those" validate:"min=1"`
 }
 
+// cacheSettings limit the memory of the cache. Which answers it keeps, and for how long, is said by the routes.
+type cacheSettings struct {
+	Enabled bool  `mapstructure:"enabled" default:"true" help:"whether answers to readers without credentials are kept"`
+	Entries int   `mapstructure:"entries" default:"10000" help:"most answers" validate:"min=1,max=1000000"`
+	Bytes   int64 `mapstructure:"bytes" default:"33554432" help:"most bytes of all answers" validate:"min=65536"`
+	Answer  int64 `mapstructure:"answer" default:"1048576" help:"most bytes of an answer; larger ones are not kept" validate:"min=1024,max=16777216"`
+}
+
 type healthSettings struct {
 	Timeout time.Duration `mapstructure:"timeout" default:"1s" help:"for one service to answer /healthz" validate:"min=10ms,max=10s"`
 }
@@ -58,4 +68,12 @@ func (s limitSettings) limiter(clk clock.Clock) (*limit.Limiter, error) {
 		class(route.PublicRate, s.Public), class(route.SignedInRate, s.SignedIn),
 		class(credentialsRate, s.Credentials), class(edge.RefusedRate, s.Refused),
 	}, s.Callers, clk)
+}
+
+// cache returns nil if nothing is kept.
+func (s cacheSettings) cache(clk clock.Clock) *cache.Cache {
+	if !s.Enabled {
+		return nil
+	}
+	return cache.New(cache.Settings{Entries: s.Entries, Bytes: s.Bytes, Clock: clk})
 }

@@ -89,6 +89,14 @@ func WithHeader(ctx context.Context, header *http.Header) context.Context {
 	return context.WithValue(ctx, headerKey{}, header)
 }
 
+type uncachedKey struct{}
+
+// Uncached makes calls get the answer of the service and not one that the gateway has kept. What changes the catalogue needs it
+// to decide by what is there now.
+func Uncached(ctx context.Context) context.Context {
+	return context.WithValue(ctx, uncachedKey{}, true)
+}
+
 // call is one request of the API.
 type call struct {
 	method, path string
@@ -154,6 +162,9 @@ func (c *Client) send(ctx context.Context, in call, bearer string) (*http.Respon
 	}
 	if id := correlation.ID(ctx); id != "" {
 		r.Header.Set(correlation.Header, id)
+	}
+	if ctx.Value(uncachedKey{}) != nil {
+		r.Header.Set("Cache-Control", "no-cache")
 	}
 	return c.http.Do(r)
 }

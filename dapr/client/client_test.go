@@ -193,6 +193,9 @@ func TestAwaitOrderAsksUntilItsEnd(t *testing.T) {
 
 func TestAllProductsFollowsTheCursor(t *testing.T) {
 	shop := serve(t, &fakeGateway{handle: func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Cache-Control") != "no-cache" {
+			t.Error("a cache may answer")
+		}
 		list := client.ProductList{Items: []client.Product{{SKU: "A"}}, Next: "second", Currency: "EUR"}
 		if r.URL.Query().Get("cursor") == "second" {
 			list.Items, list.Next = []client.Product{{SKU: "B"}}, ""

@@ -34,8 +34,9 @@ func (c *Client) AwaitOrder(ctx context.Context, id string) (Order, error) {
 	}
 }
 
-// AllProducts lists the whole catalogue, page by page.
+// AllProducts lists the whole catalogue, page by page, as products has it now.
 func (c *Client) AllProducts(ctx context.Context) (ProductList, error) {
+	ctx = Uncached(ctx)
 	var all ProductList
 	params := ListProductsParams{Limit: 100}
 	for {

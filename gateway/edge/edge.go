@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"caravan/gateway/auth"
+	"caravan/gateway/cache"
 	"caravan/gateway/limit"
 	"caravan/gateway/proxy"
 	"caravan/gateway/route"
@@ -36,6 +37,7 @@ type Handler func(w http.ResponseWriter, r *http.Request) error
 // Forwarder calls services; *proxy.Forwarder is one.
 type Forwarder interface {
 	Forward(w http.ResponseWriter, r *http.Request, c *proxy.Call) error
+	Fetch(r *http.Request, c *proxy.Call, most int64) (*cache.Answer, error)
 }
 
 // Settings of an Edge.
@@ -45,6 +47,8 @@ type Settings struct {
 	Forwarder Forwarder
 	Verifier  auth.Verifier
 	Limiter   *limit.Limiter // nil: no limits
+	Cache     *cache.Cache   // nil: nothing is kept
+	Largest   int64          // most bytes of an answer that is kept
 	Proxies   int            // how many of our proxies are in front, 0 to 10
 	// Concurrent is how many requests may be forwarded at once. Held is how many long polls and Streams how many event
 	// streams may be forwarded in addition. Further ones are refused at once, because a client can handle that better than
@@ -68,6 +72,7 @@ type Edge struct {
 	running   atomic.Int64
 	held      atomic.Int64
 	streams   atomic.Int64
+	waiting   atomic.Int64 // for the answer of a call that may be shared
 	draining  context.Context
 	drain     context.CancelFunc
 }
@@ -79,6 +84,8 @@ type endpoint struct {
 	class    *limit.Class // nil: not limited
 	local    Handler
 	measured *measured
+	reads    *reads // nil: not kept in the cache
+	changes  bool   // changes what another route has in the cache
 }
 
 // New returns the handler. It refuses a route of the gateway without a handler, a handler without a route, and a rate
@@ -93,7 +100,11 @@ func New(s Settings) (*Edge, error) {
 	}
 	e := &Edge{Settings: s, endpoints: make(map[*route.Route]*endpoint), security: securityFields()}
 	e.draining, e.drain = context.WithCancel(context.Background())
-	local := 0
+	counter, err := newReads(s.Meter)
+	if err != nil {
+		return nil, err
+	}
+	local, kept := 0, make(map[string]bool)
 	for _, r := range s.Table.Routes() {
 		one := &endpoint{name: r.Name, route: r, local: s.Local[r.Name], measured: durations.of(r.Method, r.Pattern)}
 		if (r.App == route.Gateway) != (one.local != nil) {
@@ -105,7 +116,13 @@ func New(s Settings) (*Edge, error) {
 		if one.class, err = e.class(r.Rate); err != nil {
 			return nil, fmt.Errorf("%s (line %d): %w", r.Name, r.Line, err)
 		}
+		if r.Cache != nil {
+			one.reads, kept[r.Pattern] = readsOf(counter, r.Pattern), true
+		}
 		e.endpoints[r] = one
+	}
+	for r, one := range e.endpoints {
+		one.changes = r.Method != http.MethodGet && kept[r.Pattern]
 	}
 	if local != len(s.Local) {
 		return nil, fmt.Errorf("%d handlers of the gateway have no route", len(s.Local)-local)
@@ -142,6 +159,7 @@ type exchange struct {
 	client   netip.Addr
 	endpoint *endpoint
 	held     bool
+	cache    cache.Kind // "" unless the cache answered
 	subject  string
 	started  time.Time
 	span     trace.Span
@@ -198,6 +216,9 @@ func (e *Edge) route(x *exchange, r *http.Request) error {
 
 // admit passes the request to its handler or service, or returns why not.
 func (e *Edge) admit(x *exchange, r *http.Request) error {
+	if key, ok := e.cacheable(x, r); ok {
+		return e.cached(x, r, key)
+	}
 	leave, err := e.enter(x)
 	if err != nil {
 		return err
@@ -219,12 +240,25 @@ func (e *Edge) admit(x *exchange, r *http.Request) error {
 		e.unlimit(x)
 		return e.hold(x, r)
 	}
-	if x.call.Timeout > slowest {
-		e.extend(x)
-	}
+	e.extend(x)
 	if x.held && x.call.Match.Route.Retry != route.RetryKeyed { // a command is not broken off: its client would have to repeat it
 		return e.hold(x, r)
 	}
+	err = e.Forwarder.Forward(x, r, &x.call)
+	if err == nil {
+		e.forget(x)
+	}
+	return err
+}
+
+// forward forwards a request that was admitted and shares no call.
+func (e *Edge) forward(x *exchange, r *http.Request) error {
+	leave, err := enter(&e.running, e.Concurrent)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	e.extend(x)
 	return e.Forwarder.Forward(x, r, &x.call)
 }
 
@@ -290,6 +324,11 @@ func (e *Edge) enter(x *exchange) (leave func(), err error) {
 	case x.call.Match.Route.Stream:
 		counter, most = &e.streams, e.Streams
 	}
+	return enter(counter, most)
+}
+
+// enter takes a place if there is one.
+func enter(counter *atomic.Int64, most int64) (leave func(), err error) {
 	if counter.Add(1) > most {
 		counter.Add(-1)
 		return nil, problem.Unavailable("overloaded", "There are too many requests at the same time.", time.Second)

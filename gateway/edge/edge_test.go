@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"caravan/gateway/cache"
 	"caravan/gateway/limit"
 	"caravan/gateway/proxy"
 	"caravan/gateway/route"
@@ -30,6 +31,11 @@ type fakeForwarder func(w http.ResponseWriter, r *http.Request, c *proxy.Call) e
 
 func (f fakeForwarder) Forward(w http.ResponseWriter, r *http.Request, c *proxy.Call) error {
 	return f(w, r, c)
+}
+
+// Fetch returns nothing to keep.
+func (f fakeForwarder) Fetch(*http.Request, *proxy.Call, int64) (*cache.Answer, error) {
+	return nil, cache.ErrUnshared
 }
 
 // fakeVerifier accepts everybody as u1.

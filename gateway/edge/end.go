@@ -75,6 +75,9 @@ func (e *Edge) address(x *exchange) limit.Key {
 // the connection while a handler runs, and treats an expired deadline like a client that left. In tests a writer may
 // have no deadlines to extend.
 func (e *Edge) extend(x *exchange) {
+	if x.call.Timeout <= slowest {
+		return
+	}
 	deadline := e.Clock.Now().Add(x.call.Timeout + writing)
 	connection := http.NewResponseController(x.ResponseWriter)
 	_ = connection.SetReadDeadline(deadline)
@@ -135,13 +138,16 @@ func (e *Edge) end(x *exchange, r *http.Request) {
 
 // log writes the access log. It has the route instead of the path, because a path may contain anything.
 func (e *Edge) log(x *exchange, r *http.Request, status int, took time.Duration) {
-	attrs := make([]slog.Attr, 0, 8)
+	attrs := make([]slog.Attr, 0, 9)
 	attrs = append(attrs,
 		slog.String("method", r.Method), slog.String("route", x.endpoint.pattern()), slog.Int("status", status),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int64("bytes", x.bytes),
 	)
 	if x.subject != "" {
 		attrs = append(attrs, slog.String("subject", x.subject))
+	}
+	if x.cache != "" {
+		attrs = append(attrs, slog.String("cache", string(x.cache)))
 	}
 	if x.err != nil {
 		attrs = append(attrs, slog.String("reason", x.err.Error()))

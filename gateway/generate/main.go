@@ -218,7 +218,7 @@ func bearer(r requirement) bool {
 }
 
 // keys are those of a route in the order in which they are written. Others follow, for the gateway to refuse.
-var keys = []string{"method", "path", "app", "access", "rate", "body", "timeout", "retry", "long"}
+var keys = []string{"method", "path", "app", "access", "rate", "body", "timeout", "retry", "long", "cache"}
 
 // flow returns a mapping in one line.
 func flow(fields map[string]any) (string, error) {

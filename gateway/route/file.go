@@ -74,7 +74,7 @@ func (p *parser) fail(at *yaml.Node, format string, args ...any) {
 
 func (p *parser) route(item *yaml.Node) {
 	before := len(p.problems)
-	f := p.fields(item, "a route", "method", "path", "app", "access", "rate", "body", "timeout", "retry", "long", "stream")
+	f := p.fields(item, "a route", "method", "path", "app", "access", "rate", "body", "timeout", "retry", "long", "stream", "cache")
 	r := &Route{Line: item.Line}
 	r.Method = p.choice(item, f, "method", methods)
 	r.Pattern, r.segments = p.pattern(item, f["path"])
@@ -87,6 +87,7 @@ func (p *parser) route(item *yaml.Node) {
 	r.Retry = p.retry(f["retry"], r.Method)
 	r.Long = p.long(f["long"], r)
 	r.Stream = p.stream(f["stream"], r)
+	r.Cache = p.cache(f["cache"], r)
 	if len(p.problems) > before {
 		return
 	}

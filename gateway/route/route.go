@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"caravan/gateway/cache"
 	"caravan/internal/request"
 )
 
@@ -89,6 +90,7 @@ type Route struct {
 	Retry   Retry         // which calls may be sent once more although the first may have arrived
 	Long    *Long         // nil when the route does not hold requests
 	Stream  bool          // the answer is an event stream without an end; Timeout is for its beginning
+	Cache   *cache.Policy // nil when the answers are not kept
 	Line    int           // line of routes.yaml that declares it
 
 	segments []segment

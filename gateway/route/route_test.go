@@ -205,6 +205,15 @@ func TestParseRefuses(t *testing.T) {
 		"stream of the gateway":  {"{ method: GET, path: /b, app: gateway, access: public, stream: true }", "stream must be"},
 		"long stream":            {"{ method: GET, path: /b, app: orders, access: public, stream: true, long: { parameter: wait, max: 3s } }", "stream must be"},
 		"stream that is not":     {"{ method: GET, path: /b, app: orders, access: public, stream: no }", "stream must be"},
+		"cache of a write":       {"{ method: POST, path: /b, app: orders, access: public, cache: { fresh: 1s, control: public } }", "cache is for a GET"},
+		"cache with a token":     {"{ method: GET, path: /b, app: orders, access: signedIn, cache: { fresh: 1s, control: public } }", "cache is for a GET"},
+		"cache of a stream":      {"{ method: GET, path: /b, app: orders, access: public, stream: true, cache: { fresh: 1s, control: public } }", "cache is for a GET"},
+		"cache without times":    {"{ method: GET, path: /b, app: orders, access: public, cache: { control: public } }", "cache needs"},
+		"cache that is too old":  {"{ method: GET, path: /b, app: orders, access: public, cache: { fresh: 59s, stale: 2s, control: public } }", "at most 1m0s together"},
+		"cache with short error": {"{ method: GET, path: /b, app: orders, access: public, cache: { fresh: 5s, stale: 2s, error: 6s, control: public } }", "error not less"},
+		"cache that is private":  {"{ method: GET, path: /b, app: orders, access: public, cache: { fresh: 1s, control: private } }", "must be a Cache-Control"},
+		"cache without control":  {"{ method: GET, path: /b, app: orders, access: public, cache: { fresh: 1s, control: '' } }", "must be a Cache-Control"},
+		"cache of another kind":  {"{ method: GET, path: /b, app: orders, access: public, cache: { fresh: 1s, control: max-age=x } }", "must be a Cache-Control"},
 		"long write":             {"{ method: POST, path: /b, app: orders, access: public, long: { parameter: wait, max: 3s } }", "held open"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"caravan/gateway/cache"
 )
 
 // private is the beginning of the names of members that are not published: what is merged elsewhere, and what is for the
@@ -64,7 +66,7 @@ func (d *Document) Serve(w http.ResponseWriter, r *http.Request) error {
 	header := w.Header()
 	header.Set("ETag", d.etag)
 	header.Set("Cache-Control", "public, max-age=300")
-	if strings.Contains(r.Header.Get("If-None-Match"), d.etag) {
+	if cache.Matches(r.Header["If-None-Match"], d.etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
