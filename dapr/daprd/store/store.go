@@ -5,7 +5,7 @@
 // error, exactly like keys without a document. A program that believes that shows an empty wallet, or answers 404 for
 // an order that exists.
 //
-// The SQLite component also writes in a way of its own: see NewSQLite.
+// The SQLite component also writes in a way of its own, and the Redis component reads and writes bulks in one: see NewSQLite and NewRedis.
 package store
 
 import (
@@ -15,7 +15,6 @@ import (
 
 	"github.com/dapr/components-contrib/state"
 	"github.com/dapr/components-contrib/state/postgresql/v2"
-	"github.com/dapr/components-contrib/state/redis"
 	"github.com/dapr/kit/logger"
 
 	"caravan/dapr/daprd/await"
@@ -42,18 +41,6 @@ func NewPostgreSQL(log logger.Logger) state.Store {
 			return connected, nil
 		})
 	}}
-}
-
-// NewRedis makes the Redis component (state.redis, v1), which waits for its server. Its bulk read reads each key by
-// itself and reports each error, so a key that comes back empty is absent.
-func NewRedis(log logger.Logger) state.Store {
-	fresh := func() component { return redis.NewRedisStateStore(log).(component) }
-	return &queryable{proven: proven{component: fresh(), reports: true, connect: func(ctx context.Context, metadata state.Metadata) (component, error) {
-		return await.Connected(ctx, log, func(ctx context.Context) (component, error) {
-			connected := fresh()
-			return connected, connected.Init(ctx, copyOf(metadata)) // without a connection there is nothing to close
-		})
-	}}}
 }
 
 // copyOf returns a copy whose settings a component may change.
