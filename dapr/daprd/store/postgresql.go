@@ -29,7 +29,7 @@ import (
 // with the end of the transaction: then it is unknown.
 func NewPostgreSQL(log logger.Logger) state.Store {
 	fresh := func() component { return postgresql.NewPostgreSQLStateStore(log).(component) }
-	return &bulked{proven: proven{component: fresh(), connect: func(ctx context.Context, metadata state.Metadata) (component, error) {
+	return &bulked{served: served{component: fresh(), connect: func(ctx context.Context, metadata state.Metadata) (component, error) {
 		return await.Connected(ctx, log, func(ctx context.Context) (component, error) {
 			connected := fresh()
 			if err := connected.Init(ctx, copyOf(metadata)); err != nil {
@@ -43,7 +43,7 @@ func NewPostgreSQL(log logger.Logger) state.Store {
 
 // bulked is a PostgreSQL component whose bulk write is one transaction.
 type bulked struct {
-	proven
+	served
 	read, create, update string // statements
 }
 
@@ -58,7 +58,7 @@ func (b *bulked) Init(ctx context.Context, of state.Metadata) error {
 		WHERE t.expires_at IS NOT NULL AND t.expires_at < now()`
 	b.update = `UPDATE ` + table + ` SET value = $2, updated_at = now(), etag = gen_random_uuid(), expires_at = NULL
 		WHERE key = $1 AND etag = $3 AND (expires_at IS NULL OR expires_at >= now())`
-	return b.proven.Init(ctx, of)
+	return b.served.Init(ctx, of)
 }
 
 // pool is the component's, once it is initialized.

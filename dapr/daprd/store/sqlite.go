@@ -28,56 +28,54 @@ import (
 // stored, and which writes are refused, is the same: a document that was changed meanwhile is refused, and the others are stored. Any other
 // error leaves all of them unwritten.
 func NewSQLite(log logger.Logger) state.Store {
-	stock := sqlite.NewSQLiteStateStore(log).(*sqlite.SQLiteStore)
-	return &prepared{proven: proven{component: stock}, stock: stock}
+	return &prepared{SQLiteStore: sqlite.NewSQLiteStateStore(log).(*sqlite.SQLiteStore)}
 }
 
 // prepared is a SQLite component with prepared statements, whose bulk write is one transaction.
 type prepared struct {
-	proven
-	stock *sqlite.SQLiteStore
-	// These are nil if the component reads and writes.
-	lane   *lane
+	*sqlite.SQLiteStore
 	reader *reader
+	lane   *lane // nil if the component writes
 }
 
 // Init implements state.Store.
 func (p *prepared) Init(ctx context.Context, of state.Metadata) error {
 	properties := copyOf(of).Properties
-	if err := p.proven.Init(ctx, of); err != nil {
+	if err := p.SQLiteStore.Init(ctx, of); err != nil {
 		return err
-	}
-	place, _ := metadata.GetMetadataProperty(properties, "connectionString", "url")
-	if strings.Contains(strings.ToLower(place), ":memory:") {
-		return nil // its only connection is the component's
 	}
 	table, _ := metadata.GetMetadataProperty(properties, "tableName")
 	if table == "" {
 		table = "state"
 	}
-	db := p.stock.GetDBAccess().GetConnection()
-	reader, err := newReader(ctx, db, table)
-	if err != nil {
+	db := p.GetDBAccess().GetConnection()
+	var err error
+	if p.reader, err = newReader(ctx, db, table); err != nil {
 		return err
 	}
-	p.reader, p.lane = reader, newLane(db, table)
+	place, _ := metadata.GetMetadataProperty(properties, "connectionString", "url")
+	if !strings.Contains(strings.ToLower(place), ":memory:") { // its only connection is shared
+		p.lane = newLane(db, table)
+	}
 	return nil
 }
 
 // Close implements io.Closer.
 func (p *prepared) Close() error {
-	var err error
 	if p.lane != nil {
 		p.lane.stop()
+	}
+	var err error
+	if p.reader != nil {
 		err = p.reader.close()
 	}
-	return errors.Join(err, p.stock.Close())
+	return errors.Join(err, p.SQLiteStore.Close())
 }
 
 // Get implements state.Store.
 func (p *prepared) Get(ctx context.Context, request *state.GetRequest) (*state.GetResponse, error) {
-	if p.reader == nil || request.Key == "" {
-		return p.stock.Get(ctx, request)
+	if request.Key == "" {
+		return p.SQLiteStore.Get(ctx, request)
 	}
 	found, err := p.reader.read(ctx, []string{request.Key})
 	if err != nil {
@@ -88,10 +86,7 @@ func (p *prepared) Get(ctx context.Context, request *state.GetRequest) (*state.G
 }
 
 // BulkGet implements state.BulkStore. The answer has each key: with its value, or marked as Absent.
-func (p *prepared) BulkGet(ctx context.Context, requests []state.GetRequest, options state.BulkGetOpts) ([]state.BulkGetResponse, error) {
-	if p.reader == nil {
-		return p.proven.BulkGet(ctx, requests, options)
-	}
+func (p *prepared) BulkGet(ctx context.Context, requests []state.GetRequest, _ state.BulkGetOpts) ([]state.BulkGetResponse, error) {
 	found, err := p.reader.read(ctx, keysOf(requests))
 	if err != nil {
 		return nil, err
@@ -102,7 +97,7 @@ func (p *prepared) BulkGet(ctx context.Context, requests []state.GetRequest, opt
 // Set implements state.Store.
 func (p *prepared) Set(ctx context.Context, request *state.SetRequest) error {
 	if p.lane == nil || !plain(request) {
-		return p.stock.Set(ctx, request)
+		return p.SQLiteStore.Set(ctx, request)
 	}
 	refused, err := p.lane.write(ctx, []state.SetRequest{*request})
 	if err == nil && len(refused) > 0 {
@@ -115,7 +110,7 @@ func (p *prepared) Set(ctx context.Context, request *state.SetRequest) error {
 func (p *prepared) BulkSet(ctx context.Context, requests []state.SetRequest, options state.BulkStoreOpts) error {
 	for i := range requests {
 		if p.lane == nil || !plain(&requests[i]) {
-			return p.stock.BulkSet(ctx, requests, options)
+			return p.SQLiteStore.BulkSet(ctx, requests, options)
 		}
 	}
 	refused, err := p.lane.write(ctx, requests)
