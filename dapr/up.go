@@ -27,7 +27,7 @@ type upOptions struct {
 	timeout                    time.Duration
 	fresh, detach, freePorts   bool
 	noLimits, verbose, noSeed  bool
-	noConsole                  bool
+	noConsole, proxies         bool
 }
 
 func upCommand() command {
@@ -60,6 +60,7 @@ Servers that already run are used when one of these variables names them:
 			flags.Var(mailServer{&up.mail}, "mail", "a mail server as smtp://[user:password@]host:port, a `URL` (default: SMTP_URL,\n"+
 				"which keeps a password out of the list of processes, or a mailbox of the stack)")
 			flags.BoolVar(&up.noConsole, "no-console", false, "do not start the page for staff")
+			flags.BoolVar(&up.proxies, "proxies", false, "put a proxy before each sidecar, and between it and broker and store, so that\nthe page for staff can cut connections and slow them down")
 			flags.BoolVar(&up.noSeed, "no-seed", false, "start with an empty shop: no catalogue, users or order")
 			flags.BoolVar(&up.verbose, "verbose", false, "show all that sidecars, broker and store log, not only warnings")
 		},
@@ -166,7 +167,7 @@ func (c *cli) launcherOptions() (launcher.Options, error) {
 	options := launcher.Options{
 		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Mail: up.mail, Daprd: up.daprd,
 		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, Timeout: up.timeout, OTLPEndpoint: endpoint,
-		Observe: up.observe, SidecarSpans: up.sidecarSpans, Console: !up.noConsole,
+		Observe: up.observe, SidecarSpans: up.sidecarSpans, Console: !up.noConsole, Proxies: up.proxies, ProgramProxies: up.proxies,
 		Log: c.out, Colour: isTerminal(c.out), Verbose: up.verbose, Quiet: !up.verbose,
 	}
 	if up.noLimits {

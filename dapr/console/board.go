@@ -36,6 +36,8 @@ type board struct {
 	waiting  source[waitingOrders]
 	letters  source[letterCount]
 	audit    source[client.Audit]
+	traffic  source[trafficView]
+	readings trafficHistory // belongs to the read of traffic
 }
 
 func newBoard() *board { return &board{} }
@@ -57,6 +59,7 @@ func (s *server) boardReads(sess *session) []func(context.Context) {
 	b := sess.board
 	return []func(context.Context){
 		s.stackRead(sess),
+		s.trafficRead(sess),
 		func(ctx context.Context) {
 			b.services.refresh(ctx, s.clock, gatewayEvery, callTimeout, func(ctx context.Context) (client.ServiceList, error) {
 				list, err := sess.staff.OpsListServices(ctx)
@@ -123,6 +126,7 @@ type boardView struct {
 	Waiting  reading[waitingOrders]
 	Letters  reading[letterCount]
 	Audit    reading[client.Audit]
+	Traffic  reading[trafficView]
 	LogsURL  string
 }
 
@@ -147,7 +151,7 @@ func (s *server) viewBoard(sess *session) boardView {
 	v := boardView{
 		Now: s.clock.Now(), Local: s.control != nil, CSRF: sess.csrf, LogsURL: s.logsURL,
 		Stack: b.stack.now(), Services: b.services.now(), Breakers: b.breakers.now(), Waiting: b.waiting.now(),
-		Letters: b.letters.now(), Audit: b.audit.now(),
+		Letters: b.letters.now(), Audit: b.audit.now(), Traffic: b.traffic.now(),
 	}
 	v.Groups = groupProcesses(v.Stack.Value, v.Services.Value)
 	return v
@@ -178,7 +182,9 @@ func groupProcesses(report launcher.Report, services client.ServiceList) []proce
 			v.Version = report.Sidecar
 		case p.Name == "logstore":
 			v.Version = launcher.LogStoreVersion
-		case p.Name == "console":
+		case p.Name == "metricstore":
+			v.Version = launcher.MetricStoreVersion
+		case p.Name == "console" || p.Name == "collector":
 			v.Version = report.Version
 		}
 		groups[kind].Items = append(groups[kind].Items, v)
@@ -193,7 +199,7 @@ func kindOf(name string) int {
 		return 1
 	case strings.HasPrefix(name, "broker") || name == "store" || name == launcher.MailProcess:
 		return 2
-	case name == "logstore" || name == "collector" || name == "console":
+	case slices.Contains([]string{"logstore", "metricstore", "collector", "console"}, name):
 		return 3
 	}
 	return 0
@@ -266,7 +272,7 @@ func (v boardView) OrderStates() []stateCount {
 }
 
 // boardFragments are the parts of the board that change.
-var boardFragments = []string{"summary", "waiting", "states", "processes", "breakers"}
+var boardFragments = []string{"summary", "waiting", "traffic", "states", "processes", "breakers"}
 
 func (s *server) showBoard(w http.ResponseWriter, r *http.Request, sess *session) {
 	readAll(r.Context(), firstView, s.boardReads(sess))

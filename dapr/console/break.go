@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"caravan/dapr/client"
+	"caravan/dapr/launcher"
 	"caravan/dapr/launcher/process"
 	"caravan/internal/money"
 )
@@ -52,7 +53,7 @@ type breakView struct {
 }
 
 // breakFragments are the parts of the page that change.
-var breakFragments = []string{"placing", "own-orders", "processes"}
+var breakFragments = []string{"placing", "own-orders", "processes", "connections"}
 
 func (s *server) viewBreak(sess *session, own *source[[]client.OrderSummary]) breakView {
 	v := breakView{boardView: s.viewBoard(sess), Amounts: amounts, Own: own.now()}
@@ -120,6 +121,28 @@ func (s *server) actOnProcess(w http.ResponseWriter, r *http.Request, sess *sess
 		"kill": "was killed; the launcher starts it again", "freeze": "is frozen", "continue": "continues", "start": "was started",
 	}
 	s.finish(w, r, sess, "/break", name+" "+done[action]+".", err)
+}
+
+// connectionStates are what the actions on a connection make of it.
+var connectionStates = map[string]launcher.ConnectionState{"cut": launcher.Cut, "slow": launcher.Slow, "restore": launcher.Intact}
+
+func (s *server) actOnConnection(w http.ResponseWriter, r *http.Request, sess *session) {
+	name, action := r.PathValue("name"), r.PostFormValue("action")
+	if s.control == nil || !sess.mayAct() {
+		s.fail(w, r, http.StatusForbidden, "You may not act on connections here.")
+		return
+	}
+	state, known := connectionStates[action]
+	if !known {
+		s.fail(w, r, http.StatusBadRequest, "There is no such action.")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), actionTimeout)
+	defer cancel()
+	slog.Info("audit", "action", "connection."+action, "actor", sess.user, "connection", name)
+	err := s.control.SetConnection(ctx, name, state) // it refuses names that it does not have
+	sess.board.stack.expire()
+	s.finish(w, r, sess, "/break", fmt.Sprintf("%s is %s.", name, state), err)
 }
 
 // checkProcess refuses names that the launcher does not have, and the console itself.

@@ -17,6 +17,10 @@ type stackControl interface {
 	Kill(ctx context.Context, name string, signal syscall.Signal) error
 	// Start starts a stopped process.
 	Start(ctx context.Context, name string) error
+	// SetConnection cuts a connection, slows it down or restores it.
+	SetConnection(ctx context.Context, name string, state launcher.ConnectionState) error
+	// Traffic returns what sidecars and the gateway have counted.
+	Traffic(ctx context.Context) (launcher.Traffic, error)
 }
 
 // localControl reaches a launcher on this machine through its socket, also when it was started again.
@@ -72,4 +76,26 @@ func (l *localControl) Start(ctx context.Context, name string) error {
 		return err
 	}
 	return c.Start(ctx, name)
+}
+
+// SetConnection implements stackControl.
+func (l *localControl) SetConnection(ctx context.Context, name string, state launcher.ConnectionState) error {
+	c, err := l.control(ctx)
+	if err != nil {
+		return err
+	}
+	return c.SetConnection(ctx, name, state)
+}
+
+// Traffic implements stackControl.
+func (l *localControl) Traffic(ctx context.Context) (launcher.Traffic, error) {
+	c, err := l.control(ctx)
+	if err != nil {
+		return launcher.Traffic{}, err
+	}
+	traffic, err := c.Traffic(ctx)
+	if err != nil {
+		return traffic, fmt.Errorf("the launcher does not answer: %w", err)
+	}
+	return traffic, nil
 }

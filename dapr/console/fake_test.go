@@ -117,9 +117,10 @@ func (g *fakeGateway) called(prefix string) []string {
 
 // fakeLauncher is a launcher with processes that do nothing.
 type fakeLauncher struct {
-	mu     sync.Mutex
-	report launcher.Report
-	did    []string
+	mu      sync.Mutex
+	report  launcher.Report
+	traffic launcher.Traffic
+	did     []string
 }
 
 func newLauncher() *fakeLauncher {
@@ -156,6 +157,26 @@ func (l *fakeLauncher) Start(_ context.Context, name string) error {
 	defer l.mu.Unlock()
 	l.did = append(l.did, "start "+name)
 	return nil
+}
+
+// SetConnection implements stackControl.
+func (l *fakeLauncher) SetConnection(_ context.Context, name string, state launcher.ConnectionState) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, one := range l.report.Connections {
+		if one.Name == name {
+			l.did = append(l.did, fmt.Sprintf("%s %s", name, state))
+			return nil
+		}
+	}
+	return launcher.ErrNoFault
+}
+
+// Traffic implements stackControl.
+func (l *fakeLauncher) Traffic(context.Context) (launcher.Traffic, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.traffic, nil
 }
 
 // fixture is a console on a fake gateway, and a browser that keeps cookies.

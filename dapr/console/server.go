@@ -70,6 +70,7 @@ func (s *server) handler() http.Handler {
 		"GET /break/stream":                 s.streamBreak,
 		"POST /break/orders":                s.placeOrders,
 		"POST /break/processes/{name}":      s.actOnProcess,
+		"POST /break/connections/{name}":    s.actOnConnection,
 		"GET /letters":                      s.showLetters,
 		"GET /letters/stream":               s.streamLetters,
 		"POST /letters/replay":              s.replayLetters,

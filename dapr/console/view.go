@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"caravan/dapr/client"
+	"caravan/dapr/launcher"
 	"caravan/internal/problem"
 )
 
@@ -27,7 +28,7 @@ var pages = template.Must(template.New("pages").Funcs(functions).ParseFS(files, 
 
 var functions = template.FuncMap{
 	"moment": moment, "ago": ago, "span": spanText, "clock": clockTime, "plural": plural, "words": words, "in": inText, "fields": fields,
-	"clocked": clocked, "status": statusLevel, "breaker": breakerLevel, "class": class, "lasted": lasted, "again": again,
+	"clocked": clocked, "status": statusLevel, "breaker": breakerLevel, "class": class, "connection": connectionLevel, "lasted": lasted, "again": again,
 }
 
 // staticTypes are the files that are served as they are.
@@ -199,6 +200,17 @@ func breakerLevel(state client.BreakerState) string {
 	case client.BreakerStateClosed:
 		return "good"
 	case client.BreakerStateOpen:
+		return "bad"
+	}
+	return "busy"
+}
+
+// connectionLevel is the look of a connection's state.
+func connectionLevel(state launcher.ConnectionState) string {
+	switch state {
+	case launcher.Intact:
+		return "good"
+	case launcher.Cut:
 		return "bad"
 	}
 	return "busy"

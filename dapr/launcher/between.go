@@ -11,13 +11,17 @@ type Link struct {
 }
 
 // between asks Options.Between for the addresses that a program and its sidecar get of each other. Without that option
-// they get the real addresses.
+// and Options.ProgramProxies they get the real addresses.
 func (s *Stack) between(a *app, name string) (Link, error) {
 	link := Link{App: a.ID, Process: name, HTTPPort: a.HTTPPort, GRPCPort: a.GRPCPort, AppPort: a.Port}
-	if s.options.Between == nil {
+	stand := s.options.Between
+	switch {
+	case s.options.ProgramProxies && s.proxies != nil:
+		stand = s.proxyBetween
+	case stand == nil:
 		return link, nil
 	}
-	told, err := s.options.Between(link)
+	told, err := stand(link)
 	if err != nil {
 		return Link{}, fmt.Errorf("standing between %s and its sidecar: %w", name, err)
 	}

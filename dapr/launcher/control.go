@@ -18,7 +18,6 @@ import (
 
 	"caravan/dapr/launcher/process"
 	"caravan/internal/clock"
-	"caravan/internal/version"
 )
 
 // Report is the state of a stack.
@@ -37,6 +36,8 @@ type Report struct {
 	Collected *Collected      `json:"collected,omitempty"`
 	Metrics   string          `json:"metrics,omitempty"` // the store of metrics
 	Processes []ProcessReport `json:"processes"`
+	// Connections are those that can be cut and slowed; there are none without Options.Proxies.
+	Connections []ConnectionReport `json:"connections,omitempty"`
 }
 
 // ProcessReport is the state of one process. Memory and work include all processes that it started.
@@ -63,7 +64,8 @@ func (s *Stack) brief(since time.Time) Report {
 	report := Report{
 		PID: os.Getpid(), Dir: s.dir, Since: since,
 		Gateway: s.GatewayURL(), Broker: s.broker.Kind, Store: s.store.Kind, Mail: s.MailURL(), Metrics: s.observed.metrics,
-		Console: s.ConsoleURL(), Version: version.Read().String(), Sidecar: s.sidecar.Version,
+		Console: s.ConsoleURL(), Version: s.version, Sidecar: s.sidecar.Version,
+		Connections: s.connectionReports(),
 	}
 	if s.observed.store != "" {
 		report.Logs, report.Collected = s.observed.store, s.observed.collected()
@@ -131,6 +133,10 @@ func (s *Stack) controlHandler(down func()) http.Handler {
 			_ = json.NewEncoder(w).Encode(report(since))
 		})
 	}
+	mux.HandleFunc("GET /traffic", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(s.Traffic(r.Context()))
+	})
 	mux.HandleFunc("POST /down", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 		down()
@@ -147,6 +153,9 @@ func (s *Stack) controlHandler(down func()) http.Handler {
 	act("restart", func(r *http.Request, name string) error { return s.Restart(r.Context(), name) })
 	act("start", func(r *http.Request, name string) error { return s.StartProcess(r.Context(), name) })
 	act("stop", func(r *http.Request, name string) error { return s.StopProcess(r.Context(), name) })
+	act("connection", func(r *http.Request, name string) error {
+		return s.SetConnection(name, ConnectionState(r.URL.Query().Get("state")))
+	})
 	act("kill", func(r *http.Request, name string) error {
 		signal, err := strconv.Atoi(r.URL.Query().Get("signal"))
 		if err != nil || signal <= 0 || signal > 64 {
@@ -181,7 +190,7 @@ func Connect(ctx context.Context, dir string) (*Control, error) {
 			return dialer.DialContext(ctx, "unix", address)
 		},
 	}}
-	if _, err := c.Report(ctx); err != nil {
+	if _, err := c.Brief(ctx); err != nil {
 		return nil, fmt.Errorf("%w (%s)", ErrNotUp, dir)
 	}
 	return c, nil
@@ -193,16 +202,28 @@ func (c *Control) Report(ctx context.Context) (Report, error) { return c.report(
 // Brief returns the state of the stack without memory and processor time of its processes. It is for those who ask often.
 func (c *Control) Brief(ctx context.Context) (Report, error) { return c.report(ctx, "brief") }
 
+// Traffic returns what sidecars and the gateway have counted.
+func (c *Control) Traffic(ctx context.Context) (Traffic, error) {
+	var traffic Traffic
+	err := c.read(ctx, "traffic", &traffic)
+	return traffic, err
+}
+
 func (c *Control) report(ctx context.Context, what string) (Report, error) {
 	var report Report
+	err := c.read(ctx, what, &report)
+	return report, err
+}
+
+func (c *Control) read(ctx context.Context, what string, into any) error {
 	body, err := c.ask(ctx, http.MethodGet, what, nil)
 	if err != nil {
-		return report, err
+		return err
 	}
-	if err := json.Unmarshal(body, &report); err != nil {
-		return report, fmt.Errorf("reading the stack's state: %w", err)
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("reading the stack's state: %w", err)
 	}
-	return report, nil
+	return nil
 }
 
 // Restart restarts a process and waits until it is ready.
@@ -226,6 +247,12 @@ func (c *Control) Stop(ctx context.Context, name string) error {
 // Kill sends a process a signal; the launcher starts it again.
 func (c *Control) Kill(ctx context.Context, name string, signal syscall.Signal) error {
 	_, err := c.ask(ctx, http.MethodPost, "kill", url.Values{"name": {name}, "signal": {strconv.Itoa(int(signal))}})
+	return err
+}
+
+// SetConnection cuts a connection, slows it down or restores it.
+func (c *Control) SetConnection(ctx context.Context, name string, state ConnectionState) error {
+	_, err := c.ask(ctx, http.MethodPost, "connection", url.Values{"name": {name}, "state": {string(state)}})
 	return err
 }
 

@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/url"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -55,20 +53,13 @@ func (s *Stack) reroute(app, what string, server infra.Server) (map[string]strin
 	if err != nil || address.Port() == "" {
 		return nil, fmt.Errorf("putting a proxy before the %s: its address is unclear", what)
 	}
-	port, err := s.ports.Take()
+	proxy, err := s.addProxy(app+":"+what, address.Host)
 	if err != nil {
 		return nil, err
 	}
-	proxy := toxiproxy.NewProxy(s.proxies.server, app+":"+what, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), address.Host)
-	if err := proxy.Start(); err != nil {
-		return nil, fmt.Errorf("putting a proxy before the %s: %w", what, err)
-	}
-	s.proxies.mu.Lock()
-	s.proxies.byName[proxy.Name] = proxy
-	s.proxies.mu.Unlock()
 	rewriter := strings.NewReplacer(
 		address.Host, proxy.Listen,
-		"host="+address.Hostname()+" port="+address.Port(), "host=127.0.0.1 port="+strconv.Itoa(port),
+		"host="+address.Hostname()+" port="+address.Port(), strings.Replace("host="+proxy.Listen, ":", " port=", 1),
 	)
 	changed := false
 	for name, value := range settings {
@@ -79,6 +70,22 @@ func (s *Stack) reroute(app, what string, server infra.Server) (map[string]strin
 		return nil, fmt.Errorf("putting a proxy before the %s: no setting holds its address", what)
 	}
 	return settings, nil
+}
+
+// addProxy starts a proxy before an address.
+func (s *Stack) addProxy(name, upstream string) (*toxiproxy.Proxy, error) {
+	port, err := s.ports.Take()
+	if err != nil {
+		return nil, err
+	}
+	proxy := toxiproxy.NewProxy(s.proxies.server, name, local(port), upstream)
+	if err := proxy.Start(); err != nil {
+		return nil, fmt.Errorf("starting the proxy %s: %w", name, err)
+	}
+	s.proxies.mu.Lock()
+	defer s.proxies.mu.Unlock()
+	s.proxies.byName[name] = proxy
+	return proxy, nil
 }
 
 func (p *proxies) close() {
@@ -127,14 +134,7 @@ func (s *Stack) BreakConnection(name string, fault ConnectionFault) (heal func()
 		direction = "upstream"
 	}
 	toxic := fault.Toxic + "_" + direction
-	raw, err := json.Marshal(map[string]any{"name": toxic, "type": fault.Toxic, "stream": direction, "attributes": fault.Attributes})
-	if err != nil {
-		return nil, fmt.Errorf("breaking %s: %w", name, err)
-	}
-	if err := changeProxy(proxy, func() error {
-		_, err := proxy.Toxics.AddToxicJson(bytes.NewReader(raw))
-		return err
-	}); err != nil {
+	if err := addToxic(proxy, toxic, fault.Toxic, direction, fault.Attributes); err != nil {
 		return nil, fmt.Errorf("breaking %s: %w", name, err)
 	}
 	if fault.Reconnect {
@@ -144,12 +144,26 @@ func (s *Stack) BreakConnection(name string, fault ConnectionFault) (heal func()
 		}
 	}
 	return func() error {
-		err := changeProxy(proxy, func() error { return proxy.Toxics.RemoveToxic(context.Background(), toxic) })
-		if err != nil {
+		if err := removeToxic(proxy, toxic); err != nil {
 			return fmt.Errorf("healing %s: %w", name, err)
 		}
 		return nil
 	}, nil
+}
+
+func addToxic(proxy *toxiproxy.Proxy, name, kind, direction string, attributes map[string]any) error {
+	raw, err := json.Marshal(map[string]any{"name": name, "type": kind, "stream": direction, "attributes": attributes})
+	if err != nil {
+		return err
+	}
+	return changeProxy(proxy, func() error {
+		_, err := proxy.Toxics.AddToxicJson(bytes.NewReader(raw))
+		return err
+	})
+}
+
+func removeToxic(proxy *toxiproxy.Proxy, name string) error {
+	return changeProxy(proxy, func() error { return proxy.Toxics.RemoveToxic(context.Background(), name) })
 }
 
 // changeProxy changes the toxics of a proxy. Toxiproxy changes each connection when it is idle. A connection whose

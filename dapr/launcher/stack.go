@@ -51,6 +51,8 @@ type Options struct {
 	Settings map[string]map[string]string
 	// Proxies puts a proxy between each sidecar and each server, for BreakConnection.
 	Proxies bool
+	// ProgramProxies puts a proxy between each program and the APIs of its sidecar too. It needs Proxies, and excludes Between.
+	ProgramProxies bool
 	// SmallDisk puts the database files of a store without a server on a disk of that many bytes, for FillDisk. 0
 	// leaves them in the folder.
 	SmallDisk int64
@@ -103,6 +105,7 @@ type Stack struct {
 	proxies    *proxies     // nil without Options.Proxies
 	disk       *smallDisk
 	sidecar    Sidecar
+	version    string // what the programs are built from
 	tokens     tokens
 	// unsubscribeKey signs the links in e-mails. Mails of an earlier start have some, so it is kept.
 	unsubscribeKey string
@@ -209,6 +212,7 @@ func (s *Stack) start(ctx context.Context) error {
 		if s.sidecar, err = EnsureSidecar(building, s.root, s.options.Bin, s.options.Daprd, s.options.Log); err != nil {
 			return err
 		}
+		s.version = builtFrom(building, s.root).String()
 		return s.buildPrograms(building)
 	})
 	if err := group.Wait(); err != nil {
