@@ -220,7 +220,7 @@ var errNothingInStock = errors.New("nothing is in stock, so no order was placed"
 
 // firstOrder places an order for two products and shows its timeline.
 func (c *cli) firstOrder(ctx context.Context, customer *client.Client) error {
-	list, err := customer.ListProducts(ctx, client.ListProductsParams{Limit: 100})
+	list, err := customer.ListProducts(client.Uncached(ctx), client.ListProductsParams{Limit: 100})
 	if err != nil {
 		return fmt.Errorf("choosing products: %w", err)
 	}

@@ -119,12 +119,20 @@ func readsOf(counter metric.Int64Counter, pattern string) *reads {
 
 func (c *reads) record(ctx context.Context, kind cache.Kind) { c.counter.Add(ctx, 1, c.kinds[kind]...) }
 
-// forget removes from the cache what a call without error has changed (RFC 9111, section 4.4).
-func (e *Edge) forget(x *exchange) {
-	if e.Cache == nil || !x.endpoint.changes || x.status >= http.StatusBadRequest {
+// watch has the cache forget what the request changes (RFC 9111, section 4.4), before the client hears that it was changed.
+func (e *Edge) watch(x *exchange) {
+	if e.Cache == nil || !x.endpoint.changes {
 		return
 	}
 	if key, ok := cache.Key(x.call.Match.Target("")); ok {
-		e.Cache.Forget(key)
+		x.changed = func() { e.Cache.Forget(key) }
 	}
+}
+
+// WriteHeader begins the answer.
+func (x *exchange) WriteHeader(status int) {
+	if x.changed != nil && status < http.StatusBadRequest {
+		x.changed()
+	}
+	x.recorder.WriteHeader(status)
 }

@@ -159,6 +159,7 @@ type exchange struct {
 	client   netip.Addr
 	endpoint *endpoint
 	held     bool
+	changed  func()     // nil, or called before the client gets an answer that is no error
 	cache    cache.Kind // "" unless the cache answered
 	subject  string
 	started  time.Time
@@ -244,11 +245,8 @@ func (e *Edge) admit(x *exchange, r *http.Request) error {
 	if x.held && x.call.Match.Route.Retry != route.RetryKeyed { // a command is not broken off: its client would have to repeat it
 		return e.hold(x, r)
 	}
-	err = e.Forwarder.Forward(x, r, &x.call)
-	if err == nil {
-		e.forget(x)
-	}
-	return err
+	e.watch(x)
+	return e.Forwarder.Forward(x, r, &x.call)
 }
 
 // forward forwards a request that was admitted and shares no call.

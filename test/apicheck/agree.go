@@ -100,7 +100,7 @@ func (c *comparison) described(o *operation, r *route.Route) {
 	}
 	for status, need := range map[string]bool{
 		"400": r.App != route.Gateway, "429": r.Rate != route.Unlimited, "503": r.App != route.Gateway,
-		"401": r.Access.Kind != route.Public, "403": refusable(r.Access), "413": r.Body > 0, "404": len(r.Params()) > 0,
+		"401": r.Access.Kind != route.Public, "403": refusable(r.Access), "413": r.Body > 0, "404": len(r.Params()) > 0, "304": r.Cache != nil,
 	} {
 		if need && o.Responses.Value(status) == nil {
 			c.differ(r.Name, "%s lacks the answer %s, which follows from its security, parameters or x-route", documentFile, status)
