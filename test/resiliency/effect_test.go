@@ -56,7 +56,7 @@ func TestARepeatedStepHasOneEffect(t *testing.T) {
 		s.apps[app].answers(t, path, lost[path].answer)
 	}
 	for range number { // one after another, because a batch would be a different command
-		placed, err := customer.PlaceOrder(ctx, id.Random{}.New(), client.NewOrder{Items: []client.NewOrderItem{{SKU: product.SKU, Quantity: 1}}})
+		placed, err := customer.PlaceOrder(ctx, id.Random{}.New(), client.PlaceOrderParams{}, client.NewOrder{Items: []client.NewOrderItem{{SKU: product.SKU, Quantity: 1}}})
 		if err != nil {
 			t.Fatal(err)
 		}
