@@ -187,7 +187,7 @@ func (sess *session) place(ctx context.Context, count int) {
 	group.SetLimit(placeAtOnce)
 	for i := range count {
 		group.Go(func() error {
-			_, err := within(ctx, actionTimeout, func(ctx context.Context) (client.OrderAccepted, error) {
+			_, err := within(ctx, actionTimeout, func(ctx context.Context) (client.Order, error) {
 				item := client.NewOrderItem{SKU: skus[i%len(skus)], Quantity: 1}
 				return sess.staff.PlaceOrder(ctx, rand.Text(), client.PlaceOrderParams{}, client.NewOrder{Items: []client.NewOrderItem{item}})
 			})
