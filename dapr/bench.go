@@ -24,6 +24,9 @@ type benchOptions struct {
 	messages       string
 	against        string
 	rounds         int
+	history        int
+	users          int
+	products       int
 	explicitServer bool
 	loads          []string // the flags that were given and have no meaning with streams
 }
@@ -53,6 +56,10 @@ medians and ratios of all that was measured. The other variant is a revision (a 
 this tree with the flags in a file, one a line, as --store=redis. Each run starts a stack of its own. After an interrupt it
 shows the complete rounds.
 
+--history N places N orders, in ten slices, at the largest number of --clients, and prints rate and processor time of each slice beside the
+first: what earlier orders cost later ones. --users and --products say who places them and what is ordered; with 1 and 1 all are of one
+user and for one product. It is best on a fresh stack.
+
 --streams N measures event streams (GET /v1/notifications/stream) instead: those of N users, who place --rate orders a second.
 It reports how many streams were open at once, events received, missing and out of order compared with the API, connections that
 were resumed, the time from an order's confirmation to its event, and the memory of the processes. It fails if an event is missing.
@@ -75,6 +82,10 @@ machines must agree. Limits of open files: 2N + 1000, for this program and for t
 			flags.StringVar(&o.against, "against", "", "measure another variant in turn with this one: the `name` of a revision of the repository, or of a file with flags")
 			o.rounds = 3
 			flags.Var(number(&o.rounds, 1, bench.MaxRounds), "rounds", "with --against: how often each variant is measured, a `number`")
+			flags.Var(number(&o.history, bench.HistorySlices, bench.MaxHistory), "history", "measure what earlier orders cost later ones, over a `number` of orders")
+			o.users, o.products = 64, bench.MaxProducts
+			flags.Var(number(&o.users, 1, bench.MaxClients), "users", "with --history: a `number` of users")
+			flags.Var(number(&o.products, 1, bench.MaxProducts), "products", "with --history: a `number` of products")
 			flags.StringVar(&o.compare, "compare", "", "show the result beside that of an earlier `file`")
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
@@ -97,6 +108,8 @@ func (c *cli) bench(ctx context.Context, flags *flag.FlagSet) error {
 		return &usageError{"bench: do not give " + strings.Join(o.loads, " and ") + " with --streams."}
 	case o.streams > 0:
 		return c.benchStreams(ctx)
+	case o.history > 0:
+		return c.benchHistory(ctx)
 	case o.rate > 0:
 		return &usageError{"bench: --rate is for --streams."}
 	}

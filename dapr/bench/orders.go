@@ -21,13 +21,19 @@ import (
 // orders has every client place orders, one after another, and wait for the end of each. All orders that begin within
 // the duration are awaited.
 func (s *shop) orders(ctx context.Context, clients int, duration time.Duration) (Load, error) {
+	deadline := time.Now().Add(duration)
+	return s.ordersWhile(ctx, clients, func() bool { return time.Now().Before(deadline) })
+}
+
+// ordersWhile has every client place orders, as long as more returns true before each. Clients share users if there are more of them.
+func (s *shop) ordersWhile(ctx context.Context, clients int, more func() bool) (Load, error) {
 	t := &tally{outcomes: map[string]int{}}
 	began := time.Now()
-	deadline := began.Add(duration)
 	group, ctx := errgroup.WithContext(ctx)
-	for _, user := range s.users[:clients] {
+	for n := range clients {
+		user := s.users[n%len(s.users)]
 		group.Go(func() error {
-			for time.Now().Before(deadline) && ctx.Err() == nil {
+			for more() && ctx.Err() == nil {
 				started := time.Now()
 				outcome, err := placeAndAwait(ctx, user, s.basket())
 				if err != nil {

@@ -41,6 +41,7 @@ type store struct {
 	hung    bool                           // it accepts everything and answers nothing
 	cut     time.Time                      // until when its connections are broken
 	watch   func(key string, value []byte) // gets what is written; may be nil
+	asked   func(key string)               // gets the keys that are read; may be nil
 }
 
 type record struct {
@@ -63,6 +64,9 @@ const longestCut = 300 * time.Millisecond
 
 // item is a sidecar's answer for a key. Our own sidecar marks absent keys.
 func (s *store) item(key string, marked bool) *dapr.BulkStateItem {
+	if s.asked != nil {
+		s.asked(key)
+	}
 	r, exists := s.records[key]
 	item := &dapr.BulkStateItem{Key: key, Value: slices.Clone(r.value), Etag: r.etag}
 	if marked && !exists {
