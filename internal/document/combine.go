@@ -113,20 +113,6 @@ func (r *Repository[T, P]) readAhead(ctx context.Context, id string) {
 	if !ok {
 		return
 	}
-	r.keepWarm(id, record)
-}
-
-// expectNone has the next write of a document begin without one, unless more is known about it.
-func (r *Repository[T, P]) expectNone(id string) {
-	r.mu.Lock()
-	_, known := r.ready[id]
-	r.mu.Unlock()
-	if !known {
-		r.keepWarm(id, Record{})
-	}
-}
-
-func (r *Repository[T, P]) keepWarm(id string, record Record) {
 	now := r.opts.Clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,47 +74,6 @@ func TestAPanickingDecisionHarmsNobodyElse(t *testing.T) {
 	}
 	if doc, err := repo.Get(t.Context(), "a"); err != nil || len(doc.Applied) != others || slices.Contains(doc.Applied, "half done") {
 		t.Errorf("stored %+v, %v", doc, err)
-	}
-}
-
-// A new document is created without a read. One that exists already is read, and its decision is about it.
-func TestCreate(t *testing.T) {
-	store := documenttest.NewStore()
-	var reads, writes atomic.Int32
-	store.BeforeGet(func([]string) error { reads.Add(1); return nil })
-	store.BeforePut(func(string, []byte) error { writes.Add(1); return nil })
-	repo := document.NewRepository[tally](store, document.Options{Prefix: "tally/", Clock: clock.System{}, IDs: id.Random{}})
-	create := func(name string) (*tally, error) {
-		return repo.Create(t.Context(), "a", func(d *tally) error {
-			if d.Exists() && name == "refused" {
-				return errors.New("there is one")
-			}
-			return d.apply(name, time.Now())
-		})
-	}
-	if doc, err := create("x"); err != nil || doc.Revision != 1 || reads.Load() != 0 || writes.Load() != 1 {
-		t.Errorf("got %+v, %v after %d reads and %d writes", doc, err, reads.Load(), writes.Load())
-	}
-	if doc, err := create("y"); err != nil || doc.Revision != 2 || !slices.Equal(doc.Applied, []string{"x", "y"}) {
-		t.Errorf("got %+v, %v", doc, err)
-	}
-	if doc, err := create("y"); err != nil || doc.Revision != 2 { // unchanged, which only the present document can say
-		t.Errorf("got %+v, %v", doc, err)
-	}
-	if _, err := create("refused"); err == nil {
-		t.Error("what the present document refuses was written")
-	}
-	var both sync.WaitGroup
-	for n := range 20 {
-		both.Go(func() {
-			if _, err := create(fmt.Sprint(n)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	both.Wait()
-	if doc, err := repo.Get(t.Context(), "a"); err != nil || len(doc.Applied) != 22 {
-		t.Errorf("got %+v, %v", doc, err)
 	}
 }
 

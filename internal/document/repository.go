@@ -184,13 +184,6 @@ func (r *Repository[T, P]) Update(ctx context.Context, id string, decide func(do
 	}
 }
 
-// Create is Update of a document that probably does not exist yet. It saves the read before the first write: if the document exists, the
-// store refuses that write, and decide runs again with the document.
-func (r *Repository[T, P]) Create(ctx context.Context, id string, decide func(doc P) error) (P, error) {
-	r.expectNone(id)
-	return r.Update(ctx, id, decide)
-}
-
 // attribute completes the events that one command added. It gives them the present time if the command waited for long,
 // or if the clock was set back since.
 func (r *Repository[T, P]) attribute(ctx context.Context, id string, events []event.Event) {

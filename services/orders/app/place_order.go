@@ -10,7 +10,6 @@ import (
 
 	"caravan/internal/clock"
 	"caravan/internal/money"
-	"caravan/internal/recent"
 	"caravan/services/orders/domain"
 )
 
@@ -22,8 +21,6 @@ type PlaceOrder struct {
 	Clock  clock.Clock
 	// Deadline is how long an order may try before the pivot.
 	Deadline time.Duration
-	// Tried remembers the orders that were to be placed here, so that a repeat is not taken for a new order.
-	Tried *recent.Map[bool]
 }
 
 // Placement is a request to place an order.
@@ -38,7 +35,7 @@ type Placement struct {
 }
 
 // Do stores the order, hands it to the saga and returns it, at its end if that comes within the wait. It writes the entry in
-// the user's list at the same time as the order: readers skip an entry without an order. The order is created without a read first, as few requests are repeats. Errors: domain.ErrFingerprint.
+// the user's list at the same time as the order: readers skip an entry without an order. Errors: domain.ErrFingerprint.
 func (u PlaceOrder) Do(ctx context.Context, p Placement) (*domain.Order, error) {
 	orderID := OrderID(p.UserID, p.Key)
 	now := u.Clock.Now()
@@ -47,12 +44,7 @@ func (u PlaceOrder) Do(ctx context.Context, p Placement) (*domain.Order, error) 
 	listing, listCtx := errgroup.WithContext(ctx)
 	var fresh sync.Once
 	repeat := false
-	write := u.Orders.Create
-	if tried, _ := u.Tried.Get(orderID); tried {
-		write = u.Orders.Update // Create would enter a repeat in the list, although it is no new order
-	}
-	u.Tried.Update(orderID, func(bool) bool { return true })
-	order, err := write(ctx, orderID, func(o *domain.Order) error {
+	order, err := u.Orders.Update(ctx, orderID, func(o *domain.Order) error {
 		if repeat = o.Exists(); !repeat {
 			fresh.Do(func() {
 				listing.Go(func() error { return u.Lists.Add(listCtx, p.UserID, Entry{OrderID: orderID, At: now}) })

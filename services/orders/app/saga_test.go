@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +18,6 @@ import (
 	"caravan/internal/id"
 	"caravan/internal/invoke"
 	"caravan/internal/money"
-	"caravan/internal/recent"
 	"caravan/services/orders/contract"
 	"caravan/services/orders/domain"
 	payments "caravan/services/payments/contract"
@@ -148,7 +146,7 @@ func newShop() *shop {
 	saga := Participants{Products: s.services, Payments: s.services}.Checkout()
 	s.driver = NewDriver(s.orders, saga, s.clock, slog.New(slog.DiscardHandler), NewWatch(), Pace{Attempt: 12 * time.Second, Backoff: Backoff{First: time.Second, Max: 10 * time.Second, Jitter: func() float64 { return 0.5 }}}, NewAlarm(5*time.Minute, s.clock, slog.New(slog.DiscardHandler)), &s.counts)
 	s.place = PlaceOrder{
-		Orders: s.orders, Lists: NewUserOrders(s.store, options), Driver: s.driver, Clock: s.clock, Deadline: 15 * time.Minute, Tried: recent.New[bool](1000),
+		Orders: s.orders, Lists: NewUserOrders(s.store, options), Driver: s.driver, Clock: s.clock, Deadline: 15 * time.Minute,
 	}
 	return s
 }
@@ -456,45 +454,6 @@ func TestTwoDriversAgree(t *testing.T) {
 		if err != nil || types(o) != "placed reserved authorized capturing confirmed" {
 			t.Fatalf("%v: %s", err, types(o))
 		}
-	}
-}
-
-// A new order costs no read of it. A repeat of it enters nothing in the list, and one that reaches another replica enters what readers
-// skip.
-func TestAnOrderIsCreatedWithoutARead(t *testing.T) {
-	s := newShop()
-	read := 0
-	s.store.BeforeGet(func(keys []string) error {
-		if slices.Contains(keys, Prefix+OrderID("u1", "k1")) {
-			read++
-		}
-		return nil
-	})
-	s.placeOne(t)
-	if read != 0 {
-		t.Errorf("the order was read %d times", read)
-	}
-	s.store.BeforeGet(nil)
-	entries := func() int {
-		all, _, err := s.place.Lists.Page(t.Context(), "u1", "", 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(all)
-	}
-	for range 3 {
-		s.clock.Advance(time.Second)
-		s.placeOne(t)
-	}
-	if n := entries(); n != 1 {
-		t.Errorf("after repeats there are %d entries", n)
-	}
-	s.place.Tried = recent.New[bool](100) // as another replica
-	s.placeOne(t)
-	s.placeOne(t)
-	orders, _, err := ListOrders{Orders: s.orders, Lists: s.place.Lists}.Do(t.Context(), "u1", "", 100)
-	if n := entries(); err != nil || n != 2 || len(orders) != 1 {
-		t.Errorf("after repeats at another replica there are %d entries and %d orders: %v", n, len(orders), err)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"caravan/internal/document"
 	"caravan/internal/feed"
-	"caravan/internal/recent"
 	"caravan/internal/service"
 	"caravan/services/orders/adapters"
 	"caravan/services/orders/app"
@@ -30,9 +29,6 @@ type settings struct {
 		AlarmAfter   time.Duration `mapstructure:"alarm_after" default:"5m" help:"how long an order past the pivot may wait before an alarm" validate:"min=1s"`
 	} `mapstructure:"saga"`
 }
-
-// triedKept is how many of the orders that were placed here last are remembered.
-const triedKept = 16384
 
 // Build assembles the program on the chassis; it is what main and the simulation run.
 func Build(_ context.Context, s *service.Service) error {
@@ -77,7 +73,7 @@ func Build(_ context.Context, s *service.Service) error {
 	auditedOrders, auditedLists := repositories(audited)
 
 	adapters.API{
-		Place:         app.PlaceOrder{Orders: orders, Lists: lists, Driver: driver, Clock: s.Clock, Deadline: cfg.Saga.Deadline, Tried: recent.New[bool](triedKept)},
+		Place:         app.PlaceOrder{Orders: orders, Lists: lists, Driver: driver, Clock: s.Clock, Deadline: cfg.Saga.Deadline},
 		Show:          app.ShowOrder{Orders: orders, Driver: driver, Clock: s.Clock},
 		List:          app.ListOrders{Orders: orders, Lists: lists},
 		Cancel:        app.CancelOrder{Orders: orders, Driver: driver, Clock: s.Clock},
