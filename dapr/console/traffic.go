@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"caravan/dapr/client"
 	"caravan/dapr/launcher"
+	"caravan/dapr/records"
 )
 
 // How traffic is read while somebody looks at the board. Rates are means over the span.
@@ -144,7 +146,7 @@ func (a arrow) Text() string {
 	if a.Retries > 0 {
 		text = append(text, fmt.Sprintf("%.0f repeated", a.Retries))
 	}
-	if a.Breaker != "" {
+	if a.Breaker != "" && a.Breaker != string(client.BreakerStateClosed) {
 		text = append(text, "breaker "+a.Breaker)
 	}
 	return strings.Join(text, ", ")
@@ -153,37 +155,51 @@ func (a arrow) Text() string {
 // place is a place with the arrows that begin there.
 type place struct {
 	Name, Logs string
+	Down       []processView // its processes that are not ready
 	Arrows     []arrow
 }
 
-// Places are the arrows by where they begin. The breakers of programs count too.
-func (v boardView) Places() []place {
+// Places are clients, the programs and the broker, with the arrows that begin there. The breakers of programs count too.
+func (v boardView) Places() []*place {
 	traffic := trafficView{Arrows: slices.Clone(v.Traffic.Value.Arrows)}
 	for _, b := range v.Breakers.Value.Items {
 		traffic.add(arrow{Flow: launcher.Flow{From: b.Caller, To: b.App, Breaker: string(b.State)}})
 	}
-	order := func(name string) string { // what comes first sorts first
-		switch name {
-		case launcher.Clients:
-			return "1"
-		case "gateway":
-			return "2"
-		case launcher.BrokerPlace:
-			return "4"
+	slices.SortStableFunc(traffic.Arrows, func(a, b arrow) int { return cmp.Compare(a.To, b.To) })
+	places := map[string]*place{}
+	at := func(name string) *place {
+		if places[name] == nil {
+			places[name] = &place{Name: name, Logs: logsOf(v.LogsURL, name)}
 		}
-		return "3" + name
+		return places[name]
 	}
-	slices.SortStableFunc(traffic.Arrows, func(a, b arrow) int {
-		return cmp.Or(cmp.Compare(order(a.From), order(b.From)), cmp.Compare(a.To, b.To))
-	})
-	var all []place
 	for _, a := range traffic.Arrows {
-		if len(all) == 0 || all[len(all)-1].Name != a.From {
-			all = append(all, place{Name: a.From, Logs: logsOf(v.LogsURL, a.From)})
-		}
-		all[len(all)-1].Arrows = append(all[len(all)-1].Arrows, a)
+		at(a.From).Arrows = append(at(a.From).Arrows, a)
 	}
-	return all
+	for _, group := range v.Groups {
+		for _, p := range group.Items {
+			if kindOf(p.Name) > 1 && p.Name != launcher.BrokerPlace {
+				continue
+			}
+			if here := at(records.AppOf(p.Name)); p.Level != "good" {
+				here.Down = append(here.Down, p)
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(places), func(a, b *place) int { return cmp.Compare(a.rank(), b.rank()) })
+}
+
+// rank is what places are sorted by: in the direction of a request.
+func (p *place) rank() string {
+	switch p.Name {
+	case launcher.Clients:
+		return "1"
+	case "gateway":
+		return "2"
+	case launcher.BrokerPlace:
+		return "4"
+	}
+	return "3" + p.Name
 }
 
 // logsOf is the page with the newest log lines of an app, "" without a store for log lines.

@@ -175,6 +175,7 @@ func sidecarFlows(app string, m metrics) []Flow {
 		})
 	}
 	component("dapr_component_pubsub_egress_count", "success", "true", func() *Flow { return flows.at(app, BrokerPlace) })
+	component("dapr_component_pubsub_egress_bulk_count", "success", "true", func() *Flow { return flows.at(app, BrokerPlace) })
 	component("dapr_component_pubsub_ingress_count", "process_status", "success", func() *Flow { return flows.at(BrokerPlace, app) })
 	component("dapr_component_state_count", "success", "true", func() *Flow { return flows.at(app, StorePlace) })
 	m.each("dapr_resiliency_activations_total", func(label func(string) string, value float64) {

@@ -21,6 +21,8 @@ dapr_runtime_service_invocation_res_recv_total{app_id="orders",src_app_id="produ
 # TYPE dapr_component_pubsub_egress_count counter
 dapr_component_pubsub_egress_count{app_id="orders",component="pubsub",namespace="",success="true",topic="orders"} 7
 dapr_component_pubsub_egress_count{app_id="orders",component="pubsub",namespace="",success="false",topic="orders"} 1
+# TYPE dapr_component_pubsub_egress_bulk_count counter
+dapr_component_pubsub_egress_bulk_count{app_id="orders",component="pubsub",namespace="",success="true",topic="orders"} 2
 # TYPE dapr_component_pubsub_ingress_count counter
 dapr_component_pubsub_ingress_count{app_id="orders",component="pubsub",namespace="",process_status="success",status="",topic="payments"} 4
 dapr_component_pubsub_ingress_count{app_id="orders",component="pubsub",namespace="",process_status="retry",status="",topic="payments"} 2
@@ -83,7 +85,7 @@ func TestTrafficIsWhatSidecarsAndTheGatewayCount(t *testing.T) {
 	want := map[string][]Flow{
 		"orders-daprd": {
 			{From: "broker", To: "orders", Calls: 6, Failed: 2, Retries: 6},
-			{From: "orders", To: "broker", Calls: 8, Failed: 1},
+			{From: "orders", To: "broker", Calls: 10, Failed: 1},
 			{From: "orders", To: "payments", Calls: 20, Failed: 6, Breaker: "open"},
 			{From: "orders", To: "products", Calls: 9, Breaker: "closed"},
 			{From: "orders", To: "store", Calls: 33, Failed: 3},

@@ -112,8 +112,8 @@ func (b *browser) awaitText(selector, text string) {
 	b.await(fmt.Sprintf("%q in %s", text, selector), fmt.Sprintf("document.querySelector(%s)?.innerText.includes(%s)", quote(selector), quote(text)))
 }
 
-func quote(text string) string {
-	raw, _ := json.Marshal(text)
+func quote(value any) string {
+	raw, _ := json.Marshal(value)
 	return string(raw)
 }
 

@@ -19,10 +19,9 @@ func TestConsole(t *testing.T) {
 		test func(*testing.T, *stack)
 	}{
 		{"a customer is refused", customerIsRefused},
-		{"an order is placed and ends", orderEnds},
-		{"payments is killed", paymentsKilled},
-		{"a sidecar is frozen", sidecarFrozen},
-		{"the broker is frozen", brokerFrozen},
+		{"tour", takeTour},
+		{"an order is found and refunded", orderFound},
+		{"a sidecar is killed", sidecarKilled},
 		{"hostile texts", hostileTexts},
 		{"dead letters", deadLetters},
 		{"the connection is lost", connectionLost},
@@ -57,31 +56,24 @@ func customerIsRefused(t *testing.T, s *stack) {
 	b.awaitText("h1", "Sign in")
 }
 
-func orderEnds(t *testing.T, s *stack) {
+func orderFound(t *testing.T, s *stack) {
 	b := asStaff(t, s)
-	b.awaitText("#processes", "payments")
 	b.visit("/break")
-	b.mark()
-	b.press("button[name=count][value='1']")
-	b.await("the order to be confirmed", `document.querySelector("#own-orders tr[data-status=confirmed]")`)
-	if b.reloaded() {
-		t.Error("the page was loaded again")
-	}
-	b.press("#own-orders tbody a")
+	b.press("#own-orders tr[data-status=confirmed] a")
 	b.awaitText("h1", "Order ")
-	b.awaitText("#timeline", "authorize: authorized")
-	b.awaitText("#timeline", "commit: committed")
-	b.awaitText("#timeline", "handled orders.confirmed.v1")
 	b.awaitText("#traces", "POST /v1/orders")
 	b.awaitText("#lines", "POST /v1/orders")
 	b.inspect("order")
 	id := strings.TrimPrefix(value[string](b, "location.pathname"), "/orders/")
 	trace := value[string](b, `document.querySelector("#traces code").textContent`)
 	user := value[string](b, `document.querySelector(".facts a").textContent`)
-	for _, text := range []string{id, trace, user} {
+	for _, text := range []string{id, trace} {
 		b.visit("/orders?q=" + text)
 		b.awaitText("h1", "Order "+id)
 	}
+	b.visit("/orders?q=" + user)
+	b.awaitText("main", id)
+	b.visit("/orders/" + id)
 	b.press("#order-actions button[formaction$='/refund']")
 	b.awaitText("#notices", "The refund is being made")
 	b.awaitText("#order-state", "refunded")
@@ -93,83 +85,43 @@ func orderEnds(t *testing.T, s *stack) {
 	b.inspect("nothing-found")
 }
 
-func paymentsKilled(t *testing.T, s *stack) {
-	b := asStaff(t, s)
-	b.visit("/break")
+// killedOftenOrderWaits kills a process until the launcher waits for some time before it starts it again, and places an order, which
+// waits meanwhile and then ends. The browser shows the page to break things.
+func killedOftenOrderWaits(b *browser, name string) {
+	b.t.Helper()
+	row := "#p-" + name
 	b.mark()
 	b.press("button[name=count][value='1']") // fills the wallet, which does not work later
 	b.await("the order to be confirmed", `document.querySelector("#own-orders tbody tr")?.dataset.status === "confirmed" && document.querySelector("#placing").innerText.includes("placed.")`)
-	// The launcher waits longer before each start of a process that ends again and again.
+	restarts := value[int](b, `parseInt(document.querySelector("`+row+` td[data-label=Restarts]").textContent)`)
 	for n := range 6 {
-		b.await("payments to run", `document.querySelector("#p-payments button[value=kill]")`)
-		b.press("#p-payments button[value=kill]")
-		b.await("the restart to be counted", `parseInt(document.querySelector("#p-payments td[data-label=Restarts]").textContent) > `+strconv.Itoa(n))
+		b.await(name+" to run", `document.querySelector("`+row+` button[value=kill]")`)
+		b.press(row + " button[value=kill]")
+		b.await("the restart to be counted", `parseInt(document.querySelector("`+row+` td[data-label=Restarts]").textContent) > `+strconv.Itoa(restarts+n))
 	}
 	b.press("button[name=count][value='1']")
 	b.await("the order to wait", `document.querySelector("#own-orders tr[data-status=reserved] td[data-label='Waits for']")?.innerText.match(/authorize: payments: .*next try/)`)
-	b.await("payments to be ready", `document.querySelector("#p-payments").dataset.state === "ready"`)
+	b.await(name+" to be ready", `document.querySelector("`+row+`").dataset.state === "ready"`)
 	b.await("the order to be confirmed", `document.querySelector("#own-orders tbody tr").dataset.status === "confirmed"`)
 	if b.reloaded() {
-		t.Error("the page was loaded again")
+		b.t.Error("the page was loaded again")
 	}
+}
+
+func sidecarKilled(t *testing.T, s *stack) {
+	b := asStaff(t, s)
+	b.visit("/break")
+	killedOftenOrderWaits(b, "payments-daprd")
 	b.inspect("break")
 }
 
-func sidecarFrozen(t *testing.T, s *stack) {
-	b := asStaff(t, s)
-	b.visit("/break")
-	b.press("button[name=count][value='1']") // fills the wallet, which does not work later
-	b.await("the order to be confirmed", `document.querySelector("#own-orders tbody tr")?.dataset.status === "confirmed" && document.querySelector("#placing").innerText.includes("placed.")`)
-	s.restored("payments-daprd")
-	b.press("#p-payments-daprd button[value=freeze]")
-	b.await("the sidecar to be frozen", `document.querySelector("#p-payments-daprd").dataset.state === "frozen"`)
-	b.press("button[name=count][value='1']")
-	b.await("the order to wait", `document.querySelector("#own-orders tr[data-status=reserved] td[data-label='Waits for']")?.innerText.includes("authorize")`)
-	b.press("#own-orders tr[data-status=reserved] a")
-	b.awaitText("#wait", "Next try")
-	b.mark()
-	b.awaitText("#wait", "third so far")
-	b.awaitText("#wait", "First failure")
-	b.awaitText("#timeline", "second attempt to authorize failed")
-	b.inspect("order-waits")
-	b.press("#order-actions button[formaction$='/retry']")
-	b.awaitText("#notices", "The order is tried again now")
-	id := strings.TrimPrefix(value[string](b, "location.pathname"), "/orders/")
-	other := asStaff(t, s)
-	other.awaitText("#waiting", id)
-	other.awaitText("#processes", "frozen")
-	other.inspect("board-waits")
-	other.visit("/break")
-	other.press("#p-payments-daprd button[value=continue]")
-	b.awaitText("#order-state", "confirmed")
-	if b.reloaded() {
-		t.Error("the page was loaded again")
-	}
-	b.inspect("order-recovered")
-}
-
-func brokerFrozen(t *testing.T, s *stack) {
-	b := asStaff(t, s)
-	b.visit("/break")
-	b.mark()
-	s.restored("broker")
-	b.press("#p-broker button[value=freeze]")
-	b.await("the broker to be frozen", `document.querySelector("#p-broker").dataset.state === "frozen"`)
-	before := value[int](b, `document.querySelectorAll("#own-orders tr[data-status=confirmed]").length`)
-	b.press("button[name=count][value='1']")
-	b.await("the order to be confirmed without a broker", `document.querySelectorAll("#own-orders tr[data-status=confirmed]").length > `+strconv.Itoa(before))
-	b.press("#p-broker button[value=continue]")
-	b.await("the broker to be ready", `document.querySelector("#p-broker").dataset.state === "ready"`)
-	if b.reloaded() {
-		t.Error("the page was loaded again")
-	}
-	b.press("#own-orders tbody a")
-	b.awaitText("#timeline", "handled orders.confirmed.v1")
-}
-
 func hostileTexts(t *testing.T, s *stack) {
+	s.rename()
 	b := asStaff(t, s)
 	b.visit("/break")
+	newest := value[string](b, `document.querySelector("#own-orders tbody tr").id`)
+	b.press("button[name=count][value='1']")
+	b.await("the order", `document.querySelector("#own-orders tbody tr").id !== `+quote(newest))
 	b.press("#own-orders tbody a")
 	b.awaitText("#order-state", hostile)
 	s.record(strings.TrimPrefix(value[string](b, "location.pathname"), "/orders/"))

@@ -61,6 +61,7 @@ func start(t *testing.T) *stack {
 	running, err := launcher.Start(ctx, launcher.Options{
 		Root: filepath.Join(here, "..", ".."), Dir: t.TempDir(), Daprd: settings.daprd, FreePorts: true, Broker: "rabbitmq", Store: "sqlite",
 		Env: stacktest.Environment(programs), Observe: launcher.ObserveLogs, Console: true,
+		Proxies: true, ProgramProxies: true,
 	})
 	if errors.Is(err, infra.ErrNotInstalled) && os.Getenv("CI") == "" {
 		t.Skip(err)
@@ -88,7 +89,7 @@ func start(t *testing.T) *stack {
 	return s
 }
 
-// fill adds a product with a hostile name, a member of staff and a customer.
+// fill adds a product, a member of staff and a customer.
 func (s *stack) fill(ctx context.Context) {
 	s.t.Helper()
 	admin := s.Admin()
@@ -97,7 +98,7 @@ func (s *stack) fill(ctx context.Context) {
 	if s.admin, err = gateway.Login(ctx, admin.Email, admin.Password); err != nil {
 		s.t.Fatal(err)
 	}
-	product := client.NewProduct{SKU: "CONSOLE-1", Name: "Tea " + hostile, Category: "tea", Price: money.New(100, "EUR"), Stock: 100_000}
+	product := client.NewProduct{SKU: "CONSOLE-1", Name: "Green tea", Category: "tea", Price: money.New(100, "EUR"), Stock: 100_000}
 	if _, err := s.admin.CreateProduct(ctx, product); err != nil {
 		s.t.Fatal(err)
 	}
@@ -112,6 +113,17 @@ func (s *stack) fill(ctx context.Context) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
+	}
+}
+
+// rename gives the product a hostile name.
+func (s *stack) rename() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), bound)
+	defer cancel()
+	name := "Tea " + hostile
+	if _, err := s.admin.UpdateProduct(ctx, "CONSOLE-1", client.ProductChange{Name: &name}); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
