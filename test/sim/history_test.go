@@ -176,7 +176,7 @@ func placeOrders(t *testing.T, customer *client.Client, from, count int) {
 	for n := from; n < from+count; n++ {
 		all.Go(func() {
 			ctx := correlation.With(context.Background(), fmt.Sprintf("order.%d", n))
-			accepted, err := customer.PlaceOrder(ctx, fmt.Sprintf("order-%d", n), client.NewOrder{Items: []client.NewOrderItem{{SKU: sku(0), Quantity: 1}}})
+			accepted, err := customer.PlaceOrder(ctx, fmt.Sprintf("order-%d", n), client.PlaceOrderParams{}, client.NewOrder{Items: []client.NewOrderItem{{SKU: sku(0), Quantity: 1}}})
 			if err != nil {
 				t.Error(err)
 				return
