@@ -25,7 +25,8 @@ func (d *Driver) Expect(id string) End {
 	return End{driver: d, here: here, Forget: forget}
 }
 
-// Await returns the order when it has ended, or as it is at the given time. order is what the request has read or stored.
+// Await returns the order when it has ended, or as it is at the given time. order is what the request has read or stored. It returns the
+// error of ctx when that is done before.
 func (e End) Await(ctx context.Context, order *domain.Order, until time.Time) (*domain.Order, error) {
 	for !order.Status.Terminal() {
 		left := until.Sub(e.driver.clock.Now())
@@ -37,7 +38,9 @@ func (e End) Await(ctx context.Context, order *domain.Order, until time.Time) (*
 		select {
 		case order = <-e.here:
 		case <-polled.Done():
-			order, err = e.driver.current(ctx, order.ID)
+			if err = ctx.Err(); err == nil { // an order that this replica works on costs no read that would say so
+				order, err = e.driver.current(ctx, order.ID)
+			}
 		}
 		cancel()
 		if err != nil {
