@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"testing"
@@ -82,5 +83,19 @@ func TestPlacingWaitsNoLonger(t *testing.T) {
 	})
 	if o := <-s.waitFor(t, time.Minute); o == nil || o.Status != contract.Placed {
 		t.Errorf("when the order cannot be read: %+v", o)
+	}
+}
+
+// TestAWaitEndsWithItsCaller: while this replica works on the order, no read says that the caller has left.
+func TestAWaitEndsWithItsCaller(t *testing.T) {
+	s := newShop()
+	o := s.placeOne(t)
+	s.driver.begin(start{id: o.ID, order: o})
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	end := s.driver.Expect(o.ID)
+	defer end.Forget()
+	if _, err := end.Await(ctx, o, s.clock.Now().Add(time.Minute)); !errors.Is(err, context.Canceled) {
+		t.Errorf("the wait ends with %v", err)
 	}
 }
