@@ -54,7 +54,10 @@ func PreferredWait(header http.Header, most time.Duration) (time.Duration, bool)
 				continue
 			}
 			seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
-			return min(time.Duration(seconds)*time.Second, most), err == nil
+			if err != nil {
+				return 0, false
+			}
+			return min(time.Duration(seconds)*time.Second, most), true
 		}
 	}
 	return 0, false

@@ -190,7 +190,7 @@ func explain(rule validator.FieldError) string {
 // stack often share one shell's environment. So a program ignores the variables of the others, and the other program
 // refuses a misspelt one.
 var otherPrograms = []string{
-	"access", "bank", "bootstrap", "breaker", "catalogue", "delivery", "email", "events", "forward", "health", "inbox", "keys", "limit", "mail", "password", "push",
+	"access", "bank", "bootstrap", "breaker", "cache", "catalogue", "delivery", "email", "events", "forward", "health", "inbox", "keys", "limit", "mail", "password", "push",
 	"reconcile", "reservation", "routes", "saga", "sessions", "stream", "wallet", "watch",
 }
 
