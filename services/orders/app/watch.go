@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -37,11 +38,13 @@ func (e End) Await(ctx context.Context, order *domain.Order, until time.Time) (*
 		select {
 		case order = <-e.here:
 		case <-polled.Done():
-			order, err = e.driver.current(ctx, order.ID)
+			if err = ctx.Err(); err == nil { // the request goes on
+				order, err = e.driver.current(ctx, order.ID)
+			}
 		}
 		cancel()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("waiting for the end of an order: %w", err)
 		}
 	}
 	return order, nil

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"testing"
@@ -56,6 +57,21 @@ func TestPlacingWaitsForTheEnd(t *testing.T) {
 				t.Errorf("a repeat finds the order %s, after the calls %v", again.Status, s.services.calls)
 			}
 		})
+	}
+}
+
+// TestNobodyWaitsForARequestThatWasGivenUp: the wait ends with the request, also while this replica drives the order, when the loop needs
+// no read that could fail.
+func TestNobodyWaitsForARequestThatWasGivenUp(t *testing.T) {
+	s := newShop()
+	order := s.placeOne(t)
+	s.driver.begin(start{id: order.ID, order: order})
+	end := s.driver.Expect(order.ID)
+	defer end.Forget()
+	ctx, giveUp := context.WithCancel(t.Context())
+	giveUp()
+	if _, err := end.Await(ctx, order, s.clock.Now().Add(time.Hour)); !errors.Is(err, context.Canceled) {
+		t.Errorf("the wait ended with %v", err)
 	}
 }
 
