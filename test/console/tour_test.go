@@ -109,7 +109,7 @@ func takeTour(t *testing.T, s *stack) {
 		take    func(*tourStep, *stack)
 	}{
 		{"Everything runs", tourBoard}, {"An order ends", tourOrder}, {"A sidecar stops", tourSidecar}, {"Why it waits", tourWait},
-		{"A program crashes again and again", tourProgram}, {"The broker dies", tourBroker}, {"A connection is cut", tourConnection}, {"Nothing was lost", tourAudit},
+		{"The broker dies", tourBroker}, {"A connection is cut", tourConnection}, {"Nothing was lost", tourAudit},
 	}
 	s.restored("payments-daprd") // one step freezes it, and the next one lets it continue
 	b := open(t, s.ConsoleURL())
@@ -219,17 +219,6 @@ func tourWait(step *tourStep, s *stack) {
 	if step.reloaded() {
 		step.t.Error("the page was loaded again")
 	}
-}
-
-func tourProgram(step *tourStep, _ *stack) {
-	step.click("Break it", "")
-	step.awaitText("h1", "Break it")
-	step.use("**Kill**", "payments")
-	step.use("**Place 1 order**", "")
-	step.use("“starts again”", "")
-	step.use("“next try in”", "")
-	step.use("“✓ confirmed”", "")
-	killedOftenOrderWaits(step.browser, "payments")
 }
 
 func tourBroker(step *tourStep, _ *stack) {
