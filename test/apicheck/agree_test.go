@@ -128,7 +128,7 @@ func TestEveryDisagreementIsNamed(t *testing.T) {
 		"another service":              {inRoutes("path: /v1/wallet, app: payments", "path: /v1/wallet, app: orders"), "GET /v1/wallet: services/payments/adapters/http.go registers it and the x-route of gateway/openapi.yaml has app: orders"},
 		"a token that nobody reads":    {inService("users", "/v1/users/me", func(r *service.Registration) { r.Verb = "Anonymous" }), "GET /v1/users/me: services/users/adapters/http.go registers it by Anonymous"},
 		"a body that is not taken":     {inDocument("operationId: getWallet\n", "operationId: getWallet\n      requestBody: { $ref: \"#/components/requestBodies/Registration\" }\n"), "GET /v1/wallet: gateway/openapi.yaml has a body"},
-		"a wait that is not described": {inDocument("        - name: wait\n", "        - name: hold\n"), "GET /v1/orders/{id}: gateway/openapi.yaml has the query parameters [hold]"},
+		"a wait that is not described": {inDocument("    Wait:\n      name: wait\n", "    Wait:\n      name: hold\n"), "GET /v1/orders/{id}: gateway/openapi.yaml has the query parameters [hold]"},
 		"a query that is not known": {inService("products", "/v1/products", func(r *service.Registration) { delete(r.Parameters, "q") }),
 			"GET /v1/products: gateway/openapi.yaml has the query parameters map[category:false cursor:false limit:false q:false], services/products/adapters/http.go has map[category:false cursor:false limit:false]"},
 		"a query that may be empty": {inDocument("          allowEmptyValue: true\n", ""), "GET /v1/ops/orders: gateway/openapi.yaml has the query parameters"},

@@ -170,8 +170,9 @@ func tourBoard(step *tourStep, _ *stack) {
 
 func tourOrder(step *tourStep, _ *stack) {
 	step.click("Break it", "")
-	step.click("Place 1 order", "")
+	step.awaitText("h1", "Break it")
 	step.mark()
+	step.click("Place 1 order", "")
 	step.see("✓ confirmed", "order")
 	if step.reloaded() {
 		step.t.Error("the page was loaded again")

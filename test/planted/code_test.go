@@ -50,7 +50,7 @@ var mutants = []mutant{
 		old: "of the event\")\n\t}\n\tn.UserID = fact.UserID", new: "of the event\")\n\t}\n\tn.UserID = fact.OrderID",
 		service: orders.App, invariant: orders.InvariantNotice, calm: true},
 	{name: "archived notices have no guard", file: "services/notifications/app/seal.go",
-		old: `g.Record(byGuard[guard], segment)`, new: `g.Record(nil, segment)`,
+		old: `g.Record(ids, segment)`, new: `g.Record(nil, segment)`,
 		service: notifications.App, invariant: notifications.InvariantDelivery, calm: true},
 	{name: "the outbox keeps nothing", file: "services/notifications/app/outbox.go",
 		old: "err := t.Add(channel, notices, claim", new: "err := t.Add(channel, nil, claim",

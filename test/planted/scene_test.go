@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 // size leads to every kind of archive: more orders than the heads of stocks, wallets, inboxes and lists can have.
-var size = sim.Size{Products: 2, Customers: 2, Orders: 70, Changes: 16, Stock: 1000}
+var size = sim.Size{Products: 2, Customers: 2, Orders: 40, Changes: 16, Stock: 1000}
 
 // mailing is the size of a shop that sends e-mails.
 var mailing = sim.Size{Products: 1, Customers: 2, Orders: 8, Changes: 8, Stock: 1000}
