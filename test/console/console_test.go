@@ -59,6 +59,7 @@ func customerIsRefused(t *testing.T, s *stack) {
 func orderFound(t *testing.T, s *stack) {
 	b := asStaff(t, s)
 	b.visit("/break")
+	b.press("button[name=count][value='1']")
 	b.press("#own-orders tr[data-status=confirmed] a")
 	b.awaitText("h1", "Order ")
 	b.awaitText("#traces", "POST /v1/orders")
