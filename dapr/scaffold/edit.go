@@ -112,21 +112,21 @@ func repeatDocument(content, line string, change func(string) string) (string, e
 	return strings.Replace(content, found, found+separator+change(found), 1), nil
 }
 
-// inList adds an item to the only list in one line, [a, b], that comes after the prefix.
+// inList adds an item to the only list in one line, [a, b], that begins with the prefix.
 func inList(content, prefix, item string) (string, error) {
-	pattern := regexp.MustCompile(`(` + regexp.QuoteMeta(prefix) + `\[[^\]\n]*)\]`)
+	pattern := regexp.MustCompile(`(` + regexp.QuoteMeta(prefix) + `[^\]\n]*)\]`)
 	switch len(pattern.FindAllString(content, -1)) {
 	case 0:
-		return "", fmt.Errorf("it has no list after %q", prefix)
+		return "", fmt.Errorf("it has no list that begins with %q", prefix)
 	case 1:
 		return pattern.ReplaceAllString(content, "${1}, "+item+"]"), nil
 	}
-	return "", fmt.Errorf("it has more than one list after %q", prefix)
+	return "", fmt.Errorf("it has more than one list that begins with %q", prefix)
 }
 
 // allowed adds a caller to the only network policy of a program.
 func allowed(content, caller string) (string, error) {
-	return inList(content, "operator: In, values: ", caller)
+	return inList(content, "operator: In, values: [", caller)
 }
 
 // accepted adds a caller to those whose calls the sidecar of an app takes.

@@ -46,11 +46,14 @@ func places() []place {
 		{"compose/replicas.yaml", steps(
 			blocks("  "+model+"-2:", "  "+model+"-2-daprd:"), blocks("  "+model+"-2: {internal: true}", ""),
 		)},
+		{"compose/observe.yaml", steps(blocks("  "+model+":", "  "+model+"-daprd:"), listed("    networks: [logs, backbone, ", "%s"))},
+		{"compose/observe-replicas.yaml", steps(blocks("  "+model+"-2:", "  "+model+"-2-daprd:"), listed("    networks: [", "%s-2"))},
 		{"compose/kafka-embedded.yaml", topics},
 
 		{"k8s/base/kustomization.yaml", blocks("  - "+model+".yaml", "")},
 		{"k8s/base/users.yaml", func(s *service, content string) (string, error) { return allowed(content, s.Name) }},
 		{"k8s/components/development/kafka/server.yaml", topics},
+		{"k8s/components/observe/kustomization.yaml", blocks("  - target: {kind: Deployment, name: "+model+`, labelSelector: "!caravan/sidecar"}`, "")},
 		{"k8s/components/production/autoscalers.yaml", document("metadata: {name: " + model + "}")},
 		{"k8s/overlays/dapr/callers.yaml", steps(calls("users"), document("metadata: {name: "+model+"}"))},
 		{"k8s/overlays/dapr/pairs.yaml", document("metadata: {name: " + model + "}")},
@@ -99,8 +102,15 @@ func document(line string) edit {
 	return func(s *service, content string) (string, error) { return repeatDocument(content, line, s.like) }
 }
 
+// listed adds the service, in a format, to a list in one line.
+func listed(prefix, format string) edit {
+	return func(s *service, content string) (string, error) {
+		return inList(content, prefix, fmt.Sprintf(format, s.Name))
+	}
+}
+
 // scoped adds the service to the apps that load a resource.
-func scoped(s *service, content string) (string, error) { return inList(content, "scopes: ", s.Name) }
+func scoped(s *service, content string) (string, error) { return inList(content, "scopes: [", s.Name) }
 
 // withoutMail takes the output binding for e-mails, which only the model has, out of the copied app.
 func withoutMail(s *service, content string) (string, error) {

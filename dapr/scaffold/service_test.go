@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +108,32 @@ func TestEditsKeepEverything(t *testing.T) {
 			extended := list && slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, head+"[") && strings.Contains(l, "qreviews") })
 			if !kept && !extended && !strings.Contains(line, "-topics=") && filepath.Ext(c.Path) != ".go" {
 				t.Errorf("%s loses the line %q", c.Path, line)
+			}
+		}
+	}
+}
+
+// TestEveryPlaceIsKnown: a file that names each service of a stack has to name a new one too.
+func TestEveryPlaceIsKnown(t *testing.T) {
+	known := slices.Clone(copies)
+	for _, p := range places() {
+		known = append(known, p.file)
+	}
+	services, err := filepath.Glob(filepath.Join(root, "services", "*"))
+	if err != nil || len(services) < 5 {
+		t.Fatal(services, err)
+	}
+	for _, folder := range []string{"components", "compose", "k8s", "dapr/resources"} {
+		for path, content := range read(t, filepath.Join(root, folder)) {
+			inside, err := filepath.Rel(root, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lacks := func(service string) bool {
+				return !regexp.MustCompile(`\b` + filepath.Base(service) + `\b`).MatchString(content)
+			}
+			if filepath.Ext(path) == ".yaml" && !slices.ContainsFunc(services, lacks) && !slices.Contains(known, filepath.ToSlash(inside)) {
+				t.Errorf("%s names every service, but the scaffold does not add a new one to it", inside)
 			}
 		}
 	}
@@ -263,7 +290,7 @@ func TestAnchorsAreUnique(t *testing.T) {
 	for name, edit := range map[string]func() (string, error){
 		"no line":           func() (string, error) { return before(file, "z:", "") },
 		"two lines":         func() (string, error) { return before(file, "a:", "") },
-		"no list":           func() (string, error) { return inList(file, "f: ", "x") },
+		"no list":           func() (string, error) { return inList(file, "f: [", "x") },
 		"no document":       func() (string, error) { return documentWith(file, "z:") },
 		"in two documents":  func() (string, error) { return documentWith(file, "a:") },
 		"no block":          func() (string, error) { return appendTo(file, "  z:", "") },
@@ -278,7 +305,7 @@ func TestAnchorsAreUnique(t *testing.T) {
 	if want := strings.Replace(file, "e: [y]", "  C:\n    D: [X]\ne: [y]", 1); err != nil || got != want {
 		t.Errorf("a copied block gives %q, %v", got, err)
 	}
-	if got, err = inList(file, "d: ", "z"); err != nil || !strings.Contains(got, "d: [x, z]") {
+	if got, err = inList(file, "d: [", "z"); err != nil || !strings.Contains(got, "d: [x, z]") {
 		t.Errorf("a longer list gives %q, %v", got, err)
 	}
 }
