@@ -44,7 +44,7 @@ for which the benchmark is the push service. The processor time of an order cont
 difference between two runs is what a message costs. A stack that runs takes push messages to this machine only with
 CARAVAN_PUSH_ALLOW_LOCAL=true in notifications.
 
-Without --broker and --store it measures the stack that runs, which should have been started with
+Without --broker, --store and --replicas it measures the stack that runs, which should have been started with
 "up --no-limits". Otherwise it starts a stack of its own on free ports, and stops it.
 
 With --target compose it measures that of docker compose (CARAVAN_LIMIT_ENABLED=false switches its rate limits off), and
@@ -71,6 +71,7 @@ machines must agree. Limits of open files: 2N + 1000, for this program and for t
 			o := &c.options.bench
 			stackFlags(&o.up, flags)
 			observeFlags(&o.up, flags, launcher.ObserveOff)
+			replicaFlag(&o.up, flags)
 			o.duration = 15 * time.Second
 			flags.Var(period(&o.duration, time.Second, longest), "duration", "how long each load lasts, as a `duration`")
 			flags.StringVar(&o.clients, "clients", "1,16,64", "numbers of clients, as a `list`")
@@ -90,7 +91,7 @@ machines must agree. Limits of open files: 2N + 1000, for this program and for t
 		},
 		run: func(ctx context.Context, c *cli, flags *flag.FlagSet) error {
 			flags.Visit(func(f *flag.Flag) {
-				if f.Name == "broker" || f.Name == "store" {
+				if f.Name == "broker" || f.Name == "store" || f.Name == "replicas" {
 					c.options.bench.explicitServer = true
 				}
 				if f.Name == "clients" || f.Name == "compare" || f.Name == "against" {
@@ -155,7 +156,7 @@ func (c *cli) benchTarget(ctx context.Context) (bench.Target, func(), error) {
 	o := c.options.bench
 	if c.options.access.elsewhere() {
 		if o.explicitServer {
-			return bench.Target{}, nil, &usageError{"bench: --broker and --store are for a stack of its own; do not give --target or --gateway with them."}
+			return bench.Target{}, nil, &usageError{"bench: --broker, --store and --replicas are for a stack of its own; do not give --target or --gateway with them."}
 		}
 		stack, err := c.remoteTarget(ctx)
 		return stack, func() {}, err
@@ -166,11 +167,15 @@ func (c *cli) benchTarget(ctx context.Context) (bench.Target, func(), error) {
 			return stack, func() {}, err
 		}
 	}
+	replicas, err := serviceReplicas(c.root, o.up.replicas)
+	if err != nil {
+		return bench.Target{}, nil, err
+	}
 	fmt.Fprintln(c.out, "Starting a stack for the benchmark …")
 	options := launcher.Options{
 		Root: c.root, Dir: filepath.Join(c.dir, "bench", "stack"), Bin: c.bin(), FreePorts: true, Fresh: true,
 		Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Timeout: o.up.timeout, OTLPEndpoint: o.up.otlp,
-		Observe: o.up.observe, SidecarSpans: o.up.sidecarSpans,
+		Observe: o.up.observe, SidecarSpans: o.up.sidecarSpans, Replicas: replicas,
 		Log: c.out, Quiet: true,
 		Env: map[string]map[string]string{
 			"gateway": {"CARAVAN_LIMIT_ENABLED": "false"}, "notifications": {"CARAVAN_PUSH_ALLOW_LOCAL": "true"},

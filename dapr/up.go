@@ -23,7 +23,7 @@ type upOptions struct {
 	broker, store, daprd, otlp string
 	mail, observe              string
 	sidecarSpans               float64
-	port                       int
+	port, replicas             int
 	timeout                    time.Duration
 	fresh, detach, freePorts   bool
 	noLimits, verbose, noSeed  bool
@@ -52,6 +52,7 @@ Servers that already run are used when one of these variables names them:
 			up := &c.options.up
 			stackFlags(up, flags)
 			observeFlags(up, flags, launcher.ObserveLogs)
+			replicaFlag(up, flags)
 			flags.BoolVar(&up.fresh, "fresh", false, "delete the data and secrets of earlier runs first")
 			flags.BoolVar(&up.detach, "detach", false, "return once everything is ready, and leave it running")
 			flags.Var(number(&up.port, 1, 65535), "port", "the `number` of the gateway's port (default as in dapr/dapr.yaml)")
@@ -85,6 +86,30 @@ func observeFlags(up *upOptions, flags *flag.FlagSet, choice string) {
 		"or full, that and a store for metrics with dashboards")
 	up.sidecarSpans = 1
 	flags.Var(decimal(&up.sidecarSpans, 0.001, 1), "sidecar-spans", "with --observe, of which share of the traces spans of sidecars are stored, as a `number`")
+}
+
+// mostReplicas is the largest --replicas: each is ten more processes.
+const mostReplicas = 5
+
+// replicaFlag declares the flag for replicas.
+func replicaFlag(up *upOptions, flags *flag.FlagSet) {
+	up.replicas = 1
+	flags.Var(number(&up.replicas, 1, mostReplicas), "replicas", "how many of each service run, a `number`; the gateway stays one")
+}
+
+// serviceReplicas are that many of each service. More gateways need a load balancer before them.
+func serviceReplicas(root string, each int) (map[string]int, error) {
+	apps, err := launcher.AppPorts(root)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]int)
+	for _, app := range apps {
+		if app.ID != "gateway" {
+			all[app.ID] = each
+		}
+	}
+	return all, nil
 }
 
 // otlpVariable says where spans are sent, for all programs with OpenTelemetry.
@@ -164,8 +189,12 @@ func (c *cli) refuseSecond(ctx context.Context) error {
 func (c *cli) launcherOptions() (launcher.Options, error) {
 	up := c.options.up
 	endpoint, err := up.otlpEndpoint(os.Getenv)
+	if err != nil {
+		return launcher.Options{}, err
+	}
+	replicas, err := serviceReplicas(c.root, up.replicas)
 	options := launcher.Options{
-		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Mail: up.mail, Daprd: up.daprd,
+		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Mail: up.mail, Daprd: up.daprd, Replicas: replicas,
 		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, Timeout: up.timeout, OTLPEndpoint: endpoint,
 		Observe: up.observe, SidecarSpans: up.sidecarSpans, Console: !up.noConsole, Proxies: up.proxies, ProgramProxies: up.proxies,
 		Log: c.out, Colour: isTerminal(c.out), Verbose: up.verbose, Quiet: !up.verbose,
