@@ -357,6 +357,6 @@ func (c *cli) describe(chosen command) {
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && !strings.Contains(text, "default") {
 			text += fmt.Sprintf(" (default %s)", f.DefValue)
 		}
-		fmt.Fprintf(c.out, "  %-24s %s\n", strings.TrimSpace("--"+f.Name+" "+kind), text)
+		fmt.Fprintf(c.out, "  %-24s %s\n", strings.TrimSpace("--"+f.Name+" "+kind), strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", 27)))
 	})
 }
