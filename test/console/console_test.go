@@ -22,6 +22,7 @@ func TestConsole(t *testing.T) {
 		{"tour", takeTour},
 		{"an order is found and refunded", orderFound},
 		{"a sidecar is killed", sidecarKilled},
+		{"a program is killed", programKilled},
 		{"hostile texts", hostileTexts},
 		{"dead letters", deadLetters},
 		{"the connection is lost", connectionLost},
@@ -114,6 +115,12 @@ func sidecarKilled(t *testing.T, s *stack) {
 	b.visit("/break")
 	killedOftenOrderWaits(b, "payments-daprd")
 	b.inspect("break")
+}
+
+func programKilled(t *testing.T, s *stack) {
+	b := asStaff(t, s)
+	b.visit("/break")
+	killedOftenOrderWaits(b, "payments")
 }
 
 func hostileTexts(t *testing.T, s *stack) {
