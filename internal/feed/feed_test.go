@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -210,8 +211,9 @@ func TestPulledEventsAreHandledManyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		events := written(t, 4*deliveries)
 		var handled atomic.Int32
+		var lines bytes.Buffer
 		puller := &Puller{
-			Producer: "notes", Seen: NewSeen(16), Log: slog.New(slog.DiscardHandler),
+			Producer: "notes", Seen: NewSeen(16), Clock: clock.System{}, Log: slog.New(slog.NewTextHandler(&lines, nil)),
 			Handle: func(context.Context, event.Event) error { time.Sleep(time.Second); handled.Add(1); return nil },
 		}
 		began := time.Now()
@@ -221,6 +223,10 @@ func TestPulledEventsAreHandledManyAtOnce(t *testing.T) {
 		if took := time.Since(began); took != 4*time.Second || handled.Load() != 4*deliveries {
 			t.Errorf("%d events took %s", handled.Load(), took)
 		}
+		// A line for each, as of an event that the broker delivered: both say that it was handled.
+		if n := strings.Count(lines.String(), `level=INFO msg=event feed=notes event=`); n != len(events) || !strings.Contains(lines.String(), "aggregate="+events[0].Subject+" duration_ms=1000\n") {
+			t.Errorf("%d lines, the first one %.300s", n, lines.String())
+		}
 	})
 }
 
@@ -229,7 +235,7 @@ func TestAPageIsLeftWhenItCannotBeHandled(t *testing.T) {
 	away := event.Retry(errors.New("the store is away"))
 	var tried atomic.Int32
 	puller := &Puller{
-		Producer: "notes", Seen: NewSeen(16), Log: slog.New(slog.DiscardHandler),
+		Producer: "notes", Seen: NewSeen(16), Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
 		Handle: func(context.Context, event.Event) error { tried.Add(1); return away },
 	}
 	events := written(t, 4*deliveries)

@@ -138,18 +138,18 @@ func (p *Puller) deliver(ctx context.Context, e event.Event) error {
 		return nil
 	}
 	ctx = correlation.Remote(ctx, e.CorrelationID, e.TraceParent)
-	err := malformed
+	start, err := p.Clock.Now(), malformed
 	if err == nil {
 		err = event.Protect(p.Handle)(ctx, e)
 	}
+	attributes := []any{"feed", p.Producer, "event", e.ID, "type", e.Type, "aggregate", e.Subject, "duration_ms", p.Clock.Now().Sub(start).Milliseconds()}
 	switch {
 	case err == nil:
-		p.Log.DebugContext(ctx, "event pulled", "event", e.ID, "type", e.Type)
+		p.Log.InfoContext(ctx, "event", attributes...) // as of a pushed one: the line says that it was handled, and where it came from
 	case event.Retriable(err):
 		return fmt.Errorf("handling pulled event %s: %w", e.ID, err)
 	default:
-		attributes := append([]any{"event", e.ID, "type", e.Type, "error", err}, event.Stack(err)...)
-		p.Log.ErrorContext(ctx, "pulled event goes to the dead letters", attributes...)
+		p.Log.ErrorContext(ctx, "pulled event goes to the dead letters", append(append(attributes, "error", err), event.Stack(err)...)...)
 		if err := p.DeadLetter(ctx, e, err); err != nil {
 			return fmt.Errorf("dead-lettering pulled event %s: %w", e.ID, err)
 		}
