@@ -97,8 +97,11 @@ func replicaFlag(up *upOptions, flags *flag.FlagSet) {
 	flags.Var(number(&up.replicas, 1, mostReplicas), "replicas", "how many of each service run, a `number`; the gateway stays one")
 }
 
-// serviceReplicas are that many of each service. More gateways need a load balancer before them.
+// serviceReplicas are that many of each service; nil for one. More gateways need a load balancer before them.
 func serviceReplicas(root string, each int) (map[string]int, error) {
+	if each <= 1 {
+		return nil, nil
+	}
 	apps, err := launcher.AppPorts(root)
 	if err != nil {
 		return nil, err
