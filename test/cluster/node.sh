@@ -18,7 +18,7 @@ mount --bind "$CLUSTER_STATE/kubelet" /var/lib/kubelet
 mount --bind "$CLUSTER_STATE/containerd" /run/node/containerd
 # Layers of images cannot lie on an overlay, as the disk of a container is.
 [ "$(stat -f -c %T /run/node/containerd)" != overlayfs ] || mount -t tmpfs tmpfs /run/node/containerd
-mkdir -m 777 /run/node/volumes "$CLUSTER_STATE"/volumes/{1,2}
+mkdir -m 777 /run/node/volumes "$CLUSTER_STATE"/volumes/{1,2,3}
 mount --bind "$CLUSTER_STATE/volumes" /run/node/volumes
 mount --make-shared /var/lib/kubelet
 mount --make-shared /run/node/containerd

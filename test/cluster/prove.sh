@@ -39,7 +39,7 @@ step "Kubernetes"
 step "images"
 mkdir -p "$CLUSTER_IMAGES"
 go run ./dapr k8s secrets
-go run ./dapr k8s images --output "$CLUSTER_IMAGES/caravan.tar" --only users,products,orders,payments,notifications,gateway,daprd,mailbox
+go run ./dapr k8s images --output "$CLUSTER_IMAGES/caravan.tar" --only users,products,orders,payments,notifications,gateway,daprd,mailbox,victoria-logs,collector
 "$here/servers.sh" rabbitmq:3.13.7,postgres:17.2 >"$CLUSTER_IMAGES/servers.tar"
 case " ${tests[*]} " in *Dapr*)
   step "Dapr's control plane"

@@ -42,7 +42,8 @@ func Kubectl(ctx context.Context, input string, args ...string) (string, error) 
 // Pod is what tests need to know of a pod.
 type Pod struct {
 	Metadata struct {
-		Name, UID         string
+		Name, Namespace   string
+		UID               string
 		Labels            map[string]string
 		DeletionTimestamp string
 	}
@@ -82,9 +83,14 @@ func (p Pod) Container(name string) Container {
 	return p.Status.ContainerStatuses[i]
 }
 
-// List returns the pods of a selector that are not being deleted.
+// List returns Caravan's pods of a selector that are not being deleted.
 func List(ctx context.Context, selector string) ([]Pod, error) {
-	out, err := Kubectl(ctx, "", "get", "pods", "-l", selector, "-o", "json")
+	return In(ctx, Namespace, selector)
+}
+
+// In returns the pods of a namespace and a selector that are not being deleted.
+func In(ctx context.Context, namespace, selector string) ([]Pod, error) {
+	out, err := Kubectl(ctx, "", "get", "pods", "--namespace="+namespace, "-l", selector, "-o", "json")
 	if err != nil {
 		return nil, err
 	}

@@ -21,9 +21,9 @@ func load(t *testing.T, file string) {
 	}
 }
 
-// deploy loads the images that CLUSTER_IMAGES names, and applies the secrets and the overlay. It returns the
-// administrator's password and when the overlay was applied.
-func deploy(t *testing.T, overlay string) (password string, applied time.Time) {
+// deploy loads the images that CLUSTER_IMAGES names, and applies the secrets and the overlay, after what lies in other
+// namespaces. It returns the administrator's password and when the overlay was applied.
+func deploy(t *testing.T, overlay string, elsewhere ...string) (password string, applied time.Time) {
 	t.Helper()
 	for _, file := range []string{"caravan.tar", "servers.tar"} {
 		began := time.Now()
@@ -31,6 +31,9 @@ func deploy(t *testing.T, overlay string) (password string, applied time.Time) {
 		t.Logf("%s loaded in %s", file, seconds(time.Since(began)))
 	}
 	must(t, "apply", "-f", "../../../k8s/base/namespace.yaml", "-f", "../../../k8s/secrets.yaml")
+	for _, folder := range elsewhere {
+		must(t, "apply", "--namespace=", "-k", folder)
+	}
 	applied = time.Now()
 	must(t, "apply", "-k", overlay)
 	return must(t, "get", "secret", "admin", "-o", "go-template={{.data.password | base64decode}}"), applied

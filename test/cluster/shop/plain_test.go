@@ -21,7 +21,8 @@ import (
 // them breaks fewer things.
 func TestPlain(t *testing.T) {
 	onNode(t)
-	password, applied := deploy(t, "../overlays/plain")
+	password, applied := deploy(t, "../overlays/observed", "../../../k8s/observe")
+	observing(t)
 	r := open(t, gateway(t), password)
 	journey(t, r)
 	t.Logf("the first order was confirmed %s after the manifests were applied", seconds(time.Since(applied)))
@@ -43,12 +44,14 @@ func TestPlain(t *testing.T) {
 		{"Rollouts", rollouts},
 		{"Drain", drain},
 		{"Faults", faults},
+		{"Observers", observers},
 	}
 	r.start(t)
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) { step.do(t, r) })
 	}
 	r.settle(t)
+	t.Run("Records", func(t *testing.T) { recorded(t, r) })
 }
 
 // journey is the golden one: an order from its placing to the notice of its confirmation.
@@ -63,7 +66,7 @@ func journey(t *testing.T, r *traffic) {
 			return err
 		}
 		for _, notice := range list.Items {
-			if r.orders[notice.Data.OrderID] != nil && strings.HasPrefix(notice.Type, "orders.confirmed") {
+			if _, ours := r.orders[notice.Data.OrderID]; ours && strings.HasPrefix(notice.Type, "orders.confirmed") {
 				return nil
 			}
 		}
@@ -95,7 +98,8 @@ func mailed(t *testing.T, customer *client.Client) {
 	})
 }
 
-// outsider proves that a pod of another namespace reaches the gateway and nothing else, whatever listens.
+// outsider proves that a pod of another namespace reaches the gateway and nothing else, whatever listens, also of the log store and
+// its collector.
 func outsider(t *testing.T) {
 	if _, err := kubectl(`
 {"apiVersion": "v1", "kind": "List", "items": [
@@ -107,22 +111,25 @@ func outsider(t *testing.T) {
 	}
 	must(t, "wait", "--namespace=elsewhere", "--for=condition=Ready", "pod/outsider", "--timeout=60s")
 	listening := map[string]string{}
-	all, err := pods.List(t.Context(), "app.kubernetes.io/name")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range all {
-		ports, err := p.Listeners()
+	for _, namespace := range []string{pods.Namespace, observeNamespace} {
+		all, err := pods.In(t.Context(), namespace, "app.kubernetes.io/name")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, port := range ports {
-			listening[net.JoinHostPort(p.Status.PodIP, strconv.Itoa(port))] = fmt.Sprintf("%s:%d", p.Program(), port)
+		for _, p := range all {
+			ports, err := p.Listeners()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, port := range ports {
+				listening[net.JoinHostPort(p.Status.PodIP, strconv.Itoa(port))] = fmt.Sprintf("%s:%d", p.Program(), port)
+			}
 		}
-	}
-	for _, line := range strings.Split(must(t, "get", "services", "-o", `jsonpath={range .items[*]}{.metadata.name} {.spec.clusterIP}:{.spec.ports[0].port}{"\n"}{end}`), "\n") {
-		name, address, _ := strings.Cut(line, " ")
-		listening[address] = "service " + name
+		services := must(t, "get", "services", "--namespace="+namespace, "-o", `jsonpath={range .items[*]}{.metadata.name} {.spec.clusterIP}:{.spec.ports[0].port}{"\n"}{end}`)
+		for line := range strings.Lines(services) {
+			name, address, _ := strings.Cut(strings.TrimSpace(line), " ")
+			listening[address] = "service " + name
+		}
 	}
 	out := must(t, append([]string{"exec", "--namespace=elsewhere", "outsider", "--", "/pause"}, slices.Sorted(maps.Keys(listening))...)...)
 	var reached []string
@@ -136,7 +143,7 @@ func outsider(t *testing.T) {
 	if want := []string{"gateway:8080", "service gateway"}; !slices.Equal(reached, want) {
 		t.Errorf("a outsider reaches %v, want %v", reached, want)
 	}
-	if len(listening) < 25 { // each program, its sidecar's three ports, broker, store, services
+	if len(listening) < 29 { // each program, its sidecar's three ports, broker, store, log store, collector, services
 		t.Errorf("only %v listen", listening)
 	}
 }

@@ -11,7 +11,13 @@ import (
 // onePod is the only pod of a program.
 func onePod(t *testing.T, program string) pods.Pod {
 	t.Helper()
-	found, err := pods.List(t.Context(), "app.kubernetes.io/name="+program)
+	return onePodIn(t, pods.Namespace, program)
+}
+
+// onePodIn is the only pod of a program in a namespace.
+func onePodIn(t *testing.T, namespace, program string) pods.Pod {
+	t.Helper()
+	found, err := pods.In(t.Context(), namespace, "app.kubernetes.io/name="+program)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +35,7 @@ func kill(t *testing.T, p pods.Pod, name string) {
 		t.Fatal(err)
 	}
 	eventually(t, name+" of "+p.Metadata.Name+" to be restarted", func() error {
-		found, err := pods.List(t.Context(), "app.kubernetes.io/name="+p.Program())
+		found, err := pods.In(t.Context(), p.Metadata.Namespace, "app.kubernetes.io/name="+p.Program())
 		if err != nil {
 			return err
 		}

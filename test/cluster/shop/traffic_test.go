@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"caravan/dapr/client"
+	"caravan/internal/correlation"
 	"caravan/internal/money"
 )
 
@@ -32,7 +33,14 @@ type traffic struct {
 
 	mu     sync.Mutex
 	calls  []call
-	orders map[string]*client.Client // by id: whose
+	orders map[string]placed // by id
+}
+
+// placed is an order that was accepted.
+type placed struct {
+	customer *client.Client
+	cause    string // the correlation id of the request
+	at       time.Time
 }
 
 // call is one call of a client.
@@ -50,7 +58,7 @@ func open(t *testing.T, base, password string) *traffic {
 	defer cancel()
 	// One connection for each client, as theirs would be.
 	anonymous := client.New(base, &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}})
-	r := &traffic{sku: "K8S-" + strings.ToUpper(rand.Text()[:8]), orders: map[string]*client.Client{}}
+	r := &traffic{sku: "K8S-" + strings.ToUpper(rand.Text()[:8]), orders: map[string]placed{}}
 	eventually(t, "the administrator to log in", func() (err error) {
 		r.staff, err = anonymous.Login(ctx, admin, password)
 		return err
@@ -124,12 +132,13 @@ func (r *traffic) start(t *testing.T) {
 
 // checkOut places an order, once, and waits for its end. Reading it again is no failure of the checkout.
 func (r *traffic) checkOut(ctx context.Context, customer *client.Client) error {
-	accepted, err := customer.PlaceOrder(ctx, rand.Text(), client.PlaceOrderParams{}, client.NewOrder{Items: []client.NewOrderItem{{SKU: r.sku, Quantity: 1}}})
+	var header http.Header
+	accepted, err := customer.PlaceOrder(client.WithHeader(ctx, &header), rand.Text(), client.PlaceOrderParams{}, client.NewOrder{Items: []client.NewOrderItem{{SKU: r.sku, Quantity: 1}}})
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
-	r.orders[accepted.ID] = customer
+	r.orders[accepted.ID] = placed{customer, header.Get(correlation.Header), time.Now()}
 	r.mu.Unlock()
 	for end := time.Now().Add(time.Minute); ; {
 		order, err := customer.WaitForOrder(ctx, accepted.ID, 5*time.Second)
@@ -262,9 +271,9 @@ func (r *traffic) settle(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	ends := map[string]int{}
-	for id, customer := range r.orders {
+	for id, of := range r.orders {
 		eventually(t, "the end of order "+id, func() error {
-			order, err := customer.WaitForOrder(ctx, id, 5*time.Second)
+			order, err := of.customer.WaitForOrder(ctx, id, 5*time.Second)
 			if err == nil && !order.Status.Ended() {
 				err = fmt.Errorf("it is %s", order.Status)
 			}
