@@ -167,15 +167,11 @@ func (c *cli) benchTarget(ctx context.Context) (bench.Target, func(), error) {
 			return stack, func() {}, err
 		}
 	}
-	replicas, err := serviceReplicas(c.root, o.up.replicas)
-	if err != nil {
-		return bench.Target{}, nil, err
-	}
 	fmt.Fprintln(c.out, "Starting a stack for the benchmark …")
 	options := launcher.Options{
 		Root: c.root, Dir: filepath.Join(c.dir, "bench", "stack"), Bin: c.bin(), FreePorts: true, Fresh: true,
 		Broker: o.up.broker, Store: o.up.store, Daprd: o.up.daprd, Timeout: o.up.timeout, OTLPEndpoint: o.up.otlp,
-		Observe: o.up.observe, SidecarSpans: o.up.sidecarSpans, Replicas: replicas,
+		Observe: o.up.observe, SidecarSpans: o.up.sidecarSpans, Replicas: o.up.replicas,
 		Log: c.out, Quiet: true,
 		Env: map[string]map[string]string{
 			"gateway": {"CARAVAN_LIMIT_ENABLED": "false"}, "notifications": {"CARAVAN_PUSH_ALLOW_LOCAL": "true"},

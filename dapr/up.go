@@ -97,24 +97,6 @@ func replicaFlag(up *upOptions, flags *flag.FlagSet) {
 	flags.Var(number(&up.replicas, 1, mostReplicas), "replicas", "how many of each service run, a `number`; the gateway stays one")
 }
 
-// serviceReplicas are that many of each service; nil for one. More gateways need a load balancer before them.
-func serviceReplicas(root string, each int) (map[string]int, error) {
-	if each <= 1 {
-		return nil, nil
-	}
-	apps, err := launcher.AppPorts(root)
-	if err != nil {
-		return nil, err
-	}
-	all := make(map[string]int)
-	for _, app := range apps {
-		if app.ID != "gateway" {
-			all[app.ID] = each
-		}
-	}
-	return all, nil
-}
-
 // otlpVariable says where spans are sent, for all programs with OpenTelemetry.
 const otlpVariable = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -192,12 +174,8 @@ func (c *cli) refuseSecond(ctx context.Context) error {
 func (c *cli) launcherOptions() (launcher.Options, error) {
 	up := c.options.up
 	endpoint, err := up.otlpEndpoint(os.Getenv)
-	if err != nil {
-		return launcher.Options{}, err
-	}
-	replicas, err := serviceReplicas(c.root, up.replicas)
 	options := launcher.Options{
-		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Mail: up.mail, Daprd: up.daprd, Replicas: replicas,
+		Root: c.root, Dir: c.dir, Bin: c.bin(), Broker: up.broker, Store: up.store, Mail: up.mail, Daprd: up.daprd, Replicas: up.replicas,
 		FreePorts: up.freePorts, Port: up.port, Fresh: up.fresh, Timeout: up.timeout, OTLPEndpoint: endpoint,
 		Observe: up.observe, SidecarSpans: up.sidecarSpans, Console: !up.noConsole, Proxies: up.proxies, ProgramProxies: up.proxies,
 		Log: c.out, Colour: isTerminal(c.out), Verbose: up.verbose, Quiet: !up.verbose,

@@ -104,7 +104,7 @@ func (s *Stack) configFile() string         { return filepath.Join(s.dir, "run",
 func (s *Stack) startApps() error {
 	var started []*process.Process
 	for _, a := range s.plan.Apps {
-		for number := 1; number <= max(1, s.options.Replicas[a.ID]); number++ {
+		for number := 1; number <= s.replicas(a.ID); number++ {
 			replica, name := *a, a.ID
 			if number > 1 {
 				name += "-" + strconv.Itoa(number)
@@ -137,6 +137,15 @@ func (s *Stack) startApps() error {
 		p.Start()
 	}
 	return nil
+}
+
+// replicas is how many of an app run.
+func (s *Stack) replicas(app string) int {
+	number, own := s.options.AppReplicas[app]
+	if !own && app != gatewayApp {
+		number = s.options.Replicas
+	}
+	return max(1, number)
 }
 
 func (s *Stack) sidecarSpec(a *app, name string, told Link) process.Spec {

@@ -30,11 +30,14 @@ type Options struct {
 	Mail   string // a mail server as smtp://[user:password@]host:port; that of SMTP_URL or a private one when ""
 	Daprd  string // path of the sidecar; found or built when ""
 
-	FreePorts bool           // take free ports instead of the run file's
-	Port      int            // the gateway's port, over the run file's; 0: as there
-	Only      []string       // start these apps only; all when empty
-	Replicas  map[string]int // how many of an app; the second is called "<app>-2"
-	Fresh     bool           // delete data and secrets of earlier runs first
+	FreePorts bool     // take free ports instead of the run file's
+	Port      int      // the gateway's port, over the run file's; 0: as there
+	Only      []string // start these apps only; all when empty
+	Fresh     bool     // delete data and secrets of earlier runs first
+	// Replicas is how many of each service run, 1 when 0; the second one is called "<app>-2". AppReplicas is the same for single apps. The
+	// gateway is one unless AppReplicas says otherwise: more need a load balancer before them.
+	Replicas    int
+	AppReplicas map[string]int
 	// Timeout is how long a server may take to become ready, and then all
 	// programs and sidecars; DefaultTimeout when 0.
 	Timeout time.Duration

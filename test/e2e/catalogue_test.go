@@ -14,7 +14,7 @@ const visibleWithin = 2 * time.Second
 // TestVisitorsSeeChangesSoon changes the price and the stock of a product while visitors read it all the time, through two
 // replicas of products, so that the other one has to notice each change by itself.
 func TestVisitorsSeeChangesSoon(t *testing.T) {
-	s := own(t, launcher.Options{Broker: settings.broker, Store: settings.store, Replicas: map[string]int{"products": 2}})
+	s := own(t, launcher.Options{Broker: settings.broker, Store: settings.store, AppReplicas: map[string]int{"products": 2}})
 	sh := open(t, s)
 	p := sh.product(1000, 10)
 	path := "/v1/products/" + p.SKU

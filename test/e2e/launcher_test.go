@@ -30,18 +30,9 @@ func launchHere(ctx context.Context, s *stack, options launcher.Options) (_ targ
 		maps.Copy(env[app], more)
 	}
 	options.OTLPEndpoint, options.Env = s.sink.URL(), env
-	number, err := replicas()
-	if err != nil {
+	if options.Replicas, err = replicas(); err != nil {
 		return nil, err
 	}
-	own := options.Replicas
-	options.Replicas = make(map[string]int)
-	for _, service := range services {
-		if service != "gateway" { // most tests know one
-			options.Replicas[service] = number
-		}
-	}
-	maps.Copy(options.Replicas, own)
 	if options.Root, err = os.Getwd(); err != nil {
 		return nil, fmt.Errorf("finding the repository: %w", err)
 	}

@@ -54,7 +54,7 @@ func TestStreamsOfManyUsers(t *testing.T) {
 	if err != nil || streams < 1 {
 		t.Fatalf("CARAVAN_E2E_STREAMS is %q", crowd)
 	}
-	s := own(t, launcher.Options{Broker: settings.broker, Store: settings.store, Replicas: map[string]int{"notifications": 2, "gateway": 2}})
+	s := own(t, launcher.Options{Broker: settings.broker, Store: settings.store, AppReplicas: map[string]int{"notifications": 2, "gateway": 2}})
 	sh := open(t, s)
 	var products []*product
 	for range 10 {

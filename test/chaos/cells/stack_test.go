@@ -79,7 +79,7 @@ func start(t *testing.T) *world {
 	w.Stack, err = launcher.Start(ctx, launcher.Options{
 		Root: "../../..", Dir: dir, Broker: settings.broker, Store: settings.store, Daprd: settings.daprd,
 		FreePorts: true, Env: environment(), Between: w.faults.Between,
-		Replicas: replicas(w.replicas),
+		Replicas: w.replicas,
 	})
 	t.Cleanup(func() { w.discard(dir) })
 	if errors.Is(err, infra.ErrNotInstalled) && os.Getenv("CI") == "" {
@@ -96,16 +96,6 @@ func start(t *testing.T) *world {
 	eventually(t, "the stack to serve the admin", func(ctx context.Context) error { return w.open(ctx) })
 	t.Logf("the stack was ready after %s", time.Since(began).Round(time.Millisecond))
 	return w
-}
-
-// replicas starts n replicas of each service, and one gateway.
-func replicas(n int) map[string]int {
-	all := make(map[string]int)
-	for _, name := range repository.Root("../../..").AppIDs() {
-		all[name] = n
-	}
-	delete(all, "gateway")
-	return all
 }
 
 func (w *world) discard(dir string) {

@@ -79,11 +79,11 @@ func Start(ctx context.Context, o StackOptions) (*System, error) {
 	}
 	options := launcher.Options{
 		Root: o.Root, Dir: o.Dir, Bin: o.Bin, Broker: o.Broker, Store: o.Store, Daprd: o.Daprd, Timeout: o.Timeout, FreePorts: true, Fresh: true,
-		Proxies: true, SmallDisk: smallDisk, Env: environment(apps, o.Quick), Replicas: map[string]int{},
+		Proxies: true, SmallDisk: smallDisk, Env: environment(apps, o.Quick), AppReplicas: map[string]int{},
 		Settings: map[string]map[string]string{}, Log: o.Log, Quiet: true,
 	}
 	for _, app := range apps {
-		options.Replicas[app] = o.Replicas
+		options.AppReplicas[app] = o.Replicas
 	}
 	if broker, err := launcher.BrokerAtHand(o.Broker); o.EagerPublishers && err == nil && launcher.HasBrokerFaults(broker) {
 		for _, connection := range publishers {
