@@ -240,7 +240,7 @@ func lineEntries(order string, row records.Row) []entry {
 		case f.Outcome != "":
 			e.Title += ": " + words(f.Outcome)
 		}
-	case about && row.Message == "event":
+	case about && (row.Message == "event" || row.Message == "event pulled"):
 		e.Kind, e.Title = kindEvent, "handled "+f.Type
 	case row.Message == "message sent" || row.Message == "message not sent":
 		return nil // the messages of the API have it

@@ -34,6 +34,7 @@ func retried() history {
 			logRow(4, "orders", "order waits", `,"step":"authorize","attempts":2,"pause_ms":60000,"error":"last reason"`),
 			logRow(9, "payments", "command", `,"path":"/internal/authorize","outcome":"authorized","duration_ms":500`),
 			logRow(11, "notifications", "event", `,"type":"orders.confirmed.v1"`),
+			logRow(11, "notifications-2", "event pulled", `,"type":"orders.confirmed.v1"`),
 			logRow(11, "notifications", "request", ``),
 		},
 		Messages: []client.Delivery{{Channel: "email", Kind: "order-confirmed", Status: "sent", CreatedAt: at(11), SentAt: at(12)}},
@@ -58,6 +59,7 @@ func TestTimelineOfARetriedOrder(t *testing.T) {
 		{kindMoney, "authorize: authorized", 8.5, 9, false},
 		{kindState, "confirmed", 10, 10, false},
 		{kindEvent, "handled orders.confirmed.v1", 11, 11, false},
+		{kindEvent, "handled orders.confirmed.v1", 11, 11, false}, // by the feed
 		{kindMessage, "email order-confirmed: sent", 11, 12, false},
 	}
 	if len(line.Entries) != len(want) {

@@ -224,7 +224,7 @@ func TestPulledEventsAreHandledManyAtOnce(t *testing.T) {
 			t.Errorf("%d events took %s", handled.Load(), took)
 		}
 		// A line for each, as of an event that the broker delivered: both say that it was handled.
-		if n := strings.Count(lines.String(), `level=INFO msg=event feed=notes event=`); n != len(events) || !strings.Contains(lines.String(), "aggregate="+events[0].Subject+" duration_ms=1000\n") {
+		if n := strings.Count(lines.String(), `level=INFO msg="event pulled" feed=notes event=`); n != len(events) || !strings.Contains(lines.String(), "aggregate="+events[0].Subject+" duration_ms=1000\n") {
 			t.Errorf("%d lines, the first one %.300s", n, lines.String())
 		}
 	})

@@ -145,7 +145,7 @@ func (p *Puller) deliver(ctx context.Context, e event.Event) error {
 	attributes := []any{"feed", p.Producer, "event", e.ID, "type", e.Type, "aggregate", e.Subject, "duration_ms", p.Clock.Now().Sub(start).Milliseconds()}
 	switch {
 	case err == nil:
-		p.Log.InfoContext(ctx, "event", attributes...) // as of a pushed one: the line says that it was handled, and where it came from
+		p.Log.InfoContext(ctx, "event pulled", attributes...) // a pushed one has the message "event"
 	case event.Retriable(err):
 		return fmt.Errorf("handling pulled event %s: %w", e.ID, err)
 	default:

@@ -29,6 +29,7 @@ func TestRecords(t *testing.T) {
 	t.Run("a line is found soon", func(t *testing.T) { s.with(t).soon(ctx) })
 	t.Run("no secrets and no personal data", func(t *testing.T) { s.with(t).markers(ctx) })
 	t.Run("kills lose and double no line", func(t *testing.T) { s.with(t).kills(ctx) })
+	t.Run("who loses spans says so", func(t *testing.T) { s.with(t).losses(ctx) })
 }
 
 func (s *stack) with(t *testing.T) *stack {
@@ -328,8 +329,27 @@ func (s *stack) kills(ctx context.Context) {
 	}
 }
 
-// exportFailures finds what programs and sidecars log when spans were lost.
-const exportFailures = `kind:="log" "traces export"`
+// exportFailures finds what programs and sidecars log when spans were lost: sidecars in the message, programs as the error beside it.
+const exportFailures = `kind:="log" ("traces export" or line:"traces export")`
+
+// losses proves that what kills looks for is found: the lines of a program and of a sidecar that lost spans.
+func (s *stack) losses(ctx context.Context) {
+	before := len(s.rows(exportFailures))
+	var rows []byte
+	for instance, text := range map[string]string{
+		"gateway":       `{"level":"WARN","msg":"telemetry is losing data","error":"traces export: Post \"http://127.0.0.1:4318/v1/traces\": EOF"}`,
+		"gateway-daprd": `{"level":"error","msg":"traces export: Post \"http://127.0.0.1:4318/v1/traces\": EOF"}`,
+	} {
+		row := records.ParseLine(instance, text)
+		row.Time, row.File = time.Now(), "planted"
+		rows = records.AppendRow(rows, &row)
+	}
+	if _, err := s.store.Insert(ctx, rows); err != nil {
+		s.t.Fatal(err)
+	}
+	found := 0
+	s.await("the lines of both", func() bool { found = len(s.rows(exportFailures)) - before; return found == 2 }, func() string { return fmt.Sprint(found) })
+}
 
 // awaitWholeTraces waits until every span of the traces that began before a time has its parent. It returns how many spans these
 // have, and those without a parent at the end.
