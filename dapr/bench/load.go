@@ -31,6 +31,9 @@ const (
 	zipfExponent = 1.1
 )
 
+// price is what each of the products costs.
+var price = money.New(1_00, "EUR")
+
 // shop is a shop prepared for load: its stock and its users' wallets are large enough.
 type shop struct {
 	gateway   string
@@ -102,7 +105,7 @@ func (s *shop) stockUp(ctx context.Context) error {
 		group.Go(func() error {
 			_, err := s.staff.CreateProduct(ctx, client.NewProduct{
 				SKU: sku(n), Name: fmt.Sprintf("Benchmark product %d", n), Description: "Ordered by the benchmark.",
-				Category: "benchmark", Price: money.New(1_00, "EUR"), Stock: plenty,
+				Category: "benchmark", Price: price, Stock: plenty,
 			})
 			if client.Status(err) == http.StatusConflict {
 				return nil

@@ -16,6 +16,7 @@ import (
 	"caravan/dapr/client"
 	"caravan/dapr/launcher"
 	"caravan/internal/correlation"
+	"caravan/internal/money"
 )
 
 // orders has every client place orders, one after another, and wait for the end of each. All orders that begin within
@@ -60,9 +61,14 @@ func placeAndAwait(ctx context.Context, user *client.Client, items []client.NewO
 	return string(order.Status), nil
 }
 
-// placeToEnd places an order and returns it at its end, which takes one call unless it takes long.
+// placeToEnd places an order and returns it at its end, which takes one call unless it takes long. As the page of a shop does, it names
+// the total that the customer has seen.
 func placeToEnd(ctx context.Context, user *client.Client, items []client.NewOrderItem) (client.Order, error) {
-	order, err := user.PlaceOrder(ctx, rand.Text(), client.PlaceOrderParams{Wait: "10s"}, client.NewOrder{Items: items})
+	total := money.New(0, price.Currency)
+	for _, item := range items {
+		total.Amount += item.Quantity * price.Amount
+	}
+	order, err := user.PlaceOrder(ctx, rand.Text(), client.PlaceOrderParams{Wait: "10s"}, client.NewOrder{Items: items, ExpectedTotal: total})
 	if err != nil || order.Status.Ended() {
 		return order, err
 	}

@@ -596,7 +596,7 @@ type NewDeposit struct {
 // NewOrder defines model for NewOrder.
 type NewOrder struct {
 	// ExpectedTotal If the total turns out another one, the order is rejected as `price_changed` instead of charged; if it is
-	// not in the currency of the shop, as `currency_mismatch`.
+	// not in the currency of the shop, as `currency_mismatch`. With it stock and money are held at once, which takes less time.
 	ExpectedTotal money.Money    `json:"expectedTotal,omitempty,omitzero"`
 	Items         []NewOrderItem `json:"items"`
 }

@@ -32,6 +32,7 @@ type Size struct {
 	Products, Customers int
 	Orders              int // of each customer
 	Changes             int // of prices and stock, by staff
+	Totals              int // each order of this number names its total: 2 for every second one, 0 for none
 	// Pause is how long a customer waits between two orders on average. At 0 they wait only for answers. The first half
 	// of the orders comes within seconds in any case.
 	Pause time.Duration
@@ -41,7 +42,7 @@ type Size struct {
 
 // Usual is the size of a run for a seed.
 func Usual(rng *rand.Rand) Size {
-	return Size{Products: 1 + rng.IntN(3), Customers: 1 + rng.IntN(4), Orders: 1 + rng.IntN(3), Changes: rng.IntN(4)}
+	return Size{Products: 1 + rng.IntN(3), Customers: 1 + rng.IntN(4), Orders: 1 + rng.IntN(3), Changes: rng.IntN(4), Totals: 2}
 }
 
 // shop has the people of a run and what the system promised them.
@@ -216,10 +217,16 @@ func (c *customer) order(key string) {
 	if len(c.orders)%4 == 3 {
 		params.Wait = "5s"
 	}
+	total := money.New(0, currency)
 	for n := range c.shop.size.Products {
 		if n == 0 || c.rng.IntN(2) == 0 {
-			placement.Items = append(placement.Items, client.NewOrderItem{SKU: sku(n), Quantity: 1 + c.rng.Int64N(3)})
+			quantity := 1 + c.rng.Int64N(3)
+			placement.Items = append(placement.Items, client.NewOrderItem{SKU: sku(n), Quantity: quantity})
+			total.Amount += quantity * initialPrice(n)
 		}
+	}
+	if every := c.shop.size.Totals; every > 0 && len(c.orders)%every == every-1 {
+		placement.ExpectedTotal = total
 	}
 	p := &promise{key: key, items: placement.Items}
 	err := c.insist("ordering", func(ctx context.Context) (bool, error) {
@@ -256,6 +263,9 @@ func (c *customer) await(p *promise) {
 
 func sku(n int) string { return fmt.Sprintf("SIM-%d", n) }
 
+// initialPrice is the price of each product until staff change it.
+func initialPrice(n int) int64 { return int64(100 * (n + 1)) }
+
 // initialStock is the stock of each product at the beginning.
 func (s Size) initialStock(n int) int64 {
 	if s.Stock > 0 {
@@ -274,7 +284,7 @@ func (s *shop) staff() {
 	for n := range s.size.Products {
 		stock := s.size.initialStock(n)
 		err := c.insist("creating a product", func(ctx context.Context) (bool, error) {
-			_, err := c.client.CreateProduct(ctx, client.NewProduct{SKU: sku(n), Name: "Product " + sku(n), Category: "sim", Price: money.Money{Amount: int64(100 * (n + 1)), Currency: currency}, Stock: stock})
+			_, err := c.client.CreateProduct(ctx, client.NewProduct{SKU: sku(n), Name: "Product " + sku(n), Category: "sim", Price: money.New(initialPrice(n), currency), Stock: stock})
 			return refused(err), err
 		})
 		if err != nil && client.Status(err) != http.StatusConflict { // an earlier attempt created it, and its answer was lost

@@ -22,6 +22,7 @@ var (
 	first  = flag.Uint64("sim.first", 1, "the first seed")
 	only   = flag.Uint64("sim.seed", 0, "run this seed only, show its logs and keep its trace")
 	points = flag.String("sim.points", "", "run a checkout that crashes at these points only, as b12,a40: before the 12th touch and after the 40th")
+	total  = flag.Bool("sim.total", false, "with -sim.points: the order names its total")
 	pairs  = flag.Int("sim.pairs", 400, "how many pairs of crash points to run; -1 for all")
 	share  = flag.Bool("sim.share", false, "run in this process, as a part of a larger run")
 )
@@ -137,33 +138,45 @@ func shareOut(t *testing.T, test string, n int, args ...string) {
 }
 
 // TestCrashAtEachPoint crashes a program before and after each call to the outside in a whole checkout: registration,
-// login, deposit, order, confirmation and notice.
+// login, deposit, order, confirmation and notice. It does so for an order that names its total and for one that does not.
 func TestCrashAtEachPoint(t *testing.T) {
 	keys := t.TempDir()
 	if *points != "" {
-		examine(t, Checkout(keys, slog.New(slog.NewJSONHandler(os.Stderr, nil)), parsePoints(t, *points)...))
+		plan := checkout(keys, *total, parsePoints(t, *points)...)
+		plan.Log = slog.New(slog.NewJSONHandler(os.Stderr, nil))
+		examine(t, plan)
 		return
 	}
-	undisturbed := Run(t, Checkout(keys, silent()))
-	report(t, "-run TestCrashAtEachPoint", undisturbed)
-	for n := 1; n <= undisturbed.Boundaries; n++ {
-		for _, phase := range []Phase{Before, After} {
-			tryPoints(t, keys, CrashPoint{n, phase})
+	for _, total := range []bool{false, true} {
+		undisturbed := Run(t, checkout(keys, total))
+		report(t, fmt.Sprintf("-run TestCrashAtEachPoint -sim.total=%v", total), undisturbed)
+		for n := 1; n <= undisturbed.Boundaries; n++ {
+			for _, phase := range []Phase{Before, After} {
+				tryPoints(t, keys, total, CrashPoint{n, phase})
+			}
 		}
+		t.Logf("%d touches of the outside, with a crash before and after each", undisturbed.Boundaries)
 	}
-	t.Logf("%d touches of the outside, with a crash before and after each", undisturbed.Boundaries)
+}
+
+func checkout(keys string, total bool, points ...CrashPoint) Plan {
+	plan := Checkout(keys, silent(), points...)
+	if total {
+		plan.Size.Totals = 1
+	}
+	return plan
 }
 
 // TestCrashAtTwoPoints crashes at pairs of points: the second crash comes during the recovery from the first.
 func TestCrashAtTwoPoints(t *testing.T) {
 	keys := t.TempDir()
-	n := Run(t, Checkout(keys, silent())).Boundaries
+	n := Run(t, checkout(keys, true)).Boundaries
 	all := 4 * n * (n - 1) / 2
 	if *pairs < 0 || *pairs >= all {
 		for a := 1; a <= n; a++ {
 			for b := a + 1; b <= n; b++ {
 				for phases := range 4 {
-					tryPoints(t, keys, CrashPoint{a, Phase(phases / 2)}, CrashPoint{b, Phase(phases % 2)})
+					tryPoints(t, keys, true, CrashPoint{a, Phase(phases / 2)}, CrashPoint{b, Phase(phases % 2)})
 				}
 			}
 		}
@@ -174,18 +187,18 @@ func TestCrashAtTwoPoints(t *testing.T) {
 	for range *pairs {
 		a := 1 + rng.IntN(n)
 		b := a + 1 + rng.IntN(n)
-		tryPoints(t, keys, CrashPoint{a, Phase(rng.IntN(2))}, CrashPoint{b, Phase(rng.IntN(2))})
+		tryPoints(t, keys, rng.IntN(2) == 0, CrashPoint{a, Phase(rng.IntN(2))}, CrashPoint{b, Phase(rng.IntN(2))})
 	}
 	t.Logf("%d of %d pairs", *pairs, all)
 }
 
-func tryPoints(t *testing.T, keys string, at ...CrashPoint) {
+func tryPoints(t *testing.T, keys string, total bool, at ...CrashPoint) {
 	t.Helper()
 	names := make([]string, len(at))
 	for i, p := range at {
 		names[i] = p.flag()
 	}
-	report(t, "-run TestCrashAtEachPoint -sim.points="+strings.Join(names, ","), Run(t, Checkout(keys, silent(), at...)))
+	report(t, fmt.Sprintf("-run TestCrashAtEachPoint -sim.total=%v -sim.points=%s", total, strings.Join(names, ",")), Run(t, checkout(keys, total, at...)))
 }
 
 func (p CrashPoint) flag() string { return fmt.Sprintf("%c%d", "ba"[p.Phase], p.Boundary) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -59,12 +60,43 @@ type Transition func(o *domain.Order, now time.Time) error
 // only goes forward.
 func (p Participants) Checkout() Saga {
 	return Saga{
-		{When: contract.Placed, Name: "reserve", Do: p.reserve, Undo: p.release},
+		{When: contract.Placed, Name: "reserve", Do: p.reserveAndAuthorize, Undo: p.release},
 		{When: contract.Reserved, Name: "authorize", Do: p.authorize, Undo: p.void},
 		{When: contract.Authorized, Name: "pivot", Do: pivot, Durable: true},
 		{When: contract.Capturing, Name: "capture", Do: p.captureAndCommit, Durable: true},
 		{When: contract.Refunding, Name: "refund", Do: p.refund, Durable: true},
 	}
+}
+
+// reserveAndAuthorize sends both commands at once if the customer has named the total: products refuses any other one, so the
+// amount to hold is known. Without a total, or without an answer of payments, the next step authorizes.
+func (p Participants) reserveAndAuthorize(ctx context.Context, o domain.Order) (Transition, error) {
+	if o.ExpectedTotal == nil {
+		return p.reserve(ctx, o)
+	}
+	early, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var authorized Transition
+	var authorizing sync.WaitGroup
+	authorizing.Go(func() {
+		held := o
+		held.Total = *o.ExpectedTotal
+		authorized, _ = p.authorize(early, held) // the next step asks again, and says what is wrong
+	})
+	reserved, err := p.reserve(ctx, o)
+	if err != nil {
+		cancel() // the order waits for products; a repeat of both gets the same answers
+	}
+	authorizing.Wait()
+	if err != nil || authorized == nil {
+		return reserved, err
+	}
+	return func(o *domain.Order, now time.Time) error {
+		if err := reserved(o, now); err != nil || o.Status != contract.Reserved || o.Total != *o.ExpectedTotal {
+			return err
+		}
+		return authorized(o, now)
+	}, nil
 }
 
 func (p Participants) reserve(ctx context.Context, o domain.Order) (Transition, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -264,6 +265,53 @@ func TestSaga(t *testing.T) {
 			}
 			if !o.Status.Terminal() && (o.Waiting == nil || o.Waiting.Attempts != 1) {
 				t.Errorf("an unfinished order must say that it waits: %+v", o.Waiting)
+			}
+		})
+	}
+}
+
+// An order that names its total is authorized while its stock is reserved. What comes of both is the same as one after the
+// other.
+func TestReserveAndAuthorizeAtOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		total  int64
+		given  map[string]any
+		status contract.Status
+		reason string
+		calls  string // sorted, as two of them are made at once
+		stock  string
+		money  string
+	}{
+		"both answer":        {300, nil, contract.Confirmed, "", "authorize capture commit reserve", "committed", "captured"},
+		"out of stock":       {300, map[string]any{"reserve": products.OutcomeOutOfStock}, contract.Rejected, "out_of_stock", "authorize release reserve void", "released", "voided"},
+		"insufficient funds": {300, map[string]any{"authorize": payments.OutcomeInsufficientFunds}, contract.Rejected, "insufficient_funds", "authorize release reserve void", "released", "voided"},
+		"both refuse": {300, map[string]any{"reserve": products.OutcomePriceChanged, "authorize": payments.OutcomeInsufficientFunds},
+			contract.Rejected, "price_changed", "authorize release reserve void", "released", "voided"},
+		"payments away": {300, map[string]any{"authorize": errAway}, contract.Reserved, "", "authorize authorize reserve", "reserved", ""},
+		"products away": {300, map[string]any{"reserve": errAway}, contract.Placed, "", "authorize reserve", "", "authorized"},
+		// It cannot be: products refuses another total. But if it were, nothing that was held for it may be taken.
+		"reserved at another total": {299, map[string]any{"authorize": payments.OutcomeAuthorized}, contract.Confirmed, "", "authorize authorize capture commit reserve", "committed", "captured"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newShop()
+			total := eur(c.total)
+			order, err := s.place.Do(t.Context(), Placement{UserID: "u1", Key: "k1", Fingerprint: "f1", Lines: []domain.Line{{SKU: "TEA", Quantity: 3}}, ExpectedTotal: &total})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.services.answer = c.given
+			o := s.drive(t, order.ID)
+			slices.Sort(s.services.calls)
+			if calls := strings.Join(s.services.calls, " "); o.Status != c.status || o.Reason != c.reason || calls != c.calls {
+				t.Errorf("order is %s (%q) after %s, which called %s", o.Status, o.Reason, types(o), calls)
+			}
+			if s.services.stock != c.stock || s.services.money != c.money {
+				t.Errorf("stock %q, money %q", s.services.stock, s.services.money)
+			}
+			s.services.answer = nil
+			s.clock.Advance(time.Minute)
+			if o := s.drive(t, order.ID); !o.Status.Terminal() {
+				t.Errorf("order is %s, waiting %+v", o.Status, o.Waiting)
 			}
 		})
 	}
