@@ -134,8 +134,8 @@ func assemble(ctx context.Context, name string, cfg *config, settings Settings, 
 		s.Sidecar, err = sidecar.New(sidecar.Options{
 			AppID: settings.App.ID, Host: settings.Dapr.Host, HTTPPort: settings.Dapr.HTTPPort, GRPCPort: settings.Dapr.GRPCPort,
 			Token: settings.Dapr.Token, AppToken: settings.App.Token,
-			WriteLanes: settings.Store.WriteLanes, WriteBatch: settings.Store.WriteBatch,
-			Stopping: s.draining.Load, Log: log, Clock: s.Clock,
+			WriteBatch: settings.Store.WriteBatch,
+			Stopping:   s.draining.Load, Log: log, Clock: s.Clock,
 		})
 	}
 	if err != nil {

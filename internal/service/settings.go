@@ -58,7 +58,6 @@ type DrainSettings struct {
 
 // StoreSettings adapt the writing of documents to the store.
 type StoreSettings struct {
-	WriteLanes int `mapstructure:"write_lanes" default:"3" help:"calls that write documents at once; 1 for a store with a single writer" validate:"min=1,max=64"`
 	WriteBatch int `mapstructure:"write_batch" default:"32" help:"documents that one such call writes; 1 for a store with a single writer" validate:"min=1,max=256"`
 }
 

@@ -41,9 +41,9 @@ type Options struct {
 	Token string
 	// AppToken is what the sidecar sends to this program as dapr-api-token.
 	AppToken string
-	// WriteLanes is how many calls that write documents may run at once, and WriteBatch how many documents one of them
-	// writes at most. Zero means the defaults, which suit stores that write many documents in parallel.
-	WriteLanes, WriteBatch int
+	// WriteBatch is how many documents a call writes at most. Zero means the default, which suits stores that write many
+	// documents in parallel.
+	WriteBatch int
 	// Stopping reports whether the program has begun to stop; nil means that it never does. A call then no longer waits
 	// for an unavailable sidecar: the sidecar is stopping too and will not come back.
 	Stopping func() bool
@@ -93,7 +93,7 @@ func Over(opts Options, sdk dapr.Client, transport http.RoundTripper) *Client {
 	return &Client{
 		opts: opts, base: "http://" + net.JoinHostPort(opts.Host, strconv.Itoa(opts.HTTPPort)),
 		sdk: sdk, http: &http.Client{Transport: transport}, breakers: newBreakers(opts.Clock),
-		store: newStore(sdk, opts.WriteLanes, opts.WriteBatch),
+		store: newStore(sdk, opts.WriteBatch),
 	}
 }
 

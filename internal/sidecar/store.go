@@ -20,7 +20,7 @@ const (
 	getLanes     = 1
 	getAtOnce    = 8 // keys of a batch that are read one by one
 	putBatch     = 32
-	putLanes     = 3
+	putLanes     = 1
 	storeTimeout = 5 * time.Second
 )
 
@@ -38,10 +38,10 @@ type put struct {
 	etag  string
 }
 
-func newStore(sdk dapr.Client, writeLanes, writeBatch int) *store {
+func newStore(sdk dapr.Client, writeBatch int) *store {
 	s := &store{sdk: sdk}
 	s.gets = batch.New(batch.Options{Size: getBatch, Lanes: getLanes, Timeout: storeTimeout}, nil, s.getAll)
-	s.puts = batch.New(batch.Options{Size: cmp.Or(writeBatch, putBatch), Lanes: cmp.Or(writeLanes, putLanes), Timeout: storeTimeout, Distinct: true},
+	s.puts = batch.New(batch.Options{Size: cmp.Or(writeBatch, putBatch), Lanes: putLanes, Timeout: storeTimeout, Distinct: true},
 		func(p put) string { return p.key }, s.putAll)
 	return s
 }

@@ -75,7 +75,7 @@ func TestABrokenBulkReadIsNoAbsence(t *testing.T) {
 	for reads := range len(keys) + 1 {
 		for _, omits := range []bool{false, true} {
 			sdk := &lossySidecar{documents: documents, reads: reads, omits: omits}
-			got, err := newStore(sdk, 0, 0).Get(t.Context(), append(keys, "none")...)
+			got, err := newStore(sdk, 0).Get(t.Context(), append(keys, "none")...)
 			if err != nil || len(got) != len(keys) {
 				t.Fatalf("broken after %d keys: %d documents, %v", reads, len(got), err)
 			}
@@ -85,7 +85,7 @@ func TestABrokenBulkReadIsNoAbsence(t *testing.T) {
 				}
 			}
 			sdk.failing = map[string]error{"k5": errors.New("connection reset")}
-			got, err = newStore(sdk, 0, 0).Get(t.Context(), keys...)
+			got, err = newStore(sdk, 0).Get(t.Context(), keys...)
 			if unread := reads <= 5; unread && !errors.As(err, new(document.Unavailable)) || !unread && err != nil {
 				t.Errorf("broken after %d keys, and again: %v, %v", reads, got, err)
 			}
@@ -97,7 +97,7 @@ func TestABrokenBulkReadIsNoAbsence(t *testing.T) {
 func TestProofIsAskedForOnlyWhereItIsMissing(t *testing.T) {
 	for marks, want := range map[bool][]string{true: nil, false: {"none1", "none2"}} {
 		sdk := &lossySidecar{documents: map[string]string{"a": "{}", "b": "{}"}, reads: 9, marks: marks}
-		got, err := newStore(sdk, 0, 0).Get(t.Context(), "a", "none1", "b", "none2", "a")
+		got, err := newStore(sdk, 0).Get(t.Context(), "a", "none1", "b", "none2", "a")
 		if err != nil || !slices.Equal(slices.Sorted(maps.Keys(got)), []string{"a", "b"}) {
 			t.Fatalf("marks %v: %v, %v", marks, got, err)
 		}
@@ -110,7 +110,7 @@ func TestProofIsAskedForOnlyWhereItIsMissing(t *testing.T) {
 // Reads of different callers share a call. The error of one read is not the error of another.
 func TestAnErrorOfOneKeyIsItsOwn(t *testing.T) {
 	sdk := &lossySidecar{documents: map[string]string{"a": "{}"}, reads: 9, failed: map[string]string{"bad": "no such key"}}
-	results := newStore(sdk, 0, 0).getAll(t.Context(), []string{"a", "bad", "none"})
+	results := newStore(sdk, 0).getAll(t.Context(), []string{"a", "bad", "none"})
 	if results[0].Err != nil || string(results[0].Value.Value) != "{}" {
 		t.Errorf("a: %+v", results[0])
 	}
