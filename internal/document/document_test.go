@@ -118,12 +118,17 @@ type recorder struct {
 	keys   []string
 	events []event.Event
 	fail   error
+	// entered, if set, gets a value at each Append.
+	entered chan struct{}
 }
 
 func (r *recorder) Append(_ context.Context, key string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.keys = append(r.keys, key)
+	if r.entered != nil {
+		r.entered <- struct{}{}
+	}
 	return r.fail
 }
 
@@ -196,10 +201,28 @@ func TestAnIDThatMakesNoKeyIsOfNothing(t *testing.T) {
 }
 
 func TestNothingIsWrittenWhenTheIndexFails(t *testing.T) {
-	store, rec := documenttest.NewStore(), &recorder{fail: documenttest.ErrInjected}
-	_, err := newTallies(store, rec).Update(t.Context(), "a", func(d *tally) error { return d.apply("one", time.Now()) })
-	if !errors.Is(err, documenttest.ErrInjected) || len(store.Keys()) != 0 {
-		t.Fatalf("err %v, keys %v", err, store.Keys())
+	for _, early := range []bool{false, true} {
+		store, rec := documenttest.NewStore(), &recorder{fail: documenttest.ErrInjected}
+		repo := newTallies(store, rec)
+		if early {
+			repo.IndexEarly()
+		}
+		_, err := repo.Update(t.Context(), "a", func(d *tally) error { return d.apply("one", time.Now()) })
+		if !errors.Is(err, documenttest.ErrInjected) || len(store.Keys()) != 0 {
+			t.Fatalf("early %v: err %v, keys %v", early, err, store.Keys())
+		}
+	}
+}
+
+// An early entry is made during the read, once, and is there before the write.
+func TestIndexEarly(t *testing.T) {
+	store, rec := documenttest.NewStore(), &recorder{entered: make(chan struct{}, 1)}
+	store.BeforeGet(func([]string) error { <-rec.entered; return nil }) // hangs unless the entry is made at the same time
+	var atWrite []string
+	store.BeforePut(func(string, []byte) error { atWrite = slices.Clone(rec.keys); return nil })
+	_, err := newTallies(store, rec).IndexEarly().Update(t.Context(), "a", func(d *tally) error { return d.apply("one", time.Now()) })
+	if err != nil || !slices.Equal(atWrite, []string{"tally/a"}) || len(rec.keys) != 1 {
+		t.Errorf("%v; entered %v before the write, and %v in all", err, atWrite, rec.keys)
 	}
 }
 

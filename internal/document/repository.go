@@ -60,6 +60,8 @@ type Repository[T any, P aggregate[T]] struct {
 	// warm reports whether another write of the document is expected soon. If so, the document is read again right
 	// after a write. The next command then has its ETag at once and waits for no read.
 	warm func(P) bool
+	// early has the key entered in the index while the document is read.
+	early bool
 
 	mu     sync.Mutex
 	queues map[string]*queue[P]
@@ -90,6 +92,14 @@ func NewRepository[T any, P aggregate[T]](store Store, opts Options) *Repository
 // The cost is one read that no caller waits for.
 func (r *Repository[T, P]) Warm(expectsWrite func(P) bool) *Repository[T, P] {
 	r.warm = expectsWrite
+	return r
+}
+
+// IndexEarly has the key of a document entered in the index while the document is read, which saves a trip to the store before
+// the write. It returns the repository. It is for documents that have an event in nearly every write: otherwise there would be entries
+// that lead to nothing new, and everybody who reads the feed would read these documents for nothing.
+func (r *Repository[T, P]) IndexEarly() *Repository[T, P] {
+	r.early = true
 	return r
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"caravan/internal/event"
@@ -54,7 +55,7 @@ func (u *update[T, P]) guarded(ctx context.Context, commands []*command[P]) (doc
 // run decides and writes until every command is applied or refused, or until the time is over.
 func (u *update[T, P]) run(ctx context.Context, commands []*command[P]) (P, []error, error) {
 	if u.base, u.warm = u.repo.takeWarm(u.id); !u.warm {
-		if err := u.load(ctx); err != nil {
+		if err := u.begin(ctx); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -86,6 +87,17 @@ func (u *update[T, P]) run(ctx context.Context, commands []*command[P]) (P, []er
 			return nil, nil, fmt.Errorf("%w: too many concurrent writers", ErrUnknown)
 		}
 	}
+}
+
+// begin reads the document for its first decision. If its repository indexes early, it enters the key meanwhile.
+func (u *update[T, P]) begin(ctx context.Context) error {
+	if !u.repo.early {
+		return u.load(ctx)
+	}
+	var indexing sync.WaitGroup
+	indexing.Go(func() { _ = u.index(ctx) }) // without an entry, write tries again
+	defer indexing.Wait()
+	return u.load(ctx)
 }
 
 // load reads the present document.

@@ -58,7 +58,7 @@ type DrainSettings struct {
 
 // StoreSettings adapt the writing of documents to the store.
 type StoreSettings struct {
-	WriteBatch int `mapstructure:"write_batch" default:"32" help:"documents that one such call writes; 1 for a store with a single writer" validate:"min=1,max=256"`
+	WriteBatch int `mapstructure:"write_batch" default:"32" help:"documents that a call writes at most" validate:"min=1,max=256"`
 }
 
 // FeedSettings are about the change feed, which prevents the loss of events.

@@ -97,6 +97,6 @@ func Build(_ context.Context, s *service.Service) error {
 // repositories are the orders, and the lists of users' orders, in some documents.
 func repositories(in *service.Documents) (*app.Orders, app.UserOrders) {
 	orders := document.NewRepository[domain.Order](in.Store, in.Options(app.Prefix)).
-		Warm(func(o *domain.Order) bool { return !o.Status.Terminal() })
+		Warm(func(o *domain.Order) bool { return !o.Status.Terminal() }).IndexEarly()
 	return orders, app.NewUserOrders(in.Store, in.Options(app.Prefix))
 }
