@@ -126,7 +126,7 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 	wanted := make(map[string]int) // the number of notices
 	wanted["users.registered.v1"]++
 	wanted["payments.deposited.v1"] += len(c.deposits)
-	mayBeDeclined := 0                  // orders that may have ended otherwise in the moment in which their payment was declined
+	mayBeDeclined := 0                  // orders that may have been cancelled in the moment in which their payment was declined
 	statuses := make(map[string]string) // the type of the last one, by order
 	for _, key := range slices.Sorted(maps.Keys(c.orders)) {
 		p := c.orders[key]
@@ -154,7 +154,7 @@ func (c *customer) inspect(sold map[string]int64) (violations []string) {
 		switch {
 		case order.Reason == "insufficient_funds":
 			wanted[declined]++
-		case order.Status == "cancelled", order.Status == "rejected": // for another reason, while its payment was declined
+		case order.Status == "cancelled":
 			mayBeDeclined++
 		}
 		for _, m := range order.Timeline {

@@ -69,33 +69,34 @@ func (p Participants) Checkout() Saga {
 }
 
 // reserveAndAuthorize sends both commands at once if the customer has named the total: products refuses any other one, so the
-// amount to hold is known. Without a total, or without an answer of payments, the next step authorizes.
+// amount to hold is known. Without a total, or if the amount was not held, the next step authorizes.
 func (p Participants) reserveAndAuthorize(ctx context.Context, o domain.Order) (Transition, error) {
 	if o.ExpectedTotal == nil {
 		return p.reserve(ctx, o)
 	}
 	early, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var authorized Transition
+	authorized := false
 	var authorizing sync.WaitGroup
 	authorizing.Go(func() {
-		held := o
-		held.Total = *o.ExpectedTotal
-		authorized, _ = p.authorize(early, held) // the next step asks again, and says what is wrong
+		answer, err := p.Payments.Authorize(early, payments.Authorize{
+			OrderID: o.ID, UserID: o.UserID, Amount: *o.ExpectedTotal, PlacedAt: o.PlacedAt, Early: true,
+		})
+		authorized = err == nil && answer.Outcome == payments.OutcomeAuthorized
 	})
 	reserved, err := p.reserve(ctx, o)
 	if err != nil {
 		cancel() // the order waits for products; a repeat of both gets the same answers
 	}
 	authorizing.Wait()
-	if err != nil || authorized == nil {
+	if err != nil || !authorized {
 		return reserved, err
 	}
 	return func(o *domain.Order, now time.Time) error {
 		if err := reserved(o, now); err != nil || o.Status != contract.Reserved || o.Total != *o.ExpectedTotal {
 			return err
 		}
-		return authorized(o, now)
+		return o.Authorize(now)
 	}, nil
 }
 

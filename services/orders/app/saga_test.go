@@ -284,7 +284,7 @@ func TestReserveAndAuthorizeAtOnce(t *testing.T) {
 	}{
 		"both answer":        {300, nil, contract.Confirmed, "", "authorize capture commit reserve", "committed", "captured"},
 		"out of stock":       {300, map[string]any{"reserve": products.OutcomeOutOfStock}, contract.Rejected, "out_of_stock", "authorize release reserve void", "released", "voided"},
-		"insufficient funds": {300, map[string]any{"authorize": payments.OutcomeInsufficientFunds}, contract.Rejected, "insufficient_funds", "authorize release reserve void", "released", "voided"},
+		"insufficient funds": {300, map[string]any{"authorize": payments.OutcomeInsufficientFunds}, contract.Rejected, "insufficient_funds", "authorize authorize release reserve void", "released", "voided"},
 		"both refuse": {300, map[string]any{"reserve": products.OutcomePriceChanged, "authorize": payments.OutcomeInsufficientFunds},
 			contract.Rejected, "price_changed", "authorize release reserve void", "released", "voided"},
 		"payments away": {300, map[string]any{"authorize": errAway}, contract.Reserved, "", "authorize authorize reserve", "reserved", ""},

@@ -70,6 +70,9 @@ type Authorize struct {
 	// PlacedAt is the time of the order, the same in every command of the order. It shows whether the order may be in the archive
 	// of the wallet.
 	PlacedAt time.Time `json:"placedAt" validate:"time"`
+	// Early says that it is not known yet whether the order can be fulfilled. If the amount is not available, nothing is written
+	// and nobody is told; a later command without Early decides.
+	Early bool `json:"early,omitempty"`
 }
 
 // Capture takes the held amount of the order out of the wallet. Idempotent by OrderID.

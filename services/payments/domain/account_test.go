@@ -213,6 +213,30 @@ func TestCredit(t *testing.T) {
 	}
 }
 
+// An early authorization holds what is available. Otherwise it changes nothing, and the one that follows decides.
+func TestAuthorizeEarly(t *testing.T) {
+	a := wallet(t, 100)
+	before := a.Held
+	for name, amount := range map[string]money.Money{"too much": eur(101), "another currency": money.New(1, "USD")} {
+		got, err := a.AuthorizeEarly(order1, amount, Past{})
+		if err != nil || got.Changed || got.Outcome != contract.OutcomeInsufficientFunds || a.Held != before || len(a.Holds) != 0 {
+			t.Errorf("%s: %+v, %v; the account is %+v", name, got, err, a)
+		}
+	}
+	for _, changed := range []bool{true, false} { // the first time, and again when nothing more is available
+		if got, err := a.AuthorizeEarly(order1, eur(100), Past{}); err != nil || got.Changed != changed || got.Outcome != contract.OutcomeAuthorized {
+			t.Errorf("available: %+v, %v", got, err)
+		}
+	}
+	mustChange(t, run(a, void(contract.OutcomeVoided, true)))
+	if got, err := a.AuthorizeEarly(order1, eur(100), Past{}); err != nil || got.Changed || got.Outcome != contract.OutcomeVoided {
+		t.Errorf("after a void: %+v, %v", got, err)
+	}
+	if _, err := new(Account).AuthorizeEarly(order1, eur(1), Past{}); !errors.Is(err, ErrNotOpen) {
+		t.Errorf("without an account: %v", err)
+	}
+}
+
 func TestMoneyInAnotherCurrency(t *testing.T) {
 	a := wallet(t, 100)
 	usd := money.New(10, "USD")

@@ -40,6 +40,17 @@ func (a *Account) Authorize(order Order, amount money.Money, past Past) (Result,
 	return Result{Outcome: contract.OutcomeAuthorized, Changed: true}, nil
 }
 
+// AuthorizeEarly is Authorize for an order that may not be fulfilled. If the amount is not available, it changes nothing, and the
+// answer is not final.
+func (a *Account) AuthorizeEarly(order Order, amount money.Money, past Past) (Result, error) {
+	if a.Currency != "" && (amount.Currency != a.Currency || amount.Amount > a.Available().Amount) {
+		if _, known, err := a.hold(order, past); err != nil || !known {
+			return Result{Outcome: contract.OutcomeInsufficientFunds}, err
+		}
+	}
+	return a.Authorize(order, amount, past)
+}
+
 // authorizeAgain answers for an order that the account knows.
 func (a *Account) authorizeAgain(h Hold, amount money.Money) (Result, error) {
 	tombstone := h.State == Voided && h.Amount == 0

@@ -175,6 +175,7 @@ func (m *machine) deposit(t *rapid.T) {
 func (m *machine) authorize(t *rapid.T) {
 	order := m.order(t)
 	amount := rapid.SampledFrom([]int64{10, 30}).Draw(t, "amount")
+	early := rapid.Bool().Draw(t, "early")
 	want := ""
 	var wantErr error
 	switch o, known := m.orders[order.ID]; {
@@ -186,6 +187,8 @@ func (m *machine) authorize(t *rapid.T) {
 		want = contract.OutcomeVoided
 	case known:
 		want = contract.OutcomeAuthorized
+	case m.balance()-m.held() < amount && early:
+		want = contract.OutcomeInsufficientFunds
 	case m.balance()-m.held() < amount:
 		want = contract.OutcomeInsufficientFunds
 		m.orders[order.ID] = &modelOrder{state: Voided, refused: true}
@@ -194,6 +197,9 @@ func (m *machine) authorize(t *rapid.T) {
 		m.orders[order.ID] = &modelOrder{amount: amount, state: Authorized, refunds: map[string]int64{}}
 	}
 	m.operate(t, order.ID, "", order.PlacedAt, func(past Past) (Result, error) {
+		if early {
+			return m.account.AuthorizeEarly(order, eur(amount), past)
+		}
 		return m.account.Authorize(order, eur(amount), past)
 	}, want, wantErr)
 }
