@@ -289,7 +289,7 @@ func TestReserveAndAuthorizeAtOnce(t *testing.T) {
 			contract.Rejected, "price_changed", "authorize release reserve void", "released", "voided"},
 		"payments away": {300, map[string]any{"authorize": errAway}, contract.Reserved, "", "authorize authorize reserve", "reserved", ""},
 		"products away": {300, map[string]any{"reserve": errAway}, contract.Placed, "", "authorize reserve", "", "authorized"},
-		// It cannot be: products refuses another total. But if it were, nothing that was held for it may be taken.
+		// It cannot be: products refuses another total. But if it were, the hold of the other amount would not count, and payments is asked again.
 		"reserved at another total": {299, map[string]any{"authorize": payments.OutcomeAuthorized}, contract.Confirmed, "", "authorize authorize capture commit reserve", "committed", "captured"},
 	} {
 		t.Run(name, func(t *testing.T) {
