@@ -25,6 +25,7 @@ func TestConsole(t *testing.T) {
 		{"a program is killed", programKilled},
 		{"hostile texts", hostileTexts},
 		{"dead letters", deadLetters},
+		{"a notice goes", noticeGoes},
 		{"the connection is lost", connectionLost},
 		{"the audit", auditHolds},
 	} {
@@ -165,6 +166,23 @@ func deadLetters(t *testing.T, s *stack) {
 	b.awaitText("#letter-list", "There is no such letter")
 	if value[bool](b, `"pwned" in window`) {
 		t.Error("a text became an element")
+	}
+}
+
+// When a part of the page loses a notice, as "as of 12:00:00, there is no newer answer yet", what follows it keeps the focus.
+func noticeGoes(t *testing.T, s *stack) {
+	b := asStaff(t, s)
+	b.visit("/break")
+	b.await("the buttons", `document.querySelector("#p-users button")`)
+	value[bool](b, `document.querySelector("#p-users button").focus(), true`)
+	value[bool](b, `((notice) => {
+		notice.className = "stale";
+		document.querySelector("#processes .note").before(notice, "\n");
+		return true;
+	})(document.createElement("p"))`)
+	b.await("the part without the notice", `!document.querySelector("#processes .stale")`)
+	if !value[bool](b, `document.activeElement === document.querySelector("#p-users button")`) {
+		t.Error("the button has lost the focus")
 	}
 }
 

@@ -6,16 +6,33 @@ const main = document.querySelector("[data-stream]");
 const banner = document.getElementById("connection");
 const notices = document.getElementById("notices");
 
-// sync makes the children of one element like those of another. It keeps elements that stay, and so the focus and what is open.
+// alike reports whether one node can become the other.
+function alike(a, b) {
+  return a && b && a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id || "") === (b.id || "");
+}
+
+// sync makes the children of one element like those of another. It keeps elements that stay, and so the focus and what is open. What is
+// equal at the beginning and at the end is not moved: a notice may come or go before it.
 function sync(old, fresh) {
-  const keyed = new Map();
-  for (const child of old.children) {
-    if (child.id) keyed.set(child.id, child);
-  }
+  const wanted = [...fresh.childNodes];
   let at = old.firstChild;
-  for (const next of [...fresh.childNodes]) {
-    const same = next.id ? keyed.get(next.id) : at;
-    if (same && same.nodeType === next.nodeType && same.nodeName === next.nodeName && (same.id || "") === (next.id || "")) {
+  while (wanted.length && alike(at, wanted[0])) {
+    change(at, wanted.shift());
+    at = at.nextSibling;
+  }
+  let end = null; // the first of the children at the end that stay
+  const last = () => (end ? end.previousSibling : old.lastChild);
+  while (at !== end && wanted.length && alike(last(), wanted.at(-1))) {
+    end = last();
+    change(end, wanted.pop());
+  }
+  const keyed = new Map();
+  for (let node = at; node !== end; node = node.nextSibling) {
+    if (node.id) keyed.set(node.id, node);
+  }
+  for (const next of wanted) {
+    const same = next.id ? keyed.get(next.id) : at !== end && at;
+    if (alike(same, next)) {
       if (same === at) at = at.nextSibling;
       else old.insertBefore(same, at);
       change(same, next);
@@ -23,7 +40,7 @@ function sync(old, fresh) {
       old.insertBefore(next, at);
     }
   }
-  while (at) {
+  while (at !== end) {
     const following = at.nextSibling;
     at.remove();
     at = following;
