@@ -313,6 +313,58 @@ func TestWishesCountWhenAMailIsSent(t *testing.T) {
 	})
 }
 
+// What a person has switched off leaves nothing behind, and what they cannot switch off comes all the same.
+func TestWhatIsSwitchedOffIsNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, mail := documenttest.NewStore(), &fakeMail{}
+		p := newPost(t, store, mail)
+		defer p.stop()
+		store.Overwrite("preferences/u1", []byte(`{"revision":1,"userId":"u1","rules":[{"kind":"order-confirmed","channel":"email","enabled":false}]}`))
+		e, notice := recent(1)
+		p.take(t, e, e)
+		pass(time.Minute)
+		if _, err := p.threads.Get(t.Context(), domain.ThreadID(domain.Email, notice)); !errors.Is(err, document.ErrNotFound) {
+			t.Errorf("the delivery is stored: %v", err)
+		}
+		if inbox := eventsOf(t, p.notifications, "u1"); !slices.Equal(inbox, []string{e.ID}) {
+			t.Errorf("the inbox has %q", inbox)
+		}
+		p.take(t, deposit("u1", 1), event.Event{
+			ID: event.ID("users", "u1", 1), Type: users.EventPasswordChanged, Source: "users", Subject: "u1", Sequence: 1,
+			Time: time.Now().UTC(), Data: []byte(`{"userId":"u1"}`),
+		})
+		pass(time.Minute)
+		if sent := mail.mails(); len(sent) != 2 {
+			t.Errorf("%d mails for a deposit and a new password", len(sent))
+		}
+	})
+}
+
+// An event whose wishes cannot be read is not handled, so that its message is not lost.
+func TestAnEventWaitsForTheWishesOfItsUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, mail := documenttest.NewStore(), &fakeMail{}
+		p := newPost(t, store, mail)
+		defer p.stop()
+		store.BeforeGet(func(keys []string) error {
+			if slices.Contains(keys, "preferences/u1") {
+				return temporary{}
+			}
+			return nil
+		})
+		e, _ := recent(1)
+		if err := p.deliver.Do(t.Context(), e); !event.Retriable(err) {
+			t.Errorf("the event is handled: %v", err)
+		}
+		store.BeforeGet(nil)
+		p.take(t, e)
+		pass(time.Second)
+		if len(mail.mails()) != 1 {
+			t.Errorf("%d mails", len(mail.mails()))
+		}
+	})
+}
+
 func TestAUserWithoutAddressGetsNoMail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mail := &fakeMail{}

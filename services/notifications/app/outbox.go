@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -58,11 +59,16 @@ func (o *Outbox) Types() []string {
 	return types
 }
 
-// Record stores the deliveries of notices. It is idempotent. A message whose kind is on by default costs one read and one write
-// of its thread, and a part of an entry of the index; another one costs them only if the person has switched it on.
+// Record stores the deliveries of notices of one user. It is idempotent. What the person does not want now is not stored: it would
+// only repeat what their preferences say. The others cost one read and one write of their thread each, and a part of an entry of the
+// index. Wishes are read once more when a message is sent.
 func (o *Outbox) Record(ctx context.Context, notices []domain.Notice) error {
 	if o == nil {
 		return nil
+	}
+	wanted, err := o.wanted(ctx, notices)
+	if err != nil {
+		return err
 	}
 	type key struct {
 		channel domain.Channel
@@ -70,20 +76,12 @@ func (o *Outbox) Record(ctx context.Context, notices []domain.Notice) error {
 	}
 	var threads []key // in the order of the notices
 	byThread := make(map[key][]domain.Notice)
-	for _, n := range notices {
-		for _, channel := range o.Channels {
-			wanted, err := o.maybeWanted(ctx, n, channel)
-			if err != nil {
-				return err
-			}
-			if wanted {
-				k := key{channel, domain.ThreadID(channel, n)}
-				if byThread[k] == nil {
-					threads = append(threads, k)
-				}
-				byThread[k] = append(byThread[k], n)
-			}
+	for _, m := range wanted {
+		k := key{m.channel, domain.ThreadID(m.channel, m.notice)}
+		if byThread[k] == nil {
+			threads = append(threads, k)
 		}
+		byThread[k] = append(byThread[k], m.notice)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(outboxWrites)
@@ -93,26 +91,51 @@ func (o *Outbox) Record(ctx context.Context, notices []domain.Notice) error {
 	return group.Wait()
 }
 
-// maybeWanted reports whether a notice needs a delivery. What is on by default needs one: the wishes of the person are read when
-// it is sent. A push message also needs a device.
-func (o *Outbox) maybeWanted(ctx context.Context, n domain.Notice, channel domain.Channel) (bool, error) {
-	kind, known := domain.KindOf(n.Type)
-	if !known || !kind.Offers(channel) {
-		return false, nil
+// offer is a notice that its kind offers by a channel.
+type offer struct {
+	notice  domain.Notice
+	kind    domain.Kind
+	channel domain.Channel
+}
+
+// wanted are the notices of one user that they want, by channel, in the order of the notices. A push message also needs a device.
+func (o *Outbox) wanted(ctx context.Context, notices []domain.Notice) ([]offer, error) {
+	offers := o.offers(notices)
+	if len(offers) == 0 {
+		return nil, nil
 	}
-	if channel == domain.Push { // most people have no device, for whom this read saves two writes
-		if subscribed, err := o.Devices.Any(ctx, n.UserID); err != nil || !subscribed {
-			return false, err
+	userID := offers[0].notice.UserID
+	wishes, err := o.Preferences.Of(ctx, userID)
+	if err != nil {
+		return nil, err
+	}
+	offers = slices.DeleteFunc(offers, func(m offer) bool { return !wishes.Wants(m.kind, m.channel) })
+	isPush := func(m offer) bool { return m.channel == domain.Push }
+	if !slices.ContainsFunc(offers, isPush) {
+		return offers, nil
+	}
+	subscribed, err := o.Devices.Any(ctx, userID) // most people have no device, for whom this read saves two writes
+	if err != nil {
+		return nil, err
+	}
+	if !subscribed {
+		offers = slices.DeleteFunc(offers, isPush)
+	}
+	return offers, nil
+}
+
+// offers are all messages that notices may have.
+func (o *Outbox) offers(notices []domain.Notice) []offer {
+	var all []offer
+	for _, n := range notices {
+		kind, known := domain.KindOf(n.Type)
+		for _, channel := range o.Channels {
+			if known && kind.Offers(channel) {
+				all = append(all, offer{n, kind, channel})
+			}
 		}
 	}
-	if kind.ByDefault(channel) {
-		return true, nil
-	}
-	wishes, err := o.Preferences.Of(ctx, n.UserID)
-	if err != nil {
-		return false, err
-	}
-	return wishes.Wants(kind, channel), nil
+	return all
 }
 
 func (o *Outbox) record(ctx context.Context, channel domain.Channel, threadID string, notices []domain.Notice) error {

@@ -196,8 +196,8 @@ func threadsOf(must []expected) []string {
 	return slices.Compact(ids)
 }
 
-// expected are the messages that events must have by now: those that were handled for certain while their channel was on. One by a
-// channel that the person has to switch on is expected if nothing was changed since.
+// expected are the messages that events must have by now: those that were handled for certain while their channel was on. One that the
+// person can switch is expected if they want it and have changed nothing since the event.
 func (m *Messages) expected(ctx context.Context, inboxes *app.Inboxes, events []contract.EventRef) ([]expected, error) {
 	on, err := m.History.Since(ctx)
 	if err != nil {
@@ -221,7 +221,7 @@ func (m *Messages) expected(ctx context.Context, inboxes *app.Inboxes, events []
 		return nil, err
 	}
 	var all []expected
-	var users []string // that must be asked
+	var users []string
 	for _, n := range notices {
 		kind, _ := domain.KindOf(n.Type)
 		for _, channel := range m.Outbox.Channels {
@@ -234,9 +234,7 @@ func (m *Messages) expected(ctx context.Context, inboxes *app.Inboxes, events []
 				continue
 			}
 			all = append(all, expected{n, channel, domain.ThreadID(channel, n)})
-			if !kind.ByDefault(channel) {
-				users = append(users, n.UserID)
-			}
+			users = append(users, n.UserID)
 		}
 	}
 	slices.Sort(users)
@@ -247,7 +245,7 @@ func (m *Messages) expected(ctx context.Context, inboxes *app.Inboxes, events []
 	return slices.DeleteFunc(all, func(e expected) bool {
 		kind, _ := domain.KindOf(e.notice.Type)
 		theirs := wishes[e.notice.UserID]
-		return !kind.ByDefault(e.channel) && !(theirs.Before(e.notice.OccurredAt) && theirs.Wants(kind, e.channel))
+		return !kind.Fixed(e.channel) && !(theirs.Before(e.notice.OccurredAt) && theirs.Wants(kind, e.channel))
 	}), nil
 }
 
