@@ -75,7 +75,7 @@ var mutants = []mutant{
 		old: "if !wishes.Wants(kind, t.Channel) {", new: "if wishes.Wants(kind, t.Channel) {",
 		service: notifications.App, invariant: notifications.InvariantWishes, calm: true, mail: true},
 	{name: "a message that is wanted is not stored", file: "services/notifications/app/outbox.go",
-		old: "return !wishes.Wants(m.kind, m.channel)", new: "return wishes.Wants(m.kind, m.channel)",
+		old: "return !wishes.Wants(m.kind, m.channel) && !wishes.WantsEarlier(m.kind, m.channel)", new: "return wishes.Wants(m.kind, m.channel)",
 		service: notifications.App, invariant: notifications.InvariantMessage, calm: true, mail: true},
 	{name: "a release leaves no tombstone", file: "services/products/domain/commit.go",
 		old: `return s.tombstone(o, ByOrder, s.SKU), true, nil`, new: `return Hold{OrderID: o.ID, State: Released}, false, nil`,

@@ -11,7 +11,7 @@ import (
 func auditedPlan(seed uint64, keys string) Plan {
 	return Plan{Seed: seed, Keys: keys, Log: silent(), Audited: true,
 		Faults: Faults{Kind: Kind(seed % 3), Slow: 0.15, Skew: 7500 * time.Millisecond, Replicas: 2, Email: true, MailFails: 0.1, MailReplyLost: 0.05},
-		Size:   Size{Products: 6, Customers: 3, Orders: 5, Changes: 4, Stock: 50, Pause: 5 * time.Second}}
+		Size:   Size{Products: 6, Customers: 3, Orders: 5, Changes: 4, Stock: 50, Pause: 5 * time.Second, Wishes: true}}
 }
 
 // TestTheAuditHasNoFalsePositives audits shops while customers buy and staff create products.

@@ -30,9 +30,10 @@ const maxDevices = 2
 // Size says how much happens in a run.
 type Size struct {
 	Products, Customers int
-	Orders              int // of each customer
-	Changes             int // of prices and stock, by staff
-	Totals              int // each order of this number names its total: 2 for every second one, 0 for none
+	Orders              int  // of each customer
+	Changes             int  // of prices and stock, by staff
+	Wishes              bool // customers switch e-mails off and on
+	Totals              int  // each order of this number names its total: 2 for every second one, 0 for none
 	// Pause is how long a customer waits between two orders on average. At 0 they wait only for answers. The first half
 	// of the orders comes within seconds in any case.
 	Pause time.Duration
@@ -42,7 +43,7 @@ type Size struct {
 
 // Usual is the size of a run for a seed.
 func Usual(rng *rand.Rand) Size {
-	return Size{Products: 1 + rng.IntN(3), Customers: 1 + rng.IntN(4), Orders: 1 + rng.IntN(3), Changes: rng.IntN(4), Totals: 2}
+	return Size{Products: 1 + rng.IntN(3), Customers: 1 + rng.IntN(4), Orders: 1 + rng.IntN(3), Changes: rng.IntN(4), Totals: 2, Wishes: true}
 }
 
 // shop has the people of a run and what the system promised them.
@@ -71,6 +72,7 @@ type customer struct {
 	deposits map[string]int64 // accepted, by key
 	orders   map[string]*promise
 	devices  []*device // those that get push messages
+	off      []string  // kinds of which they get no e-mails
 }
 
 // promise is an order that was accepted.
@@ -176,12 +178,42 @@ func (c *customer) visit() {
 		return
 	}
 	c.subscribe()
+	c.decline()
 	for n := range 1 + c.rng.IntN(2) {
 		c.deposit(fmt.Sprintf("deposit-%d", n), int64(1000+c.rng.IntN(4000)))
 	}
 	for n := range c.shop.size.Orders {
 		c.order(fmt.Sprintf("order-%d", n))
+		c.wish(n%2 == 0)
 		c.pause(n)
+	}
+}
+
+// decline lets every customer but the first switch e-mails off, before the first event about which there would be one.
+func (c *customer) decline() {
+	if size := c.shop.size; size.Wishes && c.shop.world.faults.Email && c.name != "c0" {
+		c.off = []string{"deposit-received", "order-refunded"}
+		c.wish(true)
+	}
+}
+
+// wish stores what a customer wants who has switched e-mails off. They have those about accepted orders sometimes, which the last mail
+// of an order does not depend on.
+func (c *customer) wish(placed bool) {
+	if c.off == nil {
+		return
+	}
+	wishes := client.NotificationPreferences{Locale: client.En, TimeZone: "UTC"}
+	for _, kind := range c.off {
+		wishes.Rules = append(wishes.Rules, client.NotificationRule{Kind: kind, Channel: client.NotificationRuleChannelEmail})
+	}
+	wishes.Rules = append(wishes.Rules, client.NotificationRule{Kind: "order-placed", Channel: client.NotificationRuleChannelEmail, Enabled: placed})
+	err := c.insist("setting preferences", func(ctx context.Context) (bool, error) {
+		_, err := c.client.SetNotificationPreferences(ctx, wishes)
+		return refused(err), err
+	})
+	if err != nil {
+		c.shop.fail("%s could not set preferences: %v", c.name, err)
 	}
 }
 

@@ -313,13 +313,22 @@ func TestWishesCountWhenAMailIsSent(t *testing.T) {
 	})
 }
 
+// switchOff stores that u1 gets no e-mails of kinds.
+func switchOff(store *documenttest.FakeStore, kinds ...string) {
+	var rules []string
+	for _, kind := range kinds {
+		rules = append(rules, fmt.Sprintf(`{"kind":%q,"channel":"email","enabled":false}`, kind))
+	}
+	store.Overwrite("preferences/u1", fmt.Appendf(nil, `{"revision":1,"userId":"u1","rules":[%s]}`, strings.Join(rules, ",")))
+}
+
 // What a person has switched off leaves nothing behind, and what they cannot switch off comes all the same.
 func TestWhatIsSwitchedOffIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, mail := documenttest.NewStore(), &fakeMail{}
 		p := newPost(t, store, mail)
 		defer p.stop()
-		store.Overwrite("preferences/u1", []byte(`{"revision":1,"userId":"u1","rules":[{"kind":"order-confirmed","channel":"email","enabled":false}]}`))
+		switchOff(store, "order-placed", "order-confirmed")
 		e, notice := recent(1)
 		p.take(t, e, e)
 		pass(time.Minute)
@@ -338,6 +347,58 @@ func TestWhatIsSwitchedOffIsNotStored(t *testing.T) {
 			t.Errorf("%d mails for a deposit and a new password", len(sent))
 		}
 	})
+}
+
+// A status that is switched off is not sent, and no earlier status is sent after it.
+func TestAStatusThatIsSwitchedOffEndsEarlierOnes(t *testing.T) {
+	statusOf := func(typ string, sequence int64) event.Event {
+		e, _ := recent(1)
+		e.ID, e.Type, e.Sequence = event.ID("orders", e.Subject, sequence), typ, sequence
+		e.Data = fmt.Appendf(nil, `{"orderId":%q,"userId":"u1","total":{"amount":900,"currency":"EUR"},"refunded":{"amount":900,"currency":"EUR"}}`, e.Subject)
+		return e
+	}
+	for name, c := range map[string]struct {
+		off             string
+		earlier, later  string
+		laterIsFirst    bool
+		earlierIsStored domain.DeliveryState
+	}{
+		"an earlier one waits":      {"order-refunded", orders.EventConfirmed, orders.EventRefunded, false, domain.DeliverySuperseded},
+		"an earlier one comes late": {"order-confirmed", orders.EventPlaced, orders.EventConfirmed, true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, mail := documenttest.NewStore(), &fakeMail{away: true}
+				p := newPost(t, store, mail)
+				defer p.stop()
+				switchOff(store, c.off)
+				earlier, later := statusOf(c.earlier, 1), statusOf(c.later, 5)
+				if c.laterIsFirst {
+					p.take(t, later)
+					pass(time.Minute)
+					p.take(t, earlier)
+				} else {
+					p.take(t, earlier)
+					pass(time.Millisecond)
+					p.take(t, later)
+				}
+				pass(time.Second)
+				mail.set(func() { mail.away = false })
+				pass(time.Hour)
+				if sent := mail.mails(); len(sent) != 0 {
+					t.Errorf("%d mails were sent", len(sent))
+				}
+				_, notice := recent(1)
+				states := make(map[string]domain.DeliveryState)
+				for _, d := range p.of(t, notice).Deliveries {
+					states[d.Type] = d.State
+				}
+				if states[c.later] != domain.DeliverySuppressed || states[c.earlier] != c.earlierIsStored {
+					t.Errorf("the deliveries are %v", states)
+				}
+			})
+		})
+	}
 }
 
 // An event whose wishes cannot be read is not handled, so that its message is not lost.

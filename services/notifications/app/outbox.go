@@ -59,9 +59,9 @@ func (o *Outbox) Types() []string {
 	return types
 }
 
-// Record stores the deliveries of notices of one user. It is idempotent. What the person does not want now is not stored: it would
-// only repeat what their preferences say. The others cost one read and one write of their thread each, and a part of an entry of the
-// index. Wishes are read once more when a message is sent.
+// Record stores the deliveries of notices of one user. It is idempotent. It reads their preferences, and for push their devices. What
+// the person has switched off is not stored: it would only repeat what their preferences say. The others cost one read and one write
+// of their thread each, and a part of an entry of the index. Preferences are read once more when a message is sent.
 func (o *Outbox) Record(ctx context.Context, notices []domain.Notice) error {
 	if o == nil {
 		return nil
@@ -98,7 +98,8 @@ type offer struct {
 	channel domain.Channel
 }
 
-// wanted are the notices of one user that they want, by channel, in the order of the notices. A push message also needs a device.
+// wanted are the notices of one user that matter for their messages, by channel, in the order of the notices: those that the user
+// wants, and a status that ends earlier ones which they want. A push message also needs a device.
 func (o *Outbox) wanted(ctx context.Context, notices []domain.Notice) ([]offer, error) {
 	offers := o.offers(notices)
 	if len(offers) == 0 {
@@ -109,7 +110,9 @@ func (o *Outbox) wanted(ctx context.Context, notices []domain.Notice) ([]offer, 
 	if err != nil {
 		return nil, err
 	}
-	offers = slices.DeleteFunc(offers, func(m offer) bool { return !wishes.Wants(m.kind, m.channel) })
+	offers = slices.DeleteFunc(offers, func(m offer) bool {
+		return !wishes.Wants(m.kind, m.channel) && !wishes.WantsEarlier(m.kind, m.channel)
+	})
 	isPush := func(m offer) bool { return m.channel == domain.Push }
 	if !slices.ContainsFunc(offers, isPush) {
 		return offers, nil

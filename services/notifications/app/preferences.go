@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"caravan/internal/clock"
@@ -47,13 +48,16 @@ func (s *Preferences) OfMany(ctx context.Context, userIDs ...string) (map[string
 	return all, nil
 }
 
-// change changes the preferences of a user, and notes when: the audit compares messages with wishes of their time.
+// change changes the preferences of a user, and notes when rules change: the audit compares messages with wishes of their time.
 func (s *Preferences) change(ctx context.Context, userID string, change func(*domain.Preferences) error) (*domain.Preferences, error) {
 	return s.documents.Update(ctx, userID, func(p *domain.Preferences) error {
+		rules := slices.Clone(p.Rules)
 		if err := change(p); err != nil {
 			return err
 		}
-		p.ChangedAt = s.clock.Now().UTC().Truncate(time.Millisecond)
+		if !p.Exists() || !slices.Equal(rules, p.Rules) {
+			p.ChangedAt = s.clock.Now().UTC().Truncate(time.Millisecond)
+		}
 		return nil
 	})
 }

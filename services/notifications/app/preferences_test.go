@@ -3,6 +3,7 @@ package app_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"caravan/internal/document/documenttest"
 	"caravan/services/notifications/app"
@@ -39,6 +40,30 @@ func TestPreferencesAreReplaced(t *testing.T) {
 	store.BeforeGet(func([]string) error { return temporary{} })
 	if _, err := show.Do(t.Context(), "u1"); !errors.As(err, &temporary{}) {
 		t.Errorf("without a store: %v", err)
+	}
+}
+
+// The audit compares messages with rules of their time. A new language changes none.
+func TestOnlyRulesChangeWhatTheAuditKnows(t *testing.T) {
+	now := noon
+	p := process{&documenttest.Replica{Store: documenttest.NewStore(), Name: "a", Time: func() time.Time { return now }, Left: -1}}
+	set := app.SetPreferences{Preferences: app.NewPreferences(p.ports())}
+	off := []domain.Rule{{Kind: "order-confirmed", Channel: domain.Email}}
+	for _, step := range []struct {
+		settings domain.Settings
+		since    time.Time
+	}{
+		{domain.Settings{Locale: domain.English}, noon},
+		{domain.Settings{Locale: domain.German}, noon},
+		{domain.Settings{Locale: domain.German, Rules: off}, noon.Add(2 * time.Hour)},
+		{domain.Settings{Locale: domain.English, TimeZone: "Europe/Berlin", Rules: off}, noon.Add(2 * time.Hour)},
+		{domain.Settings{Locale: domain.English}, noon.Add(4 * time.Hour)},
+	} {
+		stored, err := set.Do(t.Context(), "u1", step.settings)
+		if err != nil || !stored.ChangedAt.Equal(step.since) {
+			t.Errorf("%+v: changed at %s, want %s, %v", step.settings, stored.ChangedAt, step.since, err)
+		}
+		now = now.Add(time.Hour)
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 
 // The invariants of messages outside the app, checked if a channel for them is on.
 const (
-	// InvariantMessage: an event has a message to its person by each channel that its kind has by default, or a later status has
+	// InvariantMessage: an event has a message to its person by each channel by which they want its kind, or a later status has
 	// taken its place.
 	InvariantMessage = "event-has-its-messages"
 	// InvariantOneMessage: an event has at most one message to a person by a channel.

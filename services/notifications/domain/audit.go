@@ -140,8 +140,7 @@ func AuditWishes(into *audit.Results, threadID string, t *Thread, wishes *Prefer
 			continue
 		}
 		id := DeliveryID(threadID, i)
-		off := d.State == DeliverySuppressed && d.Reason == ReasonSwitchedOff
-		into.Check(!off || !wishes.Wants(kind, t.Channel), contract.InvariantWishes, id, "is suppressed although %s wants %s by %s",
+		into.Check(!d.switchedOff() || !wishes.Wants(kind, t.Channel), contract.InvariantWishes, id, "is suppressed although %s wants %s by %s",
 			t.UserID, kind.Name, t.Channel)
 		into.Check(d.Sends == 0 || !wishes.declines(kind, t.Channel), contract.InvariantWishes, id, "was sent although %s has switched off %s by %s",
 			t.UserID, kind.Name, t.Channel)

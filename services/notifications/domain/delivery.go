@@ -244,16 +244,21 @@ func (t *Thread) supersedeOne(d *Delivery) bool {
 	return superseded
 }
 
-// later is a status after that of d which was sent, may have been sent, or is still to be sent.
+// later is a status after that of d which was sent, may have been sent, or is still to be sent. One that its person has switched off
+// counts too: what happened is known to them, or of no interest.
 func (t *Thread) later(d Delivery) (Delivery, bool) {
 	i := slices.IndexFunc(t.Deliveries, func(other Delivery) bool {
 		return d.Rank > 0 && other.Rank > 0 && laterStatus(other, d) &&
-			(!other.State.Ended() || other.State == DeliverySent || other.Unknown)
+			(!other.State.Ended() || other.State == DeliverySent || other.Unknown || other.switchedOff())
 	})
 	if i < 0 {
 		return Delivery{}, false
 	}
 	return t.Deliveries[i], true
+}
+
+func (d *Delivery) switchedOff() bool {
+	return d.State == DeliverySuppressed && d.Reason == ReasonSwitchedOff
 }
 
 // laterStatus reports whether a is the status of a subject after b. Events of one aggregate have numbers; clocks only decide

@@ -88,7 +88,7 @@ func (m *model) finish(t *rapid.T) {
 	i := rapid.IntRange(0, len(m.at)-1).Draw(t, "attempt")
 	a := m.at[i]
 	m.at = slices.Delete(slices.Clone(m.at), i, i+1)
-	outcome := rapid.SampledFrom([]string{"sent", "sent", "failed", "postponed", "stops before", "stops after", "answer lost"}).Draw(t, "outcome")
+	outcome := rapid.SampledFrom([]string{"sent", "sent", "failed", "postponed", "switched off", "stops before", "stops after", "answer lost"}).Draw(t, "outcome")
 	d := m.thread.Deliveries[a.place]
 	if m.now.After(a.until) || outcome == "stops before" {
 		return // the driver does not send without a claim
@@ -109,6 +109,11 @@ func (m *model) finish(t *rapid.T) {
 			return
 		}
 		_ = m.thread.Conclude(a.place, a.by, Result{Sent: true}, deliveryRules, m.now)
+	case "switched off": // no earlier status may follow it
+		if d.Rank > 0 {
+			m.order = append(m.order, d)
+		}
+		_ = m.thread.Conclude(a.place, a.by, Result{Suppressed: true, Reason: ReasonSwitchedOff}, deliveryRules, m.now)
 	case "failed":
 		_ = m.thread.Conclude(a.place, a.by, Result{Failed: true, Next: m.now.Add(time.Second)}, deliveryRules, m.now)
 	case "postponed":
@@ -166,7 +171,7 @@ func (m *model) settle(t *rapid.T) {
 	}
 	for _, d := range m.thread.Deliveries {
 		switch d.State {
-		case DeliverySent, DeliveryFailed:
+		case DeliverySent, DeliveryFailed, DeliverySuppressed:
 		case DeliverySuperseded: // by a later status, whatever became of that one
 			i := slices.IndexFunc(m.thread.Deliveries, func(other Delivery) bool { return other.EventID == d.By })
 			if i < 0 || !laterStatus(m.thread.Deliveries[i], d) {

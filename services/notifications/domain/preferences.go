@@ -24,7 +24,7 @@ type Preferences struct {
 	document.Root
 	UserID string `json:"userId"`
 	Settings
-	// ChangedAt is when the settings changed last. It is zero if that is not known, as in documents of early versions.
+	// ChangedAt is when the rules changed last. It is zero if that is not known, as in documents of early versions.
 	ChangedAt time.Time `json:"changedAt,omitzero"`
 }
 
@@ -150,7 +150,7 @@ func (p *Preferences) Set(userID string, s Settings) error {
 	if p.Exists() && p.Settings.equal(s) {
 		return document.ErrUnchanged
 	}
-	p.UserID, p.Settings, p.ChangedAt = userID, s, time.Time{}
+	p.UserID, p.Settings = userID, s
 	return nil
 }
 
@@ -164,7 +164,7 @@ func (p *Preferences) SwitchOff(userID string, k Kind, c Channel) error {
 	if k.Fixed(c) {
 		return ErrFixed
 	}
-	p.UserID, p.ChangedAt = userID, time.Time{}
+	p.UserID = userID
 	for i := range p.Rules {
 		if r := &p.Rules[i]; r.Kind == k.Name && r.Channel == c {
 			if !r.Enabled {
@@ -194,12 +194,18 @@ func (p *Preferences) Wants(k Kind, c Channel) bool {
 	return k.ByDefault(c)
 }
 
+// WantsEarlier reports whether the user gets messages in a channel about a status before that of a kind. Then a message of the kind
+// matters although they have switched it off: no earlier status is sent after it.
+func (p *Preferences) WantsEarlier(k Kind, c Channel) bool {
+	return slices.ContainsFunc(kinds, func(o Kind) bool { return o.Rank > 0 && o.Rank < k.Rank && p.Wants(o, c) })
+}
+
 // declines reports whether the user has switched a kind off in a channel.
 func (p *Preferences) declines(k Kind, c Channel) bool {
 	return !k.Fixed(c) && slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Kind == k.Name && r.Channel == c && !r.Enabled })
 }
 
-// Before reports whether the settings are known to be those that applied at a time and since.
+// Before reports whether the rules are known to be those that applied at a time and since.
 func (p *Preferences) Before(at time.Time) bool {
 	if !p.Exists() {
 		return true // nobody removes preferences
