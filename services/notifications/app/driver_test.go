@@ -296,6 +296,15 @@ func TestAMissingUsersServiceDelaysMails(t *testing.T) {
 	})
 }
 
+// switchOff stores that u1 gets no e-mails of kinds.
+func switchOff(store *documenttest.FakeStore, kinds ...string) {
+	var rules []string
+	for _, kind := range kinds {
+		rules = append(rules, fmt.Sprintf(`{"kind":%q,"channel":"email","enabled":false}`, kind))
+	}
+	store.Overwrite("preferences/u1", fmt.Appendf(nil, `{"revision":1,"userId":"u1","rules":[%s]}`, strings.Join(rules, ",")))
+}
+
 func TestWishesCountWhenAMailIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, mail := documenttest.NewStore(), &fakeMail{away: true}
@@ -304,22 +313,13 @@ func TestWishesCountWhenAMailIsSent(t *testing.T) {
 		e, notice := recent(1)
 		p.take(t, e)
 		pass(0)
-		store.Overwrite("preferences/u1", []byte(`{"revision":1,"userId":"u1","rules":[{"kind":"order-confirmed","channel":"email","enabled":false}]}`))
+		switchOff(store, "order-confirmed")
 		mail.set(func() { mail.away = false })
 		pass(time.Minute)
 		if d := p.of(t, notice).Deliveries[0]; d.State != domain.DeliverySuppressed || len(mail.mails()) != 0 {
 			t.Errorf("the delivery is %+v", d)
 		}
 	})
-}
-
-// switchOff stores that u1 gets no e-mails of kinds.
-func switchOff(store *documenttest.FakeStore, kinds ...string) {
-	var rules []string
-	for _, kind := range kinds {
-		rules = append(rules, fmt.Sprintf(`{"kind":%q,"channel":"email","enabled":false}`, kind))
-	}
-	store.Overwrite("preferences/u1", fmt.Appendf(nil, `{"revision":1,"userId":"u1","rules":[%s]}`, strings.Join(rules, ",")))
 }
 
 // What a person has switched off leaves nothing behind, and what they cannot switch off comes all the same.
